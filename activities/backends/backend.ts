@@ -1,0 +1,128 @@
+import type { BackendName, InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
+import type { Connection } from '../../workflows/contract/volume';
+
+/** What a backend can do; the planner decides by these, never by the driver's name. */
+export interface BackendCapabilities {
+  /** `instant`: a clone takes milliseconds whatever its size, in this process. `full`: it copies every byte. */
+  clone: 'instant' | 'full';
+  /** Whether a parent must stay on the backend, retired, while a clone of it lives. */
+  clonesPinParent: boolean;
+  /** Clones a parent may have; undefined: no limit. */
+  cloneLimit?: number;
+  /** How a clone is made here, for decision records: `reflink`, `qcow2 overlay`, … */
+  cloneMethod: string;
+  /** Why the fastest method of this driver is not used; undefined when it is. */
+  cloneMethodReason?: string;
+}
+
+export interface BackendSpace {
+  totalBytes: number;
+  freeBytes: number;
+}
+
+/** Written beside everything that is made on a backend, so that rows can be made again from what the disk holds. */
+export type Marker = ImageVolumeMarker | VolumeMarker;
+export interface ImageVolumeMarker {
+  kind: 'image-volume';
+  installation: InstallationId;
+  /** Name on the backend. */
+  name: string;
+  cacheKey: CacheKey;
+  generation: number;
+  virtualBytes: number;
+}
+export interface VolumeMarker {
+  kind: 'volume';
+  installation: InstallationId;
+  volumeId: VolumeId;
+  projectId: ProjectId;
+  name: string | null;
+  sizeBytes: number;
+  cacheKey: CacheKey;
+}
+
+/** The place that a writer (`qemu-img convert -n`, a raw stream) fills before it becomes visible. Guest format is always raw. */
+export interface WriteTarget {
+  /** For the published name and the attempt; opaque to the caller. */
+  attempt: string;
+  /** What `qemu-img convert` takes as its destination, with `-n --target-is-zero`. */
+  qemuTarget: string;
+  virtualBytes: number;
+  /** Set where the target is a local sparse file that can be written and read directly. */
+  path?: string;
+}
+
+export type ParentDescription =
+  { kind: 'sealed'; virtualBytes: number; realBytes: number } | { kind: 'absent' } | { kind: 'unsealed' } | { kind: 'changed'; found: string };
+
+export type VolumeDescription =
+  | { kind: 'present'; sizeBytes: number; realBytes: number; connection: Connection; marker: VolumeMarker | undefined }
+  | { kind: 'absent' };
+
+/** One object that is found on the backend; `marker` is undefined for what is half-written or foreign. */
+export interface BackendObject {
+  kind: 'image-volume' | 'volume' | 'partial' | 'foreign';
+  name: string;
+  realBytes: number;
+  modifiedAt: Date;
+  marker?: Marker;
+}
+
+/**
+ * One named place where volumes live and within which a clone is possible.
+ * What changes the world is `ensure…` and idempotent. Failures, all by `Failure`: `NoSpace` (final), `CloneLimitReached`,
+ * `ParentUnusable` (final here, the workflow populates again), `ForeignObject` (final), `VolumeInUse` (final),
+ * `InvalidRequest` for a size or name that does not fit, `BackendUnavailable` (retried) for everything passing.
+ */
+export interface VolumeBackend {
+  readonly name: BackendName;
+  readonly driver: string;
+  readonly capabilities: BackendCapabilities;
+
+  space(): Promise<BackendSpace>;
+
+  /**
+   * Makes an empty, zero-reading raw target of `virtualBytes` for one attempt at image-volume or volume `name`.
+   * A target of the same attempt is emptied and made again; other attempts are left alone.
+   * @throws NoSpace, InvalidRequest (size), BackendUnavailable.  Undo: `ensureAttemptAbsent`.
+   */
+  ensureWriteTarget(request: { kind: 'image-volume' | 'volume'; name: string; attempt: string; virtualBytes: number }): Promise<WriteTarget>;
+
+  /**
+   * Durable before visible: fsyncs what the attempt wrote, makes it read-only, writes the marker and gives it its name.
+   * Call it only after the writer was reaped in this process. When the name is sealed already, this attempt is removed and the sealed one described.
+   * Other attempts at the same name are removed.
+   * @throws NoSpace, BackendUnavailable.  Undo: `ensureImageVolumeAbsent`.
+   */
+  sealImageVolume(target: WriteTarget, marker: ImageVolumeMarker): Promise<{ virtualBytes: number; realBytes: number }>;
+
+  /** As `sealImageVolume`, for a user's volume that was written directly (no parent): grown to `marker.sizeBytes`, writable. Undo: `ensureVolumeAbsent`. */
+  publishVolume(target: WriteTarget, marker: VolumeMarker): Promise<Connection>;
+
+  /** Removes what one attempt wrote; the absent is done. */
+  ensureAttemptAbsent(request: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<void>;
+
+  describeParent(name: string): Promise<ParentDescription>;
+
+  /**
+   * Makes `marker.volumeId` exist as a clone of the sealed `parent`, grown to `marker.sizeBytes`, durable; a second call with the same
+   * arguments changes nothing and answers the same. Undo: `ensureVolumeAbsent`.
+   * @throws ParentUnusable, CloneLimitReached, NoSpace, InvalidRequest (`sizeBytes` below the parent's or no multiple of 512), ForeignObject (final); BackendUnavailable (retried).
+   */
+  ensureClone(parent: string, marker: VolumeMarker): Promise<Connection>;
+
+  describeVolume(volumeId: VolumeId): Promise<VolumeDescription>;
+
+  /** @returns who has the volume open, as a phrase for people (`a QEMU process`), or undefined when nobody is seen. */
+  findOpener(volumeId: VolumeId): Promise<string | undefined>;
+
+  /** Deletes a volume, its marker and its attempts; the absent is done. @throws BackendUnavailable. */
+  ensureVolumeAbsent(volumeId: VolumeId): Promise<void>;
+
+  /** Deletes an image-volume, its marker and its attempts; the absent is done. @throws BackendUnavailable; ParentUnusable when clones still need it and the driver can tell. */
+  ensureImageVolumeAbsent(name: string): Promise<void>;
+
+  /** Everything in the backend's place, foreign objects included. */
+  list(): AsyncIterable<BackendObject>;
+}

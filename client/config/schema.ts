@@ -1,0 +1,85 @@
+import { z } from 'zod';
+import { backendNamePattern } from '../../workflows/contract/ids';
+import { supportedDiskFormats } from '../../workflows/contract/image';
+import { duration, percentage, size } from './units';
+
+/** Limits of one backend's cache: they fill only what no operator has set in the inventory. */
+export const cacheLimitsSchema = z.strictObject({
+  enabled: z.boolean().default(true),
+  maxBytes: size.default(100 * 1024 ** 3),
+  maxCount: z.int().min(1).max(1_000_000).default(50),
+  freeLowWater: percentage.default(0.1),
+  freeHighWater: percentage.default(0.2),
+  idleAge: duration.optional(),
+  keepSuperseded: z.int().min(0).max(100).default(0),
+  policy: z.enum(['gdsf', 'lru']).default('gdsf'),
+});
+
+const fileBackendSchema = z.strictObject({
+  driver: z.literal('file'),
+  /** Default: `volumes/<name>` in the data directory. */
+  directory: z.string().min(1).optional(),
+  /** How clones are made; `auto` takes reflinks where the file system has them. */
+  clone: z.enum(['auto', 'reflink', 'overlay']).default('auto'),
+  maxOverSubscription: z.number().min(1).max(1000).default(20),
+  cache: cacheLimitsSchema.prefault({}),
+});
+
+/** `temporal.yaml`: the application's one declarative file. Every default is here. */
+export const configSchema = z.strictObject({
+  temporal: z
+    .strictObject({
+      /** `embedded`, or host:port, which is then never replaced by the embedded server. */
+      address: z.union([z.literal('embedded'), z.string().regex(/^[^\s:/]+:\d{1,5}$/, 'embedded or host:port')]).default('embedded'),
+      namespace: z.string().min(1).max(255).default('default'),
+      /** Set before all task queues, so that several stacks can share a namespace. */
+      taskQueuePrefix: z.string().max(40).regex(/^[a-z0-9-]*$/, 'lower-case letters, digits and hyphens').default(''),
+      tls: z.boolean().default(false),
+      uiPort: z.int().min(0).max(65535).default(8233),
+      port: z.int().min(0).max(65535).default(7233),
+      retention: duration.default(7 * 86_400_000),
+    })
+    .prefault({}),
+  database: z.strictObject({ url: z.union([z.literal('embedded'), z.string().regex(/^postgres(ql)?:\/\//, 'embedded or a postgres:// URL')]).default('embedded') }).prefault({}),
+  images: z
+    .union([
+      z.strictObject({ service: z.literal('embedded'), port: z.int().min(0).max(65535).default(9292) }),
+      z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }) }),
+    ])
+    .prefault({ service: 'embedded' }),
+  internalTenant: z.strictObject({ projectId: z.string().min(1).max(64), userId: z.string().min(1).max(64) }).prefault({ projectId: 'image-volume-cache', userId: 'image-volume-cache' }),
+  defaultProjectId: z.string().min(1).max(64).default('default'),
+  createBudget: duration.default(6 * 3_600_000),
+  scratch: z
+    .strictObject({
+      /** Default: `scratch` in the data directory. */
+      directory: z.string().min(1).optional(),
+      maxBytes: size.default(50 * 1024 ** 3),
+      downloadsAtOnce: z.int().min(1).max(64).default(2),
+      conversionsAtOnce: z.int().min(1).max(64).default(1),
+    })
+    .prefault({}),
+  backends: z
+    .record(z.string().regex(backendNamePattern, 'lower-case letters, digits and hyphens, 40 at most'), z.discriminatedUnion('driver', [fileBackendSchema]))
+    .refine((backends) => Object.keys(backends).length > 0, 'at least one backend')
+    .prefault({ local: { driver: 'file' } }),
+  /** Default: the only backend, or the first of the file. */
+  defaultBackend: z.string().optional(),
+  policy: z
+    .strictObject({
+      maxVirtualSize: size.default(2 * 1024 ** 4),
+      formats: z.array(z.enum(supportedDiskFormats)).min(1).default([...supportedDiskFormats]),
+    })
+    .prefault({}),
+  worker: z
+    .strictObject({
+      metricsPort: z.int().min(0).max(65535).default(9464),
+      logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+      shutdownGrace: duration.default(10_000),
+    })
+    .prefault({}),
+});
+
+export type Config = z.output<typeof configSchema>;
+export type BackendConfig = Config['backends'][string];
+export type CacheLimitsConfig = z.output<typeof cacheLimitsSchema>;

@@ -1,0 +1,234 @@
+/**
+ * Every way in which this product fails on purpose. A new type cannot be added without deciding all of it:
+ * what its details are, whether a retry may help, what the workflow does, how the CLI exits and what the user reads.
+ * A bug stays a plain error: in workflow code it holds the task until the fix is deployed.
+ */
+
+/** What each failure says about itself; strings are safe to show to the user who made the request. */
+export interface FailureDetails {
+  InvalidRequest: { field: string; value: string; allowed: string };
+  Conflict: { volumeId: string; found: string };
+  VolumeNotFound: { volumeId: string };
+  VolumeDeleted: { volumeId: string };
+  VolumeInUse: { volumeId: string; by: string };
+  CreateCancelled: { volumeId: string };
+  ImageNotFound: { imageId: string };
+  ImageNotActive: { imageId: string; status: string };
+  ImageUnsupported: { imageId: string; found: string; allowed: string };
+  /** The bytes break a rule of the image policy. `offset`: byte offset of what was found, where one tells. */
+  ImageRefused: { imageId: string; rule: string; found: string; allowed: string; offset?: number };
+  /** The record or the bytes are no longer those the request was admitted with. */
+  ImageChanged: { imageId: string; found: string; allowed: string };
+  /** Downloaded bytes do not have the hash of the record, after a clean restart. */
+  TransferCorrupt: { imageId: string; found: string; allowed: string };
+  CacheKeyCollision: { shortKey: string };
+  NoSpace: { backend: string; neededBytes: number; freeBytes: number };
+  CloneLimitReached: { backend: string; parent: string; limit: number };
+  ParentUnusable: { backend: string; parent: string; found: string };
+  BudgetSpent: { volumeId: string; budgetMs: number; last: string };
+  /** A name on the backend is held by something this installation did not make. */
+  ForeignObject: { backend: string; object: string };
+  ToolFailed: { tool: string; exit: string; stderr: string };
+  ScratchFull: { host: string; neededBytes: number; freeBytes: number };
+  HostLost: { host: string };
+  FlightClosing: { flight: string };
+  ImageServiceUnavailable: { service: string; cause: string };
+  BackendUnavailable: { backend: string; cause: string };
+  DatabaseUnavailable: { cause: string };
+}
+export type FailureType = keyof FailureDetails;
+
+/** CLI exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted. */
+export type FailureExitCode = 1 | 2 | 3 | 4 | 5;
+
+interface FailureRule<Type extends FailureType> {
+  /** Whether the same call may succeed later without anybody changing anything. */
+  retry: boolean;
+  /** `refuse`: nothing was made. `undo`: the create is undone and its row is `error`. `rejoin`: ask the cache again. */
+  workflow: 'refuse' | 'undo' | 'rejoin';
+  exitCode: FailureExitCode;
+  publicMessage(details: FailureDetails[Type]): string;
+}
+
+export const failures: { [Type in FailureType]: FailureRule<Type> } = {
+  InvalidRequest: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 2,
+    publicMessage: ({ field, value, allowed }) => `${field}: got ${value}, allowed is ${allowed}`,
+  },
+  Conflict: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 1,
+    publicMessage: ({ volumeId, found }) => `volumeId: ${volumeId} is taken by another request: ${found}`,
+  },
+  VolumeNotFound: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 3,
+    publicMessage: ({ volumeId }) => `volumeId: there is no volume ${volumeId}`,
+  },
+  VolumeDeleted: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 1,
+    publicMessage: ({ volumeId }) => `volumeId: ${volumeId} was deleted; an id is never used twice`,
+  },
+  VolumeInUse: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 1,
+    publicMessage: ({ volumeId, by }) => `volume ${volumeId} is in use by ${by}; detach it first`,
+  },
+  CreateCancelled: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ volumeId }) => `the create of volume ${volumeId} was cancelled`,
+  },
+  ImageNotFound: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 3,
+    publicMessage: ({ imageId }) => `imageId: there is no image ${imageId} that this project may read`,
+  },
+  ImageNotActive: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 4,
+    publicMessage: ({ imageId, status }) => `imageId: image ${imageId} is ${status}; only an active image can be used`,
+  },
+  ImageUnsupported: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 4,
+    publicMessage: ({ imageId, found, allowed }) => `imageId: image ${imageId} is ${found}; supported is ${allowed}`,
+  },
+  ImageRefused: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 4,
+    publicMessage: ({ imageId, rule, found, allowed, offset }) =>
+      `image ${imageId} is refused by the rule "${rule}"${offset === undefined ? '' : ` at byte ${offset}`}: found ${found}, allowed is ${allowed}`,
+  },
+  ImageChanged: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 4,
+    publicMessage: ({ imageId, found, allowed }) => `image ${imageId} changed meanwhile: found ${found}, expected ${allowed}`,
+  },
+  TransferCorrupt: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 4,
+    publicMessage: ({ imageId, found, allowed }) => `image ${imageId} arrives corrupt: its bytes hash to ${found}, its record says ${allowed}`,
+  },
+  CacheKeyCollision: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ shortKey }) => `two different images share the short cache key ${shortKey}; create with bypassCache`,
+  },
+  NoSpace: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ backend, neededBytes, freeBytes }) => `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`,
+  },
+  CloneLimitReached: {
+    retry: false,
+    workflow: 'rejoin',
+    exitCode: 1,
+    publicMessage: ({ backend, limit }) => `a parent on backend ${backend} has reached its limit of ${limit} clones`,
+  },
+  ParentUnusable: {
+    retry: false,
+    workflow: 'rejoin',
+    exitCode: 1,
+    publicMessage: ({ backend, found }) => `the cached image-volume on backend ${backend} is ${found}`,
+  },
+  BudgetSpent: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ volumeId, budgetMs, last }) => `volume ${volumeId} was not made within ${budgetMs / 1000} s; the last failure was: ${last}`,
+  },
+  ForeignObject: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ backend, object }) => `backend ${backend} holds ${object}, which this installation did not make; it is left alone`,
+  },
+  ToolFailed: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ tool, exit }) => `${tool} failed (${exit})`,
+  },
+  ScratchFull: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ neededBytes, freeBytes }) => `the scratch of a worker host is full: ${neededBytes} bytes needed, ${freeBytes} free`,
+  },
+  HostLost: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 5,
+    publicMessage: () => `the worker host that moved the image is gone`,
+  },
+  FlightClosing: {
+    retry: true,
+    workflow: 'rejoin',
+    exitCode: 1,
+    publicMessage: () => `the population that was joined has just ended; the next one starts`,
+  },
+  ImageServiceUnavailable: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 5,
+    publicMessage: ({ service }) => `the image service at ${service} is unavailable`,
+  },
+  BackendUnavailable: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 5,
+    publicMessage: ({ backend }) => `backend ${backend} is unavailable`,
+  },
+  DatabaseUnavailable: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 5,
+    publicMessage: () => `the inventory's database is unavailable`,
+  },
+};
+
+/** @returns whether `value` names a failure of the table. */
+export function isFailureType(value: unknown): value is FailureType {
+  return typeof value === 'string' && Object.hasOwn(failures, value);
+}
+
+/** @returns the sentence a user may read; the failure's cause and stack are for operators. */
+export function publicMessage<Type extends FailureType>(type: Type, details: FailureDetails[Type]): string {
+  return failures[type].publicMessage(details);
+}
+
+/** Raised by adapters and records, which know nothing of Temporal; `activities/failure.ts` turns it into an `ApplicationFailure`. */
+export class Failure<Type extends FailureType = FailureType> extends Error {
+  override readonly name = 'Failure';
+  constructor(
+    readonly type: Type,
+    readonly details: FailureDetails[Type],
+    options?: ErrorOptions,
+  ) {
+    super(publicMessage(type, details), options);
+  }
+}
+
+/** A failure as data: what a population's verdict, a volume's row and a log line carry. */
+export interface FailureRecord {
+  type: FailureType;
+  message: string;
+  details: Record<string, unknown>;
+}

@@ -1,0 +1,61 @@
+import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from './ids';
+
+export const volumeStates = ['creating', 'available', 'error', 'deleting', 'deleted'] as const;
+export type VolumeState = (typeof volumeStates)[number];
+
+/** What libvirt or QEMU needs to attach a volume. */
+export type Connection =
+  { driver: 'file'; path: string; format: 'raw' | 'qcow2' } | { driver: 'rbd'; pool: string; image: string; format: 'raw' };
+
+/** How a create was answered; the operator's word for each is in the decision record. */
+export const outcomes = ['hit', 'miss', 'joined', 'bypassed', 'refused'] as const;
+export type Outcome = (typeof outcomes)[number];
+
+/** Why the cache was not used. */
+export type BypassReason = 'cache-off' | 'too-large-for-cache' | 'requested' | 'no-room';
+
+/** Input of `CreateVolumeFromImage`, as any Temporal client may send it. Only `imageId` is required. */
+export interface CreateVolumeInput {
+  imageId: string;
+  volumeId?: string;
+  backend?: string;
+  /** Bytes, a multiple of 512. Default: the larger of virtual size and `min_disk`, rounded up to 1 MiB. */
+  sizeBytes?: number;
+  /** Trusted as given until an identity service is configured. */
+  projectId?: string;
+  name?: string;
+  metadata?: Record<string, string>;
+  bypassCache?: boolean;
+}
+
+/** Milliseconds of each stage of a create, by stage name. */
+export type TimingsMs = Partial<Record<'admit' | 'acquire' | 'wait' | 'clone' | 'download' | 'convert' | 'total', number>>;
+
+/** Result of `CreateVolumeFromImage`. */
+export interface CreateVolumeResult {
+  volumeId: VolumeId;
+  imageId: ImageId;
+  projectId: ProjectId;
+  backend: BackendName;
+  name: string | null;
+  sizeBytes: number;
+  outcome: Exclude<Outcome, 'refused'>;
+  /** One sentence: why this outcome. */
+  reason: string;
+  connection: Connection;
+  /** Bytes read from the image service on behalf of this create alone: the flight's for its leader, 0 for a hit or a joiner. */
+  bytesDownloaded: number;
+  timingsMs: TimingsMs;
+}
+
+/** Input and result of `DeleteVolume`. */
+export interface DeleteVolumeInput {
+  volumeId: string;
+}
+export interface DeleteVolumeResult {
+  volumeId: VolumeId;
+  /** `absent`: there was nothing to delete any more. */
+  outcome: 'deleted' | 'absent';
+  /** The retired parent that went with its last clone. */
+  deletedParent?: EntryId;
+}
