@@ -54,7 +54,10 @@ export interface WriteTarget {
 }
 
 export type ParentDescription =
-  { kind: 'sealed'; virtualBytes: number; realBytes: number } | { kind: 'absent' } | { kind: 'unsealed' } | { kind: 'changed'; found: string };
+  | { kind: 'sealed'; virtualBytes: number; realBytes: number }
+  | { kind: 'absent' }
+  | { kind: 'unsealed' }
+  | { kind: 'changed'; found: string };
 
 export type VolumeDescription =
   | { kind: 'present'; sizeBytes: number; realBytes: number; connection: Connection; marker: VolumeMarker | undefined }
@@ -67,6 +70,8 @@ export interface BackendObject {
   realBytes: number;
   modifiedAt: Date;
   marker?: Marker;
+  /** Set for a partial: what `ensureAttemptAbsent` takes to remove it. */
+  partial?: { kind: 'image-volume' | 'volume'; name: string; attempt: string };
 }
 
 /**
@@ -87,7 +92,12 @@ export interface VolumeBackend {
    * A target of the same attempt is emptied and made again; other attempts are left alone.
    * @throws NoSpace, InvalidRequest (size), BackendUnavailable.  Undo: `ensureAttemptAbsent`.
    */
-  ensureWriteTarget(request: { kind: 'image-volume' | 'volume'; name: string; attempt: string; virtualBytes: number }): Promise<WriteTarget>;
+  ensureWriteTarget(request: {
+    kind: 'image-volume' | 'volume';
+    name: string;
+    attempt: string;
+    virtualBytes: number;
+  }): Promise<WriteTarget>;
 
   /**
    * Durable before visible: fsyncs what the attempt wrote, makes it read-only, writes the marker and gives it its name.

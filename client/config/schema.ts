@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { backendNamePattern } from '../../workflows/contract/ids';
 import { supportedDiskFormats } from '../../workflows/contract/image';
 import { duration, percentage, size } from './units';
 
@@ -30,24 +29,40 @@ export const configSchema = z.strictObject({
   temporal: z
     .strictObject({
       /** `embedded`, or host:port, which is then never replaced by the embedded server. */
-      address: z.union([z.literal('embedded'), z.string().regex(/^[^\s:/]+:\d{1,5}$/, 'embedded or host:port')]).default('embedded'),
+      address: z
+        .string('embedded or host:port')
+        .regex(/^(?:embedded|(?:[^\s:/]+|\[[0-9a-f:.]+\]):\d{1,5})$/i, 'embedded or host:port')
+        .default('embedded'),
       namespace: z.string().min(1).max(255).default('default'),
       /** Set before all task queues, so that several stacks can share a namespace. */
-      taskQueuePrefix: z.string().max(40).regex(/^[a-z0-9-]*$/, 'lower-case letters, digits and hyphens').default(''),
+      taskQueuePrefix: z
+        .string()
+        .max(40)
+        .regex(/^[a-z0-9-]*$/, 'lower-case letters, digits and hyphens')
+        .default(''),
       tls: z.boolean().default(false),
       uiPort: z.int().min(0).max(65535).default(8233),
       port: z.int().min(0).max(65535).default(7233),
       retention: duration.default(7 * 86_400_000),
     })
     .prefault({}),
-  database: z.strictObject({ url: z.union([z.literal('embedded'), z.string().regex(/^postgres(ql)?:\/\//, 'embedded or a postgres:// URL')]).default('embedded') }).prefault({}),
+  database: z
+    .strictObject({
+      url: z
+        .string('embedded or a postgres:// URL')
+        .regex(/^(?:embedded$|postgres(?:ql)?:\/\/)/, 'embedded or a postgres:// URL')
+        .default('embedded'),
+    })
+    .prefault({}),
   images: z
     .union([
       z.strictObject({ service: z.literal('embedded'), port: z.int().min(0).max(65535).default(9292) }),
-      z.strictObject({ endpoint: z.url({ protocol: /^https?$/ }) }),
+      z.strictObject({ endpoint: z.url({ protocol: /^https?$/, error: 'an http:// or https:// URL' }) }),
     ])
     .prefault({ service: 'embedded' }),
-  internalTenant: z.strictObject({ projectId: z.string().min(1).max(64), userId: z.string().min(1).max(64) }).prefault({ projectId: 'image-volume-cache', userId: 'image-volume-cache' }),
+  internalTenant: z
+    .strictObject({ projectId: z.string().min(1).max(64), userId: z.string().min(1).max(64) })
+    .prefault({ projectId: 'image-volume-cache', userId: 'image-volume-cache' }),
   defaultProjectId: z.string().min(1).max(64).default('default'),
   createBudget: duration.default(6 * 3_600_000),
   scratch: z
@@ -60,7 +75,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   backends: z
-    .record(z.string().regex(backendNamePattern, 'lower-case letters, digits and hyphens, 40 at most'), z.discriminatedUnion('driver', [fileBackendSchema]))
+    .record(z.string(), z.discriminatedUnion('driver', [fileBackendSchema]))
     .refine((backends) => Object.keys(backends).length > 0, 'at least one backend')
     .prefault({ local: { driver: 'file' } }),
   /** Default: the only backend, or the first of the file. */
@@ -68,12 +83,18 @@ export const configSchema = z.strictObject({
   policy: z
     .strictObject({
       maxVirtualSize: size.default(2 * 1024 ** 4),
-      formats: z.array(z.enum(supportedDiskFormats)).min(1).default([...supportedDiskFormats]),
+      formats: z
+        .array(z.enum(supportedDiskFormats))
+        .min(1)
+        .default([...supportedDiskFormats]),
     })
     .prefault({}),
   worker: z
     .strictObject({
+      /** 0: no metrics endpoint. */
       metricsPort: z.int().min(0).max(65535).default(9464),
+      /** 0: any free port. */
+      livenessPort: z.int().min(0).max(65535).default(0),
       logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
       shutdownGrace: duration.default(10_000),
     })

@@ -35,6 +35,8 @@ export interface FailureDetails {
   ImageServiceUnavailable: { service: string; cause: string };
   BackendUnavailable: { backend: string; cause: string };
   DatabaseUnavailable: { cause: string };
+  /** An activity failed in a way this table does not know, and its retries are spent: a bug, kept from the user's eyes but for its name. */
+  Internal: { cause: string };
 }
 export type FailureType = keyof FailureDetails;
 
@@ -116,25 +118,29 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: false,
     workflow: 'undo',
     exitCode: 4,
-    publicMessage: ({ imageId, found, allowed }) => `image ${imageId} changed meanwhile: found ${found}, expected ${allowed}`,
+    publicMessage: ({ imageId, found, allowed }) =>
+      `image ${imageId} changed meanwhile: found ${found}, expected ${allowed}`,
   },
   TransferCorrupt: {
     retry: false,
     workflow: 'undo',
     exitCode: 4,
-    publicMessage: ({ imageId, found, allowed }) => `image ${imageId} arrives corrupt: its bytes hash to ${found}, its record says ${allowed}`,
+    publicMessage: ({ imageId, found, allowed }) =>
+      `image ${imageId} arrives corrupt: its bytes hash to ${found}, its record says ${allowed}`,
   },
   CacheKeyCollision: {
     retry: false,
     workflow: 'undo',
     exitCode: 1,
-    publicMessage: ({ shortKey }) => `two different images share the short cache key ${shortKey}; create with bypassCache`,
+    publicMessage: ({ shortKey }) =>
+      `two different images share the short cache key ${shortKey}; create with bypassCache`,
   },
   NoSpace: {
     retry: false,
     workflow: 'undo',
     exitCode: 1,
-    publicMessage: ({ backend, neededBytes, freeBytes }) => `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`,
+    publicMessage: ({ backend, neededBytes, freeBytes }) =>
+      `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`,
   },
   CloneLimitReached: {
     retry: false,
@@ -152,13 +158,15 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: false,
     workflow: 'undo',
     exitCode: 1,
-    publicMessage: ({ volumeId, budgetMs, last }) => `volume ${volumeId} was not made within ${budgetMs / 1000} s; the last failure was: ${last}`,
+    publicMessage: ({ volumeId, budgetMs, last }) =>
+      `volume ${volumeId} was not made within ${budgetMs / 1000} s; the last failure was: ${last}`,
   },
   ForeignObject: {
     retry: false,
     workflow: 'undo',
     exitCode: 1,
-    publicMessage: ({ backend, object }) => `backend ${backend} holds ${object}, which this installation did not make; it is left alone`,
+    publicMessage: ({ backend, object }) =>
+      `backend ${backend} holds ${object}, which this installation did not make; it is left alone`,
   },
   ToolFailed: {
     retry: true,
@@ -170,7 +178,8 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: true,
     workflow: 'undo',
     exitCode: 1,
-    publicMessage: ({ neededBytes, freeBytes }) => `the scratch of a worker host is full: ${neededBytes} bytes needed, ${freeBytes} free`,
+    publicMessage: ({ neededBytes, freeBytes }) =>
+      `the scratch of a worker host is full: ${neededBytes} bytes needed, ${freeBytes} free`,
   },
   HostLost: {
     retry: true,
@@ -201,6 +210,12 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     workflow: 'undo',
     exitCode: 5,
     publicMessage: () => `the inventory's database is unavailable`,
+  },
+  Internal: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ cause }) => `internal error in ${cause}`,
   },
 };
 

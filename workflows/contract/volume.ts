@@ -5,7 +5,8 @@ export type VolumeState = (typeof volumeStates)[number];
 
 /** What libvirt or QEMU needs to attach a volume. */
 export type Connection =
-  { driver: 'file'; path: string; format: 'raw' | 'qcow2' } | { driver: 'rbd'; pool: string; image: string; format: 'raw' };
+  | { driver: 'file'; path: string; format: 'raw' | 'qcow2' }
+  | { driver: 'rbd'; pool: string; image: string; format: 'raw' };
 
 /** How a create was answered; the operator's word for each is in the decision record. */
 export const outcomes = ['hit', 'miss', 'joined', 'bypassed', 'refused'] as const;
@@ -29,7 +30,9 @@ export interface CreateVolumeInput {
 }
 
 /** Milliseconds of each stage of a create, by stage name. */
-export type TimingsMs = Partial<Record<'admit' | 'acquire' | 'wait' | 'clone' | 'download' | 'convert' | 'total', number>>;
+export type TimingsMs = Partial<
+  Record<'admit' | 'acquire' | 'wait' | 'clone' | 'download' | 'convert' | 'total', number>
+>;
 
 /** Result of `CreateVolumeFromImage`. */
 export interface CreateVolumeResult {

@@ -1,0 +1,76 @@
+import { statfs } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
+import type { BackendCapabilities, VolumeBackend } from '../backend';
+import { ensureClone } from './clone';
+import { chooseCloneMethod, type CloneMethod, type CloneSetting } from './clone-method';
+import type { FileBackendContext } from './context';
+import { ensureDirectory } from './directory';
+import { withFailures } from './errors';
+import { layoutOf } from './layout';
+import { listObjects } from './list';
+import { findOpener } from './opener';
+import { describeParent } from './parent';
+import { ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
+import { publishVolume, sealImageVolume } from './seal';
+import { describeVolume } from './volume';
+import { ensureAttemptAbsent, ensureWriteTarget } from './write-target';
+
+export interface FileBackendOptions {
+  name: BackendName;
+  installation: InstallationId;
+  directory: string;
+  clone: CloneSetting;
+}
+
+/**
+ * A directory of files: sealed parents are sparse raw, clones are reflinks or qcow2 overlays on their parent.
+ * Makes and claims the directory. Any number of processes may hold one directory.
+ * @throws ForeignObject for another installation's directory; InvalidRequest when reflinks are demanded and there are none; BackendUnavailable.
+ */
+export async function createFileBackend({
+  name,
+  installation,
+  directory,
+  clone,
+}: FileBackendOptions): Promise<VolumeBackend> {
+  const layout = layoutOf(resolve(directory));
+  const chosen = await withFailures({ name, layout }, {}, async () => {
+    await ensureDirectory(layout, { installation, backend: name });
+    return await chooseCloneMethod(layout, clone);
+  });
+  const context: FileBackendContext = { name, installation, layout, method: chosen.method };
+  const guarded = async <Result>(operation: () => Promise<Result>): Promise<Result> =>
+    await withFailures(context, {}, operation);
+  return {
+    name,
+    driver: 'file',
+    capabilities: capabilitiesOf(chosen),
+    space: async () => await guarded(async () => await spaceOf(layout.directory)),
+    ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
+    sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
+    publishVolume: async (target, marker) => await publishVolume(context, target, marker),
+    ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
+    describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
+    ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
+    describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),
+    findOpener: async (volumeId) => await findOpener(context, volumeId),
+    ensureVolumeAbsent: async (volumeId) => await ensureVolumeAbsent(context, volumeId),
+    ensureImageVolumeAbsent: async (image) => await ensureImageVolumeAbsent(context, image),
+    list: () => listObjects(context),
+  };
+}
+
+function capabilitiesOf({ method, reason }: CloneMethod): BackendCapabilities {
+  return {
+    clone: 'instant',
+    clonesPinParent: method === 'overlay',
+    cloneMethod: method === 'overlay' ? 'qcow2 overlay' : 'reflink',
+    ...(reason === undefined ? {} : { cloneMethodReason: reason }),
+  };
+}
+
+async function spaceOf(directory: string): Promise<{ totalBytes: number; freeBytes: number }> {
+  const { blocks, bavail, bsize } = await statfs(directory);
+  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+}

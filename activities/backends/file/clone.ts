@@ -1,0 +1,102 @@
+import { constants } from 'node:fs';
+import { chmod, copyFile, open } from 'node:fs/promises';
+import { relative } from 'node:path';
+import { Failure } from '../../../workflows/contract/failures';
+import type { Connection } from '../../../workflows/contract/volume';
+import type { VolumeMarker } from '../backend';
+import type { FileBackendContext } from './context';
+import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } from './durable';
+import { withFailures } from './errors';
+import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
+import { writeJson } from './markers';
+import { getSealedParent } from './parent';
+import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES } from './qcow2-overlay';
+import { checkSize } from './sizes';
+import { confirmPublished, connectionOf, findVolume } from './volume';
+
+const VOLUME_MODE = 0o600;
+
+/** See `VolumeBackend.ensureClone`. Two calls at once for one volume make one: the second to publish finds the first's. */
+export async function ensureClone(
+  context: FileBackendContext,
+  parent: string,
+  marker: VolumeMarker,
+): Promise<Connection> {
+  const paths = volumePaths(context.layout, marker.volumeId);
+  return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
+    const existing = await findVolume(context, marker.volumeId);
+    if (existing === undefined || existing.format === 'qcow2') {
+      const { virtualBytes } = await getSealedParent(context, parent);
+      checkSize(marker.sizeBytes, {
+        leastBytes: virtualBytes,
+        mostBytes: context.method === 'overlay' ? MAX_OVERLAY_BYTES : undefined,
+      });
+    }
+    const format = context.method === 'overlay' ? 'qcow2' : 'raw';
+    if (existing === undefined && (await makeClone(context, parent, marker)))
+      return connectionOf({ path: paths[format], format });
+    return await confirmPublished(context, { marker, parent });
+  });
+}
+
+/** @returns whether this call made it; false when another was faster. Whatever goes wrong, nothing half-made stays. */
+async function makeClone(context: FileBackendContext, parent: string, marker: VolumeMarker): Promise<boolean> {
+  const attempt = attemptPaths(context.layout, { kind: 'volume', name: marker.volumeId, attempt: newAttempt() });
+  const step = { context, parent, marker, attempt };
+  try {
+    const published = context.method === 'overlay' ? await publishOverlay(step) : await publishReflink(step);
+    if (published) await syncDirectory(context.layout.volumes);
+    return published;
+  } catch (error) {
+    await Promise.all([removeFile(attempt.data), removeFile(attempt.marker)]);
+    throw error;
+  }
+}
+
+interface CloneStep {
+  context: FileBackendContext;
+  parent: string;
+  marker: VolumeMarker;
+  attempt: { data: string; marker: string };
+}
+
+/** One durable file: the marker is in the overlay's header. */
+async function publishOverlay({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
+  const annotation = JSON.stringify({ marker, parent });
+  if (Buffer.byteLength(annotation) > MAX_ANNOTATION_BYTES) {
+    throw new Failure('InvalidRequest', {
+      field: 'name',
+      value: `${annotation.length} characters`,
+      allowed: `a marker of at most ${MAX_ANNOTATION_BYTES} bytes`,
+    });
+  }
+  const backingFile = relative(context.layout.volumes, imagePaths(context.layout, parent).data);
+  await writeNewFile(
+    attempt.data,
+    formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, backingFormat: 'raw', annotation }),
+  );
+  return await publishFile(attempt.data, volumePaths(context.layout, marker.volumeId).qcow2);
+}
+
+/** Two durable files at once; the marker gets its name first, so that a volume never lacks it. */
+async function publishReflink({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
+  const paths = volumePaths(context.layout, marker.volumeId);
+  await Promise.all([
+    reflinkGrown(imagePaths(context.layout, parent).data, attempt.data, marker.sizeBytes),
+    writeJson(attempt.marker, { marker, parent }),
+  ]);
+  await replaceFile(attempt.marker, paths.marker);
+  return await publishFile(attempt.data, paths.raw);
+}
+
+async function reflinkGrown(source: string, target: string, sizeBytes: number): Promise<void> {
+  await copyFile(source, target, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
+  await chmod(target, VOLUME_MODE); // A reflink copies the parent's 0400.
+  const file = await open(target, 'r+');
+  try {
+    await file.truncate(sizeBytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,10 @@
+import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
+import type { Layout } from './layout';
+
+/** What every operation of one file backend shares. */
+export interface FileBackendContext {
+  name: BackendName;
+  installation: InstallationId;
+  layout: Layout;
+  method: 'reflink' | 'overlay';
+}

@@ -1,0 +1,80 @@
+import { constants } from 'node:fs';
+import { link, open, rename, unlink } from 'node:fs/promises';
+import { isSystemError, unlessAbsent } from './errors';
+
+/** Writes a new file of mode 0600 at `path`, whole and durable; its name is not durable until the directory is synced. */
+export async function writeNewFile(
+  path: string,
+  content: { writes: { position: number; bytes: Buffer }[]; fileBytes: number },
+): Promise<void> {
+  const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
+  try {
+    for (const { position, bytes } of content.writes) await file.write(bytes, 0, bytes.length, position);
+    await file.truncate(content.fileBytes);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Gives a durable temporary file its final name, unless the name is taken: nothing that is visible is ever replaced.
+ * A link and an unlink, because Node has no rename that refuses an existing target. A kill between them leaves a second name, a partial, of the same file.
+ * @returns whether this call published it. The temporary name is gone in both cases.
+ */
+export async function publishFile(temporary: string, final: string): Promise<boolean> {
+  try {
+    await link(temporary, final);
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw error;
+    await removeFile(temporary);
+    return false;
+  }
+  await removeFile(temporary);
+  return true;
+}
+
+/** Renames over whatever has the final name: for markers, which say the same whoever writes them. */
+export async function replaceFile(temporary: string, final: string): Promise<void> {
+  await rename(temporary, final);
+}
+
+/** @returns whether there was something to remove. */
+export async function removeFile(path: string): Promise<boolean> {
+  return (await unlessAbsent(unlink(path).then(() => true))) ?? false;
+}
+
+/**
+ * Makes all changes of a directory so far durable. Callers that arrive while a sync runs share the next one:
+ * many clones at once cost two flushes, not one each.
+ */
+export async function syncDirectory(path: string): Promise<void> {
+  const queue = syncQueues.get(path);
+  if (queue === undefined) return await startSync(path);
+  queue.next ??= queue.running.then(
+    () => startSync(path),
+    () => startSync(path),
+  );
+  await queue.next;
+}
+
+/** By directory: the sync that runs, and the one that all who came later wait for. Entries live as long as a sync runs. */
+const syncQueues = new Map<string, { running: Promise<void>; next?: Promise<void> }>();
+
+function startSync(path: string): Promise<void> {
+  const queue: { running: Promise<void>; next?: Promise<void> } = { running: fsyncPath(path) };
+  queue.running = queue.running.finally(() => {
+    if (syncQueues.get(path) === queue && queue.next === undefined) syncQueues.delete(path);
+  });
+  syncQueues.set(path, queue);
+  return queue.running;
+}
+
+async function fsyncPath(path: string): Promise<void> {
+  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,73 @@
+import { statfs } from 'node:fs/promises';
+import { Failure } from '../../../workflows/contract/failures';
+import type { FileBackendContext } from './context';
+
+/** Runs `operation` and turns what the file system says into the project's failures. `neededBytes`: what `NoSpace` names. */
+export async function withFailures<Result>(
+  context: Pick<FileBackendContext, 'name' | 'layout'>,
+  { neededBytes = 0 }: { neededBytes?: number },
+  operation: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await operation();
+  } catch (error) {
+    throw await toFailure(error, { context, neededBytes });
+  }
+}
+
+/** @returns whether `error` is the system's, with one of `codes`. */
+export function isSystemError(error: unknown, ...codes: string[]): boolean {
+  return isErrnoException(error) && codes.includes(error.code);
+}
+
+/** @returns the result of `operation`, or undefined when the file is not there. */
+export async function unlessAbsent<Result>(operation: Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await operation;
+  } catch (error) {
+    if (isSystemError(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+interface FailureContext {
+  context: Pick<FileBackendContext, 'name' | 'layout'>;
+  neededBytes: number;
+}
+
+/** Bugs (no errno) pass as they are, and so does what is a failure already. */
+export async function toFailure(error: unknown, { context, neededBytes }: FailureContext): Promise<unknown> {
+  if (error instanceof Failure || !isErrnoException(error)) return error;
+  const options = { cause: error };
+  switch (error.code) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new Failure(
+        'NoSpace',
+        { backend: context.name, neededBytes, freeBytes: await freeBytes(context.layout.directory) },
+        options,
+      );
+    case 'EFBIG':
+      return new Failure(
+        'InvalidRequest',
+        { field: 'sizeBytes', value: String(neededBytes), allowed: 'what the file system takes as one file' },
+        options,
+      );
+    default:
+      return new Failure(
+        'BackendUnavailable',
+        { backend: context.name, cause: `${error.code} in ${error.syscall}` },
+        options,
+      );
+  }
+}
+
+function isErrnoException(error: unknown): error is Error & { code: string; syscall: string } {
+  if (typeof error !== 'object' || error === null || !('code' in error) || !('syscall' in error)) return false;
+  return typeof error.code === 'string' && typeof error.syscall === 'string';
+}
+
+async function freeBytes(directory: string): Promise<number> {
+  const found = await statfs(directory).catch(() => undefined);
+  return found === undefined ? 0 : found.bavail * found.bsize;
+}

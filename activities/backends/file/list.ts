@@ -1,0 +1,77 @@
+import { opendir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { BackendObject, Marker } from '../backend';
+import type { FileBackendContext } from './context';
+import { toFailure, unlessAbsent } from './errors';
+import { imagePaths, isVolumeId, ORPHANED_MARKER, parseFileName, volumePaths, type ObjectKind } from './layout';
+import { findImageMarker } from './markers';
+import { findVolume, readVolume } from './volume';
+
+const BYTES_PER_BLOCK = 512;
+/** What the root may hold: `lost+found` is the file system's own. */
+const OWN_ENTRIES = new Set(['backend.json', 'images', 'volumes', 'lost+found']);
+
+/** Everything below the backend's directory, a directory at a time; what goes meanwhile is left out. */
+export async function* listObjects(context: FileBackendContext): AsyncIterable<BackendObject> {
+  try {
+    yield* listRoot(context);
+    yield* listDirectory(context, 'image-volume');
+    yield* listDirectory(context, 'volume');
+  } catch (error) {
+    throw await toFailure(error, { context, neededBytes: 0 });
+  }
+}
+
+async function* listRoot(context: FileBackendContext): AsyncIterable<BackendObject> {
+  for await (const { name } of await opendir(context.layout.directory)) {
+    if (OWN_ENTRIES.has(name) || parseFileName(name)?.extension === 'partial') continue;
+    const object = await describe(join(context.layout.directory, name));
+    if (object) yield { kind: 'foreign', name, ...object };
+  }
+}
+
+async function* listDirectory(context: FileBackendContext, kind: ObjectKind): AsyncIterable<BackendObject> {
+  const directory = kind === 'volume' ? context.layout.volumes : context.layout.images;
+  for await (const { name: file } of await opendir(directory)) {
+    const object = await describe(join(directory, file));
+    const judged = object && (await judge(context, kind, file));
+    if (object && judged) yield { ...judged, ...object };
+  }
+}
+
+/** @returns undefined for what is told with something else: the marker of an object that is there. */
+async function judge(
+  context: FileBackendContext,
+  kind: ObjectKind,
+  file: string,
+): Promise<Pick<BackendObject, 'kind' | 'name' | 'marker' | 'partial'> | undefined> {
+  const parsed = parseFileName(file);
+  const isName = kind === 'image-volume' || (parsed !== undefined && isVolumeId(parsed.name));
+  const foreign = { kind: 'foreign', name: `${kind === 'volume' ? 'volumes' : 'images'}/${file}` } as const;
+  if (parsed === undefined || !isName || (kind === 'image-volume' && parsed.extension === 'qcow2')) return foreign;
+  const { name, attempt, extension } = parsed;
+  if (extension === 'partial' && attempt !== undefined)
+    return { kind: 'partial', name: file, partial: { kind, name, attempt } };
+  if (extension === 'json') {
+    const isOrphan = !(await hasObject(context, kind, name));
+    return isOrphan ? { kind: 'partial', name: file, partial: { kind, name, attempt: ORPHANED_MARKER } } : undefined;
+  }
+  const marker = await findMarker(context, kind, name);
+  return marker?.installation === context.installation ? { kind, name, marker } : { ...foreign, marker };
+}
+
+async function findMarker(context: FileBackendContext, kind: ObjectKind, name: string): Promise<Marker | undefined> {
+  if (kind === 'image-volume') return (await findImageMarker(imagePaths(context.layout, name).marker))?.marker;
+  const volume = isVolumeId(name) ? await findVolume(context, name) : undefined;
+  return volume && (await unlessAbsent(readVolume(volume)))?.stored?.marker;
+}
+
+async function hasObject(context: FileBackendContext, kind: ObjectKind, name: string): Promise<boolean> {
+  const data = kind === 'image-volume' ? imagePaths(context.layout, name).data : volumePaths(context.layout, name).raw;
+  return (await unlessAbsent(stat(data))) !== undefined;
+}
+
+async function describe(path: string): Promise<{ realBytes: number; modifiedAt: Date } | undefined> {
+  const found = await unlessAbsent(stat(path));
+  return found && { realBytes: found.blocks * BYTES_PER_BLOCK, modifiedAt: found.mtime };
+}

@@ -1,0 +1,14 @@
+import type { VolumeId } from '../../../workflows/contract/ids';
+import { isLockedByQemu } from '../../image/qemu-img';
+import type { FileBackendContext } from './context';
+import { withFailures } from './errors';
+import { findVolume } from './volume';
+
+/** Asks by QEMU's own image locks, which reach across hosts where the file system's locks do. Starts a process: a delete is rare. */
+export async function findOpener(context: FileBackendContext, volumeId: VolumeId): Promise<string | undefined> {
+  return await withFailures(context, {}, async () => {
+    const volume = await findVolume(context, volumeId);
+    const isOpen = volume !== undefined && (await isLockedByQemu({ path: volume.path, format: volume.format }));
+    return isOpen ? 'a QEMU process' : undefined;
+  });
+}

@@ -1,0 +1,110 @@
+import type { Stats } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { Failure } from '../../../workflows/contract/failures';
+import type { VolumeId } from '../../../workflows/contract/ids';
+import type { Connection } from '../../../workflows/contract/volume';
+import type { VolumeDescription } from '../backend';
+import type { FileBackendContext } from './context';
+import { syncDirectory } from './durable';
+import { unlessAbsent } from './errors';
+import { volumePaths } from './layout';
+import { findVolumeMarker, isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from './markers';
+import { OVERLAY_HEAD_BYTES, parseOverlay } from './qcow2-overlay';
+
+const BYTES_PER_BLOCK = 512;
+
+/** A volume as it lies in the directory. */
+export interface FoundVolume {
+  path: string;
+  format: 'raw' | 'qcow2';
+  /** Where the marker of a raw one lies. */
+  markerPath: string;
+  realBytes: number;
+  modifiedAt: Date;
+}
+
+/** One stat for each format: whether the volume is there. */
+export async function findVolume({ layout }: FileBackendContext, volumeId: VolumeId): Promise<FoundVolume | undefined> {
+  const { raw, qcow2, marker } = volumePaths(layout, volumeId);
+  const [rawFile, overlay] = await Promise.all([unlessAbsent(stat(raw)), unlessAbsent(stat(qcow2))]);
+  if (overlay !== undefined) return { path: qcow2, format: 'qcow2', markerPath: marker, ...usage(overlay) };
+  return rawFile && { path: raw, format: 'raw', markerPath: marker, ...usage(rawFile) };
+}
+
+/** @returns what the volume says of itself; `stored` is undefined when its marker is missing or not one of ours. */
+export async function readVolume({
+  path,
+  format,
+  markerPath,
+}: FoundVolume): Promise<{ sizeBytes: number; stored: StoredVolumeMarker | undefined }> {
+  if (format === 'raw') {
+    const [{ size }, stored] = await Promise.all([stat(path), findVolumeMarker(markerPath)]);
+    return { sizeBytes: size, stored };
+  }
+  const overlay = parseOverlay(await readHead(path));
+  return {
+    sizeBytes: overlay?.virtualBytes ?? 0,
+    stored: overlay?.annotation === undefined ? undefined : parseVolumeMarker(overlay.annotation),
+  };
+}
+
+export async function describeVolume(context: FileBackendContext, volumeId: VolumeId): Promise<VolumeDescription> {
+  const volume = await findVolume(context, volumeId);
+  if (volume === undefined) return { kind: 'absent' };
+  const { sizeBytes, stored } = await readVolume(volume);
+  return {
+    kind: 'present',
+    sizeBytes,
+    realBytes: volume.realBytes,
+    connection: connectionOf(volume),
+    marker: stored?.marker,
+  };
+}
+
+/**
+ * @returns how to attach the volume that is there, when it is what was asked for, and makes its name durable: who published it
+ *   may have been killed before its sync.
+ * @throws ForeignObject when this installation did not make it; Conflict when it is another volume of the same id.
+ */
+export async function confirmPublished(context: FileBackendContext, wanted: StoredVolumeMarker): Promise<Connection> {
+  const { volumeId } = wanted.marker;
+  const volume = await findVolume(context, volumeId);
+  if (volume === undefined)
+    throw new Failure('BackendUnavailable', {
+      backend: context.name,
+      cause: 'the volume was deleted while it was made',
+    });
+  const { stored } = await readVolume(volume);
+  if (stored?.marker.installation !== context.installation)
+    throw new Failure('ForeignObject', { backend: context.name, object: `volume ${volumeId}` });
+  if (stored.parent !== wanted.parent)
+    throw new Failure('Conflict', { volumeId, found: `${describeOrigin(stored.parent)} is there` });
+  if (!isSameMarker(stored.marker, wanted.marker))
+    throw new Failure('Conflict', { volumeId, found: 'a volume with another size, name, project or image is there' });
+  await syncDirectory(context.layout.volumes);
+  return connectionOf(volume);
+}
+
+export function connectionOf({ path, format }: Pick<FoundVolume, 'path' | 'format'>): Connection {
+  return { driver: 'file', path, format };
+}
+
+/** @returns the first cluster of a file, where an overlay's header lies. */
+export async function readHead(path: string): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const head = Buffer.alloc(OVERLAY_HEAD_BYTES);
+    const { bytesRead } = await file.read(head, 0, head.length, 0);
+    return head.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+function usage({ blocks, mtime }: Stats): Pick<FoundVolume, 'realBytes' | 'modifiedAt'> {
+  return { realBytes: blocks * BYTES_PER_BLOCK, modifiedAt: mtime };
+}
+
+function describeOrigin(parent: string | null): string {
+  return parent === null ? 'a volume without a parent' : `a clone of ${parent}`;
+}

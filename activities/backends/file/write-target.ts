@@ -1,0 +1,45 @@
+import { stat } from 'node:fs/promises';
+import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
+import type { WriteTarget } from '../backend';
+import type { FileBackendContext } from './context';
+import { removeFile, writeNewFile } from './durable';
+import { unlessAbsent, withFailures } from './errors';
+import { attemptPaths, imagePaths, ORPHANED_MARKER, volumePaths, type AttemptId } from './layout';
+import { checkSize } from './sizes';
+
+/** Makes a hole of `virtualBytes` for one attempt: always a new file, so that a late writer of an earlier try writes into nothing. */
+export async function ensureWriteTarget(
+  context: FileBackendContext,
+  request: AttemptId & { virtualBytes: number },
+): Promise<WriteTarget> {
+  const { data } = attemptPaths(context.layout, request);
+  checkSize(request.virtualBytes, { leastBytes: SECTOR_BYTES });
+  return await withFailures(context, { neededBytes: request.virtualBytes }, async () => {
+    await ensureAttemptAbsent(context, request);
+    try {
+      await writeNewFile(data, { writes: [], fileBytes: request.virtualBytes });
+    } catch (error) {
+      await removeFile(data);
+      throw error;
+    }
+    const { attempt, virtualBytes } = request;
+    return { attempt, virtualBytes, qemuTarget: `file:${data}`, path: data };
+  });
+}
+
+/** Removes what one attempt wrote; the absent is done. */
+export async function ensureAttemptAbsent(context: FileBackendContext, attempt: AttemptId): Promise<void> {
+  const paths = attemptPaths(context.layout, attempt);
+  await withFailures(context, {}, async () => {
+    if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
+    await Promise.all([removeFile(paths.data), removeFile(paths.marker)]);
+  });
+}
+
+async function removeOrphanedMarker({ layout }: FileBackendContext, { kind, name }: AttemptId): Promise<void> {
+  const [data, marker] =
+    kind === 'image-volume'
+      ? [imagePaths(layout, name).data, imagePaths(layout, name).marker]
+      : [volumePaths(layout, name).raw, volumePaths(layout, name).marker];
+  if ((await unlessAbsent(stat(data))) === undefined) await removeFile(marker);
+}

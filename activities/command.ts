@@ -1,0 +1,205 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Failure } from '../workflows/contract/failures';
+import { KiB, MiB } from '../workflows/contract/bytes';
+
+const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+const DEFAULT_MAX_OUTPUT_BYTES = MiB;
+const MAX_STDERR_BYTES = 64 * KiB;
+const MAX_REPORTED_STDERR_CHARACTERS = 2000;
+/** How long pipes may outlive the process that was started before what still holds them is killed. */
+const PIPE_GRACE_MS = 1000;
+
+/** Resource limits of the child, set with `prlimit` (util-linux) where it is installed. */
+export interface CommandLimits {
+  cpuSeconds?: number;
+  addressSpaceBytes?: number;
+  /** Largest file the child may write. */
+  fileSizeBytes?: number;
+  openFiles?: number;
+}
+
+export interface CommandOptions {
+  timeoutMs: number;
+  limits?: CommandLimits;
+  /** Aborted: the whole process group is killed, reaped, and the signal's reason is thrown. */
+  signal?: AbortSignal;
+  /** More on stdout than this is a failure. Default: 1 MiB. */
+  maxOutputBytes?: number;
+  /** Exit codes that are answers, not failures. Default: 0. */
+  answers?: readonly number[];
+  /** Called with each piece of stdout as it comes. */
+  onOutput?: (chunk: string) => void;
+}
+
+export interface CommandResult {
+  exitCode: number;
+  stdout: string;
+  stderr: string;
+}
+
+/**
+ * Runs a foreign tool: the only place that does. No shell, a fixed locale, nothing of our environment but PATH, a process group of its own.
+ * Returns or throws only after the child was reaped.
+ * @throws Failure ToolFailed (not installed, a bad exit, a signal, the deadline, too much output); the signal's reason when aborted.
+ */
+export async function runCommand(
+  tool: string,
+  args: readonly string[],
+  options: CommandOptions,
+): Promise<CommandResult> {
+  options.signal?.throwIfAborted();
+  const [file = tool, ...prefixed] = limitedArgv(getTool(tool), args, options.limits);
+  const child = spawn(file, prefixed, {
+    detached: true,
+    shell: false,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: minimalEnvironment(),
+  });
+  started += 1;
+  const { exit, stdout, stderr } = await superviseChild(child, options);
+  options.signal?.throwIfAborted();
+  if (typeof exit === 'number' && (options.answers ?? [0]).includes(exit))
+    return { exitCode: exit, stdout, stderr: cleanStderr(stderr) };
+  throw new Failure('ToolFailed', {
+    tool,
+    exit: typeof exit === 'number' ? `exit ${exit}` : exit,
+    stderr: cleanStderr(stderr),
+  });
+}
+
+/** @returns how many processes this process has started through `runCommand`: a bench asserts that a hit starts none. */
+export function commandsStarted(): number {
+  return started;
+}
+let started = 0;
+
+/** @returns the absolute path of `tool`, searched in PATH, or undefined when it is not installed. */
+export function findTool(tool: string): string | undefined {
+  const found = searchPath()
+    .split(delimiter)
+    .filter((directory) => directory.startsWith('/'))
+    .map((directory) => join(directory, tool));
+  return found.find(isExecutable);
+}
+
+/** @returns what a tool wrote on stderr, bounded and with directories taken out of paths: it may be shown to users. */
+export function cleanStderr(stderr: string): string {
+  return stderr
+    .replaceAll(/(?:[A-Za-z-]+:)?\/(?:[^\s'":,/]+\/)+([^\s'":,/]*)/g, '$1')
+    .trim()
+    .slice(0, MAX_REPORTED_STDERR_CHARACTERS);
+}
+
+function getTool(tool: string): string {
+  const path = findTool(tool);
+  if (path === undefined)
+    throw new Failure('ToolFailed', { tool, exit: 'not installed', stderr: `${tool} is not on PATH` });
+  return path;
+}
+
+function searchPath(): string {
+  return process.env['PATH'] || DEFAULT_PATH;
+}
+
+function minimalEnvironment(): NodeJS.ProcessEnv {
+  return { LC_ALL: 'C', PATH: searchPath() };
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `prlimit` sets the limits and becomes the tool by exec: no second process, the same pid. */
+function limitedArgv(file: string, args: readonly string[], limits: CommandLimits = {}): string[] {
+  const flags = Object.entries({
+    cpu: limits.cpuSeconds,
+    as: limits.addressSpaceBytes,
+    fsize: limits.fileSizeBytes,
+    nofile: limits.openFiles,
+  }).flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}=${value}`]));
+  const prlimit = flags.length === 0 ? undefined : findTool('prlimit');
+  return prlimit === undefined ? [file, ...args] : [prlimit, ...flags, '--core=0', '--', file, ...args];
+}
+
+interface ChildEnd {
+  /** The exit code, or why there is none, for people. */
+  exit: number | string;
+  stdout: string;
+  stderr: string;
+}
+
+/** Collects output, kills at the deadline, and answers when the child is reaped and its pipes are closed. */
+async function superviseChild(child: ChildProcess, options: CommandOptions): Promise<ChildEnd> {
+  let killed: string | undefined;
+  const kill = (why: string): void => {
+    killed ??= why;
+    killGroup(child);
+  };
+  const onAbort = (): void => kill('cancelled');
+  const deadline = setTimeout(() => kill(`killed at its deadline of ${options.timeoutMs} ms`), options.timeoutMs);
+  options.signal?.addEventListener('abort', onAbort, { once: true });
+  const output = collectOutput(child, options, kill);
+  try {
+    const exit = await untilReaped(child);
+    return { exit: killed ?? exit, ...output };
+  } finally {
+    clearTimeout(deadline);
+    options.signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+function collectOutput(
+  child: ChildProcess,
+  options: CommandOptions,
+  kill: (why: string) => void,
+): { stdout: string; stderr: string } {
+  const { maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES, onOutput } = options;
+  const output = { stdout: '', stderr: '' };
+  let stdoutBytes = 0;
+  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+    stdoutBytes += Buffer.byteLength(chunk);
+    if (stdoutBytes > maxOutputBytes) return kill(`killed after more than ${maxOutputBytes} bytes of output`);
+    output.stdout += chunk;
+    onOutput?.(chunk);
+  });
+  child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
+    if (output.stderr.length < MAX_STDERR_BYTES) output.stderr += chunk;
+  });
+  return output;
+}
+
+/** What the child has left behind may hold its pipes: it is given a moment, then killed with the group. */
+function untilReaped(child: ChildProcess): Promise<number | string> {
+  return new Promise((resolve) => {
+    let pipeTimer: NodeJS.Timeout | undefined;
+    child.once('error', (error) => resolve(`could not be started: ${error.message}`));
+    child.once('exit', () => {
+      pipeTimer = setTimeout(() => {
+        killGroup(child);
+        child.stdout?.destroy();
+        child.stderr?.destroy();
+      }, PIPE_GRACE_MS);
+    });
+    child.once('close', (code, signal) => {
+      clearTimeout(pipeTimer);
+      resolve(code ?? `signal ${signal}`);
+    });
+  });
+}
+
+/** The child leads its own group (`detached`), so that what it has started dies with it. */
+function killGroup(child: ChildProcess): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // The group is gone already.
+  }
+}

@@ -1,0 +1,45 @@
+import type { Client } from '@temporalio/client';
+import type { ResolvedConfig } from '../client/config/load';
+import type { Database } from '../db/client';
+import type { BackendName, HostId, InstallationId } from '../workflows/contract/ids';
+import type { taskQueues } from '../workflows/contract/names';
+import type { VolumeBackend } from './backends/backend';
+import type { ImageService } from './glance/image-service';
+import type { ImagePolicy } from './image/policy';
+import type { Scratch } from './image/scratch';
+
+/** What every worker has, whatever its roles. */
+export interface ControlDependencies {
+  config: ResolvedConfig;
+  installation: InstallationId;
+  database: Database;
+  images: ImageService;
+  temporal: Client;
+  queues: ReturnType<typeof taskQueues>;
+  /** What images must be, and the hash that names it. */
+  policy: ImagePolicy;
+  policyVersion: string;
+  /** Whether the namespace knows our search attributes. */
+  searchAttributes: boolean;
+  /** Backends that this worker holds; the control role alone holds none. */
+  backends: ReadonlyMap<BackendName, VolumeBackend>;
+}
+
+/** What a worker with the backend role has besides. */
+export interface BackendDependencies extends ControlDependencies {
+  /** The host whose scratch can be written to these backends. */
+  hostId: HostId;
+}
+
+/** What a worker with the host role has besides. */
+export interface HostDependencies extends BackendDependencies {
+  scratch: Scratch;
+  /** At most so many conversions run at once on this host; a further one waits its turn. */
+  conversions: Semaphore;
+  downloads: Semaphore;
+}
+
+export interface Semaphore {
+  /** Runs `work` when a place is free; `onWait` hears how many are ahead. */
+  run<Result>(work: () => Promise<Result>, onWait: (ahead: number) => void): Promise<Result>;
+}

@@ -1,0 +1,141 @@
+import type { z } from 'zod';
+import { Failure } from '../../workflows/contract/failures';
+import { openDownload } from './download-request';
+import { failureOfStatus } from './errors';
+import type { CreateImageRequest, ImageService, ListImagesQuery, UploadImageRequest } from './image-service';
+import { imagePageSchema, imageSchema } from './schema';
+import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
+
+export type GlanceClientOptions = TransportOptions;
+
+/** The OpenStack Image API v2 at `endpoint`; connections are made on first use and kept until `close`. @throws Failure InvalidRequest (endpoint). */
+export function createGlanceClient(options: GlanceClientOptions): ImageService {
+  const transport = createTransport(options);
+  const act = (imageId: string, request: { method: HttpRequest['method']; below: string }) =>
+    call(transport, { method: request.method, path: `${imagePath(imageId)}${request.below}`, imageId });
+
+  return {
+    endpoint: transport.service,
+
+    async getImage(imageId, signal) {
+      const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
+      const image = parseAnswer(transport, imageSchema, text);
+      if (image.id.toLowerCase() !== imageId.toLowerCase())
+        throw badAnswer(transport, `it answers with image ${image.id} when asked for ${imageId}`);
+      return image;
+    },
+
+    async listImages(query = {}, signal) {
+      const text = await call(transport, {
+        method: 'GET',
+        path: `/images${queryOf(query)}`,
+        imageId: query.marker ?? '',
+        signal,
+      });
+      return parseAnswer(transport, imagePageSchema, text);
+    },
+
+    async openDownload(request) {
+      imagePath(request.imageId);
+      return openDownload(transport, request);
+    },
+
+    async createImage(request) {
+      const body = JSON.stringify(recordOf(request));
+      const text = await call(transport, {
+        method: 'POST',
+        path: '/images',
+        imageId: request.id ?? '',
+        body,
+        headers: json,
+      });
+      return parseAnswer(transport, imageSchema, text);
+    },
+
+    uploadImage: (request) => uploadImage(transport, request),
+    deleteImage: async (imageId) => void (await act(imageId, { method: 'DELETE', below: '' })),
+    deactivate: async (imageId) => void (await act(imageId, { method: 'POST', below: '/actions/deactivate' })),
+    reactivate: async (imageId) => void (await act(imageId, { method: 'POST', below: '/actions/reactivate' })),
+    addTag: async (imageId, tag) =>
+      void (await act(imageId, { method: 'PUT', below: `/tags/${encodeURIComponent(tag)}` })),
+    close: () => transport.close(),
+  };
+}
+
+const json = { 'content-type': 'application/json' };
+
+/** The id pattern of Glance's image schema: nothing else is an image, and nothing else may become part of a path. */
+const imageIdPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+function imagePath(imageId: string): string {
+  if (!imageIdPattern.test(imageId)) throw new Failure('ImageNotFound', { imageId });
+  return `/images/${imageId}`;
+}
+
+interface Call extends HttpRequest {
+  imageId: string;
+  body?: string;
+}
+
+/** @returns the text of a 2xx answer. */
+async function call(transport: Transport, { imageId, ...request }: Call): Promise<string> {
+  const { status, text } = await transport.exchange(request);
+  if (status >= 200 && status < 300) return text;
+  throw failureOfStatus({ service: transport.service, method: request.method, status, text, imageId });
+}
+
+async function uploadImage(
+  transport: Transport,
+  { imageId, body, sizeBytes, signal }: UploadImageRequest,
+): Promise<void> {
+  const headers = { 'content-type': 'application/octet-stream', 'content-length': sizeBytes?.toString() };
+  const response = await transport.open({
+    method: 'PUT',
+    path: `${imagePath(imageId)}/file`,
+    headers,
+    body,
+    headersMs: transport.uploadAnswerMs,
+    signal,
+  });
+  const text = await readErrorText(response);
+  if (response.statusCode !== 204)
+    throw failureOfStatus({ service: transport.service, method: 'PUT', status: response.statusCode, text, imageId });
+}
+
+function recordOf(request: CreateImageRequest): Record<string, unknown> {
+  const { id, name, diskFormat, containerFormat, minDiskGiB, minRamMiB, visibility, tags, properties } = request;
+  const fields = {
+    id,
+    name,
+    visibility,
+    tags,
+    disk_format: diskFormat,
+    container_format: containerFormat,
+    min_disk: minDiskGiB,
+    min_ram: minRamMiB,
+  };
+  return { ...properties, ...fields };
+}
+
+function queryOf(query: ListImagesQuery): string {
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
+  return parameters.size === 0 ? '' : `?${parameters.toString()}`;
+}
+
+function parseAnswer<Schema extends z.ZodType>(transport: Transport, schema: Schema, text: string): z.output<Schema> {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw badAnswer(transport, 'it answers with something that is no JSON');
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw badAnswer(transport, `its answer is no image: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`);
+}
+
+function badAnswer({ service }: Transport, cause: string): Failure {
+  return new Failure('ImageServiceUnavailable', { service, cause });
+}

@@ -1,0 +1,80 @@
+import { errors } from 'undici';
+import { Failure } from '../../workflows/contract/failures';
+
+/** What the service answered in place of what was asked for. */
+export interface Refusal {
+  /** The service's endpoint, for messages. */
+  service: string;
+  method: string;
+  status: number;
+  /** Text of the answer's body, HTML or not. */
+  text: string;
+  imageId: string;
+}
+
+/** Our judgement of each status, once. A status that says "not now" is `ImageServiceUnavailable` and worth a retry; the others are final. */
+export function failureOfStatus({ service, method, status, text, imageId }: Refusal): Failure {
+  const said = messageOf(text);
+  switch (status) {
+    case 404:
+    case 410:
+      return new Failure('ImageNotFound', { imageId });
+    case 403:
+      if (method === 'GET') return new Failure('ImageNotFound', { imageId });
+      return new Failure('InvalidRequest', {
+        field: 'imageId',
+        value: imageId,
+        allowed: said || 'what this project may do',
+      });
+    case 409:
+      return new Failure('InvalidRequest', {
+        field: 'imageId',
+        value: imageId,
+        allowed: said || 'an image in another state',
+      });
+    case 400:
+    case 413:
+      return new Failure('InvalidRequest', {
+        field: 'image',
+        value: imageId || 'a new image',
+        allowed: said || `what ${service} accepts`,
+      });
+    default:
+      return new Failure('ImageServiceUnavailable', {
+        service,
+        cause: said ? `it answers ${status}: ${said}` : `it answers ${status}`,
+      });
+  }
+}
+
+/** A connection that could not be made, was cut, or fell silent. */
+export function failureOfNetwork(service: string, cause: unknown): Failure<'ImageServiceUnavailable'> {
+  return new Failure('ImageServiceUnavailable', { service, cause: networkCause(cause) }, { cause });
+}
+
+/** @returns whether the connection was closed under the request, as an idle one may be just when it is used again: a second one may work at once. */
+export function wasCut(error: unknown): boolean {
+  return error instanceof errors.SocketError || hasCode(error, 'ECONNRESET') || hasCode(error, 'EPIPE');
+}
+
+function networkCause(error: unknown): string {
+  if (error instanceof errors.ConnectTimeoutError) return 'no connection in time';
+  if (error instanceof errors.HeadersTimeoutError) return 'no answer in time';
+  if (error instanceof errors.BodyTimeoutError) return 'the answer stalls';
+  if (wasCut(error)) return 'the connection was cut';
+  if (error instanceof Error)
+    return 'code' in error && typeof error.code === 'string' ? `${error.code}: ${error.message}` : error.message;
+  return String(error);
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+const MESSAGE_LENGTH = 300;
+
+/** Glance answers errors as a small HTML page whose last paragraph says what is wrong. */
+function messageOf(text: string): string {
+  const body = text.replace(/^[\s\S]*<\/h1>/, '').replace(/<[^>]*>/g, ' ');
+  return body.replace(/\s+/g, ' ').trim().slice(0, MESSAGE_LENGTH);
+}

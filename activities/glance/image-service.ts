@@ -1,0 +1,89 @@
+import type { Image, ImageStatus } from '../../workflows/contract/image';
+
+/** Which images a list answers, and from where. */
+export interface ListImagesQuery {
+  /** Images a page, at most what the service allows. */
+  limit?: number;
+  /** Id of the last image of the page before. */
+  marker?: string;
+  name?: string;
+  status?: ImageStatus;
+  tag?: string;
+}
+
+export interface ImagePage {
+  images: Image[];
+  /** `marker` of the next page; undefined on the last one. */
+  nextMarker?: string;
+}
+
+export interface DownloadRequest {
+  imageId: string;
+  /** First byte wanted; what comes may start earlier, see `Download.startsAtBytes`. */
+  offsetBytes: number;
+  /** The size in the image's record. */
+  expectedBytes: number;
+  signal?: AbortSignal;
+}
+
+/** An open body. It must be read to its end, or its iterator returned, to give the connection back. */
+export interface Download {
+  /** Offset in the image of the body's first byte: the one asked for, or 0 when the service does not know ranges. */
+  startsAtBytes: number;
+  /** What the service says it sends from there; undefined when it does not say. A claim, never a proof: count. */
+  lengthBytes?: number;
+  body: AsyncIterable<Buffer>;
+}
+
+export interface CreateImageRequest {
+  id?: string;
+  name?: string;
+  diskFormat: string;
+  containerFormat: string;
+  minDiskGiB?: number;
+  minRamMiB?: number;
+  visibility?: string;
+  tags?: string[];
+  properties?: Record<string, string>;
+}
+
+export interface UploadImageRequest {
+  imageId: string;
+  body: AsyncIterable<Buffer>;
+  /** Sent as Content-Length; without it the body is chunked. */
+  sizeBytes?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * An OpenStack Image API v2 as this product uses it. Failures, all by `Failure`: `ImageNotFound` (no such image, or not this
+ * project's to read), `ImageNotActive` (no bytes to be had), `ImageChanged`, `InvalidRequest` (the service refuses the values): final;
+ * `ImageServiceUnavailable`: everything passing, retried. A caller's own abort is thrown as its signal's reason.
+ */
+export interface ImageService {
+  /** Where it is, without credentials: for messages. */
+  readonly endpoint: string;
+
+  /** One request: on the hot path of every create. */
+  getImage(imageId: string, signal?: AbortSignal): Promise<Image>;
+  listImages(query?: ListImagesQuery, signal?: AbortSignal): Promise<ImagePage>;
+
+  /** @throws ImageNotActive (queued, deactivated, or its file vanished), ImageChanged (`offsetBytes` is past the end of what is there). */
+  openDownload(request: DownloadRequest): Promise<Download>;
+
+  /** Makes a queued record. Undo: `deleteImage`. */
+  createImage(request: CreateImageRequest): Promise<Image>;
+
+  /** Fills a queued record once: a second upload is `InvalidRequest`. A cut upload leaves it queued. Undo: `deleteImage`. */
+  uploadImage(request: UploadImageRequest): Promise<void>;
+
+  deleteImage(imageId: string): Promise<void>;
+
+  /** Idempotent, as are the three below. */
+  deactivate(imageId: string): Promise<void>;
+  reactivate(imageId: string): Promise<void>;
+  addTag(imageId: string, tag: string): Promise<void>;
+
+  /** Closes the connections; running downloads end first. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,101 @@
+import { imageFormats, type ImageFormat } from '../policy';
+import { judgeIso } from './iso';
+import { judgeQcow2 } from './qcow2';
+import { judgeRaw } from './raw';
+import {
+  findSignatures,
+  findTailSignatures,
+  HEAD_BYTES,
+  TAIL_BYTES,
+  type Signature,
+  type SignatureFormat,
+} from './signatures';
+import { need, type Steps, type Subject } from './steps';
+import { judgeVdi } from './vdi';
+import { refuse, type Refusal, type Verdict } from './verdict';
+import { judgeVhd } from './vhd';
+import { judgeVhdx } from './vhdx';
+import { judgeVmdk } from './vmdk';
+
+type Judge = (subject: Subject, signatures: Signature[]) => Steps<Verdict>;
+
+const judges: Record<ImageFormat, Judge> = {
+  raw: judgeRaw,
+  qcow2: judgeQcow2,
+  vmdk: judgeVmdk,
+  vhd: judgeVhd,
+  vhdx: judgeVhdx,
+  vdi: judgeVdi,
+  iso: judgeIso,
+};
+
+const bannedFormats: ReadonlySet<SignatureFormat> = new Set(['qcow', 'qed', 'parallels', 'bochs', 'cloop', 'dmg']);
+/** What a raw disk may hold without being another format. */
+const rawContents: ReadonlySet<SignatureFormat> = new Set(['luks', 'partition-table']);
+
+/**
+ * Judges an image file: its signatures first, then its format's own rules, then the footers at its end.
+ * The order is the stream's, so that what the first bytes tell is told by them.
+ */
+export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> {
+  const { formats } = subject.policy;
+  const format = imageFormats.find((candidate) => candidate === declared && formats.includes(candidate));
+  if (format === undefined)
+    return refuse('format-unsupported', { found: `of disk format ${declared}`, allowed: formats.join(', ') });
+  if (!(subject.sizeBytes >= 1)) return refuse('file-empty', { found: '0 bytes', allowed: '1 byte at least' });
+  const head = yield* need(0, Math.min(HEAD_BYTES, subject.sizeBytes));
+  const signatures = findSignatures(head);
+  const isFooterTheSignature = format === 'vhd' && signatures.every((signature) => signature.format !== 'vhd');
+  const footers = isFooterTheSignature ? yield* readFooters(subject) : [];
+  const early = findMismatch(declared, [...signatures, ...footers]);
+  if (early) return early;
+  const verdict = yield* judges[format](subject, signatures);
+  if (verdict.kind === 'refused' || format === 'vhd') return verdict;
+  return findMismatch(declared, [...signatures, ...(yield* readFooters(subject))]) ?? verdict;
+}
+
+function* readFooters({ sizeBytes }: Subject): Steps<Signature[]> {
+  const offset = Math.max(0, sizeBytes - TAIL_BYTES);
+  return findTailSignatures(yield* need(offset, Math.min(sizeBytes, TAIL_BYTES)), offset);
+}
+
+/** @returns a refusal unless the signatures say exactly what was declared. */
+export function findMismatch(declared: string, signatures: Signature[]): Refusal | undefined {
+  const banned = signatures.find(({ format }) => bannedFormats.has(format));
+  if (banned)
+    return refuse('format-banned', { offset: banned.offset, found: banned.format, allowed: 'none of its kind' });
+  const containers = [
+    ...new Set(signatures.map(({ format }) => format).filter((format) => format !== 'iso' && !rawContents.has(format))),
+  ];
+  const contents = signatures.filter(({ format }) => format === 'iso' || rawContents.has(format));
+  const [container, second] = containers;
+  if (container === undefined) return findContentMismatch(declared, contents);
+  if (second !== undefined) return severalSignatures(container, second);
+  const place = signatures.find(({ format }) => format === container)?.offset;
+  if (container !== declared)
+    return refuse('declared-format-mismatch', {
+      offset: place,
+      found: `${container} bytes declared ${declared}`,
+      allowed: `${declared} bytes`,
+    });
+  // A fixed VHD is a raw disk with a footer: its start is the guest's own.
+  const [content] = container === 'vhd' && place !== 0 ? [] : contents;
+  return content && severalSignatures(container, content.format);
+}
+
+function severalSignatures(one: SignatureFormat, other: SignatureFormat): Refusal {
+  return refuse('several-signatures', { offset: 0, found: `signatures of ${one} and ${other}`, allowed: 'one format' });
+}
+
+/** No image format announces itself: the bytes are a raw disk or an ISO; an ISO with a partition table can be used as either. */
+function findContentMismatch(declared: string, contents: Signature[]): Refusal | undefined {
+  const iso = contents.find(({ format }) => format === 'iso');
+  const isHybrid = contents.some(({ format }) => format === 'partition-table');
+  const detected = iso ? 'iso' : 'raw';
+  if (detected === declared || (iso && isHybrid && declared === 'raw')) return undefined;
+  return refuse('declared-format-mismatch', {
+    offset: iso?.offset ?? 0,
+    found: `${detected} bytes declared ${declared}`,
+    allowed: `${declared} bytes`,
+  });
+}

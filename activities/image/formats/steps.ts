@@ -1,0 +1,75 @@
+import { MiB } from '../../../workflows/contract/bytes';
+import type { ImagePolicy } from '../policy';
+import type { Refusal } from './verdict';
+
+/** Bytes of the image file that a parser wants next. */
+export interface Range {
+  offset: number;
+  lengthBytes: number;
+}
+
+/**
+ * A parser: it yields the range it needs, is resumed with exactly those bytes, and returns what it found.
+ * It does no I/O, so the same parser judges a stream's first bytes, a file on disk and a test's buffer.
+ * Who drives it ends it when bytes are missing; a parser never sees a short buffer.
+ */
+export type Steps<Result> = Generator<Range, Result, Buffer>;
+
+/** What a parser knows beside the bytes. */
+export interface Subject {
+  /** Size of the image file; Infinity while nobody knows it. */
+  sizeBytes: number;
+  policy: ImagePolicy;
+}
+
+/** One rule's look at a parsed header. */
+export type Check<Facts> = (facts: Facts, subject: Subject) => Refusal | undefined;
+
+/** Largest range a parser may ask for at once, in bytes: the largest qcow2 cluster. */
+export const MAX_RANGE_BYTES = 2 * MiB;
+
+/** @returns the bytes of the file at `offset`. */
+export function* need(offset: number, lengthBytes: number): Steps<Buffer> {
+  return yield { offset, lengthBytes };
+}
+
+/** Cuts a table into ranges of at most `MAX_RANGE_BYTES`. @param entryBytes no entry is cut in two. */
+export function* windows(table: Range, entryBytes: number): Generator<Range> {
+  const step = MAX_RANGE_BYTES - (MAX_RANGE_BYTES % entryBytes);
+  for (let done = 0; done < table.lengthBytes; done += step) {
+    yield { offset: table.offset + done, lengthBytes: Math.min(step, table.lengthBytes - done) };
+  }
+}
+
+/** @returns the first refusal of `checks`, in their order. */
+export function firstRefusal<Facts>(
+  facts: Facts,
+  subject: Subject,
+  checks: readonly Check<Facts>[],
+): Refusal | undefined {
+  for (const check of checks) {
+    const refusal = check(facts, subject);
+    if (refusal) return refusal;
+  }
+  return undefined;
+}
+
+/** @returns the number at `at`; beyond 2^53 it is inexact, which every limit refuses. */
+export function u64be(bytes: Buffer, at: number): number {
+  return Number(bytes.readBigUInt64BE(at));
+}
+
+export function u64le(bytes: Buffer, at: number): number {
+  return Number(bytes.readBigUInt64LE(at));
+}
+
+/** @returns whether `offset` and `lengthBytes` lie in the file. */
+export function isWithin(subject: Subject, { offset, lengthBytes }: Range): boolean {
+  const end = offset + lengthBytes;
+  return Number.isSafeInteger(offset) && Number.isSafeInteger(end) && end <= subject.sizeBytes;
+}
+
+/** @returns whether the two ranges share a byte. */
+export function overlap(a: Range, b: Range): boolean {
+  return a.offset < b.offset + b.lengthBytes && b.offset < a.offset + a.lengthBytes;
+}

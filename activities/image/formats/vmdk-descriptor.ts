@@ -1,0 +1,91 @@
+import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
+import { isStream, type VmdkHeader } from './vmdk-header';
+import { quote, refuse, type Refusal } from './verdict';
+
+/** The embedded descriptor: a text of `key=value` lines and one line for each extent. Keys are lower case. */
+export interface VmdkDescriptor {
+  subformat: string;
+  fields: Map<string, string>;
+  extents: string[];
+}
+
+export const VMDK_DESCRIPTOR_OFFSET = SECTOR_BYTES;
+/** QEMU looks for a parent's name in this many bytes, whatever the header says of the descriptor's size. */
+export const VMDK_SEARCHED_BYTES = 20 * SECTOR_BYTES;
+
+const NO_PARENT = 'ffffffff';
+const subformats = new Map([
+  ['monolithicsparse', { name: 'monolithicSparse', stream: false }],
+  ['streamoptimized', { name: 'streamOptimized', stream: true }],
+]);
+const fieldPattern = /^([a-z][\w.]*)\s*=\s*(?:"([^"]*)"|([^\s"]*))$/i;
+const accessPattern = /^(?:rw|rdonly|noaccess)\s/i;
+const extentPattern = /^(?:rw|rdonly)\s+(\d{1,15})\s+sparse\s+"([^"]{1,255})"$/i;
+/** A file beside this one at most: nothing that leads elsewhere on any system, and no protocol. */
+const plainNamePattern = /^(?!\.{1,2}$)[^/\\:]+$/;
+
+/** @param area the file's bytes from the descriptor on. @returns the descriptor, or the line that no reader should have to guess at. */
+export function parseDescriptor(area: Buffer, { descriptorBytes }: VmdkHeader): VmdkDescriptor | Refusal {
+  if (/parentfilenamehint/i.test(area.toString('latin1'))) return parentRefusal('parentFileNameHint');
+  const end = area.indexOf(0);
+  const text = area.toString('latin1', 0, Math.min(descriptorBytes, end === -1 ? descriptorBytes : end));
+  if (/[^\t\n\r\x20-\x7e]/.test(text)) return descriptorRefusal('bytes that are not text');
+  const fields = new Map<string, string>();
+  const extents: string[] = [];
+  for (const line of text.split('\n').map((raw) => raw.trim())) {
+    const [, key, quoted, plain] = fieldPattern.exec(line) ?? [];
+    if (line === '' || line.startsWith('#')) continue;
+    if (accessPattern.test(line)) extents.push(line);
+    else if (key === undefined) return descriptorRefusal(`line ${quote(line)}`);
+    else if (fields.has(key.toLowerCase())) return descriptorRefusal(`a second ${quote(key)}`);
+    else fields.set(key.toLowerCase(), quoted ?? plain ?? '');
+  }
+  return { fields, extents, subformat: subformats.get(fields.get('createtype')?.toLowerCase() ?? '')?.name ?? '' };
+}
+
+/** What the descriptor says must be what the header says: one file, no parent, one extent. */
+export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHeader): Refusal | undefined {
+  const { fields, extents } = descriptor;
+  const createType = fields.get('createtype') ?? '';
+  const subformat = subformats.get(createType.toLowerCase());
+  if (subformat?.stream !== isStream(header)) {
+    const found = `createType ${quote(createType)} over ${isStream(header) ? 'compressed' : 'plain'} grains`;
+    return refuse('vmdk-subformat', {
+      offset: VMDK_DESCRIPTOR_OFFSET,
+      found,
+      allowed: 'monolithicSparse, or streamOptimized with compressed grains',
+    });
+  }
+  const parent = fields.get('parentcid') ?? '';
+  if (parent.toLowerCase() !== NO_PARENT) return parentRefusal(`parentCID ${quote(parent)}`);
+  return findExtentRefusal(extents, header);
+}
+
+function findExtentRefusal(extents: string[], { capacitySectors, grainSectors }: VmdkHeader): Refusal | undefined {
+  const wrong = (found: string) =>
+    refuse('vmdk-extents', {
+      offset: VMDK_DESCRIPTOR_OFFSET,
+      found,
+      allowed: `one sparse extent of ${capacitySectors} sectors, by a plain file name`,
+    });
+  const [extent] = extents;
+  if (extent === undefined || extents.length > 1) return wrong(`${extents.length} extents`);
+  const [, sectors, name] = extentPattern.exec(extent) ?? [];
+  if (sectors === undefined || name === undefined || !plainNamePattern.test(name)) return wrong(quote(extent));
+  // Writers of streams round the capacity to whole grains.
+  return Math.abs(Number(sectors) - capacitySectors) < grainSectors
+    ? undefined
+    : wrong(`an extent of ${sectors} sectors`);
+}
+
+function parentRefusal(found: string): Refusal {
+  return refuse('vmdk-parent', { offset: VMDK_DESCRIPTOR_OFFSET, found, allowed: 'no parent' });
+}
+
+function descriptorRefusal(found: string): Refusal {
+  return refuse('vmdk-descriptor', {
+    offset: VMDK_DESCRIPTOR_OFFSET,
+    found,
+    allowed: 'comments, key=value lines, each key once, and extents, in ASCII',
+  });
+}

@@ -1,0 +1,103 @@
+import { findMismatch, judgeImage } from './formats/judge';
+import { SECTOR_BYTES } from '../../workflows/contract/bytes';
+import { findSignatures, HEAD_BYTES } from './formats/signatures';
+import { MAX_RANGE_BYTES, type Range, type Steps } from './formats/steps';
+import { refuse, type HeadVerdict, type Refusal, type Verdict } from './formats/verdict';
+import type { ImagePolicy } from './policy';
+
+export { refusalFailure } from './formats/verdict';
+export type { Accepted, HeadVerdict, Refusal, Verdict } from './formats/verdict';
+
+export interface InspectionRequest {
+  /** Glance's `disk_format`. */
+  declaredFormat: string;
+  /** Size of the image file. */
+  sizeBytes: number;
+  policy: ImagePolicy;
+  /** Reads the file; fewer bytes than asked for mean that it ends there. What it throws passes through. */
+  read: (offset: number, lengthBytes: number) => Promise<Buffer>;
+}
+
+/** Reads that one inspection may do: the largest allowed tables in pieces of 1 MiB, and scattered L2 tables. */
+const MAX_READS = 300_000;
+
+/** Judges an image file by its own bytes. Reads only; the same file and policy give the same verdict. @throws only what `read` throws. */
+export async function inspect({ declaredFormat, sizeBytes, policy, read }: InspectionRequest): Promise<Verdict> {
+  const steps = judgeImage(declaredFormat, { sizeBytes, policy });
+  let next = steps.next();
+  for (let reads = 0; !next.done; reads++) {
+    if (reads >= MAX_READS)
+      return refuse('inspection-too-long', { found: `more than ${MAX_READS} reads`, allowed: `${MAX_READS}` });
+    const refusal = findRangeRefusal(next.value, sizeBytes);
+    if (refusal) return refusal;
+    const bytes = await read(next.value.offset, next.value.lengthBytes);
+    if (bytes.length < next.value.lengthBytes) return truncated(next.value, next.value.offset + bytes.length);
+    next = steps.next(bytes.subarray(0, next.value.lengthBytes));
+  }
+  return next.value;
+}
+
+/**
+ * Judges a stream by the bytes that have come so far: refuses as soon as they tell, accepts when they tell everything.
+ * @param head the file's first bytes; 1 MiB decides nearly every hostile image. @param sizeBytes the file's size, where it is known.
+ */
+export function inspectHead(
+  head: Buffer,
+  { declaredFormat, sizeBytes = Infinity, policy }: { declaredFormat: string; sizeBytes?: number; policy: ImagePolicy },
+): HeadVerdict {
+  const steps: Steps<Verdict> = judgeImage(declaredFormat, { sizeBytes, policy });
+  let next = steps.next();
+  while (!next.done) {
+    const { offset, lengthBytes } = next.value;
+    const refusal = findRangeRefusal(next.value, sizeBytes);
+    if (refusal) return refusal;
+    if (offset + lengthBytes > head.length)
+      return findEarlySignature(head, declaredFormat) ?? { kind: 'undecided', needs: { offset, lengthBytes } };
+    next = steps.next(head.subarray(offset, offset + lengthBytes));
+  }
+  return next.value;
+}
+
+/**
+ * Judges guest bytes that were written into a volume: they must not look like an image of any format, lest a later reader guess it.
+ * A partition table or an ISO inside is what guests have; a LUKS disk is allowed where the policy allows encrypted images.
+ * @param head the volume's first bytes, 64 KiB of them or all.
+ */
+export function inspectWrittenRaw(
+  head: Buffer,
+  { policy }: { declaredFormat: string; policy: Pick<ImagePolicy, 'allowEncrypted'> },
+): { kind: 'accepted' } | Refusal {
+  const suspicious = findSignatures(head).find(
+    ({ format }) => format !== 'iso' && format !== 'partition-table' && !(format === 'luks' && policy.allowEncrypted),
+  );
+  if (suspicious === undefined) return { kind: 'accepted' };
+  return refuse('written-bytes-look-like-image', {
+    offset: suspicious.offset,
+    found: `guest bytes that begin like ${suspicious.format}`,
+    allowed: 'a disk without an image inside',
+  });
+}
+
+/** @returns why no parser should be given this range: it leaves the file. */
+function findRangeRefusal(range: Range, sizeBytes: number): Refusal | undefined {
+  const end = range.offset + range.lengthBytes;
+  if (range.lengthBytes > MAX_RANGE_BYTES) throw new RangeError(`a parser asks for ${range.lengthBytes} bytes at once`);
+  return end > sizeBytes ? truncated(range, sizeBytes) : undefined;
+}
+
+function truncated({ offset, lengthBytes }: Range, endBytes: number): Refusal {
+  return refuse('file-truncated', {
+    offset,
+    found: `a file that ends at byte ${endBytes}`,
+    allowed: `${lengthBytes} bytes at byte ${offset}`,
+  });
+}
+
+/** What less than the first 64 KiB tell: signatures at fixed places. An ISO's and a fixed VHD's come later. */
+function findEarlySignature(head: Buffer, declared: string): Refusal | undefined {
+  if (head.length < SECTOR_BYTES || head.length >= HEAD_BYTES) return undefined;
+  const signatures = findSignatures(head);
+  const comesLater =
+    (declared === 'iso' || declared === 'vhd') && signatures.every(({ format }) => format === 'partition-table');
+  return comesLater ? undefined : findMismatch(declared, signatures);
+}

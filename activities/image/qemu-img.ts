@@ -1,0 +1,230 @@
+import { open, statfs } from 'node:fs/promises';
+import { dirname, isAbsolute } from 'node:path';
+import { z } from 'zod';
+import { GiB } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import { runCommand, type CommandLimits, type CommandResult } from '../command';
+
+/** Formats that are ever named to qemu-img: it is never left to guess one. */
+export type QemuFormat = 'raw' | 'qcow2';
+export interface QemuImage {
+  /** Absolute. */
+  path: string;
+  format: QemuFormat;
+}
+
+export interface ImageInfo {
+  format: string;
+  virtualBytes: number;
+  /** Bytes on the disk. */
+  realBytes: number;
+  backingFile?: string;
+  dataFile?: string;
+  encrypted: boolean;
+  corrupt: boolean;
+  snapshots: number;
+}
+
+export interface ConvertRequest {
+  source: QemuImage;
+  /** `path`: set where the target is a local file; it is fsynced. `qemuTarget` exists, reads as zeros and is at least as large as the source. */
+  target: { qemuTarget: string; path?: string; virtualBytes: number };
+  /** Named in `NoSpace`. */
+  backend: string;
+  /** Called with the share that is done, from 0 to 1. */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+  timeoutMs?: number;
+  limits?: CommandLimits;
+}
+
+const TOOL = 'qemu-img';
+const QUICK_TIMEOUT_MS = 30_000;
+const LONG_TIMEOUT_MS = 2 * 3_600_000;
+const QUICK_LIMITS: CommandLimits = { cpuSeconds: 20, addressSpaceBytes: 2 * GiB, openFiles: 64 };
+const LONG_LIMITS: CommandLimits = { cpuSeconds: 7200, addressSpaceBytes: 4 * GiB, openFiles: 64 };
+/** A hundred steps and some; far more means that something else is being written. */
+const MAX_PROGRESS_BYTES = 1024 * 1024;
+
+const infoSchema = z
+  .object({
+    format: z.string(),
+    'virtual-size': z.int().nonnegative(),
+    'actual-size': z.int().nonnegative().default(0),
+    'backing-filename': z.string().optional(),
+    encrypted: z.boolean().default(false),
+    snapshots: z.array(z.unknown()).default([]),
+    'format-specific': z
+      .object({
+        data: z.object({ 'data-file': z.string().optional(), corrupt: z.boolean().default(false) }).prefault({}),
+      })
+      .prefault({}),
+  })
+  .transform((info): ImageInfo => ({
+    format: info.format,
+    virtualBytes: info['virtual-size'],
+    realBytes: info['actual-size'],
+    backingFile: info['backing-filename'],
+    dataFile: info['format-specific'].data['data-file'],
+    encrypted: info.encrypted,
+    corrupt: info['format-specific'].data.corrupt,
+    snapshots: info.snapshots.length,
+  }));
+
+const checkSchema = z.object({
+  corruptions: z.int().default(0),
+  leaks: z.int().default(0),
+  'check-errors': z.int().default(0),
+});
+
+/** @returns what qemu-img says of an image whose format is known; a backing file is named, never opened. @throws ToolFailed. */
+export async function getImageInfo(image: QemuImage, signal?: AbortSignal): Promise<ImageInfo> {
+  const args = ['info', '--output=json', '-f', image.format, toFilename(image.path)];
+  const { stdout } = await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS, signal });
+  return parseJson(infoSchema, stdout);
+}
+
+/**
+ * Writes the guest's bytes of `source` into the existing, zero-reading `target` as raw, and makes them durable where the target is a file:
+ * qemu-img's default cache mode drops every flush.
+ * @throws NoSpace, ToolFailed; the signal's reason when aborted. The writer is reaped in every case.
+ */
+export async function convertToRaw(request: ConvertRequest): Promise<void> {
+  const { source, target, signal, onProgress } = request;
+  const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero'];
+  const args = ['convert', ...fast, '-f', source.format, '-O', 'raw', toFilename(source.path), target.qemuTarget];
+  const limits = {
+    ...LONG_LIMITS,
+    ...(target.path === undefined ? {} : { fileSizeBytes: target.virtualBytes }),
+    ...request.limits,
+  };
+  const onOutput = onProgress && ((chunk: string): void => parseProgress(chunk).forEach(onProgress));
+  try {
+    await runCommand(TOOL, args, {
+      timeoutMs: request.timeoutMs ?? LONG_TIMEOUT_MS,
+      limits,
+      signal,
+      maxOutputBytes: MAX_PROGRESS_BYTES,
+      onOutput,
+    });
+    if (target.path !== undefined) await syncFile(target.path);
+  } catch (error) {
+    throw isOutOfSpace(error) ? await noSpace(request, error) : error;
+  }
+}
+
+/** @returns how many errors and leaked clusters a qcow2 has; both 0 when it is sound. @throws ToolFailed. */
+export async function checkImage(image: QemuImage): Promise<{ errors: number; leaks: number }> {
+  const args = ['check', '--output=json', '-f', image.format, toFilename(image.path)];
+  const { stdout } = await runCommand(TOOL, args, {
+    timeoutMs: LONG_TIMEOUT_MS,
+    limits: LONG_LIMITS,
+    answers: [0, 2, 3],
+  });
+  const found = parseJson(checkSchema, stdout);
+  return { errors: found.corruptions + found['check-errors'], leaks: found.leaks };
+}
+
+/** @returns whether two images show a guest the same bytes; the longer one may end in zeros unless `strict`. @throws ToolFailed. */
+export async function compareImages(a: QemuImage, b: QemuImage, { strict = false } = {}): Promise<boolean> {
+  const args = [
+    'compare',
+    ...(strict ? ['-s'] : []),
+    '-f',
+    a.format,
+    '-F',
+    b.format,
+    toFilename(a.path),
+    toFilename(b.path),
+  ];
+  const { exitCode } = await runCommand(TOOL, args, {
+    timeoutMs: LONG_TIMEOUT_MS,
+    limits: LONG_LIMITS,
+    answers: [0, 1],
+  });
+  return exitCode === 0;
+}
+
+/** Makes a qcow2 overlay of `backingFile` (as written into the overlay, so relative to it) with qemu-img itself: what our own overlays are compared with. */
+export async function createOverlay(
+  path: string,
+  backing: { file: string; format: QemuFormat },
+  sizeBytes: number,
+): Promise<void> {
+  const args = [
+    'create',
+    '-q',
+    '-f',
+    'qcow2',
+    '-b',
+    backing.file,
+    '-F',
+    backing.format,
+    toFilename(path),
+    String(sizeBytes),
+  ];
+  await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS });
+}
+
+/** @returns whether a process holds QEMU's lock on the image for writing: qemu-img is then refused its own. @throws ToolFailed for every other refusal. */
+export async function isLockedByQemu(image: QemuImage): Promise<boolean> {
+  try {
+    await getImageInfo(image);
+    return false;
+  } catch (error) {
+    if (isToolFailure(error) && /Failed to get .* lock/.test(error.details.stderr)) return true;
+    throw error;
+  }
+}
+
+/** A plain path could be read as a protocol (`nbd:…`, `json:…`); after `file:` everything is a path. */
+export function toFilename(path: string): string {
+  if (!isAbsolute(path)) throw new Error(`qemu-img gets absolute paths only, not ${path}`);
+  return `file:${path}`;
+}
+
+/** qemu-img writes `    (12.50/100%)\r`. */
+function parseProgress(chunk: string): number[] {
+  return [...chunk.matchAll(/\((\d+\.\d+)\/100%\)/g)].map((match) => Number(match[1]) / 100);
+}
+
+function parseJson<Output>(schema: z.ZodType<Output>, stdout: CommandResult['stdout']): Output {
+  try {
+    return schema.parse(JSON.parse(stdout));
+  } catch (cause) {
+    throw new Failure(
+      'ToolFailed',
+      { tool: TOOL, exit: 'exit 0', stderr: 'its JSON has another shape than expected' },
+      { cause },
+    );
+  }
+}
+
+async function syncFile(path: string): Promise<void> {
+  const file = await open(path, 'r+');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+function isOutOfSpace(error: unknown): boolean {
+  if (isToolFailure(error)) return /No space left on device|Disk quota exceeded/.test(error.details.stderr);
+  return (
+    typeof error === 'object' &&
+    error !== null &&
+    'code' in error &&
+    (error.code === 'ENOSPC' || error.code === 'EDQUOT')
+  );
+}
+
+function isToolFailure(error: unknown): error is Failure<'ToolFailed'> {
+  return error instanceof Failure && error.type === 'ToolFailed';
+}
+
+async function noSpace({ backend, target }: ConvertRequest, cause: unknown): Promise<Failure<'NoSpace'>> {
+  const free = target.path === undefined ? undefined : await statfs(dirname(target.path)).catch(() => undefined);
+  const freeBytes = free === undefined ? 0 : free.bavail * free.bsize;
+  return new Failure('NoSpace', { backend, neededBytes: target.virtualBytes, freeBytes }, { cause });
+}

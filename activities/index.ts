@@ -1,0 +1,70 @@
+import type { BackendName, HostId } from '../workflows/contract/ids';
+import type { BackendDependencies, ControlDependencies, HostDependencies } from './dependencies';
+import { withTypedFailures } from './failure';
+import { createAdmitVolume } from './records/admit-volume';
+import { createAcquireAndClone, createCloneVolume } from './records/clone-volume';
+import {
+  createBeginDelete,
+  createCancelCreate,
+  createDeleteVolume,
+  createFailVolume,
+  createFinishDelete,
+} from './records/delete-volume';
+import { createAnswerWaiters, createClaimFlight } from './records/flight';
+import { createJoinPopulation } from './records/join-population';
+import { createRemoveImageVolume, createRemoveVolume } from './records/remove';
+import {
+  createAbandonEntry,
+  createDeleteParent,
+  createMakeRoom,
+  createRegisterEntry,
+  createReserveEntry,
+} from './records/reservation';
+import { createDownloadToScratch, createReleaseScratch } from './transfer/scratch-image';
+import { createWriteImageVolume } from './transfer/write-image-volume';
+import { createWriteVolume } from './transfer/write-volume';
+
+/** On `image-volume-cache`: the inventory and image metadata. */
+export function createControlActivities(deps: ControlDependencies) {
+  return withTypedFailures({
+    admitVolume: createAdmitVolume(deps),
+    acquireAndClone: createAcquireAndClone(deps),
+    joinPopulation: createJoinPopulation(deps),
+    failVolume: createFailVolume(deps),
+    claimFlight: createClaimFlight(deps),
+    reserveEntry: createReserveEntry(deps),
+    registerEntry: createRegisterEntry(deps),
+    abandonEntry: createAbandonEntry(deps),
+    answerWaiters: createAnswerWaiters(deps),
+    beginDelete: createBeginDelete(deps),
+    cancelCreate: createCancelCreate(deps),
+    finishDelete: createFinishDelete(deps),
+  });
+}
+export type ControlActivities = ReturnType<typeof createControlActivities>;
+
+/** On `backend-<name>`: where that backend is reachable. */
+export function createBackendActivities(deps: BackendDependencies, backend: BackendName) {
+  return withTypedFailures({
+    /** The answer is this worker's own host, so it reaches the backend by construction. */
+    pickHost: async (): Promise<{ hostId: HostId }> => ({ hostId: deps.hostId }),
+    cloneVolume: createCloneVolume(deps),
+    makeRoom: createMakeRoom(deps),
+    removeVolume: createRemoveVolume(deps, backend),
+    removeImageVolume: createRemoveImageVolume(deps, backend),
+    deleteVolume: createDeleteVolume(deps, backend),
+    deleteParent: createDeleteParent(deps, backend),
+  });
+}
+export type BackendActivities = ReturnType<typeof createBackendActivities>;
+
+/** On `host-<host id>`: everything that touches one host's scratch. */
+export function createHostActivities(deps: HostDependencies) {
+  return withTypedFailures({
+    downloadToScratch: createDownloadToScratch(deps),
+    writeImageVolume: createWriteImageVolume(deps),
+    writeVolume: createWriteVolume(deps),
+    releaseScratch: createReleaseScratch(deps),
+  });
+}
+export type HostActivities = ReturnType<typeof createHostActivities>;

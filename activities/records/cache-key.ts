@@ -1,0 +1,32 @@
+import { createHash } from 'node:crypto';
+import type { CacheKey, Image } from '../../workflows/contract/image';
+
+/** Hashes that a tenant cannot collide; md5 and sha1 can be. */
+const STRONG_HASHES = ['sha256', 'sha384', 'sha512', 'sha3-256', 'sha3-384', 'sha3-512', 'blake2b', 'blake2s'];
+const SHORT_KEY_HEX_DIGITS = 32;
+
+/** @returns the identity of what is cached for `image`; an image without a strong hash has its id in it. */
+export function cacheKeyOf(image: Image): CacheKey {
+  const strong =
+    image.hashAlgorithm !== null && image.hashValue !== null && STRONG_HASHES.includes(image.hashAlgorithm);
+  const fields = {
+    containerFormat: image.containerFormat ?? '',
+    diskFormat: image.diskFormat ?? '',
+    hashAlgorithm: image.hashAlgorithm ?? 'md5',
+    hashValue: image.hashValue ?? image.checksum ?? '',
+    ...(strong ? {} : { imageId: image.id }),
+  };
+  const canonical = JSON.stringify([
+    fields.containerFormat,
+    fields.diskFormat,
+    fields.hashAlgorithm,
+    fields.hashValue,
+    strong ? null : image.id,
+  ]);
+  return { ...fields, short: createHash('sha256').update(canonical).digest('hex').slice(0, SHORT_KEY_HEX_DIGITS) };
+}
+
+/** @returns the name of the image's bytes in a scratch: images with the same stored bytes share it, whatever format they are declared to be. */
+export function contentHashOf(key: CacheKey): string {
+  return key.imageId === undefined ? `${key.hashAlgorithm}-${key.hashValue}` : `image-${key.imageId}`;
+}

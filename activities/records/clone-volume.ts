@@ -1,0 +1,173 @@
+import { countQuarantines, quarantineEntry } from '../../db/queries/cache-entries';
+import { acquireEntry, completeVolume, releaseLease } from '../../db/queries/volumes';
+import { Failure } from '../../workflows/contract/failures';
+import type { VolumeId } from '../../workflows/contract/ids';
+import type {
+  AcquireOutcome,
+  Admission,
+  CloneOutcome,
+  FreedEntry,
+  LeasedEntry,
+  Story,
+} from '../../workflows/contract/population';
+import type { Connection, CreateVolumeResult } from '../../workflows/contract/volume';
+import type { VolumeBackend, VolumeMarker } from '../backends/backend';
+import type { ControlDependencies } from '../dependencies';
+import { sizeOf, workflowExecution } from './admit-volume';
+import { resultOf } from './volume-result';
+
+/** A second broken parent of one key within this time is no accident of one file: it is reported instead of replaced. */
+const QUARANTINE_WINDOW_MS = 3_600_000;
+
+export interface AcquireRequest {
+  volumeId: VolumeId;
+  admission: Admission;
+  story: Story;
+}
+export interface CloneRequest extends AcquireRequest {
+  entry: LeasedEntry;
+}
+
+/**
+ * Takes a ready entry as lease in one statement and, where this worker holds the backend and its clone is instant, clones and completes too.
+ * Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`, `failVolume`.
+ */
+export function createAcquireAndClone(deps: ControlDependencies) {
+  return async function acquireAndClone({ volumeId, admission, story }: AcquireRequest): Promise<AcquireOutcome> {
+    const startedAtMs = Date.now();
+    const { runId } = workflowExecution();
+    const { backend, cacheKey } = admission;
+    const held = deps.backends.get(backend);
+    const acquired = await acquireEntry(deps.database, {
+      volumeId,
+      runId,
+      backend,
+      key: cacheKey,
+      cloneLimit: held?.capabilities.cloneLimit,
+    });
+    if (acquired.kind === 'cold') return { kind: 'cold' };
+    if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
+    if (acquired.kind === 'not-creating') throw new Failure('CreateCancelled', { volumeId });
+
+    story.timingsMs.acquire = Date.now() - startedAtMs;
+    if (held?.capabilities.clone !== 'instant') return { kind: 'leased', entry: acquired.entry };
+    try {
+      return await cloneAndComplete(deps, held, { volumeId, admission, story, entry: acquired.entry });
+    } catch (error) {
+      // A backend's passing trouble is for the retries of an activity of its own, which hold up no workflow task.
+      if (error instanceof Failure && error.type === 'BackendUnavailable')
+        return { kind: 'leased', entry: acquired.entry };
+      throw error;
+    }
+  };
+}
+
+/** Clones a leased parent and completes the volume; on a worker that holds the backend. Idempotent. Undo: `removeVolume`. */
+export function createCloneVolume(deps: ControlDependencies) {
+  return async function cloneVolume(request: CloneRequest): Promise<CloneOutcome> {
+    return await cloneAndComplete(deps, backendHeld(deps, request.admission.backend), request);
+  };
+}
+
+/** @throws BackendUnavailable when this worker does not hold the backend: another one of the queue may. */
+export function backendHeld(deps: ControlDependencies, name: string): VolumeBackend {
+  const backend = [...deps.backends.values()].find((candidate) => candidate.name === name);
+  if (backend === undefined)
+    throw new Failure('BackendUnavailable', { backend: name, cause: 'this worker does not hold it' });
+  return backend;
+}
+
+async function cloneAndComplete(
+  deps: ControlDependencies,
+  backend: VolumeBackend,
+  request: CloneRequest,
+): Promise<CloneOutcome> {
+  const { volumeId, admission, story, entry } = request;
+  const startedAtMs = Date.now();
+  const marker = markerOf(deps, request, sizeOf(admission, entry.virtualBytes));
+  try {
+    const connection = await backend.ensureClone(entry.imageVolume, marker);
+    story.timingsMs.clone = Date.now() - startedAtMs;
+    return {
+      kind: 'cloned',
+      ...(await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend })),
+    };
+  } catch (error) {
+    if (!(error instanceof Failure) || error.type !== 'ParentUnusable') throw error;
+    return await loseParent(deps, backend, request);
+  }
+}
+
+/** Quarantine needs proof: the parent is looked at again, and an error of a sound parent is the backend's, to be retried. */
+async function loseParent(
+  deps: ControlDependencies,
+  backend: VolumeBackend,
+  { volumeId, admission, entry }: CloneRequest,
+): Promise<CloneOutcome> {
+  const parent = await backend.describeParent(entry.imageVolume);
+  if (parent.kind === 'sealed')
+    throw new Failure('BackendUnavailable', {
+      backend: backend.name,
+      cause: `a clone of the sound parent ${entry.imageVolume} failed`,
+    });
+  const found = parent.kind === 'changed' ? parent.found : parent.kind;
+  const others = await countQuarantines(deps.database, {
+    backend: admission.backend,
+    shortKey: admission.cacheKey.short,
+    withinMs: QUARANTINE_WINDOW_MS,
+    exceptEntryId: entry.id,
+  });
+  if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
+  await quarantineEntry(deps.database, { entryId: entry.id, found });
+  await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
+  return { kind: 'lost' };
+}
+
+/** What is written beside the volume on the backend, so that its row can be made again. */
+export function markerOf(
+  deps: ControlDependencies,
+  { volumeId, admission }: AcquireRequest,
+  sizeBytes: number,
+): VolumeMarker {
+  const { projectId, name, cacheKey } = admission;
+  return { kind: 'volume', installation: deps.installation, volumeId, projectId, name, sizeBytes, cacheKey };
+}
+
+/** `freedEntry`: a parent that was retired meanwhile and that this clone does not need. */
+interface Completed {
+  result: CreateVolumeResult;
+  freedEntry?: FreedEntry;
+}
+
+interface Completion {
+  volumeId: VolumeId;
+  story: Story;
+  sizeBytes: number;
+  connection: Connection;
+  backend: VolumeBackend;
+}
+
+/**
+ * `creating` -> `available` by compare-and-set, with the decision record. When the row is no longer `creating` (deleted meanwhile, or this attempt
+ * was given up), what was made is removed: a late effect leaves nothing behind.
+ */
+export async function complete(
+  deps: ControlDependencies,
+  { volumeId, story, sizeBytes, connection, backend }: Completion,
+): Promise<Completed> {
+  story.timingsMs.total = Date.now() - story.startedAtMs;
+  const { outcome, reason, bytesDownloaded, timingsMs } = story;
+  const completed = await completeVolume(deps.database, {
+    volumeId,
+    runId: workflowExecution().runId,
+    sizeBytes,
+    connection,
+    outcome,
+    decision: { reason, bytesDownloaded, timingsMs },
+  });
+  if (completed.kind === 'completed')
+    return { result: resultOf(completed.volume, story), freedEntry: completed.freedEntry };
+  // A row that another run has taken over owns what is there.
+  if (completed.state !== 'creating' && completed.state !== 'available') await backend.ensureVolumeAbsent(volumeId);
+  throw new Failure('CreateCancelled', { volumeId });
+}

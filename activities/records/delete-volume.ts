@@ -1,0 +1,103 @@
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import {
+  beginDelete as beginDeleteRow,
+  failVolume as failVolumeRow,
+  finishDelete as finishDeleteRow,
+  restoreAfterRefusedDelete,
+} from '../../db/queries/volumes';
+import { Failure, type FailureRecord } from '../../workflows/contract/failures';
+import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
+import type { Admission, FreedEntry, Story } from '../../workflows/contract/population';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from './admit-volume';
+import { backendHeld } from './clone-volume';
+import { parseRequest } from './create-volume-request';
+
+const deleteRequestSchema = z.strictObject({ volumeId: z.string().regex(uuidPattern, 'a UUID in lower case') });
+
+export type BeginDeleteOutcome =
+  | { kind: 'absent'; volumeId: VolumeId }
+  | { kind: 'delete'; volumeId: VolumeId; backend: BackendName }
+  | { kind: 'creating'; volumeId: VolumeId; backend: BackendName; workflowId: string; runId: string };
+
+/** Marks the volume `deleting` by compare-and-set. Idempotent. @throws InvalidRequest, VolumeInUse (final). */
+export function createBeginDelete(deps: ControlDependencies) {
+  return async function beginDelete(input: unknown): Promise<BeginDeleteOutcome> {
+    const volumeId = parseRequest(deleteRequestSchema, input).volumeId as VolumeId;
+    const begun = await beginDeleteRow(deps.database, { volumeId });
+    if (begun.kind === 'in-use') throw new Failure('VolumeInUse', { volumeId, by: begun.by });
+    return { ...begun, volumeId };
+  };
+}
+
+/** How often a closing run is asked for; each time heartbeats. */
+const CLOSED_POLL_MS = 250;
+
+/** Cancels the create by both ids of its row and waits until that run has closed: only then nobody writes into the volume any more. */
+export function createCancelCreate(deps: ControlDependencies) {
+  return async function cancelCreate({ workflowId, runId }: { workflowId: string; runId: string }): Promise<void> {
+    const handle = deps.temporal.workflow.getHandle(workflowId, runId);
+    try {
+      await handle.cancel();
+      while ((await handle.describe()).status.name === 'RUNNING') {
+        heartbeat({ stage: 'waiting', summary: `waiting for ${workflowId} to close` });
+        await delay(CLOSED_POLL_MS, undefined, { signal: cancellationSignal() });
+      }
+    } catch (error) {
+      // Closed, or past the namespace's retention: closed all the same.
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+  };
+}
+
+/** Deletes the volume's bytes unless somebody has it open. Idempotent. @throws VolumeInUse (final; the row is as it was before), BackendUnavailable (retried). */
+export function createDeleteVolume(deps: ControlDependencies, name: BackendName) {
+  return async function deleteVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
+    const backend = backendHeld(deps, name);
+    const opener = await backend.findOpener(volumeId);
+    if (opener !== undefined) {
+      await restoreAfterRefusedDelete(deps.database, { volumeId });
+      throw new Failure('VolumeInUse', { volumeId, by: opener });
+    }
+    await backend.ensureVolumeAbsent(volumeId);
+  };
+}
+
+/** `deleting` -> `deleted`; answers the retired parent that lost its last clone. Idempotent. */
+export function createFinishDelete(deps: ControlDependencies) {
+  return async function finishDelete({ volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedEntry }> {
+    return await finishDeleteRow(deps.database, { volumeId });
+  };
+}
+
+export interface FailVolumeRequest {
+  volumeId: VolumeId;
+  admission: Admission;
+  story: Story;
+  /** Absent for a cancelled create, whose row ends `deleted`. */
+  failure?: FailureRecord;
+}
+
+/** Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled. Idempotent. */
+export function createFailVolume(deps: ControlDependencies) {
+  return async function failVolume({
+    volumeId,
+    story,
+    failure,
+  }: FailVolumeRequest): Promise<{ freedEntry?: FreedEntry }> {
+    return await failVolumeRow(deps.database, {
+      volumeId,
+      runId: workflowExecution().runId,
+      to: failure === undefined ? 'deleted' : 'error',
+      error: failure && { type: failure.type, message: failure.message },
+      decision: {
+        reason: failure?.message ?? 'cancelled',
+        bytesDownloaded: story.bytesDownloaded,
+        timingsMs: story.timingsMs,
+      },
+    });
+  };
+}

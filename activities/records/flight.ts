@@ -1,0 +1,99 @@
+import { ActivityNotFoundError } from '@temporalio/client';
+import { activityInfo, heartbeat } from '@temporalio/activity';
+import { answerFlight, claimFlight as claimFlightRow, waitersOf } from '../../db/queries/populations';
+import { Failure } from '../../workflows/contract/failures';
+import type { BackendName, VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
+import type { PopulateInput, Verdict } from '../../workflows/contract/population';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from './admit-volume';
+import type { JoinOutcome } from './join-population';
+
+/** Waiters that are read, and answered at the same time, in one go. */
+const ANSWERS_AT_ONCE = 32;
+
+export interface FlightClaim {
+  flight: number;
+  leaderVolumeId: VolumeId;
+  /** Set when this flight has its verdict already: only its waiters are left to answer. */
+  answered?: Verdict;
+  searchAttributes: boolean;
+}
+
+/** Claims the number that the flight's row has now for this run. Idempotent. @throws InvalidRequest when no create has joined it (final). */
+export function createClaimFlight(deps: ControlDependencies) {
+  return async function claimFlight({ backend, cacheKey }: PopulateInput): Promise<FlightClaim> {
+    const { runId } = workflowExecution();
+    const claim = await claimFlightRow(deps.database, { backend, shortKey: cacheKey.short, runId });
+    if (claim === undefined)
+      throw new Failure('InvalidRequest', {
+        field: 'cacheKey',
+        value: cacheKey.short,
+        allowed: 'a key that a create waits for',
+      });
+    return { ...claim, searchAttributes: deps.searchAttributes };
+  };
+}
+
+export interface AnswerRequest {
+  backend: BackendName;
+  cacheKey: CacheKey;
+  flight: number;
+  leader: VolumeId;
+  verdict: Verdict;
+}
+
+/**
+ * Writes the verdict, and only that, in its transaction; then completes the activity of every volume that waits for this flight's number. Idempotent:
+ * whoever was answered before is not found, and that is success. Nobody can join a flight that is answered, so one pass over the rows is all.
+ */
+export function createAnswerWaiters(deps: ControlDependencies) {
+  return async function answerWaiters({
+    backend,
+    cacheKey,
+    flight,
+    leader,
+    verdict,
+  }: AnswerRequest): Promise<{ waitersAnswered: number }> {
+    const { runId } = workflowExecution();
+    await answerFlight(deps.database, { backend, shortKey: cacheKey.short, flight, runId, verdict });
+    let waitersAnswered = 0;
+    let afterVolumeId: VolumeId | undefined;
+    for (;;) {
+      const waiters = await waitersOf(deps.database, {
+        backend,
+        shortKey: cacheKey.short,
+        flight,
+        limit: ANSWERS_AT_ONCE,
+        afterVolumeId,
+      });
+      await Promise.all(waiters.map((waiter) => answer(deps, waiter, { verdict, leader })));
+      waitersAnswered += waiters.length;
+      heartbeat({
+        stage: 'answering',
+        summary: `${waitersAnswered} waiters answered, attempt ${activityInfo().attempt}`,
+      });
+      if (waiters.length < ANSWERS_AT_ONCE) return { waitersAnswered };
+      afterVolumeId = waiters.at(-1)?.volumeId;
+    }
+  };
+}
+
+interface Waiting {
+  workflowId: string;
+  runId: string;
+  activityId: string;
+}
+
+/** Names workflow, run and activity: an activity id is a counter, and without the run a verdict for a dead run would complete its successor. */
+async function answer(
+  { temporal }: ControlDependencies,
+  { workflowId, runId, activityId }: Waiting,
+  outcome: JoinOutcome,
+): Promise<void> {
+  try {
+    await temporal.activity.complete({ workflowId, runId, activityId }, outcome);
+  } catch (error) {
+    if (!(error instanceof ActivityNotFoundError)) throw error;
+  }
+}

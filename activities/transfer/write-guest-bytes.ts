@@ -1,0 +1,113 @@
+import { open } from 'node:fs/promises';
+import { formatBytes, KiB } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import type { ImageId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
+import type { VolumeBackend, WriteTarget } from '../backends/backend';
+import type { HostDependencies } from '../dependencies';
+import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
+import { convertToRaw, getImageInfo, type QemuFormat } from '../image/qemu-img';
+import type { ProgressReporter } from '../progress';
+
+/** Guest bytes that are looked at after they were written. */
+const WRITTEN_HEAD_BYTES = 64 * KiB;
+
+export interface GuestBytes {
+  imageId: ImageId;
+  cacheKey: CacheKey;
+  /** The complete, verified file in the host's scratch. */
+  path: string;
+}
+
+/** @returns the guest-visible size, as the image's own bytes say. @throws ImageRefused, ImageUnsupported (final). */
+export async function inspectImageFile(
+  deps: HostDependencies,
+  { imageId, cacheKey, path }: GuestBytes,
+): Promise<number> {
+  const file = await open(path, 'r');
+  try {
+    const { size } = await file.stat();
+    const verdict = await inspect({
+      declaredFormat: cacheKey.diskFormat,
+      sizeBytes: size,
+      policy: deps.policy,
+      read: async (offset, lengthBytes) => {
+        const buffer = Buffer.alloc(lengthBytes);
+        const { bytesRead } = await file.read(buffer, 0, lengthBytes, offset);
+        return buffer.subarray(0, bytesRead);
+      },
+    });
+    if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
+    return verdict.virtualSizeBytes;
+  } finally {
+    await file.close();
+  }
+}
+
+interface WriteRequest {
+  backend: VolumeBackend;
+  target: WriteTarget;
+  virtualBytes: number;
+}
+
+/**
+ * Converts an inspected image into a raw target, waits until the writer is reaped and looks at what was written. The target is not visible yet.
+ * @throws ImageRefused (final), NoSpace (final), ToolFailed (retried).
+ */
+export async function writeGuestBytes(
+  image: GuestBytes,
+  { backend, target, virtualBytes }: WriteRequest,
+  { deps, reporter }: { deps: HostDependencies; reporter: ProgressReporter },
+): Promise<void> {
+  const source = { path: image.path, format: image.cacheKey.diskFormat as QemuFormat };
+  await checkToolAgrees(image, source, virtualBytes);
+  const total = formatBytes(virtualBytes);
+  reporter.report({
+    stage: 'converting',
+    summary: `writing ${total} of guest bytes to ${backend.name}`,
+    bytesDone: 0,
+    bytesTotal: virtualBytes,
+  });
+  await convertToRaw({
+    source,
+    target,
+    backend: backend.name,
+    signal: reporter.signal,
+    onProgress: (fraction) =>
+      reporter.report({
+        stage: 'converting',
+        summary: `writing guest bytes to ${backend.name}: ${Math.floor(fraction * 100)} % of ${total}`,
+        bytesDone: Math.round(fraction * virtualBytes),
+        bytesTotal: virtualBytes,
+      }),
+  });
+  if (target.path !== undefined) await checkWritten(deps, image.imageId, target.path);
+}
+
+/** The tool that will read the file must see what our own inspection saw. */
+async function checkToolAgrees(
+  { imageId }: GuestBytes,
+  source: { path: string; format: QemuFormat },
+  virtualBytes: number,
+): Promise<void> {
+  const info = await getImageInfo(source);
+  const refuse = (found: string, allowed: string) =>
+    new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed });
+  // A raw file that is no whole number of sectors is read as if zeros followed.
+  if (Math.abs(info.virtualBytes - virtualBytes) >= 512)
+    throw refuse(`qemu-img sees ${info.virtualBytes} bytes`, `${virtualBytes} bytes, as inspected`);
+  if (info.backingFile !== undefined || info.dataFile !== undefined)
+    throw refuse('qemu-img sees another file behind the image', 'one file');
+  if (info.corrupt) throw refuse('an image that is marked corrupt', 'a sound image');
+}
+
+async function checkWritten(deps: HostDependencies, imageId: ImageId, path: string): Promise<void> {
+  const file = await open(path, 'r');
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(WRITTEN_HEAD_BYTES), 0, WRITTEN_HEAD_BYTES, 0);
+    const verdict = inspectWrittenRaw(buffer.subarray(0, bytesRead), { declaredFormat: 'raw', policy: deps.policy });
+    if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,110 @@
+import { stat } from 'node:fs/promises';
+import { activityInfo } from '@temporalio/activity';
+import { findEntry } from '../../db/queries/cache-entries';
+import { Failure } from '../../workflows/contract/failures';
+import type { PopulateInput, Reservation } from '../../workflows/contract/population';
+import type { WriteTarget } from '../backends/backend';
+import type { HostDependencies } from '../dependencies';
+import { backendHeld } from '../records/clone-volume';
+import { contentHashOf } from '../records/cache-key';
+import { checkFreeSpace } from '../records/space';
+import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import { releaseScratchOf } from './scratch-image';
+import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
+
+export interface WriteImageVolumeRequest {
+  input: PopulateInput;
+  entry: Extract<Reservation, { kind: 'reserved' }>['entry'];
+  /** Who uses the scratch file; released when the image-volume is sealed. */
+  user: string;
+}
+
+export interface WrittenImageVolume {
+  virtualBytes: number;
+  realBytes: number;
+  convertMs: number;
+}
+
+/**
+ * Inspects the downloaded image, writes it into the new image-volume, inspects what was written and seals it. Every attempt writes to a name of its
+ * own, so a late writer can never reach a sealed one. Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
+ * @throws ImageRefused, ImageUnsupported, NoSpace (final); ToolFailed, BackendUnavailable (retried).
+ */
+export function createWriteImageVolume(deps: HostDependencies) {
+  return async function writeImageVolume({ input, entry, user }: WriteImageVolumeRequest): Promise<WrittenImageVolume> {
+    const startedAtMs = Date.now();
+    const backend = backendHeld(deps, input.backend);
+    const image = {
+      imageId: input.imageId,
+      cacheKey: input.cacheKey,
+      path: deps.scratch.pathOf(contentHashOf(input.cacheKey)),
+    };
+    return await keepingAlive(createHeartbeatReporter(), async (reporter) => {
+      reporter.report({ stage: 'inspecting', summary: `inspecting image ${image.imageId}` });
+      const virtualBytes = await inspectImageFile(deps, image);
+      const written = await deps.conversions.run(
+        async () => {
+          await checkFreeSpace(deps, input.backend, (await stat(image.path)).size);
+          const target = await backend.ensureWriteTarget({
+            kind: 'image-volume',
+            name: entry.imageVolume,
+            attempt: attemptName(),
+            virtualBytes,
+          });
+          try {
+            await writeGuestBytes(image, { backend, target, virtualBytes }, { deps, reporter });
+            reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
+            return await seal(deps, { input, entry, target, virtualBytes });
+          } catch (error) {
+            await backend.ensureAttemptAbsent({
+              kind: 'image-volume',
+              name: entry.imageVolume,
+              attempt: target.attempt,
+            });
+            throw error;
+          }
+        },
+        (ahead) => reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+      );
+      await releaseScratchOf(deps, { contentHash: contentHashOf(input.cacheKey), user });
+      return { ...written, convertMs: Date.now() - startedAtMs };
+    });
+  };
+}
+
+interface SealRequest extends Pick<WriteImageVolumeRequest, 'input' | 'entry'> {
+  target: WriteTarget;
+  virtualBytes: number;
+}
+
+/** A reservation that was given up while this attempt wrote gets no image-volume. */
+async function seal(
+  deps: HostDependencies,
+  { input, entry, target, virtualBytes }: SealRequest,
+): Promise<{ virtualBytes: number; realBytes: number }> {
+  const backend = backendHeld(deps, input.backend);
+  const { installation } = deps;
+  const { cacheKey } = input;
+  const sealed = await backend.sealImageVolume(target, {
+    kind: 'image-volume',
+    installation,
+    name: entry.imageVolume,
+    cacheKey,
+    generation: entry.generation,
+    virtualBytes,
+  });
+  const row = await findEntry(deps.database, { entryId: entry.id });
+  if (row?.state === 'populating' || row?.state === 'ready') return sealed;
+  await backend.ensureImageVolumeAbsent(entry.imageVolume);
+  throw new Failure('ImageChanged', {
+    imageId: input.imageId,
+    found: `an entry that is ${row?.state ?? 'absent'}`,
+    allowed: 'one that is populating',
+  });
+}
+
+/** A name of its own for each attempt of each run. */
+export function attemptName(): string {
+  const { workflowExecution, activityId, attempt } = activityInfo();
+  return `${workflowExecution?.runId.slice(0, 8) ?? 'none'}-${activityId}-${attempt}`;
+}

@@ -1,0 +1,66 @@
+import type { VolumeId } from '../../workflows/contract/ids';
+import type { Admission, Story } from '../../workflows/contract/population';
+import type { CreateVolumeResult } from '../../workflows/contract/volume';
+import type { HostDependencies } from '../dependencies';
+import { sizeOf } from '../records/admit-volume';
+import { contentHashOf } from '../records/cache-key';
+import { backendHeld, complete, markerOf } from '../records/clone-volume';
+import { checkFreeSpace } from '../records/space';
+import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import { releaseScratchOf } from './scratch-image';
+import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
+import { attemptName } from './write-image-volume';
+
+export interface WriteVolumeRequest {
+  volumeId: VolumeId;
+  admission: Admission;
+  story: Story;
+  /** Who uses the scratch file; released when the volume is available. */
+  user: string;
+}
+
+/**
+ * Bypass: writes the downloaded image straight into the user's volume and completes it. Idempotent. Undo: `removeVolume`.
+ * @throws ImageRefused, ImageUnsupported, InvalidRequest, NoSpace (final); ToolFailed, BackendUnavailable (retried).
+ */
+export function createWriteVolume(deps: HostDependencies) {
+  return async function writeVolume({
+    volumeId,
+    admission,
+    story,
+    user,
+  }: WriteVolumeRequest): Promise<CreateVolumeResult> {
+    const startedAtMs = Date.now();
+    const backend = backendHeld(deps, admission.backend);
+    const { imageId, cacheKey } = admission;
+    const image = { imageId, cacheKey, path: deps.scratch.pathOf(contentHashOf(cacheKey)) };
+    return await keepingAlive(createHeartbeatReporter(), async (reporter) => {
+      reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
+      const virtualBytes = await inspectImageFile(deps, image);
+      const marker = markerOf(deps, { volumeId, admission, story }, sizeOf(admission, virtualBytes));
+      const connection = await deps.conversions.run(
+        async () => {
+          await checkFreeSpace(deps, admission.backend, admission.imageBytes);
+          const target = await backend.ensureWriteTarget({
+            kind: 'volume',
+            name: volumeId,
+            attempt: attemptName(),
+            virtualBytes,
+          });
+          try {
+            await writeGuestBytes(image, { backend, target, virtualBytes }, { deps, reporter });
+            return await backend.publishVolume(target, marker);
+          } catch (error) {
+            await backend.ensureAttemptAbsent({ kind: 'volume', name: volumeId, attempt: target.attempt });
+            throw error;
+          }
+        },
+        (ahead) => reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+      );
+      story.timingsMs.convert = Date.now() - startedAtMs;
+      const { result } = await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend });
+      await releaseScratchOf(deps, { contentHash: contentHashOf(cacheKey), user });
+      return result;
+    });
+  };
+}

@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import { formatBytes } from '../../../workflows/contract/bytes';
+import type { EntryId } from '../../../workflows/contract/ids';
+import { ImageVolumeCacheError } from '../../errors';
+import type { CacheEntry, Decision } from '../../records';
+import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
+import { print, printJson } from '../output/print';
+import { formatRecord, formatTable } from '../output/table';
+import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { parseUuid } from '../values';
+
+/** The latest decisions that are shown with an entry. */
+const DECISIONS_SHOWN = 20;
+
+export function registerCacheShow(cache: Command): void {
+  const command = cache.command('show').description('show a cache entry and the latest creates that used it').argument('<entry-id>', 'the entry', parseUuid);
+  withSharedOptions(command).action(show);
+}
+
+async function show(id: string, options: SharedOptions): Promise<void> {
+  const { entry, decisions } = await withClient(options, async (client) => {
+    const inventory = await client.inventory();
+    const found = await inventory.findEntry(id as EntryId);
+    if (found === undefined) {
+      throw new ImageVolumeCacheError({ type: 'EntryNotFound', message: `entryId: there is no cache entry ${id}`, details: { entryId: id } });
+    }
+    return { entry: found, decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }) };
+  });
+  if (options.json) return printJson({ ...entry, decisions });
+  print(describe(entry));
+  if (decisions.length > 0) print(`\n${formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))}`);
+}
+
+function describe(entry: CacheEntry): string {
+  const { containerFormat, diskFormat, hashAlgorithm, hashValue, short } = entry.cacheKey;
+  return formatRecord({
+    entryId: entry.entryId,
+    backend: entry.backend,
+    state: entry.reason === null ? entry.state : `${entry.state} (${entry.reason})`,
+    key: short,
+    content: `${diskFormat} in ${containerFormat}, ${hashAlgorithm} ${hashValue}`,
+    generation: String(entry.generation),
+    imageVolume: entry.imageVolume,
+    virtualSize: formatOptionalBytes(entry.virtualBytes),
+    realSize: formatBytes(entry.realBytes),
+    cost: entry.costSeconds === null ? undefined : formatDuration(entry.costSeconds * 1000),
+    uses: String(entry.uses),
+    clones: String(entry.clones),
+    pinned: entry.pinned ? 'yes' : 'no',
+    images: entry.images.map(({ imageId, state }) => (state === 'usable' ? imageId : `${imageId} (${state})`)).join(', ') || undefined,
+    createdAt: entry.createdAt,
+    readyAt: entry.readyAt ?? undefined,
+    lastUsedAt: entry.lastUsedAt ?? undefined,
+  });
+}
+
+function toRow({ at, volumeId, outcome, timingsMs, reason }: Decision): string[] {
+  return [formatAge(at), volumeId ?? '-', outcome, timingsMs.total === undefined ? '-' : formatDuration(timingsMs.total), reason];
+}

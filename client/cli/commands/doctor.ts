@@ -1,0 +1,43 @@
+import type { Command } from 'commander';
+import { ConfigError } from '../../config/config-error';
+import type { ImageVolumeCache } from '../../connection';
+import { exitCodeOf, fault, type Finding } from '../doctor/check';
+import { checkBackends, checkConfiguration, checkDatabase, checkImages, checkTools } from '../doctor/parts';
+import { checkTemporal } from '../doctor/temporal';
+import { print, printJson } from '../output/print';
+import { formatTable } from '../output/table';
+import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+
+export function registerDoctor(program: Command): void {
+  const command = program.command('doctor').description('check configuration, services, workers, tools, backends; say for each fault what to do');
+  withSharedOptions(command).action(doctor);
+}
+
+async function doctor(options: SharedOptions): Promise<void> {
+  const findings = await examine(options);
+  const exitCode = exitCodeOf(findings);
+  if (options.json) printJson({ healthy: exitCode === 0, findings });
+  else print(describe(findings));
+  process.exitCode = exitCode;
+}
+
+async function examine(options: SharedOptions): Promise<Finding[]> {
+  try {
+    return await withClient(options, examineAll);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return [fault('configuration', error.message, 'mend it; nothing else was looked at')];
+  }
+}
+
+async function examineAll(cache: ImageVolumeCache): Promise<Finding[]> {
+  const backends = Object.keys(cache.settings.loaded.config.backends);
+  const parts = await Promise.all([checkTemporal(cache, backends), checkDatabase(cache), checkImages(cache), checkTools(), checkBackends(cache)]);
+  return [checkConfiguration(cache), ...parts.flat()];
+}
+
+function describe(findings: Finding[]): string {
+  const rows = findings.map(({ check, state, found }) => [state === 'fault' ? 'FAULT' : state, check, found]);
+  const remedies = findings.flatMap(({ check, remedy }) => (remedy === undefined ? [] : [`${check}:\n  ${remedy.replaceAll('\n', '\n  ')}`]));
+  return [formatTable(['STATE', 'CHECK', 'FOUND'], rows), ...(remedies.length === 0 ? ['\nAll is well.'] : ['\nWhat to do:', ...remedies])].join('\n');
+}

@@ -1,0 +1,108 @@
+import type { Command } from 'commander';
+import { formatBytes } from '../../../workflows/contract/bytes';
+import type { ImageVolumeCache } from '../../connection';
+import { ImageVolumeCacheError } from '../../errors';
+import { createVolume, type CreatedVolume, type StartedVolume } from '../../volumes';
+import { formatConnection, formatDuration, qemuDrive } from '../output/format';
+import { note, print, printJson } from '../output/print';
+import { createProgressView } from '../output/progress-view';
+import { formatRecord } from '../output/table';
+import { abortOnSignals } from '../signals';
+import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { collectPairs, parseBackend, parseSize, parseSizeBytes, parseUuid } from '../values';
+
+interface CreateOptions extends SharedOptions {
+  image: string;
+  size?: number;
+  sizeBytes?: number;
+  backend?: string;
+  project?: string;
+  name?: string;
+  volumeId?: string;
+  metadata?: Record<string, string>;
+  bypassCache?: boolean;
+  wait: boolean;
+}
+
+export function registerVolumeCreate(volume: Command): void {
+  const command = volume
+    .command('create')
+    .description('make a bootable volume from an image')
+    .requiredOption('--image <id>', 'the image')
+    .option('--size <GiB>', 'size: 10, 10GiB or 1536MiB (default: what the image needs)', parseSize)
+    .option('--size-bytes <bytes>', 'size in bytes, a multiple of 512', parseSizeBytes)
+    .option('--backend <name>', 'where the volume lives (default: the default backend)', parseBackend)
+    .option('--project <id>', 'the project that owns it')
+    .option('--name <name>', 'a name for people')
+    .option('--volume-id <uuid>', 'its id: the same request with the same id is one volume', parseUuid)
+    .option('--metadata <key=value>', 'metadata of the volume; may be repeated', collectPairs)
+    .option('--bypass-cache', 'write the image straight into the volume')
+    .option('--no-wait', 'start it and return');
+  withSharedOptions(command).action((options: CreateOptions) => create(options, command));
+}
+
+async function create(options: CreateOptions, command: Command): Promise<void> {
+  if (options.size !== undefined && options.sizeBytes !== undefined) {
+    command.error(`error: option '--size-bytes' got ${options.sizeBytes}, allowed is either it or --size`);
+  }
+  await withClient(options, async (cache) => {
+    if (options.wait) await createAndWait(cache, options);
+    else show(await createVolume(cache, toInput(options), { wait: false }), options);
+  });
+}
+
+function toInput({ image, size, sizeBytes, backend, project, name, volumeId, metadata, bypassCache }: CreateOptions) {
+  return { imageId: image, sizeBytes: sizeBytes ?? size, backend, projectId: project, name, volumeId, metadata, bypassCache };
+}
+
+async function createAndWait(cache: ImageVolumeCache, options: CreateOptions): Promise<void> {
+  const signals = abortOnSignals();
+  const view = createProgressView(process.stderr);
+  try {
+    const created = await createVolume(cache, toInput(options), { onProgress: view.show, signal: signals.signal });
+    view.end();
+    show(created, options);
+  } catch (error) {
+    view.end();
+    if (error instanceof ImageVolumeCacheError && error.type === 'WaitInterrupted') note(howToLook(error.workflowId ?? ''));
+    throw error;
+  } finally {
+    signals.release();
+  }
+}
+
+function show(volume: CreatedVolume | StartedVolume, { json }: CreateOptions): void {
+  if (volume.reused) note(`a create of ${volume.volumeId} was running already: this one joined it`);
+  if (json) return printJson(toDocument(volume));
+  if (!('outcome' in volume)) {
+    print(formatRecord({ volumeId: volume.volumeId, workflowId: volume.workflowId }));
+    return note(howToLook(volume.workflowId));
+  }
+  print(
+    formatRecord({
+      volumeId: volume.volumeId,
+      name: volume.name ?? undefined,
+      outcome: `${volume.outcome}: ${volume.reason}`,
+      backend: volume.backend,
+      size: formatBytes(volume.sizeBytes),
+      connection: formatConnection(volume.connection),
+      qemu: qemuDrive(volume.connection),
+      downloaded: formatBytes(volume.bytesDownloaded),
+      time: volume.timingsMs.total === undefined ? undefined : formatDuration(volume.timingsMs.total),
+      workflowId: volume.workflowId,
+    }),
+  );
+}
+
+/** Field names are stable. */
+function toDocument(volume: CreatedVolume | StartedVolume): Record<string, unknown> {
+  const { volumeId, workflowId, runId, reused } = volume;
+  if (!('outcome' in volume)) return { volumeId, workflowId, runId, reused };
+  const { outcome, reason, connection, timingsMs, sizeBytes, bytesDownloaded, imageId, backend, projectId, name } = volume;
+  return { volumeId, outcome, reason, connection, timingsMs, workflowId, sizeBytes, bytesDownloaded, imageId, backend, projectId, name, runId, reused };
+}
+
+function howToLook(workflowId: string): string {
+  const volumeId = workflowId.replace(/^volume\//, '');
+  return `The create goes on. Look at it with \`ivc volume show ${volumeId}\`, wait for it with the same command and \`--volume-id ${volumeId}\`.`;
+}

@@ -1,0 +1,47 @@
+import { ImageVolumeCacheError } from '../../errors';
+import { exitCodes } from '../exit-codes';
+
+/** What one look has found. Field names are those of `--json`. */
+export interface Finding {
+  check: string;
+  /** `warning`: it works, but somebody should know. `skipped`: something before it is missing. */
+  state: 'ok' | 'warning' | 'fault' | 'skipped';
+  found: string;
+  /** What to do about it; a line to type wherever one helps. */
+  remedy?: string;
+  /** A part that does not answer, as against one that is set up wrong. */
+  unavailable?: boolean;
+}
+
+export function ok(check: string, found: string): Finding {
+  return { check, state: 'ok', found };
+}
+
+export function warning(check: string, found: string, remedy: string): Finding {
+  return { check, state: 'warning', found, remedy };
+}
+
+export function fault(check: string, found: string, remedy: string): Finding {
+  return { check, state: 'fault', found, remedy };
+}
+
+export function skipped(check: string, found: string): Finding {
+  return { check, state: 'skipped', found };
+}
+
+/** Looks, and turns what is thrown into a fault. */
+export async function look(check: string, remedy: string, see: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
+  try {
+    return [await see()].flat();
+  } catch (error) {
+    const unavailable = error instanceof ImageVolumeCacheError && error.exitCode === exitCodes.unavailable;
+    return [{ ...fault(check, error instanceof Error ? error.message : String(error), remedy), unavailable }];
+  }
+}
+
+/** @returns 5 when a part does not answer, 1 when something else is wrong, 0 when all is well. */
+export function exitCodeOf(findings: Finding[]): number {
+  const faults = findings.filter(({ state }) => state === 'fault');
+  if (faults.some(({ unavailable }) => unavailable)) return exitCodes.unavailable;
+  return faults.length > 0 ? exitCodes.failed : exitCodes.done;
+}

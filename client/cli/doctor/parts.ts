@@ -1,0 +1,84 @@
+import { execFile } from 'node:child_process';
+import { access, constants } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import { formatBytes } from '../../../workflows/contract/bytes';
+import type { ImageVolumeCache } from '../../connection';
+import type { BackendStatus } from '../../records';
+import { formatShare } from '../output/format';
+import { fault, look, ok, skipped, warning, type Finding } from './check';
+
+const run = promisify(execFile);
+const TOOL_TIMEOUT_MS = 5000;
+
+export function checkConfiguration({ settings }: ImageVolumeCache): Finding {
+  const { path, sources, config } = settings.loaded;
+  const overridden = Object.values(sources);
+  const from = overridden.length === 0 ? '' : `, with ${overridden.join(', ')} from the environment`;
+  return ok('configuration', `${path}${from}; backends ${Object.keys(config.backends).join(', ')}`);
+}
+
+export async function checkDatabase(cache: ImageVolumeCache): Promise<Finding[]> {
+  return await look('database', 'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it', async () => {
+    await (await cache.inventory()).ping();
+    return ok('database', 'reached, migrated');
+  });
+}
+
+export async function checkImages(cache: ImageVolumeCache): Promise<Finding[]> {
+  return await look('image service', 'start the stack with `ivc up`, or set OS_IMAGE_ENDPOINT_OVERRIDE', async () => {
+    const images = cache.images();
+    await images.listImages({ limit: 1 });
+    return ok('image service', images.endpoint);
+  });
+}
+
+/** qemu-img is needed where a worker runs; looked for here, where one most likely does. */
+export async function checkTools(): Promise<Finding[]> {
+  const remedy = 'apt-get install qemu-utils (or your distribution’s package with qemu-img)';
+  return await look('qemu-img', remedy, async () => {
+    const { stdout } = await run('qemu-img', ['--version'], { timeout: TOOL_TIMEOUT_MS });
+    return ok('qemu-img', /version (\S+)/.exec(stdout)?.[1] ?? 'version unknown');
+  });
+}
+
+/** The configured backends against what workers have registered, and the space that is left. */
+export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]> {
+  const configured = Object.entries(cache.settings.loaded.config.backends);
+  try {
+    const registered = await (await cache.inventory()).listBackends();
+    return await Promise.all(
+      configured.map(([name, { directory }]) => {
+        const status = registered.find(({ backend }) => backend === name);
+        return status === undefined ? neverSeen(name) : checkBackend(status, directory);
+      }),
+    );
+  } catch {
+    return configured.map(([name]) => skipped(`backend ${name}`, 'the database is not reached'));
+  }
+}
+
+function neverSeen(name: string): Finding {
+  return fault(`backend ${name}`, 'configured, but no worker has ever held it', 'ivc worker --roles backend,host, or `ivc up`');
+}
+
+/** A share of the space below which somebody should look, whatever the watermarks are. */
+const LOW_SPACE = 0.05;
+
+async function checkBackend({ backend, driver, space }: BackendStatus, directory: string): Promise<Finding> {
+  const check = `backend ${backend}`;
+  if (space === null) return warning(check, `${driver}, its space was never seen`, 'restart its worker');
+  const share = space.freeBytes / space.totalBytes;
+  const found = `${driver}, ${formatBytes(space.freeBytes)} of ${formatBytes(space.totalBytes)} free`;
+  if (share < LOW_SPACE) return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or give it more space');
+  const reachable = await isAccessible(directory);
+  return ok(check, `${found}${reachable ? '' : '; its directory is not on this host'}`);
+}
+
+async function isAccessible(directory: string): Promise<boolean> {
+  try {
+    await access(directory, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

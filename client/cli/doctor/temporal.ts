@@ -1,0 +1,76 @@
+import type { Client } from '@temporalio/client';
+import { temporal } from '@temporalio/proto';
+import { searchAttributeNames } from '../../../workflows/contract/names';
+import type { BackendName } from '../../../workflows/contract/ids';
+import type { ImageVolumeCache } from '../../connection';
+import { toImageVolumeCacheError } from '../../errors';
+import { fault, look, ok, skipped, warning, type Finding } from './check';
+
+const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
+const { TASK_QUEUE_TYPE_ACTIVITY, TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
+
+/** How long one question to the server may take. */
+const QUESTION_TIMEOUT_MS = 5000;
+
+/** Server and namespace, search attributes, and who polls the task queues of `backends`. */
+export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
+  const server = await look('temporal', 'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE', () => checkServer(cache));
+  if (server.some(({ state }) => state === 'fault')) {
+    return [...server, skipped('search attributes', 'Temporal is not reached'), skipped('workers', 'Temporal is not reached')];
+  }
+  const attributes = await look('search attributes', 'the worker goes on without them', () => checkSearchAttributes(cache));
+  const workers = await look('workers', 'start one with `ivc worker`', () => checkPollers(cache, backends));
+  return [...server, ...attributes, ...workers];
+}
+
+async function checkServer(cache: ImageVolumeCache): Promise<Finding> {
+  const { namespace, address } = cache.settings;
+  await ask(cache, (client) => client.workflowService.describeNamespace({ namespace }));
+  return ok('temporal', `${address}, namespace ${namespace}`);
+}
+
+async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> {
+  const { address, namespace } = cache.settings;
+  const known = await ask(cache, async ({ connection }) => {
+    if (!('operatorService' in connection)) return undefined;
+    return (await connection.operatorService.listSearchAttributes({ namespace })).customAttributes ?? {};
+  });
+  const absent = searchAttributeNames.filter((name) => known?.[name] !== INDEXED_VALUE_TYPE_KEYWORD);
+  if (absent.length === 0) return ok('search attributes', searchAttributeNames.join(', '));
+  const flags = absent.map((name) => `--name ${name} --type Keyword`).join(' ');
+  const line = `temporal operator search-attribute create --address ${address} --namespace ${namespace} ${flags}`;
+  return warning('search attributes', `not registered: ${absent.join(', ')}; runs go on without them`, `${line}\nthen restart the workers`);
+}
+
+async function checkPollers(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
+  const { control, backend } = cache.queues;
+  return await Promise.all([
+    checkQueue(cache, { name: control, type: TASK_QUEUE_TYPE_WORKFLOW, role: 'control' }),
+    ...backends.map((name) => checkQueue(cache, { name: backend(name as BackendName), type: TASK_QUEUE_TYPE_ACTIVITY, role: 'backend' })),
+  ]);
+}
+
+interface Queue {
+  name: string;
+  type: temporal.api.enums.v1.TaskQueueType;
+  role: string;
+}
+
+async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue): Promise<Finding> {
+  const { namespace } = cache.settings;
+  const { pollers } = await ask(cache, (client) =>
+    client.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: type }),
+  );
+  const identities = (pollers ?? []).map(({ identity }) => identity).join(', ');
+  if (identities !== '') return ok(`queue ${name}`, `polled by ${identities}`);
+  return fault(`queue ${name}`, 'nobody polls it: what is started waits', `ivc worker --roles ${role}${role === 'backend' ? ',host' : ''}, or \`ivc up\``);
+}
+
+async function ask<T>(cache: ImageVolumeCache, question: (client: Client) => Promise<T>): Promise<T> {
+  const client = await cache.temporal();
+  try {
+    return await client.withDeadline(Date.now() + QUESTION_TIMEOUT_MS, () => question(client));
+  } catch (error) {
+    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '' });
+  }
+}

@@ -1,0 +1,69 @@
+import { Command } from 'commander';
+import { registerCacheList } from './commands/cache-list';
+import { registerCacheShow } from './commands/cache-show';
+import { registerDoctor } from './commands/doctor';
+import { registerDown } from './commands/down';
+import { registerImageList } from './commands/image-list';
+import { registerImageShow } from './commands/image-show';
+import { registerImageUpload } from './commands/image-upload';
+import { registerStatus } from './commands/status';
+import { registerUp } from './commands/up';
+import { registerVolumeCreate } from './commands/volume-create';
+import { registerVolumeDelete } from './commands/volume-delete';
+import { registerVolumeList } from './commands/volume-list';
+import { registerVolumeShow } from './commands/volume-show';
+import { registerWorker } from './commands/worker';
+import { packageVersion } from './version';
+
+const examples = `
+Examples:
+  ivc up --detach                                start Temporal, PostgreSQL, an image service and a worker
+  ivc image upload debian.qcow2 --name debian    put an image where volumes come from
+  ivc volume create --image ID                   the first one populates the cache, the next are clones
+  ivc status                                     space, cache use, hit rate, populations that run
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted`;
+
+/** The whole command line. Errors are thrown, nothing exits. */
+export function createProgram(): Command {
+  const program = new Command('ivc')
+    .description('Bootable block volumes from images in the time of one clone.')
+    .version(packageVersion(), '-V, --version')
+    .addHelpText('after', examples);
+
+  program.commandsGroup('Stack:');
+  registerUp(program);
+  registerDown(program);
+  registerWorker(program);
+  registerDoctor(program);
+  registerStatus(program);
+
+  program.commandsGroup('Objects:');
+  const image = program.command('image').description('images of the image service');
+  registerImageList(image);
+  registerImageShow(image);
+  registerImageUpload(image);
+
+  const volume = program.command('volume').description('volumes made from images');
+  registerVolumeCreate(volume);
+  registerVolumeList(volume);
+  registerVolumeShow(volume);
+  registerVolumeDelete(volume);
+
+  const cache = program.command('cache').description('image-volumes that serve as parents of clones');
+  registerCacheList(cache);
+  registerCacheShow(cache);
+
+  prepare(program);
+  return program;
+}
+
+/** Every command: throws instead of exiting, shows its options beside a usage error, refuses what it does not know. */
+function prepare(command: Command): void {
+  command.exitOverride().showHelpAfterError(`(\`${pathOf(command)} --help\` shows what is allowed)`).allowExcessArguments(false);
+  for (const child of command.commands) prepare(child);
+}
+
+function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+}

@@ -1,0 +1,110 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { chooseDataDirectory } from '../../config/data-directory';
+import { openClient, type ImageVolumeCache } from '../../connection';
+import { createVolume } from '../../volumes';
+import { createProgressView } from '../output/progress';
+import { note, print, printJson } from '../output/print';
+import { formatReport, type ImageReport, type QuickstartReport, type VolumeReport } from './report';
+import { makeSampleImage } from './sample-image';
+import { ensureStack } from './stack';
+
+const HITS = 5;
+const HERD = 16;
+
+export interface QuickstartOptions {
+  /** The first image; default: one that is made up. */
+  imagePath?: string;
+  /** Default: as for every command. */
+  dataDirectory?: string;
+  /** Print one document on stdout. */
+  json: boolean;
+  /** Whether the stack stays until Ctrl-C. */
+  stays: boolean;
+}
+
+/** The newcomer's first run: a stack, two images, a miss, hits and a herd. @returns the exit code. */
+export async function quickstart({ imagePath, dataDirectory, json, stays }: QuickstartOptions): Promise<number> {
+  const data = chooseDataDirectory(dataDirectory);
+  const work = await mkdtemp(join(tmpdir(), 'ivc-quickstart-images-'));
+  const stack = await ensureStack(data);
+  try {
+    const cache = openClient({ dataDirectory: data });
+    try {
+      const report = await run(cache, { imagePath, work });
+      if (json) printJson(report);
+      else
+        print(formatReport(report, { stays, dataFlag: dataDirectory === undefined ? '' : ` --data ${dataDirectory}` }));
+    } finally {
+      await cache.close();
+    }
+    if (stays) {
+      note('The stack stays until Ctrl-C.');
+      await stack.interrupted;
+    }
+    return 0;
+  } finally {
+    await rm(work, { recursive: true, force: true });
+    await stack.stop();
+  }
+}
+
+async function run(
+  cache: ImageVolumeCache,
+  { imagePath, work }: { imagePath?: string; work: string },
+): Promise<QuickstartReport> {
+  const first = await upload(
+    cache,
+    imagePath === undefined ? await makeSampleImage(work, 'sample') : resolve(imagePath),
+  );
+  const second = await upload(cache, await makeSampleImage(work, 'herd'));
+  note('creating a volume: a miss, which populates the cache');
+  const volumes = [await create(cache, first, true)];
+  note(`creating ${HITS} more of the same image: hits`);
+  for (let hit = 0; hit < HITS; hit += 1) volumes.push(await create(cache, first));
+  note(`creating ${HERD} at once of a second image: one population`);
+  volumes.push(...(await Promise.all(Array.from({ length: HERD }, () => create(cache, second)))));
+  const images = await Promise.all([first, second].map((image) => countUse(cache, image)));
+  return { images, volumes, temporalUi: cache.settings.uiUrl };
+}
+
+interface Uploaded {
+  imageId: string;
+  name: string;
+  sizeBytes: number;
+}
+
+async function upload(cache: ImageVolumeCache, path: string): Promise<Uploaded> {
+  note(`uploading ${path}`);
+  const image = await cache.images().upload(path);
+  return { imageId: image.id, name: image.name ?? image.id, sizeBytes: image.sizeBytes ?? 0 };
+}
+
+async function create(cache: ImageVolumeCache, { imageId }: Uploaded, showProgress = false): Promise<VolumeReport> {
+  const view = showProgress ? createProgressView(process.stderr) : undefined;
+  const startedAtMs = performance.now();
+  const { volumeId, outcome, reason, bytesDownloaded, connection } = await createVolume(
+    cache,
+    { imageId },
+    { onProgress: view?.show },
+  );
+  view?.end();
+  return {
+    volumeId,
+    imageId,
+    outcome,
+    reason,
+    ms: Math.round(performance.now() - startedAtMs),
+    bytesDownloaded,
+    connection,
+  };
+}
+
+/** Downloads are the image service's own count, populations the inventory's. */
+async function countUse(cache: ImageVolumeCache, image: Uploaded): Promise<ImageReport> {
+  const inventory = await cache.inventory();
+  const entries = await inventory.listEntries({ limit: 1000 });
+  const populations = entries.filter(({ images }) => images.some(({ imageId }) => imageId === image.imageId)).length;
+  return { ...image, downloads: await cache.images().countDownloads(image.imageId), populations };
+}

@@ -1,0 +1,43 @@
+/** One fault of the configuration. */
+export interface ConfigIssue {
+  /** Dotted path such as `backends.local.cache.maxBytes`; empty for the file as a whole. */
+  path: string;
+  /** The environment variable that the value came from, when it did not come from the file. */
+  variable?: string;
+  /** Line of the file, from 1, when it is known. */
+  line?: number;
+  /** What was found, shortened and without passwords; undefined when the value is missing. */
+  received?: string;
+  /** What is allowed there. */
+  allowed: string;
+}
+
+/** All faults of a configuration at once. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+  constructor(
+    readonly file: string,
+    readonly issues: ConfigIssue[],
+  ) {
+    super(
+      [`${file} has ${issues.length === 1 ? 'a fault' : `${issues.length} faults`}:`, ...issues.map(formatIssue)].join(
+        '\n',
+      ),
+    );
+  }
+}
+
+const RECEIVED_LENGTH_LIMIT = 80;
+
+/** @returns `value` as a person would write it in the file: short, one line, any password of a URL replaced. */
+export function describeValue(value: unknown): string | undefined {
+  if (value === undefined) return undefined;
+  const text = JSON.stringify(value).replaceAll(/(:\/\/[^\s:@/"]*):[^\s@"]*@/g, '$1:***@');
+  return text.length > RECEIVED_LENGTH_LIMIT ? `${text.slice(0, RECEIVED_LENGTH_LIMIT)}…` : text;
+}
+
+function formatIssue({ path, variable, line, received, allowed }: ConfigIssue): string {
+  const origin = variable ?? (line === undefined ? undefined : `line ${line}`);
+  const where = [path === '' ? 'the file' : path, ...(origin === undefined ? [] : [`(${origin})`])].join(' ');
+  return `  ${where}: got ${received ?? 'nothing'}, allowed is ${allowed}`;
+}

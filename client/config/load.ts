@@ -1,0 +1,122 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { LineCounter, parseDocument, type Document } from 'yaml';
+import { ConfigError, type ConfigIssue } from './config-error';
+import { crossCheck } from './cross-check';
+import { chooseDataDirectory, expandHome } from './data-directory';
+import { describeIssues } from './describe-issues';
+import { applyEnvironment } from './environment';
+import { packageRoot } from './package-root';
+import { configSchema, type BackendConfig, type Config } from './schema';
+
+/** A configuration in which nothing is left to guess: directories are absolute and the default backend is named. */
+export type ResolvedConfig = Omit<Config, 'scratch' | 'backends' | 'defaultBackend'> & {
+  scratch: Config['scratch'] & { directory: string };
+  backends: Record<string, BackendConfig & { directory: string }>;
+  defaultBackend: string;
+};
+
+export interface LoadedConfig {
+  config: ResolvedConfig;
+  /** The file that was read. */
+  path: string;
+  dataDirectory: string;
+  /** The environment variable behind each value that did not come from the file: `{ 'temporal.address': 'TEMPORAL_ADDRESS' }`. */
+  sources: Record<string, string>;
+}
+
+export interface LoadConfigOptions {
+  /** Default: `$IVC_CONFIG`, else `./temporal.yaml`, else the file that comes with the package. */
+  path?: string;
+  /** What `--data` says; default as `chooseDataDirectory`. */
+  data?: string;
+  env?: NodeJS.ProcessEnv;
+}
+
+/** Reads `temporal.yaml`, lays the environment over it and checks all of it.
+ *  @throws ConfigError with every fault at once; repeating helps only after somebody changed the file or the environment. */
+export function loadConfig({ path, data, env = process.env }: LoadConfigOptions = {}): LoadedConfig {
+  const file = chooseConfigFile(path, env);
+  const lines = new LineCounter();
+  const document = parseFile(file, lines);
+  const { values, sources } = applyEnvironment(document.toJS() ?? {}, env);
+  const parsed = configSchema.safeParse(values);
+  const issues = [
+    ...(parsed.success ? [] : describeIssues(parsed.error.issues, values, configSchema)),
+    ...crossCheck(values),
+  ];
+  if (!parsed.success || issues.length > 0) {
+    throw new ConfigError(
+      file,
+      issues.map((issue) => locate(issue, { sources, document, lines })),
+    );
+  }
+  const dataDirectory = chooseDataDirectory(data, env);
+  return { config: resolveDirectories(parsed.data, { file, dataDirectory }), path: file, dataDirectory, sources };
+}
+
+function chooseConfigFile(path: string | undefined, env: NodeJS.ProcessEnv): string {
+  const named = path ?? env['IVC_CONFIG'];
+  if (named !== undefined && named !== '') return resolve(expandHome(named));
+  const here = resolve('temporal.yaml');
+  return existsSync(here) ? here : join(packageRoot(), 'temporal.yaml');
+}
+
+function parseFile(file: string, lineCounter: LineCounter): Document.Parsed {
+  const document = parseDocument(readText(file), { lineCounter, prettyErrors: false });
+  if (document.errors.length === 0) return document;
+  throw new ConfigError(
+    file,
+    document.errors.map((error) => ({
+      path: '',
+      line: lineCounter.linePos(error.pos[0]).line,
+      received: error.message,
+      allowed: 'YAML',
+    })),
+  );
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(file, [
+      { path: '', received: error instanceof Error ? error.message : String(error), allowed: 'a readable file' },
+    ]);
+  }
+}
+
+function locate(
+  issue: ConfigIssue,
+  { sources, document, lines }: { sources: Record<string, string>; document: Document; lines: LineCounter },
+): ConfigIssue {
+  const variable = Object.entries(sources).find(
+    ([path]) => issue.path === path || issue.path.startsWith(`${path}.`),
+  )?.[1];
+  if (variable !== undefined) return { ...issue, variable };
+  const node = issue.path === '' ? undefined : document.getIn(issue.path.split('.'), true);
+  const offset = hasRange(node) ? node.range?.[0] : undefined;
+  return offset === undefined ? issue : { ...issue, line: lines.linePos(offset).line };
+}
+
+function hasRange(node: unknown): node is { range?: [number, number, number] | null } {
+  return typeof node === 'object' && node !== null && 'range' in node;
+}
+
+/** What the file names relatively is relative to the file; what it leaves out is in the data directory. */
+function resolveDirectories(
+  config: Config,
+  { file, dataDirectory }: { file: string; dataDirectory: string },
+): ResolvedConfig {
+  const absolute = (directory: string | undefined, fallback: string) =>
+    directory === undefined ? join(dataDirectory, fallback) : resolve(dirname(file), expandHome(directory));
+  const backends = Object.entries(config.backends).map(
+    ([name, backend]) => [name, { ...backend, directory: absolute(backend.directory, join('volumes', name)) }] as const,
+  );
+  return {
+    ...config,
+    scratch: { ...config.scratch, directory: absolute(config.scratch.directory, 'scratch') },
+    backends: Object.fromEntries(backends),
+    defaultBackend: config.defaultBackend ?? backends[0]?.[0] ?? '',
+  };
+}

@@ -1,0 +1,83 @@
+import { Client, Connection } from '@temporalio/client';
+import { taskQueues } from '../workflows/contract/names';
+import { toImageVolumeCacheError } from './errors';
+import { connectImages, type ImageCatalog } from './images';
+import { openInventory, type Inventory } from './inventory';
+import { missing, resolveSettings, type ConnectOptions, type Settings } from './settings';
+
+/** A client of one installation. Each part is connected on its first use: to create a volume takes a Temporal server and nothing else. */
+export interface ImageVolumeCache {
+  readonly settings: Settings;
+  readonly queues: ReturnType<typeof taskQueues>;
+  /** @throws ImageVolumeCacheError `TemporalUnavailable` */
+  temporal(): Promise<Client>;
+  /** The one reader of the database. @throws ImageVolumeCacheError `NotConfigured` */
+  inventory(): Promise<Inventory>;
+  /** @throws ImageVolumeCacheError `NotConfigured` */
+  images(): ImageCatalog;
+  close(): Promise<void>;
+}
+
+/** How long a server that is there may take to answer the first time. */
+const CONNECT_TIMEOUT_MS = 5000;
+
+/**
+ * @returns a client that is connected to Temporal.
+ * @throws ImageVolumeCacheError `TemporalUnavailable`; ConfigError
+ */
+export async function connectClient(options: ConnectOptions = {}): Promise<ImageVolumeCache> {
+  const cache = openClient(options);
+  await cache.temporal();
+  return cache;
+}
+
+/** As `connectClient`, but nothing is connected yet. @throws ConfigError */
+export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
+  const settings = resolveSettings(options);
+  const temporal = once(() => connectTemporal(settings));
+  const inventory = once(() => openInventory(settings));
+  const images = once(() => connectImages(settings.imagesEndpoint ?? missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE', settings)));
+  return {
+    settings,
+    queues: taskQueues(settings.taskQueuePrefix),
+    temporal: temporal.get,
+    inventory: inventory.get,
+    images: images.get,
+    close: async () => {
+      await Promise.allSettled([
+        temporal.opened()?.then((client) => client.connection.close()),
+        inventory.opened()?.then((open) => open.close()),
+        images.opened()?.close(),
+      ]);
+    },
+  };
+}
+
+async function connectTemporal(settings: Settings): Promise<Client> {
+  const address = settings.address ?? missing('Temporal server', 'TEMPORAL_ADDRESS', settings);
+  const connection = Connection.lazy({ address, tls: settings.tls, connectTimeout: CONNECT_TIMEOUT_MS });
+  try {
+    await connection.ensureConnected();
+  } catch (error) {
+    await connection.close();
+    throw toImageVolumeCacheError(error, { temporal: address });
+  }
+  return new Client({ connection, namespace: settings.namespace });
+}
+
+interface Once<T> {
+  get: () => T;
+  opened: () => T | undefined;
+}
+
+/** Opens at the first use; what failed to open is tried again at the next. */
+function once<T>(open: () => T): Once<T> {
+  let opened: { value: T } | undefined;
+  const get = (): T => {
+    opened ??= { value: open() };
+    const { value } = opened;
+    if (value instanceof Promise) value.catch(() => (opened = undefined));
+    return value;
+  };
+  return { get, opened: () => opened?.value };
+}

@@ -1,0 +1,137 @@
+import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
+import { isGrpcServiceError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
+import { failures, isFailureType, publicMessage, type FailureDetails, type FailureType } from '../workflows/contract/failures';
+
+/** What a caller of the library may meet beside the failures of the table: the way to the service, and the caller's own doing. */
+export const clientFailures = {
+  TemporalUnavailable: { exitCode: 5 },
+  /** The client was told nothing of a part that the call needs, such as the inventory's database. */
+  NotConfigured: { exitCode: 5 },
+  WorkflowNotFound: { exitCode: 3 },
+  EntryNotFound: { exitCode: 3 },
+  Terminated: { exitCode: 1 },
+  /** The caller stopped waiting; the work goes on. */
+  WaitInterrupted: { exitCode: 130 },
+  Unexpected: { exitCode: 1 },
+} as const;
+export type ClientFailureType = keyof typeof clientFailures;
+
+export type ErrorType = FailureType | ClientFailureType;
+
+interface ErrorFields {
+  type: ErrorType;
+  message: string;
+  details?: Record<string, unknown>;
+  workflowId?: string;
+  cause?: unknown;
+}
+
+/** The one error of this library: `type` tells a program what happened, `message` a person; the message is safe to show to the user who asked. */
+export class ImageVolumeCacheError extends Error {
+  override readonly name = 'ImageVolumeCacheError';
+  readonly type: ErrorType;
+  readonly details: Record<string, unknown>;
+  /** What a command line exits with. */
+  readonly exitCode: number;
+  readonly workflowId: string | undefined;
+
+  constructor({ type, message, details = {}, workflowId, cause }: ErrorFields) {
+    super(message, { cause });
+    this.type = type;
+    this.details = details;
+    this.exitCode = isFailureType(type) ? failures[type].exitCode : clientFailures[type].exitCode;
+    this.workflowId = workflowId;
+  }
+}
+
+/** @returns a failure of the table as the library's error. */
+export function failureError<Type extends FailureType>(type: Type, details: FailureDetails[Type]): ImageVolumeCacheError {
+  return new ImageVolumeCacheError({ type, message: publicMessage(type, details), details: { ...details } });
+}
+
+/** What a message needs to say where and at what a call failed. */
+export interface ErrorContext {
+  /** Address of the Temporal server. */
+  temporal: string;
+  workflowId?: string;
+}
+
+/** @returns `error` as the library's error, whatever was thrown by the Temporal client. */
+export function toImageVolumeCacheError(error: unknown, context: ErrorContext): ImageVolumeCacheError {
+  const { workflowId } = context;
+  if (error instanceof ImageVolumeCacheError) return error;
+  if (error instanceof WorkflowFailedError) return ofFailedWorkflow(error, context);
+  if (error instanceof WorkflowNotFoundError) {
+    return new ImageVolumeCacheError({ type: 'WorkflowNotFound', message: `there is no workflow ${error.workflowId}`, workflowId, cause: error });
+  }
+  return ofService(error, context) ?? new ImageVolumeCacheError({ type: 'Unexpected', message: messageOf(error), workflowId, cause: error });
+}
+
+function ofFailedWorkflow(error: WorkflowFailedError, { workflowId }: ErrorContext): ImageVolumeCacheError {
+  const cause = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
+  if (cause instanceof ApplicationFailure && isFailureType(cause.type)) {
+    return new ImageVolumeCacheError({ type: cause.type, message: cause.message, details: detailsOf(cause), workflowId, cause: error });
+  }
+  if (cause instanceof CancelledFailure) {
+    return new ImageVolumeCacheError({ type: 'CreateCancelled', message: `workflow ${workflowId} was cancelled`, workflowId, cause: error });
+  }
+  if (cause instanceof TerminatedFailure) {
+    const message = `workflow ${workflowId} was terminated by an operator: ${cause.message}`;
+    return new ImageVolumeCacheError({ type: 'Terminated', message, workflowId, cause: error });
+  }
+  const message = `workflow ${workflowId} failed: ${messageOf(cause ?? error)}`;
+  return new ImageVolumeCacheError({ type: 'Unexpected', message, workflowId, cause: error });
+}
+
+function detailsOf(failure: ApplicationFailure): Record<string, unknown> {
+  const [details] = failure.details ?? [];
+  return typeof details === 'object' && details !== null ? { ...details } : {};
+}
+
+/** gRPC status codes: https://grpc.github.io/grpc/core/md_doc_statuscodes.html */
+const DEADLINE_EXCEEDED = 4;
+const NOT_FOUND = 5;
+const PERMISSION_DENIED = 7;
+const UNAVAILABLE = 14;
+const UNAUTHENTICATED = 16;
+
+function ofService(error: unknown, { temporal, workflowId }: ErrorContext): ImageVolumeCacheError | undefined {
+  const status = findGrpcStatus(error);
+  const unavailable = (said: string): ImageVolumeCacheError =>
+    new ImageVolumeCacheError({ type: 'TemporalUnavailable', message: `Temporal at ${temporal} ${said}`, details: { address: temporal }, workflowId, cause: error });
+  switch (status?.code) {
+    case UNAVAILABLE:
+    case DEADLINE_EXCEEDED:
+      return unavailable('does not answer');
+    case PERMISSION_DENIED:
+    case UNAUTHENTICATED:
+      return unavailable(`lets us not in: ${status.details}`);
+    case NOT_FOUND:
+      return unavailable(`says: ${status.details}`);
+    case undefined:
+      return isConnectError(error) ? unavailable('does not answer') : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** Causes are nested at most this deep in practice; a longer chain is a loop. */
+const MAX_CAUSES = 10;
+
+function findGrpcStatus(error: unknown): { code: number; details: string } | undefined {
+  let current = error;
+  for (let depth = 0; depth < MAX_CAUSES && current instanceof Error; depth += 1) {
+    if (isGrpcServiceError(current)) return { code: current.code, details: current.details };
+    current = current.cause;
+  }
+  return undefined;
+}
+
+/** The SDK gives up on its first connection with this message and no gRPC status. */
+function isConnectError(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('Failed to connect before the deadline');
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

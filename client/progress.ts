@@ -1,0 +1,99 @@
+import type { Client } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
+import { z } from 'zod';
+import type { Progress } from '../activities/progress';
+
+/** How far a create is: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
+export interface CreateReport {
+  stage: string;
+  backend?: string;
+  /** The population that the create waits for. */
+  flightWorkflowId?: string;
+  /** What the running activity said last. */
+  work?: Progress;
+}
+
+export interface WatchRequest {
+  workflowId: string;
+  runId: string;
+  onProgress: (report: CreateReport) => void;
+}
+
+/** A hit is done before anybody is asked how far it is. */
+const FIRST_LOOK_MS = 250;
+const LOOK_INTERVAL_MS = 250;
+/** One look may take this long; then it is given up and the next one follows. */
+const LOOK_TIMEOUT_MS = 2000;
+
+const createProgressSchema = z.looseObject({ stage: z.string(), backend: z.string().optional(), flightWorkflowId: z.string().optional() });
+
+const progressSchema: z.ZodType<Progress> = z.object({
+  stage: z.enum(['waiting', 'downloading', 'verifying', 'inspecting', 'converting', 'sealing', 'answering']),
+  summary: z.string(),
+  bytesDone: z.number().optional(),
+  bytesTotal: z.number().optional(),
+  bytesPerSecond: z.number().optional(),
+});
+
+/** Looks at a create at most four times a second, by Temporal alone, and reports what changed. What cannot be seen is not reported; nothing is thrown. */
+export function watchCreate(client: Client, { workflowId, runId, onProgress }: WatchRequest): { stop(): Promise<void> } {
+  const stopped = new AbortController();
+  let last = '';
+  const watching = (async () => {
+    for (let delayMs = FIRST_LOOK_MS; await pause(delayMs, stopped.signal); delayMs = LOOK_INTERVAL_MS) {
+      const report = await bounded(client, stopped.signal, () => look(client, { workflowId, runId }));
+      const seen = JSON.stringify(report);
+      if (report === undefined || seen === last || stopped.signal.aborted) continue;
+      last = seen;
+      onProgress(report);
+    }
+  })();
+  return {
+    stop: async () => {
+      stopped.abort();
+      await watching;
+    },
+  };
+}
+
+async function look(client: Client, { workflowId, runId }: { workflowId: string; runId: string }): Promise<CreateReport> {
+  const answer: unknown = await client.workflow.getHandle(workflowId, runId).query('progress');
+  const { stage, backend, flightWorkflowId } = createProgressSchema.parse(answer);
+  const waits = stage === 'waiting' && flightWorkflowId !== undefined;
+  const work = waits ? await findWork(client, flightWorkflowId) : await findWork(client, workflowId);
+  return { stage, backend, ...(waits && { flightWorkflowId }), ...(work && { work }) };
+}
+
+/** @returns what the activity of a workflow that moves bytes said last, from its heartbeat; undefined while there is none. */
+export async function findWork(client: Client, workflowId: string): Promise<Progress | undefined> {
+  const { raw } = await client.workflow.getHandle(workflowId).describe();
+  for (const { heartbeatDetails } of raw.pendingActivities ?? []) {
+    const [payload] = heartbeatDetails?.payloads ?? [];
+    const parsed = progressSchema.safeParse(payload && defaultPayloadConverter.fromPayload(payload));
+    if (parsed.success) return parsed.data;
+  }
+  return undefined;
+}
+
+async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await client.withAbortSignal(stopped, () => client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work));
+  } catch {
+    return undefined;
+  }
+}
+
+/** @returns false as soon as it is stopped. */
+async function pause(delayMs: number, stopped: AbortSignal): Promise<boolean> {
+  if (stopped.aborted) return false;
+  await new Promise<void>((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer);
+      stopped.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, delayMs);
+    stopped.addEventListener('abort', end);
+  });
+  return !stopped.aborted;
+}

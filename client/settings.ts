@@ -1,0 +1,86 @@
+import { chooseDataDirectory } from './config/data-directory';
+import { findEndpoints, type Endpoints } from './config/endpoints';
+import { loadConfig, type LoadedConfig } from './config/load';
+import { ImageVolumeCacheError } from './errors';
+
+/** What a caller may say itself; the rest is found out. */
+export interface ConnectOptions {
+  /** host:port of the Temporal server; all that is needed to create a volume. */
+  address?: string;
+  namespace?: string;
+  /** Set before all task queues of the stack. */
+  taskQueuePrefix?: string;
+  tls?: boolean;
+  /** Of the inventory, for what only reads. */
+  databaseUrl?: string;
+  imagesEndpoint?: string;
+  /** Path of a `temporal.yaml`. */
+  config?: string;
+  /** Of the embedded stack whose `endpoints.json` is asked. */
+  dataDirectory?: string;
+}
+
+/** Where the parts are; what nobody named is undefined. */
+export interface Settings {
+  address: string | undefined;
+  namespace: string;
+  taskQueuePrefix: string;
+  tls: boolean;
+  databaseUrl: string | undefined;
+  imagesEndpoint: string | undefined;
+  uiUrl: string | undefined;
+  dataDirectory: string;
+  /** Of the running embedded stack, when it is the one that is meant. */
+  endpoints: Endpoints | undefined;
+  loaded: LoadedConfig;
+}
+
+/**
+ * Each part from the first that names it: the options, the environment, the configuration file that the options name, `endpoints.json` of the
+ * running stack, the default configuration file. A stack is left aside when its Temporal server is not the one that was asked for.
+ * @throws ConfigError
+ */
+export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.ProcessEnv = process.env): Settings {
+  const dataDirectory = chooseDataDirectory(options.dataDirectory, env);
+  const loaded = loadConfig({ path: options.config, data: options.dataDirectory, env });
+  const named = namedParts(options, loaded);
+  const running = findEndpoints(dataDirectory);
+  const endpoints = named.address === undefined || named.address === running?.temporal.address ? running : undefined;
+  const { temporal, database, images } = loaded.config;
+  return {
+    address: named.address ?? endpoints?.temporal.address ?? unlessEmbedded(temporal.address),
+    namespace: named.namespace ?? endpoints?.temporal.namespace ?? temporal.namespace,
+    taskQueuePrefix: options.taskQueuePrefix ?? endpoints?.temporal.taskQueuePrefix ?? temporal.taskQueuePrefix,
+    tls: options.tls ?? temporal.tls,
+    databaseUrl: named.databaseUrl ?? endpoints?.database.url ?? unlessEmbedded(database.url),
+    imagesEndpoint: named.imagesEndpoint ?? endpoints?.images.endpoint ?? ('endpoint' in images ? images.endpoint : undefined),
+    uiUrl: endpoints?.temporal.uiUrl,
+    dataDirectory,
+    endpoints,
+    loaded,
+  };
+}
+
+/** @throws ImageVolumeCacheError which says how the part can be named or started. */
+export function missing(part: string, variable: string, { dataDirectory }: Settings): never {
+  const message = `no ${part} is configured and no stack of ${dataDirectory} is running: start one with \`ivc up\`, or set ${variable}`;
+  throw new ImageVolumeCacheError({ type: 'NotConfigured', message, details: { part, variable, dataDirectory } });
+}
+
+type NamedParts = Pick<ConnectOptions, 'address' | 'namespace' | 'databaseUrl' | 'imagesEndpoint'>;
+
+/** What the caller named, by option, by environment variable or by the configuration file that it chose. */
+function namedParts(options: ConnectOptions, { config, sources }: LoadedConfig): NamedParts {
+  const chosen = (path: string): boolean => options.config !== undefined || sources[path] !== undefined;
+  const { temporal, database, images } = config;
+  return {
+    address: options.address ?? (chosen('temporal.address') ? unlessEmbedded(temporal.address) : undefined),
+    namespace: options.namespace ?? (sources['temporal.namespace'] === undefined ? undefined : temporal.namespace),
+    databaseUrl: options.databaseUrl ?? (chosen('database.url') ? unlessEmbedded(database.url) : undefined),
+    imagesEndpoint: options.imagesEndpoint ?? (chosen('images') && 'endpoint' in images ? images.endpoint : undefined),
+  };
+}
+
+function unlessEmbedded(value: string): string | undefined {
+  return value === 'embedded' ? undefined : value;
+}

@@ -1,0 +1,42 @@
+import { randomUUID } from 'node:crypto';
+import type { Client } from '@temporalio/client';
+import { encodeWorkflowIdConflictPolicy, encodeWorkflowIdReusePolicy } from '@temporalio/common';
+import { encodeToPayload } from '@temporalio/common/lib/internal-non-workflow';
+import { workflowTypes } from '../workflows/contract/names';
+import type { CreateVolumeInput } from '../workflows/contract/volume';
+
+export interface StartCreateRequest {
+  workflowId: string;
+  taskQueue: string;
+  input: CreateVolumeInput;
+  /** Shown in the Temporal UI. */
+  summary: string;
+}
+
+export interface StartedCreate {
+  runId: string;
+  /** Whether a create of this volume was running already: this call has joined it and `input` was not looked at. */
+  reused: boolean;
+}
+
+/**
+ * Starts the create, or finds the one that is running. The server's answer says which of the two; the SDK's `start` keeps that to itself,
+ * hence the call of the service.  Idempotent for one `workflowId` while its run is open.
+ */
+export async function startCreate(client: Client, { workflowId, taskQueue, input, summary }: StartCreateRequest): Promise<StartedCreate> {
+  const { workflowService, options } = client;
+  const converter = options.loadedDataConverter;
+  const { runId, started } = await workflowService.startWorkflowExecution({
+    namespace: options.namespace,
+    identity: options.identity,
+    requestId: randomUUID(),
+    workflowId,
+    workflowType: { name: workflowTypes.createVolumeFromImage },
+    taskQueue: { name: taskQueue },
+    workflowIdReusePolicy: encodeWorkflowIdReusePolicy('ALLOW_DUPLICATE'),
+    workflowIdConflictPolicy: encodeWorkflowIdConflictPolicy('USE_EXISTING'),
+    input: { payloads: [await encodeToPayload(converter, input)] },
+    userMetadata: { summary: await encodeToPayload(converter, summary) },
+  });
+  return { runId, reused: !started };
+}

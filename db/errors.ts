@@ -1,0 +1,78 @@
+import { Failure } from '../workflows/contract/failures';
+
+/** Codes of the driver and of Node's sockets that mean: no connection, or none any more. */
+const connectionCodes = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+  'CONNECT_TIMEOUT',
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EPIPE',
+  'ETIMEDOUT',
+]);
+
+/**
+ * SQLSTATEs that pass by themselves: connection exceptions, too few resources, a server that starts or stops, a statement or lock that
+ * took too long, serialization failures and deadlocks. Source: PostgreSQL's appendix "Error Codes".
+ */
+const passingStates = /^(?:08...|53...|57P0.|57014|55P03|40001|40P01)$/;
+
+/**
+ * Runs `work` on the database and judges its errors.
+ * @throws DatabaseUnavailable (retried) for what passes; the effect of the statement is then in doubt. Everything else is a plain error without parameters: a bug.
+ */
+export async function withDatabaseErrors<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw judgeDatabaseError(error);
+  }
+}
+
+export function judgeDatabaseError(error: unknown): unknown {
+  if (error instanceof Failure || !(error instanceof Error)) return error;
+  if (isPassing(error)) return new Failure('DatabaseUnavailable', { cause: describe(error) }, { cause: withoutParameters(error) });
+  return withoutParameters(error);
+}
+
+function isPassing(error: Error): boolean {
+  const { code, syscall } = facts(error);
+  if (error instanceof AggregateError) return error.errors.some((each) => each instanceof Error && isPassing(each));
+  if (error.cause instanceof Error && isPassing(error.cause)) return true;
+  return connectionCodes.has(code) || syscall === 'connect' || passingStates.test(code);
+}
+
+function describe(error: Error): string {
+  const inner = error.cause instanceof Error ? error.cause : error;
+  return inner.message || facts(inner).code;
+}
+
+/** The driver hangs a statement's parameters on its errors and drizzle writes them into the message: users' data, which no log needs. */
+function withoutParameters(error: Error): Error {
+  const inner = error.cause instanceof Error ? error.cause : error;
+  const { code, constraint } = facts(inner);
+  if (code === '' && inner === error) return error;
+  const plain = new Error(`${inner.message}${code === '' ? '' : ` (${code}${constraint === '' ? '' : `, ${constraint}`})`}`);
+  if (error.stack !== undefined) plain.stack = `${plain.name}: ${plain.message}\n${stackFrames(error.stack)}`;
+  return plain;
+}
+
+function stackFrames(stack: string): string {
+  return stack
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line))
+    .join('\n');
+}
+
+function facts(error: Error): { code: string; syscall: string; constraint: string } {
+  const fact = (name: string): string => {
+    const value: unknown = Reflect.get(error, name);
+    return typeof value === 'string' ? value : '';
+  };
+  return { code: fact('code'), syscall: fact('syscall'), constraint: fact('constraint_name') };
+}

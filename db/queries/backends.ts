@@ -1,0 +1,91 @@
+import { sql, type SQL } from 'drizzle-orm';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { Database } from '../client';
+import { backends } from '../schema';
+import { columnsOf, json, parseRow, runStatement, type Queryable } from '../statement';
+import type { BackendRow, CacheLimits } from '../types';
+
+/** The column of each limit. */
+const limitColumns = {
+  enabled: 'cache_enabled',
+  maxBytes: 'max_bytes',
+  maxCount: 'max_count',
+  freeLowWater: 'free_low_water',
+  freeHighWater: 'free_high_water',
+  idleAgeMs: 'idle_age_ms',
+  keepSuperseded: 'keep_superseded',
+  policy: 'policy',
+  cloneLimit: 'clone_limit',
+} as const satisfies Record<keyof CacheLimits, string>;
+const limitNames = Object.keys(limitColumns) as (keyof CacheLimits)[];
+
+/**
+ * Makes the backend known with what its driver can do now. The row rules over the configuration: a limit that an operator has set stays.
+ * Idempotent.
+ */
+export async function registerBackend(
+  database: Database,
+  { name, driver, capabilities, limits }: { name: BackendName; driver: string; capabilities: object; limits: CacheLimits },
+): Promise<BackendRow> {
+  const unlessSet = limitNames.map((limit) => {
+    const column = sql.identifier(limitColumns[limit]);
+    return sql`${column} = case when ${limit} = any (backends.operator_limits) then backends.${column} else excluded.${column} end`;
+  });
+  const [row] = await runStatement(
+    database,
+    sql`insert into backends (name, driver, capabilities, ${sql.join(limitNames.map((limit) => sql.identifier(limitColumns[limit])), sql`, `)})
+      values (${name}, ${driver}, ${json(capabilities)}, ${sql.join(limitNames.map((limit) => sql`${limits[limit]}`), sql`, `)})
+      on conflict (name) do update set driver = excluded.driver, capabilities = excluded.capabilities, ${sql.join(unlessSet, sql`, `)}
+      returning ${columnsOf(backends)}`,
+  );
+  return parseBackend(row, name);
+}
+
+/** Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there is no such backend. */
+export async function setLimits(
+  database: Database,
+  { name, limits, by }: { name: BackendName; limits: Partial<CacheLimits>; by: string },
+): Promise<BackendRow | undefined> {
+  const given = limitNames.filter((limit) => limits[limit] !== undefined);
+  const changes: SQL[] = given.map((limit) => sql`${sql.identifier(limitColumns[limit])} = ${limits[limit] ?? null}`);
+  const names = sql`array[${sql.join(given.map((limit) => sql`${limit}`), sql`, `)}]::text[]`;
+  const [row] = await runStatement(
+    database,
+    sql`update backends set ${sql.join([...changes, sql`limits_set_by = ${by}, limits_set_at = now()`], sql`, `)},
+        operator_limits = array(select distinct unnest(operator_limits || ${names}) order by 1)
+      where name = ${name} returning ${columnsOf(backends)}`,
+  );
+  return row && parseRow(backends, row);
+}
+
+/** Notes what the backend's place really has. */
+export async function observeSpace(database: Database, space: { name: BackendName; totalBytes: number; freeBytes: number }): Promise<void> {
+  await runStatement(
+    database,
+    sql`update backends set total_bytes = ${space.totalBytes}, free_bytes = ${space.freeBytes}, space_seen_at = now() where name = ${space.name}`,
+  );
+}
+
+export async function findBackend(database: Database, { name }: { name: BackendName }): Promise<BackendRow | undefined> {
+  const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
+  return row && parseRow(backends, row);
+}
+
+export async function listBackends(database: Database): Promise<BackendRow[]> {
+  const rows = await runStatement(database, sql`select ${columnsOf(backends)} from backends order by name`);
+  return rows.map((row) => parseRow(backends, row));
+}
+
+/**
+ * Locks the backend's row until the transaction ends: sums over its entries that are read afterwards, in another statement, hold.
+ * `no key update` lets new volumes, whose foreign key points here, be admitted meanwhile.
+ */
+export async function lockBackend(transaction: Queryable, { name }: { name: BackendName }): Promise<BackendRow> {
+  const [row] = await runStatement(transaction, sql`select ${columnsOf(backends)} from backends where name = ${name} for no key update`);
+  return parseBackend(row, name);
+}
+
+function parseBackend(row: Record<string, unknown> | undefined, name: BackendName): BackendRow {
+  if (!row) throw new Error(`backend ${name} is not registered`);
+  return parseRow(backends, row);
+}

@@ -1,0 +1,93 @@
+import { and, count, desc, eq, gte, sql, sum, type SQL } from 'drizzle-orm';
+import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { TimingsMs } from '../../workflows/contract/volume';
+import type { Database } from '../client';
+import { withDatabaseErrors } from '../errors';
+import { decisions, type DecisionOutcome } from '../schema';
+import { json, runStatement } from '../statement';
+import type { DecisionRow } from '../types';
+
+/** What a create adds to its volume's row in its decision record. */
+export interface DecisionNote {
+  /** One sentence: why this outcome. */
+  reason: string;
+  bytesDownloaded?: number;
+  timingsMs?: TimingsMs;
+}
+
+export interface Decision extends DecisionNote {
+  volumeId: VolumeId | null;
+  projectId?: ProjectId;
+  backend?: BackendName;
+  imageId?: ImageId;
+  shortKey?: string;
+  entryId?: EntryId;
+  outcome: DecisionOutcome;
+  errorType?: string;
+  workflowId: string;
+  runId: string;
+}
+
+/** Records one decision a run; the first one of a run stays. For refusals, which have no volume row. */
+export async function recordDecision(database: Database, decision: Decision): Promise<void> {
+  await runStatement(
+    database,
+    sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded, timings_ms, workflow_id, run_id)
+      values (${decision.volumeId}, ${decision.projectId ?? null}, ${decision.backend ?? null}, ${decision.imageId ?? null}, ${decision.shortKey ?? null},
+        ${decision.entryId ?? null}, ${decision.outcome}, ${decision.reason}, ${decision.errorType ?? null}, ${decision.bytesDownloaded ?? 0},
+        ${json(decision.timingsMs ?? {})}, ${decision.workflowId}, ${decision.runId})
+      on conflict (workflow_id, run_id) do nothing`,
+  );
+}
+
+/** For a statement's `with` list: records the decision of each row of the list's `volumes`-shaped item `of`, which it may reach once a run. */
+export function decisionOf(of: string, decision: DecisionNote & { outcome: DecisionOutcome; errorType?: string }): SQL {
+  return sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded, timings_ms, workflow_id, run_id)
+    select id, project_id, backend, image_id, short_key, entry_id, ${decision.outcome}, ${decision.reason}, ${decision.errorType ?? null},
+      ${decision.bytesDownloaded ?? 0}::bigint, ${json(decision.timingsMs ?? {})}, workflow_id, run_id
+    from ${sql.identifier(of)} on conflict (workflow_id, run_id) do nothing`;
+}
+
+/** @returns the newest first. */
+export function listDecisions(
+  database: Database,
+  { volumeId, entryId, backend, since, limit }: { volumeId?: VolumeId; entryId?: EntryId; backend?: BackendName; since?: Date; limit: number },
+): Promise<DecisionRow[]> {
+  return withDatabaseErrors(() =>
+    database.orm
+      .select()
+      .from(decisions)
+      .where(
+        and(
+          volumeId && eq(decisions.volumeId, volumeId),
+          entryId && eq(decisions.entryId, entryId),
+          backend && eq(decisions.backend, backend),
+          since && gte(decisions.at, since),
+        ),
+      )
+      .orderBy(desc(decisions.at), desc(decisions.id))
+      .limit(limit),
+  );
+}
+
+export type DecisionSummary = Record<DecisionOutcome, number> & { bytesDownloaded: number };
+
+/** @param withinMs how far back, in milliseconds. @returns how many of each outcome, and the bytes they downloaded. */
+export async function summarizeDecisions(
+  database: Database,
+  { backend, withinMs }: { backend?: BackendName; withinMs: number },
+): Promise<DecisionSummary> {
+  const rows = await withDatabaseErrors(() =>
+    database.orm
+      .select({ outcome: decisions.outcome, decided: count(), downloaded: sum(decisions.bytesDownloaded) })
+      .from(decisions)
+      .where(and(backend && eq(decisions.backend, backend), sql`${decisions.at} >= now() - ${withinMs}::float8 * interval '1 millisecond'`))
+      .groupBy(decisions.outcome),
+  );
+  const summary: DecisionSummary = { hit: 0, miss: 0, joined: 0, bypassed: 0, refused: 0, failed: 0, bytesDownloaded: 0 };
+  for (const { outcome, decided, downloaded } of rows) {
+    summary[outcome] = decided;
+    summary.bytesDownloaded += Number(downloaded ?? 0);
+  }
+  return summary;
+}

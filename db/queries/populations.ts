@@ -1,0 +1,199 @@
+import { sql } from 'drizzle-orm';
+import type { BackendName, ImageId, VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
+import type { Verdict } from '../../workflows/contract/population';
+import type { VolumeState } from '../../workflows/contract/volume';
+import { hasKey, isSameKey, keyColumnNames, keyValues } from '../cache-key';
+import type { Database } from '../client';
+import { populations } from '../schema';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
+import type { PopulationRow } from '../types';
+
+export interface JoinRequest {
+  backend: BackendName;
+  key: CacheKey;
+  volumeId: VolumeId;
+  workflowId: string;
+  runId: string;
+  /** The activity that the flight's end completes. */
+  activityId: string;
+  imageId: ImageId;
+  policyVersion: string;
+}
+
+export type JoinOutcome =
+  /** `answeredRunId`: the last run that answered a flight of this key; it takes no waiters, so wait until another run is there. */
+  | { kind: 'waiting'; flight: number; role: 'leader' | 'joined'; answeredRunId: string | null }
+  /** The very flight that this volume waited for has its verdict. */
+  | { kind: 'answered'; flight: number; verdict: Verdict }
+  /** An earlier flight refused these bytes under the same policy. */
+  | { kind: 'remembered'; verdict: Verdict }
+  | { kind: 'collision' }
+  | { kind: 'not-creating'; state: VolumeState | 'absent' };
+
+/**
+ * Lets a volume wait for the key's flight, which it leads when there was none that is still unanswered. Repeated by the same volume it answers
+ * the same, role included, until the flight is answered. Undo: none is needed, a volume that is no longer `creating` waits for nothing.
+ */
+export async function joinFlight(database: Database, request: JoinRequest): Promise<JoinOutcome> {
+  try {
+    return await inTransaction(database, (transaction) => join(transaction, request));
+  } catch (error) {
+    if (error instanceof NotCreating) return { kind: 'not-creating', state: error.state };
+    throw error;
+  }
+}
+
+async function join(transaction: Queryable, request: JoinRequest): Promise<JoinOutcome> {
+  await runStatement(
+    transaction,
+    sql`insert into populations (backend, ${keyColumnNames}, flight, image_id, leader_volume_id, policy_version)
+      values (${request.backend}, ${keyValues(request.key)}, 1, ${request.imageId}, ${request.volumeId}, ${request.policyVersion}) on conflict do nothing`,
+  );
+  const population = await lockPopulation(transaction, { backend: request.backend, shortKey: request.key.short });
+  if (!population) throw new Error(`the population of ${request.key.short} on ${request.backend} has no row`);
+  const waitsForFlight = await lockWaiter(transaction, request);
+  if (!isSameKey(population, request.key)) return { kind: 'collision' };
+  if (!population.verdict) return wait(transaction, { request, population });
+  if (waitsForFlight === population.flight) return { kind: 'answered', flight: population.flight, verdict: population.verdict };
+  if (isRememberedRefusal(population, request)) return { kind: 'remembered', verdict: population.verdict };
+  return wait(transaction, { request, population: await openNextFlight(transaction, request) });
+}
+
+export interface FlightClaim {
+  flight: number;
+  imageId: ImageId;
+  leaderVolumeId: VolumeId;
+  /** Set when the flight was answered before this run began: there is nothing to do. */
+  answered?: Verdict;
+}
+
+interface FlightKey {
+  backend: BackendName;
+  shortKey: string;
+}
+
+/**
+ * A run makes the key's flight its own, as the first thing it does. A run that finds it answered puts itself down as one that takes no waiters.
+ * Idempotent. @returns undefined when nobody ever joined.
+ */
+export function claimFlight(database: Database, { backend, shortKey, runId }: FlightKey & { runId: string }): Promise<FlightClaim | undefined> {
+  return inTransaction(database, async (transaction) => {
+    const population = await lockPopulation(transaction, { backend, shortKey });
+    if (!population) return undefined;
+    const { flight, imageId, leaderVolumeId, verdict } = population;
+    const column = sql.identifier(verdict ? 'answered_run_id' : 'run_id');
+    await runStatement(transaction, sql`update populations set ${column} = ${runId} where backend = ${backend} and short_key = ${shortKey}`);
+    return { flight, imageId, leaderVolumeId, ...(verdict && { answered: verdict }) };
+  });
+}
+
+export type Flight = PopulationRow & { answered: boolean };
+
+export async function findFlight(database: Database, { backend, shortKey }: FlightKey): Promise<Flight | undefined> {
+  const [row] = await runStatement(
+    database,
+    sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey}`,
+  );
+  if (!row) return undefined;
+  const population = parseRow(populations, row);
+  return { ...population, answered: population.answeredAt !== null };
+}
+
+/**
+ * Writes the flight's verdict, once. Repeated by the run that answered it is true again.
+ * @returns false when the flight has another answer, another number, or was claimed by another run.
+ */
+export async function answerFlight(
+  database: Database,
+  { backend, shortKey, flight, runId, verdict }: FlightKey & { flight: number; runId: string; verdict: Verdict },
+): Promise<boolean> {
+  const answered = await runStatement(
+    database,
+    sql`update populations set verdict = ${json(verdict)}, answered_at = now(), answered_run_id = ${runId}
+      where backend = ${backend} and short_key = ${shortKey} and flight = ${flight} and answered_at is null and coalesce(run_id, ${runId}) = ${runId}
+      returning flight`,
+  );
+  if (answered.length > 0) return true;
+  const [row] = await runStatement(
+    database,
+    sql`select 1 from populations where backend = ${backend} and short_key = ${shortKey} and flight = ${flight}
+      and answered_at is not null and answered_run_id = ${runId}`,
+  );
+  return row !== undefined;
+}
+
+export interface FlightWaiter {
+  volumeId: VolumeId;
+  workflowId: string;
+  runId: string;
+  activityId: string;
+}
+
+/** @returns up to `limit` volumes that wait for this flight's number, in the order of their ids, from `afterVolumeId` on. */
+export async function waitersOf(
+  database: Database,
+  { backend, shortKey, flight, limit, afterVolumeId }: FlightKey & { flight: number; limit: number; afterVolumeId?: VolumeId },
+): Promise<FlightWaiter[]> {
+  return runStatement<FlightWaiter & Record<string, unknown>>(
+    database,
+    sql`select id as "volumeId", workflow_id as "workflowId", run_id as "runId", activity_id as "activityId" from volumes
+      where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating' and activity_id is not null
+        and id > ${afterVolumeId ?? '00000000-0000-0000-0000-000000000000'}
+      order by id limit ${limit}`,
+  );
+}
+
+/** Undoes the whole join: the volume was cancelled or deleted, or belongs to another run. */
+class NotCreating extends Error {
+  constructor(readonly state: VolumeState | 'absent') {
+    super(`the volume is ${state}`);
+  }
+}
+
+/** Locks the volume's row. @returns the flight that it waits for already. */
+async function lockWaiter(transaction: Queryable, { volumeId, runId }: JoinRequest): Promise<number | null> {
+  const [row] = await runStatement<{ state: VolumeState; run_id: string; waits_for_flight: number | null }>(
+    transaction,
+    sql`select state, run_id, waits_for_flight from volumes where id = ${volumeId} for no key update`,
+  );
+  if (row?.state !== 'creating' || row.run_id !== runId) throw new NotCreating(row?.state ?? 'absent');
+  return row.waits_for_flight;
+}
+
+async function lockPopulation(transaction: Queryable, { backend, shortKey }: FlightKey): Promise<PopulationRow | undefined> {
+  const [row] = await runStatement(
+    transaction,
+    sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey} for update`,
+  );
+  return row && parseRow(populations, row);
+}
+
+/** Only a refusal by policy is remembered beyond its flight; a passing failure or a lack of room never is. */
+function isRememberedRefusal({ verdict, policyVersion }: PopulationRow, request: JoinRequest): boolean {
+  return verdict?.kind === 'failed' && verdict.failure.type === 'ImageRefused' && policyVersion === request.policyVersion;
+}
+
+async function openNextFlight(transaction: Queryable, request: JoinRequest): Promise<PopulationRow> {
+  const [row] = await runStatement(
+    transaction,
+    sql`update populations p set flight = flight + 1, verdict = null, answered_at = null, run_id = null, image_id = ${request.imageId},
+        leader_volume_id = ${request.volumeId}, policy_version = ${request.policyVersion}, started_at = now()
+      where backend = ${request.backend} and short_key = ${request.key.short} and ${hasKey('p', request.key)} returning ${columnsOf(populations)}`,
+  );
+  if (!row) throw new Error(`the locked population of ${request.key.short} on ${request.backend} is gone`);
+  return parseRow(populations, row);
+}
+
+async function wait(transaction: Queryable, { request, population }: { request: JoinRequest; population: PopulationRow }): Promise<JoinOutcome> {
+  await runStatement(
+    transaction,
+    sql`update volumes set waits_for_flight = ${population.flight}, activity_id = ${request.activityId}, updated_at = now() where id = ${request.volumeId}`,
+  );
+  return {
+    kind: 'waiting',
+    flight: population.flight,
+    role: population.leaderVolumeId === request.volumeId ? 'leader' : 'joined',
+    answeredRunId: population.answeredRunId,
+  };
+}

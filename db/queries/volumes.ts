@@ -1,0 +1,396 @@
+import { and, desc, eq, ne, sql } from 'drizzle-orm';
+import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
+import type { LeasedEntry } from '../../workflows/contract/population';
+import type { Connection, Outcome, VolumeState } from '../../workflows/contract/volume';
+import { hasKey } from '../cache-key';
+import type { Database } from '../client';
+import { withDatabaseErrors } from '../errors';
+import { volumes } from '../schema';
+import { columnsOf, json, parseRow, runStatement } from '../statement';
+import type { FreedParent, VolumeRow } from '../types';
+import { decisionOf, type DecisionNote } from './decisions';
+
+/** How often a statement is tried again that lost a race against another one of the same volume. */
+const RACE_TRIES = 5;
+
+interface Admittance {
+  volumeId: VolumeId;
+  projectId: ProjectId;
+  name: string | null;
+  backend: BackendName;
+  imageId: ImageId;
+  shortKey: string;
+  /** The caller's request in canonical form: two requests are the same when these are equal as JSON. */
+  request: object;
+  /** Null until the image's virtual size is known. */
+  sizeBytes: number | null;
+  imageMetadata: Record<string, string>;
+  metadata: Record<string, string>;
+  workflowId: string;
+  runId: string;
+}
+
+export type AdmitOutcome =
+  | { kind: 'admitted'; volume: VolumeRow }
+  /** The same request was done before. */
+  | { kind: 'available'; volume: VolumeRow }
+  | { kind: 'conflict'; found: string }
+  | { kind: 'deleted' }
+  /** Another workflow makes this volume. */
+  | { kind: 'busy'; workflowId: string; runId: string };
+
+/**
+ * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one whose earlier run of the same workflow is dead;
+ * that one keeps its lease. Repeated by the same run it is `admitted` again. One statement when nothing is in the way. Undo: `failVolume`.
+ */
+export async function admitVolume(database: Database, request: Admittance): Promise<AdmitOutcome> {
+  for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
+    const admitted = await insertOrTakeOver(database, request);
+    if (admitted) return { kind: 'admitted', volume: admitted };
+    const refusal = await findRefusal(database, request);
+    if (refusal) return refusal;
+  }
+  throw new Error(`volume ${request.volumeId} changed its state ${RACE_TRIES} times while it was admitted`);
+}
+
+async function insertOrTakeOver(database: Database, request: Admittance): Promise<VolumeRow | undefined> {
+  const [row] = await runStatement(
+    database,
+    sql`insert into volumes as v (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, workflow_id, run_id, image_metadata, metadata)
+      values (${request.volumeId}, ${request.projectId}, ${request.name}, ${request.backend}, ${request.imageId}, ${request.shortKey}, ${json(request.request)},
+        ${request.sizeBytes}, 'creating', ${request.workflowId}, ${request.runId}, ${json(request.imageMetadata)}, ${json(request.metadata)})
+      on conflict (id) do update set state = 'creating', workflow_id = excluded.workflow_id, run_id = excluded.run_id, updated_at = now(),
+        error_type = null, error_message = null, outcome = null,
+        backend = case when v.holds_entry then v.backend else excluded.backend end,
+        short_key = case when v.holds_entry then v.short_key else excluded.short_key end,
+        size_bytes = case when v.holds_entry then v.size_bytes else excluded.size_bytes end,
+        image_metadata = excluded.image_metadata,
+        entry_id = case when v.holds_entry then v.entry_id end,
+        waits_for_flight = case when v.run_id = excluded.run_id then v.waits_for_flight end,
+        activity_id = case when v.run_id = excluded.run_id then v.activity_id end
+      where v.request = excluded.request and (v.state = 'error' or (v.state = 'creating' and v.workflow_id = excluded.workflow_id))
+      returning ${columnsOf(volumes)}`,
+  );
+  return row && parseRow(volumes, row);
+}
+
+/** @returns undefined when the row can be taken by now. */
+async function findRefusal(database: Database, { volumeId, request, projectId, workflowId }: Admittance): Promise<AdmitOutcome | undefined> {
+  const [row] = await runStatement(
+    database,
+    sql`select ${columnsOf(volumes)}, request = ${json(request)} as same_request from volumes where id = ${volumeId}`,
+  );
+  if (!row) return undefined;
+  const found = parseRow(volumes, row);
+  if (found.state === 'deleting' || found.state === 'deleted') return { kind: 'deleted' };
+  if (row['same_request'] !== true) return { kind: 'conflict', found: describeRequest(found, projectId) };
+  if (found.state === 'available') return { kind: 'available', volume: found };
+  if (found.state === 'creating' && found.workflowId !== workflowId) return { kind: 'busy', workflowId: found.workflowId, runId: found.runId };
+  return undefined;
+}
+
+/** What another project asked for is not told. */
+function describeRequest(found: VolumeRow, projectId: ProjectId): string {
+  return found.projectId === projectId ? JSON.stringify(found.request) : 'a request of another project';
+}
+
+export type AcquireOutcome =
+  | { kind: 'leased'; entry: LeasedEntry }
+  /** `atCloneLimit`: an entry is ready, and full. */
+  | { kind: 'cold'; atCloneLimit: boolean }
+  | { kind: 'collision' }
+  | { kind: 'not-creating'; state: VolumeState | 'absent' };
+
+interface Acquirement {
+  volumeId: VolumeId;
+  runId: string;
+  backend: BackendName;
+  key: CacheKey;
+  /** Clones a parent may have; the backend's row may allow fewer. */
+  cloneLimit?: number;
+}
+
+/**
+ * Takes the newest ready entry of the key that has room and writes it into the volume's row: that reference is the lease.
+ * Repeated for one volume it returns the same entry and bumps nothing. Either way the volume waits for no flight any more. One statement.
+ * Undo: `releaseLease`, or `failVolume`.
+ */
+export async function acquireEntry(database: Database, request: Acquirement): Promise<AcquireOutcome> {
+  for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
+    const [row] = await runStatement<AcquiredRow>(database, acquireStatement(request));
+    if (row) return acquired(row);
+    const volume = await findVolume(database, request);
+    if (volume?.state !== 'creating' || volume.runId !== request.runId) return { kind: 'not-creating', state: volume?.state ?? 'absent' };
+  }
+  throw new Error(`volume ${request.volumeId} changed ${RACE_TRIES} times while its entry was acquired`);
+}
+
+type AcquiredRow = {
+  id: EntryId | null;
+  imageVolume: string;
+  virtualBytes: number;
+  generation: number;
+  collision: boolean;
+  full: boolean;
+};
+
+/**
+ * Volume first, then entry: `for update` waits for whoever retires or takes the entry, judges the row anew and goes on to the next generation when
+ * it no longer fits. A volume that has its lease joins the entry it holds.
+ */
+function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquirement) {
+  const limit = sql`coalesce(least(${cloneLimit ?? null}::int, (select clone_limit from backends where name = ${backend})), 2147483647)`;
+  const ofKey = sql`e.backend = ${backend} and e.short_key = ${key.short}`;
+  return sql`with volume as (
+      select id, image_id, project_id, entry_id, holds_entry, waits_for_flight from volumes
+      where id = ${volumeId} and run_id = ${runId} and state = 'creating' for no key update
+    ), kept as (
+      select e.id, e.image_volume, e.virtual_bytes, e.generation from volume v join cache_entries e on e.id = v.entry_id and v.holds_entry
+    ), candidate as (
+      select e.id from cache_entries e, volume v
+      where not v.holds_entry and ${ofKey} and ${hasKey('e', key)} and e.state = 'ready' and e.clones < ${limit}
+      order by e.generation desc limit 1 for update of e
+    ), leased as (
+      update cache_entries e set clones = e.clones + 1, uses = e.uses + 1, last_used_at = now() from candidate c where e.id = c.id
+      returning e.id, e.image_volume, e.virtual_bytes, e.generation
+    ), marked as (
+      update volumes set entry_id = coalesce(l.id, volumes.entry_id), holds_entry = volumes.holds_entry or l.id is not null,
+        waits_for_flight = null, activity_id = null, updated_at = now()
+      from volume v left join leased l on true
+      where volumes.id = v.id and (l.id is not null or v.waits_for_flight is not null)
+    ), served as (
+      insert into entry_images (entry_id, image_id, project_id)
+      select l.id, v.image_id, v.project_id from leased l, volume v
+      where not exists (select 1 from entry_images i where i.entry_id = l.id and i.image_id = v.image_id and i.state = 'usable')
+      on conflict (entry_id, image_id) do update set state = 'usable', last_seen_at = now()
+    )
+    select entry.id, entry.image_volume as "imageVolume", entry.virtual_bytes as "virtualBytes", entry.generation,
+      exists (select 1 from cache_entries e where ${ofKey} and e.state <> 'gone' and not ${hasKey('e', key)}) as collision,
+      exists (select 1 from cache_entries e where ${ofKey} and e.state = 'ready' and e.clones >= ${limit}) as full
+    from volume left join (select * from kept union all select * from leased) entry on true
+    where entry.id is null or entry.virtual_bytes is not null`;
+}
+
+function acquired({ id, imageVolume, virtualBytes, generation, collision, full }: AcquiredRow): AcquireOutcome {
+  if (id !== null) return { kind: 'leased', entry: { id, imageVolume, virtualBytes, generation } };
+  return collision ? { kind: 'collision' } : { kind: 'cold', atCloneLimit: full };
+}
+
+/** Gives a lease back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing. */
+export async function releaseLease(database: Database, { volumeId, runId }: { volumeId: VolumeId; runId: string }): Promise<void> {
+  await runStatement(
+    database,
+    sql`with volume as (
+        select id, entry_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and holds_entry for no key update
+      ), released as (
+        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id
+      )
+      update volumes set entry_id = null, holds_entry = false, updated_at = now() from volume v where volumes.id = v.id`,
+  );
+}
+
+/** Takes a volume off its flight when it goes on without an entry. Repeated it changes nothing. */
+export async function stopWaiting(database: Database, { volumeId, runId }: { volumeId: VolumeId; runId: string }): Promise<void> {
+  await runStatement(
+    database,
+    sql`update volumes set waits_for_flight = null, activity_id = null where id = ${volumeId} and run_id = ${runId} and waits_for_flight is not null`,
+  );
+}
+
+export type CompleteOutcome =
+  { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent } | { kind: 'not-creating'; state: VolumeState | 'absent' };
+
+/**
+ * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated by the same run it is
+ * `completed` again. Where the backend's clones live without their parent the lease ends here, else it becomes the clone's hold on its parent.
+ * @param clonesPinParent default: what the backend's row declares.
+ */
+export async function completeVolume(
+  database: Database,
+  request: {
+    volumeId: VolumeId;
+    runId: string;
+    sizeBytes: number;
+    connection: Connection;
+    outcome: Exclude<Outcome, 'refused'>;
+    decision: DecisionNote;
+    clonesPinParent?: boolean;
+  },
+): Promise<CompleteOutcome> {
+  const { volumeId, runId, sizeBytes, connection, outcome, decision, clonesPinParent } = request;
+  const [row] = await runStatement(
+    database,
+    sql`with completed as (
+        update volumes v set state = 'available', size_bytes = ${sizeBytes}, connection = ${json(connection)}, outcome = ${outcome}, bootable = true,
+          holds_entry = v.holds_entry and coalesce(${clonesPinParent ?? null}::boolean, (b.capabilities ->> 'clonesPinParent')::boolean, true),
+          waits_for_flight = null, activity_id = null, available_at = now(), updated_at = now()
+        from backends b
+        where v.id = ${volumeId} and v.run_id = ${runId} and v.state = 'creating' and b.name = v.backend
+        returning ${columnsOf(volumes, 'v')}
+      ), released as (
+        update cache_entries e set clones = e.clones - 1 from completed c where e.id = c.entry_id and not c.holds_entry
+        returning ${freedColumns}
+      ), decided as (${decisionOf('completed', { ...decision, outcome })})
+      select ${columnsOf(volumes)}, (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from completed`,
+  );
+  if (row) return { kind: 'completed', volume: parseRow(volumes, row), ...parseFreed(row['freed']) };
+  const volume = await findVolume(database, { volumeId });
+  if (volume?.state === 'available' && volume.runId === runId) return { kind: 'completed', volume };
+  return { kind: 'not-creating', state: volume?.state ?? 'absent' };
+}
+
+/**
+ * Ends a create that failed (`error`) or was cancelled (`deleted`), after its clone was removed: the lease is released, the decision recorded.
+ * A row that a delete has taken over stays `deleting` and loses its lease only; a row of a later run is left alone. Idempotent.
+ * @returns the parent that may be deleted now.
+ */
+export async function failVolume(
+  database: Database,
+  request: {
+    volumeId: VolumeId;
+    runId: string;
+    to: 'error' | 'deleted';
+    /** What the user may read. */
+    error?: { type: string; message: string };
+    decision: DecisionNote;
+  },
+): Promise<{ freedEntry?: FreedParent }> {
+  const { volumeId, runId, to, error, decision } = request;
+  return settle(database, {
+    volumeId,
+    statement: sql`with volume as (
+        select id, entry_id, holds_entry from volumes where id = ${volumeId} and run_id = ${runId}
+          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) for no key update
+      ), settled as (
+        update volumes v set state = case when v.state = 'creating' then ${to} else v.state end, holds_entry = false,
+          waits_for_flight = null, activity_id = null, updated_at = now(),
+          deleted_at = case when v.state = 'creating' and ${to} = 'deleted' then now() end,
+          error_type = ${error?.type ?? null}, error_message = ${error?.message ?? null}
+        from volume where v.id = volume.id returning ${columnsOf(volumes, 'v')}
+      ), released as (
+        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id and v.holds_entry returning ${freedColumns}
+      ), decided as (${decisionOf('settled', { ...decision, outcome: 'failed', errorType: error?.type })})
+      select (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from settled`,
+  });
+}
+
+export type BeginDeleteOutcome =
+  | { kind: 'absent' }
+  | { kind: 'in-use'; by: string }
+  /** A create may still run: cancel exactly this run and wait until it has closed. */
+  | { kind: 'creating'; workflowId: string; runId: string; backend: BackendName }
+  | { kind: 'delete'; backend: BackendName };
+
+/** `creating`, `available` or `error` `-> deleting`. Repeated it answers the same. Undo: `restoreAfterRefusedDelete`. */
+export async function beginDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<BeginDeleteOutcome> {
+  const [row] = await runStatement(
+    database,
+    sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
+      where id = ${volumeId} and state in ('creating', 'available', 'error') and attached_to is null returning ${columnsOf(volumes)}`,
+  );
+  const volume = row ? parseRow(volumes, row) : await findVolume(database, { volumeId });
+  if (!volume || volume.state === 'deleted') return { kind: 'absent' };
+  if (volume.state !== 'deleting') return { kind: 'in-use', by: volume.attachedTo ?? 'an attachment that has just ended' };
+  const { workflowId, runId, backend } = volume;
+  return volume.stateBeforeDelete === 'creating' ? { kind: 'creating', workflowId, runId, backend } : { kind: 'delete', backend };
+}
+
+export type RestoreOutcome = { kind: 'restored'; state: VolumeState } | { kind: 'not-deleting'; state: VolumeState | 'absent' };
+
+/** `deleting ->` what it was before, when the backend has shown that the volume is in use. A create that was cancelled does not come back: `error`. */
+export async function restoreAfterRefusedDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<RestoreOutcome> {
+  const [row] = await runStatement<{ state: VolumeState }>(
+    database,
+    sql`update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
+        state_before_delete = null, updated_at = now()
+      where id = ${volumeId} and state = 'deleting' returning state`,
+  );
+  if (row) return { kind: 'restored', state: row.state };
+  const volume = await findVolume(database, { volumeId });
+  return { kind: 'not-deleting', state: volume?.state ?? 'absent' };
+}
+
+/** `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent whose last clone this was. */
+export function finishDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedParent }> {
+  return settle(database, {
+    volumeId,
+    statement: sql`with volume as (
+        select id, entry_id, holds_entry from volumes where id = ${volumeId} and state = 'deleting' for no key update
+      ), settled as (
+        update volumes v set state = 'deleted', holds_entry = false, waits_for_flight = null, activity_id = null, connection = null,
+          deleted_at = now(), updated_at = now()
+        from volume where v.id = volume.id returning v.id
+      ), released as (
+        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id and v.holds_entry returning ${freedColumns}
+      )
+      select (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from settled`,
+  });
+}
+
+/** Records who has the volume attached; only an `available` one can be. Idempotent. @returns whether it is recorded. */
+export async function setAttached(
+  database: Database,
+  { volumeId, attachedTo }: { volumeId: VolumeId; attachedTo: string | null },
+): Promise<boolean> {
+  const rows = await runStatement(
+    database,
+    sql`update volumes set attached_to = ${attachedTo}, updated_at = now() where id = ${volumeId} and state = 'available' returning id`,
+  );
+  return rows.length > 0;
+}
+
+export async function findVolume(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<VolumeRow | undefined> {
+  const [row] = await runStatement(database, sql`select ${columnsOf(volumes)} from volumes where id = ${volumeId}`);
+  return row && parseRow(volumes, row);
+}
+
+/** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
+export function listVolumes(
+  database: Database,
+  request: { projectId?: ProjectId; backend?: BackendName; state?: VolumeState; imageId?: ImageId; limit: number; afterId?: VolumeId },
+): Promise<VolumeRow[]> {
+  const { projectId, backend, state, imageId, limit, afterId } = request;
+  return withDatabaseErrors(() =>
+    database.orm
+      .select()
+      .from(volumes)
+      .where(
+        and(
+          projectId && eq(volumes.projectId, projectId),
+          backend && eq(volumes.backend, backend),
+          imageId && eq(volumes.imageId, imageId),
+          state ? eq(volumes.state, state) : ne(volumes.state, 'deleted'),
+          // Compared in the database: a Date has no microseconds.
+          afterId && sql`(${volumes.createdAt}, ${volumes.id}) < (select created_at, id from volumes where id = ${afterId})`,
+        ),
+      )
+      .orderBy(desc(volumes.createdAt), desc(volumes.id))
+      .limit(limit),
+  );
+}
+
+const freedColumns = sql.raw('e.id as "entryId", e.image_volume as "imageVolume", e.backend, e.state, e.clones');
+
+/** Runs a statement that ends a volume. When it was ended before, the parent that was freed then is told again, so a lost reply costs nothing. */
+async function settle(
+  database: Database,
+  { volumeId, statement }: { volumeId: VolumeId; statement: ReturnType<typeof sql> },
+): Promise<{ freedEntry?: FreedParent }> {
+  const [row] = await runStatement(database, statement);
+  if (row) return parseFreed(row['freed']);
+  const [again] = await runStatement(
+    database,
+    sql`select to_jsonb(freed) as freed from (
+        select ${freedColumns} from volumes v join cache_entries e on e.id = v.entry_id
+        where v.id = ${volumeId} and v.state in ('error', 'deleting', 'deleted') and not v.holds_entry and e.state = 'retired' and e.clones = 0
+      ) freed`,
+  );
+  return parseFreed(again?.['freed']);
+}
+
+function parseFreed(freed: unknown): { freedEntry?: FreedParent } {
+  if (typeof freed !== 'object' || freed === null) return {};
+  const { entryId, imageVolume, backend } = freed as FreedParent;
+  return { freedEntry: { entryId, imageVolume, backend } };
+}

@@ -1,0 +1,64 @@
+import { getTableColumns, sql, type InferSelectModel, type SQL } from 'drizzle-orm';
+import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import type postgres from 'postgres';
+import type { Database, DriverSql } from './client';
+import { withDatabaseErrors } from './errors';
+
+/** Where a statement can be sent: the pool, or one open transaction. */
+export interface Queryable {
+  readonly sql: DriverSql | postgres.TransactionSql<{ bigint: number }>;
+}
+
+/** A row as the driver gives it: columns by their names in the database. */
+export type RawRow = Record<string, unknown>;
+
+const dialect = new PgDialect();
+
+/**
+ * Sends one statement, prepared once for each connection: a hit's statements are planned once, not for every volume.
+ * @throws DatabaseUnavailable (retried).
+ */
+export function runStatement<Row extends RawRow = RawRow>(on: Queryable, statement: SQL): Promise<Row[]> {
+  const { sql: text, params } = dialect.sqlToQuery(statement);
+  return withDatabaseErrors(async () => [...(await on.sql.unsafe<Row[]>(text, params as never[], { prepare: true }))]);
+}
+
+/**
+ * Runs `work` in one READ COMMITTED transaction: each of its statements sees what was committed before that statement,
+ * which is what "lock, then read in a second statement" relies on.
+ * @throws DatabaseUnavailable (retried); whether the transaction was committed is then in doubt.
+ */
+export async function inTransaction<T>(database: Database, work: (transaction: Queryable) => Promise<T>): Promise<T> {
+  const outcome = await withDatabaseErrors(() =>
+    database.sql.begin('isolation level read committed', async (transaction) => ({ value: await work({ sql: transaction }) })),
+  );
+  return outcome.value;
+}
+
+/** The table's columns by name (never `*`: a column added by a newer worker must not change an older worker's prepared result). */
+export function columnsOf(table: PgTable, alias?: string): SQL {
+  const columns = Object.values(getTableColumns(table));
+  return sql.join(
+    columns.map((column) => (alias === undefined ? sql.identifier(column.name) : sql`${sql.identifier(alias)}.${sql.identifier(column.name)}`)),
+    sql`, `,
+  );
+}
+
+/** Turns a driver's row that has all of `columnsOf(table)` into the table's row type. */
+export function parseRow<Table extends PgTable>(table: Table, row: RawRow): InferSelectModel<Table> {
+  const entries = Object.entries(getTableColumns(table)).map(([key, column]) => {
+    const value = row[column.name];
+    return [key, value === null || value === undefined ? null : column.mapFromDriverValue(value)];
+  });
+  return Object.fromEntries(entries) as InferSelectModel<Table>;
+}
+
+/** A jsonb parameter. */
+export function json(value: unknown): SQL {
+  return value === undefined || value === null ? sql`null::jsonb` : sql`${JSON.stringify(value)}::jsonb`;
+}
+
+/** A uuid[] parameter: one prepared text whatever the number of ids. */
+export function uuids(ids: readonly string[]): SQL {
+  return sql`${`{${ids.join(',')}}`}::uuid[]`;
+}

@@ -1,0 +1,31 @@
+import type { InferSelectModel } from 'drizzle-orm';
+import type { BackendName } from '../workflows/contract/ids';
+import type { FreedEntry } from '../workflows/contract/population';
+import type { backends, cacheEntries, decisions, entryImages, populations, scratchFiles, volumes } from './schema';
+
+export type BackendRow = InferSelectModel<typeof backends>;
+export type EntryRow = InferSelectModel<typeof cacheEntries>;
+export type EntryImageRow = InferSelectModel<typeof entryImages>;
+export type PopulationRow = InferSelectModel<typeof populations>;
+export type VolumeRow = InferSelectModel<typeof volumes>;
+export type ScratchFileRow = InferSelectModel<typeof scratchFiles>;
+export type DecisionRow = InferSelectModel<typeof decisions>;
+
+/** A retired entry that nothing holds any more, and where its image-volume is. */
+export type FreedParent = FreedEntry & { backend: BackendName };
+
+/** The limits of one backend's cache. */
+export interface CacheLimits {
+  enabled: boolean;
+  maxBytes: number;
+  maxCount: number;
+  /** Shares of the backend's real space, 0 to 1. */
+  freeLowWater: number;
+  freeHighWater: number;
+  /** Null: entries never expire by age. */
+  idleAgeMs: number | null;
+  keepSuperseded: number;
+  policy: BackendRow['policy'];
+  /** Clones a parent may have; null: no limit. */
+  cloneLimit: number | null;
+}

@@ -1,0 +1,491 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, truncate } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { BackendObject, VolumeBackend } from '../../activities/backends/backend';
+import { convertToRaw } from '../../activities/image/qemu-img';
+import { MiB } from '../../workflows/contract/bytes';
+import type { InstallationId, VolumeId } from '../../workflows/contract/ids';
+import type { Connection } from '../../workflows/contract/volume';
+import { brand } from '../support/brand';
+import { IMAGE_BYTES, imageMarker, volumeMarker } from '../support/markers';
+import { holdAsGuest, isSameGuest, readGuest, writeAsGuest, writeSampleImage, type QemuDisk } from '../support/qemu';
+
+/** An empty place of one backend, made new for each test. */
+export interface BackendPlace {
+  backend: VolumeBackend;
+  /** The same place, opened again as another process of `installation` would. */
+  reopen(installation?: InstallationId): Promise<VolumeBackend>;
+  installation: InstallationId;
+  /** How QEMU reads a volume, and an image-volume. */
+  diskOf(connection: Connection): QemuDisk;
+  parentDiskOf(name: string): QemuDisk;
+  remove(): Promise<void>;
+}
+
+const GROWN_BYTES = 64 * MiB;
+
+/** What every backend promises. A driver's test is `describeBackend('…', async () => place)`. */
+export function describeBackend(title: string, makePlace: () => Promise<BackendPlace>): void {
+  describe(title, () => {
+    let place: BackendPlace;
+    let samples: string;
+    beforeEach(async () => {
+      samples = await mkdtemp(join(tmpdir(), 'ivc-samples-'));
+      place = await makePlace();
+    });
+    afterEach(async () => {
+      await place?.remove();
+      await rm(samples, { recursive: true, force: true });
+    });
+    const seal = async (name: string): Promise<QemuDisk> => await sealSample(place, samples, name);
+
+    describe('a write target', () => {
+      it('reads as zeros over its whole size', async () => {
+        const target = await place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img',
+          attempt: 'a1',
+          virtualBytes: IMAGE_BYTES,
+        });
+        await place.backend.sealImageVolume(target, imageMarker(place, 'img'));
+        await sealZeros(place, join(samples, 'zeros'), 'zeros');
+        expect((await readGuest(place.parentDiskOf('img'))).sizeBytes).toBe(IMAGE_BYTES);
+        expect(await isSameGuest(place.parentDiskOf('img'), place.parentDiskOf('zeros'), { strict: true })).toBe(true);
+      });
+
+      it('is emptied when the same attempt asks again, and leaves other attempts alone', async () => {
+        const request = { kind: 'image-volume', name: 'img', virtualBytes: IMAGE_BYTES } as const;
+        await place.backend.ensureWriteTarget({ ...request, attempt: 'other' });
+        const first = await place.backend.ensureWriteTarget({ ...request, attempt: 'a1' });
+        await writeAsGuest({ filename: first.qemuTarget, format: 'raw' });
+        const again = await place.backend.ensureWriteTarget({ ...request, attempt: 'a1' });
+        expect(again).toEqual(first);
+        expect(await attempts(place.backend)).toEqual(['a1', 'other']);
+        await place.backend.sealImageVolume(again, imageMarker(place, 'img'));
+        await sealZeros(place, join(samples, 'zeros'), 'zeros');
+        expect(await isSameGuest(place.parentDiskOf('img'), place.parentDiskOf('zeros'), { strict: true })).toBe(true);
+      });
+
+      it.each([0, -512, 1000, 1.5, Number.NaN, 2 ** 60])('refuses a size of %p bytes', async (virtualBytes) => {
+        const made = place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img',
+          attempt: 'a1',
+          virtualBytes,
+        });
+        await expect(made).rejects.toMatchObject({
+          type: 'InvalidRequest',
+          details: { field: 'sizeBytes', value: String(virtualBytes) },
+        });
+        expect(await objects(place.backend)).toEqual([]);
+      });
+
+      it.each(['', '.', '..', '../img', 'a/b', '/etc', '-rf', 'a b', 'ä', 'x'.repeat(101)])(
+        'refuses the name %p',
+        async (name) => {
+          const made = place.backend.ensureWriteTarget({
+            kind: 'image-volume',
+            name,
+            attempt: 'a1',
+            virtualBytes: IMAGE_BYTES,
+          });
+          await expect(made).rejects.toMatchObject({ type: 'InvalidRequest', details: { field: 'name' } });
+          expect(await objects(place.backend)).toEqual([]);
+        },
+      );
+
+      it('is removed with its attempt, and an absent attempt is done', async () => {
+        const request = { kind: 'volume', name: randomUUID(), attempt: 'a1' } as const;
+        await place.backend.ensureWriteTarget({ ...request, virtualBytes: IMAGE_BYTES });
+        await place.backend.ensureAttemptAbsent(request);
+        await place.backend.ensureAttemptAbsent(request);
+        expect(await objects(place.backend)).toEqual([]);
+      });
+    });
+
+    describe('an image-volume', () => {
+      it('is absent, then sealed with the bytes that were written', async () => {
+        expect(await place.backend.describeParent('img')).toEqual({ kind: 'absent' });
+        const source = await seal('img');
+        expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed', virtualBytes: IMAGE_BYTES });
+        expect(await isSameGuest(source, place.parentDiskOf('img'), { strict: true })).toBe(true);
+        expect(await (await place.reopen()).describeParent('img')).toMatchObject({
+          kind: 'sealed',
+          virtualBytes: IMAGE_BYTES,
+        });
+      });
+
+      it('takes far fewer bytes than its size when the image is mostly empty', async () => {
+        const target = await place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img',
+          attempt: 'a1',
+          virtualBytes: 1024 * MiB,
+        });
+        const sealed = await place.backend.sealImageVolume(target, {
+          ...imageMarker(place, 'img'),
+          virtualBytes: 1024 * MiB,
+        });
+        expect(sealed.virtualBytes).toBe(1024 * MiB);
+        expect(sealed.realBytes).toBeLessThan(MiB);
+      });
+
+      it('stays as it was sealed first when a later attempt seals its name, and no attempt stays', async () => {
+        await seal('img');
+        const before = await readGuest(place.parentDiskOf('img'));
+        const late = await place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img',
+          attempt: 'late',
+          virtualBytes: IMAGE_BYTES,
+        });
+        expect(await place.backend.sealImageVolume(late, imageMarker(place, 'img'))).toMatchObject({
+          virtualBytes: IMAGE_BYTES,
+        });
+        expect(await readGuest(place.parentDiskOf('img'))).toEqual(before);
+        expect(await kinds(place.backend)).toEqual(['image-volume']);
+      });
+
+      it('is one and sealed when several attempts seal its name at the same moment', async () => {
+        const names = ['a1', 'a2', 'a3', 'a4'];
+        const request = { kind: 'image-volume', name: 'img', virtualBytes: IMAGE_BYTES } as const;
+        const targets = await Promise.all(
+          names.map(async (attempt) => await place.backend.ensureWriteTarget({ ...request, attempt })),
+        );
+        const sealed = await Promise.allSettled(
+          targets.map(async (target) => await place.backend.sealImageVolume(target, imageMarker(place, 'img'))),
+        );
+        expect(sealed.filter(({ status }) => status === 'fulfilled')).not.toEqual([]);
+        for (const outcome of sealed)
+          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ type: 'BackendUnavailable' });
+        expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+        expect(await kinds(place.backend)).toEqual(['image-volume']);
+      });
+
+      it('is not sealed when fewer bytes were written than its marker says', async () => {
+        const target = await place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img',
+          attempt: 'a1',
+          virtualBytes: IMAGE_BYTES,
+        });
+        const sealed = place.backend.sealImageVolume(target, {
+          ...imageMarker(place, 'img'),
+          virtualBytes: IMAGE_BYTES + 512,
+        });
+        await expect(sealed).rejects.toMatchObject({ type: 'ParentUnusable' });
+        expect(await place.backend.describeParent('img')).toEqual({ kind: 'absent' });
+      });
+
+      it('is deleted with its marker and attempts, and an absent one is done', async () => {
+        await seal('img');
+        await place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img',
+          attempt: 'a9',
+          virtualBytes: IMAGE_BYTES,
+        });
+        await place.backend.ensureImageVolumeAbsent('img');
+        await place.backend.ensureImageVolumeAbsent('img');
+        expect(await place.backend.describeParent('img')).toEqual({ kind: 'absent' });
+        expect(await objects(place.backend)).toEqual([]);
+      });
+    });
+
+    describe('a clone', () => {
+      it('is byte-identical to its parent', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        const connection = await place.backend.ensureClone('img', marker);
+        expect(await isSameGuest(place.diskOf(connection), place.parentDiskOf('img'), { strict: true })).toBe(true);
+        expect(await readGuest(place.diskOf(connection))).toEqual(await readGuest(place.parentDiskOf('img')));
+        expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({
+          kind: 'present',
+          sizeBytes: IMAGE_BYTES,
+          connection,
+          marker,
+        });
+      });
+
+      it('is the parent and then zeros when it is grown', async () => {
+        await seal('img');
+        const connection = await place.backend.ensureClone('img', volumeMarker(place, { sizeBytes: GROWN_BYTES }));
+        expect((await readGuest(place.diskOf(connection))).sizeBytes).toBe(GROWN_BYTES);
+        expect(await isSameGuest(place.diskOf(connection), place.parentDiskOf('img'))).toBe(true);
+      });
+
+      it('changes neither its parent nor its siblings when it is written', async () => {
+        await seal('img');
+        const before = await readGuest(place.parentDiskOf('img'));
+        const [written, sibling] = [
+          place.diskOf(await place.backend.ensureClone('img', volumeMarker(place))),
+          place.diskOf(await place.backend.ensureClone('img', volumeMarker(place))),
+        ];
+        await writeAsGuest(written);
+        expect(await readGuest(place.parentDiskOf('img'))).toEqual(before);
+        expect(await readGuest(sibling)).toEqual(before);
+        expect(await readGuest(written)).not.toEqual(before);
+        expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+      });
+
+      it('is the same when it is asked for again, written bytes included', async () => {
+        await seal('img');
+        const marker = volumeMarker(place, { sizeBytes: GROWN_BYTES });
+        const first = await place.backend.ensureClone('img', marker);
+        await writeAsGuest(place.diskOf(first));
+        const written = await readGuest(place.diskOf(first));
+        expect(await place.backend.ensureClone('img', marker)).toEqual(first);
+        expect(await (await place.reopen()).ensureClone('img', marker)).toEqual(first);
+        expect(await readGuest(place.diskOf(first))).toEqual(written);
+      });
+
+      it('is one volume when it is asked for several times at the same moment', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        const other = await place.reopen();
+        const handles = [place.backend, other, place.backend, other];
+        const made = await Promise.all(handles.map(async (backend) => await backend.ensureClone('img', marker)));
+        expect(new Set(made.map((connection) => JSON.stringify(connection))).size).toBe(1);
+        expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
+      });
+
+      it('is made sixteen times at once of one parent, all identical', async () => {
+        await seal('img');
+        const parent = await readGuest(place.parentDiskOf('img'));
+        const markers = Array.from({ length: 16 }, () => volumeMarker(place));
+        const made = await Promise.all(markers.map(async (marker) => await place.backend.ensureClone('img', marker)));
+        for (const connection of made) expect(await readGuest(place.diskOf(connection))).toEqual(parent);
+        expect(await kinds(place.backend)).toEqual(['image-volume', ...markers.map(() => 'volume')]);
+      });
+
+      it.each([IMAGE_BYTES - 512, IMAGE_BYTES + 1, 0, -512, Number.NaN, 2 ** 60])(
+        'refuses a size of %p bytes and leaves nothing',
+        async (sizeBytes) => {
+          await seal('img');
+          const made = place.backend.ensureClone('img', volumeMarker(place, { sizeBytes }));
+          await expect(made).rejects.toMatchObject({
+            type: 'InvalidRequest',
+            details: { field: 'sizeBytes', value: String(sizeBytes) },
+          });
+          expect(await kinds(place.backend)).toEqual(['image-volume']);
+        },
+      );
+
+      it('refuses a volume id that is no UUID', async () => {
+        await seal('img');
+        const volumeId = brand<VolumeId>('../../escape');
+        await expect(place.backend.ensureClone('img', volumeMarker(place, { volumeId }))).rejects.toMatchObject({
+          type: 'InvalidRequest',
+          details: { field: 'volumeId' },
+        });
+      });
+
+      it('is refused when its parent is absent', async () => {
+        const made = place.backend.ensureClone('img', volumeMarker(place));
+        await expect(made).rejects.toMatchObject({
+          type: 'ParentUnusable',
+          details: { parent: 'img', found: 'absent' },
+        });
+        expect(await objects(place.backend)).toEqual([]);
+      });
+
+      it('is refused when the volume id is taken by another request', async () => {
+        await seal('img');
+        await seal('img2');
+        const marker = volumeMarker(place);
+        const connection = await place.backend.ensureClone('img', marker);
+        const before = await readGuest(place.diskOf(connection));
+        await expect(place.backend.ensureClone('img', { ...marker, sizeBytes: GROWN_BYTES })).rejects.toMatchObject({
+          type: 'Conflict',
+        });
+        await expect(place.backend.ensureClone('img2', marker)).rejects.toMatchObject({ type: 'Conflict' });
+        expect(await readGuest(place.diskOf(connection))).toEqual(before);
+      });
+
+      it('says whether it keeps its parent on the backend', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        const connection = await place.backend.ensureClone('img', marker);
+        const before = await readGuest(place.diskOf(connection));
+        if (place.backend.capabilities.clonesPinParent) {
+          await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject({
+            type: 'ParentUnusable',
+            details: { parent: 'img' },
+          });
+          expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+        } else {
+          await place.backend.ensureImageVolumeAbsent('img');
+        }
+        expect(await readGuest(place.diskOf(connection))).toEqual(before);
+        await place.backend.ensureVolumeAbsent(marker.volumeId);
+        await place.backend.ensureImageVolumeAbsent('img');
+        expect(await objects(place.backend)).toEqual([]);
+      });
+    });
+
+    describe('a volume that was written directly', () => {
+      it('has the bytes that were written, then zeros up to its size', async () => {
+        const source = join(samples, 'direct');
+        await writeSampleImage(source, IMAGE_BYTES);
+        const marker = volumeMarker(place, { sizeBytes: GROWN_BYTES });
+        const target = await place.backend.ensureWriteTarget({
+          kind: 'volume',
+          name: marker.volumeId,
+          attempt: 'a1',
+          virtualBytes: IMAGE_BYTES,
+        });
+        await convertToRaw({ source: { path: source, format: 'raw' }, target, backend: place.backend.name });
+        expect(await place.backend.describeVolume(marker.volumeId)).toEqual({ kind: 'absent' });
+        const connection = await place.backend.publishVolume(target, marker);
+        expect(await isSameGuest({ filename: source, format: 'raw' }, place.diskOf(connection))).toBe(true);
+        expect((await readGuest(place.diskOf(connection))).sizeBytes).toBe(GROWN_BYTES);
+        expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({
+          kind: 'present',
+          sizeBytes: GROWN_BYTES,
+          connection,
+          marker,
+        });
+        await writeAsGuest(place.diskOf(connection));
+      });
+
+      it('stays as it was published first when a later attempt publishes it', async () => {
+        const marker = volumeMarker(place);
+        const request = { kind: 'volume', name: marker.volumeId, virtualBytes: IMAGE_BYTES } as const;
+        const first = await place.backend.publishVolume(
+          await place.backend.ensureWriteTarget({ ...request, attempt: 'a1' }),
+          marker,
+        );
+        await writeAsGuest(place.diskOf(first));
+        const written = await readGuest(place.diskOf(first));
+        expect(
+          await place.backend.publishVolume(
+            await place.backend.ensureWriteTarget({ ...request, attempt: 'a2' }),
+            marker,
+          ),
+        ).toEqual(first);
+        expect(await readGuest(place.diskOf(first))).toEqual(written);
+        expect(await kinds(place.backend)).toEqual(['volume']);
+      });
+
+      it('is refused a size below what was written', async () => {
+        const marker = volumeMarker(place, { sizeBytes: IMAGE_BYTES - 512 });
+        const target = await place.backend.ensureWriteTarget({
+          kind: 'volume',
+          name: marker.volumeId,
+          attempt: 'a1',
+          virtualBytes: IMAGE_BYTES,
+        });
+        await expect(place.backend.publishVolume(target, marker)).rejects.toMatchObject({
+          type: 'InvalidRequest',
+          details: { field: 'sizeBytes' },
+        });
+      });
+    });
+
+    describe('deletion', () => {
+      it('removes a volume with its marker and attempts, and an absent one is done', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        await place.backend.ensureClone('img', marker);
+        await place.backend.ensureWriteTarget({
+          kind: 'volume',
+          name: marker.volumeId,
+          attempt: 'a1',
+          virtualBytes: IMAGE_BYTES,
+        });
+        await place.backend.ensureVolumeAbsent(marker.volumeId);
+        await place.backend.ensureVolumeAbsent(marker.volumeId);
+        expect(await place.backend.describeVolume(marker.volumeId)).toEqual({ kind: 'absent' });
+        expect(await kinds(place.backend)).toEqual(['image-volume']);
+      });
+
+      it('sees a process that has the volume open, and nobody when it is gone', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        const release = await holdAsGuest(place.diskOf(await place.backend.ensureClone('img', marker)));
+        try {
+          expect(await place.backend.findOpener(marker.volumeId)).toEqual(expect.stringMatching(/\S/));
+        } finally {
+          await release();
+        }
+        expect(await place.backend.findOpener(marker.volumeId)).toBeUndefined();
+        expect(await place.backend.findOpener(brand<VolumeId>(randomUUID()))).toBeUndefined();
+      });
+    });
+
+    describe('the list', () => {
+      it('tells image-volumes, volumes and partials apart, each with its marker, and a partial goes by what it says', async () => {
+        await seal('img');
+        const marker = volumeMarker(place, { name: 'disk of ünïcode', sizeBytes: GROWN_BYTES });
+        await place.backend.ensureClone('img', marker);
+        await place.backend.ensureWriteTarget({
+          kind: 'image-volume',
+          name: 'img2',
+          attempt: 'a1',
+          virtualBytes: IMAGE_BYTES,
+        });
+        const listed = await objects(place.backend);
+        expect(listed).toMatchObject([
+          { kind: 'image-volume', name: 'img', marker: imageMarker(place, 'img') },
+          { kind: 'partial', partial: { kind: 'image-volume', name: 'img2', attempt: 'a1' } },
+          { kind: 'volume', name: marker.volumeId, marker },
+        ]);
+        for (const { partial } of listed) if (partial) await place.backend.ensureAttemptAbsent(partial);
+        expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
+      });
+
+      it('is empty for an empty place', async () => {
+        expect(await objects(place.backend)).toEqual([]);
+      });
+    });
+
+    it('says how much space there is', async () => {
+      const { totalBytes, freeBytes } = await place.backend.space();
+      expect(totalBytes).toBeGreaterThan(0);
+      expect(freeBytes).toBeGreaterThanOrEqual(0);
+      expect(freeBytes).toBeLessThanOrEqual(totalBytes);
+    });
+  });
+}
+
+/** Populates and seals an image-volume. @returns the image it was made from. */
+export async function sealSample(place: BackendPlace, samples: string, name: string): Promise<QemuDisk> {
+  const source = join(samples, name);
+  await writeSampleImage(source, IMAGE_BYTES);
+  await populate(place, source, name);
+  return { filename: source, format: 'raw' };
+}
+
+/** Everything on the backend, in an order that does not depend on the disk. */
+export async function objects(backend: VolumeBackend): Promise<BackendObject[]> {
+  const found: BackendObject[] = [];
+  for await (const object of backend.list()) found.push(object);
+  return found.sort((a, b) => `${a.kind} ${a.name}`.localeCompare(`${b.kind} ${b.name}`));
+}
+
+export async function kinds(backend: VolumeBackend): Promise<BackendObject['kind'][]> {
+  return (await objects(backend)).map(({ kind }) => kind);
+}
+
+async function attempts(backend: VolumeBackend): Promise<string[]> {
+  return (await objects(backend)).flatMap(({ partial }) => (partial ? [partial.attempt] : [])).sort();
+}
+
+/** An image-volume of zeros, to compare with. */
+async function sealZeros(place: BackendPlace, source: string, name: string): Promise<void> {
+  await writeSampleImage(source, 0);
+  await truncate(source, IMAGE_BYTES);
+  await populate(place, source, name);
+}
+
+async function populate(place: BackendPlace, source: string, name: string): Promise<void> {
+  const target = await place.backend.ensureWriteTarget({
+    kind: 'image-volume',
+    name,
+    attempt: 'sample',
+    virtualBytes: IMAGE_BYTES,
+  });
+  await convertToRaw({ source: { path: source, format: 'raw' }, target, backend: place.backend.name });
+  await place.backend.sealImageVolume(target, imageMarker(place, name));
+}

@@ -1,0 +1,288 @@
+import { randomUUID } from 'node:crypto';
+import { spawn } from 'node:child_process';
+import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { BackendObject } from '../../activities/backends/backend';
+import { createFileBackend } from '../../activities/backends/file/backend';
+import { commandsStarted, runCommand } from '../../activities/command';
+import { checkImage, createOverlay, getImageInfo } from '../../activities/image/qemu-img';
+import { MiB, TiB } from '../../workflows/contract/bytes';
+import type { BackendName, InstallationId, VolumeId } from '../../workflows/contract/ids';
+import { brand } from '../support/brand';
+import { IMAGE_BYTES, volumeMarker } from '../support/markers';
+import { isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
+import { kinds, objects, sealSample, type BackendPlace } from './backend-contract';
+
+export type CloneSetting = 'auto' | 'reflink' | 'overlay';
+export interface FilePlace extends BackendPlace {
+  directory: string;
+}
+
+const name = brand<BackendName>('local');
+const GROWN_BYTES = 64 * MiB;
+
+/** A file backend in a new directory below `parent`. */
+export async function makeFilePlace(parent: string, clone: CloneSetting = 'auto'): Promise<FilePlace> {
+  const root = await mkdtemp(join(parent, 'ivc-backend-'));
+  return await openFilePlace(root, brand<InstallationId>(randomUUID()), clone);
+}
+
+/** What only the file driver promises: how things lie in the directory. `method`: what `auto` must choose there. */
+export function describeFileBackend(
+  title: string,
+  makePlace: () => Promise<FilePlace>,
+  method: 'reflink' | 'overlay',
+): void {
+  describe(title, () => {
+    let place: FilePlace;
+    let samples: string;
+    const image = (): string => join(place.directory, 'images', 'img.raw');
+    beforeEach(async () => {
+      samples = await mkdtemp(join(tmpdir(), 'ivc-samples-'));
+      place = await makePlace();
+      await sealSample(place, samples, 'img');
+    });
+    afterEach(async () => {
+      await place.remove();
+      await rm(samples, { recursive: true, force: true });
+    });
+
+    it(`clones by ${method}, starts no process for it, and says why nothing faster is used`, async () => {
+      const before = commandsStarted();
+      const connection = await place.backend.ensureClone('img', volumeMarker(place));
+      expect(commandsStarted()).toBe(before);
+      const { cloneMethod, cloneMethodReason, clonesPinParent } = place.backend.capabilities;
+      if (method === 'reflink') {
+        expect({ cloneMethod, cloneMethodReason, clonesPinParent }).toEqual({
+          cloneMethod: 'reflink',
+          cloneMethodReason: undefined,
+          clonesPinParent: false,
+        });
+        expect(connection).toMatchObject({ driver: 'file', format: 'raw' });
+      } else {
+        expect({ cloneMethod, clonesPinParent }).toEqual({ cloneMethod: 'qcow2 overlay', clonesPinParent: true });
+        expect(cloneMethodReason).toMatch(/no reflinks|configuration/);
+        expect(connection).toMatchObject({ driver: 'file', format: 'qcow2' });
+      }
+    });
+
+    it('keeps parents read-only, volumes writable by their owner alone, and directories closed', async () => {
+      const connection = await place.backend.ensureClone('img', volumeMarker(place));
+      expect(await modeOf(image())).toBe(0o400);
+      expect(await modeOf(place.diskOf(connection).filename)).toBe(0o600);
+      expect(await modeOf(join(place.directory, 'images'))).toBe(0o700);
+      expect(await modeOf(join(place.directory, 'volumes'))).toBe(0o700);
+    });
+
+    it('reads all volumes and takes new clones after the directory moved', async () => {
+      const marker = volumeMarker(place, { sizeBytes: GROWN_BYTES });
+      const before = await readGuest(place.diskOf(await place.backend.ensureClone('img', marker)));
+      const moved = `${place.directory}-moved`;
+      await rename(place.directory, moved);
+      const backend = await createFileBackend({
+        name,
+        installation: place.installation,
+        directory: moved,
+        clone: 'auto',
+      });
+      const described = await backend.describeVolume(marker.volumeId);
+      if (described.kind === 'absent') throw new Error('the volume is gone');
+      expect(described.marker).toEqual(marker);
+      expect(await readGuest(place.diskOf(described.connection))).toEqual(before);
+      await writeAsGuest(place.diskOf(described.connection));
+      expect(await backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+      expect(
+        await readGuest(
+          place.diskOf(await backend.ensureClone('img', volumeMarker(place, { sizeBytes: GROWN_BYTES }))),
+        ),
+      ).toEqual(before);
+    });
+
+    it.each<[string, () => Promise<unknown>, object]>([
+      [
+        'has another mode',
+        async () => await chmod(image(), 0o600),
+        { kind: 'changed', found: 'its mode is 600, not 400' },
+      ],
+      [
+        'was written, though its size and mode are as before',
+        async () => await writeBehindTheSeal(image()),
+        { kind: 'changed', found: 'it was written after it was sealed' },
+      ],
+      ['was touched', async () => await utimes(image(), new Date(), new Date()), { kind: 'changed' }],
+      ['lost its marker', async () => await rm(join(place.directory, 'images', 'img.json')), { kind: 'unsealed' }],
+      ['is gone', async () => await rm(image()), { kind: 'absent' }],
+    ])('clones no parent that %s', async (_, damage, described) => {
+      await damage();
+      expect(await place.backend.describeParent('img')).toMatchObject(described);
+      await expect(place.backend.ensureClone('img', volumeMarker(place))).rejects.toMatchObject({
+        type: 'ParentUnusable',
+      });
+      expect(await kinds(place.backend)).not.toContain('volume');
+    });
+
+    it('refuses a directory of another installation, and one of another backend', async () => {
+      await expect(place.reopen(brand<InstallationId>(randomUUID()))).rejects.toMatchObject({ type: 'ForeignObject' });
+      const other = createFileBackend({
+        name: brand<BackendName>('other'),
+        installation: place.installation,
+        directory: place.directory,
+        clone: 'auto',
+      });
+      await expect(other).rejects.toMatchObject({ type: 'ForeignObject' });
+      expect(await readdir(place.directory)).toEqual(expect.arrayContaining(['backend.json', 'images', 'volumes']));
+    });
+
+    it('lists what it did not make as foreign', async () => {
+      await writeFile(join(place.directory, 'notes.txt'), 'mine');
+      await writeFile(join(place.directory, 'images', 'other.raw'), 'mine');
+      await writeFile(join(place.directory, 'volumes', 'disk.qcow2'), 'mine');
+      await writeFile(join(place.directory, 'volumes', `${randomUUID()}.raw`), 'mine');
+      await mkdir(join(place.directory, 'volumes', 'snapshots'));
+      expect(await kinds(place.backend)).toEqual([
+        'foreign',
+        'foreign',
+        'foreign',
+        'foreign',
+        'foreign',
+        'image-volume',
+      ]);
+    });
+
+    it('refuses to touch a volume that it did not make', async () => {
+      const marker = volumeMarker(place);
+      const theirs = join(place.directory, 'volumes', `${marker.volumeId}.raw`);
+      await writeFile(theirs, 'mine');
+      await writeFile(
+        theirs.replace(/raw$/, 'json'),
+        JSON.stringify({ marker: { ...marker, installation: randomUUID() }, parent: 'img' }),
+      );
+      await expect(place.backend.ensureClone('img', marker)).rejects.toMatchObject({ type: 'ForeignObject' });
+      await expect(place.backend.ensureVolumeAbsent(marker.volumeId)).rejects.toMatchObject({ type: 'ForeignObject' });
+      expect((await stat(theirs)).size).toBe(4);
+    });
+
+    it('lists a marker whose volume is missing as a partial that goes by what it says', async () => {
+      const marker = volumeMarker(place);
+      await writeFile(
+        join(place.directory, 'volumes', `${marker.volumeId}.json`),
+        JSON.stringify({ marker, parent: 'img' }),
+      );
+      const [, partial] = await objects(place.backend);
+      expect(partial).toMatchObject({ kind: 'partial', partial: { kind: 'volume', name: marker.volumeId } });
+      if (partial?.partial) await place.backend.ensureAttemptAbsent(partial.partial);
+      expect(await kinds(place.backend)).toEqual(['image-volume']);
+    });
+
+    it('keeps every answered clone, and nothing half-made counts as a volume, when a cloning process is killed', async () => {
+      const parent = place.parentDiskOf('img');
+      for (const answers of [1, 7, 20]) {
+        const answered = await cloneUntilKilled(place, answers);
+        const found = await objects(place.backend);
+        const volumes = found.filter(({ kind }) => kind === 'volume').map((volume) => volume.name);
+        expect(volumes).toEqual(expect.arrayContaining(answered));
+        for (const volume of sample(volumes, 12))
+          expect(await isIdenticalClone(place, volume, parent.filename)).toBe(true);
+        expect(found.filter(({ kind }) => kind === 'foreign')).toEqual([]);
+        await removePartials(place, found);
+      }
+      expect(new Set(await kinds(place.backend))).toEqual(new Set(['image-volume', 'volume']));
+    });
+
+    if (method === 'overlay') {
+      it.each([IMAGE_BYTES, GROWN_BYTES, 2 * TiB, 1024 * TiB])(
+        'makes overlays of %p bytes that QEMU finds sound and equal to its own',
+        async (sizeBytes) => {
+          const connection = await place.backend.ensureClone('img', volumeMarker(place, { sizeBytes }));
+          const overlay = { path: place.diskOf(connection).filename, format: 'qcow2' } as const;
+          const own = join(place.directory, 'volumes', 'by-qemu-img.qcow2');
+          await createOverlay(own, { file: '../images/img.raw', format: 'raw' }, sizeBytes);
+          expect(await checkImage(overlay)).toEqual({ errors: 0, leaks: 0 });
+          const { realBytes: _, ...info } = await getImageInfo(overlay);
+          expect(info).toEqual({ ...(await getImageInfo({ path: own, format: 'qcow2' })), realBytes: undefined });
+          expect(info).toMatchObject({ virtualBytes: sizeBytes, backingFile: '../images/img.raw', format: 'qcow2' });
+          await writeAsGuest(place.diskOf(connection), { offset: sizeBytes - 65_536, bytes: 65_536 });
+          expect(await checkImage(overlay)).toEqual({ errors: 0, leaks: 0 });
+        },
+      );
+
+      it('still knows its volumes after QEMU rewrote an overlay header', async () => {
+        const marker = volumeMarker(place, { sizeBytes: GROWN_BYTES });
+        const { filename } = place.diskOf(await place.backend.ensureClone('img', marker));
+        await resizeWithQemu(filename, 2 * GROWN_BYTES);
+        expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({
+          kind: 'present',
+          sizeBytes: 2 * GROWN_BYTES,
+          marker,
+        });
+      });
+    }
+  });
+}
+
+async function openFilePlace(root: string, installation: InstallationId, clone: CloneSetting): Promise<FilePlace> {
+  const directory = join(root, 'backend');
+  const open = async (opener = installation) =>
+    await createFileBackend({ name, installation: opener, directory, clone });
+  return {
+    directory,
+    installation,
+    backend: await open(),
+    reopen: open,
+    diskOf: (connection) => {
+      if (connection.driver !== 'file') throw new Error(`not a file: ${connection.driver}`);
+      return { filename: connection.path, format: connection.format };
+    },
+    parentDiskOf: (parent) => ({ filename: join(directory, 'images', `${parent}.raw`), format: 'raw' }),
+    remove: async () => await rm(root, { recursive: true, force: true }),
+  };
+}
+
+async function modeOf(path: string): Promise<number> {
+  return (await stat(path)).mode & 0o777;
+}
+
+/** As a writer does that had the file open before it was sealed. */
+async function writeBehindTheSeal(path: string): Promise<void> {
+  await chmod(path, 0o600);
+  await writeAsGuest({ filename: path, format: 'raw' }, { bytes: 512 });
+  await chmod(path, 0o400);
+}
+
+/** Runs a process that clones, kills it after so many answers, and @returns the volumes it had answered. */
+async function cloneUntilKilled(place: FilePlace, answers: number): Promise<string[]> {
+  const support = resolve(__dirname, '../support');
+  const script = ['--require', join(support, 'register-typescript.cjs'), join(support, 'clone-loop.ts')];
+  const args = [place.directory, place.installation, 'img', String(GROWN_BYTES)];
+  const child = spawn(process.execPath, [...script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = new Promise<NodeJS.Signals | null>((done) => child.once('close', (_, signal) => done(signal)));
+  const answered: string[] = [];
+  for await (const line of createInterface({ input: child.stdout })) {
+    answered.push(line);
+    if (answered.length === answers) child.kill('SIGKILL');
+  }
+  expect(await closed).toBe('SIGKILL');
+  return answered;
+}
+
+async function isIdenticalClone(place: FilePlace, volumeId: string, parent: string): Promise<boolean> {
+  const described = await place.backend.describeVolume(brand<VolumeId>(volumeId));
+  if (described.kind === 'absent' || described.sizeBytes !== GROWN_BYTES || described.marker === undefined)
+    return false;
+  return await isSameGuest(place.diskOf(described.connection), { filename: parent, format: 'raw' });
+}
+
+async function removePartials(place: FilePlace, found: BackendObject[]): Promise<void> {
+  for (const { partial } of found) if (partial) await place.backend.ensureAttemptAbsent(partial);
+}
+
+/** The last are those that were on their way. */
+function sample<Item>(items: Item[], count: number): Item[] {
+  return items.slice(-count);
+}
+
+async function resizeWithQemu(path: string, sizeBytes: number): Promise<void> {
+  await runCommand('qemu-img', ['resize', '-f', 'qcow2', path, String(sizeBytes)], { timeoutMs: 30_000 });
+}

@@ -1,0 +1,93 @@
+import { open, rm, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { convertToRaw } from '../../activities/image/qemu-img';
+import { MiB, TiB } from '../../workflows/contract/bytes';
+import { kinds, objects, sealSample } from '../conformance/backend-contract';
+import { makeFilePlace, type FilePlace } from '../conformance/file-backend-contract';
+import { describeWithMounts, mountFileSystem, type MountedFileSystem } from '../support/filesystems';
+import { IMAGE_BYTES, imageMarker, volumeMarker } from '../support/markers';
+import { writeSampleImage } from '../support/qemu';
+
+describeWithMounts('a file backend without space', () => {
+  let mounted: MountedFileSystem;
+  let place: FilePlace;
+  let samples: string;
+  beforeEach(async () => {
+    samples = await mkdtemp(join(tmpdir(), 'ivc-samples-'));
+    mounted = await mountFileSystem('ext4', 32 * MiB);
+    place = await makeFilePlace(mounted.directory);
+  });
+  afterEach(async () => {
+    await mounted.unmount();
+    await rm(samples, { recursive: true, force: true });
+  });
+
+  it('refuses a clone with what is needed and free, leaves nothing half-made, and clones again when there is space', async () => {
+    await sealSample(place, samples, 'img');
+    const before = await objects(place.backend);
+    await fill(mounted.directory);
+    const marker = volumeMarker(place);
+    await expect(place.backend.ensureClone('img', marker)).rejects.toMatchObject({
+      type: 'NoSpace',
+      details: { backend: 'local', neededBytes: expect.any(Number), freeBytes: 0 },
+    });
+    expect(await objects(place.backend)).toEqual(before);
+    await rm(join(mounted.directory, 'filling'));
+    await place.backend.ensureClone('img', marker);
+    expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
+  });
+
+  it('refuses to write an image that does not fit, and nothing stays after the undo', async () => {
+    const source = join(samples, 'img');
+    await writeSampleImage(source, IMAGE_BYTES);
+    const attempt = { kind: 'image-volume', name: 'img', attempt: 'a1' } as const;
+    const target = await place.backend.ensureWriteTarget({ ...attempt, virtualBytes: IMAGE_BYTES });
+    await fill(mounted.directory);
+    const written = convertToRaw({ source: { path: source, format: 'raw' }, target, backend: place.backend.name });
+    await expect(written).rejects.toMatchObject({
+      type: 'NoSpace',
+      details: { backend: 'local', neededBytes: IMAGE_BYTES, freeBytes: 0 },
+    });
+    await expect(place.backend.sealImageVolume(target, imageMarker(place, 'img'))).rejects.toMatchObject({
+      type: 'NoSpace',
+    });
+    await place.backend.ensureAttemptAbsent(attempt);
+    expect(await objects(place.backend)).toEqual([]);
+  });
+
+  it('refuses a file that is larger than the file system takes, naming the size', async () => {
+    const made = place.backend.ensureWriteTarget({
+      kind: 'image-volume',
+      name: 'img',
+      attempt: 'a1',
+      virtualBytes: 512 * TiB,
+    });
+    await expect(made).rejects.toMatchObject({
+      type: 'InvalidRequest',
+      details: { field: 'sizeBytes', value: String(512 * TiB) },
+    });
+    expect(await objects(place.backend)).toEqual([]);
+  });
+});
+
+/** Leaves not one free block. */
+async function fill(directory: string): Promise<void> {
+  const file = await open(join(directory, 'filling'), 'w');
+  try {
+    for (const chunk of [Buffer.alloc(MiB, 1), Buffer.alloc(4096, 1)]) {
+      for (;;) {
+        const wrote = await file.write(chunk).then(
+          ({ bytesWritten }) => bytesWritten,
+          () => 0,
+        );
+        if (wrote < chunk.length) break;
+      }
+    }
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  expect((await statfs(directory)).bavail).toBe(0);
+}

@@ -1,0 +1,196 @@
+import { randomUUID } from 'node:crypto';
+import { readdirSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { compareImages } from '../../activities/image/qemu-img';
+import { createVolume, deleteVolume } from '../../client/volumes';
+import { listDecisions } from '../../db/queries/decisions';
+import { listEntries, sums } from '../../db/queries/cache-entries';
+import { findVolume } from '../../db/queries/volumes';
+import { MiB } from '../../workflows/contract/bytes';
+import type { CreateVolumeResult } from '../../workflows/contract/volume';
+import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
+import { startStack, type Stack } from '../support/stack';
+
+const HERD = 16;
+
+let directory: string;
+let stack: Stack;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ivc-create-'));
+  stack = await startStack();
+});
+
+afterAll(async () => {
+  await stack.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+async function upload(name: string, options: Parameters<typeof makeSampleImage>[0] | object = {}) {
+  const sample = await makeSampleImage({ directory, name, ...options });
+  return { sample, image: await uploadSample(stack.images, sample) };
+}
+
+async function expectGuestBytes(
+  sample: SampleImage,
+  { connection }: Pick<CreateVolumeResult, 'connection'>,
+): Promise<void> {
+  if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
+  expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
+}
+
+describe('CreateVolumeFromImage', () => {
+  it('populates the cache on the first create and clones on the next ones', async () => {
+    const { sample, image } = await upload('first');
+    const miss = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    expect(miss).toMatchObject({ outcome: 'miss', sizeBytes: sample.virtualBytes, bytesDownloaded: image.sizeBytes });
+    await expectGuestBytes(sample, miss);
+
+    const hit = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    expect(hit).toMatchObject({ outcome: 'hit', bytesDownloaded: 0 });
+    await expectGuestBytes(sample, hit);
+    const entries = await listEntries(stack.database, { backend: stack.backend, limit: 10 });
+    expect(entries).toMatchObject([{ state: 'ready', generation: 1, uses: 2, virtualBytes: sample.virtualBytes }]);
+    expect(readdirSync(stack.scratchDirectory).filter((name) => name.startsWith('sha512'))).toEqual([]);
+  });
+
+  it('serves raw images and grows volumes with zeros', async () => {
+    const { sample, image } = await upload('raw', { diskFormat: 'raw', virtualBytes: 8 * MiB });
+    const grown = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, sizeBytes: 24 * MiB });
+    expect(grown).toMatchObject({ outcome: 'miss', sizeBytes: 24 * MiB });
+    await expectGuestBytes(sample, grown);
+  });
+
+  it('downloads and populates once for a herd, every volume with the image’s bytes', async () => {
+    const { sample, image } = await upload('herd');
+    const volumes = await Promise.all(
+      Array.from({ length: HERD }, () => createVolume(stack.cache, { imageId: image.id, backend: stack.backend })),
+    );
+    const outcomes = volumes.map(({ outcome }) => outcome);
+    expect(outcomes.filter((outcome) => outcome === 'miss')).toHaveLength(1);
+    expect(new Set(outcomes)).toEqual(new Set(['miss', 'joined']));
+    expect(await stack.imageService.counters(image.id)).toMatchObject({ downloads: 1, bytesServed: image.sizeBytes });
+    for (const volume of volumes) await expectGuestBytes(sample, volume);
+  });
+
+  it('answers the same request with the same volume, and refuses another request for it', async () => {
+    const { image } = await upload('same');
+    const volumeId = randomUUID();
+    const first = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId });
+    const again = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId });
+    expect(again).toMatchObject({ volumeId, outcome: first.outcome, connection: first.connection });
+    await expect(
+      createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId, name: 'another' }),
+    ).rejects.toMatchObject({ type: 'Conflict' });
+  });
+
+  it('bypasses the cache when asked to, and leaves no entry', async () => {
+    const { sample, image } = await upload('bypass');
+    const volume = await createVolume(stack.cache, {
+      imageId: image.id,
+      backend: stack.backend,
+      bypassCache: true,
+      sizeBytes: 32 * MiB,
+    });
+    expect(volume).toMatchObject({ outcome: 'bypassed', sizeBytes: 32 * MiB, bytesDownloaded: image.sizeBytes });
+    await expectGuestBytes(sample, volume);
+    const entries = await listEntries(stack.database, { backend: stack.backend, limit: 100 });
+    expect(entries.filter(({ hashValue }) => hashValue === image.hashValue)).toEqual([]);
+  });
+
+  it('deletes a volume and its file; a deleted id is never used again', async () => {
+    const { image } = await upload('delete');
+    const { volumeId } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
+    expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'absent' });
+    expect(readdirSync(join(stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId))).toEqual(
+      [],
+    );
+    await expect(
+      createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId }),
+    ).rejects.toMatchObject({ type: 'VolumeDeleted' });
+  });
+});
+
+describe('bad input', () => {
+  const makeVolume = (input: Record<string, unknown>) =>
+    createVolume(stack.cache, { imageId: randomUUID(), backend: stack.backend, ...input });
+
+  it.each([
+    [
+      'an image id that is no UUID',
+      { imageId: 'debian' },
+      { type: 'InvalidRequest', exitCode: 2, message: expect.stringContaining('imageId: got "debian"') },
+    ],
+    ['an unknown image', {}, { type: 'ImageNotFound', exitCode: 3 }],
+    [
+      'an unknown backend',
+      { backend: 'nowhere' },
+      { type: 'InvalidRequest', exitCode: 2, message: expect.stringContaining('backend: got "nowhere"') },
+    ],
+    [
+      'a size that is no number',
+      { sizeBytes: '10G' },
+      { type: 'InvalidRequest', message: expect.stringContaining('sizeBytes: got "10G"') },
+    ],
+    [
+      'a size that is no multiple of 512',
+      { sizeBytes: 1000 },
+      { type: 'InvalidRequest', message: expect.stringContaining('multiple of 512') },
+    ],
+    ['an unknown field', { size: 5 }, { type: 'InvalidRequest', message: expect.stringContaining('size: got 5') }],
+  ])('refuses %s with one clear error, no row and no file', async (_what, input, expected) => {
+    const volumeId = randomUUID();
+    await expect(makeVolume({ volumeId, ...input })).rejects.toMatchObject(expected);
+    expect(await findVolume(stack.database, { volumeId: volumeId as never })).toBeUndefined();
+    expect(readdirSync(join(stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId))).toEqual(
+      [],
+    );
+    expect(await listDecisions(stack.database, { volumeId: volumeId as never, limit: 10 })).toMatchObject([
+      { outcome: 'refused', errorType: expected.type },
+    ]);
+  });
+
+  it('refuses a size below min_disk and below the virtual size, naming the limit', async () => {
+    const sample = await makeSampleImage({ directory, name: 'sizes' });
+    const image = await uploadSample(stack.images, sample, { minDiskGiB: 1 });
+    await expect(makeVolume({ imageId: image.id, sizeBytes: 32 * MiB })).rejects.toMatchObject({
+      type: 'InvalidRequest',
+      message: expect.stringContaining('min_disk of 1 GiB'),
+    });
+    const plain = await uploadSample(stack.images, sample);
+    await expect(makeVolume({ imageId: plain.id, sizeBytes: 4 * MiB })).rejects.toMatchObject({
+      type: 'InvalidRequest',
+      message: expect.stringContaining('virtual size'),
+    });
+  });
+
+  it('refuses a queued and a deactivated image', async () => {
+    const queued = await stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
+    await expect(makeVolume({ imageId: queued.id })).rejects.toMatchObject({ type: 'ImageNotActive', exitCode: 4 });
+    const { image } = await upload('deactivated');
+    await stack.images.deactivate(image.id);
+    await expect(makeVolume({ imageId: image.id })).rejects.toMatchObject({ type: 'ImageNotActive' });
+  });
+
+  it('ends a create of a lying image with a typed refusal, the row in error and nothing left, and tries again when asked again', async () => {
+    const sample = await makeSampleImage({ directory, name: 'lying' });
+    const image = await uploadSample(stack.images, sample, { diskFormat: 'raw' });
+    const volumeId = randomUUID();
+    for (const _try of ['first', 'second']) {
+      await expect(makeVolume({ volumeId, imageId: image.id })).rejects.toMatchObject({
+        type: 'ImageRefused',
+        exitCode: 4,
+      });
+      expect(await findVolume(stack.database, { volumeId: volumeId as never })).toMatchObject({
+        state: 'error',
+        errorType: 'ImageRefused',
+        entryId: null,
+      });
+    }
+    expect(await sums(stack.database, { backend: stack.backend })).toMatchObject({ reservedBytes: 0 });
+    expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
+  });
+});

@@ -1,0 +1,318 @@
+import { sql } from 'drizzle-orm';
+import {
+  beginEntryDeletion,
+  chooseVictimsForReservation,
+  findEntry,
+  reserveEntry,
+  retireEntry,
+  sums,
+} from '../../../db/queries/cache-entries';
+import { answerFlight, claimFlight, findFlight, joinFlight, waitersOf, type JoinRequest } from '../../../db/queries/populations';
+import { acquireEntry, admitVolume, beginDelete, completeVolume, failVolume, findVolume, finishDelete } from '../../../db/queries/volumes';
+import type { VolumeRow } from '../../../db/types';
+import { GiB } from '../../../workflows/contract/bytes';
+import type { CacheKey } from '../../../workflows/contract/image';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import {
+  admittance,
+  admitted,
+  available,
+  BACKEND,
+  cacheKey,
+  completion,
+  DECISION,
+  IMAGE,
+  leased,
+  readyEntry,
+  registerLocal,
+  reservation,
+} from './fixtures';
+import { holding, openTransaction, untilBlocked } from './locks';
+
+let inventory: MigratedDatabase;
+beforeEach(async () => {
+  inventory = await createMigratedDatabase();
+  await registerLocal(inventory.database);
+});
+afterEach(() => inventory.drop());
+
+const key = cacheKey('debian 12');
+const lockVolumes = sql`lock table volumes in access exclusive mode`;
+
+function acquirement(volume: VolumeRow): Parameters<typeof acquireEntry>[1] {
+  return { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
+}
+
+function joining(volume: VolumeRow, of: CacheKey = key): JoinRequest {
+  const { id: volumeId, workflowId, runId } = volume;
+  return { backend: BACKEND, key: of, volumeId, workflowId, runId, activityId: '7', imageId: IMAGE, policyVersion: 'p1' };
+}
+
+describe('acquire against retire', () => {
+  test('a retire that waits for an acquire sees its lease', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const acquire = await openTransaction(url);
+    expect(await acquireEntry(acquire.database, acquirement(volume))).toMatchObject({ kind: 'leased' });
+    const retire = retireEntry(database, { entryId, reason: 'superseded' });
+    await untilBlocked(database, { text: 'for update' });
+    await acquire.commit();
+    expect(await retire).toEqual({ kind: 'leased' });
+    expect(await findEntry(database, { entryId })).toMatchObject({ state: 'ready', clones: 1 });
+  });
+
+  test('a lease that is looked for in the locking statement itself is not seen: why retire takes two', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const acquire = await openTransaction(url);
+    await acquireEntry(acquire.database, acquirement(volume));
+    const locked = database.orm.execute(
+      sql`select id from cache_entries e where id = ${entryId} and state = 'ready'
+        and not exists (select 1 from volumes v where v.entry_id = e.id and v.state = 'creating') for update`,
+    );
+    const observed = Promise.resolve(locked);
+    await untilBlocked(database, { text: 'not exists' });
+    await acquire.commit();
+    expect(await observed).toHaveLength(1);
+  });
+
+  test('an acquire that waits for a retire gets no lease on what was retired', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const lock = await holding(url, lockVolumes);
+    const retire = retireEntry(database, { entryId, reason: 'superseded' });
+    await untilBlocked(database, { text: 'select distinct entry_id' });
+    const acquire = acquireEntry(database, acquirement(volume));
+    await untilBlocked(database, { count: 2 });
+    await lock.commit();
+    expect(await retire).toEqual({ kind: 'retired', deletable: true });
+    expect(await acquire).toMatchObject({ kind: 'cold' });
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ entryId: null, holdsEntry: false });
+  });
+
+  test('an acquire that loses the newest generation goes on to the one before', async () => {
+    const { database, url } = inventory;
+    await registerLocal(database, { limits: { cloneLimit: 1 } });
+    const first = await readyEntry(database, key);
+    const { volume: filling } = await leased(database, key);
+    const second = await readyEntry(database, key);
+    await failVolume(database, { volumeId: filling.id, runId: filling.runId, to: 'error', decision: DECISION });
+    const [one, two] = [await admitted(database, key), await admitted(database, key)];
+    const acquire = await openTransaction(url);
+    expect(await acquireEntry(acquire.database, acquirement(one))).toMatchObject({ entry: { id: second.id } });
+    const other = acquireEntry(database, acquirement(two));
+    await untilBlocked(database);
+    await acquire.commit();
+    expect(await other).toMatchObject({ kind: 'leased', entry: { id: first.id } });
+  });
+
+  test('an acquire repeated while the first try is still running returns the same lease', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const first = await openTransaction(url);
+    await acquireEntry(first.database, acquirement(volume));
+    const repeated = acquireEntry(database, acquirement(volume));
+    await untilBlocked(database);
+    await first.commit();
+    expect(await repeated).toMatchObject({ kind: 'leased', entry: { id: entryId } });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1, uses: 1 });
+  });
+});
+
+describe('victims against acquire', () => {
+  const request = { backend: BACKEND, bytes: 6 * GiB, workflowId: 'populate/other' };
+
+  test('an entry that is leased while the choice waits for its row is no victim', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key, { bytes: 6 * GiB });
+    const volume = await admitted(database, key);
+    const acquire = await openTransaction(url);
+    await acquireEntry(acquire.database, acquirement(volume));
+    const choice = chooseVictimsForReservation(database, request);
+    await untilBlocked(database, { text: 'for update' });
+    await acquire.commit();
+    expect(await choice).toEqual({ kind: 'none' });
+    expect(await findEntry(database, { entryId })).toMatchObject({ state: 'ready', clones: 1 });
+  });
+
+  test('an acquire that waits for the choice finds the key cold', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key, { bytes: 6 * GiB });
+    const volume = await admitted(database, key);
+    const lock = await holding(url, lockVolumes);
+    const choice = chooseVictimsForReservation(database, request);
+    await untilBlocked(database, { text: 'select distinct entry_id' });
+    const acquire = acquireEntry(database, acquirement(volume));
+    await untilBlocked(database, { count: 2 });
+    await lock.commit();
+    expect(await choice).toMatchObject({ kind: 'victims', entries: [{ id: entryId, state: 'deleting' }] });
+    expect(await acquire).toMatchObject({ kind: 'cold' });
+  });
+
+  test('an entry is not deleted while the last-moment lease of another create is being taken', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const { volume } = await available(database, key);
+    await retireEntry(database, { entryId, reason: 'superseded' });
+    await beginDelete(database, { volumeId: volume.id });
+    const finish = await openTransaction(url);
+    await finishDelete(finish.database, { volumeId: volume.id });
+    expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'held', clones: 1 });
+    await finish.commit();
+    expect(await beginEntryDeletion(database, { entryId })).toMatchObject({ kind: 'deleting' });
+  });
+});
+
+describe('reserve against reserve', () => {
+  test('of two keys at once only what fits is reserved', async () => {
+    const { database, url } = inventory;
+    const lock = await holding(url, sql`select 1 from backends for update`);
+    const keys = [cacheKey('one'), cacheKey('two'), cacheKey('three')];
+    const all = Promise.all(keys.map((each) => reserveEntry(database, reservation(each, { bytes: 4 * GiB }))));
+    await untilBlocked(database, { count: 3 });
+    await lock.commit();
+    const kinds = (await all).map(({ kind }) => kind).sort();
+    expect(kinds).toEqual(['no-room', 'reserved', 'reserved']);
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 8 * GiB, count: 2, reservedBytes: 8 * GiB });
+  });
+
+  test('of one key at once one entry is made for the one workflow', async () => {
+    const { database, url } = inventory;
+    const lock = await holding(url, sql`select 1 from backends for update`);
+    const both = Promise.all([reserveEntry(database, reservation(key)), reserveEntry(database, reservation(key))]);
+    await untilBlocked(database, { count: 2 });
+    await lock.commit();
+    const [one, two] = await both;
+    expect(one).toMatchObject({ kind: 'reserved' });
+    expect(two).toEqual(one);
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ count: 1 });
+  });
+
+  test('new volumes are admitted while a reservation holds the backend', async () => {
+    const { database, url } = inventory;
+    const lock = await holding(url, sql`select 1 from backends for no key update`);
+    expect(await admitVolume(database, admittance(key))).toMatchObject({ kind: 'admitted' });
+    await lock.commit();
+  });
+});
+
+describe('join against join and answer', () => {
+  const verdict = { kind: 'bypass', reason: 'no-room' } as const;
+  const flightKey = { backend: BACKEND, shortKey: key.short };
+
+  test('of volumes that join a cold key at once exactly one leads', async () => {
+    const { database, url } = inventory;
+    const volumes = [await admitted(database, key), await admitted(database, key), await admitted(database, key)];
+    const lock = await holding(url, sql`select 1 from volumes for update`);
+    const joins = Promise.all(volumes.map((volume) => joinFlight(database, joining(volume))));
+    await untilBlocked(database, { count: 3 });
+    await lock.commit();
+    const outcomes = await joins;
+    expect(outcomes.map((outcome) => outcome.kind === 'waiting' && outcome.role).sort()).toEqual(['joined', 'joined', 'leader']);
+    expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toHaveLength(3);
+  });
+
+  test('a join that waits for the answer leads the next flight', async () => {
+    const { database, url } = inventory;
+    const [early, late] = [await admitted(database, key), await admitted(database, key)];
+    await joinFlight(database, joining(early));
+    await claimFlight(database, { ...flightKey, runId: 'run 1' });
+    const answer = await openTransaction(url);
+    expect(await answerFlight(answer.database, { ...flightKey, flight: 1, runId: 'run 1', verdict })).toBe(true);
+    const join = joinFlight(database, joining(late));
+    await untilBlocked(database, { text: 'for update' });
+    await answer.commit();
+    expect(await join).toEqual({ kind: 'waiting', flight: 2, role: 'leader', answeredRunId: 'run 1' });
+    expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toMatchObject([{ volumeId: early.id }]);
+    expect(await joinFlight(database, joining(early))).toMatchObject({ kind: 'waiting', flight: 2, role: 'joined' });
+  });
+
+  test('an answer that waits for a join finds it among its waiters', async () => {
+    const { database, url } = inventory;
+    const [early, late] = [await admitted(database, key), await admitted(database, key)];
+    await joinFlight(database, joining(early));
+    await claimFlight(database, { ...flightKey, runId: 'run 1' });
+    const lock = await holding(url, sql`select 1 from volumes where id = ${late.id} for update`);
+    const join = joinFlight(database, joining(late));
+    await untilBlocked(database, { text: 'from volumes' });
+    const answer = answerFlight(database, { ...flightKey, flight: 1, runId: 'run 1', verdict });
+    await untilBlocked(database, { count: 2, text: 'update populations' });
+    await lock.commit();
+    expect(await join).toMatchObject({ kind: 'waiting', flight: 1, role: 'joined' });
+    expect(await answer).toBe(true);
+    expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toHaveLength(2);
+  });
+
+  test('a join whose volume is deleted while it waits leaves nothing behind', async () => {
+    const { database, url } = inventory;
+    const volume = await admitted(database, key);
+    const remove = await openTransaction(url);
+    await beginDelete(remove.database, { volumeId: volume.id });
+    const join = joinFlight(database, joining(volume));
+    await untilBlocked(database, { text: 'from volumes' });
+    await remove.commit();
+    expect(await join).toEqual({ kind: 'not-creating', state: 'deleting' });
+    expect(await findFlight(database, flightKey)).toBeUndefined();
+  });
+});
+
+describe('complete against delete', () => {
+  test('a delete that waits for the completion deletes a finished volume', async () => {
+    const { database, url } = inventory;
+    await readyEntry(database, key);
+    const { volume } = await leased(database, key);
+    const complete = await openTransaction(url);
+    await completeVolume(complete.database, completion(volume));
+    const remove = beginDelete(database, { volumeId: volume.id });
+    await untilBlocked(database, { text: 'update volumes' });
+    await complete.commit();
+    expect(await remove).toEqual({ kind: 'delete', backend: BACKEND });
+  });
+
+  test('a completion that waits for the delete completes nothing and records nothing', async () => {
+    const { database, url } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    const remove = await openTransaction(url);
+    await beginDelete(remove.database, { volumeId: volume.id });
+    const complete = completeVolume(database, completion(volume));
+    await untilBlocked(database, { text: 'update volumes' });
+    await remove.commit();
+    expect(await complete).toEqual({ kind: 'not-creating', state: 'deleting' });
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ connection: null, holdsEntry: true });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1 });
+  });
+
+  test('a failure that waits for the delete releases the lease and leaves the row to it', async () => {
+    const { database, url } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    const remove = await openTransaction(url);
+    await beginDelete(remove.database, { volumeId: volume.id });
+    const fail = failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    await untilBlocked(database);
+    await remove.commit();
+    await fail;
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'deleting', holdsEntry: false });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
+  });
+
+  test('two deletes that finish at once take one clone off the parent', async () => {
+    const { database, url } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await available(database, key);
+    await available(database, key);
+    await beginDelete(database, { volumeId: volume.id });
+    const first = await openTransaction(url);
+    await finishDelete(first.database, { volumeId: volume.id });
+    const second = finishDelete(database, { volumeId: volume.id });
+    await untilBlocked(database);
+    await first.commit();
+    await second;
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1 });
+  });
+});

@@ -1,0 +1,320 @@
+import { findEntry, quarantineEntry } from '../../../db/queries/cache-entries';
+import { listDecisions } from '../../../db/queries/decisions';
+import {
+  acquireEntry,
+  admitVolume,
+  beginDelete,
+  completeVolume,
+  failVolume,
+  findVolume,
+  finishDelete,
+  listVolumes,
+  releaseLease,
+  restoreAfterRefusedDelete,
+  setAttached,
+} from '../../../db/queries/volumes';
+import type { ProjectId } from '../../../workflows/contract/ids';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import {
+  admittance,
+  admitted,
+  available,
+  BACKEND,
+  cacheKey,
+  completion,
+  CONNECTION,
+  DECISION,
+  leased,
+  readyEntry,
+  registerLocal,
+} from './fixtures';
+
+let inventory: MigratedDatabase;
+beforeEach(async () => {
+  inventory = await createMigratedDatabase();
+  await registerLocal(inventory.database);
+});
+afterEach(() => inventory.drop());
+
+const key = cacheKey('debian 12');
+
+describe('admitVolume', () => {
+  test('makes a row in one statement and answers the same when it is repeated', async () => {
+    const { database } = inventory;
+    const request = admittance(key);
+    const before = database.statements();
+    const first = await admitVolume(database, request);
+    expect(database.statements() - before).toBe(1);
+    expect(first).toMatchObject({ kind: 'admitted', volume: { id: request.volumeId, state: 'creating', bootable: false, holdsEntry: false } });
+    expect(await admitVolume(database, request)).toMatchObject({ kind: 'admitted', volume: { createdAt: expect.any(Date) } });
+    expect(await listVolumes(database, { limit: 10 })).toHaveLength(1);
+  });
+
+  test('treats requests that differ only in the order of their keys as the same', async () => {
+    const { database } = inventory;
+    const request = admittance(key, { request: { a: 1, b: 2 } });
+    await admitVolume(database, request);
+    expect(await admitVolume(database, { ...request, request: { b: 2, a: 1 } })).toMatchObject({ kind: 'admitted' });
+  });
+
+  test('refuses another request for the same id and tells its content to its own project only', async () => {
+    const { database } = inventory;
+    const request = admittance(key);
+    await admitVolume(database, request);
+    const other = { ...request, request: { imageId: 'another' } };
+    expect(await admitVolume(database, other)).toEqual({ kind: 'conflict', found: expect.stringContaining(request.imageId) });
+    expect(await admitVolume(database, { ...other, projectId: 'foreign' as ProjectId })).toEqual({
+      kind: 'conflict',
+      found: 'a request of another project',
+    });
+  });
+
+  test('lets a new run of the same workflow take over with its lease, and the dead run do nothing more', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    const taken = await admitVolume(database, admittance(key, { volumeId: volume.id, runId: 'second run' }));
+    expect(taken).toMatchObject({ kind: 'admitted', volume: { runId: 'second run', entryId, holdsEntry: true } });
+    expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'creating' });
+    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'creating', holdsEntry: true });
+    const again = await acquireEntry(database, { volumeId: volume.id, runId: 'second run', backend: BACKEND, key });
+    expect(again).toMatchObject({ kind: 'leased', entry: { id: entryId } });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1, uses: 1 });
+  });
+
+  test('is busy while another workflow creates the volume', async () => {
+    const { database } = inventory;
+    const volume = await admitted(database, key);
+    expect(await admitVolume(database, admittance(key, { volumeId: volume.id, workflowId: 'other', runId: 'other run' }))).toEqual({
+      kind: 'busy',
+      workflowId: volume.workflowId,
+      runId: volume.runId,
+    });
+  });
+
+  test('answers a finished volume, tries a failed one again and refuses a deleted one', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume } = await available(database, key);
+    expect(await admitVolume(database, admittance(key, { volumeId: volume.id, runId: 'later' }))).toMatchObject({
+      kind: 'available',
+      volume: { connection: CONNECTION },
+    });
+    const failing = await admitted(database, key);
+    const error = { type: 'NoSpace', message: 'backend local has no space' };
+    await failVolume(database, { volumeId: failing.id, runId: failing.runId, to: 'error', error, decision: DECISION });
+    expect(await findVolume(database, { volumeId: failing.id })).toMatchObject({ state: 'error', errorType: 'NoSpace' });
+    expect(await admitVolume(database, admittance(key, { volumeId: failing.id, workflowId: 'w', runId: 'r' }))).toMatchObject({
+      kind: 'admitted',
+      volume: { state: 'creating', errorType: null, errorMessage: null, entryId: null },
+    });
+    await beginDelete(database, { volumeId: volume.id });
+    expect(await admitVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
+    await finishDelete(database, { volumeId: volume.id });
+    expect(await admitVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
+  });
+});
+
+describe('acquireEntry', () => {
+  test('leases the entry in one statement; repeated it returns the same and bumps nothing', async () => {
+    const { database } = inventory;
+    const entry = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const request = { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
+    const before = database.statements();
+    const first = await acquireEntry(database, request);
+    expect(database.statements() - before).toBe(1);
+    expect(first).toEqual({
+      kind: 'leased',
+      entry: { id: entry.id, imageVolume: entry.imageVolume, virtualBytes: entry.virtualBytes, generation: 1 },
+    });
+    expect(await acquireEntry(database, request)).toEqual(first);
+    expect(await findEntry(database, { entryId: entry.id })).toMatchObject({ clones: 1, uses: 1 });
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ entryId: entry.id, holdsEntry: true });
+  });
+
+  test('is cold without an entry, with one that is still populating, and for a full one', async () => {
+    const { database } = inventory;
+    const volume = await admitted(database, key);
+    const request = { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
+    expect(await acquireEntry(database, request)).toEqual({ kind: 'cold', atCloneLimit: false });
+    await readyEntry(database, key);
+    expect(await acquireEntry(database, { ...request, cloneLimit: 0 })).toEqual({ kind: 'cold', atCloneLimit: true });
+    await registerLocal(database, { limits: { cloneLimit: 0 } });
+    expect(await acquireEntry(database, { ...request, cloneLimit: 10 })).toEqual({ kind: 'cold', atCloneLimit: true });
+  });
+
+  test('tells a collision of short keys apart from a cold key', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const other = cacheKey('something else', { short: key.short });
+    const request = { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key: other };
+    expect(await acquireEntry(database, request)).toEqual({ kind: 'collision' });
+  });
+
+  test('refuses a volume that is not creating or belongs to another run', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    expect(await acquireEntry(database, { volumeId: volume.id, runId: 'dead', backend: BACKEND, key })).toEqual({
+      kind: 'not-creating',
+      state: 'creating',
+    });
+    await beginDelete(database, { volumeId: volume.id });
+    expect(await acquireEntry(database, { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key })).toEqual({
+      kind: 'not-creating',
+      state: 'deleting',
+    });
+  });
+
+  test('takes the next generation after the lease on a quarantined parent was given back', async () => {
+    const { database } = inventory;
+    const first = await readyEntry(database, key);
+    const { volume } = await leased(database, key);
+    await quarantineEntry(database, { entryId: first.id, found: 'absent' });
+    const lease = { volumeId: volume.id, runId: volume.runId };
+    await releaseLease(database, lease);
+    await releaseLease(database, lease);
+    expect(await findEntry(database, { entryId: first.id })).toMatchObject({ clones: 0, state: 'retired' });
+    const second = await readyEntry(database, key);
+    expect(second).toMatchObject({ generation: 2, uses: 1 });
+    expect(await acquireEntry(database, { ...lease, backend: BACKEND, key })).toMatchObject({ kind: 'leased', entry: { id: second.id } });
+  });
+});
+
+describe('completeVolume', () => {
+  test('makes the volume available with its decision in one statement and answers the same run again', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    const before = database.statements();
+    const first = await completeVolume(database, completion(volume));
+    expect(database.statements() - before).toBe(1);
+    expect(first).toMatchObject({
+      kind: 'completed',
+      volume: { state: 'available', bootable: true, connection: CONNECTION, outcome: 'hit', entryId, holdsEntry: true, availableAt: expect.any(Date) },
+    });
+    expect(await completeVolume(database, completion(volume))).toEqual(first);
+    const decisions = await listDecisions(database, { volumeId: volume.id, limit: 10 });
+    expect(decisions).toMatchObject([{ outcome: 'hit', entryId, reason: DECISION.reason, timingsMs: { acquire: 3 } }]);
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1 });
+  });
+
+  test('ends the lease where clones live without their parent', async () => {
+    const { database } = inventory;
+    await registerLocal(database, { clonesPinParent: false });
+    await readyEntry(database, key);
+    const { volume, entryId } = await available(database, key);
+    expect(volume).toMatchObject({ entryId, holdsEntry: false });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0, uses: 1 });
+    await beginDelete(database, { volumeId: volume.id });
+    await finishDelete(database, { volumeId: volume.id });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
+  });
+});
+
+describe('failVolume', () => {
+  test('releases the lease once and tells the parent that may go, however often it is called', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    await quarantineEntry(database, { entryId, found: 'absent' });
+    const failure = {
+      volumeId: volume.id,
+      runId: volume.runId,
+      to: 'error' as const,
+      error: { type: 'ParentUnusable', message: 'gone' },
+      decision: DECISION,
+    };
+    const first = await failVolume(database, failure);
+    expect(first).toEqual({ freedEntry: { entryId, imageVolume: expect.any(String), backend: BACKEND } });
+    expect(await failVolume(database, failure)).toEqual(first);
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
+    expect(await listDecisions(database, { volumeId: volume.id, limit: 10 })).toMatchObject([
+      { outcome: 'failed', errorType: 'ParentUnusable' },
+    ]);
+  });
+
+  test('leaves a row that a delete has taken over to the delete', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    await beginDelete(database, { volumeId: volume.id });
+    expect(await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION })).toEqual({});
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'deleting', holdsEntry: false });
+    await finishDelete(database, { volumeId: volume.id });
+    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
+  });
+
+  test('never undoes a volume that is available', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume } = await available(database, key);
+    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'available', holdsEntry: true });
+  });
+});
+
+describe('deleting', () => {
+  test('goes from available to deleted, frees the retired parent with the last clone and answers repetitions the same', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const one = await available(database, key);
+    const two = await available(database, key);
+    await quarantineEntry(database, { entryId: one.entryId, found: 'changed' });
+    const begin = { kind: 'delete', backend: BACKEND };
+    expect(await beginDelete(database, { volumeId: one.volume.id })).toEqual(begin);
+    expect(await beginDelete(database, { volumeId: one.volume.id })).toEqual(begin);
+    expect(await finishDelete(database, { volumeId: one.volume.id })).toEqual({});
+    await beginDelete(database, { volumeId: two.volume.id });
+    const freed = { freedEntry: { entryId: one.entryId, imageVolume: expect.any(String), backend: BACKEND } };
+    expect(await finishDelete(database, { volumeId: two.volume.id })).toEqual(freed);
+    expect(await finishDelete(database, { volumeId: two.volume.id })).toEqual(freed);
+    expect(await findEntry(database, { entryId: one.entryId })).toMatchObject({ clones: 0 });
+    expect(await beginDelete(database, { volumeId: two.volume.id })).toEqual({ kind: 'absent' });
+  });
+
+  test('names the run that still creates the volume, each time it is asked', async () => {
+    const { database } = inventory;
+    const volume = await admitted(database, key);
+    const creating = { kind: 'creating', workflowId: volume.workflowId, runId: volume.runId, backend: BACKEND };
+    expect(await beginDelete(database, { volumeId: volume.id })).toEqual(creating);
+    expect(await beginDelete(database, { volumeId: volume.id })).toEqual(creating);
+    expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'deleting' });
+  });
+
+  test('refuses an attached volume, and goes back when the backend sees an opener', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume } = await available(database, key);
+    expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-1' })).toBe(true);
+    expect(await beginDelete(database, { volumeId: volume.id })).toEqual({ kind: 'in-use', by: 'vm-1' });
+    await setAttached(database, { volumeId: volume.id, attachedTo: null });
+    await beginDelete(database, { volumeId: volume.id });
+    expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-2' })).toBe(false);
+    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({ kind: 'restored', state: 'available' });
+    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({ kind: 'not-deleting', state: 'available' });
+  });
+
+  test('of a volume that nobody knows is absent', async () => {
+    expect(await beginDelete(inventory.database, { volumeId: admittance(key).volumeId })).toEqual({ kind: 'absent' });
+  });
+});
+
+test('volumes are listed newest first, page by page, without the deleted ones', async () => {
+  const { database } = inventory;
+  const ids = [];
+  for (let index = 0; index < 5; index += 1) ids.unshift((await admitted(database, key)).id);
+  const first = await listVolumes(database, { limit: 3 });
+  const second = await listVolumes(database, { limit: 3, afterId: first[2]?.id });
+  expect([...first, ...second].map(({ id }) => id)).toEqual(ids);
+  const [newest] = ids;
+  if (newest === undefined) throw new Error('no volume');
+  await beginDelete(database, { volumeId: newest });
+  await finishDelete(database, { volumeId: newest });
+  expect(await listVolumes(database, { limit: 10 })).toHaveLength(4);
+  expect(await listVolumes(database, { limit: 10, state: 'deleted' })).toHaveLength(1);
+  expect(await listVolumes(database, { limit: 10, projectId: 'nobody' as ProjectId })).toHaveLength(0);
+});

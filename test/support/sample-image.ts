@@ -1,0 +1,78 @@
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { ImageService } from '../../activities/glance/image-service';
+import { MiB } from '../../workflows/contract/bytes';
+import type { Image } from '../../workflows/contract/image';
+
+const run = promisify(execFile);
+
+export interface SampleImage {
+  /** What was uploaded. */
+  path: string;
+  /** The same guest's bytes as a raw file. */
+  rawPath: string;
+  diskFormat: 'raw' | 'qcow2';
+  virtualBytes: number;
+}
+
+export interface SampleOptions {
+  directory: string;
+  name: string;
+  diskFormat?: 'raw' | 'qcow2';
+  virtualBytes?: number;
+  /** Bytes that are not zero, spread over the disk. */
+  dataBytes?: number;
+}
+
+/** A disk of a size nobody rounds, half of it holes; every one is different. */
+export async function makeSampleImage({
+  directory,
+  name,
+  diskFormat = 'qcow2',
+  virtualBytes = 16 * MiB,
+  dataBytes = virtualBytes / 2,
+}: SampleOptions): Promise<SampleImage> {
+  const rawPath = join(directory, `${name}.raw`);
+  const file = await open(rawPath, 'w');
+  await file.truncate(virtualBytes);
+  const pieces = Math.ceil(dataBytes / MiB);
+  for (let piece = 0; piece < pieces; piece += 1) {
+    const lengthBytes = Math.min(MiB, dataBytes - piece * MiB);
+    // The very first sector stays clear of what looks like another format.
+    const offset = Math.floor((piece * (virtualBytes - lengthBytes)) / Math.max(1, pieces - 1) / 4096) * 4096;
+    await file.write(randomBytes(lengthBytes), 0, lengthBytes, offset);
+  }
+  await file.write(Buffer.alloc(4096), 0, 4096, 0);
+  await file.close();
+  if (diskFormat === 'raw') return { path: rawPath, rawPath, diskFormat, virtualBytes };
+  const path = join(directory, `${name}.qcow2`);
+  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', rawPath, path]);
+  return { path, rawPath, diskFormat, virtualBytes };
+}
+
+export async function uploadSample(
+  images: ImageService,
+  sample: SampleImage,
+  more: { minDiskGiB?: number; diskFormat?: string } = {},
+): Promise<Image> {
+  const { id } = await images.createImage({
+    name: 'sample',
+    diskFormat: more.diskFormat ?? sample.diskFormat,
+    containerFormat: 'bare',
+    minDiskGiB: more.minDiskGiB,
+  });
+  const { size } = await stat(sample.path);
+  await images.uploadImage({ imageId: id, sizeBytes: size, body: createReadStream(sample.path) });
+  return await images.getImage(id);
+}
+
+/** @returns sha256 of a file's bytes, hex. */
+export async function hashOf(path: string): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
+  return hash.digest('hex');
+}

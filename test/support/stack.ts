@@ -1,0 +1,171 @@
+import { Client, Connection } from '@temporalio/client';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { stringify } from 'yaml';
+import { createGlanceClient } from '../../activities/glance/client';
+import type { ImageService } from '../../activities/glance/image-service';
+import { openClient, type ImageVolumeCache } from '../../client/connection';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { Database } from '../../db/client';
+import { createMigratedDatabase } from './database';
+import { startTestImageService, type TestImageService } from './image-service';
+
+const root = resolve(__dirname, '../..');
+const READY_TIMEOUT_MS = 30_000;
+
+export interface StackOptions {
+  /** One process for each list of roles. */
+  workers?: string[][];
+  clone?: 'auto' | 'reflink' | 'overlay';
+  /** Of the backend's section `cache`. */
+  cache?: Record<string, unknown>;
+  /** Top-level sections of `temporal.yaml` that replace ours. */
+  config?: Record<string, unknown>;
+  /** An image service of another kind, such as a real Glance. */
+  imagesEndpoint?: string;
+  /** Where the backend's volumes are, for a file system of another kind. */
+  volumesDirectory?: string;
+}
+
+/** Everything a create needs, on the run's Temporal server and PostgreSQL, apart from all other stacks by a prefix and a backend of its own. */
+export interface Stack {
+  client: Client;
+  cache: ImageVolumeCache;
+  images: ImageService;
+  imageService: TestImageService;
+  database: Database;
+  backend: BackendName;
+  /** Where the backend's volumes are. */
+  volumesDirectory: string;
+  scratchDirectory: string;
+  environment: NodeJS.ProcessEnv;
+  workers: TestWorker[];
+  startWorker(roles?: string[]): Promise<TestWorker>;
+  stop(): Promise<void>;
+}
+
+export interface TestWorker {
+  process: ChildProcess;
+  metricsUrl: string;
+  logPath: string;
+  /** SIGTERM by default, and its exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const suffix = randomBytes(3).toString('hex');
+  const backend = `local-${suffix}` as BackendName;
+  const directory = mkdtempSync(join(tmpdir(), 'ivc-stack-'));
+  const volumesDirectory = options.volumesDirectory ?? join(directory, 'volumes');
+  const scratchDirectory = join(directory, 'scratch');
+  const testDatabase = await createMigratedDatabase();
+  const imageService = await startTestImageService(join(directory, 'images'));
+  const address = required('IVC_TEST_TEMPORAL_ADDRESS');
+  const imagesEndpoint = options.imagesEndpoint ?? imageService.url;
+  const configPath = join(directory, 'temporal.yaml');
+  const config = {
+    temporal: { address, taskQueuePrefix: `t${suffix}-` },
+    database: { url: testDatabase.url },
+    images: { endpoint: imagesEndpoint },
+    scratch: { directory: scratchDirectory },
+    backends: {
+      [backend]: {
+        driver: 'file',
+        directory: volumesDirectory,
+        clone: options.clone ?? 'auto',
+        cache: options.cache ?? {},
+      },
+    },
+    ...options.config,
+  };
+  mkdirSync(volumesDirectory, { recursive: true });
+  writeFileSync(configPath, stringify(config));
+  const environment = {
+    PATH: process.env['PATH'],
+    HOME: process.env['HOME'],
+    IVC_CONFIG: configPath,
+    IVC_DATA: join(directory, 'data'),
+  };
+
+  const connection = await Connection.connect({ address });
+  const cache = openClient({ config: configPath, dataDirectory: environment.IVC_DATA });
+  const images = createGlanceClient({ endpoint: imagesEndpoint });
+  const workers: TestWorker[] = [];
+  const startWorker = async (roles: string[] = ['control', 'backend', 'host']): Promise<TestWorker> => {
+    const worker = await launchWorker(roles, { environment, logPath: join(directory, `worker-${workers.length}.log`) });
+    workers.push(worker);
+    return worker;
+  };
+  for (const roles of options.workers ?? [undefined]) await startWorker(roles);
+
+  return {
+    client: new Client({ connection }),
+    cache,
+    images,
+    imageService,
+    database: testDatabase.database,
+    backend,
+    volumesDirectory,
+    scratchDirectory,
+    environment,
+    workers,
+    startWorker,
+    stop: async () => {
+      await Promise.all(workers.map((worker) => worker.stop()));
+      await cache.close();
+      await connection.close();
+      await images.close();
+      await imageService.stop();
+      await testDatabase.drop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function launchWorker(
+  roles: string[],
+  { environment, logPath }: { environment: NodeJS.ProcessEnv; logPath: string },
+): Promise<TestWorker> {
+  const log = openSync(logPath, 'a', 0o600);
+  const child = spawn(process.execPath, [join(root, 'dist/worker/main.js'), '--roles', roles.join(',')], {
+    cwd: root,
+    env: { ...environment, IVC_METRICS_PORT: '0' },
+    stdio: ['ignore', 'pipe', log],
+  });
+  const exited = once(child, 'exit');
+  const ready = new Promise<{ metricsUrl: string }>((done, fail) => {
+    if (child.stdout)
+      createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as { metricsUrl: string }));
+    child.once('exit', (code) =>
+      fail(new Error(`the worker ended with ${code} before it was ready:\n${readFileSync(logPath, 'utf8')}`)),
+    );
+    setTimeout(
+      () =>
+        fail(new Error(`the worker was not ready within ${READY_TIMEOUT_MS} ms:\n${readFileSync(logPath, 'utf8')}`)),
+      READY_TIMEOUT_MS,
+    ).unref();
+  });
+  const { metricsUrl } = await ready;
+  return {
+    process: child,
+    metricsUrl,
+    logPath,
+    stop: async (signal = 'SIGTERM') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      await exited;
+      return child.exitCode;
+    },
+  };
+}
+
+function required(name: string): string {
+  const value = process.env[name];
+  if (value === undefined)
+    throw new Error(`${name} is not set: run the suite through jest, whose global set-up starts the servers`);
+  return value;
+}

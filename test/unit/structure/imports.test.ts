@@ -1,0 +1,154 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import ts from 'typescript';
+
+const root = resolve(__dirname, '../../..');
+
+interface Import {
+  /** Path of the importing file, relative to the root. */
+  from: string;
+  /** Relative to the root for our own files, else the package's name. */
+  to: string;
+  typeOnly: boolean;
+}
+
+interface Rule {
+  says: string;
+  isBroken(found: Import): boolean;
+}
+
+const isOwn = (to: string): boolean => /^(workflows|activities|worker|client|db|test)\//.test(to);
+const inside = (path: string, ...folders: string[]): boolean => folders.some((folder) => path.startsWith(`${folder}/`));
+const isTemporal = (to: string): boolean => to.startsWith('@temporalio/');
+/** Adapters wrap one foreign thing each; records, transfer and the files beside them compose them into activities. */
+const isAdapter = (from: string): boolean =>
+  inside(from, 'activities/backends', 'activities/glance', 'activities/image') || from === 'activities/command.ts';
+
+const rules: Rule[] = [
+  {
+    says: 'workflows import @temporalio/workflow, their own files and types of activities, nothing else',
+    isBroken: ({ from, to, typeOnly }) =>
+      inside(from, 'workflows') &&
+      !(
+        to === '@temporalio/workflow' ||
+        inside(to, 'workflows') ||
+        (inside(to, 'activities') && typeOnly) ||
+        to === 'activities/index.ts'
+      ),
+  },
+  {
+    says: 'the contract imports only itself',
+    isBroken: ({ from, to }) => inside(from, 'workflows/contract') && !inside(to, 'workflows/contract'),
+  },
+  {
+    says: 'adapters and db import no Temporal package',
+    isBroken: ({ from, to }) => (isAdapter(from) || inside(from, 'db')) && isTemporal(to),
+  },
+  {
+    says: 'adapters do not know the inventory',
+    isBroken: ({ from, to }) => isAdapter(from) && inside(to, 'db'),
+  },
+  {
+    says: 'client imports no values of activities',
+    isBroken: ({ from, to, typeOnly }) => inside(from, 'client') && inside(to, 'activities') && !typeOnly,
+  },
+  {
+    says: 'client imports values of db in client/inventory.ts only',
+    isBroken: ({ from, to, typeOnly }) =>
+      inside(from, 'client') && inside(to, 'db') && !typeOnly && from !== 'client/inventory.ts',
+  },
+  {
+    says: 'db imports of our own only itself and the contract',
+    isBroken: ({ from, to }) => inside(from, 'db') && isOwn(to) && !inside(to, 'db', 'workflows/contract'),
+  },
+  {
+    says: 'activities import of the client only its configuration, as types',
+    isBroken: ({ from, to, typeOnly }) =>
+      inside(from, 'activities') && inside(to, 'client') && !(inside(to, 'client/config') && typeOnly),
+  },
+  {
+    says: 'nobody imports worker',
+    isBroken: ({ from, to }) => !inside(from, 'worker') && inside(to, 'worker'),
+  },
+  {
+    says: 'nothing but tests imports tests',
+    isBroken: ({ to }) => inside(to, 'test'),
+  },
+];
+
+function breaches(imports: Import[]): string[] {
+  return imports.flatMap((found) =>
+    rules.filter((rule) => rule.isBroken(found)).map(({ says }) => `${found.from} -> ${found.to}: ${says}`),
+  );
+}
+
+function importsOf(file: string): Import[] {
+  const from = relative(root, file);
+  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest);
+  const found: Import[] = [];
+  const add = (specifier: string, typeOnly: boolean) => found.push({ from, to: targetOf(file, specifier), typeOnly });
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) && ts.isStringLiteral(node.moduleSpecifier))
+      add(node.moduleSpecifier.text, isTypeOnly(node));
+    if (ts.isExportDeclaration(node) && node.moduleSpecifier && ts.isStringLiteral(node.moduleSpecifier))
+      add(node.moduleSpecifier.text, node.isTypeOnly);
+    const [argument] = ts.isCallExpression(node) ? node.arguments : [];
+    if (ts.isCallExpression(node) && argument && ts.isStringLiteral(argument)) {
+      const isImport = node.expression.kind === ts.SyntaxKind.ImportKeyword;
+      const isRequire = ts.isIdentifier(node.expression) && node.expression.text === 'require';
+      if (isImport || isRequire) add(argument.text, false);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+function isTypeOnly({ importClause }: ts.ImportDeclaration): boolean {
+  if (!importClause) return false;
+  const { namedBindings } = importClause;
+  if (importClause.phaseModifier === ts.SyntaxKind.TypeKeyword) return true;
+  if (importClause.name || !namedBindings || !ts.isNamedImports(namedBindings)) return false;
+  return namedBindings.elements.length > 0 && namedBindings.elements.every((element) => element.isTypeOnly);
+}
+
+function targetOf(file: string, specifier: string): string {
+  if (!specifier.startsWith('.'))
+    return specifier.startsWith('@')
+      ? specifier.split('/').slice(0, 2).join('/')
+      : (specifier.split('/')[0] ?? specifier);
+  const path = relative(root, resolve(dirname(file), specifier));
+  return /\.\w+$/.test(path) ? path : isOwn(`${path}/`) && !path.includes('/') ? `${path}/index.ts` : `${path}.ts`;
+}
+
+function sourceFiles(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
+
+describe('what may import what', () => {
+  it('holds for every import of the tree', () => {
+    const files = ['workflows', 'activities', 'worker', 'client', 'db'].flatMap(sourceFiles);
+    expect(files.length).toBeGreaterThan(50);
+    expect(breaches(files.flatMap(importsOf))).toEqual([]);
+  });
+
+  it.each<Import>([
+    { from: 'workflows/x.ts', to: 'node:fs', typeOnly: false },
+    { from: 'workflows/x.ts', to: 'activities/records/admit-volume.ts', typeOnly: false },
+    { from: 'workflows/contract/x.ts', to: '@temporalio/workflow', typeOnly: true },
+    { from: 'activities/backends/file/x.ts', to: '@temporalio/activity', typeOnly: false },
+    { from: 'db/queries/x.ts', to: '@temporalio/client', typeOnly: true },
+    { from: 'client/x.ts', to: 'activities/glance/client.ts', typeOnly: false },
+    { from: 'client/x.ts', to: 'db/client.ts', typeOnly: false },
+    { from: 'client/cli/x.ts', to: 'worker/main.ts', typeOnly: true },
+    { from: 'activities/glance/x.ts', to: 'db/client.ts', typeOnly: true },
+  ])('refuses $from -> $to', (found) => {
+    expect(breaches([found])).not.toEqual([]);
+  });
+
+  it('sees imports in every form they can take', () => {
+    expect(importsOf(__filename).map(({ to }) => to)).toEqual(expect.arrayContaining(['node:fs', 'typescript']));
+  });
+});

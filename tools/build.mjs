@@ -1,0 +1,94 @@
+/** Builds `dist/`: the compiled TypeScript, the migrations and the workflow bundle. Does nothing when nothing changed. */
+import { createHash } from 'node:crypto';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join, relative } from 'node:path';
+import { isMain, main, root, run } from './lib/run.mjs';
+import { setup } from './setup.mjs';
+
+const dist = join(root, 'dist');
+const stampPath = join(dist, '.build-stamp.json');
+
+export async function build() {
+  await setup();
+  const sources = fingerprintSources();
+  const built = readStamp();
+  if (built.sources === sources.fingerprint) return;
+  removeOrphans(built.files ?? [], sources.files);
+  console.error('compiling');
+  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', root]);
+  copyMigrations();
+  makeExecutable(join(dist, 'client/cli/main.js'));
+  const workflows = fingerprintWorkflows();
+  if (built.workflows !== workflows || !existsSync(join(dist, 'workflow-bundle.js'))) await bundleWorkflows();
+  writeFileSync(stampPath, JSON.stringify({ sources: sources.fingerprint, workflows, files: sources.files }));
+}
+
+function fingerprintSources() {
+  const { include } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8'));
+  const files = include.flatMap((directory) => listFiles(join(root, directory))).map((path) => relative(root, path));
+  const all = [...files, 'tsconfig.json', 'package-lock.json', 'node_modules/.package-lock.json'];
+  const lines = all.map((file) => `${file} ${statSync(join(root, file)).size} ${statSync(join(root, file)).mtimeMs}`);
+  return { files, fingerprint: hash(lines.join('\n')) };
+}
+
+/** The bundle takes seconds, so it is made again only when the workflows' compiled code or the packages changed. */
+function fingerprintWorkflows() {
+  const compiled = listFiles(join(dist, 'workflows')).filter((path) => path.endsWith('.js'));
+  const bundler = existsSync(join(dist, 'worker/bundle.js')) ? [join(dist, 'worker/bundle.js')] : [];
+  return hash(
+    [...compiled, ...bundler, join(root, 'package-lock.json')].map((path) => hash(readFileSync(path))).join('\n'),
+  );
+}
+
+async function bundleWorkflows() {
+  const bundler = join(dist, 'worker/bundle.js');
+  if (!existsSync(bundler)) return;
+  console.error('bundling workflows');
+  await run(process.execPath, [bundler]);
+}
+
+function copyMigrations() {
+  const from = join(root, 'db/migrations');
+  if (existsSync(from)) cpSync(from, join(dist, 'db/migrations'), { recursive: true });
+}
+
+/** What was compiled from a source that is gone would still be found by its name. */
+function removeOrphans(before, now) {
+  const gone = before.filter((file) => file.endsWith('.ts') && !now.includes(file));
+  for (const file of gone)
+    for (const ending of ['.js', '.js.map']) rmSync(join(dist, file.replace(/\.ts$/, ending)), { force: true });
+  if (!existsSync(dist)) mkdirSync(dist);
+}
+
+function makeExecutable(path) {
+  if (existsSync(path)) chmodSync(path, 0o755);
+}
+
+function listFiles(directory) {
+  if (!existsSync(directory)) return [];
+  const entries = readdirSync(directory, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+function readStamp() {
+  return existsSync(stampPath) ? JSON.parse(readFileSync(stampPath, 'utf8')) : {};
+}
+
+function hash(data) {
+  return createHash('sha256').update(data).digest('hex');
+}
+
+if (isMain(import.meta.url)) await main(build);

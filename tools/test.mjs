@@ -1,0 +1,72 @@
+/** `test.mjs [suite…] [-- jest arguments]`: from a fresh checkout, sets up, builds and runs the suites; without a name, those that need nothing else. */
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build } from './build.mjs';
+import { exitCodeOf, main, root, ToolError } from './lib/run.mjs';
+
+const DEFAULT_SUITES = ['unit', 'workflow', 'replay', 'conformance', 'integration'];
+
+await main(async (args) => {
+  const { suites, jestArguments } = parseArguments(args);
+  await build();
+  const { exitCode, report } = await runJest(suites, jestArguments);
+  const { passed, failed, skipped } = count(report);
+  console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
+  if (exitCode === 0 && skipped > 0) throw new ToolError('a skipped test proves nothing: run it or remove it');
+  if (exitCode === 0 && passed === 0) throw new ToolError(`no test ran in ${suites.join(', ')}`);
+  return exitCode === 0 && failed > 0 ? 1 : exitCode;
+});
+
+/** Suites come first; everything from `--` or from the first option or path on is jest's. */
+function parseArguments(args) {
+  const end = args.findIndex((arg) => arg === '--' || arg.startsWith('-') || arg.includes('/'));
+  const named = end < 0 ? args : args.slice(0, end);
+  const jestArguments = end < 0 ? [] : args.slice(end).filter((arg, index) => index > 0 || arg !== '--');
+  const known = knownSuites();
+  for (const suite of named) {
+    if (!known.includes(suite)) throw new ToolError(`there is no suite ${suite}; there are ${known.join(', ')}`);
+    if (!hasTests(suite)) throw new ToolError(`the suite ${suite} has no test: test/${suite} holds no file *.test.ts`);
+  }
+  const suites = named.length > 0 ? named : DEFAULT_SUITES.filter(hasTests);
+  if (suites.length === 0) throw new ToolError('there is no test');
+  return { suites, jestArguments };
+}
+
+function knownSuites() {
+  const { projects } = createRequire(import.meta.url)(join(root, 'jest.config.js'));
+  return projects.map(({ displayName }) => displayName);
+}
+
+function hasTests(suite) {
+  const directory = join(root, 'test', suite);
+  return (
+    existsSync(directory) &&
+    readdirSync(directory, { recursive: true }).some((file) => String(file).endsWith('.test.ts'))
+  );
+}
+
+async function runJest(suites, jestArguments) {
+  const directory = mkdtempSync(join(tmpdir(), 'ivc-jest-'));
+  const outputFile = join(directory, 'report.json');
+  try {
+    const jest = join(root, 'node_modules/jest/bin/jest.js');
+    // `--selectProjects` takes all words that follow it, so it comes last.
+    const args = [jest, ...jestArguments, '--json', `--outputFile=${outputFile}`, '--selectProjects', ...suites];
+    const exitCode = await exitCodeOf(process.execPath, args);
+    return { exitCode, report: existsSync(outputFile) ? JSON.parse(readFileSync(outputFile, 'utf8')) : undefined };
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+/** A file that cannot even be loaded counts as one failed test. */
+function count(report) {
+  if (!report) return { passed: 0, failed: 1, skipped: 0 };
+  return {
+    passed: report.numPassedTests,
+    failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
+    skipped: report.numPendingTests + report.numTodoTests,
+  };
+}

@@ -1,0 +1,131 @@
+import { Client, type Connection } from '@temporalio/client';
+import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
+import { createBackend } from '../activities/backends/registry';
+import { createGlanceClient } from '../activities/glance/client';
+import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
+import { openScratch, readHostId, type Scratch } from '../activities/image/scratch';
+import { createSemaphore } from '../activities/semaphore';
+import type { ResolvedConfig } from '../client/config/load';
+import { connectDatabase, type Database } from '../db/client';
+import { migrateDatabase } from '../db/migrate';
+import { observeSpace, registerBackend } from '../db/queries/backends';
+import { ensureInstallation } from '../db/queries/installation';
+import type { BackendName } from '../workflows/contract/ids';
+import { taskQueues } from '../workflows/contract/names';
+import type { VolumeBackend } from '../activities/backends/backend';
+import type { Logger } from './logger';
+import type { Role, RoleDependencies } from './roles';
+import { ensureSearchAttributes } from './search-attributes';
+
+/** Connections of one worker process: migrations and supervision have their own. */
+const DATABASE_CONNECTIONS = 16;
+
+export interface Composition {
+  roles: RoleDependencies;
+  database: Database;
+  /** Closes what was opened, in reverse. */
+  close(): Promise<void>;
+}
+
+interface Compose {
+  config: ResolvedConfig;
+  roles: readonly Role[];
+  connection: Connection;
+  logger: Logger;
+}
+
+/** Opens everything that the roles work with: database (migrated), image service, backends, scratch. What fails is named and nothing stays open. */
+export async function compose({ config, roles, connection, logger }: Compose): Promise<Composition> {
+  await migrateDatabase(config.database.url);
+  const database = await connectDatabase(config.database.url, {
+    maxConnections: DATABASE_CONNECTIONS,
+    applicationName: 'image-volume-cache worker',
+  });
+  const images = createGlanceClient({ endpoint: imagesEndpoint(config) });
+  const holdsBackends = roles.includes('backend') || roles.includes('host');
+  const backends = holdsBackends ? await openBackends(config, database) : new Map<BackendName, VolumeBackend>();
+  const policy = policyOf(config);
+  const control: ControlDependencies = {
+    config,
+    installation: await ensureInstallation(database),
+    database,
+    images,
+    temporal: new Client({ connection, namespace: config.temporal.namespace }),
+    queues: taskQueues(config.temporal.taskQueuePrefix),
+    policy,
+    policyVersion: policyVersion(policy),
+    searchAttributes: await ensureSearchAttributes(connection, config.temporal.namespace, logger),
+    backends,
+  };
+  const { directory } = config.scratch;
+  const scratch = roles.includes('host') ? await openScratch({ directory }) : undefined;
+  const hostId = holdsBackends ? (scratch?.hostId ?? (await readHostId(directory))) : undefined;
+  const backend: BackendDependencies | undefined = hostId && { ...control, hostId };
+  const host: HostDependencies | undefined = backend &&
+    scratch && {
+      ...backend,
+      scratch,
+      downloads: createSemaphore(config.scratch.downloadsAtOnce),
+      conversions: createSemaphore(config.scratch.conversionsAtOnce),
+    };
+  return {
+    roles: {
+      control: roles.includes('control') ? control : undefined,
+      backend: roles.includes('backend') ? backend : undefined,
+      host,
+    },
+    database,
+    close: () => closeAll(database, images, scratch),
+  };
+}
+
+async function openBackends(config: ResolvedConfig, database: Database) {
+  const installation = await ensureInstallation(database);
+  const opened = new Map<BackendName, VolumeBackend>();
+  for (const [key, settings] of Object.entries(config.backends)) {
+    const name = key as BackendName;
+    const backend = await createBackend(settings, { name, installation, dataDirectory: settings.directory });
+    const { enabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAge, keepSuperseded, policy } =
+      settings.cache;
+    await registerBackend(database, {
+      name,
+      driver: backend.driver,
+      capabilities: backend.capabilities,
+      limits: {
+        enabled,
+        maxBytes,
+        maxCount,
+        freeLowWater,
+        freeHighWater,
+        idleAgeMs: idleAge ?? null,
+        keepSuperseded,
+        policy,
+        cloneLimit: backend.capabilities.cloneLimit ?? null,
+      },
+    });
+    await observeSpace(database, { name, ...(await backend.space()) });
+    opened.set(name, backend);
+  }
+  return opened;
+}
+
+function imagesEndpoint({ images }: ResolvedConfig): string {
+  if ('endpoint' in images) return images.endpoint;
+  throw new Error(
+    'images.service: got embedded, which only `ivc up` starts; set images.endpoint or OS_IMAGE_ENDPOINT_OVERRIDE',
+  );
+}
+
+function policyOf({ policy }: ResolvedConfig): ImagePolicy {
+  return { ...defaultImagePolicy, maxVirtualBytes: policy.maxVirtualSize, formats: policy.formats };
+}
+
+async function closeAll(
+  database: Database,
+  images: { close(): Promise<void> },
+  scratch: Scratch | undefined,
+): Promise<void> {
+  await scratch?.close();
+  await images.close();
+  await database.close();
+}

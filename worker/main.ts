@@ -1,0 +1,118 @@
+import { Connection } from '@temporalio/client';
+import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
+import { Command, InvalidArgumentError } from 'commander';
+import { loadConfig } from '../client/config/load';
+import { compose } from './dependencies';
+import { startLiveness } from './liveness';
+import { createLogger, createTemporalLogger, type Logger } from './logger';
+import { createWorkers, roles, type Role } from './roles';
+
+/** How long the server may take to answer before the worker gives up and says so. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** A worker process: every role by default. Ends with 0 after SIGTERM or SIGINT, when what ran has finished or was handed back. */
+async function main(): Promise<void> {
+  const options = new Command('image-volume-cache worker')
+    .option('--roles <roles>', `comma-separated: ${roles.join(', ')}`, parseRoles, [...roles])
+    .option('--config <path>', 'temporal.yaml to use')
+    .option('--data <directory>', 'data directory')
+    .parse()
+    .opts<{ roles: Role[]; config?: string; data?: string }>();
+  const { config } = loadConfig({ path: options.config, data: options.data });
+  const logger = createLogger(config.worker.logLevel);
+  const { address, namespace } = config.temporal;
+  if (address === 'embedded')
+    throw new Error(
+      'temporal.address: got embedded, which only `ivc up` starts; set it to host:port, or TEMPORAL_ADDRESS',
+    );
+
+  const metrics = installRuntime(config.worker.metricsPort, logger);
+  const tls = config.temporal.tls || undefined;
+  const connection = await Connection.connect({ address, tls, connectTimeout: CONNECT_TIMEOUT_MS });
+  const native = await NativeConnection.connect({ address, tls });
+  const composition = await compose({ config, roles: options.roles, connection, logger });
+  const workers = await createWorkers(composition.roles, {
+    connection: native,
+    namespace,
+    shutdownGraceTime: config.worker.shutdownGrace,
+  });
+  const liveness = await startLiveness(config.worker.livenessPort, () =>
+    findTrouble(workers, () => composition.database.ping()),
+  );
+
+  stopOnSignal(workers, logger);
+  const running = runAll(workers);
+  const hostId = composition.roles.host?.hostId;
+  logger.info(
+    { roles: options.roles, hostId, address, namespace, metricsUrl: metrics, livenessUrl: liveness.url },
+    'worker polls',
+  );
+  process.stdout.write(
+    `${JSON.stringify({ ready: true, metricsUrl: metrics, livenessUrl: liveness.url, roles: options.roles, hostId })}\n`,
+  );
+  try {
+    await running;
+  } finally {
+    await liveness.close();
+    await composition.close();
+    await connection.close();
+    await native.close();
+    logger.info('worker stopped');
+  }
+}
+
+function parseRoles(given: string): Role[] {
+  const names = given.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !roles.some((role) => role === name));
+  if (unknown !== undefined) throw new InvalidArgumentError(`got ${unknown}, allowed are ${roles.join(', ')}`);
+  return roles.filter((role) => names.includes(role));
+}
+
+/** @returns where Prometheus reads. Core binds the port at once; 0 switches the endpoint off. */
+function installRuntime(metricsPort: number, logger: Logger): string | undefined {
+  Runtime.install({
+    logger: createTemporalLogger(logger),
+    // Signals are ours: a second one must not skip the graceful stop.
+    shutdownSignals: [],
+    telemetryOptions: {
+      logging: { forward: {}, filter: { core: 'WARN', other: 'ERROR' } },
+      ...(metricsPort === 0
+        ? {}
+        : { metrics: { prometheus: { bindAddress: `127.0.0.1:${metricsPort}`, countersTotalSuffix: true } } }),
+    },
+  });
+  return metricsPort === 0 ? undefined : `http://127.0.0.1:${metricsPort}/metrics`;
+}
+
+function stopOnSignal(workers: readonly Worker[], logger: Logger): void {
+  const stop = (signal: NodeJS.Signals): void => {
+    logger.info({ signal }, 'worker stops: no new work is taken, what runs may finish');
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+  };
+  process.once('SIGTERM', stop).once('SIGINT', stop);
+}
+
+/** Runs all until one fails; then the others are stopped too, so that a half worker never stays. */
+async function runAll(workers: readonly Worker[]): Promise<void> {
+  try {
+    await Promise.all(workers.map((worker) => worker.run()));
+  } catch (error) {
+    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    throw error;
+  }
+}
+
+async function findTrouble(
+  workers: readonly Worker[],
+  pingDatabase: () => Promise<unknown>,
+): Promise<string | undefined> {
+  const idle = workers.find((worker) => worker.getState() !== 'RUNNING');
+  if (idle) return `the worker of ${idle.options.taskQueue} is ${idle.getState()}`;
+  await pingDatabase();
+  return undefined;
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`image-volume-cache worker: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

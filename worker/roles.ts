@@ -1,0 +1,68 @@
+import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { createBackendActivities, createControlActivities, createHostActivities } from '../activities';
+import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
+import { workflowBundlePath } from './bundle';
+
+export const roles = ['control', 'backend', 'host'] as const;
+export type Role = (typeof roles)[number];
+
+/** Workflow tasks are short and mostly wait for the database. */
+const WORKFLOW_TASKS_AT_ONCE = 40;
+const LOCAL_ACTIVITIES_AT_ONCE = 64;
+const CONTROL_ACTIVITIES_AT_ONCE = 64;
+const CLONES_AT_ONCE = 32;
+/** Slots of a host's queue. What really runs at once is bounded by the host's own limits; who waits there shows that it waits. */
+const TRANSFERS_AT_ONCE = 64;
+const CACHED_WORKFLOWS = 1000;
+const FORCE_AFTER_GRACE_MS = 5000;
+
+interface WorkerSettings {
+  connection: NativeConnection;
+  namespace: string;
+  shutdownGraceTime: number;
+}
+
+/** What each role of this process works with; an absent role is not run. */
+export interface RoleDependencies {
+  control?: ControlDependencies;
+  backend?: BackendDependencies;
+  host?: HostDependencies;
+}
+
+/** One Temporal worker for each task queue of the roles: control, one a backend, one for the host. All share one connection. */
+export async function createWorkers(
+  { control, backend, host }: RoleDependencies,
+  settings: WorkerSettings,
+): Promise<Worker[]> {
+  // Without a force time one hung activity keeps the process for ever.
+  const shared = { ...settings, shutdownForceTime: settings.shutdownGraceTime + FORCE_AFTER_GRACE_MS };
+  const options: WorkerOptions[] = [];
+  if (control) {
+    options.push({
+      taskQueue: control.queues.control,
+      workflowBundle: { codePath: workflowBundlePath },
+      activities: createControlActivities(control),
+      maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASKS_AT_ONCE,
+      maxConcurrentLocalActivityExecutions: LOCAL_ACTIVITIES_AT_ONCE,
+      maxConcurrentActivityTaskExecutions: CONTROL_ACTIVITIES_AT_ONCE,
+      maxCachedWorkflows: CACHED_WORKFLOWS,
+    });
+  }
+  if (backend) {
+    for (const name of backend.backends.keys()) {
+      options.push({
+        taskQueue: backend.queues.backend(name),
+        activities: createBackendActivities(backend, name),
+        maxConcurrentActivityTaskExecutions: CLONES_AT_ONCE,
+      });
+    }
+  }
+  if (host) {
+    options.push({
+      taskQueue: host.queues.host(host.hostId),
+      activities: createHostActivities(host),
+      maxConcurrentActivityTaskExecutions: TRANSFERS_AT_ONCE,
+    });
+  }
+  return await Promise.all(options.map((own) => Worker.create({ ...shared, ...own })));
+}

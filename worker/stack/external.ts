@@ -1,0 +1,75 @@
+import { Connection } from '@temporalio/client';
+import postgres from 'postgres';
+import { parseDatabaseUrl } from '../../db/url';
+
+/** A part that the configuration names does not answer. It is never replaced by an embedded one. */
+export class ExternalUnavailable extends Error {
+  override readonly name = 'ExternalUnavailable';
+  constructor(field: string, target: string, cause: unknown) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    super(`${field}: ${target} does not answer (${reason}); it is configured, so nothing is started in its place`, {
+      cause,
+    });
+  }
+}
+
+const TIMEOUT_MS = 10_000;
+
+/** @throws ExternalUnavailable when the server does not answer within 10 s or has no such namespace. */
+export async function checkTemporal({
+  address,
+  namespace,
+  tls,
+}: {
+  address: string;
+  namespace: string;
+  tls: boolean;
+}): Promise<void> {
+  try {
+    const connection = await Connection.connect({ address, tls, connectTimeout: TIMEOUT_MS });
+    try {
+      await connection.withDeadline(Date.now() + TIMEOUT_MS, () =>
+        connection.workflowService.describeNamespace({ namespace }),
+      );
+    } finally {
+      await connection.close();
+    }
+  } catch (error) {
+    throw new ExternalUnavailable('temporal.address', `${address}, namespace ${namespace},`, error);
+  }
+}
+
+/** @throws ExternalUnavailable without the password when the server does not answer within 10 s or refuses. */
+export async function checkDatabase(url: string): Promise<void> {
+  const { host, port, database, user, password, ssl } = parseDatabaseUrl(url);
+  const credentials = password === undefined ? {} : { password };
+  const sql = postgres({
+    host,
+    port,
+    database,
+    user,
+    ...credentials,
+    ssl,
+    max: 1,
+    connect_timeout: TIMEOUT_MS / 1000,
+    onnotice: () => undefined,
+  });
+  try {
+    await sql`SELECT 1`;
+  } catch (error) {
+    throw new ExternalUnavailable('database.url', `${host}:${port}/${database ?? ''}`, error);
+  } finally {
+    await sql.end({ timeout: 1 });
+  }
+}
+
+/** Any answer shows that a service is there; whether it is the right one, its first use tells. @throws ExternalUnavailable */
+export async function checkImages(endpoint: string): Promise<void> {
+  try {
+    const response = await fetch(endpoint, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' });
+    await response.body?.cancel();
+  } catch (error) {
+    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    throw new ExternalUnavailable('images.endpoint', endpoint, cause);
+  }
+}

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { HttpError } from './http-error';
+
+const faultSchema = z.strictObject({
+  /** Absent: any image. */
+  imageId: z.string().optional(),
+  /**
+   * `cut`: the connection breaks after `afterBytes` of the body. `stall`: it falls silent there. `wrong-length`: a well-formed answer of
+   * only so many bytes. `wrong-bytes`: the byte there is inverted. `endless`: the body goes on after its end. `no-range`: ranges are ignored.
+   */
+  kind: z.enum(['cut', 'stall', 'wrong-length', 'wrong-bytes', 'endless', 'status-503', 'no-range']),
+  afterBytes: z.int().min(0).default(0),
+  /** Requests it strikes. */
+  times: z.int().min(1).default(1),
+  retryAfterSeconds: z.int().min(0).optional(),
+  /** Requests that `status-503` strikes; the other kinds strike files alone. */
+  on: z.enum(['record', 'file']).default('file'),
+});
+export type Fault = z.output<typeof faultSchema>;
+
+/** Faults that tests inject at the wire. */
+export interface Faults {
+  /** @throws HttpError 400. */
+  inject(body: unknown): void;
+  clear(): void;
+  /** @returns the fault that strikes this request, which is then counted off. */
+  take(imageId: string, on: Fault['on']): Fault | undefined;
+}
+
+export function createFaults(): Faults {
+  let pending: Fault[] = [];
+  return {
+    inject: (body) => {
+      const fault = faultSchema.safeParse(body);
+      if (!fault.success) throw new HttpError(400, z.prettifyError(fault.error));
+      pending.push(fault.data);
+    },
+    clear: () => {
+      pending = [];
+    },
+    take: (imageId, on) => {
+      const fault = pending.find((candidate) => candidate.on === on && (candidate.imageId ?? imageId) === imageId);
+      if (fault === undefined) return undefined;
+      fault.times -= 1;
+      pending = pending.filter(({ times }) => times > 0);
+      return fault;
+    },
+  };
+}
+
+/** @throws HttpError 503 when that is the fault. */
+export function strike(fault: Fault | undefined): void {
+  if (fault?.kind !== 'status-503') return;
+  const headers: Record<string, string> =
+    fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };
+  throw new HttpError(503, 'The service is unavailable.', headers);
+}

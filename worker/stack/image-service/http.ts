@@ -1,0 +1,53 @@
+import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
+import { KiB } from '../../../workflows/contract/bytes';
+import { HttpError } from './http-error';
+
+const JSON_LIMIT_BYTES = 256 * KiB;
+
+/** @returns the request's JSON body. @throws HttpError 400, 413. */
+export async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    if (bytes > JSON_LIMIT_BYTES)
+      throw new HttpError(413, `A body of more than ${JSON_LIMIT_BYTES} bytes is not read.`, { connection: 'close' });
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch {
+    throw new HttpError(400, 'Malformed JSON in request body.');
+  }
+}
+
+export interface JsonAnswer {
+  status?: number;
+  headers?: Record<string, string>;
+  body: unknown;
+}
+
+export function sendJson(response: ServerResponse, { status = 200, headers = {}, body }: JsonAnswer): void {
+  const text = Buffer.from(JSON.stringify(body));
+  response
+    .writeHead(status, { ...headers, 'content-type': 'application/json', 'content-length': text.length })
+    .end(text);
+}
+
+export function sendEmpty(response: ServerResponse, status = 204): void {
+  response.writeHead(status, status === 204 ? {} : { 'content-length': 0 }).end();
+}
+
+/** Errors are the small HTML page that Glance sends, so that clients find the message where they look for it. */
+export function sendError(response: ServerResponse, { status, message, headers }: HttpError): void {
+  const title = `${status} ${STATUS_CODES[status] ?? ''}`;
+  const page = `<html>\n <head>\n  <title>${title}</title>\n </head>\n <body>\n  <h1>${title}</h1>\n  ${escapeHtml(message)}<br /><br />\n </body>\n</html>`;
+  const text = Buffer.from(page);
+  response
+    .writeHead(status, { ...headers, 'content-type': 'text/html; charset=UTF-8', 'content-length': text.length })
+    .end(text);
+}
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`);
+}

@@ -1,0 +1,105 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { KiB } from '../../../workflows/contract/bytes';
+import { openCatalog } from './catalog';
+import { createCounters } from './counters';
+import { createFaults } from './faults';
+import { sendError } from './http';
+import { HttpError } from './http-error';
+import { route, type Service } from './routes';
+
+export interface ImageServiceOptions {
+  /** Holds the images; made when absent, and found again by the next start. */
+  directory: string;
+  /** A loopback address; the service has no authentication. */
+  host?: string;
+  /** 0 or absent: any free one. */
+  port?: number;
+  /** Whether tests may inject faults at `/admin/faults`. */
+  faults?: boolean;
+}
+
+export interface RunningImageService {
+  url: string;
+  /** Closes the connections; an upload that runs is queued again. */
+  stop(): Promise<void>;
+}
+
+const HEADERS_LIMIT_BYTES = 16 * KiB;
+const HEADERS_TIMEOUT_MS = 15_000;
+const KEEP_ALIVE_MS = 60_000;
+/** A connection over which nothing moves for so long is closed. */
+const IDLE_TIMEOUT_MS = 120_000;
+
+const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
+
+/** A small local image service that speaks a subset of the OpenStack Image API v2. @throws Error when the address is taken or no loopback one. */
+export async function startImageService({
+  directory,
+  host = '127.0.0.1',
+  port = 0,
+  faults = false,
+}: ImageServiceOptions): Promise<RunningImageService> {
+  if (!loopback.has(host))
+    throw new Error(`host: got ${host}, allowed is a loopback address: ${[...loopback].join(', ')}`);
+  const service: Service = {
+    catalog: await openCatalog(directory),
+    counters: createCounters(),
+    faults: faults ? createFaults() : undefined,
+  };
+  const running = new Set<Promise<void>>();
+  const server = createServer({
+    maxHeaderSize: HEADERS_LIMIT_BYTES,
+    headersTimeout: HEADERS_TIMEOUT_MS,
+    requestTimeout: 0,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  });
+  server.timeout = IDLE_TIMEOUT_MS;
+  server.on('request', (request, response) => {
+    const answered = answer(service, request, response).finally(() => running.delete(answered));
+    running.add(answered);
+  });
+  await listen(server, host, port);
+  return { url: urlOf(server), stop: () => stop(server, running) };
+}
+
+async function answer(service: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    await route(service, { request, response });
+  } catch (error) {
+    if (response.headersSent || response.destroyed || request.destroyed) return void response.destroy();
+    if (!(error instanceof HttpError))
+      process.stderr.write(`image service: ${request.method ?? ''}: ${String(error)}\n`);
+    // What is left of a refused upload is not read: the connection ends with the answer.
+    if (!request.complete) response.setHeader('connection', 'close');
+    sendError(
+      response,
+      error instanceof HttpError
+        ? error
+        : new HttpError(500, 'The server has either erred or is incapable of performing the requested operation.'),
+    );
+  }
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host, port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+function urlOf(server: Server): string {
+  const bound = server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('the image service listens on no port');
+  const { address, family, port } = bound;
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
+}
+
+async function stop(server: Server, running: Set<Promise<void>>): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
+  await Promise.all(running);
+}

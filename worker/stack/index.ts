@@ -1,0 +1,5 @@
+/** What tests and benches start of the embedded stack, each part by itself. */
+export { startPostgres, type PostgresOptions, type PostgresServer } from './postgres';
+export { ensureTemporalBinary, type TemporalBinary, type TemporalBinaryOptions } from './temporal-binary';
+export { startTemporalServer, type TemporalServer, type TemporalServerOptions } from './temporal-server';
+export { startImageService, type ImageServiceOptions, type ImageServiceProcess } from './images';

@@ -1,0 +1,70 @@
+import { parseArgs } from 'node:util';
+import { ConfigError } from '../../client/config/config-error';
+import { loadConfig } from '../../client/config/load';
+import type { StackEvent } from '../../client/config/stack-events';
+import { ExternalUnavailable } from './external';
+import { ensureLayout } from './layout';
+import { killRecordedProcesses } from './process-files';
+import { stopStack } from './stop-stack';
+import { superviseStack } from './supervisor';
+
+/**
+ * The process behind `ivc up` and `ivc down`: `main.js up|down --data DIRECTORY [--config FILE] [--bound]`.
+ * It tells its parent by IPC what it tells its own output. `--bound`: the stack stops when the parent goes.
+ */
+async function main(): Promise<void> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { data: { type: 'string' }, config: { type: 'string' }, bound: { type: 'boolean', default: false } },
+  });
+  const loaded = loadConfig({ path: values.config, data: values.data });
+  if (positionals[0] === 'down') return report({ kind: 'line', text: await stopStack(loaded.dataDirectory) });
+  const stop = stopOnSignals(values.bound);
+  const layout = ensureLayout(loaded.dataDirectory);
+  // Whoever asks twice does not want to wait: nothing is left running, and the next start recovers.
+  stop.onSecond(() => {
+    killRecordedProcesses(layout.run);
+    process.exit(EXIT_INTERRUPTED);
+  });
+  await superviseStack({ loaded, report, stop: stop.signal });
+}
+
+const EXIT_FAILED = 1;
+const EXIT_USAGE = 2;
+const EXIT_UNAVAILABLE = 5;
+const EXIT_INTERRUPTED = 130;
+
+function stopOnSignals(bound: boolean): { signal: AbortSignal; onSecond: (act: () => void) => void } {
+  const controller = new AbortController();
+  let second: () => void = () => undefined;
+  const ask = (reason: string) => (controller.signal.aborted ? second() : controller.abort(reason));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal));
+  if (bound)
+    process.once('disconnect', () => controller.signal.aborted || ask('the command that started it has ended'));
+  return { signal: controller.signal, onSecond: (act) => (second = act) };
+}
+
+function report(event: StackEvent): void {
+  if (event.kind === 'line') console.log(`${new Date().toISOString()} ${event.text}`);
+  if (event.kind === 'ready') console.log(`${new Date().toISOString()} ready`);
+  if (event.kind === 'failed') console.error(`${new Date().toISOString()} ${event.message}`);
+  if (process.connected) process.send?.(event, undefined, undefined, () => undefined);
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError) return EXIT_USAGE;
+  return error instanceof ExternalUnavailable ? EXIT_UNAVAILABLE : EXIT_FAILED;
+}
+
+main()
+  .catch((error: unknown) => {
+    process.exitCode = exitCodeOf(error);
+    report({
+      kind: 'failed',
+      message: error instanceof Error ? error.message : String(error),
+      exitCode: process.exitCode,
+    });
+  })
+  .finally(() => {
+    if (process.connected) process.disconnect();
+  });

@@ -1,0 +1,29 @@
+import { removeEndpoints } from '../../client/config/endpoints';
+import { isRunning } from '../../client/config/process-identity';
+import { ensureLayout } from './layout';
+import { endLeftovers } from './leftovers';
+import { endProcess, readProcessFile } from './process-files';
+import { acquireProcessLock } from './process-lock';
+
+/** Longer than any part may take to stop. */
+const SUPERVISOR_DEADLINE_MS = 120_000;
+
+/** Ends the supervisor of a data directory, which stops its parts, and then whatever a killed one left. @returns what was stopped, for people. */
+export async function stopStack(dataDirectory: string): Promise<string> {
+  const layout = ensureLayout(dataDirectory);
+  const supervisor = readProcessFile(layout.lock);
+  const wasRunning = supervisor !== undefined && isRunning(supervisor);
+  if (wasRunning) await endProcess(supervisor, ['SIGTERM', 'SIGKILL'], SUPERVISOR_DEADLINE_MS);
+  const lock = acquireProcessLock(layout.lock);
+  if (lock.kind === 'held') return `stopped, and started again by process ${lock.by.pid} meanwhile`;
+  try {
+    removeEndpoints(dataDirectory);
+    const ended = await endLeftovers(layout);
+    if (wasRunning) return `stopped the stack of ${dataDirectory}`;
+    return ended.length > 0
+      ? `ended what a killed run left behind: ${ended.join(', ')}`
+      : `nothing runs for ${dataDirectory}`;
+  } finally {
+    lock.release();
+  }
+}

@@ -1,0 +1,33 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface WaitOptions {
+  /** What is waited for, as the end of a sentence: `the database to answer`. */
+  what: string;
+  deadlineMs: number;
+  intervalMs?: number;
+  /** Ends the wait early: what it throws is thrown. */
+  unless?: () => void;
+}
+
+/** Calls `check` until it returns something else than undefined.
+ *  @throws Error naming what was waited for and the last thing that `check` threw, when the deadline passes. */
+export async function waitFor<T>(
+  check: () => T | undefined | Promise<T | undefined>,
+  options: WaitOptions,
+): Promise<T> {
+  const { what, deadlineMs, intervalMs = 50, unless } = options;
+  const deadline = performance.now() + deadlineMs;
+  let last: unknown;
+  do {
+    unless?.();
+    try {
+      const found = await check();
+      if (found !== undefined) return found;
+    } catch (error) {
+      last = error;
+    }
+    await sleep(intervalMs);
+  } while (performance.now() < deadline);
+  const cause = last instanceof Error ? `: ${last.message}` : '';
+  throw new Error(`waited ${deadlineMs / 1000} s in vain for ${what}${cause}`, { cause: last });
+}

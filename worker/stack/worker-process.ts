@@ -1,0 +1,46 @@
+import { z } from 'zod';
+import { startNodeProcess } from './node-process';
+import type { Part } from './part';
+import { choosePort } from './ports';
+
+export interface WorkerProcessOptions {
+  /** How the worker finds the parts: `TEMPORAL_ADDRESS`, `DATABASE_URL`, …; secrets go this way, never by argument. */
+  env: NodeJS.ProcessEnv;
+  /** Wanted TCP port of 127.0.0.1; 0 switches metrics off. */
+  metricsPort: number;
+  /** How long running work may take to stop. */
+  shutdownGraceMs: number;
+  logPath: string;
+  pidPath?: string;
+  onMoved?: (what: string, from: number, to: number) => void;
+  signal?: AbortSignal;
+}
+
+export interface WorkerProcess {
+  part: Part;
+  metricsUrl?: string;
+}
+
+const READY_DEADLINE_MS = 60_000;
+/** Beyond the grace that running work has: closing connections, a bounded force at the end. */
+const STOP_MARGIN_MS = 20_000;
+const readySchema = z.object({ ready: z.literal(true), metricsUrl: z.string().optional() });
+
+/** Starts a worker with all roles and returns when it polls. Undo: `part.stop`. */
+export async function startWorkerProcess(options: WorkerProcessOptions): Promise<WorkerProcess> {
+  const { env, metricsPort: wanted, shutdownGraceMs, logPath, pidPath, onMoved, signal } = options;
+  const { port, takenPort } = wanted === 0 ? { port: 0, takenPort: undefined } : await choosePort(wanted);
+  if (takenPort !== undefined) onMoved?.('worker metrics', takenPort, port);
+  const { part, said } = await startNodeProcess({
+    name: 'worker',
+    script: 'worker/main.js',
+    env: { ...env, IVC_METRICS_PORT: String(port) },
+    logPath,
+    pidPath,
+    ready: readySchema,
+    readyDeadlineMs: READY_DEADLINE_MS,
+    stopDeadlineMs: shutdownGraceMs + STOP_MARGIN_MS,
+    signal,
+  });
+  return { part, metricsUrl: said.metricsUrl };
+}

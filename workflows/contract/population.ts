@@ -1,0 +1,84 @@
+import type { FailureRecord } from './failures';
+import type { BackendName, EntryId, HostId, ImageId, ProjectId } from './ids';
+import type { CacheKey } from './image';
+import type { BypassReason, CreateVolumeResult, TimingsMs } from './volume';
+
+/** What a flight answers to everybody who waits for it. A verdict answers only its own flight's waiters. */
+export type Verdict =
+  | { kind: 'ready'; entryId: EntryId; bytesDownloaded: number; timingsMs: TimingsMs }
+  | { kind: 'bypass'; reason: BypassReason }
+  /** `imageId`: the image the flight read; a waiter of another image with the same bytes asks again. */
+  | { kind: 'failed'; failure: FailureRecord; imageId: ImageId };
+
+/** Input of `PopulateImageCache`. The flight's number is not in it: a run claims the number that its row has when it begins. */
+export interface PopulateInput {
+  backend: BackendName;
+  cacheKey: CacheKey;
+  imageId: ImageId;
+  /** The project that asked first: it may read the image. */
+  projectId: ProjectId;
+}
+
+/** What `CreateVolumeFromImage` was admitted with; recorded in its history, so later steps decide by it. */
+export interface Admission {
+  imageId: ImageId;
+  projectId: ProjectId;
+  backend: BackendName;
+  name: string | null;
+  cacheKey: CacheKey;
+  /** Bytes asked for; null: derived from the image once its virtual size is known. */
+  sizeBytes: number | null;
+  /** `min_disk` of the image, in bytes. */
+  minDiskBytes: number;
+  /** Stored bytes of the image. */
+  imageBytes: number;
+  bypass: BypassReason | null;
+  /** Milliseconds that the create's activities may take together. */
+  budgetMs: number;
+  /** Whether the namespace knows our search attributes: an upsert of an unknown one blocks the workflow task for ever. */
+  searchAttributes: boolean;
+  admitMs: number;
+}
+
+/** Image bytes on a host's scratch, complete and verified. */
+export interface ScratchImage {
+  hostId: HostId;
+  contentHash: string;
+  bytes: number;
+  bytesDownloaded: number;
+  downloadMs: number;
+}
+
+/** What has happened so far to one create; ends in its decision record. */
+export interface Story {
+  /** Unix time of the workflow's start. */
+  startedAtMs: number;
+  outcome: CreateVolumeResult['outcome'];
+  reason: string;
+  bytesDownloaded: number;
+  timingsMs: TimingsMs;
+}
+
+/** The parent that a volume holds a lease on. */
+export interface LeasedEntry {
+  id: EntryId;
+  /** The image-volume's name on the backend. */
+  imageVolume: string;
+  virtualBytes: number;
+  generation: number;
+}
+
+/** A retired entry whose last clone is gone: its image-volume may be deleted. */
+export interface FreedEntry {
+  entryId: EntryId;
+  imageVolume: string;
+}
+
+/** What a step that takes or clones a parent answers. `lost`: the parent is proven unusable and quarantined; ask the cache again. */
+export type CloneOutcome = { kind: 'cloned'; result: CreateVolumeResult; freedEntry?: FreedEntry } | { kind: 'lost' };
+export type AcquireOutcome = CloneOutcome | { kind: 'leased'; entry: LeasedEntry } | { kind: 'cold' };
+
+/** What a flight's reservation answers. */
+export type Reservation =
+  | { kind: 'reserved'; entry: { id: EntryId; imageVolume: string; generation: number } }
+  | Extract<Verdict, { kind: 'ready' | 'bypass' }>;

@@ -1,0 +1,245 @@
+/**
+ * `CreateVolumeFromImage`: a bootable volume with an image's bytes.
+ *
+ *   admit -> acquire -+-> hit: clone, complete ------------------------------> available
+ *              ^      +-> cold: join the population, wait for its verdict
+ *              |                  ready --+   bypass: write the image into the volume -> available
+ *              +--------------------------+   failed: undo -> error
+ *
+ * The row's reference to the entry is the lease: it is written by the statement that found the entry, so no eviction can come between.
+ */
+import {
+  CancellationScope,
+  isCancellation,
+  log,
+  setCurrentDetails,
+  setHandler,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { formatBytes } from './contract/bytes';
+import type { FailureRecord } from './contract/failures';
+import type { VolumeId } from './contract/ids';
+import { workflowIds, type SearchAttributeName } from './contract/names';
+import type { Admission, CloneOutcome, ScratchImage, Story, Verdict } from './contract/population';
+import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
+import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
+import { fail, failWith, findFailure, findTimeout, typed } from './lib/failure';
+import { withHost } from './lib/host-affinity';
+import { UndoStack } from './lib/undo-stack';
+import { workflowLink } from './lib/workflow-link';
+import { progressQuery, type CreateProgress } from './messages';
+
+/** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */
+const MAX_ROUNDS = 10;
+
+/** One create under way: what its steps share. */
+interface Create {
+  volumeId: VolumeId;
+  admission: Admission;
+  story: Story;
+  undo: UndoStack;
+  progress: CreateProgress;
+}
+
+export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<CreateVolumeResult> {
+  const progress: CreateProgress = { stage: 'admitting' };
+  setHandler(progressQuery, () => progress);
+
+  const startedAtMs = workflowInfo().startTime.getTime();
+  const admitted = await admit(input);
+  if (admitted.kind === 'available') return admitted.result;
+
+  const { volumeId, admission } = admitted;
+  const story: Story = {
+    startedAtMs,
+    outcome: 'hit',
+    reason: 'the image was cached',
+    bytesDownloaded: 0,
+    timingsMs: { admit: admission.admitMs },
+  };
+  const create: Create = {
+    volumeId,
+    admission,
+    story,
+    undo: new UndoStack(),
+    progress: Object.assign(progress, { volumeId, backend: admission.backend }),
+  };
+  try {
+    const result = admission.bypass ? await bypass(create, admission.bypass) : await cloneFromCache(create);
+    progress.stage = 'done';
+    setCurrentDetails(
+      `**${result.outcome}**: ${result.reason}. ${formatBytes(result.sizeBytes)} volume \`${volumeId}\` is available.`,
+    );
+    tag(admission, result.outcome);
+    return result;
+  } catch (error) {
+    return await giveUp(create, error);
+  }
+}
+
+async function admit(input: unknown) {
+  const step = { summary: 'validate the request against the image and the backend, insert the volume row' };
+  return await typed(() =>
+    localThenNormal(
+      () => localControl(step).admitVolume(input),
+      () => control(step).admitVolume(input),
+    ),
+  );
+}
+
+/** Hit, miss and join: acquire a parent and clone it; where there is none, wait for the one population of this key. */
+async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
+  const { volumeId, admission, story, undo, progress } = create;
+  undo.before('the clone', () => removeVolume(create));
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    progress.stage = 'acquiring';
+    const acquired = await acquire(create);
+    if (acquired.kind === 'cloned') return await finish(create, acquired);
+    if (acquired.kind === 'leased') {
+      progress.stage = 'cloning';
+      const cloned = await onBackend(admission.backend, {
+        summary: 'clone the image-volume',
+        budgetMs: budgetMs(create),
+      }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
+      if (cloned.kind === 'cloned') return await finish(create, cloned);
+    }
+    const verdict = await waitForPopulation(create);
+    if (verdict.kind === 'bypass') return await bypass(create, verdict.reason);
+    if (verdict.kind === 'failed' && verdict.imageId === admission.imageId) failWith(verdict.failure);
+    if (verdict.kind === 'ready' && story.outcome === 'miss') {
+      Object.assign(story.timingsMs, verdict.timingsMs);
+      story.bytesDownloaded = verdict.bytesDownloaded;
+    }
+  }
+  fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: `no usable parent after ${MAX_ROUNDS} rounds` });
+}
+
+/** A parent that was retired while this clone was made, and that the clone does not need, goes now. */
+async function finish(
+  { admission }: Create,
+  { result, freedEntry }: Extract<CloneOutcome, { kind: 'cloned' }>,
+): Promise<CreateVolumeResult> {
+  if (freedEntry) await onBackend(admission.backend, { summary: 'delete the retired parent' }).deleteParent(freedEntry);
+  return result;
+}
+
+async function acquire(create: Create) {
+  const { volumeId, admission, story } = create;
+  const step = { summary: 'take a ready entry as lease, clone it where that is instant', budgetMs: budgetMs(create) };
+  return await localThenNormal(
+    () => localControl(step).acquireAndClone({ volumeId, admission, story }),
+    () => control(step).acquireAndClone({ volumeId, admission, story }),
+  );
+}
+
+/** Joins the flight of this key and waits for its verdict; the flight completes this activity from outside. */
+async function waitForPopulation(create: Create): Promise<Verdict> {
+  const { volumeId, admission, story, progress } = create;
+  const flight = workflowIds.populate(admission.backend, admission.cacheKey.short);
+  progress.stage = 'waiting';
+  progress.flightWorkflowId = flight;
+  setCurrentDetails(`Not cached on backend **${admission.backend}** yet: waiting for ${workflowLink(flight)}`);
+  tag(admission);
+  const waitedFromMs = Date.now();
+  const { verdict, leader } = await waiting({
+    summary: `wait for ${flight}`,
+    budgetMs: budgetMs(create),
+  }).joinPopulation({ volumeId, admission });
+  story.outcome = leader === volumeId ? 'miss' : 'joined';
+  story.reason =
+    leader === volumeId
+      ? 'the image was not cached: this create populated the cache'
+      : 'another create was populating the cache already';
+  story.timingsMs.wait = (story.timingsMs.wait ?? 0) + Date.now() - waitedFromMs;
+  return verdict;
+}
+
+/** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */
+async function bypass(create: Create, reason: BypassReason): Promise<CreateVolumeResult> {
+  const { volumeId, admission, story, undo, progress } = create;
+  Object.assign(story, { outcome: 'bypassed', reason: bypassReasons[reason] });
+  progress.stage = 'writing';
+  setCurrentDetails(`Bypassing the cache: ${story.reason}`);
+  tag(admission);
+  undo.before('the written volume', () => removeVolume(create));
+  const user = workflowIds.createVolume(volumeId);
+  return await withHost(admission.backend, budgetMs(create), async (hostId) => {
+    const { transfer, convert, cleanup } = onHost(hostId, {
+      summary: `image ${admission.imageId} to volume ${volumeId}`,
+      budgetMs: budgetMs(create),
+    });
+    undo.before('the scratch file', () => cleanup.releaseScratch({ source: admission, user }));
+    const scratch: ScratchImage = await transfer.downloadToScratch({ source: admission, user });
+    story.bytesDownloaded += scratch.bytesDownloaded;
+    story.timingsMs.download = scratch.downloadMs;
+    return await convert.writeVolume({ volumeId, admission, story, user });
+  });
+}
+
+const bypassReasons: Record<BypassReason, string> = {
+  'cache-off': 'the cache of this backend is switched off',
+  'too-large-for-cache': 'the image is larger than the whole cache may be',
+  requested: 'the request asked for it',
+  'no-room': 'the cache is full of image-volumes that are in use',
+};
+
+/** Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. */
+async function giveUp(create: Create, error: unknown): Promise<never> {
+  const { volumeId, undo, progress } = create;
+  const failure = isCancellation(error) ? undefined : failureOf(create, error);
+  if (failure === undefined && !isCancellation(error)) throw error;
+  progress.stage = 'undoing';
+  setCurrentDetails(failure === undefined ? '**cancelled**: undoing' : `**failed**: ${failure.message}`);
+  await undo.run();
+  await CancellationScope.nonCancellable(() => endRow(create, failure));
+  if (failure === undefined) throw error;
+  log.warn('create failed', { volumeId, failureType: failure.type });
+  return failWith(failure, error);
+}
+
+/** Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its last clone. */
+async function endRow({ volumeId, admission, story }: Create, failure: FailureRecord | undefined): Promise<void> {
+  const step = { summary: `release the lease, mark the volume ${failure === undefined ? 'deleted' : 'error'}` };
+  const end = { volumeId, admission, failure, story };
+  const { freedEntry } = await localThenNormal(
+    () => localControl(step).failVolume(end),
+    () => control(step).failVolume(end),
+  );
+  if (freedEntry)
+    await onBackend(admission.backend, { summary: 'delete the retired parent with its last clone' }).deleteParent(
+      freedEntry,
+    );
+}
+
+function failureOf(create: Create, error: unknown): FailureRecord | undefined {
+  const { volumeId, admission } = create;
+  const failure = findFailure(error);
+  if (findTimeout(error) === undefined) return failure;
+  const last = failure?.message ?? String(error);
+  const message = `volume ${volumeId} was not made within ${admission.budgetMs / 1000} s; the last failure was: ${last}`;
+  return { type: 'BudgetSpent', message, details: { volumeId, budgetMs: admission.budgetMs, last } };
+}
+
+async function removeVolume({ volumeId, admission }: Create): Promise<void> {
+  await onBackend(admission.backend, { summary: 'undo: remove what was made of the volume' }).removeVolume({
+    volumeId,
+  });
+}
+
+/** What is left of the create's budget: kept by its activities, never by a workflow timeout, which would skip the undo. */
+function budgetMs({ admission, story }: Create): number {
+  return Math.max(1000, admission.budgetMs - (Date.now() - story.startedAtMs));
+}
+
+/** Search attributes, where the namespace has them. A hit upserts once: each upsert is an event and an action. */
+function tag(admission: Admission, outcome?: CreateVolumeResult['outcome']): void {
+  if (!admission.searchAttributes) return;
+  const attributes: Partial<Record<SearchAttributeName, string[]>> = {
+    Backend: [admission.backend],
+    ImageId: [admission.imageId],
+    CacheKey: [admission.cacheKey.short],
+    ...(outcome === undefined ? {} : { Outcome: [outcome] }),
+  };
+  upsertSearchAttributes(attributes);
+}

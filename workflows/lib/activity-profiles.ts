@@ -1,0 +1,121 @@
+import {
+  ActivityCancellationType,
+  proxyActivities,
+  proxyLocalActivities,
+  workflowInfo,
+  type ActivityOptions,
+  type LocalActivityOptions,
+} from '@temporalio/workflow';
+import type { BackendActivities, ControlActivities, HostActivities } from '../../activities';
+import type { BackendName, HostId } from '../contract/ids';
+import { siblingQueues } from '../contract/names';
+import { isFinal } from './failure';
+
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+
+/** A worker that stops heartbeating for this long is taken for dead. */
+const HEARTBEAT_TIMEOUT_MS = 15 * SECOND_MS;
+/** A host whose queue nobody polls for this long is lost: another is picked. */
+const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
+/** A waiter asks its flight's row again after this long, plus up to half of it, so that a herd does not ask at once. */
+const SAFETY_INTERVAL_MS = 2 * MINUTE_MS;
+
+const patient = { initialInterval: 500, backoffCoefficient: 2, maximumInterval: 30 * SECOND_MS };
+
+/** What a step may take: the remainder of the budget of the create (or of the flight, which has none). */
+export interface StepOptions {
+  /** Shown in the UI beside the activity's type. */
+  summary: string;
+  /** Milliseconds that are left for this step and its retries. */
+  budgetMs?: number;
+}
+
+/** Short activities over the inventory and image metadata, as steps of the workflow task itself: no hop through the server. */
+export function localControl({ summary }: StepOptions, options: LocalActivityOptions = {}) {
+  return proxyLocalActivities<ControlActivities>({
+    startToCloseTimeout: 5 * SECOND_MS,
+    retry: { initialInterval: 50, maximumAttempts: 3 },
+    summary,
+    ...options,
+  });
+}
+
+/** The same functions as normal activities: they outlast a restart of the database or the image service. */
+export function control({ summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
+  return proxyActivities<ControlActivities>({
+    startToCloseTimeout: 20 * SECOND_MS,
+    scheduleToCloseTimeout: budgetMs,
+    retry: patient,
+    summary,
+    ...options,
+  });
+}
+
+/** Waiting for a flight: completed from outside, so it holds no slot and needs no timer of the workflow. */
+export function waiting(step: StepOptions) {
+  return control(step, {
+    startToCloseTimeout: SAFETY_INTERVAL_MS * (1 + Math.random() / 2),
+    retry: { initialInterval: SECOND_MS, backoffCoefficient: 1 },
+    cancellationType: ActivityCancellationType.TRY_CANCEL,
+  });
+}
+
+/** Work that goes on for as long as it reports progress. */
+export function heartbeating(step: StepOptions) {
+  return control(step, { startToCloseTimeout: HOUR_MS, heartbeatTimeout: HEARTBEAT_TIMEOUT_MS });
+}
+
+/** Where the backend is reachable. */
+export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
+  return proxyActivities<BackendActivities>({
+    taskQueue: siblingQueues(workflowInfo().taskQueue).backend(backend),
+    startToCloseTimeout: 2 * MINUTE_MS,
+    scheduleToCloseTimeout: budgetMs,
+    retry: patient,
+    summary,
+    ...options,
+  });
+}
+
+/** On one host, whose scratch holds the bytes. */
+export function onHost(host: HostId, { summary, budgetMs }: StepOptions) {
+  const shared = {
+    taskQueue: siblingQueues(workflowInfo().taskQueue).host(host),
+    summary,
+    scheduleToCloseTimeout: budgetMs,
+  };
+  const moving = {
+    ...shared,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+    scheduleToStartTimeout: HOST_SCHEDULE_TO_START_MS,
+  };
+  return {
+    transfer: proxyActivities<HostActivities>({ ...moving, startToCloseTimeout: 6 * HOUR_MS, retry: patient }),
+    convert: proxyActivities<HostActivities>({
+      ...moving,
+      startToCloseTimeout: 2 * HOUR_MS,
+      retry: { ...patient, maximumAttempts: 3 },
+    }),
+    cleanup: proxyActivities<HostActivities>({
+      ...shared,
+      startToCloseTimeout: MINUTE_MS,
+      scheduleToCloseTimeout: MINUTE_MS,
+      retry: patient,
+    }),
+  };
+}
+
+/** Runs `local` and, when it fails in a way that time may mend, the same step as a normal activity. */
+export async function localThenNormal<Result>(
+  local: () => Promise<Result>,
+  normal: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await local();
+  } catch (error) {
+    if (isFinal(error)) throw error;
+    return await normal();
+  }
+}

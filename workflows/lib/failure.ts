@@ -1,0 +1,67 @@
+import { ActivityFailure, ApplicationFailure, isCancellation, TimeoutFailure } from '@temporalio/workflow';
+import {
+  failures,
+  isFailureType,
+  publicMessage,
+  type FailureDetails,
+  type FailureRecord,
+  type FailureType,
+} from '../contract/failures';
+
+/** The one place where workflow code throws on purpose: ends the run with a typed failure whose message a user may read. */
+export function fail<Type extends FailureType>(type: Type, details: FailureDetails[Type]): never {
+  return failWith({ type, message: publicMessage(type, details), details: { ...details } });
+}
+
+export function failWith(failure: FailureRecord, cause?: unknown): never {
+  throw ApplicationFailure.create({
+    type: failure.type,
+    message: failure.message,
+    details: [failure.details],
+    nonRetryable: true,
+    cause: cause instanceof Error ? cause : undefined,
+  });
+}
+
+/**
+ * @returns the typed failure behind an activity's error; `Internal` where an activity failed in a way the table does not know and its retries are
+ * spent. Undefined for a cancellation and for an error of workflow code, which stays plain and holds the task until the fix is deployed.
+ */
+export function findFailure(error: unknown): FailureRecord | undefined {
+  if (isCancellation(error)) return undefined;
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  if (!(cause instanceof ApplicationFailure) || !isFailureType(cause.type)) {
+    if (!(error instanceof ActivityFailure)) return undefined;
+    const details = { cause: `${error.activityType}: ${error.cause?.message ?? error.message}` };
+    return { type: 'Internal', message: publicMessage('Internal', details), details };
+  }
+  return {
+    type: cause.type,
+    message: cause.message,
+    details: (cause.details?.[0] as Record<string, unknown> | undefined) ?? {},
+  };
+}
+
+/** @returns whether no retry of the same step can help: a typed failure of the table's final kind, or a cancellation. */
+export function isFinal(error: unknown): boolean {
+  if (isCancellation(error)) return true;
+  const failure = findFailure(error);
+  return failure !== undefined && !failures[failure.type].retry;
+}
+
+/** @returns which of an activity's timeouts ended it, if one did. */
+export function findTimeout(error: unknown): TimeoutFailure['timeoutType'] | undefined {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  return cause instanceof TimeoutFailure ? cause.timeoutType : undefined;
+}
+
+/** Runs a step whose typed failure is the run's own: the UI shows it without an activity's error around it. */
+export async function typed<Result>(step: () => Promise<Result>): Promise<Result> {
+  try {
+    return await step();
+  } catch (error) {
+    const failure = findFailure(error);
+    if (failure === undefined) throw error;
+    return failWith(failure, error);
+  }
+}

@@ -1,0 +1,131 @@
+/**
+ * `PopulateImageCache`: the one running population (flight) of a backend and cache key, whoever asks.
+ *
+ *   claim the flight -> reserve -+-> ready already ------------------------------------------+
+ *                                +-> bypass: cache off, too large, no room ------------------+-> answer every waiter
+ *                                +-> reserved: download -> inspect, write, seal -> register -+
+ *
+ * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
+ */
+import { isCancellation, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { formatBytes } from './contract/bytes';
+import type { PopulateInput, Reservation, Verdict } from './contract/population';
+import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
+import { findFailure } from './lib/failure';
+import { withHost } from './lib/host-affinity';
+import { UndoStack } from './lib/undo-stack';
+
+/** What the run's result tells in the UI once it is closed. */
+export interface PopulateResult {
+  flight: number;
+  verdict: Verdict['kind'];
+  summary: string;
+  bytesDownloaded: number;
+  waitersAnswered: number;
+}
+
+export async function PopulateImageCache(input: PopulateInput): Promise<PopulateResult> {
+  const { backend, cacheKey } = input;
+  const step = { summary: 'claim the flight of this cache key' };
+  const claim = await localThenNormal(
+    () => localControl(step).claimFlight(input),
+    () => control(step).claimFlight(input),
+  );
+  if (claim.searchAttributes)
+    upsertSearchAttributes({ Backend: [backend], ImageId: [input.imageId], CacheKey: [cacheKey.short] });
+
+  const verdict = claim.answered ?? (await populate(input, claim.flight));
+  const { waitersAnswered } = await heartbeating({
+    summary: 'write the verdict and complete the activity of every waiter',
+  }).answerWaiters({ backend, cacheKey, flight: claim.flight, leader: claim.leaderVolumeId, verdict });
+  const summary = summarize(verdict);
+  setCurrentDetails(`${summary} ${waitersAnswered} waiters were answered.`);
+  return {
+    flight: claim.flight,
+    verdict: verdict.kind,
+    summary,
+    bytesDownloaded: verdict.kind === 'ready' ? verdict.bytesDownloaded : 0,
+    waitersAnswered,
+  };
+}
+
+async function populate(input: PopulateInput, flight: number): Promise<Verdict> {
+  const undo = new UndoStack();
+  try {
+    const reservation = await reserve(input, flight, undo);
+    if (reservation.kind !== 'reserved') return reservation;
+    return await transfer(input, reservation.entry, undo);
+  } catch (error) {
+    const failure = findFailure(error);
+    if (failure === undefined && !isCancellation(error)) throw error;
+    setCurrentDetails(`failed: ${failure?.message ?? 'cancelled'}; undoing`);
+    await undo.run();
+    if (failure === undefined) throw error;
+    return { kind: 'failed', failure, imageId: input.imageId };
+  }
+}
+
+/** Counts the entry's bytes against the limits before the first one is written; makes room where that is needed and possible. */
+async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
+  const reserveStep = { summary: 'reserve an entry and its bytes' };
+  undo.before('the reservation', () =>
+    control({ summary: 'undo: give the reservation up' }).abandonEntry({
+      backend: input.backend,
+      cacheKey: input.cacheKey,
+    }),
+  );
+  const reservation = await localThenNormal(
+    () => localControl(reserveStep).reserveEntry({ input, flight }),
+    () => control(reserveStep).reserveEntry({ input, flight }),
+  );
+  if (reservation.kind !== 'no-room') return reservation;
+  setCurrentDetails('the cache is full: making room');
+  return await onBackend(input.backend, { summary: 'make room: retire and delete the least recently used' }).makeRoom({
+    input,
+    flight,
+  });
+}
+
+type ReservedEntry = Extract<Reservation, { kind: 'reserved' }>['entry'];
+
+async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoStack): Promise<Verdict> {
+  const { backend } = input;
+  const user = workflowInfo().workflowId;
+  undo.before('the image-volume', () =>
+    onBackend(backend, { summary: 'undo: remove the image-volume' }).removeImageVolume({
+      imageVolume: entry.imageVolume,
+    }),
+  );
+  const written = await withHost(backend, undefined, async (hostId) => {
+    const host = onHost(hostId, { summary: `image ${input.imageId} on host ${hostId}` });
+    undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
+    setCurrentDetails(
+      `downloading image \`${input.imageId}\` on host \`${hostId}\`; bytes and rate are in *Pending Activities*`,
+    );
+    const scratch = await host.transfer.downloadToScratch({ source: input, user });
+    setCurrentDetails(
+      `${formatBytes(scratch.bytes)} downloaded in ${(scratch.downloadMs / 1000).toFixed(1)} s; inspecting, writing and sealing image-volume \`${entry.imageVolume}\``,
+    );
+    return { scratch, ...(await host.convert.writeImageVolume({ input, entry, user })) };
+  });
+  const timingsMs = { download: written.scratch.downloadMs, convert: written.convertMs };
+  const registerStep = { summary: 'register the entry as ready' };
+  const registration = {
+    entryId: entry.id,
+    virtualBytes: written.virtualBytes,
+    realBytes: written.realBytes,
+    costSeconds: (timingsMs.download + timingsMs.convert) / 1000,
+    input,
+  };
+  await localThenNormal(
+    () => localControl(registerStep).registerEntry(registration),
+    () => control(registerStep).registerEntry(registration),
+  );
+  return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.scratch.bytesDownloaded, timingsMs };
+}
+
+function summarize(verdict: Verdict): string {
+  if (verdict.kind === 'bypass') return `bypass: ${verdict.reason}.`;
+  if (verdict.kind === 'failed') return `failed: ${verdict.failure.message}.`;
+  return `ready: ${formatBytes(verdict.bytesDownloaded)} downloaded.`;
+}
