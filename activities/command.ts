@@ -7,6 +7,7 @@ import { KiB, MiB } from '../workflows/contract/bytes';
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_MAX_OUTPUT_BYTES = MiB;
 const MAX_STDERR_BYTES = 64 * KiB;
+const MAX_CLEANED_STDERR_CHARACTERS = 8000;
 const MAX_REPORTED_STDERR_CHARACTERS = 2000;
 /** How long pipes may outlive the process that was started before what still holds them is killed. */
 const PIPE_GRACE_MS = 1000;
@@ -58,6 +59,7 @@ export async function runCommand(
     env: minimalEnvironment(),
   });
   started += 1;
+  listeners.forEach((listener) => listener(tool));
   const { exit, stdout, stderr } = await superviseChild(child, options);
   options.signal?.throwIfAborted();
   if (typeof exit === 'number' && (options.answers ?? [0]).includes(exit))
@@ -75,6 +77,12 @@ export function commandsStarted(): number {
 }
 let started = 0;
 
+/** Hears the name of every tool that this process starts through `runCommand`. */
+export function onCommandStarted(listener: (tool: string) => void): void {
+  listeners.push(listener);
+}
+const listeners: ((tool: string) => void)[] = [];
+
 /** @returns the absolute path of `tool`, searched in PATH, or undefined when it is not installed. */
 export function findTool(tool: string): string | undefined {
   const found = searchPath()
@@ -87,7 +95,8 @@ export function findTool(tool: string): string | undefined {
 /** @returns what a tool wrote on stderr, bounded and with directories taken out of paths: it may be shown to users. */
 export function cleanStderr(stderr: string): string {
   return stderr
-    .replaceAll(/(?:[A-Za-z-]+:)?\/(?:[^\s'":,/]+\/)+([^\s'":,/]*)/g, '$1')
+    .slice(0, MAX_CLEANED_STDERR_CHARACTERS)
+    .replaceAll(/(?:file:)?\/(?:[^\s'":,/]+\/)+([^\s'":,/]*)/g, '$1')
     .trim()
     .slice(0, MAX_REPORTED_STDERR_CHARACTERS);
 }

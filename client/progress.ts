@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { z } from 'zod';
 import type { Progress } from '../activities/progress';
+import { followingSignal } from './abort';
 
 /** How far a create is: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
 export interface CreateReport {
@@ -77,7 +78,7 @@ export async function findWork(client: Client, workflowId: string): Promise<Prog
 
 async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await client.withAbortSignal(stopped, () => client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work));
+    return await client.withAbortSignal(followingSignal(stopped), () => client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work));
   } catch {
     return undefined;
   }

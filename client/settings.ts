@@ -62,8 +62,11 @@ export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.Proces
 }
 
 /** @throws ImageVolumeCacheError which says how the part can be named or started. */
-export function missing(part: string, variable: string, { dataDirectory }: Settings): never {
-  const message = `no ${part} is configured and no stack of ${dataDirectory} is running: start one with \`ivc up\`, or set ${variable}`;
+export function missing(part: string, variable: string, { address, dataDirectory, endpoints }: Settings): never {
+  const message =
+    address === undefined || endpoints !== undefined
+      ? `no ${part} is configured and no stack of ${dataDirectory} is running: start one with \`ivc up\`, or set ${variable}`
+      : `no ${part} is known for the Temporal server at ${address}: set ${variable}`;
   throw new ImageVolumeCacheError({ type: 'NotConfigured', message, details: { part, variable, dataDirectory } });
 }
 

@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client';
 import { uuidPattern, type VolumeId } from '../workflows/contract/ids';
 import { workflowIds, workflowTypes } from '../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeInput, DeleteVolumeResult } from '../workflows/contract/volume';
+import { followingSignal } from './abort';
 import type { ImageVolumeCache } from './connection';
 import { failureError, ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
 import type { VolumeFilter } from './inventory';
@@ -94,7 +95,7 @@ async function waitForCreate(client: Client, started: StartedVolume, { onProgres
 async function interruptible<T>(client: Client, { workflowId, signal }: { workflowId: string; signal?: AbortSignal }, wait: () => Promise<T>): Promise<T> {
   if (signal === undefined) return await wait();
   try {
-    return await client.withAbortSignal(signal, wait);
+    return await client.withAbortSignal(followingSignal(signal), wait);
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new ImageVolumeCacheError({ type: 'WaitInterrupted', message: `no longer waiting for ${workflowId}, which goes on`, workflowId, cause: error });

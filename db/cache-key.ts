@@ -12,7 +12,9 @@ interface CacheKeyColumns {
 }
 
 /** The order in which `keyValues` writes a key. */
-export const keyColumnNames = sql.raw('short_key, container_format, disk_format, hash_algorithm, hash_value, key_image_id');
+export const keyColumnNames = sql.raw(
+  'short_key, container_format, disk_format, hash_algorithm, hash_value, key_image_id',
+);
 
 export function keyValues(key: CacheKey): SQL {
   return sql`${key.short}, ${key.containerFormat}, ${key.diskFormat}, ${key.hashAlgorithm}, ${key.hashValue}, ${key.imageId ?? null}`;

@@ -32,7 +32,11 @@ const CLOSE_TIMEOUT_SECONDS = 5;
 const RECONNECT_DELAY_SECONDS = 0.25;
 
 /** Server-side limits of every session: no statement, lock or forgotten transaction holds a row for ever. */
-export const sessionLimitsMs = { statement_timeout: 30_000, lock_timeout: 10_000, idle_in_transaction_session_timeout: 30_000 } as const;
+export const sessionLimitsMs = {
+  statement_timeout: 30_000,
+  lock_timeout: 10_000,
+  idle_in_transaction_session_timeout: 30_000,
+} as const;
 
 /**
  * Opens connections as they are needed; nothing is connected yet when this returns.
@@ -55,7 +59,10 @@ export function connectDatabase(url: string, options: ConnectOptions): Database 
     fetch_types: false,
     onnotice: () => {},
     types: { bigint: losslessBigint },
-    connection: { application_name: options.applicationName ?? applicationName ?? 'image-volume-cache', ...sessionLimitsMs },
+    connection: {
+      application_name: options.applicationName ?? applicationName ?? 'image-volume-cache',
+      ...sessionLimitsMs,
+    },
     debug: (_connection, text) => {
       statements += 1;
       options.onStatement?.(text);

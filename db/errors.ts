@@ -1,3 +1,4 @@
+import { types } from 'node:util';
 import { Failure } from '../workflows/contract/failures';
 
 /** Codes of the driver and of Node's sockets that mean: no connection, or none any more. */
@@ -35,29 +36,33 @@ export async function withDatabaseErrors<T>(work: () => Promise<T>): Promise<T> 
 }
 
 export function judgeDatabaseError(error: unknown): unknown {
-  if (error instanceof Failure || !(error instanceof Error)) return error;
-  if (isPassing(error)) return new Failure('DatabaseUnavailable', { cause: describe(error) }, { cause: withoutParameters(error) });
+  if (error instanceof Failure || !isError(error)) return error;
+  if (isPassing(error))
+    return new Failure('DatabaseUnavailable', { cause: describe(error) }, { cause: withoutParameters(error) });
   return withoutParameters(error);
 }
 
 function isPassing(error: Error): boolean {
   const { code, syscall } = facts(error);
-  if (error instanceof AggregateError) return error.errors.some((each) => each instanceof Error && isPassing(each));
-  if (error.cause instanceof Error && isPassing(error.cause)) return true;
+  if ('errors' in error && Array.isArray(error.errors))
+    return error.errors.some((each) => isError(each) && isPassing(each));
+  if (isError(error.cause) && isPassing(error.cause)) return true;
   return connectionCodes.has(code) || syscall === 'connect' || passingStates.test(code);
 }
 
 function describe(error: Error): string {
-  const inner = error.cause instanceof Error ? error.cause : error;
+  const inner = isError(error.cause) ? error.cause : error;
   return inner.message || facts(inner).code;
 }
 
 /** The driver hangs a statement's parameters on its errors and drizzle writes them into the message: users' data, which no log needs. */
 function withoutParameters(error: Error): Error {
-  const inner = error.cause instanceof Error ? error.cause : error;
+  const inner = isError(error.cause) ? error.cause : error;
   const { code, constraint } = facts(inner);
   if (code === '' && inner === error) return error;
-  const plain = new Error(`${inner.message}${code === '' ? '' : ` (${code}${constraint === '' ? '' : `, ${constraint}`})`}`);
+  const plain = new Error(
+    `${inner.message}${code === '' ? '' : ` (${code}${constraint === '' ? '' : `, ${constraint}`})`}`,
+  );
   if (error.stack !== undefined) plain.stack = `${plain.name}: ${plain.message}\n${stackFrames(error.stack)}`;
   return plain;
 }
@@ -67,6 +72,11 @@ function stackFrames(stack: string): string {
     .split('\n')
     .filter((line) => /^\s+at /.test(line))
     .join('\n');
+}
+
+/** Node's own errors are no `instanceof Error` where code runs in a context of its own. */
+function isError(value: unknown): value is Error {
+  return value instanceof Error || types.isNativeError(value);
 }
 
 function facts(error: Error): { code: string; syscall: string; constraint: string } {

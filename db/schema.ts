@@ -17,7 +17,15 @@ import {
   uuid,
   type AnyPgColumn,
 } from 'drizzle-orm/pg-core';
-import type { BackendName, EntryId, HostId, ImageId, InstallationId, ProjectId, VolumeId } from '../workflows/contract/ids';
+import type {
+  BackendName,
+  EntryId,
+  HostId,
+  ImageId,
+  InstallationId,
+  ProjectId,
+  VolumeId,
+} from '../workflows/contract/ids';
 import type { Verdict } from '../workflows/contract/population';
 import { outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
 
@@ -31,7 +39,15 @@ export const entryStates = ['populating', 'ready', 'retired', 'deleting', 'gone'
 export type EntryState = (typeof entryStates)[number];
 
 /** Why an entry left `ready`, or never came there. */
-export const retireReasons = ['evicted', 'image-gone', 'superseded', 'quarantined', 'idle', 'requested', 'abandoned'] as const;
+export const retireReasons = [
+  'evicted',
+  'image-gone',
+  'superseded',
+  'quarantined',
+  'idle',
+  'requested',
+  'abandoned',
+] as const;
 export type RetireReason = (typeof retireReasons)[number];
 
 export const decisionOutcomes = [...outcomes, 'failed'] as const;
@@ -147,10 +163,14 @@ export const cacheEntries = pgTable(
   },
   (table) => [
     unique('cache_entries_generation').on(table.backend, table.shortKey, table.generation),
-    uniqueIndex('cache_entries_one_populating').on(table.backend, table.shortKey).where(sql`${table.state} = 'populating'`),
+    uniqueIndex('cache_entries_one_populating')
+      .on(table.backend, table.shortKey)
+      .where(sql`${table.state} = 'populating'`),
     // Neither `clones` nor `last_used_at` is indexed: an acquire then stays a heap-only update of a hot row.
     index('cache_entries_priority').on(table.backend, table.state, table.priority),
-    index('cache_entries_reserved_for').on(table.reservedFor).where(sql`${table.state} in ('populating', 'deleting')`),
+    index('cache_entries_reserved_for')
+      .on(table.reservedFor)
+      .where(sql`${table.state} in ('populating', 'deleting')`),
     check('cache_entries_state', oneOf(table.state, entryStates)),
     check('cache_entries_clones', sql`${table.clones} >= 0`),
     check('cache_entries_ready_is_measured', sql`${table.state} <> 'ready' or ${table.virtualBytes} is not null`),
@@ -248,12 +268,17 @@ export const volumes = pgTable(
   },
   (table) => [
     index('volumes_entry').on(table.entryId),
-    index('volumes_waiting').on(table.backend, table.shortKey, table.waitsForFlight, table.id).where(sql`${table.waitsForFlight} is not null`),
+    index('volumes_waiting')
+      .on(table.backend, table.shortKey, table.waitsForFlight, table.id)
+      .where(sql`${table.waitsForFlight} is not null`),
     index('volumes_project').on(table.projectId, table.createdAt),
     index('volumes_state').on(table.state),
     check('volumes_state_known', oneOf(table.state, volumeStates)),
     check('volumes_size', sql`${table.sizeBytes} is null or (${table.sizeBytes} > 0 and ${table.sizeBytes} % 512 = 0)`),
-    check('volumes_available_is_complete', sql`${table.state} <> 'available' or (${table.connection} is not null and ${table.sizeBytes} is not null)`),
+    check(
+      'volumes_available_is_complete',
+      sql`${table.state} <> 'available' or (${table.connection} is not null and ${table.sizeBytes} is not null)`,
+    ),
     check('volumes_holds_an_entry', sql`not ${table.holdsEntry} or ${table.entryId} is not null`),
   ],
 );

@@ -30,7 +30,9 @@ export function runStatement<Row extends RawRow = RawRow>(on: Queryable, stateme
  */
 export async function inTransaction<T>(database: Database, work: (transaction: Queryable) => Promise<T>): Promise<T> {
   const outcome = await withDatabaseErrors(() =>
-    database.sql.begin('isolation level read committed', async (transaction) => ({ value: await work({ sql: transaction }) })),
+    database.sql.begin('isolation level read committed', async (transaction) => ({
+      value: await work({ sql: transaction }),
+    })),
   );
   return outcome.value;
 }
@@ -39,7 +41,9 @@ export async function inTransaction<T>(database: Database, work: (transaction: Q
 export function columnsOf(table: PgTable, alias?: string): SQL {
   const columns = Object.values(getTableColumns(table));
   return sql.join(
-    columns.map((column) => (alias === undefined ? sql.identifier(column.name) : sql`${sql.identifier(alias)}.${sql.identifier(column.name)}`)),
+    columns.map((column) =>
+      alias === undefined ? sql.identifier(column.name) : sql`${sql.identifier(alias)}.${sql.identifier(column.name)}`,
+    ),
     sql`, `,
   );
 }

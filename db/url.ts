@@ -25,7 +25,8 @@ export function parseDatabaseUrl(url: string): DatabaseAddress {
   if (!match) throw invalid('an unreadable URI', 'postgres://user:password@host:port/database');
   const [, user, password, hostAndPort = '', database, query = ''] = match;
   const options = new URLSearchParams(query);
-  for (const name of options.keys()) if (!parameters.includes(name)) throw invalid(`the parameter ${name}`, parameters.join(', '));
+  for (const name of options.keys())
+    if (!parameters.includes(name)) throw invalid(`the parameter ${name}`, parameters.join(', '));
   const { host, port } = parseHost(hostAndPort);
   return {
     host: options.get('host') ?? (host || 'localhost'),
@@ -50,7 +51,7 @@ export function withDatabaseName(url: string, database: string): string {
 function parseHost(hostAndPort: string): { host: string; port: string | undefined } {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]*)(?::(\d+))?$/.exec(hostAndPort);
   if (!match) throw invalid('an unreadable host', 'host, host:port or a percent-encoded socket directory');
-  return { host: decodeURIComponent(match[1] ?? '').replace(/^\[|\]$/g, ''), port: match[2] };
+  return { host: (decoded(match[1]) ?? '').replace(/^\[|\]$/g, ''), port: match[2] };
 }
 
 function parsePort(port: string | undefined): number {
@@ -66,7 +67,12 @@ function parseSslMode(mode: string | null): DatabaseAddress['ssl'] {
 }
 
 function decoded(part: string | undefined): string | undefined {
-  return part ? decodeURIComponent(part) : undefined;
+  if (!part) return undefined;
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw invalid('a part with a broken percent-encoding', 'percent-encoded UTF-8');
+  }
 }
 
 function invalid(value: string, allowed: string): Failure<'InvalidRequest'> {

@@ -1,5 +1,6 @@
 import { Client, type Connection } from '@temporalio/client';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
+import { onCommandStarted } from '../activities/command';
 import { createBackend } from '../activities/backends/registry';
 import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
@@ -14,6 +15,7 @@ import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';
 import type { Logger } from './logger';
+import { createMetrics } from './metrics';
 import type { Role, RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
 
@@ -37,9 +39,12 @@ interface Compose {
 /** Opens everything that the roles work with: database (migrated), image service, backends, scratch. What fails is named and nothing stays open. */
 export async function compose({ config, roles, connection, logger }: Compose): Promise<Composition> {
   await migrateDatabase(config.database.url);
-  const database = await connectDatabase(config.database.url, {
+  const metrics = createMetrics();
+  onCommandStarted(metrics.countProcess);
+  const database = connectDatabase(config.database.url, {
     maxConnections: DATABASE_CONNECTIONS,
     applicationName: 'image-volume-cache worker',
+    onStatement: metrics.countStatement,
   });
   const images = createGlanceClient({ endpoint: imagesEndpoint(config) });
   const holdsBackends = roles.includes('backend') || roles.includes('host');

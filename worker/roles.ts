@@ -1,4 +1,4 @@
-import { NativeConnection, Worker, type WorkerOptions } from '@temporalio/worker';
+import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import { createBackendActivities, createControlActivities, createHostActivities } from '../activities';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { workflowBundlePath } from './bundle';

@@ -118,7 +118,9 @@ export interface VolumeBackend {
   /**
    * Makes `marker.volumeId` exist as a clone of the sealed `parent`, grown to `marker.sizeBytes`, durable; a second call with the same
    * arguments changes nothing and answers the same. Undo: `ensureVolumeAbsent`.
-   * @throws ParentUnusable, CloneLimitReached, NoSpace, InvalidRequest (`sizeBytes` below the parent's or no multiple of 512), ForeignObject (final); BackendUnavailable (retried).
+   * An existing volume is never replaced: one that is a clone of another parent, such as one since quarantined, must be made absent first.
+   * @throws ParentUnusable, CloneLimitReached, NoSpace, InvalidRequest (`sizeBytes` below the parent's or no multiple of 512), ForeignObject,
+   *   Conflict (the id is a volume with another marker or parent) (final); BackendUnavailable (retried).
    */
   ensureClone(parent: string, marker: VolumeMarker): Promise<Connection>;
 

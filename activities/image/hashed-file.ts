@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
-import { startHashThread, type HashThread } from './hash-thread';
+import { startHashThread } from './hash-thread';
 
 /** Small chunks are gathered into blocks: writing each as it comes is three to four times slower. */
 const BLOCK_BYTES = 4 * MiB;
@@ -19,15 +19,13 @@ export interface HashedFile {
   flush(): Promise<void>;
   /** @returns the hash in hex of everything, after a flush. */
   digest(): Promise<string>;
-  /** Empties the file and begins anew. */
-  reset(): Promise<void>;
   /** Ends the hash thread; the handle stays open. */
   close(): Promise<void>;
 }
 
-/** @param algorithm a name that node:crypto knows. */
+/** `handle` is open for reading and writing; what the file holds counts only once it is taken over. @param algorithm a name that node:crypto knows. */
 export function createHashedFile(handle: FileHandle, algorithm: string): HashedFile {
-  let thread: HashThread = startHashThread(algorithm);
+  const thread = startHashThread(algorithm);
   const pool = createPool();
   let current: { block: ArrayBuffer; view: Buffer; filled: number } | undefined;
   /** Bytes given to the disk, done or not. */
@@ -36,14 +34,15 @@ export function createHashedFile(handle: FileHandle, algorithm: string): HashedF
   let writes: Promise<void> = Promise.resolve();
 
   /** One write after the other, so that what is on disk never has a hole; the hash of a block runs beside the next write. */
+  const write = async (previous: Promise<void>, view: Buffer<ArrayBuffer>, position: number): Promise<void> => {
+    await previous;
+    await writeAll(handle, { view, position });
+    bytes = position + view.length;
+    thread.update(view.buffer, view.length).then(pool.give, pool.fail);
+  };
   const issue = (block: ArrayBuffer, lengthBytes: number): void => {
-    const position = issued;
+    writes = write(writes, Buffer.from(block, 0, lengthBytes), issued);
     issued += lengthBytes;
-    writes = writes.then(async () => {
-      await writeAll(handle, { view: Buffer.from(block, 0, lengthBytes), position });
-      bytes = position + lengthBytes;
-      thread.update(block, lengthBytes).then(pool.give, pool.fail);
-    });
     writes.catch(pool.fail);
   };
 
@@ -72,7 +71,7 @@ export function createHashedFile(handle: FileHandle, algorithm: string): HashedF
       }
     },
     async append(chunk) {
-      for (let taken = 0; taken < chunk.length; ) {
+      for (let taken = 0; taken < chunk.length;) {
         if (current === undefined) {
           const block = await pool.take();
           current = { block, view: Buffer.from(block), filled: 0 };
@@ -90,17 +89,6 @@ export function createHashedFile(handle: FileHandle, algorithm: string): HashedF
       await flush();
       return thread.digest();
     },
-    async reset() {
-      if (current !== undefined) pool.give(current.block);
-      current = undefined;
-      await writes;
-      await thread.close();
-      await handle.truncate(0);
-      thread = startHashThread(algorithm);
-      pool.renew();
-      issued = 0;
-      bytes = 0;
-    },
     async close() {
       await writes.catch(() => undefined);
       await thread.close();
@@ -109,7 +97,7 @@ export function createHashedFile(handle: FileHandle, algorithm: string): HashedF
 }
 
 async function writeAll(handle: FileHandle, { view, position }: { view: Buffer; position: number }): Promise<void> {
-  for (let written = 0; written < view.length; ) {
+  for (let written = 0; written < view.length;) {
     const { bytesWritten } = await handle.write(view, written, view.length - written, position + written);
     written += bytesWritten;
   }
@@ -120,11 +108,10 @@ interface Pool {
   give(this: void, block: ArrayBuffer): void;
   /** Whoever waits for a block, now or later, hears of it. */
   fail(this: void, error: unknown): void;
-  renew(): void;
 }
 
 function createPool(): Pool {
-  let free: ArrayBuffer[] = [];
+  const free: ArrayBuffer[] = [];
   let made = 0;
   let failure: { error: unknown } | undefined;
   let waiter: { resolve: (block: ArrayBuffer) => void; reject: (error: unknown) => void } | undefined;
@@ -149,11 +136,6 @@ function createPool(): Pool {
       failure ??= { error };
       waiter?.reject(error);
       waiter = undefined;
-    },
-    renew() {
-      free = [];
-      made = 0;
-      failure = undefined;
     },
   };
 }

@@ -166,10 +166,19 @@ export async function createOverlay(
   await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS });
 }
 
-/** @returns whether a process holds QEMU's lock on the image for writing: qemu-img is then refused its own. @throws ToolFailed for every other refusal. */
-export async function isLockedByQemu(image: QemuImage): Promise<boolean> {
+/**
+ * @returns whether a QEMU process has the file open, for writing or reading: QEMU's image locks refuse an opener that shares nothing.
+ *   `blkdebug` is the one driver that lets an opener say so; the image's own bytes are not looked at. @throws ToolFailed for every other refusal.
+ */
+export async function isOpenInQemu(path: string): Promise<boolean> {
+  const sharesNothing = {
+    driver: 'blkdebug',
+    'unshare-child-perms': ['consistent-read', 'write', 'resize'],
+    image: { driver: 'file', filename: path },
+  };
+  const args = ['info', '--output=json', `json:${JSON.stringify(sharesNothing)}`];
   try {
-    await getImageInfo(image);
+    await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS });
     return false;
   } catch (error) {
     if (isToolFailure(error) && /Failed to get .* lock/.test(error.details.stderr)) return true;

@@ -1,32 +1,201 @@
-// PLACEHOLDER by the lead so that the whole can run once: to be replaced by its owner.
 import { randomUUID } from 'node:crypto';
-import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { HostId } from '../../workflows/contract/ids';
+import { Failure } from '../../workflows/contract/failures';
+import { uuidPattern, type HostId } from '../../workflows/contract/ids';
+import type { ProgressReporter } from '../progress';
+import type { DownloadedImage } from './download';
+import { lockScratch } from './scratch-lock';
+import { createSharedTransfers } from './shared-transfers';
 
+/** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
 export interface Scratch {
   readonly hostId: HostId;
+  readonly directory: string;
+  /** Where the complete file of a content hash is, once it is there. @throws Error for what is no content hash. */
   pathOf(contentHash: string): string;
-  has(contentHash: string): Promise<boolean>;
+  /** @returns the complete, verified file. */
+  find(contentHash: string): Promise<ScratchFile | undefined>;
+  /**
+   * Makes the complete file exist. One transfer a content hash runs at a time; a second caller shares it, and it is aborted when all its callers are.
+   * Its progress goes to all of them. Idempotent. Undo: `remove`.
+   * @throws ScratchFull (retried); what `transfer` throws, to all callers; a caller's own abort as its reason.
+   */
+  ensure(contentHash: string, request: EnsureRequest): Promise<EnsuredFile>;
+  /** Deletes a file, complete or partial, after aborting its transfer; the absent is done. */
   remove(contentHash: string): Promise<void>;
+  list(): Promise<ScratchEntry[]>;
+  /** Bytes that an unprivileged process may still write. */
+  freeBytes(): Promise<number>;
+  /** Gives the scratch back to other workers. */
   close(): Promise<void>;
 }
 
+export interface ScratchFile {
+  path: string;
+  bytes: number;
+}
+
+export interface ScratchEntry extends ScratchFile {
+  contentHash: string;
+  complete: boolean;
+  modifiedAt: Date;
+}
+
+export interface EnsureRequest {
+  sizeBytes: number;
+  reporter: ProgressReporter;
+  /** Fills `partialPath` from where it ends, verifies and fsyncs it. */
+  transfer: (partialPath: string, reporter: ProgressReporter) => Promise<DownloadedImage>;
+}
+
+export interface EnsuredFile extends ScratchFile {
+  /** `present`: it was complete; `shared`: another caller's transfer brought it. */
+  outcome: 'present' | 'transferred' | 'shared';
+  /** Bytes read from the image service on behalf of this caller: 0 unless `transferred`. */
+  bytesDownloaded: number;
+  seconds: number;
+}
+
+const PARTIAL = '.partial';
+/** A file's name has at most 255 bytes; `sha512-` and its hex are 135. */
+const contentHashPattern = /^[a-z0-9][a-z0-9_-]{0,199}$/;
+
+/** Opens `directory` for this process alone, made when absent. @throws Error when another running process holds it. */
+export async function openScratch({ directory }: { directory: string }): Promise<Scratch> {
+  const hostId = await readHostId(directory);
+  const images = join(directory, 'images');
+  await mkdir(images, { recursive: true, mode: 0o700 });
+  const lock = await lockScratch(join(directory, 'lock'));
+  const transfers = createSharedTransfers();
+  const pathOf = (contentHash: string): string => {
+    if (!contentHashPattern.test(contentHash))
+      throw new Error(`contentHash: got ${contentHash}, allowed is ${String(contentHashPattern)}`);
+    return join(images, contentHash);
+  };
+  const find = (contentHash: string) => findFile(pathOf(contentHash));
+  const freeBytes = () => getFreeBytes(images);
+
+  return {
+    hostId,
+    directory,
+    pathOf,
+    find,
+    freeBytes,
+    async ensure(contentHash, { sizeBytes, reporter, transfer }) {
+      const path = pathOf(contentHash);
+      const present = await find(contentHash);
+      if (present !== undefined) return { ...present, outcome: 'present', bytesDownloaded: 0, seconds: 0 };
+      const { result, shared } = await transfers.join(contentHash, reporter, async (joined) => {
+        // Another transfer may have ended between the look above and this one.
+        const file = await findFile(path);
+        if (file !== undefined) return { bytes: file.bytes, bytesDownloaded: 0, seconds: 0 };
+        try {
+          return await publish(path, (partialPath) => transfer(partialPath, joined));
+        } catch (error) {
+          throw isFull(error)
+            ? new Failure(
+                'ScratchFull',
+                { host: hostId, neededBytes: sizeBytes, freeBytes: await freeBytes() },
+                { cause: error },
+              )
+            : error;
+        }
+      });
+      const { bytes, seconds, bytesDownloaded } = result;
+      return {
+        path,
+        bytes,
+        seconds,
+        outcome: shared ? 'shared' : 'transferred',
+        bytesDownloaded: shared ? 0 : bytesDownloaded,
+      };
+    },
+    async remove(contentHash) {
+      const path = pathOf(contentHash);
+      await transfers.abort(contentHash);
+      await rm(path, { force: true });
+      await rm(`${path}${PARTIAL}`, { force: true });
+    },
+    list: () => listFiles(images),
+    async close() {
+      await transfers.abortAll();
+      await lock.release();
+    },
+  };
+}
+
+/** The host's id: made with the scratch and the same ever after. Takes no lock. @throws Error when the file holds something else. */
 export async function readHostId(directory: string): Promise<HostId> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
   const path = join(directory, 'host-id');
-  await writeFile(path, randomUUID(), { flag: 'wx', mode: 0o600 }).catch(() => undefined);
-  return (await readFile(path, 'utf8')).trim() as HostId;
+  const candidate = join(directory, `host-id.${randomUUID()}`);
+  await writeFile(candidate, `${randomUUID()}\n`, { mode: 0o600, flag: 'wx' });
+  try {
+    // Of several first workers one wins, and its id appears complete.
+    await link(candidate, path).catch((error: unknown) => {
+      if (!hasCode(error, 'EEXIST')) throw error;
+    });
+  } finally {
+    await rm(candidate, { force: true });
+  }
+  const id = (await readFile(path, 'utf8')).trim();
+  if (isHostId(id)) return id;
+  throw new Error(`${path}: got ${id.slice(0, 80)}, allowed is a UUID`);
 }
 
-export async function openScratch({ directory }: { directory: string }): Promise<Scratch> {
-  const hostId = await readHostId(directory);
-  const pathOf = (contentHash: string): string => join(directory, contentHash);
-  return {
-    hostId,
-    pathOf,
-    has: async (contentHash) => access(pathOf(contentHash)).then(() => true, () => false),
-    remove: async (contentHash) => rm(pathOf(contentHash), { force: true }),
-    close: async () => undefined,
-  };
+/** Durable before visible: the transfer has fsynced the bytes, here the name is. */
+async function publish(
+  path: string,
+  transfer: (partialPath: string) => Promise<DownloadedImage>,
+): Promise<DownloadedImage> {
+  const partialPath = `${path}${PARTIAL}`;
+  const downloaded = await transfer(partialPath);
+  await rename(partialPath, path);
+  const directory = await open(join(path, '..'), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+  return downloaded;
+}
+
+async function findFile(path: string): Promise<ScratchFile | undefined> {
+  try {
+    return { path, bytes: (await stat(path)).size };
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return undefined;
+    throw error;
+  }
+}
+
+async function listFiles(images: string): Promise<ScratchEntry[]> {
+  const entries: ScratchEntry[] = [];
+  for (const name of (await readdir(images)).sort()) {
+    const path = join(images, name);
+    const complete = !name.endsWith(PARTIAL);
+    const contentHash = complete ? name : name.slice(0, -PARTIAL.length);
+    const found = await stat(path).catch(() => undefined);
+    if (found?.isFile() && contentHashPattern.test(contentHash))
+      entries.push({ contentHash, path, complete, bytes: found.size, modifiedAt: found.mtime });
+  }
+  return entries;
+}
+
+async function getFreeBytes(path: string): Promise<number> {
+  const { bavail, bsize } = await statfs(path);
+  return bavail * bsize;
+}
+
+function isHostId(text: string): text is HostId {
+  return uuidPattern.test(text);
+}
+
+function isFull(error: unknown): boolean {
+  return hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT');
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
 }

@@ -41,7 +41,7 @@ export function createAdmitVolume(deps: ControlDependencies) {
       const image = await deps.images.getImage(request.imageId, cancellationSignal());
       checkImage(deps, image);
       checkSize(request, image);
-      await checkSpace(deps, backend, request, image);
+      await checkSpace(deps, backend, request.sizeBytes ?? defaultSizeBytes(image) ?? 0);
       const admission: Admission = {
         imageId: image.id,
         projectId: (request.projectId ?? deps.config.defaultProjectId) as ProjectId,
@@ -172,18 +172,11 @@ function checkSize({ sizeBytes }: CreateVolumeInput, image: Image): void {
 }
 
 /** What is known before anything is made: a volume beyond what the backend may promise, or an image that does not fit what is free. */
-async function checkSpace(
-  deps: ControlDependencies,
-  name: BackendName,
-  request: CreateVolumeInput,
-  image: Image,
-): Promise<void> {
+async function checkSpace(deps: ControlDependencies, name: BackendName, sizeBytes: number): Promise<void> {
   const space = await deps.backends.get(name)?.space();
   if (space === undefined) return;
-  const sizeBytes = request.sizeBytes ?? defaultSizeBytes(image) ?? 0;
   const promisable = Math.floor(space.totalBytes * (deps.config.backends[name]?.maxOverSubscription ?? 1));
-  if (sizeBytes > promisable)
-    throw new Failure('NoSpace', { backend: name, neededBytes: sizeBytes, freeBytes: promisable });
+  if (sizeBytes > promisable) throw new Failure('NoSpace', { backend: name, neededBytes: sizeBytes, freeBytes: promisable });
 }
 
 function defaultSizeBytes(image: Image): number | null {

@@ -10,22 +10,22 @@ const VOLUME_ID_NAMESPACE = 'c2a5a3de-7c53-4b39-9d0f-6e2a8f0f7a11';
 const MAX_NAME_CHARACTERS = 255;
 const MAX_METADATA_ENTRIES = 128;
 
-const text = (maxCharacters: number) => z.string().min(1).max(maxCharacters);
+const boundedText = (maxCharacters: number) => z.string().min(1).max(maxCharacters);
 
 const requestSchema = z.strictObject({
   imageId: z.string().regex(uuidPattern, 'a UUID in lower case'),
   volumeId: z.string().regex(uuidPattern, 'a UUID in lower case').optional(),
-  backend: text(40).optional(),
+  backend: boundedText(40).optional(),
   sizeBytes: z
     .number('a whole number of bytes, a multiple of 512')
     .int('a whole number of bytes, a multiple of 512')
     .positive('a positive number of bytes, a multiple of 512')
     .multipleOf(SECTOR_BYTES, 'a multiple of 512')
     .optional(),
-  projectId: text(64).optional(),
-  name: text(MAX_NAME_CHARACTERS).optional(),
+  projectId: boundedText(64).optional(),
+  name: boundedText(MAX_NAME_CHARACTERS).optional(),
   metadata: z
-    .record(text(MAX_NAME_CHARACTERS), z.string().max(MAX_NAME_CHARACTERS))
+    .record(boundedText(MAX_NAME_CHARACTERS), z.string().max(MAX_NAME_CHARACTERS))
     .refine(
       (metadata) => Object.keys(metadata).length <= MAX_METADATA_ENTRIES,
       `at most ${MAX_METADATA_ENTRIES} entries`,

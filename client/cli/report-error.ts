@@ -2,6 +2,7 @@ import { CommanderError } from 'commander';
 import { ConfigError } from '../config/config-error';
 import { ImageVolumeCacheError } from '../errors';
 import { exitCodes } from './exit-codes';
+import { howToLook } from './output/how-to-look';
 import { note, printJson } from './output/print';
 
 interface ErrorReport {
@@ -35,7 +36,8 @@ function judge(error: unknown): ErrorReport {
   return { exitCode: exitCodes.failed, type: 'Unexpected', message: describe(error) };
 }
 
-function hintFor({ type, exitCode }: ImageVolumeCacheError): string | undefined {
+function hintFor({ type, exitCode, workflowId = '' }: ImageVolumeCacheError): string | undefined {
+  if (type === 'WaitInterrupted') return howToLook(workflowId);
   if (type === 'NotConfigured' || exitCode !== exitCodes.unavailable) return undefined;
   return 'Is the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.';
 }

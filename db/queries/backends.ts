@@ -25,7 +25,12 @@ const limitNames = Object.keys(limitColumns) as (keyof CacheLimits)[];
  */
 export async function registerBackend(
   database: Database,
-  { name, driver, capabilities, limits }: { name: BackendName; driver: string; capabilities: object; limits: CacheLimits },
+  {
+    name,
+    driver,
+    capabilities,
+    limits,
+  }: { name: BackendName; driver: string; capabilities: object; limits: CacheLimits },
 ): Promise<BackendRow> {
   const unlessSet = limitNames.map((limit) => {
     const column = sql.identifier(limitColumns[limit]);
@@ -33,8 +38,14 @@ export async function registerBackend(
   });
   const [row] = await runStatement(
     database,
-    sql`insert into backends (name, driver, capabilities, ${sql.join(limitNames.map((limit) => sql.identifier(limitColumns[limit])), sql`, `)})
-      values (${name}, ${driver}, ${json(capabilities)}, ${sql.join(limitNames.map((limit) => sql`${limits[limit]}`), sql`, `)})
+    sql`insert into backends (name, driver, capabilities, ${sql.join(
+      limitNames.map((limit) => sql.identifier(limitColumns[limit])),
+      sql`, `,
+    )})
+      values (${name}, ${driver}, ${json(capabilities)}, ${sql.join(
+        limitNames.map((limit) => sql`${limits[limit]}`),
+        sql`, `,
+      )})
       on conflict (name) do update set driver = excluded.driver, capabilities = excluded.capabilities, ${sql.join(unlessSet, sql`, `)}
       returning ${columnsOf(backends)}`,
   );
@@ -48,7 +59,10 @@ export async function setLimits(
 ): Promise<BackendRow | undefined> {
   const given = limitNames.filter((limit) => limits[limit] !== undefined);
   const changes: SQL[] = given.map((limit) => sql`${sql.identifier(limitColumns[limit])} = ${limits[limit] ?? null}`);
-  const names = sql`array[${sql.join(given.map((limit) => sql`${limit}`), sql`, `)}]::text[]`;
+  const names = sql`array[${sql.join(
+    given.map((limit) => sql`${limit}`),
+    sql`, `,
+  )}]::text[]`;
   const [row] = await runStatement(
     database,
     sql`update backends set ${sql.join([...changes, sql`limits_set_by = ${by}, limits_set_at = now()`], sql`, `)},
@@ -59,14 +73,20 @@ export async function setLimits(
 }
 
 /** Notes what the backend's place really has. */
-export async function observeSpace(database: Database, space: { name: BackendName; totalBytes: number; freeBytes: number }): Promise<void> {
+export async function observeSpace(
+  database: Database,
+  space: { name: BackendName; totalBytes: number; freeBytes: number },
+): Promise<void> {
   await runStatement(
     database,
     sql`update backends set total_bytes = ${space.totalBytes}, free_bytes = ${space.freeBytes}, space_seen_at = now() where name = ${space.name}`,
   );
 }
 
-export async function findBackend(database: Database, { name }: { name: BackendName }): Promise<BackendRow | undefined> {
+export async function findBackend(
+  database: Database,
+  { name }: { name: BackendName },
+): Promise<BackendRow | undefined> {
   const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
   return row && parseRow(backends, row);
 }
@@ -81,7 +101,10 @@ export async function listBackends(database: Database): Promise<BackendRow[]> {
  * `no key update` lets new volumes, whose foreign key points here, be admitted meanwhile.
  */
 export async function lockBackend(transaction: Queryable, { name }: { name: BackendName }): Promise<BackendRow> {
-  const [row] = await runStatement(transaction, sql`select ${columnsOf(backends)} from backends where name = ${name} for no key update`);
+  const [row] = await runStatement(
+    transaction,
+    sql`select ${columnsOf(backends)} from backends where name = ${name} for no key update`,
+  );
   return parseBackend(row, name);
 }
 

@@ -84,11 +84,15 @@ export function chooseVictimsForReservation(
     };
     const chosen = takeEnough(await lockVictimCandidates(transaction, name), needed);
     if (!chosen) return marked.length > 0 ? { kind: 'victims', entries: marked } : { kind: 'none' };
-    return { kind: 'victims', entries: [...marked, ...(await markVictims(transaction, { entries: chosen, workflowId }))] };
+    return {
+      kind: 'victims',
+      entries: [...marked, ...(await markVictims(transaction, { entries: chosen, workflowId }))],
+    };
   });
 }
 
-export type RegisterOutcome = { kind: 'ready'; entry: EntryRow } | { kind: 'not-populating'; state: EntryState | 'absent' };
+export type RegisterOutcome =
+  { kind: 'ready'; entry: EntryRow } | { kind: 'not-populating'; state: EntryState | 'absent' };
 
 /** `populating -> ready` with what was measured; a `ready` entry stays as it is and is returned. */
 export async function registerReady(
@@ -115,7 +119,9 @@ export async function registerReady(
       select ${columnsOf(cacheEntries)} from registered`,
   );
   const entry = row ? parseRow(cacheEntries, row) : await findEntry(database, request);
-  return entry?.state === 'ready' ? { kind: 'ready', entry } : { kind: 'not-populating', state: entry?.state ?? 'absent' };
+  return entry?.state === 'ready'
+    ? { kind: 'ready', entry }
+    : { kind: 'not-populating', state: entry?.state ?? 'absent' };
 }
 
 export type RetireOutcome =
@@ -123,7 +129,10 @@ export type RetireOutcome =
   { kind: 'retired'; deletable: boolean } | { kind: 'leased' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
 /** `ready -> retired` unless a create holds a lease. Repeated on a retired entry it answers `retired` again. */
-export function retireEntry(database: Database, { entryId, reason }: { entryId: EntryId; reason: RetireReason }): Promise<RetireOutcome> {
+export function retireEntry(
+  database: Database,
+  { entryId, reason }: { entryId: EntryId; reason: RetireReason },
+): Promise<RetireOutcome> {
   return inTransaction(database, async (transaction) => {
     const entry = await lockEntry(transaction, entryId);
     if (entry?.state === 'retired') return { kind: 'retired', deletable: entry.clones === 0 };
@@ -131,7 +140,10 @@ export function retireEntry(database: Database, { entryId, reason }: { entryId: 
     // A statement of its own: inside the locking one, `not exists` would see the rows as they were before the lock was waited for.
     const leased = await findLeased(transaction, [entryId]);
     if (leased.size > 0) return { kind: 'leased' };
-    await runStatement(transaction, sql`update cache_entries set ${retired(reason)} where id = ${entryId} and state = 'ready'`);
+    await runStatement(
+      transaction,
+      sql`update cache_entries set ${retired(reason)} where id = ${entryId} and state = 'ready'`,
+    );
     return { kind: 'retired', deletable: entry.clones === 0 };
   });
 }
@@ -139,7 +151,10 @@ export function retireEntry(database: Database, { entryId, reason }: { entryId: 
 export type QuarantineOutcome = { kind: 'quarantined' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
 /** `ready -> retired` at once, leases or not: its image-volume is proven unusable. Of a herd that finds it out, one gets `quarantined`. */
-export async function quarantineEntry(database: Database, { entryId, found }: { entryId: EntryId; found: string }): Promise<QuarantineOutcome> {
+export async function quarantineEntry(
+  database: Database,
+  { entryId, found }: { entryId: EntryId; found: string },
+): Promise<QuarantineOutcome> {
   const rows = await runStatement(
     database,
     sql`update cache_entries set ${retired('quarantined')}, reason_detail = ${found} where id = ${entryId} and state = 'ready' returning id`,
@@ -152,7 +167,12 @@ export async function quarantineEntry(database: Database, { entryId, found }: { 
 /** @param withinMs how far back, in milliseconds. @returns how many entries of the key, but for one, were quarantined since. */
 export async function countQuarantines(
   database: Database,
-  { backend, shortKey, withinMs, exceptEntryId }: { backend: BackendName; shortKey: string; withinMs: number; exceptEntryId?: EntryId },
+  {
+    backend,
+    shortKey,
+    withinMs,
+    exceptEntryId,
+  }: { backend: BackendName; shortKey: string; withinMs: number; exceptEntryId?: EntryId },
 ): Promise<number> {
   const [row] = await runStatement<{ quarantines: number }>(
     database,
@@ -164,11 +184,19 @@ export async function countQuarantines(
 }
 
 export type DeletionOutcome =
-  { kind: 'deleting'; entry: EntryRow } | { kind: 'held'; clones: number } | { kind: 'not-retired'; state: EntryState | 'absent' };
+  | { kind: 'deleting'; entry: EntryRow }
+  | { kind: 'held'; clones: number }
+  | { kind: 'not-retired'; state: EntryState | 'absent' };
 
 /** `retired -> deleting` when nothing holds it. Repeated on a `deleting` entry it answers the same. Next: delete the image-volume, `confirmEntryGone`. */
-export async function beginEntryDeletion(database: Database, { entryId }: { entryId: EntryId }): Promise<DeletionOutcome> {
-  await runStatement(database, sql`update cache_entries set state = 'deleting' where id = ${entryId} and state = 'retired' and clones = 0`);
+export async function beginEntryDeletion(
+  database: Database,
+  { entryId }: { entryId: EntryId },
+): Promise<DeletionOutcome> {
+  await runStatement(
+    database,
+    sql`update cache_entries set state = 'deleting' where id = ${entryId} and state = 'retired' and clones = 0`,
+  );
   const entry = await findEntry(database, { entryId });
   if (entry?.state === 'deleting') return { kind: 'deleting', entry };
   if (entry?.state === 'retired') return { kind: 'held', clones: entry.clones };
@@ -188,7 +216,10 @@ export async function confirmEntryGone(database: Database, { entryId }: { entryI
  * `populating -> gone`, after what was written is removed from the backend. Undo of `reserveEntry`.
  * @param flight when given, only that flight's reservation is given up: a late call must not take a later run's. @returns whether it is gone.
  */
-export async function abandonReservation(database: Database, { entryId, flight }: { entryId: EntryId; flight?: number }): Promise<boolean> {
+export async function abandonReservation(
+  database: Database,
+  { entryId, flight }: { entryId: EntryId; flight?: number },
+): Promise<boolean> {
   const sameFlight = flight === undefined ? sql`true` : sql`flight = ${flight}`;
   await runStatement(
     database,
@@ -210,7 +241,10 @@ export function unpinEntry(database: Database, { entryId }: { entryId: EntryId }
 }
 
 export async function findEntry(database: Database, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId}`);
+  const [row] = await runStatement(
+    database,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId}`,
+  );
   return row && parseRow(cacheEntries, row);
 }
 
@@ -236,10 +270,17 @@ export function listEntries(
 }
 
 /** @returns the images that these entries serve. */
-export async function listEntryImages(database: Database, { entryIds }: { entryIds: EntryId[] }): Promise<EntryImageRow[]> {
+export async function listEntryImages(
+  database: Database,
+  { entryIds }: { entryIds: EntryId[] },
+): Promise<EntryImageRow[]> {
   if (entryIds.length === 0) return [];
   return withDatabaseErrors(() =>
-    database.orm.select().from(entryImages).where(inArray(entryImages.entryId, entryIds)).orderBy(entryImages.entryId, entryImages.imageId),
+    database.orm
+      .select()
+      .from(entryImages)
+      .where(inArray(entryImages.entryId, entryIds))
+      .orderBy(entryImages.entryId, entryImages.imageId),
   );
 }
 
@@ -267,12 +308,15 @@ async function reserve(
   const [populating, ready] = await findUsable(transaction, { backend, request });
   if (ready && !populating) return { kind: 'ready', entry: ready };
   if (request.bytes > backend.maxBytes) return { kind: 'too-large', maxBytes: backend.maxBytes };
-  if (populating && populating.reservedFor !== request.workflowId) throw new Error(`${populating.reservedFor} populates ${request.key.short} already`);
+  if (populating && populating.reservedFor !== request.workflowId)
+    throw new Error(`${populating.reservedFor} populates ${request.key.short} already`);
   const used = await readSums(transaction, backend.name);
-  const neededBytes = used.bytes - (populating?.realBytes ?? 0) + Math.max(request.bytes, populating?.realBytes ?? 0) - backend.maxBytes;
+  const neededBytes =
+    used.bytes - (populating?.realBytes ?? 0) + Math.max(request.bytes, populating?.realBytes ?? 0) - backend.maxBytes;
   const neededCount = used.count + (populating ? 0 : 1) - backend.maxCount;
   const fits = neededBytes <= 0 && neededCount <= 0;
-  if (populating && (fits || request.bytes <= populating.realBytes)) return continueReservation(transaction, { populating, request });
+  if (populating && (fits || request.bytes <= populating.realBytes))
+    return continueReservation(transaction, { populating, request });
   if (!fits) return { kind: 'no-room', neededBytes: Math.max(neededBytes, 0), neededCount: Math.max(neededCount, 0) };
   return insertReservation(transaction, request);
 }
@@ -339,7 +383,10 @@ async function readSums(on: Queryable, backend: BackendName): Promise<CacheSums>
 }
 
 /** @returns what counts against the limits on behalf of this workflow: its reservation, and the victims that are marked for it. */
-async function findReservedFor(transaction: Queryable, { name, workflowId }: { name: BackendName; workflowId: string }): Promise<EntryRow[]> {
+async function findReservedFor(
+  transaction: Queryable,
+  { name, workflowId }: { name: BackendName; workflowId: string },
+): Promise<EntryRow[]> {
   const rows = await runStatement(
     transaction,
     sql`select ${columnsOf(cacheEntries)} from cache_entries
@@ -377,7 +424,10 @@ function takeEnough(candidates: EntryRow[], needed: { bytes: number; count: numb
   return bytes <= 0 && count <= 0 ? chosen : undefined;
 }
 
-async function markVictims(transaction: Queryable, { entries, workflowId }: { entries: EntryRow[]; workflowId: string }): Promise<EntryRow[]> {
+async function markVictims(
+  transaction: Queryable,
+  { entries, workflowId }: { entries: EntryRow[]; workflowId: string },
+): Promise<EntryRow[]> {
   const rows = await runStatement(
     transaction,
     sql`update cache_entries set state = 'deleting', reason = coalesce(reason, 'evicted'), reserved_for = ${workflowId}, retired_at = coalesce(retired_at, now())
@@ -387,7 +437,10 @@ async function markVictims(transaction: Queryable, { entries, workflowId }: { en
 }
 
 async function lockEntry(transaction: Queryable, entryId: EntryId): Promise<EntryRow | undefined> {
-  const [row] = await runStatement(transaction, sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId} for update`);
+  const [row] = await runStatement(
+    transaction,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId} for update`,
+  );
   return row && parseRow(cacheEntries, row);
 }
 
@@ -406,7 +459,10 @@ function retired(reason: RetireReason): SQL {
   return sql`state = 'retired', reason = ${reason}, retired_at = now(), counted = (clones = 0)`;
 }
 
-async function setPinned(database: Database, { entryId, by }: { entryId: EntryId; by: string | null }): Promise<PinOutcome> {
+async function setPinned(
+  database: Database,
+  { entryId, by }: { entryId: EntryId; by: string | null },
+): Promise<PinOutcome> {
   const rows = await runStatement(
     database,
     sql`update cache_entries set pinned = ${by !== null}, pinned_by = ${by} where id = ${entryId} and state = 'ready' returning id`,

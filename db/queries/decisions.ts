@@ -51,7 +51,13 @@ export function decisionOf(of: string, decision: DecisionNote & { outcome: Decis
 /** @returns the newest first. */
 export function listDecisions(
   database: Database,
-  { volumeId, entryId, backend, since, limit }: { volumeId?: VolumeId; entryId?: EntryId; backend?: BackendName; since?: Date; limit: number },
+  {
+    volumeId,
+    entryId,
+    backend,
+    since,
+    limit,
+  }: { volumeId?: VolumeId; entryId?: EntryId; backend?: BackendName; since?: Date; limit: number },
 ): Promise<DecisionRow[]> {
   return withDatabaseErrors(() =>
     database.orm
@@ -81,10 +87,23 @@ export async function summarizeDecisions(
     database.orm
       .select({ outcome: decisions.outcome, decided: count(), downloaded: sum(decisions.bytesDownloaded) })
       .from(decisions)
-      .where(and(backend && eq(decisions.backend, backend), sql`${decisions.at} >= now() - ${withinMs}::float8 * interval '1 millisecond'`))
+      .where(
+        and(
+          backend && eq(decisions.backend, backend),
+          sql`${decisions.at} >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
+        ),
+      )
       .groupBy(decisions.outcome),
   );
-  const summary: DecisionSummary = { hit: 0, miss: 0, joined: 0, bypassed: 0, refused: 0, failed: 0, bytesDownloaded: 0 };
+  const summary: DecisionSummary = {
+    hit: 0,
+    miss: 0,
+    joined: 0,
+    bypassed: 0,
+    refused: 0,
+    failed: 0,
+    bytesDownloaded: 0,
+  };
   for (const { outcome, decided, downloaded } of rows) {
     summary[outcome] = decided;
     summary.bytesDownloaded += Number(downloaded ?? 0);

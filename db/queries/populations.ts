@@ -22,8 +22,11 @@ export interface JoinRequest {
 }
 
 export type JoinOutcome =
-  /** `answeredRunId`: the last run that answered a flight of this key; it takes no waiters, so wait until another run is there. */
-  | { kind: 'waiting'; flight: number; role: 'leader' | 'joined'; answeredRunId: string | null }
+  /**
+   * `runId`: the run that has claimed this flight, if one has. `answeredRunId`: the last run that answered a flight of this key; it takes no
+   * waiters, so wait until another run is there.
+   */
+  | { kind: 'waiting'; flight: number; role: 'leader' | 'joined'; runId: string | null; answeredRunId: string | null }
   /** The very flight that this volume waited for has its verdict. */
   | { kind: 'answered'; flight: number; verdict: Verdict }
   /** An earlier flight refused these bytes under the same policy. */
@@ -55,7 +58,8 @@ async function join(transaction: Queryable, request: JoinRequest): Promise<JoinO
   const waitsForFlight = await lockWaiter(transaction, request);
   if (!isSameKey(population, request.key)) return { kind: 'collision' };
   if (!population.verdict) return wait(transaction, { request, population });
-  if (waitsForFlight === population.flight) return { kind: 'answered', flight: population.flight, verdict: population.verdict };
+  if (waitsForFlight === population.flight)
+    return { kind: 'answered', flight: population.flight, verdict: population.verdict };
   if (isRememberedRefusal(population, request)) return { kind: 'remembered', verdict: population.verdict };
   return wait(transaction, { request, population: await openNextFlight(transaction, request) });
 }
@@ -77,13 +81,19 @@ interface FlightKey {
  * A run makes the key's flight its own, as the first thing it does. A run that finds it answered puts itself down as one that takes no waiters.
  * Idempotent. @returns undefined when nobody ever joined.
  */
-export function claimFlight(database: Database, { backend, shortKey, runId }: FlightKey & { runId: string }): Promise<FlightClaim | undefined> {
+export function claimFlight(
+  database: Database,
+  { backend, shortKey, runId }: FlightKey & { runId: string },
+): Promise<FlightClaim | undefined> {
   return inTransaction(database, async (transaction) => {
     const population = await lockPopulation(transaction, { backend, shortKey });
     if (!population) return undefined;
     const { flight, imageId, leaderVolumeId, verdict } = population;
     const column = sql.identifier(verdict ? 'answered_run_id' : 'run_id');
-    await runStatement(transaction, sql`update populations set ${column} = ${runId} where backend = ${backend} and short_key = ${shortKey}`);
+    await runStatement(
+      transaction,
+      sql`update populations set ${column} = ${runId} where backend = ${backend} and short_key = ${shortKey}`,
+    );
     return { flight, imageId, leaderVolumeId, ...(verdict && { answered: verdict }) };
   });
 }
@@ -133,7 +143,13 @@ export interface FlightWaiter {
 /** @returns up to `limit` volumes that wait for this flight's number, in the order of their ids, from `afterVolumeId` on. */
 export async function waitersOf(
   database: Database,
-  { backend, shortKey, flight, limit, afterVolumeId }: FlightKey & { flight: number; limit: number; afterVolumeId?: VolumeId },
+  {
+    backend,
+    shortKey,
+    flight,
+    limit,
+    afterVolumeId,
+  }: FlightKey & { flight: number; limit: number; afterVolumeId?: VolumeId },
 ): Promise<FlightWaiter[]> {
   return runStatement<FlightWaiter & Record<string, unknown>>(
     database,
@@ -161,7 +177,10 @@ async function lockWaiter(transaction: Queryable, { volumeId, runId }: JoinReque
   return row.waits_for_flight;
 }
 
-async function lockPopulation(transaction: Queryable, { backend, shortKey }: FlightKey): Promise<PopulationRow | undefined> {
+async function lockPopulation(
+  transaction: Queryable,
+  { backend, shortKey }: FlightKey,
+): Promise<PopulationRow | undefined> {
   const [row] = await runStatement(
     transaction,
     sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey} for update`,
@@ -171,7 +190,9 @@ async function lockPopulation(transaction: Queryable, { backend, shortKey }: Fli
 
 /** Only a refusal by policy is remembered beyond its flight; a passing failure or a lack of room never is. */
 function isRememberedRefusal({ verdict, policyVersion }: PopulationRow, request: JoinRequest): boolean {
-  return verdict?.kind === 'failed' && verdict.failure.type === 'ImageRefused' && policyVersion === request.policyVersion;
+  return (
+    verdict?.kind === 'failed' && verdict.failure.type === 'ImageRefused' && policyVersion === request.policyVersion
+  );
 }
 
 async function openNextFlight(transaction: Queryable, request: JoinRequest): Promise<PopulationRow> {
@@ -185,7 +206,10 @@ async function openNextFlight(transaction: Queryable, request: JoinRequest): Pro
   return parseRow(populations, row);
 }
 
-async function wait(transaction: Queryable, { request, population }: { request: JoinRequest; population: PopulationRow }): Promise<JoinOutcome> {
+async function wait(
+  transaction: Queryable,
+  { request, population }: { request: JoinRequest; population: PopulationRow },
+): Promise<JoinOutcome> {
   await runStatement(
     transaction,
     sql`update volumes set waits_for_flight = ${population.flight}, activity_id = ${request.activityId}, updated_at = now() where id = ${request.volumeId}`,
@@ -194,6 +218,7 @@ async function wait(transaction: Queryable, { request, population }: { request: 
     kind: 'waiting',
     flight: population.flight,
     role: population.leaderVolumeId === request.volumeId ? 'leader' : 'joined',
+    runId: population.runId,
     answeredRunId: population.answeredRunId,
   };
 }

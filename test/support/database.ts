@@ -55,7 +55,9 @@ async function createTemplate(server: Database, name: string): Promise<void> {
 
 function migrationsHash(): string {
   const folder = join(__dirname, '../../db/migrations');
-  const journal = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8')) as { entries: { tag: string }[] };
+  const journal = JSON.parse(readFileSync(join(folder, 'meta/_journal.json'), 'utf8')) as {
+    entries: { tag: string }[];
+  };
   const hash = createHash('sha256');
   for (const { tag } of journal.entries) hash.update(readFileSync(join(folder, `${tag}.sql`)));
   return hash.digest('hex').slice(0, 16);

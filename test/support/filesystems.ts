@@ -18,9 +18,6 @@ const MAKERS: Record<FileSystemType, { tool: string; package: string; args: stri
   xfs: { tool: 'mkfs.xfs', package: 'xfsprogs', args: ['-q', '-f', '-m', 'reflink=1'] },
 };
 
-/** Loop devices and mounts are for root. A run that promises them (CI) fails without, any other skips. */
-export const describeWithMounts = process.getuid?.() === 0 || process.env['CI'] ? describe : describe.skip;
-
 /** A new file system in a sparse file on a loop device, mounted in a directory of its own. Root only. */
 export async function mountFileSystem(type: FileSystemType, sizeBytes: number): Promise<MountedFileSystem> {
   await ensureMaker(type);

@@ -13,9 +13,11 @@ import { openClient, type ImageVolumeCache } from '../../client/connection';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Database } from '../../db/client';
 import { createMigratedDatabase } from './database';
+import { choosePort } from '../../worker/stack/ports';
 import { startTestImageService, type TestImageService } from './image-service';
 
-const root = resolve(__dirname, '../..');
+/** The checkout, from the sources and from dist alike. */
+const root = resolve(__dirname, __dirname.includes('dist') ? '../../..' : '../..');
 const READY_TIMEOUT_MS = 30_000;
 
 export interface StackOptions {
@@ -134,7 +136,7 @@ async function launchWorker(
   const log = openSync(logPath, 'a', 0o600);
   const child = spawn(process.execPath, [join(root, 'dist/worker/main.js'), '--roles', roles.join(',')], {
     cwd: root,
-    env: { ...environment, IVC_METRICS_PORT: '0' },
+    env: { ...environment, IVC_METRICS_PORT: String((await choosePort(0)).port) },
     stdio: ['ignore', 'pipe', log],
   });
   const exited = once(child, 'exit');

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { startNodeProcess } from './node-process';
 import type { Part } from './part';
-import { choosePort } from './ports';
+import { choosePort, type OnPortMoved } from './ports';
 
 export interface ImageServiceOptions {
   /** Where it keeps its images. */
@@ -10,7 +10,7 @@ export interface ImageServiceOptions {
   pidPath?: string;
   /** Wanted TCP port of 127.0.0.1; 0, the default, is any free one. */
   port?: number;
-  onMoved?: (what: string, from: number, to: number) => void;
+  onMoved?: OnPortMoved;
   signal?: AbortSignal;
 }
 
@@ -27,7 +27,7 @@ const readySchema = z.object({ listening: z.url() });
 export async function startImageService(options: ImageServiceOptions): Promise<ImageServiceProcess> {
   const { directory, logPath, pidPath, port: wanted = 0, onMoved, signal } = options;
   const { port, takenPort } = await choosePort(wanted);
-  if (takenPort !== undefined) onMoved?.('image service', takenPort, port);
+  if (takenPort !== undefined) onMoved?.({ what: 'API', from: takenPort, to: port });
   const { part, said } = await startNodeProcess({
     name: 'images',
     script: 'worker/stack/image-service/main.js',

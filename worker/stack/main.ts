@@ -19,14 +19,16 @@ async function main(): Promise<void> {
   });
   const loaded = loadConfig({ path: values.config, data: values.data });
   if (positionals[0] === 'down') return report({ kind: 'line', text: await stopStack(loaded.dataDirectory) });
-  const stop = stopOnSignals(values.bound);
-  const layout = ensureLayout(loaded.dataDirectory);
-  // Whoever asks twice does not want to wait: nothing is left running, and the next start recovers.
-  stop.onSecond(() => {
-    killRecordedProcesses(layout.run);
-    process.exit(EXIT_INTERRUPTED);
+  const { run } = ensureLayout(loaded.dataDirectory);
+  const stop = stopOnSignals({
+    bound: values.bound,
+    // Whoever asks twice does not want to wait: nothing is left running, and the next start recovers.
+    onSecond: () => {
+      killRecordedProcesses(run);
+      process.exit(EXIT_INTERRUPTED);
+    },
   });
-  await superviseStack({ loaded, report, stop: stop.signal });
+  await superviseStack({ loaded, report, stop });
 }
 
 const EXIT_FAILED = 1;
@@ -34,14 +36,12 @@ const EXIT_USAGE = 2;
 const EXIT_UNAVAILABLE = 5;
 const EXIT_INTERRUPTED = 130;
 
-function stopOnSignals(bound: boolean): { signal: AbortSignal; onSecond: (act: () => void) => void } {
+function stopOnSignals({ bound, onSecond }: { bound: boolean; onSecond: () => void }): AbortSignal {
   const controller = new AbortController();
-  let second: () => void = () => undefined;
-  const ask = (reason: string) => (controller.signal.aborted ? second() : controller.abort(reason));
+  const ask = (reason: string) => (controller.signal.aborted ? onSecond() : controller.abort(reason));
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal));
-  if (bound)
-    process.once('disconnect', () => controller.signal.aborted || ask('the command that started it has ended'));
-  return { signal: controller.signal, onSecond: (act) => (second = act) };
+  if (bound) process.once('disconnect', () => controller.abort('the command that started it has ended'));
+  return controller.signal;
 }
 
 function report(event: StackEvent): void {

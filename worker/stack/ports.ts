@@ -7,6 +7,9 @@ export interface ChosenPort {
   takenPort?: number;
 }
 
+/** Told when a wanted port is taken: `what` listens there, as in `API` or `web UI`. */
+export type OnPortMoved = (moved: { what: string; from: number; to: number }) => void;
+
 /** Finds a TCP port of 127.0.0.1 to listen on: the wanted one, or a free one when it is taken. `wanted` 0 asks for any. */
 export async function choosePort(wanted: number): Promise<ChosenPort> {
   const port = await probePort(wanted);

@@ -5,6 +5,7 @@ import { checkDatabase, checkImages, checkTemporal } from './external';
 import { startImageService } from './images';
 import type { Layout } from './layout';
 import type { Part } from './part';
+import type { OnPortMoved } from './ports';
 import { startPostgres } from './postgres';
 import { ensureTemporalBinary } from './temporal-binary';
 import { startTemporalServer } from './temporal-server';
@@ -25,13 +26,21 @@ export interface StartContext {
 export async function startParts(context: StartContext): Promise<Endpoints> {
   const supervisor = findProcess(process.pid);
   if (!supervisor) throw new Error('the kernel does not show this process in /proc');
-  const [temporal, database, images] = await settled([
-    provideTemporal(context),
-    provideDatabase(context),
-    provideImages(context),
-  ]);
+  const { temporal, database, images } = await provideAll(context);
   const endpoints = { dataDirectory: context.layout.data, supervisor, temporal, database, images };
   return { ...endpoints, worker: await provideWorker(endpoints, context) };
+}
+
+/** Side by side. The first failure ends the others, a build for one, and is told when nothing is starting any more. */
+async function provideAll(context: StartContext): Promise<Pick<Endpoints, 'temporal' | 'database' | 'images'>> {
+  const failure = new AbortController();
+  const shared = { ...context, signal: AbortSignal.any([context.signal, failure.signal]) };
+  const provisions = [provideTemporal(shared), provideDatabase(shared), provideImages(shared)] as const;
+  for (const provision of provisions) provision.catch((error: unknown) => failure.abort(error));
+  await Promise.allSettled(provisions);
+  failure.signal.throwIfAborted();
+  const [temporal, database, images] = await Promise.all(provisions);
+  return { temporal, database, images };
 }
 
 async function provideTemporal(context: StartContext): Promise<Endpoints['temporal']> {
@@ -48,8 +57,12 @@ async function provideTemporal(context: StartContext): Promise<Endpoints['tempor
     binary: binary.path,
     ...files(layout, 'temporal'),
     databaseFile: layout.temporalFile,
-    ...{ namespace, port, uiPort, retentionMs: retention, signal },
-    onMoved: sayMoved(say),
+    namespace,
+    port,
+    uiPort,
+    retentionMs: retention,
+    signal,
+    onMoved: sayMoved('temporal', say),
   });
   onStarted(server.part);
   say('temporal', `${server.address}, UI ${server.uiUrl} (${took()})`);
@@ -102,7 +115,7 @@ async function provideImages({ loaded, layout, say, onStarted, signal }: StartCo
     directory: layout.images,
     port: images.port,
     ...files(layout, 'images'),
-    onMoved: sayMoved(say),
+    onMoved: sayMoved('images', say),
     signal,
   });
   onStarted(service.part);
@@ -121,8 +134,10 @@ async function provideWorker(
   const { part, metricsUrl } = await startWorkerProcess({
     env: workerEnvironment(endpoints, loaded),
     ...files(layout, 'worker'),
-    ...{ metricsPort, shutdownGraceMs: shutdownGrace, signal },
-    onMoved: sayMoved(say),
+    metricsPort,
+    shutdownGraceMs: shutdownGrace,
+    signal,
+    onMoved: sayMoved('worker', say),
   });
   onStarted(part);
   say('worker', `all roles${metricsUrl === undefined ? '' : `, metrics ${metricsUrl}`} (${took()})`);
@@ -149,17 +164,11 @@ function files(layout: Layout, part: string): { logPath: string; pidPath: string
   return { logPath: layout.logPath(part), pidPath: layout.pidPath(part) };
 }
 
-function sayMoved(say: StartContext['say']): (what: string, from: number, to: number) => void {
-  return (what, from, to) => say(what.split(' ')[0] ?? what, `port ${from} of the ${what} is taken, using ${to}`);
+function sayMoved(part: string, say: StartContext['say']): OnPortMoved {
+  return ({ what, from, to }) => say(part, `port ${from} for its ${what} is taken, using ${to}`);
 }
 
 function stopwatch(): () => string {
   const started = performance.now();
   return () => `ready in ${Math.round(performance.now() - started)} ms`;
-}
-
-/** Waits for all, so that nothing is still starting when the first failure is told. */
-async function settled<T extends readonly unknown[]>(promises: { [Index in keyof T]: Promise<T[Index]> }): Promise<T> {
-  await Promise.allSettled(promises);
-  return (await Promise.all(promises)) as unknown as T;
 }

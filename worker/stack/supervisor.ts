@@ -24,6 +24,7 @@ export async function superviseStack({ loaded, report, stop }: SuperviseOptions)
   const layout = ensureLayout(loaded.dataDirectory);
   const say = (part: string, text: string) => report({ kind: 'line', text: `${part.padEnd(NAME_WIDTH)} ${text}` });
   const claim = await claimStack(layout, { say, stop });
+  if (claim.kind === 'given-up') return;
   if (claim.kind === 'running') return report({ kind: 'ready', endpoints: claim.endpoints, already: true });
   const watch = watchParts(stop);
   try {
@@ -35,8 +36,8 @@ export async function superviseStack({ loaded, report, stop }: SuperviseOptions)
     await aborted(watch.ended);
     watch.ended.throwIfAborted();
   } catch (error) {
+    say('stack', `stopping: ${error instanceof Error ? error.message : String(error)}`);
     if (!stop.aborted) throw await explain(error);
-    say('stack', `stopping: ${String(stop.reason)}`);
   } finally {
     removeEndpoints(layout.data);
     await stopParts(watch.parts, say);
@@ -49,14 +50,14 @@ const CLAIM_DEADLINE_MS = 60 * 60_000;
 const CLAIM_INTERVAL_MS = 100;
 
 type Say = (part: string, text: string) => void;
-type Claim = { kind: 'claimed'; release: () => void } | { kind: 'running'; endpoints: Endpoints };
+type Claim = { kind: 'claimed'; release: () => void } | { kind: 'running'; endpoints: Endpoints } | { kind: 'given-up' };
 
 /** Waits while another process is still starting or stopping the stack, which a build of the server can make long. */
 async function claimStack(layout: Layout, { say, stop }: { say: Say; stop: AbortSignal }): Promise<Claim> {
   const deadline = performance.now() + CLAIM_DEADLINE_MS;
   let told = false;
   for (;;) {
-    stop.throwIfAborted();
+    if (stop.aborted) return { kind: 'given-up' };
     const lock = acquireProcessLock(layout.lock);
     if (lock.kind === 'acquired') return { kind: 'claimed', release: lock.release };
     const endpoints = findEndpoints(layout.data);

@@ -1,7 +1,7 @@
 import { Connection } from '@temporalio/client';
 import { msToTs } from '@temporalio/common/lib/time';
 import { searchAttributeNames } from '../../workflows/contract/names';
-import { choosePort, isListening } from './ports';
+import { choosePort, isListening, type OnPortMoved } from './ports';
 import { startPart, type Part } from './part';
 import { waitFor } from './wait';
 
@@ -20,7 +20,7 @@ export interface TemporalServerOptions {
   retentionMs?: number;
   signal?: AbortSignal;
   /** Told about each port that was taken. */
-  onMoved?: (what: string, from: number, to: number) => void;
+  onMoved?: OnPortMoved;
 }
 
 export interface TemporalServer {
@@ -76,13 +76,13 @@ interface Ports {
 async function choosePorts({ port = 0, uiPort = 0, onMoved }: TemporalServerOptions): Promise<Ports> {
   const choose = async (what: string, wanted: number) => {
     const chosen = await choosePort(wanted);
-    if (chosen.takenPort !== undefined) onMoved?.(what, chosen.takenPort, chosen.port);
+    if (chosen.takenPort !== undefined) onMoved?.({ what, from: chosen.takenPort, to: chosen.port });
     return chosen.port;
   };
   return {
-    port: await choose('temporal', port),
-    uiPort: await choose('temporal ui', uiPort),
-    metricsPort: await choose('temporal metrics', 0),
+    port: await choose('API', port),
+    uiPort: await choose('web UI', uiPort),
+    metricsPort: await choose('metrics', 0),
   };
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { startNodeProcess } from './node-process';
 import type { Part } from './part';
-import { choosePort } from './ports';
+import { choosePort, type OnPortMoved } from './ports';
 
 export interface WorkerProcessOptions {
   /** How the worker finds the parts: `TEMPORAL_ADDRESS`, `DATABASE_URL`, …; secrets go this way, never by argument. */
@@ -12,7 +12,7 @@ export interface WorkerProcessOptions {
   shutdownGraceMs: number;
   logPath: string;
   pidPath?: string;
-  onMoved?: (what: string, from: number, to: number) => void;
+  onMoved?: OnPortMoved;
   signal?: AbortSignal;
 }
 
@@ -30,7 +30,7 @@ const readySchema = z.object({ ready: z.literal(true), metricsUrl: z.string().op
 export async function startWorkerProcess(options: WorkerProcessOptions): Promise<WorkerProcess> {
   const { env, metricsPort: wanted, shutdownGraceMs, logPath, pidPath, onMoved, signal } = options;
   const { port, takenPort } = wanted === 0 ? { port: 0, takenPort: undefined } : await choosePort(wanted);
-  if (takenPort !== undefined) onMoved?.('worker metrics', takenPort, port);
+  if (takenPort !== undefined) onMoved?.({ what: 'metrics', from: takenPort, to: port });
   const { part, said } = await startNodeProcess({
     name: 'worker',
     script: 'worker/main.js',

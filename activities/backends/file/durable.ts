@@ -1,17 +1,26 @@
 import { constants } from 'node:fs';
-import { link, open, rename, unlink } from 'node:fs/promises';
+import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises';
 import { isSystemError, unlessAbsent } from './errors';
 
-/** Writes a new file of mode 0600 at `path`, whole and durable; its name is not durable until the directory is synced. */
-export async function writeNewFile(
-  path: string,
-  content: { writes: { position: number; bytes: Buffer }[]; fileBytes: number },
-): Promise<void> {
+/** What to write where; everything else of `fileBytes` is a hole. */
+export interface FileContent {
+  writes: { position: number; bytes: Buffer }[];
+  fileBytes: number;
+}
+
+/**
+ * Writes a new file of mode 0600 at `path`, whole and durable; its name is not durable until the directory is synced.
+ * When it cannot be written, nothing stays.
+ */
+export async function writeNewFile(path: string, content: FileContent): Promise<void> {
   const file = await open(path, constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, 0o600);
   try {
-    for (const { position, bytes } of content.writes) await file.write(bytes, 0, bytes.length, position);
+    for (const { position, bytes } of content.writes) await writeAll(file, bytes, position);
     await file.truncate(content.fileBytes);
     await file.sync();
+  } catch (error) {
+    await removeFile(path);
+    throw error;
   } finally {
     await file.close();
   }
@@ -68,6 +77,14 @@ function startSync(path: string): Promise<void> {
   });
   syncQueues.set(path, queue);
   return queue.running;
+}
+
+/** A write may take a part only, just before there is no space for the rest. */
+async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
+  for (let done = 0; done < bytes.length;) {
+    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
+    done += bytesWritten;
+  }
 }
 
 async function fsyncPath(path: string): Promise<void> {

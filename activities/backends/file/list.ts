@@ -2,6 +2,7 @@ import { opendir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BackendObject, Marker } from '../backend';
 import type { FileBackendContext } from './context';
+import { checkClaim } from './directory';
 import { toFailure, unlessAbsent } from './errors';
 import { imagePaths, isVolumeId, ORPHANED_MARKER, parseFileName, volumePaths, type ObjectKind } from './layout';
 import { findImageMarker } from './markers';
@@ -14,6 +15,7 @@ const OWN_ENTRIES = new Set(['backend.json', 'images', 'volumes', 'lost+found'])
 /** Everything below the backend's directory, a directory at a time; what goes meanwhile is left out. */
 export async function* listObjects(context: FileBackendContext): AsyncIterable<BackendObject> {
   try {
+    await checkClaim(context);
     yield* listRoot(context);
     yield* listDirectory(context, 'image-volume');
     yield* listDirectory(context, 'volume');

@@ -1,5 +1,5 @@
 import type { VolumeId } from '../../../workflows/contract/ids';
-import { isLockedByQemu } from '../../image/qemu-img';
+import { isOpenInQemu } from '../../image/qemu-img';
 import type { FileBackendContext } from './context';
 import { withFailures } from './errors';
 import { findVolume } from './volume';
@@ -8,7 +8,7 @@ import { findVolume } from './volume';
 export async function findOpener(context: FileBackendContext, volumeId: VolumeId): Promise<string | undefined> {
   return await withFailures(context, {}, async () => {
     const volume = await findVolume(context, volumeId);
-    const isOpen = volume !== undefined && (await isLockedByQemu({ path: volume.path, format: volume.format }));
+    const isOpen = volume !== undefined && (await isOpenInQemu(volume.path));
     return isOpen ? 'a QEMU process' : undefined;
   });
 }

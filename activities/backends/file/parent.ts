@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises';
 import { Failure } from '../../../workflows/contract/failures';
 import type { ParentDescription } from '../backend';
 import type { FileBackendContext } from './context';
+import { checkClaim } from './directory';
 import { unlessAbsent } from './errors';
 import { imagePaths } from './layout';
 import { findImageMarker, type StoredImageMarker } from './markers';
@@ -19,6 +20,7 @@ export async function describeParent(context: FileBackendContext, name: string):
     unlessAbsent(stat(paths.data, { bigint: true })),
     findImageMarker(paths.marker),
   ]);
+  if (file === undefined || stored === undefined) await checkClaim(context);
   if (file === undefined) return { kind: 'absent' };
   if (stored === undefined || stored.marker.installation !== context.installation) return { kind: 'unsealed' };
   const found = findChange(file, stored);

@@ -1,4 +1,5 @@
 import { GiB, KiB, MiB } from '../../../workflows/contract/bytes';
+import type { FileContent } from './durable';
 
 /**
  * An empty qcow2 v3 overlay as bytes, so that a clone starts no process. Four regions, each in clusters of 64 KiB:
@@ -38,8 +39,8 @@ export const OVERLAY_HEAD_BYTES = CLUSTER_BYTES;
 /** Longest annotation that leaves room for the rest of the header's cluster. */
 export const MAX_ANNOTATION_BYTES = 32 * KiB;
 
-/** @returns what to write where (everything else is a hole), and the length of the file. */
-export function formatOverlay(overlay: Overlay): { writes: { position: number; bytes: Buffer }[]; fileBytes: number } {
+/** @returns the bytes of an overlay's file; its L1 table, all zeros, is a hole. */
+export function formatOverlay(overlay: Overlay): FileContent {
   const l1Entries = Math.ceil(overlay.virtualBytes / L1_ENTRY_COVERS_BYTES);
   const clusters = FIRST_CLUSTER.l1Table + Math.max(1, Math.ceil((l1Entries * 8) / CLUSTER_BYTES));
   return {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { FileBackendContext } from './context';
+import { checkClaim } from './directory';
 import { removeFile, syncDirectory } from './durable';
 import { unlessAbsent, withFailures } from './errors';
 import { imagePaths, parseFileName, volumePaths } from './layout';
@@ -14,6 +15,7 @@ import { findVolume, readHead, readVolume } from './volume';
 export async function ensureVolumeAbsent(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
   const paths = volumePaths(context.layout, volumeId);
   await withFailures(context, {}, async () => {
+    await checkClaim(context);
     await refuseForeignVolume(context, volumeId);
     for (const path of [paths.raw, paths.qcow2, paths.marker]) await removeFile(path);
     await removeAttempts(context.layout.volumes, volumeId);
@@ -25,6 +27,7 @@ export async function ensureVolumeAbsent(context: FileBackendContext, volumeId: 
 export async function ensureImageVolumeAbsent(context: FileBackendContext, name: string): Promise<void> {
   const paths = imagePaths(context.layout, name);
   await withFailures(context, {}, async () => {
+    await checkClaim(context);
     const stored = await findImageMarker(paths.marker);
     if (stored !== undefined && stored.marker.installation !== context.installation) {
       throw new Failure('ForeignObject', { backend: context.name, object: `image-volume ${name}` });

@@ -5,6 +5,7 @@ import type { VolumeId } from '../../../workflows/contract/ids';
 import type { Connection } from '../../../workflows/contract/volume';
 import type { VolumeDescription } from '../backend';
 import type { FileBackendContext } from './context';
+import { checkClaim } from './directory';
 import { syncDirectory } from './durable';
 import { unlessAbsent } from './errors';
 import { volumePaths } from './layout';
@@ -50,7 +51,10 @@ export async function readVolume({
 
 export async function describeVolume(context: FileBackendContext, volumeId: VolumeId): Promise<VolumeDescription> {
   const volume = await findVolume(context, volumeId);
-  if (volume === undefined) return { kind: 'absent' };
+  if (volume === undefined) {
+    await checkClaim(context);
+    return { kind: 'absent' };
+  }
   const { sizeBytes, stored } = await readVolume(volume);
   return {
     kind: 'present',

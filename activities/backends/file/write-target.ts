@@ -16,12 +16,7 @@ export async function ensureWriteTarget(
   checkSize(request.virtualBytes, { leastBytes: SECTOR_BYTES });
   return await withFailures(context, { neededBytes: request.virtualBytes }, async () => {
     await ensureAttemptAbsent(context, request);
-    try {
-      await writeNewFile(data, { writes: [], fileBytes: request.virtualBytes });
-    } catch (error) {
-      await removeFile(data);
-      throw error;
-    }
+    await writeNewFile(data, { writes: [], fileBytes: request.virtualBytes });
     const { attempt, virtualBytes } = request;
     return { attempt, virtualBytes, qemuTarget: `file:${data}`, path: data };
   });

@@ -1,7 +1,7 @@
 import { KiB, roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { HEAD_BYTES, type Signature } from './signatures';
 import { need, type Steps, type Subject } from './steps';
-import { findSizeRefusal, refuse, type Refusal, type Verdict } from './verdict';
+import { refuse, type Refusal, type Verdict } from './verdict';
 
 const FIRST_DESCRIPTOR = 32 * KiB;
 const DESCRIPTOR_BYTES = 2 * KiB;
@@ -10,10 +10,8 @@ const TERMINATOR = 255;
 
 /** Judges an ISO 9660 or UDF volume; the guest sees the whole file, as it sees a raw disk. */
 export function* judgeIso(subject: Subject, signatures: Signature[]): Steps<Verdict> {
-  const { sizeBytes, policy } = subject;
+  const { sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
-  const sizeRefusal = Number.isFinite(sizeBytes) ? findSizeRefusal(virtualSizeBytes, { policy }) : undefined;
-  if (sizeRefusal) return sizeRefusal;
   const area = yield* need(FIRST_DESCRIPTOR, Math.min(HEAD_BYTES, sizeBytes) - FIRST_DESCRIPTOR);
   const descriptors = splitDescriptors(area);
   const primary = descriptors.find((descriptor) => isIso9660(descriptor) && descriptor[0] === PRIMARY);

@@ -1,3 +1,4 @@
+import { roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { imageFormats, type ImageFormat } from '../policy';
 import { judgeIso } from './iso';
 import { judgeQcow2 } from './qcow2';
@@ -12,7 +13,7 @@ import {
 } from './signatures';
 import { need, type Steps, type Subject } from './steps';
 import { judgeVdi } from './vdi';
-import { refuse, type Refusal, type Verdict } from './verdict';
+import { findSizeRefusal, refuse, type Refusal, type Verdict } from './verdict';
 import { judgeVhd } from './vhd';
 import { judgeVhdx } from './vhdx';
 import { judgeVmdk } from './vmdk';
@@ -43,6 +44,8 @@ export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> 
   if (format === undefined)
     return refuse('format-unsupported', { found: `of disk format ${declared}`, allowed: formats.join(', ') });
   if (!(subject.sizeBytes >= 1)) return refuse('file-empty', { found: '0 bytes', allowed: '1 byte at least' });
+  const sizeRefusal = findFlatSizeRefusal(format, subject);
+  if (sizeRefusal) return sizeRefusal;
   const head = yield* need(0, Math.min(HEAD_BYTES, subject.sizeBytes));
   const signatures = findSignatures(head);
   const isFooterTheSignature = format === 'vhd' && signatures.every((signature) => signature.format !== 'vhd');
@@ -52,6 +55,12 @@ export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> 
   const verdict = yield* judges[format](subject, signatures);
   if (verdict.kind === 'refused' || format === 'vhd') return verdict;
   return findMismatch(declared, [...signatures, ...(yield* readFooters(subject))]) ?? verdict;
+}
+
+/** A guest sees a raw disk or an ISO as large as its file: that needs no byte of it. */
+function findFlatSizeRefusal(format: ImageFormat, { sizeBytes, policy }: Subject): Refusal | undefined {
+  const isFlat = format === 'raw' || format === 'iso';
+  return isFlat && Number.isFinite(sizeBytes) ? findSizeRefusal(roundUpTo(sizeBytes, SECTOR_BYTES), { policy }) : undefined;
 }
 
 function* readFooters({ sizeBytes }: Subject): Steps<Signature[]> {

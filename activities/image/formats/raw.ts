@@ -2,7 +2,7 @@ import { roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { findPartitionTableRefusal } from './partition-table';
 import type { Signature } from './signatures';
 import { need, type Steps, type Subject } from './steps';
-import { findSizeRefusal, refuse, type Verdict } from './verdict';
+import { refuse, type Verdict } from './verdict';
 
 /** Judges a disk without any format: what is left are its size, its partition table and whole-disk encryption. */
 export function* judgeRaw(subject: Subject, signatures: Signature[]): Steps<Verdict> {
@@ -16,8 +16,6 @@ export function* judgeRaw(subject: Subject, signatures: Signature[]): Steps<Verd
       allowed: 'no encryption of the whole image',
     });
   }
-  const sizeRefusal = Number.isFinite(sizeBytes) ? findSizeRefusal(virtualSizeBytes, { policy }) : undefined;
-  if (sizeRefusal) return sizeRefusal;
   const hasBootSector = signatures.some(({ format }) => format === 'partition-table');
   const tableRefusal = hasBootSector ? findPartitionTableRefusal(yield* need(0, SECTOR_BYTES), policy) : undefined;
   return (

@@ -16,7 +16,7 @@ const MARKER_FOOTER = 3;
 
 /** Judges a file that announces itself as VMDK: only a sparse extent that carries its own descriptor is let through. */
 export function* judgeVmdk(subject: Subject): Steps<Verdict> {
-  const start = yield* need(0, SECTOR_BYTES);
+  const start = yield* need(0, Math.min(SECTOR_BYTES, subject.sizeBytes));
   if (start.toString('latin1', 0, 4) !== 'KDMV') {
     return refuse('vmdk-subformat', {
       offset: 0,
@@ -24,7 +24,7 @@ export function* judgeVmdk(subject: Subject): Steps<Verdict> {
       allowed: 'one file with both',
     });
   }
-  const header = parseVmdkHeader(start);
+  const header = parseVmdkHeader(yield* need(0, SECTOR_BYTES));
   const early = firstRefusal(header, subject, vmdkHeaderChecks);
   if (early) return early;
   const descriptor = yield* readDescriptor(header, subject);

@@ -6,7 +6,7 @@ import { supportedDiskFormats, type Image } from '../../../workflows/contract/im
 import { failureError } from '../../errors';
 import type { ImageCatalog } from '../../images';
 import { print, printJson } from '../output/print';
-import { createProgressView, type ProgressView } from '../output/progress-view';
+import { createProgressView, type ProgressView } from '../output/progress';
 import { createTransferMeter } from '../output/transfer-meter';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
 import { abortOnSignals } from '../signals';

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ImageVolumeCache } from '../../connection';
-import { ImageVolumeCacheError } from '../../errors';
 import { createVolume, type CreatedVolume, type StartedVolume } from '../../volumes';
 import { formatConnection, formatDuration, qemuDrive } from '../output/format';
+import { howToLook } from '../output/how-to-look';
 import { note, print, printJson } from '../output/print';
-import { createProgressView } from '../output/progress-view';
+import { createProgressView } from '../output/progress';
 import { formatRecord } from '../output/table';
 import { abortOnSignals } from '../signals';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
@@ -62,11 +62,8 @@ async function createAndWait(cache: ImageVolumeCache, options: CreateOptions): P
     const created = await createVolume(cache, toInput(options), { onProgress: view.show, signal: signals.signal });
     view.end();
     show(created, options);
-  } catch (error) {
-    view.end();
-    if (error instanceof ImageVolumeCacheError && error.type === 'WaitInterrupted') note(howToLook(error.workflowId ?? ''));
-    throw error;
   } finally {
+    view.end();
     signals.release();
   }
 }
@@ -100,9 +97,4 @@ function toDocument(volume: CreatedVolume | StartedVolume): Record<string, unkno
   if (!('outcome' in volume)) return { volumeId, workflowId, runId, reused };
   const { outcome, reason, connection, timingsMs, sizeBytes, bytesDownloaded, imageId, backend, projectId, name } = volume;
   return { volumeId, outcome, reason, connection, timingsMs, workflowId, sizeBytes, bytesDownloaded, imageId, backend, projectId, name, runId, reused };
-}
-
-function howToLook(workflowId: string): string {
-  const volumeId = workflowId.replace(/^volume\//, '');
-  return `The create goes on. Look at it with \`ivc volume show ${volumeId}\`, wait for it with the same command and \`--volume-id ${volumeId}\`.`;
 }

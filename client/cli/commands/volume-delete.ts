@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import type { DeleteVolumeResult } from '../../../workflows/contract/volume';
-import { ImageVolumeCacheError } from '../../errors';
 import { deleteVolume } from '../../volumes';
-import { note, print, printJson } from '../output/print';
+import { print, printJson } from '../output/print';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
 import { abortOnSignals } from '../signals';
 import { parseUuid } from '../values';
@@ -18,11 +17,6 @@ async function remove(volumeId: string, options: SharedOptions): Promise<void> {
     const result = await withClient(options, (cache) => deleteVolume(cache, volumeId, { signal: signals.signal }));
     if (options.json) return printJson(result);
     print(describe(result));
-  } catch (error) {
-    if (error instanceof ImageVolumeCacheError && error.type === 'WaitInterrupted') {
-      note(`The deletion goes on. Look at it with \`ivc volume show ${volumeId}\`.`);
-    }
-    throw error;
   } finally {
     signals.release();
   }

@@ -1,4 +1,4 @@
-import type { ProgressView } from './progress-view';
+import type { ProgressView } from './progress';
 
 interface Transfer {
   stage: string;

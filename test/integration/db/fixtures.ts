@@ -55,7 +55,10 @@ export async function registerLocal(
   });
 }
 
-export function admittance(key: CacheKey, more: Partial<Parameters<typeof admitVolume>[1]> = {}): Parameters<typeof admitVolume>[1] {
+export function admittance(
+  key: CacheKey,
+  more: Partial<Parameters<typeof admitVolume>[1]> = {},
+): Parameters<typeof admitVolume>[1] {
   const volumeId = more.volumeId ?? newVolumeId();
   return {
     volumeId,
@@ -75,24 +78,44 @@ export function admittance(key: CacheKey, more: Partial<Parameters<typeof admitV
 }
 
 /** Admits a fresh volume of this key. */
-export async function admitted(database: Database, key: CacheKey, more: Parameters<typeof admittance>[1] = {}): Promise<VolumeRow> {
+export async function admitted(
+  database: Database,
+  key: CacheKey,
+  more: Parameters<typeof admittance>[1] = {},
+): Promise<VolumeRow> {
   const outcome = await admitVolume(database, admittance(key, more));
   if (outcome.kind !== 'admitted') throw new Error(`the volume is ${outcome.kind}`);
   return outcome.volume;
 }
 
 export function reservation(key: CacheKey, more: Partial<ReservationRequest> = {}): ReservationRequest {
-  return { backend: BACKEND, key, bytes: GiB, flight: 1, workflowId: `populate/${BACKEND}/${key.short}`, policyVersion: 'p1', ...more };
+  return {
+    backend: BACKEND,
+    key,
+    bytes: GiB,
+    flight: 1,
+    workflowId: `populate/${BACKEND}/${key.short}`,
+    policyVersion: 'p1',
+    ...more,
+  };
 }
 
-export async function reserved(database: Database, key: CacheKey, more: Partial<ReservationRequest> = {}): Promise<EntryRow> {
+export async function reserved(
+  database: Database,
+  key: CacheKey,
+  more: Partial<ReservationRequest> = {},
+): Promise<EntryRow> {
   const outcome = await reserveEntry(database, reservation(key, more));
   if (outcome.kind !== 'reserved') throw new Error(`the reservation is ${outcome.kind}`);
   return outcome.entry;
 }
 
 /** Reserves and registers an entry of this key. */
-export async function readyEntry(database: Database, key: CacheKey, { bytes = GiB }: { bytes?: number } = {}): Promise<EntryRow> {
+export async function readyEntry(
+  database: Database,
+  key: CacheKey,
+  { bytes = GiB }: { bytes?: number } = {},
+): Promise<EntryRow> {
   const { id } = await reserved(database, key, { bytes });
   return register(database, id, bytes);
 }
@@ -119,7 +142,14 @@ export async function leased(database: Database, key: CacheKey): Promise<{ volum
 }
 
 export function completion(volume: VolumeRow): Parameters<typeof completeVolume>[1] {
-  return { volumeId: volume.id, runId: volume.runId, sizeBytes: GiB, connection: CONNECTION, outcome: 'hit', decision: DECISION };
+  return {
+    volumeId: volume.id,
+    runId: volume.runId,
+    sizeBytes: GiB,
+    connection: CONNECTION,
+    outcome: 'hit',
+    decision: DECISION,
+  };
 }
 
 /** A finished volume, cloned from the key's entry. */

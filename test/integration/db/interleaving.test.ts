@@ -7,8 +7,23 @@ import {
   retireEntry,
   sums,
 } from '../../../db/queries/cache-entries';
-import { answerFlight, claimFlight, findFlight, joinFlight, waitersOf, type JoinRequest } from '../../../db/queries/populations';
-import { acquireEntry, admitVolume, beginDelete, completeVolume, failVolume, findVolume, finishDelete } from '../../../db/queries/volumes';
+import {
+  answerFlight,
+  claimFlight,
+  findFlight,
+  joinFlight,
+  waitersOf,
+  type JoinRequest,
+} from '../../../db/queries/populations';
+import {
+  acquireEntry,
+  admitVolume,
+  beginDelete,
+  completeVolume,
+  failVolume,
+  findVolume,
+  finishDelete,
+} from '../../../db/queries/volumes';
 import type { VolumeRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { CacheKey } from '../../../workflows/contract/image';
@@ -45,7 +60,16 @@ function acquirement(volume: VolumeRow): Parameters<typeof acquireEntry>[1] {
 
 function joining(volume: VolumeRow, of: CacheKey = key): JoinRequest {
   const { id: volumeId, workflowId, runId } = volume;
-  return { backend: BACKEND, key: of, volumeId, workflowId, runId, activityId: '7', imageId: IMAGE, policyVersion: 'p1' };
+  return {
+    backend: BACKEND,
+    key: of,
+    volumeId,
+    workflowId,
+    runId,
+    activityId: '7',
+    imageId: IMAGE,
+    policyVersion: 'p1',
+  };
 }
 
 describe('acquire against retire', () => {
@@ -153,7 +177,7 @@ describe('victims against acquire', () => {
     expect(await acquire).toMatchObject({ kind: 'cold' });
   });
 
-  test('an entry is not deleted while the last-moment lease of another create is being taken', async () => {
+  test('a retired entry is not deleted before the deletion of its last clone is committed', async () => {
     const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const { volume } = await available(database, key);
@@ -177,7 +201,11 @@ describe('reserve against reserve', () => {
     await lock.commit();
     const kinds = (await all).map(({ kind }) => kind).sort();
     expect(kinds).toEqual(['no-room', 'reserved', 'reserved']);
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 8 * GiB, count: 2, reservedBytes: 8 * GiB });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({
+      bytes: 8 * GiB,
+      count: 2,
+      reservedBytes: 8 * GiB,
+    });
   });
 
   test('of one key at once one entry is made for the one workflow', async () => {
@@ -212,7 +240,11 @@ describe('join against join and answer', () => {
     await untilBlocked(database, { count: 3 });
     await lock.commit();
     const outcomes = await joins;
-    expect(outcomes.map((outcome) => outcome.kind === 'waiting' && outcome.role).sort()).toEqual(['joined', 'joined', 'leader']);
+    expect(outcomes.map((outcome) => (outcome.kind === 'waiting' ? outcome.role : outcome.kind)).sort()).toEqual([
+      'joined',
+      'joined',
+      'leader',
+    ]);
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toHaveLength(3);
   });
 
@@ -224,9 +256,9 @@ describe('join against join and answer', () => {
     const answer = await openTransaction(url);
     expect(await answerFlight(answer.database, { ...flightKey, flight: 1, runId: 'run 1', verdict })).toBe(true);
     const join = joinFlight(database, joining(late));
-    await untilBlocked(database, { text: 'for update' });
+    await untilBlocked(database, { text: 'populations' });
     await answer.commit();
-    expect(await join).toEqual({ kind: 'waiting', flight: 2, role: 'leader', answeredRunId: 'run 1' });
+    expect(await join).toEqual({ kind: 'waiting', flight: 2, role: 'leader', runId: null, answeredRunId: 'run 1' });
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toMatchObject([{ volumeId: early.id }]);
     expect(await joinFlight(database, joining(early))).toMatchObject({ kind: 'waiting', flight: 2, role: 'joined' });
   });

@@ -30,7 +30,10 @@ export async function holding(url: string, statement: SQL): Promise<OpenTransact
 }
 
 /** Waits until `count` sessions of the database wait for a lock, the last of them in a statement that contains `text`. */
-export async function untilBlocked(database: Database, { count = 1, text = '' }: { count?: number; text?: string } = {}): Promise<void> {
+export async function untilBlocked(
+  database: Database,
+  { count = 1, text = '' }: { count?: number; text?: string } = {},
+): Promise<void> {
   const deadline = Date.now() + WAIT_LIMIT_MS;
   while (Date.now() < deadline) {
     const waiting = await database.orm.execute<{ query: string }>(

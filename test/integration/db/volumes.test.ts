@@ -45,8 +45,14 @@ describe('admitVolume', () => {
     const before = database.statements();
     const first = await admitVolume(database, request);
     expect(database.statements() - before).toBe(1);
-    expect(first).toMatchObject({ kind: 'admitted', volume: { id: request.volumeId, state: 'creating', bootable: false, holdsEntry: false } });
-    expect(await admitVolume(database, request)).toMatchObject({ kind: 'admitted', volume: { createdAt: expect.any(Date) } });
+    expect(first).toMatchObject({
+      kind: 'admitted',
+      volume: { id: request.volumeId, state: 'creating', bootable: false, holdsEntry: false },
+    });
+    expect(await admitVolume(database, request)).toMatchObject({
+      kind: 'admitted',
+      volume: { createdAt: expect.any(Date) },
+    });
     expect(await listVolumes(database, { limit: 10 })).toHaveLength(1);
   });
 
@@ -62,7 +68,10 @@ describe('admitVolume', () => {
     const request = admittance(key);
     await admitVolume(database, request);
     const other = { ...request, request: { imageId: 'another' } };
-    expect(await admitVolume(database, other)).toEqual({ kind: 'conflict', found: expect.stringContaining(request.imageId) });
+    expect(await admitVolume(database, other)).toEqual({
+      kind: 'conflict',
+      found: expect.stringContaining(request.imageId),
+    });
     expect(await admitVolume(database, { ...other, projectId: 'foreign' as ProjectId })).toEqual({
       kind: 'conflict',
       found: 'a request of another project',
@@ -86,7 +95,9 @@ describe('admitVolume', () => {
   test('is busy while another workflow creates the volume', async () => {
     const { database } = inventory;
     const volume = await admitted(database, key);
-    expect(await admitVolume(database, admittance(key, { volumeId: volume.id, workflowId: 'other', runId: 'other run' }))).toEqual({
+    expect(
+      await admitVolume(database, admittance(key, { volumeId: volume.id, workflowId: 'other', runId: 'other run' })),
+    ).toEqual({
       kind: 'busy',
       workflowId: volume.workflowId,
       runId: volume.runId,
@@ -104,8 +115,13 @@ describe('admitVolume', () => {
     const failing = await admitted(database, key);
     const error = { type: 'NoSpace', message: 'backend local has no space' };
     await failVolume(database, { volumeId: failing.id, runId: failing.runId, to: 'error', error, decision: DECISION });
-    expect(await findVolume(database, { volumeId: failing.id })).toMatchObject({ state: 'error', errorType: 'NoSpace' });
-    expect(await admitVolume(database, admittance(key, { volumeId: failing.id, workflowId: 'w', runId: 'r' }))).toMatchObject({
+    expect(await findVolume(database, { volumeId: failing.id })).toMatchObject({
+      state: 'error',
+      errorType: 'NoSpace',
+    });
+    expect(
+      await admitVolume(database, admittance(key, { volumeId: failing.id, workflowId: 'w', runId: 'r' })),
+    ).toMatchObject({
       kind: 'admitted',
       volume: { state: 'creating', errorType: null, errorMessage: null, entryId: null },
     });
@@ -180,7 +196,10 @@ describe('acquireEntry', () => {
     expect(await findEntry(database, { entryId: first.id })).toMatchObject({ clones: 0, state: 'retired' });
     const second = await readyEntry(database, key);
     expect(second).toMatchObject({ generation: 2, uses: 1 });
-    expect(await acquireEntry(database, { ...lease, backend: BACKEND, key })).toMatchObject({ kind: 'leased', entry: { id: second.id } });
+    expect(await acquireEntry(database, { ...lease, backend: BACKEND, key })).toMatchObject({
+      kind: 'leased',
+      entry: { id: second.id },
+    });
   });
 });
 
@@ -194,7 +213,15 @@ describe('completeVolume', () => {
     expect(database.statements() - before).toBe(1);
     expect(first).toMatchObject({
       kind: 'completed',
-      volume: { state: 'available', bootable: true, connection: CONNECTION, outcome: 'hit', entryId, holdsEntry: true, availableAt: expect.any(Date) },
+      volume: {
+        state: 'available',
+        bootable: true,
+        connection: CONNECTION,
+        outcome: 'hit',
+        entryId,
+        holdsEntry: true,
+        availableAt: expect.any(Date),
+      },
     });
     expect(await completeVolume(database, completion(volume))).toEqual(first);
     const decisions = await listDecisions(database, { volumeId: volume.id, limit: 10 });
@@ -242,7 +269,9 @@ describe('failVolume', () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     await beginDelete(database, { volumeId: volume.id });
-    expect(await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION })).toEqual({});
+    expect(
+      await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION }),
+    ).toEqual({});
     expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'deleting', holdsEntry: false });
     await finishDelete(database, { volumeId: volume.id });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
@@ -294,8 +323,14 @@ describe('deleting', () => {
     await setAttached(database, { volumeId: volume.id, attachedTo: null });
     await beginDelete(database, { volumeId: volume.id });
     expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-2' })).toBe(false);
-    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({ kind: 'restored', state: 'available' });
-    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({ kind: 'not-deleting', state: 'available' });
+    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({
+      kind: 'restored',
+      state: 'available',
+    });
+    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({
+      kind: 'not-deleting',
+      state: 'available',
+    });
   });
 
   test('of a volume that nobody knows is absent', async () => {

@@ -37,7 +37,7 @@ export function luksDisk(): Buffer {
 }
 
 /** An ISO 9660 volume: primary descriptor, terminator, volume of `blocks` of 2 KiB. */
-export function isoImage({ blocks = 1024, fileBytes = blocks * 2048 } = {}): Buffer {
+export function isoImage({ blocks = 1024, fileBytes = 1024 * 2048 } = {}): Buffer {
   const at = 32_768;
   return write(Buffer.alloc(fileBytes), [
     [at, 'u8', 1],

@@ -8,6 +8,8 @@ export interface Catalog {
   find(id: string): StoredImage | undefined;
   /** @returns whether the id was ever used. */
   isTaken(id: string): boolean;
+  /** Of an image that is created now. */
+  nextSequence(): number;
   /** Newest first, as Glance sorts by default. */
   all(): StoredImage[];
   put(image: StoredImage): Promise<void>;
@@ -27,6 +29,7 @@ export async function openCatalog(directory: string): Promise<Catalog> {
   await removeParts(records);
   await removeParts(data);
   const images = await loadRecords(records);
+  let sequence = Math.max(0, ...[...images.values()].map((image) => image.sequence));
 
   const put = async (image: StoredImage): Promise<void> => {
     images.set(image.id, image);
@@ -41,7 +44,9 @@ export async function openCatalog(directory: string): Promise<Catalog> {
   return {
     find,
     isTaken: (id) => images.has(id),
-    all: () => [...images.values()].filter(({ status }) => status !== 'deleted').sort(newestFirst),
+    nextSequence: () => (sequence += 1),
+    all: () =>
+      [...images.values()].filter(({ status }) => status !== 'deleted').sort((a, b) => b.sequence - a.sequence),
     put,
     change: async (id, fields) => {
       const image = find(id);
@@ -96,13 +101,4 @@ async function writeDurably(path: string, text: string): Promise<void> {
     await handle.close();
   }
   await rename(part, path);
-}
-
-function newestFirst(a: StoredImage, b: StoredImage): number {
-  return compare(b.created_at, a.created_at) || compare(b.id, a.id);
-}
-
-function compare(a: string, b: string): number {
-  if (a === b) return 0;
-  return a < b ? -1 : 1;
 }

@@ -8,10 +8,10 @@ const JSON_LIMIT_BYTES = 256 * KiB;
 export async function readJson(request: IncomingMessage): Promise<unknown> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  for await (const chunk of readBody(request)) {
     bytes += chunk.length;
     if (bytes > JSON_LIMIT_BYTES)
-      throw new HttpError(413, `A body of more than ${JSON_LIMIT_BYTES} bytes is not read.`, { connection: 'close' });
+      throw new HttpError(413, `A body of more than ${JSON_LIMIT_BYTES} bytes is not read.`);
     chunks.push(chunk);
   }
   try {
@@ -19,6 +19,11 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
   } catch {
     throw new HttpError(400, 'Malformed JSON in request body.');
   }
+}
+
+/** @returns the request's bytes; leaving them early keeps the connection, so that the refusal still reaches the caller. */
+export function readBody(request: IncomingMessage): AsyncIterable<Buffer> {
+  return request.iterator({ destroyOnReturn: false });
 }
 
 export interface JsonAnswer {

@@ -44,7 +44,14 @@ const newImageSchema = z.strictObject({ ...idField, ...editableFields, propertie
 const editedImageSchema = z.strictObject({ ...editableFields, properties });
 
 /** An image as it is kept on disk. A `deleted` one stays as its record alone, so that an id is never used twice. */
-export const storedImageSchema = z.object({ ...idField, ...editableFields, ...readOnlyFields, properties });
+export const storedImageSchema = z.object({
+  ...idField,
+  /** Order of creation: dates have whole seconds only. Not shown. */
+  sequence: z.int(),
+  ...editableFields,
+  ...readOnlyFields,
+  properties,
+});
 export type StoredImage = z.output<typeof storedImageSchema>;
 export type EditableImage = z.output<typeof editedImageSchema>;
 
@@ -59,7 +66,10 @@ const readOnlyNames = new Set([
 ]);
 
 /** @throws HttpError 400, 403 (a field that is the service's to set). */
-export function parseNewImage(body: unknown, generatedId: string): StoredImage {
+export function parseNewImage(
+  body: unknown,
+  { generatedId, sequence }: { generatedId: string; sequence: number },
+): StoredImage {
   const given = z.record(z.string(), z.unknown()).safeParse(body);
   if (!given.success) throw new HttpError(400, 'Expected a JSON object.');
   const fields = splitFields(given.data, Object.keys({ ...idField, ...editableFields }));
@@ -76,7 +86,7 @@ export function parseNewImage(body: unknown, generatedId: string): StoredImage {
   const now = timestamp();
   const dates = { created_at: now, updated_at: now };
   const data = { size: null, virtual_size: null, checksum: null, os_hash_algo: null, os_hash_value: null };
-  return { ...image, ...data, ...dates, status: 'queued', owner: null };
+  return { ...image, ...data, ...dates, sequence, status: 'queued', owner: null };
 }
 
 /** @throws HttpError 400, when the edited values are none that an image may have. */
@@ -94,7 +104,7 @@ export function refuseReadOnly(field: string): void {
 }
 
 /** An image as the API shows it. */
-export function showImage({ properties: own, ...fields }: StoredImage): Record<string, unknown> {
+export function showImage({ properties: own, sequence: _sequence, ...fields }: StoredImage): Record<string, unknown> {
   const self = `/v2/images/${fields.id}`;
   const stores = fields.status === 'queued' || fields.status === 'saving' ? {} : { stores: 'file' };
   return { ...own, ...fields, self, file: `${self}/file`, schema: '/v2/schemas/image', ...stores };

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import type { Catalog } from './catalog';
 import type { Counters } from './counters';
 import { strike, type Faults } from './faults';
-import { readJson, sendEmpty, sendJson } from './http';
+import { readBody, readJson, sendEmpty, sendJson } from './http';
 import { HttpError } from './http-error';
 import { listImages } from './list-images';
 import { patchImage, PATCH_MEDIA_TYPE } from './patch-image';
@@ -93,7 +93,7 @@ function showOne(service: Service, exchange: Exchange): void {
 }
 
 async function createImage({ catalog }: Service, { request, response }: Exchange): Promise<void> {
-  const image = parseNewImage(await readJson(request), randomUUID());
+  const image = parseNewImage(await readJson(request), { generatedId: randomUUID(), sequence: catalog.nextSequence() });
   if (catalog.isTaken(image.id)) throw new HttpError(409, `Image ID ${image.id} already exists!`);
   await catalog.put(image);
   sendJson(response, { status: 201, headers: { location: `/v2/images/${image.id}` }, body: showImage(image) });
@@ -135,7 +135,7 @@ async function upload(service: Service, exchange: Exchange): Promise<void> {
   await catalog.change(image.id, { status: 'saving' });
   const path = catalog.dataPath(image.id);
   try {
-    const file = await receiveFile(path, request, image.disk_format);
+    const file = await receiveFile(path, readBody(request), image.disk_format);
     const saved = await catalog.change(image.id, { ...file, status: 'active' });
     if (saved !== undefined) return sendEmpty(response);
   } catch (error) {

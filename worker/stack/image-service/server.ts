@@ -29,6 +29,8 @@ const HEADERS_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_MS = 60_000;
 /** A connection over which nothing moves for so long is closed. */
 const IDLE_TIMEOUT_MS = 120_000;
+/** A refused upload may still send for so long. */
+const REFUSED_BODY_MS = 30_000;
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 
@@ -66,11 +68,10 @@ async function answer(service: Service, request: IncomingMessage, response: Serv
   try {
     await route(service, { request, response });
   } catch (error) {
-    if (response.headersSent || response.destroyed || request.destroyed) return void response.destroy();
+    if (response.headersSent || response.destroyed) return void response.destroy();
     if (!(error instanceof HttpError))
       process.stderr.write(`image service: ${request.method ?? ''}: ${String(error)}\n`);
-    // What is left of a refused upload is not read: the connection ends with the answer.
-    if (!request.complete) response.setHeader('connection', 'close');
+    endRefusedBody(request);
     sendError(
       response,
       error instanceof HttpError
@@ -78,6 +79,13 @@ async function answer(service: Service, request: IncomingMessage, response: Serv
         : new HttpError(500, 'The server has either erred or is incapable of performing the requested operation.'),
     );
   }
+}
+
+/** Node reads and drops what is left of a refused upload, so that its sender sees the answer; not for ever. */
+function endRefusedBody(request: IncomingMessage): void {
+  if (request.complete) return;
+  const timer = setTimeout(() => request.destroy(), REFUSED_BODY_MS);
+  request.once('close', () => clearTimeout(timer));
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

@@ -1,0 +1,195 @@
+import { constants } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { MiB } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import type { Image } from '../../workflows/contract/image';
+import type { ImageService } from '../glance/image-service';
+import type { ProgressReporter } from '../progress';
+import { checkUnchanged, parseExpectedBytes, type ExpectedBytes } from './expected-bytes';
+import { createHashedFile, type HashedFile } from './hashed-file';
+import { createTransferProgress, type TransferProgress } from './transfer-progress';
+
+export interface DownloadLimits {
+  /** Failures in a row, without `progressBytes` between them, after which the caller hears of it. */
+  attempts: number;
+  progressBytes: number;
+  /** Before the second attempt in a row; doubled for each further one. */
+  backoffMs: number;
+}
+
+const defaultLimits: DownloadLimits = { attempts: 5, progressBytes: 4 * MiB, backoffMs: 200 };
+
+/** Downloads of an image whose bytes turn out wrong: the first and one clean restart. */
+const CLEAN_STARTS = 2;
+
+export interface DownloadImageRequest {
+  images: ImageService;
+  /** The record that pins size and hash. */
+  image: Image;
+  /** The file to fill; what it holds already is taken as the image's start. */
+  path: string;
+  reporter: ProgressReporter;
+  limits?: Partial<DownloadLimits>;
+}
+
+export interface DownloadedImage {
+  /** The image's size. */
+  bytes: number;
+  /** Bytes that came over the network in this call. */
+  bytesDownloaded: number;
+  seconds: number;
+}
+
+/**
+ * Fills `path` with the image's bytes, from the byte that is on disk, verified by the record's hash and fsynced. Repeatable: a complete file is only
+ * verified again. What a cut, an abort or a kill leaves on disk is where the next call goes on. Memory is bounded whatever the image's size.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageUnsupported, TransferCorrupt (after one clean restart): final;
+ * ImageServiceUnavailable after `limits.attempts` in a row (retried); the reporter's abort as its reason; what the disk says (ENOSPC) as it is.
+ */
+export async function downloadImage({
+  images,
+  image,
+  path,
+  reporter,
+  limits,
+}: DownloadImageRequest): Promise<DownloadedImage> {
+  const startedMs = performance.now();
+  const expected = parseExpectedBytes(image);
+  const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  try {
+    const progress = createTransferProgress(reporter, expected.sizeBytes);
+    const transfer = {
+      images,
+      image,
+      expected,
+      handle,
+      reporter,
+      progress,
+      limits: { ...defaultLimits, ...limits },
+      bytesDownloaded: 0,
+    };
+    await fillVerified(transfer);
+    await handle.sync();
+    return {
+      bytes: expected.sizeBytes,
+      bytesDownloaded: transfer.bytesDownloaded,
+      seconds: (performance.now() - startedMs) / 1000,
+    };
+  } finally {
+    await handle.close();
+  }
+}
+
+interface Transfer {
+  images: ImageService;
+  image: Image;
+  expected: ExpectedBytes;
+  handle: FileHandle;
+  reporter: ProgressReporter;
+  progress: TransferProgress;
+  limits: DownloadLimits;
+  bytesDownloaded: number;
+}
+
+async function fillVerified(transfer: Transfer): Promise<void> {
+  const { expected, handle, image } = transfer;
+  let found = '';
+  for (let start = 1; start <= CLEAN_STARTS; start += 1) {
+    found = await fillOnce(transfer);
+    if (found === expected.hash) return;
+    await handle.truncate(0);
+  }
+  throw new Failure('TransferCorrupt', { imageId: image.id, found, allowed: expected.hash });
+}
+
+/** @returns the hash of all bytes. */
+async function fillOnce(transfer: Transfer): Promise<string> {
+  const { expected, handle } = transfer;
+  const file = createHashedFile(handle, expected.algorithm);
+  try {
+    await takeOverDisk(file, transfer);
+    await fetchRest(file, transfer);
+    return await file.digest();
+  } finally {
+    await file.close();
+  }
+}
+
+/** What is on disk counts, not what anybody said of it: it is read and hashed again. */
+async function takeOverDisk(
+  file: HashedFile,
+  { handle, expected, images, image, progress, reporter }: Transfer,
+): Promise<void> {
+  const { size } = await handle.stat();
+  if (size > expected.sizeBytes) await handle.truncate(0);
+  if (size === 0 || size > expected.sizeBytes) return;
+  checkUnchanged(await images.getImage(image.id, reporter.signal), expected);
+  await file.takeOver(size, (bytes) => {
+    reporter.signal.throwIfAborted();
+    progress.verifying(bytes);
+  });
+}
+
+async function fetchRest(file: HashedFile, transfer: Transfer): Promise<void> {
+  const { expected, images, image, limits, reporter } = transfer;
+  let failures = 0;
+  while (file.bytes < expected.sizeBytes) {
+    const before = file.bytes;
+    const failure = await findFailure(() => fetchPart(file, transfer));
+    if (failure === undefined) continue;
+    failures = file.bytes - before >= limits.progressBytes ? 1 : failures + 1;
+    if (failures >= limits.attempts) throw failure;
+    await delay(limits.backoffMs * 2 ** (failures - 1), undefined, { signal: reporter.signal }).catch(() =>
+      reporter.signal.throwIfAborted(),
+    );
+    // Nothing in HTTP says that the data changed between two ranges: the record does.
+    const again = await findFailure(async () =>
+      checkUnchanged(await images.getImage(image.id, reporter.signal), expected),
+    );
+    if (again !== undefined) failures += 1;
+    if (failures >= limits.attempts) throw again ?? failure;
+  }
+}
+
+/** One request's bytes, on disk when it returns or throws. A body that goes on past the image's end is left there. */
+async function fetchPart(file: HashedFile, transfer: Transfer): Promise<void> {
+  const { images, image, expected, reporter, progress } = transfer;
+  const { sizeBytes } = expected;
+  const { startsAtBytes, body } = await images.openDownload({
+    imageId: image.id,
+    offsetBytes: file.bytes,
+    expectedBytes: sizeBytes,
+    signal: reporter.signal,
+  });
+  let position = startsAtBytes;
+  const known = file.bytes;
+  try {
+    for await (const chunk of body) {
+      transfer.bytesDownloaded += chunk.length;
+      const isNew = chunk.subarray(Math.max(known - position, 0), sizeBytes - position);
+      position += chunk.length;
+      if (isNew.length > 0) await file.append(isNew);
+      progress.downloading(Math.min(position, sizeBytes));
+      if (position >= sizeBytes) break;
+    }
+  } finally {
+    await file.flush();
+  }
+  if (file.bytes < sizeBytes)
+    throw new Failure('ImageServiceUnavailable', {
+      service: images.endpoint,
+      cause: `the body ended at byte ${position} of ${sizeBytes}`,
+    });
+}
+
+/** @returns the passing failure of `work`; throws what is final. */
+async function findFailure(work: () => Promise<void>): Promise<Failure | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    if (error instanceof Failure && error.type === 'ImageServiceUnavailable') return error;
+    throw error;
+  }
+}

@@ -1,0 +1,84 @@
+import type { ProgressReporter } from '../progress';
+import type { DownloadedImage } from './download';
+
+/** One running transfer a key; who comes later shares it. */
+export interface SharedTransfers {
+  /** Starts the transfer or joins the one that runs. @throws what the transfer throws; the caller's own abort as its reason, at once while others stay. */
+  join(
+    key: string,
+    reporter: ProgressReporter,
+    transfer: (reporter: ProgressReporter) => Promise<DownloadedImage>,
+  ): Promise<{ result: DownloadedImage; shared: boolean }>;
+  /** Aborts the transfer of `key` for all its callers and waits until it has ended. */
+  abort(key: string): Promise<void>;
+  abortAll(): Promise<void>;
+}
+
+interface Running {
+  callers: Set<ProgressReporter>;
+  controller: AbortController;
+  outcome: Promise<DownloadedImage>;
+}
+
+export function createSharedTransfers(): SharedTransfers {
+  const running = new Map<string, Running>();
+
+  const start = (key: string, transfer: (reporter: ProgressReporter) => Promise<DownloadedImage>): Running => {
+    const callers = new Set<ProgressReporter>();
+    const controller = new AbortController();
+    const reporter: ProgressReporter = {
+      report: (progress) => callers.forEach((caller) => caller.report(progress)),
+      signal: controller.signal,
+    };
+    const outcome = transfer(reporter).finally(() => running.delete(key));
+    // Every caller hears of a failure; when all have left, nobody is there to.
+    outcome.catch(() => undefined);
+    const started = { callers, controller, outcome };
+    running.set(key, started);
+    return started;
+  };
+
+  const abort = async (key: string): Promise<void> => {
+    const transfer = running.get(key);
+    if (transfer === undefined) return;
+    transfer.controller.abort(new Error('the transfer was ended'));
+    await transfer.outcome.catch(() => undefined);
+  };
+
+  return {
+    async join(key, reporter, transfer) {
+      reporter.signal.throwIfAborted();
+      for (let found = running.get(key); found?.controller.signal.aborted; found = running.get(key))
+        await found.outcome.catch(() => undefined);
+      const found = running.get(key);
+      const joined = found ?? start(key, transfer);
+      return { result: await follow(joined, reporter), shared: found !== undefined };
+    },
+    abort,
+    async abortAll() {
+      await Promise.all([...running.keys()].map(abort));
+    },
+  };
+}
+
+/** Waits for the transfer as one of its callers; the last one to leave aborts it and waits for its end. */
+async function follow({ callers, controller, outcome }: Running, reporter: ProgressReporter): Promise<DownloadedImage> {
+  callers.add(reporter);
+  const { signal } = reporter;
+  let leave = (): void => undefined;
+  const left = new Promise<never>((_resolve, reject) => {
+    leave = () => {
+      callers.delete(reporter);
+      if (callers.size === 0) controller.abort(signal.reason);
+      else reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+    };
+  });
+  left.catch(() => undefined);
+  signal.addEventListener('abort', leave, { once: true });
+  try {
+    return await Promise.race([outcome, left]);
+  } finally {
+    signal.removeEventListener('abort', leave);
+    callers.delete(reporter);
+  }
+}

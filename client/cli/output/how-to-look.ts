@@ -1,0 +1,7 @@
+/** @returns what to type when nobody waits for a workflow any more. */
+export function howToLook(workflowId: string): string {
+  const [verb = '', volumeId = ''] = workflowId.split('/');
+  const look = `Look at it with \`ivc volume show ${volumeId}\``;
+  if (verb !== 'volume') return `${look}.`;
+  return `${look}; wait for it with the same command and \`--volume-id ${volumeId}\`.`;
+}

@@ -1,0 +1,122 @@
+import { parseArgs } from 'node:util';
+import { formatTable } from '../../client/cli/output/table';
+import { formatBytes, GiB } from '../../workflows/contract/bytes';
+import { mountFileSystem } from '../support/filesystems';
+import type { Stack } from '../support/stack';
+import { startBenchStack, startServers, type BenchServers } from './bench-stack';
+import { measureHerds } from './measures/herd';
+import { measureHits } from './measures/hit';
+import { measureMisses } from './measures/miss';
+import type { Measure } from './result';
+
+const measures: Record<
+  string,
+  (servers: BenchServers, stack: Stack, method: 'reflink' | 'overlay') => Promise<Measure[]>
+> = {
+  hit: measureHits,
+  herd: measureHerds,
+  miss: measureMisses,
+};
+/** Room for every volume of the bench, as a sparse file. */
+const XFS_BYTES = 40 * GiB;
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: 'string', multiple: true },
+      json: { type: 'boolean' },
+      backend: { type: 'string', multiple: true },
+    },
+  });
+  const names = values.only ?? Object.keys(measures);
+  const unknown = names.find((name) => measures[name] === undefined);
+  if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${Object.keys(measures).join(', ')}`);
+  const servers = await startServers();
+  try {
+    const results: Measure[] = [];
+    for (const method of methodsOf(values.backend)) results.push(...(await measureOn(servers, method, names)));
+    process.stdout.write(values.json ? `${JSON.stringify(results, null, 2)}\n` : `${formatResults(results)}\n`);
+  } finally {
+    await servers.stop();
+  }
+}
+
+/** Reflinks are measured on an XFS of our own, which takes root. */
+function methodsOf(given: string[] | undefined): Array<'reflink' | 'overlay'> {
+  const all = process.getuid?.() === 0 ? (['reflink', 'overlay'] as const) : (['overlay'] as const);
+  return given === undefined ? [...all] : all.filter((method) => given.includes(method));
+}
+
+async function measureOn(servers: BenchServers, method: 'reflink' | 'overlay', names: string[]): Promise<Measure[]> {
+  const mounted = method === 'reflink' ? await mountFileSystem('xfs', XFS_BYTES) : undefined;
+  try {
+    const stack = await startBenchStack(servers, {
+      clone: method,
+      volumesDirectory: mounted && `${mounted.directory}/volumes`,
+    });
+    try {
+      const results: Measure[] = [];
+      for (const name of names) {
+        process.stderr.write(`measuring ${name} on file/${method}\n`);
+        results.push(...((await measures[name]?.(servers, stack, method)) ?? []));
+      }
+      return results;
+    } finally {
+      await stack.stop();
+    }
+  } finally {
+    await mounted?.unmount();
+  }
+}
+
+function formatResults(results: Measure[]): string {
+  const head = [
+    'MEASURE',
+    'BACKEND',
+    'IN FLIGHT',
+    'IMAGE',
+    'N',
+    'P50 MS',
+    'P95 MS',
+    'PER S',
+    'FLOOR MS',
+    'RATIO',
+    'FLOOR',
+    'ACTIONS',
+    'EVENTS',
+    'SQL',
+    'PROCESSES',
+    'DOWNLOADS',
+    'POPULATIONS',
+    'WORKER RSS',
+  ];
+  const text = (value: number | undefined) => (value === undefined ? '-' : String(value));
+  return formatTable(
+    head,
+    results.map((result) => [
+      result.measure,
+      result.backend,
+      text(result.inFlight ?? result.callers),
+      formatBytes(result.imageBytes),
+      text(result.n),
+      text(result.p50Ms),
+      text(result.p95Ms),
+      text(result.perSecond),
+      text(result.floor.p50Ms),
+      text(result.ratio),
+      result.floor.what,
+      text(result.temporalActions),
+      text(result.historyEvents),
+      text(result.sqlStatements),
+      text(result.processes),
+      text(result.downloads),
+      text(result.populations),
+      result.workerRssBytes === undefined ? '-' : formatBytes(result.workerRssBytes),
+    ]),
+  );
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,56 @@
+import { stat } from 'node:fs/promises';
+import { createVolume } from '../../../client/volumes';
+import { MiB } from '../../../workflows/contract/bytes';
+import { makeSampleImage, uploadSample } from '../../support/sample-image';
+import type { Stack } from '../../support/stack';
+import { workerPeakRssBytes, type BenchServers } from '../bench-stack';
+import { convertBare } from '../floors';
+import { percentile, rounded, timed, type Measure } from '../result';
+
+const CALLERS = [1, 16, 100, 500];
+const IMAGE_BYTES = 512 * MiB;
+
+/** A herd on a cold image: all callers at once, until the last has its volume, beside one bare download and conversion. */
+export async function measureHerds(servers: BenchServers, stack: Stack, method: string): Promise<Measure[]> {
+  const measures: Measure[] = [];
+  for (const callers of CALLERS) {
+    const sample = await makeSampleImage({
+      directory: servers.directory,
+      name: `herd-${method}-${callers}`,
+      virtualBytes: IMAGE_BYTES,
+    });
+    const image = await uploadSample(servers.images, sample);
+    const url = `${servers.imagesUrl}/v2/images/${image.id}/file`;
+    const herd = await timed(callers, callers, async () => {
+      await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    });
+    const { downloads } = await imageCounters(servers, image.id);
+    const floor = await timed(1, 1, () =>
+      convertBare(url, { directory: stack.volumesDirectory, virtualBytes: IMAGE_BYTES, format: 'qcow2' }),
+    );
+    const entries = await (await stack.cache.inventory()).listEntries({ backend: stack.backend, limit: 1000 });
+    measures.push({
+      measure: 'herd',
+      backend: `file/${method}`,
+      callers,
+      imageBytes: (await stat(sample.path)).size,
+      n: callers,
+      p50Ms: rounded(percentile(herd.eachMs, 0.5)),
+      p95Ms: rounded(percentile(herd.eachMs, 0.95)),
+      perSecond: rounded((callers / herd.totalMs) * 1000),
+      floor: { what: 'curl + qemu-img convert + fsync, once', p50Ms: rounded(floor.totalMs) },
+      ratio: rounded(herd.totalMs / floor.totalMs, 2),
+      downloads,
+      populations: entries.filter(({ images }) => images.some(({ imageId }) => imageId === image.id)).length,
+      workerRssBytes: workerPeakRssBytes(stack),
+    });
+  }
+  return measures;
+}
+
+export async function imageCounters({ imagesUrl }: BenchServers, imageId: string): Promise<{ downloads: number }> {
+  const counters = (await (await fetch(`${imagesUrl}/admin/counters`)).json()) as {
+    images: Record<string, { downloads: number }>;
+  };
+  return counters.images[imageId] ?? { downloads: 0 };
+}

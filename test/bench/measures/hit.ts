@@ -1,0 +1,94 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createVolume } from '../../../client/volumes';
+import { readCounter } from '../../support/metrics';
+import { makeSampleImage, uploadSample } from '../../support/sample-image';
+import type { Stack } from '../../support/stack';
+import { MiB } from '../../../workflows/contract/bytes';
+import { startEmptyWorker, workerPeakRssBytes, type BenchServers } from '../bench-stack';
+import { cloneBare, runEmptyWorkflow } from '../floors';
+import { percentile, rounded, timed, type Measure } from '../result';
+
+const HITS = 100;
+const WARM_UP = 10;
+const IMAGE_BYTES = 64 * MiB;
+
+/** Hits at 1 and 8 in flight, each beside an empty workflow and a bare clone in the same run. */
+export async function measureHits(
+  servers: BenchServers,
+  stack: Stack,
+  method: 'reflink' | 'overlay',
+): Promise<Measure[]> {
+  const sample = await makeSampleImage({
+    directory: servers.directory,
+    name: `hit-${method}`,
+    virtualBytes: IMAGE_BYTES,
+  });
+  const image = await uploadSample(servers.images, sample);
+  const bare = join(stack.volumesDirectory, 'bare');
+  await mkdir(bare);
+  const empty = await startEmptyWorker();
+  const hit = async (): Promise<void> => {
+    const { outcome } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    if (outcome !== 'hit') throw new Error(`expected a hit, got ${outcome}`);
+  };
+  try {
+    await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    const [entry] = await (await stack.cache.inventory()).listEntries({ backend: stack.backend });
+    const parent = join(stack.volumesDirectory, 'images', `${entry?.imageVolume}.raw`);
+    await timed(WARM_UP, 1, hit);
+    await timed(WARM_UP, 1, () => runEmptyWorkflow(stack.client, empty.taskQueue));
+    const measures: Measure[] = [];
+    for (const inFlight of [1, 8]) {
+      const before = await counters(servers, stack);
+      const hits = await timed(HITS, inFlight, hit);
+      const after = await counters(servers, stack);
+      const floorWorkflow = await timed(HITS, inFlight, () => runEmptyWorkflow(stack.client, empty.taskQueue));
+      const floorClone = await timed(HITS, inFlight, () => cloneBare(method, { parent, directory: bare }));
+      const floorMs = percentile(floorWorkflow.eachMs, 0.5) + percentile(floorClone.eachMs, 0.5);
+      const p50Ms = percentile(hits.eachMs, 0.5);
+      measures.push({
+        measure: 'hit',
+        backend: `file/${method}`,
+        inFlight,
+        imageBytes: IMAGE_BYTES,
+        n: HITS,
+        p50Ms: rounded(p50Ms),
+        p95Ms: rounded(percentile(hits.eachMs, 0.95)),
+        perSecond: rounded((HITS / hits.totalMs) * 1000),
+        floor: {
+          what: `empty workflow + bare ${method}`,
+          p50Ms: rounded(floorMs),
+          perSecond: rounded((HITS / (floorWorkflow.totalMs + floorClone.totalMs)) * 1000),
+        },
+        ratio: rounded(p50Ms / floorMs, 2),
+        temporalActions: rounded((after.actions - before.actions) / HITS, 2),
+        historyEvents: await eventsOfLastHit(stack),
+        processes: rounded((after.processes - before.processes) / HITS, 2),
+        sqlStatements: rounded((after.statements - before.statements) / HITS, 2),
+        workerRssBytes: workerPeakRssBytes(stack),
+      });
+    }
+    return measures;
+  } finally {
+    await empty.stop();
+  }
+}
+
+async function counters(
+  { temporalMetricsUrl }: BenchServers,
+  { workers }: Stack,
+): Promise<{ actions: number; statements: number; processes: number }> {
+  const [worker] = workers;
+  if (!worker) throw new Error('no worker');
+  return {
+    actions: await readCounter(temporalMetricsUrl, 'action'),
+    statements: await readCounter(worker.metricsUrl, 'ivc_sql_statements_total'),
+    processes: await readCounter(worker.metricsUrl, 'ivc_processes_started_total'),
+  };
+}
+
+async function eventsOfLastHit({ cache, client, backend }: Stack): Promise<number> {
+  const [volume] = await (await cache.inventory()).listVolumes({ backend, limit: 1 });
+  return (await client.workflow.getHandle(`volume/${volume?.volumeId}`).describe()).historyLength;
+}

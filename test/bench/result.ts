@@ -1,0 +1,51 @@
+/** One line of the bench; what does not apply is left out. */
+export interface Measure {
+  measure: 'hit' | 'herd' | 'miss';
+  backend: string;
+  inFlight?: number;
+  callers?: number;
+  imageBytes: number;
+  n: number;
+  p50Ms: number;
+  p95Ms?: number;
+  perSecond?: number;
+  floor: { what: string; p50Ms: number; perSecond?: number };
+  ratio: number;
+  temporalActions?: number;
+  historyEvents?: number;
+  processes?: number;
+  sqlStatements?: number;
+  downloads?: number;
+  populations?: number;
+  workerRssBytes?: number;
+}
+
+/** @returns the value below which `share` of the sorted sample lies (nearest rank). */
+export function percentile(sample: readonly number[], share: number): number {
+  const sorted = [...sample].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(share * sorted.length) - 1))] ?? Number.NaN;
+}
+
+export const rounded = (value: number, digits = 1): number => Number(value.toFixed(digits));
+
+/** Runs `work` `count` times with at most `inFlight` at once. @returns the milliseconds of each, and of all together. */
+export async function timed(
+  count: number,
+  inFlight: number,
+  work: (index: number) => Promise<void>,
+): Promise<{ eachMs: number[]; totalMs: number }> {
+  const eachMs: number[] = [];
+  let next = 0;
+  const startedAtMs = performance.now();
+  const lane = async (): Promise<void> => {
+    while (next < count) {
+      const index = next;
+      next += 1;
+      const fromMs = performance.now();
+      await work(index);
+      eachMs.push(performance.now() - fromMs);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, lane));
+  return { eachMs, totalMs: performance.now() - startedAtMs };
+}

@@ -1,0 +1,76 @@
+import { findBackend, listBackends, observeSpace, registerBackend, setLimits } from '../../../db/queries/backends';
+import { ensureInstallation } from '../../../db/queries/installation';
+import type { BackendName } from '../../../workflows/contract/ids';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { BACKEND, LIMITS, registerLocal } from './fixtures';
+
+let inventory: MigratedDatabase;
+beforeEach(async () => {
+  inventory = await createMigratedDatabase();
+});
+afterEach(() => inventory.drop());
+
+test('a backend is registered with the configured limits, again and again', async () => {
+  const { database } = inventory;
+  await registerLocal(database);
+  await registerLocal(database, { limits: { maxBytes: 7, idleAgeMs: 60_000, policy: 'gdsf' } });
+  expect(await findBackend(database, { name: BACKEND })).toMatchObject({
+    name: BACKEND,
+    driver: 'file',
+    capabilities: { clone: 'instant', clonesPinParent: true },
+    cacheEnabled: true,
+    maxBytes: 7,
+    idleAgeMs: 60_000,
+    policy: 'gdsf',
+    operatorLimits: [],
+    limitsSetBy: null,
+  });
+  expect(await listBackends(database)).toHaveLength(1);
+  expect(await findBackend(database, { name: 'nowhere' as BackendName })).toBeUndefined();
+});
+
+test('the configuration leaves alone what an operator has set, and nothing else', async () => {
+  const { database } = inventory;
+  await registerLocal(database);
+  const limits = { maxBytes: 42, idleAgeMs: null };
+  expect(await setLimits(database, { name: BACKEND, limits, by: 'alice' })).toMatchObject({
+    maxBytes: 42,
+    limitsSetBy: 'alice',
+    limitsSetAt: expect.any(Date),
+    operatorLimits: ['idleAgeMs', 'maxBytes'],
+  });
+  await setLimits(database, { name: BACKEND, limits: { maxBytes: 43 }, by: 'bob' });
+  await registerLocal(database, { limits: { maxBytes: 1, maxCount: 9, idleAgeMs: 5 } });
+  expect(await findBackend(database, { name: BACKEND })).toMatchObject({
+    maxBytes: 43,
+    maxCount: 9,
+    idleAgeMs: null,
+    limitsSetBy: 'bob',
+    operatorLimits: ['idleAgeMs', 'maxBytes'],
+  });
+  expect(await setLimits(database, { name: 'nowhere' as BackendName, limits, by: 'alice' })).toBeUndefined();
+});
+
+test('two workers that register one backend at once leave one row', async () => {
+  const { database } = inventory;
+  const registration = { name: BACKEND, driver: 'file', capabilities: {}, limits: LIMITS };
+  await Promise.all(Array.from({ length: 4 }, () => registerBackend(database, registration)));
+  expect(await listBackends(database)).toHaveLength(1);
+});
+
+test('what the backend really has is noted, sizes beyond 32 bits too', async () => {
+  const { database } = inventory;
+  await registerLocal(database);
+  await observeSpace(database, { name: BACKEND, totalBytes: 9_007_199_254_740_991, freeBytes: 5_000_000_000_000 });
+  expect(await findBackend(database, { name: BACKEND })).toMatchObject({
+    totalBytes: 9_007_199_254_740_991,
+    freeBytes: 5_000_000_000_000,
+    spaceSeenAt: expect.any(Date),
+  });
+});
+
+test('an installation has one id, whoever asks first', async () => {
+  const ids = await Promise.all(Array.from({ length: 4 }, () => ensureInstallation(inventory.database)));
+  expect(new Set(ids).size).toBe(1);
+  expect(await ensureInstallation(inventory.database)).toBe(ids[0]);
+});

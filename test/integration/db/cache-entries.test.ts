@@ -1,0 +1,322 @@
+import { GiB } from '../../../workflows/contract/bytes';
+import type { BackendName, EntryId } from '../../../workflows/contract/ids';
+import { setLimits } from '../../../db/queries/backends';
+import {
+  abandonReservation,
+  beginEntryDeletion,
+  chooseVictimsForReservation,
+  confirmEntryGone,
+  countQuarantines,
+  findEntry,
+  listEntries,
+  listEntryImages,
+  pinEntry,
+  quarantineEntry,
+  registerReady,
+  reserveEntry,
+  reserveFreed,
+  retireEntry,
+  sums,
+  unpinEntry,
+} from '../../../db/queries/cache-entries';
+import { beginDelete, failVolume, finishDelete } from '../../../db/queries/volumes';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import {
+  available,
+  BACKEND,
+  cacheKey,
+  DECISION,
+  IMAGE,
+  leased,
+  PROJECT,
+  readyEntry,
+  register,
+  registerLocal,
+  reservation,
+  reserved,
+} from './fixtures';
+
+let inventory: MigratedDatabase;
+beforeEach(async () => {
+  inventory = await createMigratedDatabase();
+  await registerLocal(inventory.database);
+});
+afterEach(() => inventory.drop());
+
+const key = cacheKey('debian 12');
+const other = cacheKey('ubuntu 24.04');
+
+describe('reserveEntry', () => {
+  test('reserves once for one workflow id, whatever the run and the flight', async () => {
+    const { database } = inventory;
+    const first = await reserved(database, key);
+    expect(first).toMatchObject({ state: 'populating', generation: 1, realBytes: GiB, counted: true, flight: 1 });
+    expect(first.imageVolume).toBe(`image-volume-${key.short}-1-${first.id.slice(0, 8)}`);
+    expect(await reserveEntry(database, reservation(key, { flight: 2 }))).toMatchObject({
+      kind: 'reserved',
+      entry: { id: first.id, flight: 2 },
+    });
+    expect(await sums(database, { backend: BACKEND })).toEqual({
+      bytes: GiB,
+      count: 1,
+      reservedBytes: GiB,
+      pinnedBytes: 0,
+    });
+  });
+
+  test('raises what it has reserved when more is needed and there is room', async () => {
+    const { database } = inventory;
+    const { id } = await reserved(database, key);
+    expect(await reserveEntry(database, reservation(key, { bytes: 9 * GiB }))).toMatchObject({
+      kind: 'reserved',
+      entry: { id, realBytes: 9 * GiB },
+    });
+    await registerLocal(database, { limits: { maxBytes: 9 * GiB } });
+    await abandonReservation(database, { entryId: id });
+    await reserved(database, other, { bytes: 2 * GiB });
+    await reserved(database, key, { bytes: 3 * GiB });
+    expect(await reserveEntry(database, reservation(key, { bytes: 8 * GiB }))).toEqual({
+      kind: 'no-room',
+      neededBytes: GiB,
+      neededCount: 0,
+    });
+  });
+
+  test('says what is in the way: cache off, too large, no room in bytes or in count, ready already', async () => {
+    const { database } = inventory;
+    expect(await reserveEntry(database, reservation(key, { bytes: 11 * GiB }))).toEqual({
+      kind: 'too-large',
+      maxBytes: 10 * GiB,
+    });
+    const entry = await readyEntry(database, key, { bytes: 6 * GiB });
+    expect(await reserveEntry(database, reservation(key))).toMatchObject({ kind: 'ready', entry: { id: entry.id } });
+    expect(await reserveEntry(database, reservation(other, { bytes: 5 * GiB }))).toEqual({
+      kind: 'no-room',
+      neededBytes: GiB,
+      neededCount: 0,
+    });
+    await setLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
+    expect(await reserveEntry(database, reservation(other))).toEqual({
+      kind: 'no-room',
+      neededBytes: 0,
+      neededCount: 1,
+    });
+    await setLimits(database, { name: BACKEND, limits: { enabled: false }, by: 'alice' });
+    expect(await reserveEntry(database, reservation(other))).toEqual({ kind: 'cache-off' });
+  });
+
+  test('refuses to share a reservation with another workflow, and an unknown backend', async () => {
+    const { database } = inventory;
+    await reserved(database, key);
+    await expect(reserveEntry(database, reservation(key, { workflowId: 'upload/x' }))).rejects.toThrow(
+      /populates .* already/,
+    );
+    await expect(reserveEntry(database, reservation(key, { backend: 'nowhere' as BackendName }))).rejects.toThrow(
+      'nowhere is not registered',
+    );
+  });
+
+  test('makes the next generation when the newest is full, and starts it with the use count', async () => {
+    const { database } = inventory;
+    await registerLocal(database, { limits: { cloneLimit: 1 } });
+    await readyEntry(database, key);
+    await available(database, key);
+    expect(await reserved(database, key)).toMatchObject({ generation: 2, uses: 1, clones: 0 });
+  });
+});
+
+describe('registerReady', () => {
+  test('turns the reservation into what was measured, once', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await reserved(database, key, { bytes: 4 * GiB });
+    const measured = {
+      entryId,
+      virtualBytes: 2 * GiB,
+      realBytes: GiB,
+      costSeconds: 3.5,
+      imageId: IMAGE,
+      projectId: PROJECT,
+    };
+    const first = await registerReady(database, measured);
+    expect(first).toMatchObject({
+      kind: 'ready',
+      entry: { state: 'ready', virtualBytes: 2 * GiB, realBytes: GiB, costSeconds: 3.5, reservedFor: null },
+    });
+    expect(await registerReady(database, { ...measured, costSeconds: 99 })).toEqual(first);
+    expect(await listEntryImages(database, { entryIds: [entryId] })).toMatchObject([
+      { imageId: IMAGE, projectId: PROJECT, state: 'usable' },
+    ]);
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, reservedBytes: 0 });
+  });
+
+  test('does not bring back a reservation that was given up', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await reserved(database, key);
+    expect(await abandonReservation(database, { entryId, flight: 7 })).toBe(false);
+    expect(await abandonReservation(database, { entryId, flight: 1 })).toBe(true);
+    expect(await abandonReservation(database, { entryId })).toBe(true);
+    const measured = { entryId, virtualBytes: GiB, realBytes: GiB, costSeconds: 1, imageId: IMAGE, projectId: PROJECT };
+    expect(await registerReady(database, measured)).toEqual({ kind: 'not-populating', state: 'gone' });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
+    expect(await reserved(database, key)).toMatchObject({ generation: 2 });
+  });
+});
+
+describe('retiring', () => {
+  test('goes ready, retired, deleting, gone; each step repeated answers the same', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'not-retired', state: 'ready' });
+    for (let time = 0; time < 2; time += 1)
+      expect(await retireEntry(database, { entryId, reason: 'image-gone' })).toEqual({
+        kind: 'retired',
+        deletable: true,
+      });
+    expect(await confirmEntryGone(database, { entryId })).toBe(false);
+    for (let time = 0; time < 2; time += 1)
+      expect(await beginEntryDeletion(database, { entryId })).toMatchObject({ kind: 'deleting' });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, count: 1 });
+    for (let time = 0; time < 2; time += 1) expect(await confirmEntryGone(database, { entryId })).toBe(true);
+    expect(await findEntry(database, { entryId })).toMatchObject({
+      state: 'gone',
+      reason: 'image-gone',
+      goneAt: expect.any(Date),
+    });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
+  });
+
+  test('never takes a leased entry', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await leased(database, key);
+    expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({ kind: 'leased' });
+    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({
+      kind: 'retired',
+      deletable: true,
+    });
+  });
+
+  test('moves what clones hold out of the limits for good', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    const { volume, entryId } = await available(database, key);
+    expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({
+      kind: 'retired',
+      deletable: false,
+    });
+    expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'held', clones: 1 });
+    expect(await sums(database, { backend: BACKEND })).toEqual({
+      bytes: 0,
+      count: 0,
+      reservedBytes: 0,
+      pinnedBytes: GiB,
+    });
+    await beginDelete(database, { volumeId: volume.id });
+    await finishDelete(database, { volumeId: volume.id });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: GiB });
+    await beginEntryDeletion(database, { entryId });
+    await confirmEntryGone(database, { entryId });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: 0 });
+  });
+
+  test('quarantines once for a herd and remembers how often', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const outcomes = await Promise.all(
+      Array.from({ length: 5 }, () => quarantineEntry(database, { entryId, found: 'absent' })),
+    );
+    expect(outcomes.filter(({ kind }) => kind === 'quarantined')).toHaveLength(1);
+    expect(outcomes).toContainEqual({ kind: 'not-ready', state: 'retired' });
+    expect(await findEntry(database, { entryId })).toMatchObject({ reason: 'quarantined', reasonDetail: 'absent' });
+    expect(await countQuarantines(database, { backend: BACKEND, shortKey: key.short, withinMs: 3_600_000 })).toBe(1);
+    expect(await countQuarantines(database, { backend: BACKEND, shortKey: other.short, withinMs: 3_600_000 })).toBe(0);
+    expect(await countQuarantines(database, { backend: BACKEND, shortKey: key.short, withinMs: 0 })).toBe(0);
+  });
+});
+
+describe('victims', () => {
+  test('are the least recently used, just enough of them, and their bytes go straight to the reservation', async () => {
+    const { database } = inventory;
+    const [oldest, middle, newest] = [
+      await readyEntry(database, cacheKey('1'), { bytes: 3 * GiB }),
+      await readyEntry(database, cacheKey('2'), { bytes: 3 * GiB }),
+      await readyEntry(database, cacheKey('3'), { bytes: 3 * GiB }),
+    ];
+    await failVolume(database, await idOf(leased(database, cacheKey('1'))));
+    const request = reservation(key, { bytes: 4 * GiB });
+    expect(await reserveEntry(database, request)).toEqual({ kind: 'no-room', neededBytes: 3 * GiB, neededCount: 0 });
+    const choice = await chooseVictimsForReservation(database, request);
+    expect(choice).toMatchObject({
+      kind: 'victims',
+      entries: [{ id: middle.id, state: 'deleting', reason: 'evicted' }],
+    });
+    expect(await chooseVictimsForReservation(database, request)).toEqual(choice);
+    expect(await reserveEntry(database, reservation(other, { bytes: 2 * GiB }))).toMatchObject({ kind: 'no-room' });
+    const done = await reserveFreed(database, request);
+    expect(done).toMatchObject({ kind: 'reserved', entry: { shortKey: key.short } });
+    expect(await reserveFreed(database, request)).toEqual(done);
+    expect(await findEntry(database, { entryId: middle.id })).toMatchObject({ state: 'gone', counted: false });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 10 * GiB, count: 3 });
+    expect((await listEntries(database, { backend: BACKEND, state: 'ready', limit: 10 })).map(({ id }) => id)).toEqual([
+      newest.id,
+      oldest.id,
+    ]);
+  });
+
+  test('are all or none: nothing is given up for a reservation that will not fit anyway', async () => {
+    const { database } = inventory;
+    const { id: free } = await readyEntry(database, other, { bytes: 3 * GiB });
+    await readyEntry(database, key, { bytes: 6 * GiB });
+    await leased(database, key);
+    const request = { backend: BACKEND, bytes: 8 * GiB, workflowId: 'populate/x' };
+    expect(await chooseVictimsForReservation(database, request)).toEqual({ kind: 'none' });
+    expect(await chooseVictimsForReservation(database, { ...request, bytes: 11 * GiB })).toEqual({ kind: 'none' });
+    expect(await findEntry(database, { entryId: free })).toMatchObject({ state: 'ready' });
+  });
+
+  test('never are pinned entries, and retired ones that nothing holds go first', async () => {
+    const { database } = inventory;
+    const pinned = await readyEntry(database, cacheKey('1'), { bytes: 4 * GiB });
+    const used = await readyEntry(database, cacheKey('2'), { bytes: 3 * GiB });
+    const retired = await readyEntry(database, cacheKey('3'), { bytes: 3 * GiB });
+    expect(await pinEntry(database, { entryId: pinned.id, by: 'alice' })).toEqual({ kind: 'pinned' });
+    expect(await findEntry(database, { entryId: pinned.id })).toMatchObject({ pinned: true, pinnedBy: 'alice' });
+    await retireEntry(database, { entryId: retired.id, reason: 'superseded' });
+    const request = { backend: BACKEND, bytes: GiB, workflowId: 'populate/x' };
+    expect(await chooseVictimsForReservation(database, request)).toMatchObject({
+      entries: [{ id: retired.id, reason: 'superseded' }],
+    });
+    expect(await chooseVictimsForReservation(database, { ...request, bytes: 6 * GiB })).toMatchObject({
+      entries: [{ id: retired.id }, { id: used.id }],
+    });
+    const greedy = { ...request, workflowId: 'populate/y', bytes: 7 * GiB };
+    expect(await chooseVictimsForReservation(database, greedy)).toEqual({ kind: 'none' });
+    expect(await unpinEntry(database, { entryId: pinned.id })).toEqual({ kind: 'unpinned' });
+    expect(await unpinEntry(database, { entryId: retired.id })).toEqual({ kind: 'not-ready', state: 'deleting' });
+  });
+
+  test('are not needed when there is room by now', async () => {
+    const { database } = inventory;
+    const request = reservation(key);
+    expect(await chooseVictimsForReservation(database, request)).toEqual({ kind: 'victims', entries: [] });
+    expect(await reserveFreed(database, request)).toMatchObject({ kind: 'reserved' });
+  });
+});
+
+test('entries are listed by backend, key and state', async () => {
+  const { database } = inventory;
+  const first = await reserved(database, key);
+  const second = await readyEntry(database, other);
+  expect((await listEntries(database, { limit: 10 })).map(({ id }) => id)).toEqual([second.id, first.id]);
+  expect(await listEntries(database, { shortKey: key.short, limit: 10 })).toMatchObject([{ id: first.id }]);
+  expect(await listEntries(database, { state: 'ready', limit: 10 })).toMatchObject([{ id: second.id }]);
+  expect(await findEntry(database, { entryId: '00000000-0000-4000-8000-000000000000' as EntryId })).toBeUndefined();
+  await register(database, first.id);
+  expect(await listEntries(database, { state: 'ready', limit: 1 })).toHaveLength(1);
+});
+
+async function idOf(lease: ReturnType<typeof leased>): Promise<Parameters<typeof failVolume>[1]> {
+  const { volume } = await lease;
+  return { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION };
+}

@@ -1,0 +1,224 @@
+import {
+  answerFlight,
+  claimFlight,
+  findFlight,
+  joinFlight,
+  waitersOf,
+  type JoinRequest,
+} from '../../../db/queries/populations';
+import {
+  acquireEntry,
+  admitVolume,
+  beginDelete,
+  failVolume,
+  findVolume,
+  stopWaiting,
+} from '../../../db/queries/volumes';
+import type { VolumeRow } from '../../../db/types';
+import type { Verdict } from '../../../workflows/contract/population';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { admittance, admitted, BACKEND, cacheKey, DECISION, IMAGE, readyEntry, registerLocal } from './fixtures';
+
+let inventory: MigratedDatabase;
+beforeEach(async () => {
+  inventory = await createMigratedDatabase();
+  await registerLocal(inventory.database);
+});
+afterEach(() => inventory.drop());
+
+const key = cacheKey('debian 12');
+const flightKey = { backend: BACKEND, shortKey: key.short };
+const noRoom: Verdict = { kind: 'bypass', reason: 'no-room' };
+const failed = (type: 'ImageRefused' | 'BackendUnavailable'): Verdict => ({
+  kind: 'failed',
+  failure: { type, message: 'no', details: {} },
+  imageId: IMAGE,
+});
+
+function joining(volume: VolumeRow, more: Partial<JoinRequest> = {}): JoinRequest {
+  const { id: volumeId, workflowId, runId } = volume;
+  return {
+    backend: BACKEND,
+    key,
+    volumeId,
+    workflowId,
+    runId,
+    activityId: '7',
+    imageId: IMAGE,
+    policyVersion: 'p1',
+    ...more,
+  };
+}
+
+async function answer(flight: number, verdict: Verdict): Promise<void> {
+  const runId = `run of flight ${flight}`;
+  await claimFlight(inventory.database, { ...flightKey, runId });
+  expect(await answerFlight(inventory.database, { ...flightKey, flight, runId, verdict })).toBe(true);
+}
+
+describe('joinFlight', () => {
+  test('makes the first the leader and the others joiners, and repeats each role', async () => {
+    const { database } = inventory;
+    const [leader, joiner] = [await admitted(database, key), await admitted(database, key)];
+    for (let time = 0; time < 2; time += 1) {
+      expect(await joinFlight(database, joining(leader))).toEqual({
+        kind: 'waiting',
+        flight: 1,
+        role: 'leader',
+        runId: null,
+        answeredRunId: null,
+      });
+      expect(await joinFlight(database, joining(joiner, { activityId: `${time}` }))).toMatchObject({
+        flight: 1,
+        role: 'joined',
+      });
+    }
+    expect(await findVolume(database, { volumeId: joiner.id })).toMatchObject({ waitsForFlight: 1, activityId: '1' });
+  });
+
+  test('gives a verdict only to those who waited for its flight; the next caller leads another', async () => {
+    const { database } = inventory;
+    const [waiter, late, latest] = [
+      await admitted(database, key),
+      await admitted(database, key),
+      await admitted(database, key),
+    ];
+    await joinFlight(database, joining(waiter));
+    await answer(1, noRoom);
+    expect(await joinFlight(database, joining(waiter))).toEqual({ kind: 'answered', flight: 1, verdict: noRoom });
+    expect(await joinFlight(database, joining(late))).toEqual({
+      kind: 'waiting',
+      flight: 2,
+      role: 'leader',
+      runId: null,
+      answeredRunId: 'run of flight 1',
+    });
+    expect(await joinFlight(database, joining(latest))).toMatchObject({ flight: 2, role: 'joined' });
+    expect(await joinFlight(database, joining(waiter))).toMatchObject({ flight: 2, role: 'joined' });
+    expect(await findFlight(database, flightKey)).toMatchObject({
+      flight: 2,
+      runId: null,
+      answered: false,
+      leaderVolumeId: late.id,
+    });
+  });
+
+  test('remembers a refusal by policy under the same version of the policy, and nothing else', async () => {
+    const { database } = inventory;
+    await joinFlight(database, joining(await admitted(database, key)));
+    await answer(1, failed('ImageRefused'));
+    const late = await admitted(database, key);
+    expect(await joinFlight(database, joining(late))).toEqual({ kind: 'remembered', verdict: failed('ImageRefused') });
+    expect(await joinFlight(database, joining(late, { policyVersion: 'p2' }))).toMatchObject({
+      kind: 'waiting',
+      flight: 2,
+      role: 'leader',
+    });
+    await answer(2, failed('BackendUnavailable'));
+    expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
+      kind: 'waiting',
+      flight: 3,
+    });
+  });
+
+  test('refuses another key with the same short key', async () => {
+    const { database } = inventory;
+    await joinFlight(database, joining(await admitted(database, key)));
+    const colliding = cacheKey('something else', { short: key.short });
+    expect(await joinFlight(database, joining(await admitted(database, key), { key: colliding }))).toEqual({
+      kind: 'collision',
+    });
+  });
+
+  test('refuses a volume that is not creating or belongs to another run, and leaves no flight behind', async () => {
+    const { database } = inventory;
+    const volume = await admitted(database, key);
+    expect(await joinFlight(database, joining(volume, { runId: 'dead' }))).toEqual({
+      kind: 'not-creating',
+      state: 'creating',
+    });
+    await beginDelete(database, { volumeId: volume.id });
+    expect(await joinFlight(database, joining(volume))).toEqual({ kind: 'not-creating', state: 'deleting' });
+    expect(await findFlight(database, flightKey)).toBeUndefined();
+  });
+});
+
+describe('claimFlight and answerFlight', () => {
+  test('a flight is claimed by one run after the other, answered once, and told again to the run that answered', async () => {
+    const { database } = inventory;
+    const leader = await admitted(database, key);
+    expect(await claimFlight(database, { ...flightKey, runId: 'early' })).toBeUndefined();
+    await joinFlight(database, joining(leader));
+    const claim = { flight: 1, imageId: IMAGE, leaderVolumeId: leader.id };
+    expect(await claimFlight(database, { ...flightKey, runId: 'killed' })).toEqual(claim);
+    expect(await claimFlight(database, { ...flightKey, runId: 'second' })).toEqual(claim);
+    expect(
+      await answerFlight(database, { ...flightKey, flight: 1, runId: 'killed', verdict: failed('BackendUnavailable') }),
+    ).toBe(false);
+    for (let time = 0; time < 2; time += 1)
+      expect(await answerFlight(database, { ...flightKey, flight: 1, runId: 'second', verdict: noRoom })).toBe(true);
+    expect(await answerFlight(database, { ...flightKey, flight: 2, runId: 'second', verdict: noRoom })).toBe(false);
+    expect(await findFlight(database, flightKey)).toMatchObject({
+      answered: true,
+      answeredRunId: 'second',
+      verdict: noRoom,
+    });
+  });
+
+  test('a run that finds its flight answered takes no waiters', async () => {
+    const { database } = inventory;
+    await joinFlight(database, joining(await admitted(database, key)));
+    await answer(1, noRoom);
+    expect(await claimFlight(database, { ...flightKey, runId: 'late' })).toMatchObject({ flight: 1, answered: noRoom });
+    expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
+      flight: 2,
+      answeredRunId: 'late',
+    });
+  });
+});
+
+describe('waitersOf', () => {
+  test('pages through those who still wait, each with the ids that complete its activity', async () => {
+    const { database } = inventory;
+    const volumes = [];
+    for (let index = 0; index < 5; index += 1) volumes.push(await admitted(database, key));
+    for (const volume of volumes) await joinFlight(database, joining(volume));
+    const of = { ...flightKey, flight: 1 };
+    const first = await waitersOf(database, { ...of, limit: 3 });
+    const second = await waitersOf(database, { ...of, limit: 3, afterVolumeId: first[2]?.volumeId });
+    expect([...first, ...second].map(({ volumeId }) => volumeId)).toEqual(volumes.map(({ id }) => id).sort());
+    const [waiter] = first;
+    expect(waiter).toEqual({
+      volumeId: waiter?.volumeId,
+      workflowId: `volume/${waiter?.volumeId}`,
+      runId: `run-of-${waiter?.volumeId}`,
+      activityId: '7',
+    });
+    expect(await waitersOf(database, { ...of, flight: 2, limit: 10 })).toEqual([]);
+  });
+
+  test('leaves out who acquired, gave up, was deleted, or started again', async () => {
+    const { database } = inventory;
+    const join = async () => {
+      const volume = await admitted(database, key);
+      await joinFlight(database, joining(volume));
+      return { volumeId: volume.id, runId: volume.runId };
+    };
+    const [cold, acquired, bypassing, failing, deleted, restarted] = [
+      await join(),
+      await join(),
+      await join(),
+      await join(),
+      await join(),
+      await join(),
+    ];
+    await acquireEntry(database, { ...cold, backend: BACKEND, key });
+    await readyEntry(database, key);
+    await acquireEntry(database, { ...acquired, backend: BACKEND, key });
+    await stopWaiting(database, bypassing);
+    await failVolume(database, { ...failing, to: 'error', decision: DECISION });
+    await beginDelete(database, deleted);
+    await admitVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second' }));
+    expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toEqual([]);
+  });
+});

@@ -1,0 +1,166 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { MiB, TiB } from '../../../../../workflows/contract/bytes';
+import { judge, patched, wellFormedImages } from '../../../../support/image-fixtures';
+
+const directory = mkdtempSync(join(tmpdir(), 'inspect-'));
+const path = join(directory, 'image');
+const source = join(directory, 'source');
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const QEMU_TIMEOUT_MS = 20_000;
+const qemuNames: Record<string, string> = { vhd: 'vpc', iso: 'raw' };
+const qemuName = (format: string): string => qemuNames[format] ?? format;
+
+function qemuImg(...args: string[]): void {
+  execFileSync('qemu-img', args, { timeout: QEMU_TIMEOUT_MS, stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** @returns what `qemu-img info` says of the image, or undefined where it refuses. A crash or a hang fails the test. */
+function findQemuSize(image: Buffer, format: string): number | undefined {
+  writeFileSync(path, image);
+  const { status, signal, stdout } = spawnSync('qemu-img', ['info', '-f', qemuName(format), '--output=json', path], { timeout: QEMU_TIMEOUT_MS, encoding: 'utf8' });
+  expect(signal).toBeNull();
+  expect([0, 1]).toContain(status);
+  return status === 0 ? Number(/"virtual-size": (\d+)/.exec(stdout)?.[1]) : undefined;
+}
+
+/** Made by qemu-img, empty and converted from a disk with data. */
+const options: [format: string, options: string][] = [
+  ['qcow2', 'compat=0.10'],
+  ...[512, 4096, 65_536, 2 * MiB].map((size): [string, string] => ['qcow2', `compat=1.1,cluster_size=${size}`]),
+  ['qcow2', 'compat=0.10,cluster_size=1M'],
+  ['qcow2', 'extended_l2=on'],
+  ['qcow2', 'extended_l2=on,cluster_size=16k'],
+  ['qcow2', 'compression_type=zstd'],
+  ['qcow2', 'lazy_refcounts=on'],
+  ['qcow2', 'refcount_bits=1'],
+  ['qcow2', 'refcount_bits=64'],
+  ['qcow2', 'preallocation=metadata'],
+  ['qcow2', 'preallocation=metadata,cluster_size=512'],
+  ['qcow2', 'preallocation=falloc,extended_l2=on'],
+  ['qcow2', 'preallocation=full'],
+  ['vmdk', 'subformat=monolithicSparse'],
+  ['vmdk', 'subformat=monolithicSparse,zeroed_grain=on'],
+  ['vmdk', 'subformat=monolithicSparse,adapter_type=lsilogic,hwversion=10'],
+  ['vmdk', 'subformat=streamOptimized'],
+  ['vhd', 'subformat=dynamic'],
+  ['vhd', 'subformat=fixed'],
+  ['vhd', 'subformat=dynamic,force_size=on'],
+  ['vhd', 'subformat=fixed,force_size=on'],
+  ['vhdx', 'subformat=dynamic'],
+  ['vhdx', 'subformat=fixed'],
+  ['vhdx', 'subformat=dynamic,block_size=1M,log_size=4M'],
+  ['vdi', 'static=off'],
+  ['vdi', 'static=on'],
+  ['raw', 'preallocation=off'],
+];
+
+beforeAll(() => {
+  qemuImg('create', '-q', '-f', 'raw', source, '40M');
+  execFileSync('qemu-io', ['-f', 'raw', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 20M 192k', '-c', 'write -P 5 39M 1M', source], { stdio: 'ignore' });
+});
+
+describe('An image made by qemu-img', () => {
+  it.each(options)('as %s with %s is accepted with the size that qemu-img sees', async (format, option) => {
+    const { preallocation, ...conversion } = Object.fromEntries(option.split(',').map((pair) => pair.split('=')));
+    const converted = Object.entries(conversion).map((pair) => pair.join('=')).join(','); // prettier-ignore
+    const makers = [
+      ['create', '-q', '-f', qemuName(format), '-o', option, path, '40M'],
+      ['convert', '-f', 'raw', '-O', qemuName(format), ...(converted === '' ? [] : ['-o', converted]), source, path],
+      ...(format === 'qcow2' ? [['convert', '-c', '-f', 'raw', '-O', 'qcow2', ...(converted === '' ? [] : ['-o', converted]), source, path]] : []),
+    ];
+    for (const args of makers) {
+      rmSync(path, { force: true });
+      qemuImg(...args);
+      const image = readFileSync(path);
+      const virtualSizeBytes = findQemuSize(image, format);
+      // The least allowance makes the parsers read every table.
+      for (const policy of [{}, { expansionAllowanceBytes: 4 * MiB, maxExpansion: 1 }]) {
+        expect(await judge(image, format, policy)).toMatchObject({ kind: 'accepted', format, virtualSizeBytes });
+      }
+    }
+    expect(preallocation ?? '').toMatch(/^\w*$/);
+  });
+
+  it('with internal snapshots is accepted while none has VM state', async () => {
+    qemuImg('convert', '-f', 'raw', '-O', 'qcow2', source, path);
+    for (const name of ['one', 'two']) qemuImg('snapshot', '-c', name, path);
+    expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted', details: { snapshots: 2 } });
+  });
+
+  it('with bitmaps is accepted', async () => {
+    qemuImg('create', '-q', '-f', 'qcow2', path, '40M');
+    qemuImg('bitmap', '--add', path, 'b0');
+    expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted' });
+  });
+
+  it('of 2 TiB, sparse, is accepted', async () => {
+    qemuImg('create', '-q', '-f', 'qcow2', path, String(2 * TiB));
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 1T 1M', path], { stdio: 'ignore' });
+    expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted', virtualSizeBytes: 2 * TiB });
+  });
+
+  it.each([
+    ['a backing file', 'qcow2', 'qcow2-backing-file', ['-b', 'source', '-F', 'raw']],
+    ['an external data file', 'qcow2', 'qcow2-external-data-file', ['-o', 'data_file=data']],
+    ['a raw external data file', 'qcow2', 'qcow2-external-data-file', ['-o', 'data_file=data,data_file_raw=on']],
+    ['LUKS inside', 'qcow2', 'encrypted', ['--object', 'secret,id=s,data=abcd', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10']],
+    ['AES inside', 'qcow2', 'encrypted', ['--object', 'secret,id=s,data=abcd', '-o', 'encrypt.format=aes,encrypt.key-secret=s']],
+    ['a flat extent', 'vmdk', 'vmdk-subformat', ['-o', 'subformat=monolithicFlat']],
+    ['split extents', 'vmdk', 'vmdk-subformat', ['-o', 'subformat=twoGbMaxExtentSparse']],
+    ['a parent', 'vmdk', 'vmdk-parent', ['-o', 'backing_file=parent.vmdk,backing_fmt=vmdk']],
+  ])('with %s (%s) is refused by %s', async (_, format, rule, args) => {
+    if (rule === 'vmdk-parent') execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', 'parent.vmdk', '40M'], { cwd: directory });
+    rmSync(path, { force: true });
+    execFileSync('qemu-img', ['create', '-q', '-f', format, ...args, path, '40M'], { cwd: directory, stdio: 'ignore' });
+    expect(await judge(readFileSync(path), format)).toMatchObject({ kind: 'refused', rule });
+  });
+
+  it.each([
+    ['qcow', 'format-banned'],
+    ['qed', 'format-banned'],
+    ['parallels', 'format-banned'],
+  ])('as %s is refused whatever is declared', async (format, rule) => {
+    qemuImg('create', '-q', '-f', format, path, '40M');
+    for (const declared of ['raw', 'qcow2']) expect(await judge(readFileSync(path), declared)).toMatchObject({ rule });
+  });
+
+  it('as a LUKS disk is refused', async () => {
+    qemuImg('create', '-q', '--object', 'secret,id=s,data=abcd', '-f', 'luks', '-o', 'key-secret=s,iter-time=10', path, '1M');
+    expect(await judge(readFileSync(path), 'raw')).toMatchObject({ rule: 'encrypted' });
+  });
+});
+
+describe('The test’s own images', () => {
+  it.each(wellFormedImages)('of $name open in qemu-img with the size that was judged', async ({ format, build }) => {
+    const image = build();
+    expect(await judge(image, format)).toMatchObject({ virtualSizeBytes: findQemuSize(image, format) });
+  });
+});
+
+describe('A mutated image that is accepted', () => {
+  const seeds = wellFormedImages.filter(({ format }) => format !== 'raw' && format !== 'iso').map(({ format, build }) => ({ format, image: build() }));
+  const mutation = fc.record({ at: fc.oneof(fc.integer({ min: 0, max: 1100 }), fc.integer({ min: 0, max: 262_200 })), byte: fc.oneof(fc.constantFrom(0, 1, 2, 0x7f, 0x80, 0xff), fc.nat(255)) });
+
+  it('neither crashes nor hangs qemu-img, which sees the same size or refuses', async () => {
+    let opened = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.constantFrom(...seeds), fc.array(mutation, { minLength: 1, maxLength: 3 }), async ({ format, image }, mutations) => {
+        const fits = mutations.filter(({ at }) => at < image.length);
+        const mutant = patched(image, fits.map(({ at, byte }) => [at, 'u8', byte])); // prettier-ignore
+        const verdict = await judge(mutant, format);
+        if (verdict.kind === 'refused') return;
+        const size = findQemuSize(mutant, format);
+        if (size !== undefined) expect(verdict.virtualSizeBytes).toBe(size);
+        opened += size === undefined ? 0 : 1;
+        if(size===undefined) process.stderr.write(`DIFF ${format} ${JSON.stringify(fits)}\n`);
+      }),
+      { numRuns: 150 },
+    );
+    expect(opened).toBeGreaterThan(0);
+  }, 120_000);
+});

@@ -1,0 +1,76 @@
+import { formatAge, formatConnection, formatDuration, formatShare, qemuDrive } from '../../../../../client/cli/output/format';
+import { formatProgress } from '../../../../../client/cli/output/progress';
+import { formatRecord, formatTable } from '../../../../../client/cli/output/table';
+import { MiB } from '../../../../../workflows/contract/bytes';
+
+it.each([
+  [12.4, '12 ms'],
+  [1500, '1.5 s'],
+  [59_900, '59.9 s'],
+  [250_000, '4 min 10 s'],
+  [7_500_000, '2 h 5 min'],
+])('writes %d ms as %s', (ms, text) => {
+  expect(formatDuration(ms)).toBe(text);
+});
+
+it.each([
+  [5, '5 s'],
+  [180, '3 min'],
+  [7200, '2 h'],
+  [9 * 86_400, '9 d'],
+])('writes an age of %d s as %s', (seconds, text) => {
+  expect(formatAge(new Date(0).toISOString(), seconds * 1000)).toBe(text);
+});
+
+it('writes a share as a percentage, finer below a tenth', () => {
+  expect([formatShare(1), formatShare(0.853), formatShare(0.041), formatShare(0), formatShare(null)]).toEqual(['100 %', '85 %', '4.1 %', '0 %', '-']);
+});
+
+describe('qemuDrive', () => {
+  it('names file and format', () => {
+    expect(qemuDrive({ driver: 'file', path: '/srv/v.qcow2', format: 'qcow2' })).toBe('-drive file=/srv/v.qcow2,format=qcow2,if=virtio');
+  });
+
+  it('doubles a comma in a path, which would end the value', () => {
+    expect(qemuDrive({ driver: 'file', path: '/srv/a,b', format: 'raw' })).toBe('-drive file=/srv/a,,b,format=raw,if=virtio');
+  });
+
+  it('names pool and image of RBD', () => {
+    const connection = { driver: 'rbd', pool: 'volumes', image: 'v', format: 'raw' } as const;
+    expect(qemuDrive(connection)).toBe('-drive file=rbd:volumes/v,format=raw,if=virtio');
+    expect(formatConnection(connection)).toBe('rbd:volumes/v');
+  });
+});
+
+describe('formatProgress', () => {
+  it('shows bytes, rate and the time that is left', () => {
+    const work = { stage: 'downloading', summary: 'downloading', bytesDone: 120 * MiB, bytesTotal: 512 * MiB, bytesPerSecond: 98 * MiB } as const;
+    expect(formatProgress({ stage: 'waiting', work })).toBe('downloading 120 MiB of 512 MiB, 98 MiB/s, 4.0 s left');
+  });
+
+  it('shows what the activity says where no bytes are counted', () => {
+    expect(formatProgress({ stage: 'waiting', work: { stage: 'sealing', summary: 'sealing the image-volume' } })).toBe('sealing the image-volume');
+  });
+
+  it('names the flight while nothing is known of it', () => {
+    expect(formatProgress({ stage: 'waiting', flightWorkflowId: 'populate/local/ab' })).toBe('waiting for populate/local/ab');
+    expect(formatProgress({ stage: 'admitting' })).toBe('admitting');
+  });
+
+  it('promises no end while the rate is zero', () => {
+    const work = { stage: 'converting', summary: '', bytesDone: 0, bytesTotal: MiB, bytesPerSecond: 0 } as const;
+    expect(formatProgress({ stage: 'waiting', work })).toBe('converting 0 B of 1 MiB');
+  });
+});
+
+it('lines up a table without lines or trailing spaces', () => {
+  expect(formatTable(['ID', 'STATE'], [['1234', 'ok'], ['5', 'error']])).toBe('ID    STATE\n1234  ok\n5     error');
+});
+
+it('shows the head of a table without rows', () => {
+  expect(formatTable(['ID', 'STATE'], [])).toBe('ID  STATE');
+});
+
+it('leaves out the fields of a record that are unknown', () => {
+  expect(formatRecord({ id: '1', name: undefined, state: 'ok' })).toBe('id     1\nstate  ok');
+});

@@ -1,0 +1,71 @@
+import fc from 'fast-check';
+import { collectPairs, parseBackend, parseCount, parseSize, parseSizeBytes, parseUuid, parseWholeNumber } from '../../../../client/cli/values';
+import { GiB, MiB } from '../../../../workflows/contract/bytes';
+
+describe('parseSize', () => {
+  it.each([
+    ['10', 10 * GiB],
+    ['10GiB', 10 * GiB],
+    ['10 GiB', 10 * GiB],
+    ['10G', 10 * GiB],
+    ['1.5GiB', 1.5 * GiB],
+    ['1536MiB', 1536 * MiB],
+    ['1TiB', 1024 * GiB],
+    ['4KiB', 4096],
+  ])('reads %s', (text, bytes) => {
+    expect(parseSize(text)).toBe(bytes);
+  });
+
+  it.each(['', '0', '-1', 'ten', '10GB', '10 gib', '0.0001KiB', '1e3', 'NaN', '99999999999'])('refuses %j and says what it got', (text) => {
+    expect(() => parseSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text}, allowed is a size`);
+  });
+
+  it('answers whole sectors whatever it is given, or refuses', () => {
+    fc.assert(
+      fc.property(fc.string(), (text) => {
+        let bytes = 512;
+        try {
+          bytes = parseSize(text);
+        } catch {
+          return;
+        }
+        expect(bytes % 512).toBe(0);
+        expect(bytes).toBeGreaterThan(0);
+      }),
+    );
+  });
+});
+
+describe('parseSizeBytes', () => {
+  it('reads a multiple of a sector', () => {
+    expect(parseSizeBytes('1048576')).toBe(MiB);
+  });
+
+  it.each(['0', '511', '1.5', '-512', '1048577', 'x', '0x200'])('refuses %s', (text) => {
+    expect(() => parseSizeBytes(text)).toThrow(`Got ${text}`);
+  });
+});
+
+it('reads a UUID in any case as the lower-case one', () => {
+  expect(parseUuid('0F8FAD5B-d9cb-469f-a165-70867728950e')).toBe('0f8fad5b-d9cb-469f-a165-70867728950e');
+  expect(() => parseUuid('0f8fad5b')).toThrow('Got 0f8fad5b, allowed is a UUID');
+});
+
+it('refuses a backend name that could be no path or queue', () => {
+  expect(parseBackend('ceph-1')).toBe('ceph-1');
+  expect(() => parseBackend('../etc')).toThrow('Got ../etc');
+  expect(() => parseBackend('Local')).toThrow('Got Local');
+});
+
+it('collects key=value and keeps further equals signs in the value', () => {
+  expect(collectPairs('b=1=2', collectPairs('a=', {}))).toEqual({ a: '', b: '1=2' });
+  expect(() => collectPairs('novalue')).toThrow('Got novalue, allowed is key=value');
+  expect(() => collectPairs('=x')).toThrow('Got =x');
+});
+
+it('tells a count, which is above zero, from a whole number', () => {
+  expect(parseCount('3')).toBe(3);
+  expect(() => parseCount('0')).toThrow('Got 0');
+  expect(parseWholeNumber('0')).toBe(0);
+  expect(() => parseWholeNumber('1.5')).toThrow('Got 1.5');
+});

@@ -1,0 +1,190 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ConfigError } from '../../../../client/config/config-error';
+import { loadConfig } from '../../../../client/config/load';
+import { packageRoot } from '../../../../client/config/package-root';
+
+let directory: string;
+beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'ivc-config-'))));
+afterEach(() => rmSync(directory, { recursive: true }));
+
+function write(text: string): string {
+  const path = join(directory, 'temporal.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+function load(text: string, env: NodeJS.ProcessEnv = {}) {
+  return loadConfig({ path: write(text), env: { IVC_DATA: '/data', ...env } });
+}
+
+function faultsOf(text: string, env: NodeJS.ProcessEnv = {}): ConfigError {
+  try {
+    load(text, env);
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error('the configuration was accepted');
+}
+
+describe('the checked-in temporal.yaml', () => {
+  const path = join(packageRoot(), 'temporal.yaml');
+
+  test('works unedited and says nothing else than the defaults', () => {
+    expect(loadConfig({ path, env: { IVC_DATA: '/data' } }).config).toEqual(load('{}').config);
+  });
+
+  test('is what a program in another directory gets', () => {
+    const before = process.cwd();
+    process.chdir(directory);
+    try {
+      expect(loadConfig({ env: {} }).path).toBe(path);
+    } finally {
+      process.chdir(before);
+    }
+  });
+});
+
+describe('all faults', () => {
+  const text = [
+    'temporal: { adress: x, tls: maybe, retention: 7 }',
+    'images: { service: embeded, prot: 1 }',
+    'backends:',
+    '  Local: { driver: file, cache: { maxBytes: lots, freeLowWater: 30%, freeHighWater: 20% } }',
+    '  other: { driver: rbdd }',
+    'defaultBackend: third',
+    'nonsense: true',
+  ].join('\n');
+
+  test('are told at once, each with its path, its line, what was found and what is allowed', () => {
+    const found = faultsOf(text, { TEMPORAL_ADDRESS: 'no port' }).issues;
+    expect(found).toEqual(
+      expect.arrayContaining([
+        {
+          path: 'temporal.address',
+          variable: 'TEMPORAL_ADDRESS',
+          received: '"no port"',
+          allowed: 'embedded or host:port',
+        },
+        { path: 'temporal.tls', line: 1, received: '"maybe"', allowed: 'true or false' },
+        { path: 'temporal.retention', line: 1, received: '7', allowed: 'a duration such as 250ms, 90s, 30m, 6h or 7d' },
+        { path: 'images.service', line: 2, received: '"embeded"', allowed: '"embedded"' },
+        {
+          path: 'backends.Local',
+          line: 4,
+          received: 'the name "Local"',
+          allowed: expect.stringContaining('lower-case'),
+        },
+        {
+          path: 'backends.Local.cache.maxBytes',
+          line: 4,
+          received: '"lots"',
+          allowed: expect.stringContaining('a size such as 100GiB'),
+        },
+        { path: 'backends.Local.cache.freeLowWater', line: 4, received: '30%', allowed: 'at most freeHighWater, 20%' },
+        { path: 'backends.other.driver', line: 5, received: '"rbdd"', allowed: '"file"' },
+        { path: 'defaultBackend', line: 6, received: '"third"', allowed: 'one of the backends Local, other' },
+      ]),
+    );
+  });
+
+  test('include every unknown key, with the keys that are known there', () => {
+    const unknown = faultsOf(text).issues.filter(({ received }) => received?.startsWith('the unknown key'));
+    expect(unknown.map(({ path }) => path)).toEqual(['temporal.adress', 'images.prot', 'nonsense']);
+    expect(unknown[0]?.allowed).toContain('address, namespace');
+  });
+
+  test('are a line each in the message', () => {
+    const { message, issues } = faultsOf(text);
+    expect(message.split('\n')).toHaveLength(issues.length + 1);
+    expect(message).toContain('temporal.tls (line 1): got "maybe", allowed is true or false');
+  });
+
+  test('never show a password', () => {
+    expect(faultsOf('{}', { DATABASE_URL: 'mysql://user:secret@host/name' }).message).not.toContain('secret');
+  });
+});
+
+test('a file that is no YAML is refused with the line', () => {
+  expect(faultsOf('temporal:\n  port: 1\n bad').issues[0]).toMatchObject({ path: '', line: 3 });
+});
+
+test('a file that is a list is refused', () => {
+  expect(faultsOf('- a').issues).toEqual([
+    { path: '', received: '["a"]', line: undefined, allowed: 'a section with keys' },
+  ]);
+});
+
+test('a named file that is absent is an error, not the default', () => {
+  expect(() => loadConfig({ path: join(directory, 'absent.yaml'), env: {} })).toThrow(/absent\.yaml/);
+});
+
+test('IVC_CONFIG names the file', () => {
+  const path = write('temporal: { namespace: mine }');
+  expect(loadConfig({ env: { IVC_CONFIG: path } }).config.temporal.namespace).toBe('mine');
+});
+
+describe('the environment', () => {
+  test.each([
+    ['TEMPORAL_ADDRESS', 'host:7233', 'temporal.address'],
+    ['TEMPORAL_NAMESPACE', 'mine', 'temporal.namespace'],
+    ['DATABASE_URL', 'postgres://user:secret@host/name', 'database.url'],
+    ['OS_IMAGE_ENDPOINT_OVERRIDE', 'http://glance:9292', 'images.endpoint'],
+  ])('%s overrides the file', (variable, value, path) => {
+    const { config, sources } = load('temporal: { address: other:1, namespace: other }', { [variable]: value });
+    expect(config).toHaveProperty(path, value);
+    expect(Object.values(sources)).toEqual([variable]);
+  });
+
+  test.each([
+    ['1', true],
+    ['true', true],
+    ['0', false],
+    ['false', false],
+  ])('TEMPORAL_TLS=%s means %s', (value, tls) => {
+    expect(load('{}', { TEMPORAL_TLS: value }).config.temporal.tls).toBe(tls);
+  });
+
+  test('gives the metrics port as a number', () => {
+    expect(load('{}', { IVC_METRICS_PORT: '1234' }).config.worker.metricsPort).toBe(1234);
+  });
+
+  test('does not override with an empty variable', () => {
+    expect(load('{}', { TEMPORAL_ADDRESS: '' })).toMatchObject({
+      config: { temporal: { address: 'embedded' } },
+      sources: {},
+    });
+  });
+});
+
+describe('directories', () => {
+  test('are relative to the file', () => {
+    mkdirSync(join(directory, 'sub'));
+    const { config } = load(
+      'scratch: { directory: sub }\nbackends: { local: { driver: file, directory: ../volumes } }',
+    );
+    expect(config.scratch.directory).toBe(join(directory, 'sub'));
+    expect(config.backends['local']?.directory).toBe(join(directory, '..', 'volumes'));
+  });
+
+  test('may begin with the home directory', () => {
+    expect(load('scratch: { directory: ~/scratch }').config.scratch.directory).toBe(join(homedir(), 'scratch'));
+  });
+
+  test('are in the data directory by default', () => {
+    const { config, dataDirectory } = load('{}');
+    expect(dataDirectory).toBe('/data');
+    expect(config.scratch.directory).toBe('/data/scratch');
+    expect(config.backends['local']?.directory).toBe('/data/volumes/local');
+  });
+});
+
+test('the first backend is the default one', () => {
+  expect(load('backends: { b: { driver: file }, a: { driver: file } }').config.defaultBackend).toBe('b');
+});
+
+test('at least one backend is needed', () => {
+  expect(faultsOf('backends: {}').issues[0]).toMatchObject({ path: 'backends', allowed: 'at least one backend' });
+});

@@ -1,0 +1,32 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { findProcess, isRunning } from '../../../../client/config/process-identity';
+
+test('a running process has an identity that stays the same', () => {
+  const own = findProcess(process.pid);
+  expect(own).toBeDefined();
+  expect(findProcess(process.pid)).toEqual(own);
+});
+
+test('a process that ended is not running, nor is a later one with its pid', async () => {
+  const child = spawn('sleep', ['60']);
+  await once(child, 'spawn');
+  const identity = findProcess(child.pid ?? 0);
+  expect(identity && isRunning(identity)).toBe(true);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  expect(identity && isRunning(identity)).toBe(false);
+  expect(isRunning({ pid: process.pid, startTime: identity?.startTime ?? '' })).toBe(false);
+});
+
+test('a name with spaces and parentheses does not confuse it', async () => {
+  const child = spawn(process.execPath, [
+    '-e',
+    'process.title = "a) S 1 (b"; console.log("named"); setInterval(() => {}, 1000)',
+  ]);
+  await once(child.stdout, 'data');
+  const identity = findProcess(child.pid ?? 0);
+  expect(identity && isRunning(identity)).toBe(true);
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+});

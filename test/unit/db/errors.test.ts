@@ -1,0 +1,63 @@
+import { judgeDatabaseError } from '../../../db/errors';
+import { Failure } from '../../../workflows/contract/failures';
+
+const withCode = (code: string, more: object = {}) => Object.assign(new Error('something happened'), { code, ...more });
+
+test.each([
+  '08006',
+  '08P01',
+  '53300',
+  '57P01',
+  '57P03',
+  '57014',
+  '55P03',
+  '40001',
+  '40P01',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'CONNECTION_CLOSED',
+  'CONNECTION_ENDED',
+  'CONNECT_TIMEOUT',
+])('%s passes by itself: DatabaseUnavailable', (code) => {
+  expect(judgeDatabaseError(withCode(code))).toMatchObject({
+    type: 'DatabaseUnavailable',
+    details: { cause: 'something happened' },
+  });
+});
+
+test('a socket that is not there is no connection, a file that is not there is something else', () => {
+  expect(judgeDatabaseError(withCode('ENOENT', { syscall: 'connect' }))).toMatchObject({ type: 'DatabaseUnavailable' });
+  expect(judgeDatabaseError(withCode('ENOENT', { syscall: 'open' }))).not.toBeInstanceOf(Failure);
+});
+
+test('a failed connection to each of several addresses is no connection', () => {
+  expect(judgeDatabaseError(new AggregateError([withCode('ECONNREFUSED')], 'all failed'))).toMatchObject({
+    type: 'DatabaseUnavailable',
+  });
+});
+
+test.each(['23505', '23514', '42601', '42P01', '28P01', '22003'])('%s is a plain error that names its code', (code) => {
+  const judged = judgeDatabaseError(withCode(code, { constraint_name: 'one_of_a_kind', parameters: ['private'] }));
+  expect(judged).not.toBeInstanceOf(Failure);
+  expect(judged).toMatchObject({ message: `something happened (${code}, one_of_a_kind)` });
+  expect(judged).not.toHaveProperty('parameters');
+});
+
+test('the cause inside of a query builder’s error decides, and its parameters are left out', () => {
+  const wrapped = new Error('Failed query: select $1\nparams: private', { cause: withCode('57P01') });
+  expect(judgeDatabaseError(wrapped)).toMatchObject({
+    type: 'DatabaseUnavailable',
+    details: { cause: 'something happened' },
+  });
+  const broken = judgeDatabaseError(
+    new Error('Failed query: select $1\nparams: private', { cause: withCode('42P01') }),
+  );
+  expect(String((broken as Error).stack)).not.toContain('private');
+});
+
+test('a failure and an error of ours go through as they are', () => {
+  const ours = new Failure('VolumeDeleted', { volumeId: 'v' });
+  const bug = new Error('a bug');
+  expect(judgeDatabaseError(ours)).toBe(ours);
+  expect(judgeDatabaseError(bug)).toBe(bug);
+});
