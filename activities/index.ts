@@ -11,7 +11,7 @@ import {
   createFinishDelete,
 } from './records/delete-volume';
 import { createAnswerWaiters, createClaimFlight } from './records/flight';
-import { createJoinPopulation } from './records/join-population';
+import { createAwaitVerdict, createJoinPopulation } from './records/join-population';
 import { createRemoveImageVolume, createRemoveVolume } from './records/remove';
 import {
   createAbandonEntry,
@@ -30,6 +30,7 @@ export function createControlActivities(deps: ControlDependencies) {
     admitVolume: createAdmitVolume(deps),
     acquireAndClone: createAcquireAndClone(deps),
     joinPopulation: createJoinPopulation(deps),
+    awaitVerdict: createAwaitVerdict(deps),
     failVolume: createFailVolume(deps),
     claimFlight: createClaimFlight(deps),
     reserveEntry: createReserveEntry(deps),

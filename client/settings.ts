@@ -36,14 +36,14 @@ export interface Settings {
 }
 
 /**
- * Each part from the first that names it: the options, the environment, the configuration file that the options name, `endpoints.json` of the
+ * Each part from the first that names it: the options, the environment, the configuration file that either names, `endpoints.json` of the
  * running stack, the default configuration file. A stack is left aside when its Temporal server is not the one that was asked for.
  * @throws ConfigError
  */
 export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.ProcessEnv = process.env): Settings {
   const dataDirectory = chooseDataDirectory(options.dataDirectory, env);
   const loaded = loadConfig({ path: options.config, data: options.dataDirectory, env });
-  const named = namedParts(options, loaded);
+  const named = namedParts({ ...options, config: options.config ?? env['IVC_CONFIG'] }, loaded);
   const running = findEndpoints(dataDirectory);
   const endpoints = named.address === undefined || named.address === running?.temporal.address ? running : undefined;
   const { temporal, database, images } = loaded.config;

@@ -21,7 +21,7 @@ import { formatBytes } from './contract/bytes';
 import type { FailureRecord } from './contract/failures';
 import type { VolumeId } from './contract/ids';
 import { workflowIds, type SearchAttributeName } from './contract/names';
-import type { Admission, CloneOutcome, ScratchImage, Story, Verdict } from './contract/population';
+import type { Admission, CloneOutcome, FlightVerdict, ScratchImage, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
 import { fail, failWith, findFailure, findTimeout, typed } from './lib/failure';
@@ -104,7 +104,8 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
       }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
       if (cloned.kind === 'cloned') return await finish(create, cloned);
     }
-    const verdict = await waitForPopulation(create);
+    const verdict = await waitForPopulation(create, round);
+    if (verdict === undefined) continue;
     if (verdict.kind === 'bypass') return await bypass(create, verdict.reason);
     if (verdict.kind === 'failed' && verdict.imageId === admission.imageId) failWith(verdict.failure);
     if (verdict.kind === 'ready' && story.outcome === 'miss') {
@@ -133,8 +134,8 @@ async function acquire(create: Create) {
   );
 }
 
-/** Joins the flight of this key and waits for its verdict; the flight completes this activity from outside. */
-async function waitForPopulation(create: Create): Promise<Verdict> {
+/** Joins the flight of this key and waits for its verdict. @returns undefined when that flight was overtaken: ask the cache again. */
+async function waitForPopulation(create: Create, round: number): Promise<Verdict | undefined> {
   const { volumeId, admission, story, progress } = create;
   const flight = workflowIds.populate(admission.backend, admission.cacheKey.short);
   progress.stage = 'waiting';
@@ -142,17 +143,31 @@ async function waitForPopulation(create: Create): Promise<Verdict> {
   setCurrentDetails(`Not cached on backend **${admission.backend}** yet: waiting for ${workflowLink(flight)}`);
   tag(admission);
   const waitedFromMs = Date.now();
-  const { verdict, leader } = await waiting({
-    summary: `wait for ${flight}`,
-    budgetMs: budgetMs(create),
-  }).joinPopulation({ volumeId, admission });
-  story.outcome = leader === volumeId ? 'miss' : 'joined';
-  story.reason =
-    leader === volumeId
-      ? 'the image was not cached: this create populated the cache'
-      : 'another create was populating the cache already';
+  const answer = await joinAndWait(create, { flight, activityId: `wait-${round}` });
   story.timingsMs.wait = (story.timingsMs.wait ?? 0) + Date.now() - waitedFromMs;
-  return verdict;
+  if (answer === null) return undefined;
+  const leads = answer.leader === volumeId;
+  story.outcome = leads ? 'miss' : 'joined';
+  story.reason = leads
+    ? 'the image was not cached: this create populated the cache'
+    : 'another create was populating the cache already';
+  return answer.verdict;
+}
+
+/**
+ * The row says who waits before anybody waits, and by an activity id of our own choosing: whatever dies in between, the flight's end reaches the
+ * waiting activity, or that activity finds the verdict when it looks.
+ */
+async function joinAndWait(create: Create, { flight, activityId }: { flight: string; activityId: string }): Promise<FlightVerdict | null> {
+  const { volumeId, admission } = create;
+  const step = { summary: `join ${flight}`, budgetMs: budgetMs(create) };
+  const joined = await localThenNormal(
+    () => localControl(step).joinPopulation({ volumeId, admission, activityId }),
+    () => control(step).joinPopulation({ volumeId, admission, activityId }),
+  );
+  if (joined.kind === 'answered') return joined.answer;
+  const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
+  return await waiting(waitStep, activityId).awaitVerdict({ admission, flight: joined.flight });
 }
 
 /** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */

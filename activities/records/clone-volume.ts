@@ -119,6 +119,8 @@ async function loseParent(
   });
   if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
   await quarantineEntry(deps.database, { entryId: entry.id, found });
+  // What this volume has of the broken parent must not stand in the way of its clone of the next.
+  await backend.ensureVolumeAbsent(volumeId);
   await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
   return { kind: 'lost' };
 }

@@ -4,10 +4,9 @@ import { answerFlight, claimFlight as claimFlightRow, waitersOf } from '../../db
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
-import type { PopulateInput, Verdict } from '../../workflows/contract/population';
+import type { FlightVerdict, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
-import type { JoinOutcome } from './join-population';
 
 /** Waiters that are read, and answered at the same time, in one go. */
 const ANSWERS_AT_ONCE = 32;
@@ -89,7 +88,7 @@ interface Waiting {
 async function answer(
   { temporal }: ControlDependencies,
   { workflowId, runId, activityId }: Waiting,
-  outcome: JoinOutcome,
+  outcome: FlightVerdict,
 ): Promise<void> {
   try {
     await temporal.activity.complete({ workflowId, runId, activityId }, outcome);

@@ -4,36 +4,32 @@ import { findFlight, joinFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
-import type { Admission, PopulateInput, Verdict } from '../../workflows/contract/population';
+import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 
-export interface JoinOutcome {
-  verdict: Verdict;
-  /** The volume whose join opened the flight: for the decision records. Null where no flight was needed. */
-  leader: VolumeId | null;
+export interface JoinRequest {
+  volumeId: VolumeId;
+  admission: Admission;
+  /** Id of the activity that waits: chosen by the workflow, so that a verdict reaches it wherever it stands. */
+  activityId: string;
 }
 
+export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answered'; answer: FlightVerdict };
+
 /**
- * Joins the flight of the volume's cache key, makes sure that it runs, and waits for its verdict without holding a slot: the flight's last activity
- * completes this one from outside, by workflow, run and activity id. The start-to-close timeout is the safety timer: the retry asks the row again.
+ * Joins the flight of the volume's cache key and makes sure that it runs. Writes down which activity the flight's end completes. Idempotent.
  * @throws FlightClosing (retried at once), CreateCancelled, CacheKeyCollision (final).
  */
 export function createJoinPopulation(deps: ControlDependencies) {
-  return async function joinPopulation({
-    volumeId,
-    admission,
-  }: {
-    volumeId: VolumeId;
-    admission: Admission;
-  }): Promise<JoinOutcome> {
+  return async function joinPopulation({ volumeId, admission, activityId }: JoinRequest): Promise<JoinOutcome> {
     const { backend, cacheKey, imageId, projectId } = admission;
-    const { activityId, attempt } = activityInfo();
     const [ready] = await listEntries(deps.database, { backend, shortKey: cacheKey.short, state: 'ready', limit: 1 });
     // A flight that ended between acquire and join has left what it would answer.
-    if (ready)
-      return { leader: null, verdict: { kind: 'ready', entryId: ready.id, bytesDownloaded: 0, timingsMs: {} } };
-
+    if (ready) {
+      const verdict = { kind: 'ready', entryId: ready.id, bytesDownloaded: 0, timingsMs: {} } as const;
+      return { kind: 'answered', answer: { leader: null, verdict } };
+    }
     const joined = await joinFlight(deps.database, {
       backend,
       key: cacheKey,
@@ -44,20 +40,37 @@ export function createJoinPopulation(deps: ControlDependencies) {
       policyVersion: deps.policyVersion,
     });
     switch (joined.kind) {
-      case 'answered':
-        return { verdict: joined.verdict, leader: (await findFlightOf(deps, admission))?.leaderVolumeId ?? null };
+      case 'answered': {
+        const leader = (await findFlightOf(deps, admission))?.leaderVolumeId ?? null;
+        return { kind: 'answered', answer: { verdict: joined.verdict, leader } };
+      }
       case 'remembered':
-        return { verdict: joined.verdict, leader: null };
+        return { kind: 'answered', answer: { verdict: joined.verdict, leader: null } };
       case 'collision':
         throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
       case 'not-creating':
         throw new Failure('CreateCancelled', { volumeId });
       case 'waiting':
-        // Who comes to a flight that a run has claimed need not start it; a retry makes sure that the run has not died.
-        if (attempt > 1 || (await findFlightOf(deps, admission))?.runId === null)
+        // Who comes to a flight that a run has claimed need not start it.
+        if ((await findFlightOf(deps, admission))?.runId === null)
           await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
-        throw new CompleteAsyncError();
+        return { kind: 'waiting', flight: joined.flight };
     }
+  };
+}
+
+/**
+ * Waits for a flight's verdict without holding a slot: the flight's last activity completes this one from outside, by workflow, run and activity id,
+ * whether it runs, backs off or was never picked up. The start-to-close timeout is the safety timer: the retry looks at the row again and makes
+ * sure that the flight has not died. A verdict that was overtaken by the next flight is `null`: ask the cache again.
+ */
+export function createAwaitVerdict(deps: ControlDependencies) {
+  return async function awaitVerdict({ admission, flight }: { admission: Admission; flight: number }) {
+    const row = await findFlightOf(deps, admission);
+    if (row?.flight !== flight) return null;
+    if (row.verdict) return { verdict: row.verdict, leader: row.leaderVolumeId } satisfies FlightVerdict;
+    if (activityInfo().attempt > 1) await ensureFlightRuns(deps, admission);
+    throw new CompleteAsyncError();
   };
 }
 
@@ -70,14 +83,15 @@ function findFlightOf(deps: ControlDependencies, { backend, cacheKey }: Pick<Adm
  * the caller comes again until a new run exists.
  */
 async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput): Promise<void> {
-  const workflowId = workflowIds.populate(input.backend, input.cacheKey.short);
+  const { backend, cacheKey, imageId, projectId } = input;
+  const workflowId = workflowIds.populate(backend, cacheKey.short);
   const handle = await deps.temporal.workflow.start(workflowTypes.populateImageCache, {
     workflowId,
     taskQueue: deps.queues.control,
-    args: [input],
+    args: [{ backend, cacheKey, imageId, projectId } satisfies PopulateInput],
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     workflowIdConflictPolicy: 'USE_EXISTING',
-    staticSummary: `populate the cache of ${input.backend} with image ${input.imageId}`,
+    staticSummary: `populate the cache of ${backend} with image ${imageId}`,
   });
   const flight = await findFlightOf(deps, input);
   if (flight?.answeredRunId === handle.firstExecutionRunId) throw new Failure('FlightClosing', { flight: workflowId });

@@ -1,12 +1,15 @@
-import { createWriteStream } from 'node:fs';
-import { rename } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
-import { forgetScratch, releaseScratch as releaseScratchRow, reserveScratch } from '../../db/queries/scratch-files';
+import {
+  forgetScratch,
+  measureScratch,
+  releaseScratch as releaseScratchRow,
+  reserveScratch,
+} from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
-import type { CacheKey } from '../../workflows/contract/image';
+import type { CacheKey, Image } from '../../workflows/contract/image';
 import type { ScratchImage } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
+import { downloadImage } from '../image/download';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
 import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
 
@@ -21,53 +24,52 @@ export interface ScratchRequest {
   user: string;
 }
 
-/** Brings an image's bytes to this host. */
+/**
+ * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
+ * time, whoever asks. Its bytes are reserved in the host's budget first. Idempotent. Undo: `releaseScratch`.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, TransferCorrupt (final); ImageServiceUnavailable, ScratchFull (retried).
+ */
 export function createDownloadToScratch(deps: HostDependencies) {
   return async function downloadToScratch({ source, user }: ScratchRequest): Promise<ScratchImage> {
     const startedAtMs = Date.now();
-    const image = await deps.images.getImage(source.imageId);
-    if (cacheKeyOf(image).short !== source.cacheKey.short) {
-      throw new Failure('ImageChanged', {
-        imageId: source.imageId,
-        found: 'another content hash',
-        allowed: source.cacheKey.hashValue,
-      });
-    }
     const contentHash = contentHashOf(source.cacheKey);
-    const reservation = await reserveScratch(deps.database, {
-      hostId: deps.hostId,
-      contentHash,
-      user,
-      bytes: image.sizeBytes ?? 0,
-      maxBytes: deps.config.scratch.maxBytes,
-    });
-    if (reservation.kind === 'full')
-      throw new Failure('ScratchFull', {
-        host: deps.hostId,
-        neededBytes: image.sizeBytes ?? 0,
-        freeBytes: reservation.freeBytes,
-      });
-    const path = deps.scratch.pathOf(contentHash);
-    const bytesDownloaded = await keepingAlive(createHeartbeatReporter(), async (reporter) => {
-      reporter.report({ stage: 'downloading', summary: `downloading ${source.imageId}` });
-      const download = await deps.images.openDownload({
-        imageId: source.imageId,
-        offsetBytes: 0,
-        expectedBytes: image.sizeBytes ?? 0,
-        signal: reporter.signal,
-      });
-      await pipeline(download.body, createWriteStream(`${path}.partial`));
-      await rename(`${path}.partial`, path);
-      return image.sizeBytes ?? 0;
-    });
-    return {
-      hostId: deps.hostId,
-      contentHash,
-      bytes: image.sizeBytes ?? 0,
-      bytesDownloaded,
-      downloadMs: Date.now() - startedAtMs,
-    };
+    const image = await getPinnedImage(deps, source);
+    await reserve(deps, { image, contentHash, user });
+    const ensured = await keepingAlive(createHeartbeatReporter(), (reporter) =>
+      deps.downloads.run(
+        () =>
+          deps.scratch.ensure(contentHash, {
+            sizeBytes: image.sizeBytes ?? 0,
+            reporter,
+            transfer: (path, joined) => downloadImage({ images: deps.images, image, path, reporter: joined }),
+          }),
+        (ahead) => reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} downloads of this host` }),
+      ),
+    );
+    await measureScratch(deps.database, { hostId: deps.hostId, contentHash, bytesReal: ensured.bytes });
+    const { bytes, bytesDownloaded } = ensured;
+    return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs: Date.now() - startedAtMs };
   };
+}
+
+/** @throws ImageChanged when the id stands for other bytes than those that were asked for (final). */
+async function getPinnedImage(deps: HostDependencies, { imageId, cacheKey }: ScratchSource): Promise<Image> {
+  const image = await deps.images.getImage(imageId);
+  const found = cacheKeyOf(image);
+  if (found.short === cacheKey.short) return image;
+  throw new Failure('ImageChanged', { imageId, found: found.hashValue, allowed: cacheKey.hashValue });
+}
+
+interface Reservation {
+  image: Image;
+  contentHash: string;
+  user: string;
+}
+
+async function reserve({ database, hostId, config }: HostDependencies, { image, contentHash, user }: Reservation): Promise<void> {
+  const bytes = image.sizeBytes ?? 0;
+  const reserved = await reserveScratch(database, { hostId, contentHash, user, bytes, maxBytes: config.scratch.maxBytes });
+  if (reserved.kind === 'full') throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
 }
 
 /** Takes one user off the file; the last one's release removes it. Idempotent. */

@@ -7,37 +7,46 @@ import { note, printJson } from './output/print';
 
 interface ErrorReport {
   exitCode: number;
-  /** Undefined when it has been said already. */
-  message?: string;
+  type: string;
+  message: string;
+  /** Commander has told the person already. */
+  said?: boolean;
   /** What to type next. */
   hint?: string;
-  type: string;
   details?: Record<string, unknown>;
   workflowId?: string;
 }
 
 /** Says what went wrong on stderr, and with `json` as the one document on stdout too. @returns the exit code. */
 export function reportError(error: unknown, { json }: { json: boolean }): number {
-  const { exitCode, message, hint, ...program } = judge(error);
-  if (message !== undefined) note(`ivc: ${message}${hint === undefined ? '' : `\n${hint}`}`);
-  if (json && message !== undefined) printJson({ error: { ...program, message, exitCode } });
-  return exitCode;
+  const { said = false, hint, ...report } = judge(error);
+  if (report.exitCode === exitCodes.done) return exitCodes.done;
+  if (!said) note(`ivc: ${report.message}${hint === undefined ? '' : `\n${hint}`}`);
+  if (json) printJson({ error: report });
+  return report.exitCode;
 }
 
 function judge(error: unknown): ErrorReport {
   if (error instanceof CommanderError) {
-    return { exitCode: error.exitCode === 0 ? exitCodes.done : exitCodes.usage, type: 'Usage' };
+    const exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    return { exitCode, type: 'Usage', message: error.message.replace(/^error: /, ''), said: true };
   }
   if (error instanceof ConfigError) return { exitCode: exitCodes.usage, type: 'ConfigError', message: error.message };
   if (error instanceof ImageVolumeCacheError) {
     const { exitCode, type, message, details, workflowId } = error;
-    return { exitCode, type, message, details, workflowId, hint: hintFor(error) };
+    return { exitCode, type, message: `${message}${causeOf(error)}`, details, workflowId, hint: hintFor(error) };
   }
   return { exitCode: exitCodes.failed, type: 'Unexpected', message: describe(error) };
 }
 
-function hintFor({ type, exitCode, workflowId = '' }: ImageVolumeCacheError): string | undefined {
-  if (type === 'WaitInterrupted') return howToLook(workflowId);
+/** Why a service is unavailable helps who starts it; of other failures the public message says all. */
+function causeOf({ exitCode, details }: ImageVolumeCacheError): string {
+  const { cause } = details;
+  return exitCode === exitCodes.unavailable && typeof cause === 'string' && cause !== '' ? `: ${cause}` : '';
+}
+
+function hintFor({ type, exitCode, workflowId }: ImageVolumeCacheError): string | undefined {
+  if (type === 'WaitInterrupted') return workflowId === undefined ? undefined : howToLook(workflowId);
   if (type === 'NotConfigured' || exitCode !== exitCodes.unavailable) return undefined;
   return 'Is the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.';
 }

@@ -2,7 +2,9 @@ import { DefaultLogger, NativeConnection, Runtime, Worker, bundleWorkflowCode } 
 
 /** The floor's worker: the same SDK in the same shape, and a workflow that does nothing. */
 async function main(): Promise<void> {
+  const logger = new DefaultLogger('ERROR');
   Runtime.install({
+    logger,
     shutdownSignals: [],
     telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
   });

@@ -177,6 +177,11 @@ export function describeFileBackend(
         await expect(place.backend.ensureClone('img', volumeMarker(place))).rejects.toMatchObject(unavailable);
         await expect(place.backend.ensureVolumeAbsent(marker.volumeId)).rejects.toMatchObject(unavailable);
         await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(unavailable);
+        const attempt = { kind: 'image-volume', name: 'img', attempt: 'a1' } as const;
+        await expect(place.backend.ensureAttemptAbsent(attempt)).rejects.toMatchObject(unavailable);
+        await expect(place.backend.ensureWriteTarget({ ...attempt, virtualBytes: IMAGE_BYTES })).rejects.toMatchObject(
+          unavailable,
+        );
         await expect(objects(place.backend)).rejects.toMatchObject(unavailable);
       }
       await rm(place.directory, { recursive: true });

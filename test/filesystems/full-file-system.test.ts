@@ -75,6 +75,30 @@ describeWithMounts('a file backend without space', () => {
   });
 });
 
+describeWithMounts('a file backend whose file system turned read-only', () => {
+  it('is unavailable, which a retry may heal, and goes on when it is writable again', async () => {
+    const samples = await mkdtemp(join(tmpdir(), 'ivc-samples-'));
+    const mounted = await mountFileSystem('ext4', 32 * MiB);
+    try {
+      const place = await makeFilePlace(mounted.directory);
+      await sealSample(place, samples, 'img');
+      const marker = volumeMarker(place);
+      await mounted.remount('ro');
+      await expect(place.backend.ensureClone('img', marker)).rejects.toMatchObject({
+        type: 'BackendUnavailable',
+        details: { backend: 'local', cause: expect.stringMatching(/^EROFS in /) },
+      });
+      expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+      await mounted.remount('rw');
+      await place.backend.ensureClone('img', marker);
+      expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
+    } finally {
+      await mounted.unmount();
+      await rm(samples, { recursive: true, force: true });
+    }
+  });
+});
+
 /** One file as large as can be, then many of one block: what a large file's own metadata cannot use goes to the small ones. */
 async function fill(directory: string): Promise<void> {
   const filling = join(directory, 'filling');

@@ -7,6 +7,7 @@ import { findTool, runCommand } from '../../activities/command';
 export type FileSystemType = 'ext4' | 'xfs';
 export interface MountedFileSystem {
   directory: string;
+  remount(mode: 'ro' | 'rw'): Promise<void>;
   /** Unmounts, frees the loop device and removes the image. */
   unmount(): Promise<void>;
 }
@@ -37,6 +38,7 @@ export async function mountFileSystem(type: FileSystemType, sizeBytes: number): 
   process.once('exit', unmountAtExit);
   return {
     directory,
+    remount: async (mode) => await run('mount', ['-o', `remount,${mode}`, directory]),
     unmount: async () => {
       await run('umount', [directory]);
       process.off('exit', unmountAtExit);

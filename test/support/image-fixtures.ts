@@ -1,14 +1,16 @@
 import { inspect, type Verdict } from '../../activities/image/inspect';
 import { defaultImagePolicy, type ImageFormat, type ImagePolicy } from '../../activities/image/policy';
 import { gptDisk, hybridIso, isoImage, luksPartitionDisk, mbrDisk, rawDisk, udfImage } from './images/disk';
+import type { Mutant } from './images/mutations';
 import { qcow2Image } from './images/qcow2';
 import { vdiImage } from './images/vdi';
-import { vhdImage } from './images/vhd';
-import { vhdxImage } from './images/vhdx';
+import { vhdImage, withVhdChecksums } from './images/vhd';
+import { vhdxImage, withVhdxChecksums } from './images/vhdx';
 import { vmdkImage } from './images/vmdk';
 
 export * from './images/disk';
 export * from './images/fields';
+export * from './images/mutations';
 export * from './images/qcow2';
 export * from './images/vdi';
 export * from './images/vhd';
@@ -27,7 +29,11 @@ export const wellFormedImages: { name: string; format: ImageFormat; build: () =>
   { name: 'qcow2 with a snapshot', format: 'qcow2', build: () => qcow2Image({ snapshots: [{}] }) },
   { name: 'vmdk monolithicSparse', format: 'vmdk', build: () => vmdkImage() },
   { name: 'vmdk streamOptimized', format: 'vmdk', build: () => vmdkImage({ stream: true }) },
-  { name: 'vmdk streamOptimized with a footer', format: 'vmdk', build: () => vmdkImage({ stream: true, footer: true }) },
+  {
+    name: 'vmdk streamOptimized with a footer',
+    format: 'vmdk',
+    build: () => vmdkImage({ stream: true, footer: true }),
+  },
   { name: 'vhd dynamic', format: 'vhd', build: () => vhdImage() },
   { name: 'vhd fixed', format: 'vhd', build: () => vhdImage({ type: 'fixed', virtualBytes: 4 * 1024 * 1024 }) },
   { name: 'vhdx', format: 'vhdx', build: () => vhdxImage() },
@@ -38,11 +44,21 @@ export const wellFormedImages: { name: string; format: ImageFormat; build: () =>
 ];
 
 /** Judges `image` as a file of its own. */
-export async function judge(image: Buffer, declaredFormat: string, policy: Partial<ImagePolicy> = {}): Promise<Verdict> {
+export async function judge(
+  image: Buffer,
+  declaredFormat: string,
+  policy: Partial<ImagePolicy> = {},
+): Promise<Verdict> {
   return inspect({
     declaredFormat,
     sizeBytes: image.length,
     policy: { ...defaultImagePolicy, ...policy },
     read: (offset, lengthBytes) => Promise.resolve(image.subarray(offset, offset + lengthBytes)),
   });
+}
+
+/** @returns the image with its checksums right, in the formats that have some. */
+export function repairChecksums({ format, image }: Mutant): Buffer {
+  if (format === 'vhd') return withVhdChecksums(image);
+  return format === 'vhdx' ? withVhdxChecksums(image) : image;
 }

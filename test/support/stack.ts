@@ -140,18 +140,13 @@ async function launchWorker(
     stdio: ['ignore', 'pipe', log],
   });
   const exited = once(child, 'exit');
+  const failure = (what: string) => new Error(`the worker ${what}:\n${readFileSync(logPath, 'utf8')}`);
+  let timer: NodeJS.Timeout | undefined;
   const ready = new Promise<{ metricsUrl: string }>((done, fail) => {
-    if (child.stdout)
-      createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as { metricsUrl: string }));
-    child.once('exit', (code) =>
-      fail(new Error(`the worker ended with ${code} before it was ready:\n${readFileSync(logPath, 'utf8')}`)),
-    );
-    setTimeout(
-      () =>
-        fail(new Error(`the worker was not ready within ${READY_TIMEOUT_MS} ms:\n${readFileSync(logPath, 'utf8')}`)),
-      READY_TIMEOUT_MS,
-    ).unref();
-  });
+    createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as { metricsUrl: string }));
+    child.once('exit', (code) => fail(failure(`ended with ${code} before it was ready`)));
+    timer = setTimeout(() => fail(failure(`was not ready within ${READY_TIMEOUT_MS} ms`)), READY_TIMEOUT_MS);
+  }).finally(() => clearTimeout(timer));
   const { metricsUrl } = await ready;
   return {
     process: child,

@@ -18,11 +18,15 @@ export interface Cluster {
 
 const INITDB_DEADLINE_MS = 120_000;
 
+export interface EnsureClusterOptions {
+  /** Whether the new files are flushed to the disk. */
+  durable?: boolean;
+  signal?: AbortSignal;
+}
+
 /** Makes the data directory when there is none; one that was interrupted is made again. The password reaches initdb in a file that does not stay. */
-export async function ensureCluster(
-  { bin, data, user, username, password }: Cluster,
-  signal?: AbortSignal,
-): Promise<void> {
+export async function ensureCluster(cluster: Cluster, { durable = true, signal }: EnsureClusterOptions): Promise<void> {
+  const { bin, data, user, password } = cluster;
   if (existsSync(join(data, 'PG_VERSION'))) return;
   const making = `${data}.making`;
   const passwordFile = `${data}.password`;
@@ -32,9 +36,7 @@ export async function ensureCluster(
   writeSecret(passwordFile, password);
   giveTo(user, passwordFile);
   try {
-    const args = ['-D', making, '-U', username, `--pwfile=${passwordFile}`, '--encoding=UTF8', '--locale=C'];
-    const access = ['--auth-local=scram-sha-256', '--auth-host=reject'];
-    await promisify(execFile)(join(bin, 'initdb'), [...args, ...access], {
+    await promisify(execFile)(join(bin, 'initdb'), initdbArguments(cluster, { making, passwordFile, durable }), {
       ...user,
       signal,
       timeout: INITDB_DEADLINE_MS,
@@ -45,4 +47,14 @@ export async function ensureCluster(
   } finally {
     rmSync(passwordFile, { force: true });
   }
+}
+
+function initdbArguments(
+  { username }: Cluster,
+  options: { making: string; passwordFile: string; durable: boolean },
+): string[] {
+  const { making, passwordFile, durable } = options;
+  const content = ['--encoding=UTF8', '--locale=C', `--username=${username}`, `--pwfile=${passwordFile}`];
+  const access = ['--auth-local=scram-sha-256', '--auth-host=reject'];
+  return ['-D', making, ...content, ...access, ...(durable ? [] : ['--no-sync'])];
 }

@@ -8,7 +8,7 @@ import { findPostgresBinaries } from './postgres-binaries';
 import { ensureCluster, type Cluster } from './postgres-cluster';
 import { endPostgresLeftovers } from './postgres-leftovers';
 import { writeSecret } from './secret-file';
-import { ensureSocketDirectory } from './socket-directory';
+import { ensureSocketDirectory, removeSocketDirectory } from './socket-directory';
 import { waitFor } from './wait';
 
 export interface PostgresOptions {
@@ -18,7 +18,7 @@ export interface PostgresOptions {
   pidPath?: string;
   /** Made when it is absent; default `postgres`. */
   database?: string;
-  /** False only for tests: nothing is flushed to the disk. */
+  /** False only for tests: nothing is flushed to the disk. A kill still loses nothing, a power cut may. */
   durable?: boolean;
   signal?: AbortSignal;
 }
@@ -55,14 +55,15 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
     username: USERNAME,
     password: ensurePassword(join(directory, 'password')),
   };
-  await ensureCluster(cluster, options.signal);
-  const part = await startPart({
+  await ensureCluster(cluster, options);
+  const started = await startPart({
     name: 'postgres',
     ...serverCommand(cluster, options),
     logPath,
     pidPath: options.pidPath,
     stopSignals: STOP_SIGNALS,
   });
+  const part = { ...started, stop: () => started.stop().then(() => removeSocketDirectory(directory)) };
   try {
     await waitUntilServing(cluster, { part, signal: options.signal });
     await ensureDatabase(cluster, database);
@@ -110,7 +111,7 @@ function serverCommand({ bin, data, socketDirectory, user }: Cluster, { durable 
     max_connections: '200',
     log_checkpoints: 'off',
     log_timezone: 'UTC',
-    ...(durable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+    ...(durable ? {} : { fsync: 'off', full_page_writes: 'off' }),
   };
   const args = ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
   return {

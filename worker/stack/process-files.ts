@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isRunning, type ProcessIdentity } from '../../client/config/process-identity';
+import { hasCode } from './error-code';
 import { waitFor } from './wait';
 
 const identitySchema = z.object({ pid: z.int().min(2), startTime: z.string() });
@@ -70,7 +71,7 @@ function sendSignal(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    if (!hasCode(error, 'ESRCH')) throw error;
   }
 }
 

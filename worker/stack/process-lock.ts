@@ -1,5 +1,6 @@
 import { linkSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { findProcess, isRunning, type ProcessIdentity } from '../../client/config/process-identity';
+import { hasCode } from './error-code';
 import { readProcessFile } from './process-files';
 
 export type LockOutcome = { kind: 'acquired'; release: () => void } | { kind: 'held'; by: ProcessIdentity };
@@ -45,7 +46,7 @@ function tryLink(from: string, to: string): boolean {
     linkSync(from, to);
     return true;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+    if (hasCode(error, 'EEXIST')) return false;
     throw error;
   }
 }

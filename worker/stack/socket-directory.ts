@@ -10,19 +10,25 @@ const SOCKET_DIRECTORY_BYTES_LIMIT = 107 - 20;
 /** Makes an empty 0700 directory for the database's socket: below `directory`, or a temporary one when that path is too long for a socket.
  *  The one of a former start is removed. */
 export function ensureSocketDirectory(directory: string, user: DatabaseUser | undefined): string {
-  const record = join(directory, 'socket-directory');
-  removeFormer(record);
+  removeSocketDirectory(directory);
   const own = join(directory, 'socket');
   const path = Buffer.byteLength(own) <= SOCKET_DIRECTORY_BYTES_LIMIT ? own : mkdtempSync(join(tmpdir(), 'ivc-'));
   mkdirSync(path, { recursive: true, mode: 0o700 });
   chmodSync(path, 0o700);
   giveTo(user, path);
-  writeSecret(record, path);
+  writeSecret(recordPath(directory), path);
   return path;
 }
 
-function removeFormer(record: string): void {
+/** Idempotent. */
+export function removeSocketDirectory(directory: string): void {
+  const record = recordPath(directory);
   if (!existsSync(record)) return;
-  const former = readFileSync(record, 'utf8');
-  if (isAbsolute(former)) rmSync(former, { recursive: true, force: true });
+  const path = readFileSync(record, 'utf8');
+  if (isAbsolute(path)) rmSync(path, { recursive: true, force: true });
+  rmSync(record, { force: true });
+}
+
+function recordPath(directory: string): string {
+  return join(directory, 'socket-directory');
 }

@@ -50,7 +50,8 @@ const CLAIM_DEADLINE_MS = 60 * 60_000;
 const CLAIM_INTERVAL_MS = 100;
 
 type Say = (part: string, text: string) => void;
-type Claim = { kind: 'claimed'; release: () => void } | { kind: 'running'; endpoints: Endpoints } | { kind: 'given-up' };
+type Claim =
+  { kind: 'claimed'; release: () => void } | { kind: 'running'; endpoints: Endpoints } | { kind: 'given-up' };
 
 /** Waits while another process is still starting or stopping the stack, which a build of the server can make long. */
 async function claimStack(layout: Layout, { say, stop }: { say: Say; stop: AbortSignal }): Promise<Claim> {

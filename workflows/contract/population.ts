@@ -1,5 +1,5 @@
 import type { FailureRecord } from './failures';
-import type { BackendName, EntryId, HostId, ImageId, ProjectId } from './ids';
+import type { BackendName, EntryId, HostId, ImageId, ProjectId, VolumeId } from './ids';
 import type { CacheKey } from './image';
 import type { BypassReason, CreateVolumeResult, TimingsMs } from './volume';
 
@@ -9,6 +9,13 @@ export type Verdict =
   | { kind: 'bypass'; reason: BypassReason }
   /** `imageId`: the image the flight read; a waiter of another image with the same bytes asks again. */
   | { kind: 'failed'; failure: FailureRecord; imageId: ImageId };
+
+/** A verdict as a waiter gets it. */
+export interface FlightVerdict {
+  verdict: Verdict;
+  /** The volume whose join opened the flight: for the decision records. Null where no flight was needed. */
+  leader: VolumeId | null;
+}
 
 /** Input of `PopulateImageCache`. The flight's number is not in it: a run claims the number that its row has when it begins. */
 export interface PopulateInput {

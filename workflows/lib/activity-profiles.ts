@@ -54,8 +54,9 @@ export function control({ summary, budgetMs }: StepOptions, options: ActivityOpt
 }
 
 /** Waiting for a flight: completed from outside, so it holds no slot and needs no timer of the workflow. */
-export function waiting(step: StepOptions) {
+export function waiting(step: StepOptions, activityId: string) {
   return control(step, {
+    activityId,
     startToCloseTimeout: SAFETY_INTERVAL_MS * (1 + Math.random() / 2),
     retry: { initialInterval: SECOND_MS, backoffCoefficient: 1 },
     cancellationType: ActivityCancellationType.TRY_CANCEL,

@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import type { WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
+import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
 import { unlessAbsent, withFailures } from './errors';
 import { attemptPaths, imagePaths, ORPHANED_MARKER, volumePaths, type AttemptId } from './layout';
@@ -26,6 +27,7 @@ export async function ensureWriteTarget(
 export async function ensureAttemptAbsent(context: FileBackendContext, attempt: AttemptId): Promise<void> {
   const paths = attemptPaths(context.layout, attempt);
   await withFailures(context, {}, async () => {
+    await checkClaim(context);
     if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
     await Promise.all([removeFile(paths.data), removeFile(paths.marker)]);
   });

@@ -60,7 +60,9 @@ export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> 
 /** A guest sees a raw disk or an ISO as large as its file: that needs no byte of it. */
 function findFlatSizeRefusal(format: ImageFormat, { sizeBytes, policy }: Subject): Refusal | undefined {
   const isFlat = format === 'raw' || format === 'iso';
-  return isFlat && Number.isFinite(sizeBytes) ? findSizeRefusal(roundUpTo(sizeBytes, SECTOR_BYTES), { policy }) : undefined;
+  return isFlat && Number.isFinite(sizeBytes)
+    ? findSizeRefusal(roundUpTo(sizeBytes, SECTOR_BYTES), { policy })
+    : undefined;
 }
 
 function* readFooters({ sizeBytes }: Subject): Steps<Signature[]> {

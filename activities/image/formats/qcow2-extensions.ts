@@ -47,7 +47,6 @@ function parseExtensions(area: Buffer, areaOffset: number): Extension[] | Refusa
   let at = 0;
   while (at + 8 <= area.length) {
     const type = area.readUInt32BE(at);
-    if (type === 0) return extensions;
     const length = area.readUInt32BE(at + 4);
     const room = area.length - at - 8;
     if (length > room) {
@@ -57,6 +56,8 @@ function parseExtensions(area: Buffer, areaOffset: number): Extension[] | Refusa
         allowed: `at most ${room} bytes there`,
       });
     }
+    // QEMU wants the end marker's length within bounds too.
+    if (type === 0) return extensions;
     extensions.push({ type, offset: areaOffset + at, data: area.subarray(at + 8, at + 8 + length) });
     at += 8 + Math.ceil(length / 8) * 8;
   }

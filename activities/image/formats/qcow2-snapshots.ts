@@ -9,11 +9,13 @@ const MAX_EXTRA_BYTES = 1024;
 /** Walks the table of internal snapshots. A snapshot of the disk alone is left behind by the conversion; one with VM state is a guest's memory. */
 export function* findSnapshotRefusal(header: Qcow2Header, subject: Subject): Steps<Refusal | undefined> {
   const { snapshotCount: count, snapshotsOffset: offset, clusterBytes } = header;
-  if (count === 0) return undefined;
   const allowed = `at most ${subject.policy.maxSnapshots} snapshots in a table within the file, at a multiple of ${clusterBytes}`;
+  const isAligned = Number.isSafeInteger(offset) && offset % clusterBytes === 0;
+  // QEMU wants even the offset of an empty table aligned.
+  if (isAligned && count === 0) return undefined;
   const isBounded =
+    isAligned &&
     count <= subject.policy.maxSnapshots &&
-    offset % clusterBytes === 0 &&
     isWithin(subject, { offset, lengthBytes: count * FIXED_BYTES });
   if (!isBounded)
     return refuse('qcow2-snapshots', { offset: 60, found: `${count} snapshots at byte ${offset}`, allowed });

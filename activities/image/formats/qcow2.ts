@@ -1,7 +1,7 @@
+import { qcow2HeaderChecks } from './qcow2-checks';
 import { findExtensionRefusal } from './qcow2-extensions';
 import {
   parseQcow2Header,
-  qcow2HeaderChecks,
   QCOW2_READ_BYTES,
   QCOW2_V2_HEADER_BYTES,
   QCOW2_V3_HEADER_BYTES,

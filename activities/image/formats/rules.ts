@@ -38,6 +38,7 @@ export const rules = {
   'virtual-size-too-large': any('The guest-visible size is within the policy.'),
   'virtual-size-unaligned': any('The guest-visible size is a multiple of 512 bytes.'),
   'expansion-too-large': any('The bytes written stay in proportion to the file’s own.'),
+  'tool-disagrees': any('qemu-img sees what the inspection saw: the size, one file, no corruption.'),
   'written-bytes-look-like-image': any('Guest bytes that were written do not begin like another disk image.'),
   'partition-table-malformed': of('raw')(
     'A GPT’s protective MBR begins at sector 1; with strict tables it is exactly what UEFI draws.',

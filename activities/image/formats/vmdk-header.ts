@@ -16,13 +16,14 @@ export interface VmdkHeader {
   entriesPerTable: number;
   redundantGdSector: number;
   gdSector: number;
+  /** Whether a stream leaves it to its footer to say where the grain directory is. */
+  hasFooter: boolean;
   overheadSectors: number;
   newlines: string;
   compression: number;
 }
 
-/** Where a stream's header says that the grain directory is told by the footer: all bits set, as a double. */
-export const GD_AT_END = Number(0xffff_ffff_ffff_ffffn);
+const GD_AT_END = 0xffff_ffff_ffff_ffffn;
 export const VMDK_FLAG_REDUNDANT_GD = 1 << 1;
 export const VMDK_FLAG_ZERO_GRAIN = 1 << 2;
 const FLAG_COMPRESSED = 1 << 16;
@@ -49,6 +50,8 @@ export function parseVmdkHeader(sector: Buffer): VmdkHeader {
     entriesPerTable: sector.readUInt32LE(44),
     redundantGdSector: u64le(sector, 48),
     gdSector: u64le(sector, 56),
+    // Compared as it stands: as a double, a hundred other numbers are the same.
+    hasFooter: sector.readBigUInt64LE(56) === GD_AT_END,
     overheadSectors: u64le(sector, 64),
     newlines: sector.toString('hex', 73, 77),
     compression: sector.readUInt16LE(77),

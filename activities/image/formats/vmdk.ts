@@ -6,7 +6,7 @@ import {
   VMDK_SEARCHED_BYTES,
   type VmdkDescriptor,
 } from './vmdk-descriptor';
-import { GD_AT_END, isAllowedVersion, parseVmdkHeader, vmdkHeaderChecks, type VmdkHeader } from './vmdk-header';
+import { isAllowedVersion, parseVmdkHeader, vmdkHeaderChecks, type VmdkHeader } from './vmdk-header';
 import { findGrainRefusal } from './vmdk-tables';
 import { firstRefusal, need, type Steps, type Subject } from './steps';
 import { refuse, type Refusal, type Verdict } from './verdict';
@@ -29,7 +29,7 @@ export function* judgeVmdk(subject: Subject): Steps<Verdict> {
   if (early) return early;
   const descriptor = yield* readDescriptor(header, subject);
   if ('kind' in descriptor) return descriptor;
-  const tables = header.gdSector === GD_AT_END ? yield* readFooter(start, subject) : header;
+  const tables = header.hasFooter ? yield* readFooter(start, subject) : header;
   if ('kind' in tables) return tables;
   const refusal = yield* findGrainRefusal(tables, subject);
   const { subformat } = descriptor;
@@ -68,7 +68,7 @@ function* readFooter(start: Buffer, { sizeBytes }: Subject): Steps<VmdkHeader | 
     return refused('no footer marker');
   if (!isZero(end)) return refused('no end-of-stream marker');
   const header = parseVmdkHeader(copy);
-  if (!isAllowedVersion(header) || header.gdSector === GD_AT_END || !agree(start, copy))
+  if (!isAllowedVersion(header) || header.hasFooter || !agree(start, copy))
     return refused('a header that differs from the first');
   return header;
 }

@@ -46,12 +46,11 @@ export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]>
   const configured = Object.entries(cache.settings.loaded.config.backends);
   try {
     const registered = await (await cache.inventory()).listBackends();
-    return await Promise.all(
-      configured.map(([name, { directory }]) => {
-        const status = registered.find(({ backend }) => backend === name);
-        return status === undefined ? neverSeen(name) : checkBackend(status, directory);
-      }),
-    );
+    const found = configured.map(async ([name, { directory }]) => {
+      const status = registered.find(({ backend }) => backend === name);
+      return status === undefined ? neverSeen(name) : await checkBackend(status, directory);
+    });
+    return await Promise.all(found);
   } catch {
     return configured.map(([name]) => skipped(`backend ${name}`, 'the database is not reached'));
   }

@@ -296,6 +296,14 @@ describe('victims', () => {
     expect(await unpinEntry(database, { entryId: retired.id })).toEqual({ kind: 'not-ready', state: 'deleting' });
   });
 
+  test('never are entries that a finished clone still needs', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key, { bytes: 6 * GiB });
+    await available(database, key);
+    const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
+    expect(await chooseVictimsForReservation(database, request)).toEqual({ kind: 'none' });
+  });
+
   test('are not needed when there is room by now', async () => {
     const { database } = inventory;
     const request = reservation(key);

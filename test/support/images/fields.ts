@@ -1,5 +1,7 @@
 /** A number or bytes at a place of a header, in the header's byte order. */
-export type Field = [offset: number, kind: 'u8' | 'u16be' | 'u32be' | 'u64be' | 'u16le' | 'u32le' | 'u64le', value: number | bigint] | [offset: number, kind: 'bytes', value: Buffer | string];
+export type Field =
+  | [offset: number, kind: 'u8' | 'u16be' | 'u32be' | 'u64be' | 'u16le' | 'u32le' | 'u64le', value: number | bigint]
+  | [offset: number, kind: 'bytes', value: Buffer | string];
 
 /** Writes `fields` into `image`. @returns `image`. */
 export function write(image: Buffer, fields: Field[]): Buffer {

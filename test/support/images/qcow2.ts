@@ -6,7 +6,13 @@ export interface Qcow2Options {
   virtualBytes?: number;
   extendedL2?: boolean;
   extensions?: { type: number; data: Buffer }[];
-  snapshots?: { vmStateBytes?: number; largeVmStateBytes?: number; l1Offset?: number; l1Entries?: number; extraBytes?: number }[];
+  snapshots?: {
+    vmStateBytes?: number;
+    largeVmStateBytes?: number;
+    l1Offset?: number;
+    l1Entries?: number;
+    extraBytes?: number;
+  }[];
   /** L2 tables, each a list of entries; one L1 entry each. */
   l2Tables?: bigint[][];
 }
@@ -16,7 +22,15 @@ const V3_HEADER_BYTES = 112;
 
 /** A well-formed qcow2: header, refcount table, refcount block, L1, snapshot table, then L2 tables, a cluster each at least. Refcounts are left zero. */
 export function qcow2Image(options: Qcow2Options = {}): Buffer {
-  const { version = 3, clusterBits = 16, virtualBytes = 64 * 1024 * 1024, extendedL2 = false, extensions = [], snapshots = [], l2Tables = [] } = options;
+  const {
+    version = 3,
+    clusterBits = 16,
+    virtualBytes = 64 * 1024 * 1024,
+    extendedL2 = false,
+    extensions = [],
+    snapshots = [],
+    l2Tables = [],
+  } = options;
   const cluster = 2 ** clusterBits;
   const l1Entries = Math.max(l2Tables.length, Math.ceil(virtualBytes / (cluster * (cluster / (extendedL2 ? 16 : 8)))));
   const l1Clusters = Math.max(1, Math.ceil((l1Entries * 8) / cluster));
@@ -41,7 +55,10 @@ export function qcow2Image(options: Qcow2Options = {}): Buffer {
   Buffer.concat(snapshots.map((snapshot) => snapshotEntry(snapshot, 3 * cluster))).copy(image, snapshotOffset);
   for (const [index, entries] of l2Tables.entries()) {
     const offset = l2Offset + index * cluster;
-    write(image, [[3 * cluster + index * 8, 'u64be', (1n << 63n) | BigInt(offset)], ...entries.map((entry, at): Field => [offset + at * (extendedL2 ? 16 : 8), 'u64be', entry])]);
+    write(image, [
+      [3 * cluster + index * 8, 'u64be', (1n << 63n) | BigInt(offset)],
+      ...entries.map((entry, at): Field => [offset + at * (extendedL2 ? 16 : 8), 'u64be', entry]),
+    ]);
   }
   return image;
 }

@@ -18,7 +18,10 @@ export function vhdImage({ type = 'dynamic', virtualBytes = 16 * MiB, blocks = [
   if (type === 'fixed') return Buffer.concat([Buffer.alloc(virtualBytes), footer]);
   const entries = Math.max(blocks.length, Math.ceil(virtualBytes / BLOCK_BYTES));
   const dataStart = Math.ceil((TABLE + entries * 4) / 512) * 512;
-  const dataEnd = Math.max(dataStart, ...blocks.map((sector) => (sector === undefined ? 0 : sector * 512 + 512 + BLOCK_BYTES)));
+  const dataEnd = Math.max(
+    dataStart,
+    ...blocks.map((sector) => (sector === undefined ? 0 : sector * 512 + 512 + BLOCK_BYTES)),
+  );
   const image = Buffer.alloc(dataEnd + 512);
   footer.copy(image, 0);
   footer.copy(image, dataEnd);
@@ -30,7 +33,8 @@ export function vhdImage({ type = 'dynamic', virtualBytes = 16 * MiB, blocks = [
     [DYNAMIC_HEADER + 28, 'u32be', entries],
     [DYNAMIC_HEADER + 32, 'u32be', BLOCK_BYTES],
   ]);
-  for (let block = 0; block < entries; block++) write(image, [[TABLE + block * 4, 'u32be', blocks[block] ?? 0xffffffff]]);
+  for (let block = 0; block < entries; block++)
+    write(image, [[TABLE + block * 4, 'u32be', blocks[block] ?? 0xffffffff]]);
   return withVhdChecksums(image);
 }
 
@@ -57,7 +61,9 @@ export function withVhdChecksums(image: Buffer): Buffer {
   const starts = [0, tail].filter((start) => image.toString('latin1', start, start + 8) === 'conectix');
   for (const start of starts) write(image, [[start + 64, 'u32be', checksum(image.subarray(start, start + 512), 64)]]);
   if (image.toString('latin1', DYNAMIC_HEADER, DYNAMIC_HEADER + 8) !== 'cxsparse') return image;
-  return write(image, [[DYNAMIC_HEADER + 36, 'u32be', checksum(image.subarray(DYNAMIC_HEADER, DYNAMIC_HEADER + 1024), 36)]]);
+  return write(image, [
+    [DYNAMIC_HEADER + 36, 'u32be', checksum(image.subarray(DYNAMIC_HEADER, DYNAMIC_HEADER + 1024), 36)],
+  ]);
 }
 
 function checksum(bytes: Buffer, at: number): number {

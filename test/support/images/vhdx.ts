@@ -33,7 +33,15 @@ const u64 = (value: number) => write(Buffer.alloc(8), [[0, 'u64le', value]]);
 
 /** A well-formed VHDX: two headers, two region tables, an empty log, metadata and BAT regions. */
 export function vhdxImage(options: VhdxOptions = {}): Buffer {
-  const { virtualBytes = 64 * MiB, blockBytes = 8 * MiB, parameterFlags = 0, logicalSectorBytes = 512, bat = [], extraItems = [], batBytes = MiB } = options;
+  const {
+    virtualBytes = 64 * MiB,
+    blockBytes = 8 * MiB,
+    parameterFlags = 0,
+    logicalSectorBytes = 512,
+    bat = [],
+    extraItems = [],
+    batBytes = MiB,
+  } = options;
   const image = Buffer.alloc(options.fileBytes ?? VHDX_BAT + batBytes);
   write(image, [[0, 'bytes', 'vhdxfile']]);
   for (const [index, at] of HEADERS.entries()) {
@@ -44,7 +52,11 @@ export function vhdxImage(options: VhdxOptions = {}): Buffer {
     write(image, region(at + 48, { guid: '06a27c8b90479a4bb8fe575f050f886e', offset: VHDX_METADATA, length: MiB }));
   }
   writeItems(image, [
-    { guid: '3767a1ca36fa434db3b633f0aa44e76b', offset: 64 * KiB, value: Buffer.concat([u32(blockBytes), u32(parameterFlags)]) },
+    {
+      guid: '3767a1ca36fa434db3b633f0aa44e76b',
+      offset: 64 * KiB,
+      value: Buffer.concat([u32(blockBytes), u32(parameterFlags)]),
+    },
     { guid: '2442a52f1bcd7648b2115dbed83bf4b8', offset: 64 * KiB + 8, value: u64(virtualBytes) },
     { guid: 'ab12cabee6b2234593efc309e000c746', offset: 64 * KiB + 16, value: Buffer.alloc(16, 7) },
     { guid: '1dbf41816fa90947ba47f233a8faab5f', offset: 64 * KiB + 32, value: u32(logicalSectorBytes) },

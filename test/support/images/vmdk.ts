@@ -15,7 +15,12 @@ export interface VmdkOptions {
   footer?: boolean;
 }
 
-export function vmdkDescriptor({ stream = false, capacitySectors = 131_072, extra = '', name = 'disk.vmdk' } = {}): string {
+export function vmdkDescriptor({
+  stream = false,
+  capacitySectors = 131_072,
+  extra = '',
+  name = 'disk.vmdk',
+} = {}): string {
   return [
     '# Disk DescriptorFile',
     'version=1',
@@ -34,7 +39,12 @@ export function vmdkDescriptor({ stream = false, capacitySectors = 131_072, extr
 }
 
 /** A well-formed sparse extent without data: header, descriptor of 20 sectors, grain directory, empty grain tables, and a footer where asked. */
-export function vmdkImage({ stream = false, capacitySectors = 131_072, descriptor, footer = false }: VmdkOptions = {}): Buffer {
+export function vmdkImage({
+  stream = false,
+  capacitySectors = 131_072,
+  descriptor,
+  footer = false,
+}: VmdkOptions = {}): Buffer {
   const tables = Math.ceil(capacitySectors / (GRAIN_SECTORS * 512));
   const gdSector = 21;
   const firstTable = gdSector + Math.ceil((tables * 4) / SECTOR);
@@ -58,7 +68,8 @@ export function vmdkImage({ stream = false, capacitySectors = 131_072, descripto
   };
   header(0, footer ? GD_AT_END : gdSector);
   write(image, [[SECTOR, 'bytes', descriptor ?? vmdkDescriptor({ stream, capacitySectors })]]);
-  for (let table = 0; table < tables; table++) write(image, [[gdSector * SECTOR + table * 4, 'u32le', firstTable + table * 4]]);
+  for (let table = 0; table < tables; table++)
+    write(image, [[gdSector * SECTOR + table * 4, 'u32le', firstTable + table * 4]]);
   if (footer) {
     write(image, [[end * SECTOR + 12, 'u32le', 3]]);
     header((end + 1) * SECTOR, gdSector);

@@ -2,9 +2,9 @@ import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, wellFormedImages } from '../../../../support/image-fixtures';
+import { judge, mutantsOf, repairChecksums, wellFormedImages } from '../../../../support/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'inspect-'));
 const path = join(directory, 'image');
@@ -22,7 +22,10 @@ function qemuImg(...args: string[]): void {
 /** @returns what `qemu-img info` says of the image, or undefined where it refuses. A crash or a hang fails the test. */
 function findQemuSize(image: Buffer, format: string): number | undefined {
   writeFileSync(path, image);
-  const { status, signal, stdout } = spawnSync('qemu-img', ['info', '-f', qemuName(format), '--output=json', path], { timeout: QEMU_TIMEOUT_MS, encoding: 'utf8' });
+  const { status, signal, stdout } = spawnSync('qemu-img', ['info', '-f', qemuName(format), '--output=json', path], {
+    timeout: QEMU_TIMEOUT_MS,
+    encoding: 'utf8',
+  });
   expect(signal).toBeNull();
   expect([0, 1]).toContain(status);
   return status === 0 ? Number(/"virtual-size": (\d+)/.exec(stdout)?.[1]) : undefined;
@@ -40,7 +43,7 @@ const options: [format: string, options: string][] = [
   ['qcow2', 'refcount_bits=1'],
   ['qcow2', 'refcount_bits=64'],
   ['qcow2', 'preallocation=metadata'],
-  ['qcow2', 'preallocation=metadata,cluster_size=512'],
+  ['qcow2', 'preallocation=metadata,cluster_size=4k'],
   ['qcow2', 'preallocation=falloc,extended_l2=on'],
   ['qcow2', 'preallocation=full'],
   ['vmdk', 'subformat=monolithicSparse'],
@@ -61,7 +64,11 @@ const options: [format: string, options: string][] = [
 
 beforeAll(() => {
   qemuImg('create', '-q', '-f', 'raw', source, '40M');
-  execFileSync('qemu-io', ['-f', 'raw', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 20M 192k', '-c', 'write -P 5 39M 1M', source], { stdio: 'ignore' });
+  execFileSync(
+    'qemu-io',
+    ['-f', 'raw', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 20M 192k', '-c', 'write -P 5 39M 1M', source],
+    { stdio: 'ignore' },
+  );
 });
 
 describe('An image made by qemu-img', () => {
@@ -71,7 +78,9 @@ describe('An image made by qemu-img', () => {
     const makers = [
       ['create', '-q', '-f', qemuName(format), '-o', option, path, '40M'],
       ['convert', '-f', 'raw', '-O', qemuName(format), ...(converted === '' ? [] : ['-o', converted]), source, path],
-      ...(format === 'qcow2' ? [['convert', '-c', '-f', 'raw', '-O', 'qcow2', ...(converted === '' ? [] : ['-o', converted]), source, path]] : []),
+      ...(format === 'qcow2'
+        ? [['convert', '-c', '-f', 'raw', '-O', 'qcow2', ...(converted === '' ? [] : ['-o', converted]), source, path]]
+        : []),
     ];
     for (const args of makers) {
       rmSync(path, { force: true });
@@ -100,7 +109,9 @@ describe('An image made by qemu-img', () => {
 
   it('of 2 TiB, sparse, is accepted', async () => {
     qemuImg('create', '-q', '-f', 'qcow2', path, String(2 * TiB));
-    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 1T 1M', path], { stdio: 'ignore' });
+    execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 1T 1M', path], {
+      stdio: 'ignore',
+    });
     expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted', virtualSizeBytes: 2 * TiB });
   });
 
@@ -108,13 +119,18 @@ describe('An image made by qemu-img', () => {
     ['a backing file', 'qcow2', 'qcow2-backing-file', ['-b', 'source', '-F', 'raw']],
     ['an external data file', 'qcow2', 'qcow2-external-data-file', ['-o', 'data_file=data']],
     ['a raw external data file', 'qcow2', 'qcow2-external-data-file', ['-o', 'data_file=data,data_file_raw=on']],
-    ['LUKS inside', 'qcow2', 'encrypted', ['--object', 'secret,id=s,data=abcd', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10']],
-    ['AES inside', 'qcow2', 'encrypted', ['--object', 'secret,id=s,data=abcd', '-o', 'encrypt.format=aes,encrypt.key-secret=s']],
+    [
+      'AES inside',
+      'qcow2',
+      'encrypted',
+      ['--object', 'secret,id=s,data=abcd', '-o', 'encrypt.format=aes,encrypt.key-secret=s'],
+    ],
     ['a flat extent', 'vmdk', 'vmdk-subformat', ['-o', 'subformat=monolithicFlat']],
     ['split extents', 'vmdk', 'vmdk-subformat', ['-o', 'subformat=twoGbMaxExtentSparse']],
     ['a parent', 'vmdk', 'vmdk-parent', ['-o', 'backing_file=parent.vmdk,backing_fmt=vmdk']],
-  ])('with %s (%s) is refused by %s', async (_, format, rule, args) => {
-    if (rule === 'vmdk-parent') execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', 'parent.vmdk', '40M'], { cwd: directory });
+  ])('with %s (%s) is refused by %s', async (...[, format, rule, args]) => {
+    if (rule === 'vmdk-parent')
+      execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', 'parent.vmdk', '40M'], { cwd: directory });
     rmSync(path, { force: true });
     execFileSync('qemu-img', ['create', '-q', '-f', format, ...args, path, '40M'], { cwd: directory, stdio: 'ignore' });
     expect(await judge(readFileSync(path), format)).toMatchObject({ kind: 'refused', rule });
@@ -128,11 +144,6 @@ describe('An image made by qemu-img', () => {
     qemuImg('create', '-q', '-f', format, path, '40M');
     for (const declared of ['raw', 'qcow2']) expect(await judge(readFileSync(path), declared)).toMatchObject({ rule });
   });
-
-  it('as a LUKS disk is refused', async () => {
-    qemuImg('create', '-q', '--object', 'secret,id=s,data=abcd', '-f', 'luks', '-o', 'key-secret=s,iter-time=10', path, '1M');
-    expect(await judge(readFileSync(path), 'raw')).toMatchObject({ rule: 'encrypted' });
-  });
 });
 
 describe('The test’s own images', () => {
@@ -143,24 +154,20 @@ describe('The test’s own images', () => {
 });
 
 describe('A mutated image that is accepted', () => {
-  const seeds = wellFormedImages.filter(({ format }) => format !== 'raw' && format !== 'iso').map(({ format, build }) => ({ format, image: build() }));
-  const mutation = fc.record({ at: fc.oneof(fc.integer({ min: 0, max: 1100 }), fc.integer({ min: 0, max: 262_200 })), byte: fc.oneof(fc.constantFrom(0, 1, 2, 0x7f, 0x80, 0xff), fc.nat(255)) });
+  const seeds = wellFormedImages
+    .filter(({ format }) => format !== 'raw' && format !== 'iso')
+    .map(({ format, build }) => ({ format, image: build() }));
 
-  it('neither crashes nor hangs qemu-img, which sees the same size or refuses', async () => {
+  it('neither crashes nor hangs qemu-img, which sees the same size', async () => {
     let opened = 0;
-    await fc.assert(
-      fc.asyncProperty(fc.constantFrom(...seeds), fc.array(mutation, { minLength: 1, maxLength: 3 }), async ({ format, image }, mutations) => {
-        const fits = mutations.filter(({ at }) => at < image.length);
-        const mutant = patched(image, fits.map(({ at, byte }) => [at, 'u8', byte])); // prettier-ignore
-        const verdict = await judge(mutant, format);
-        if (verdict.kind === 'refused') return;
-        const size = findQemuSize(mutant, format);
-        if (size !== undefined) expect(verdict.virtualSizeBytes).toBe(size);
-        opened += size === undefined ? 0 : 1;
-        if(size===undefined) process.stderr.write(`DIFF ${format} ${JSON.stringify(fits)}\n`);
-      }),
-      { numRuns: 150 },
-    );
+    const property = fc.asyncProperty(mutantsOf(seeds, repairChecksums), async ({ format, image }) => {
+      const verdict = await judge(image, format);
+      fc.pre(verdict.kind === 'accepted');
+      const qemuSize = findQemuSize(image, format);
+      opened++;
+      expect(verdict).toMatchObject({ virtualSizeBytes: qemuSize });
+    });
+    await fc.assert(property, { numRuns: 60, maxSkipsPerRun: 1000 });
     expect(opened).toBeGreaterThan(0);
-  }, 120_000);
+  }, 180_000);
 });

@@ -1,4 +1,11 @@
-import { judge, patched, vmdkDescriptor, vmdkImage, type Field, type VmdkOptions } from '../../../../support/image-fixtures';
+import {
+  judge,
+  patched,
+  vmdkDescriptor,
+  vmdkImage,
+  type Field,
+  type VmdkOptions,
+} from '../../../../support/image-fixtures';
 
 const GRAIN_DIRECTORY = 21 * 512;
 const text = vmdkDescriptor();
@@ -12,7 +19,11 @@ interface Hostile {
 
 const hostile: Hostile[] = [
   { what: 'version 4', rule: 'vmdk-version', fields: [[4, 'u32le', 4]] },
-  { what: 'no capacity, which would open what the descriptor names', rule: 'virtual-size-zero', fields: [[12, 'u64le', 0]] },
+  {
+    what: 'no capacity, which would open what the descriptor names',
+    rule: 'virtual-size-zero',
+    fields: [[12, 'u64le', 0]],
+  },
   { what: 'a capacity beyond the policy', rule: 'virtual-size-too-large', fields: [[12, 'u64le', 2 ** 33]] },
   { what: 'a capacity that overflows', rule: 'virtual-size-overflow', fields: [[12, 'u64le', 2n ** 63n]] },
   { what: 'broken newlines', rule: 'vmdk-header', fields: [[73, 'u8', 0x0d]] },
@@ -37,22 +48,78 @@ const hostile: Hostile[] = [
     rule: 'vmdk-subformat',
     options: { descriptor: text.replace('monolithicSparse', type) },
   })),
-  { what: 'compressed grains declared monolithicSparse', rule: 'vmdk-subformat', options: { stream: true, descriptor: text } },
-  { what: 'a parent by its name', rule: 'vmdk-parent', options: { descriptor: vmdkDescriptor({ extra: 'parentFileNameHint="/etc/passwd"' }) } },
-  { what: 'a parent in a comment, where QEMU finds it too', rule: 'vmdk-parent', options: { descriptor: vmdkDescriptor({ extra: '# parentFileNameHint="/etc/passwd"' }) } },
-  { what: 'a parent by its id', rule: 'vmdk-parent', options: { descriptor: text.replace('parentCID=ffffffff', 'parentCID=12345678') } },
-  { what: 'no word on a parent', rule: 'vmdk-parent', options: { descriptor: text.replace('parentCID=ffffffff\n', '') } },
-  { what: 'an extent with a path', rule: 'vmdk-extents', options: { descriptor: vmdkDescriptor({ name: '/dev/sda' }) } },
+  {
+    what: 'compressed grains declared monolithicSparse',
+    rule: 'vmdk-subformat',
+    options: { stream: true, descriptor: text },
+  },
+  {
+    what: 'a parent by its name',
+    rule: 'vmdk-parent',
+    options: { descriptor: vmdkDescriptor({ extra: 'parentFileNameHint="/etc/passwd"' }) },
+  },
+  {
+    what: 'a parent in a comment, where QEMU finds it too',
+    rule: 'vmdk-parent',
+    options: { descriptor: vmdkDescriptor({ extra: '# parentFileNameHint="/etc/passwd"' }) },
+  },
+  {
+    what: 'a parent by its id',
+    rule: 'vmdk-parent',
+    options: { descriptor: text.replace('parentCID=ffffffff', 'parentCID=12345678') },
+  },
+  {
+    what: 'no word on a parent',
+    rule: 'vmdk-parent',
+    options: { descriptor: text.replace('parentCID=ffffffff\n', '') },
+  },
+  {
+    what: 'an extent with a path',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ name: '/dev/sda' }) },
+  },
   { what: 'an extent above', rule: 'vmdk-extents', options: { descriptor: vmdkDescriptor({ name: '..' }) } },
-  { what: 'an extent on Windows', rule: 'vmdk-extents', options: { descriptor: vmdkDescriptor({ name: '..\\x.vmdk' }) } },
-  { what: 'an extent by a protocol', rule: 'vmdk-extents', options: { descriptor: vmdkDescriptor({ name: 'nbd:localhost' }) } },
-  { what: 'two extents', rule: 'vmdk-extents', options: { descriptor: vmdkDescriptor({ extra: 'RW 8 SPARSE "b.vmdk"' }) } },
+  {
+    what: 'an extent on Windows',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ name: '..\\x.vmdk' }) },
+  },
+  {
+    what: 'an extent by a protocol',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ name: 'nbd:localhost' }) },
+  },
+  {
+    what: 'two extents',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ extra: 'RW 8 SPARSE "b.vmdk"' }) },
+  },
   { what: 'no extent', rule: 'vmdk-extents', options: { descriptor: text.replace(/^RW.*$/m, '') } },
-  { what: 'a flat extent', rule: 'vmdk-extents', options: { descriptor: text.replace(/^RW.*$/m, 'RW 131072 FLAT "disk.vmdk" 0') } },
-  { what: 'an extent of another size', rule: 'vmdk-extents', options: { descriptor: vmdkDescriptor({ capacitySectors: 4096 }) } },
-  { what: 'a line nobody knows', rule: 'vmdk-descriptor', options: { descriptor: vmdkDescriptor({ extra: 'include /etc/passwd' }) } },
-  { what: 'a key twice', rule: 'vmdk-descriptor', options: { descriptor: vmdkDescriptor({ extra: 'CREATETYPE="monolithicFlat"' }) } },
-  { what: 'bytes that are not text', rule: 'vmdk-descriptor', options: { descriptor: vmdkDescriptor({ extra: 'a="\x01"' }) } },
+  {
+    what: 'a flat extent',
+    rule: 'vmdk-extents',
+    options: { descriptor: text.replace(/^RW.*$/m, 'RW 131072 FLAT "disk.vmdk" 0') },
+  },
+  {
+    what: 'an extent of another size',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ capacitySectors: 4096 }) },
+  },
+  {
+    what: 'a line nobody knows',
+    rule: 'vmdk-descriptor',
+    options: { descriptor: vmdkDescriptor({ extra: 'include /etc/passwd' }) },
+  },
+  {
+    what: 'a key twice',
+    rule: 'vmdk-descriptor',
+    options: { descriptor: vmdkDescriptor({ extra: 'CREATETYPE="monolithicFlat"' }) },
+  },
+  {
+    what: 'bytes that are not text',
+    rule: 'vmdk-descriptor',
+    options: { descriptor: vmdkDescriptor({ extra: 'a="\x01"' }) },
+  },
 ];
 
 describe('A VMDK', () => {
@@ -62,10 +129,16 @@ describe('A VMDK', () => {
 
   it.each([
     ['a descriptor in Windows lines', { descriptor: text.replaceAll('\n', '\r\n') }],
-    ['an encoding and a change track', { descriptor: vmdkDescriptor({ extra: 'encoding="UTF-8"\nisNativeSnapshot="no"' }) }],
+    [
+      'an encoding and a change track',
+      { descriptor: vmdkDescriptor({ extra: 'encoding="UTF-8"\nisNativeSnapshot="no"' }) },
+    ],
     ['capital letters', { descriptor: text.replace('monolithicSparse', 'MONOLITHICSPARSE') }],
   ])('with %s is accepted', async (_, options) => {
-    expect(await judge(vmdkImage(options), 'vmdk')).toMatchObject({ kind: 'accepted', details: { subformat: 'monolithicSparse' } });
+    expect(await judge(vmdkImage(options), 'vmdk')).toMatchObject({
+      kind: 'accepted',
+      details: { subformat: 'monolithicSparse' },
+    });
   });
 
   it('that ends in the middle of its tables is refused', async () => {
@@ -76,7 +149,10 @@ describe('A VMDK', () => {
   it('whose grains are shared to write a large disk is refused', async () => {
     const image = vmdkImage({ capacitySectors: 2 ** 23 });
     const table = image.readUInt32LE(GRAIN_DIRECTORY) * 512;
-    const bomb = patched(image, Array.from({ length: 512 }, (_, index): Field => [table + index * 4, 'u32le', 2]));
+    const bomb = patched(
+      image,
+      Array.from({ length: 512 }, (_, index): Field => [table + index * 4, 'u32le', 2]),
+    );
     expect(await judge(bomb, 'vmdk')).toMatchObject({ rule: 'expansion-too-large' });
     expect(await judge(image, 'vmdk')).toMatchObject({ kind: 'accepted', virtualSizeBytes: 2 ** 32 });
   });
@@ -105,7 +181,13 @@ describe('The footer of a VMDK stream', () => {
     expect(await judge(image.subarray(0, image.length - 100), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
   });
 
+  it('is not asked for by an offset that is only nearly all ones', async () => {
+    expect(await judge(patched(image, [[56, 'u8', 0x62]]), 'vmdk')).toMatchObject({ rule: 'vmdk-tables', offset: 56 });
+  });
+
   it('tells where the grain directory is', async () => {
-    expect(await judge(patched(image, [[footer + 56, 'u64le', 2 ** 30]]), 'vmdk')).toMatchObject({ rule: 'vmdk-tables' });
+    expect(await judge(patched(image, [[footer + 56, 'u64le', 2 ** 30]]), 'vmdk')).toMatchObject({
+      rule: 'vmdk-tables',
+    });
   });
 });

@@ -1,0 +1,197 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { compareImages } from '../../activities/image/qemu-img';
+import { MiB } from '../../workflows/contract/bytes';
+import type { Connection } from '../../workflows/contract/volume';
+import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
+import { startStack, type Stack } from '../support/stack';
+import { readIvc, runIvc, startIvc } from './cli-run';
+
+let directory: string;
+let stack: Stack;
+let sample: SampleImage;
+let imageId: string;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ivc-cli-'));
+  stack = await startStack();
+  sample = await makeSampleImage({ directory, name: 'first' });
+});
+
+afterAll(async () => {
+  await stack.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const ivc = (...args: string[]) => runIvc(args, stack.environment);
+const ivcJson = (...args: string[]) => readIvc(args, stack.environment);
+
+describe('ivc image', () => {
+  it('uploads a file, tells its format by its first bytes and shows the record', async () => {
+    const { document, exitCode } = await ivcJson('image', 'upload', sample.path, '--property', 'os_distro=debian', '--min-disk', '0');
+    expect(exitCode).toBe(0);
+    expect(document).toMatchObject({ name: 'first', status: 'active', diskFormat: 'qcow2', containerFormat: 'bare', properties: { os_distro: 'debian' } });
+    imageId = String(document['id']);
+    expect((await ivcJson('image', 'show', imageId)).document).toEqual(document);
+    const { stdout } = await ivc('image', 'list');
+    expect(stdout).toMatch(new RegExp(`^${imageId}  first  active  qcow2`, 'm'));
+  });
+
+  it('names the file that it cannot read, and leaves no record', async () => {
+    const before = (await ivcJson('image', 'list')).document;
+    const { stderr, exitCode } = await ivc('image', 'upload', join(directory, 'absent.qcow2'));
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('absent.qcow2 (ENOENT');
+    expect((await ivcJson('image', 'list')).document).toEqual(before);
+  });
+
+  it('exits with 3 for an image that is not there', async () => {
+    const id = randomUUID();
+    const { stderr, exitCode } = await ivc('image', 'show', id);
+    expect([exitCode, stderr]).toEqual([3, expect.stringContaining(`there is no image ${id}`)]);
+  });
+});
+
+describe('ivc volume', () => {
+  it('creates a miss and then hits, each one JSON document with the documented fields', async () => {
+    const miss = await ivcJson('volume', 'create', '--image', imageId);
+    expect(miss).toMatchObject({ exitCode: 0, document: { outcome: 'miss', sizeBytes: sample.virtualBytes, backend: stack.backend, reused: false } });
+    const hit = await ivcJson('volume', 'create', '--image', imageId, '--size', '32MiB', '--name', 'root', '--metadata', 'a=1', '--metadata', 'b=2');
+    expect(hit).toMatchObject({ exitCode: 0, document: { outcome: 'hit', sizeBytes: 32 * MiB, bytesDownloaded: 0, name: 'root' } });
+    for (const { document } of [miss, hit]) {
+      expect(Object.keys(document).sort()).toEqual(
+        ['backend', 'bytesDownloaded', 'connection', 'imageId', 'name', 'outcome', 'projectId', 'reason', 'reused', 'runId', 'sizeBytes', 'timingsMs', 'volumeId', 'workflowId'],
+      );
+      const connection = document['connection'] as Connection;
+      if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
+      expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
+    }
+    const shown = (await ivcJson('volume', 'show', String(hit.document['volumeId']))).document;
+    expect(shown).toMatchObject({ state: 'available', metadata: { a: '1', b: '2' }, connection: hit.document['connection'] });
+    expect(shown['qemu']).toMatch(/^-drive file=.*,format=(raw|qcow2),if=virtio$/);
+  });
+
+  it('answers the same request with the same volume, and another one with a conflict', async () => {
+    const volumeId = randomUUID();
+    const first = await ivcJson('volume', 'create', '--image', imageId, '--volume-id', volumeId);
+    const second = await ivcJson('volume', 'create', '--image', imageId, '--volume-id', volumeId);
+    expect(second.document).toMatchObject({ volumeId, connection: first.document['connection'] });
+    const other = await ivcJson('volume', 'create', '--image', imageId, '--volume-id', volumeId, '--size', '1GiB');
+    expect(other).toMatchObject({ exitCode: 1, document: { error: { type: 'Conflict', exitCode: 1 } } });
+  });
+
+  it('starts without waiting, and waits for what was started', async () => {
+    const { document } = await ivcJson('volume', 'create', '--image', imageId, '--no-wait');
+    expect(document).toEqual({ volumeId: expect.any(String), workflowId: `volume/${String(document['volumeId'])}`, runId: expect.any(String), reused: false });
+    const waited = await ivcJson('volume', 'create', '--image', imageId, '--volume-id', String(document['volumeId']));
+    expect(waited).toMatchObject({ exitCode: 0, document: { volumeId: document['volumeId'] } });
+  });
+
+  it('lists what there is and deletes it, twice', async () => {
+    const { document } = await ivcJson('volume', 'create', '--image', imageId, '--project', 'tidy');
+    const volumeId = String(document['volumeId']);
+    expect((await ivc('volume', 'list', '--project', 'tidy')).stdout).toMatch(new RegExp(`^${volumeId}  -     available  16 MiB`, 'm'));
+    expect((await ivcJson('volume', 'delete', volumeId)).document).toEqual({ volumeId, outcome: 'deleted' });
+    expect(await ivc('volume', 'delete', volumeId)).toMatchObject({ exitCode: 0, stdout: `volume ${volumeId} was absent already\n` });
+    expect((await ivcJson('volume', 'list', '--project', 'tidy')).document).toEqual({ volumes: [] });
+    expect((await ivcJson('volume', 'list', '--project', 'tidy', '--state', 'deleted')).document).toMatchObject({ volumes: [{ volumeId }] });
+  });
+
+  it('leaves the work running when the wait is interrupted, and says how to look at it', async () => {
+    const cold = await uploadSample(stack.images, await makeSampleImage({ directory, name: 'cold' }));
+    await stack.imageService.inject({ kind: 'stall', imageId: cold.id, afterBytes: MiB });
+    const running = startIvc(['volume', 'create', '--image', cold.id], stack.environment);
+    await running.says('populate/');
+    running.process.kill('SIGINT');
+    const { exitCode, stderr, stdout } = await running.outcome;
+    expect([exitCode, stdout]).toEqual([130, '']);
+    const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
+    expect((await ivcJson('volume', 'show', volumeId)).document).toMatchObject({ state: 'creating' });
+    expect((await ivcJson('volume', 'delete', volumeId)).document).toEqual({ volumeId, outcome: 'deleted' });
+  });
+});
+
+describe('an error', () => {
+  it.each([
+    ['a size that is none', 2, ['volume', 'create', '--image', 'x', '--size', '10GB'], "option '--size <GiB>' argument '10GB' is invalid"],
+    ['two sizes', 2, ['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'], '--size-bytes'],
+    ['an unknown option', 2, ['volume', 'create', '--image', 'x', '--sise', '1'], "unknown option '--sise'"],
+    ['an unknown command', 2, ['volume', 'creat'], "unknown command 'creat'"],
+    ['an image id that is none', 2, ['volume', 'create', '--image', 'x'], 'imageId: got "x"'],
+    ['an unknown backend', 2, ['volume', 'create', '--image', randomUUID(), '--backend', 'nowhere'], 'backend: got "nowhere"'],
+    ['an absent image', 3, ['volume', 'create', '--image', randomUUID()], 'there is no image'],
+    ['an absent volume', 3, ['volume', 'show', randomUUID()], 'there is no volume'],
+    ['an absent entry', 3, ['cache', 'show', randomUUID()], 'there is no cache entry'],
+    ['a server that does not answer', 5, ['volume', 'create', '--image', randomUUID(), '--address', '127.0.0.1:1'], 'Temporal at 127.0.0.1:1 does not answer'],
+    ['an unknown namespace', 5, ['volume', 'create', '--image', randomUUID(), '--namespace', 'nowhere'], 'Namespace nowhere is not found'],
+  ])('about %s exits with %i', async (_what, code, args, said) => {
+    const { exitCode, stderr, stdout } = await ivc(...args);
+    expect([exitCode, stdout]).toEqual([code, '']);
+    expect(stderr).toContain(said);
+  });
+
+  it('about an image that may not be used exits with 4, as one document for a program', async () => {
+    const { id } = await stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
+    const { exitCode, document } = await ivcJson('volume', 'create', '--image', id);
+    expect([exitCode, document]).toMatchObject([4, { error: { type: 'ImageNotActive', exitCode: 4, details: { imageId: id, status: 'queued' } } }]);
+  });
+
+  it('about a database that does not answer exits with 5', async () => {
+    const { exitCode, stderr } = await runIvc(['volume', 'list'], { ...stack.environment, DATABASE_URL: 'postgres://x@127.0.0.1:1/x' });
+    expect([exitCode, stderr]).toEqual([5, expect.stringContaining("the inventory's database is unavailable")]);
+  });
+
+  it('about the configuration names path, value and what is allowed', async () => {
+    const path = join(directory, 'broken.yaml');
+    await writeFile(path, 'scratch: { downloadsAtOnce: 0 }\n');
+    const { exitCode, stderr } = await ivc('volume', 'list', '--config', path);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('scratch.downloadsAtOnce (line 1): got 0')]);
+  });
+});
+
+describe('what operators look at', () => {
+  it('is the entry and the creates that used it', async () => {
+    const { document } = await ivcJson('cache', 'list', '--backend', stack.backend, '--state', 'ready');
+    const entries = document['entries'] as { entryId: string; images: { imageId: string }[] }[];
+    const entry = entries.find(({ images }) => images.some((image) => image.imageId === imageId));
+    const shown = await ivcJson('cache', 'show', entry?.entryId ?? '');
+    expect(shown.document).toMatchObject({ ...entry, decisions: expect.arrayContaining([expect.objectContaining({ outcome: 'hit' })]) });
+    expect((await ivc('cache', 'list')).stdout).toContain(entry?.entryId);
+  });
+
+  it('is the status of backends with their hit rate', async () => {
+    const { document, exitCode } = await ivcJson('status');
+    expect(exitCode).toBe(0);
+    expect(document).toMatchObject({
+      backends: [{ backend: stack.backend, driver: 'file', space: { freeBytes: expect.any(Number) }, cache: { enabled: true } }],
+      decisions: { hit: expect.any(Number), hitRate: expect.any(Number) },
+    });
+    expect((await ivc('status')).stdout).toContain(stack.backend);
+  });
+
+  it('is a doctor who finds nothing wrong, or says what to do', async () => {
+    const well = await ivcJson('doctor');
+    expect(well).toMatchObject({ exitCode: 0, document: { healthy: true } });
+    const ill = await runIvc(['doctor'], { ...stack.environment, OS_IMAGE_ENDPOINT_OVERRIDE: 'http://127.0.0.1:1' });
+    expect(ill.exitCode).toBe(5);
+    expect(ill.stdout).toMatch(/^FAULT\s+image service/m);
+    expect(ill.stdout).toContain('OS_IMAGE_ENDPOINT_OVERRIDE');
+  });
+});
+
+describe('ivc worker', () => {
+  it('runs the roles that are named until it is told to stop', async () => {
+    const worker = startIvc(['worker', '--roles', 'control'], { ...stack.environment, IVC_METRICS_PORT: '0' });
+    const [line] = await new Promise<string[]>((done) => worker.process.stdout?.once('data', (chunk: Buffer) => done(chunk.toString().split('\n'))));
+    expect(JSON.parse(line ?? '')).toMatchObject({ ready: true, roles: ['control'] });
+    worker.process.kill('SIGTERM');
+    expect((await worker.outcome).exitCode).toBe(0);
+  });
+
+  it('names the role that there is not', async () => {
+    const { exitCode, stderr } = await ivc('worker', '--roles', 'control,chef');
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('Got chef, allowed are control, backend, host')]);
+  });
+});

@@ -1,0 +1,325 @@
+import { Connection } from '@temporalio/client';
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import postgres from 'postgres';
+import { endpointsPath, findEndpoints, type Endpoints } from '../../client/config/endpoints';
+import { isRunning, type ProcessIdentity } from '../../client/config/process-identity';
+import { parseDatabaseUrl } from '../../db/url';
+import { readProcessFile } from '../../worker/stack/process-files';
+import { waitFor } from '../../worker/stack/wait';
+import { runIvc, spawnIvc, type IvcResult } from '../support/ivc';
+
+/** Any free ports, so that stacks beside each other do not meet. */
+const configuration = `
+temporal: { port: 0, uiPort: 0, retention: 3d }
+images: { service: embedded, port: 0 }
+worker: { metricsPort: 0 }
+`;
+const partNames = ['images', 'postgres', 'temporal', 'worker'];
+
+let directory: string;
+let data: string;
+let environment: NodeJS.ProcessEnv;
+
+function prepare(): void {
+  directory = mkdtempSync(join(tmpdir(), 'ivc-up-'));
+  // As root the database runs as another user, who must be able to pass through.
+  chmodSync(directory, 0o711);
+  data = join(directory, 'data');
+  environment = { IVC_DATA: data, IVC_CONFIG: write(configuration) };
+}
+
+async function cleanUp(): Promise<void> {
+  await ivc('down');
+  rmSync(directory, { recursive: true, force: true });
+}
+
+function write(text: string): string {
+  const path = join(directory, 'temporal.yaml');
+  writeFileSync(path, text);
+  return path;
+}
+
+function ivc(...args: string[]): Promise<IvcResult> {
+  return runIvc(args, environment);
+}
+
+async function up(): Promise<Endpoints> {
+  const { exitCode, stderr } = await ivc('up', '--detach');
+  if (exitCode !== 0) throw new Error(stderr);
+  return running();
+}
+
+function running(): Endpoints {
+  const endpoints = findEndpoints(data);
+  if (!endpoints) throw new Error('no stack runs');
+  return endpoints;
+}
+
+function partProcesses(): ProcessIdentity[] {
+  return partNames.flatMap((name) => readProcessFile(join(data, 'run', `${name}.pid`)) ?? []);
+}
+
+async function query<T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
+  const { host, database, user, password = '' } = parseDatabaseUrl(running().database.url);
+  const sql = postgres({ host, database, user, password, max: 1 });
+  try {
+    return await work(sql);
+  } finally {
+    await sql.end();
+  }
+}
+
+async function withTemporal<T>(work: (connection: Connection) => Promise<T>): Promise<T> {
+  const connection = await Connection.connect({ address: running().temporal.address });
+  try {
+    return await work(connection);
+  } finally {
+    await connection.close();
+  }
+}
+
+async function untilGone(processes: ProcessIdentity[]): Promise<void> {
+  await waitFor(() => (processes.some(isRunning) ? undefined : true), { what: 'all parts to end', deadlineMs: 30_000 });
+}
+
+describe('a stack that ivc up --detach left running', () => {
+  let started: IvcResult;
+  beforeAll(async () => {
+    prepare();
+    started = await ivc('up', '--detach');
+  });
+  afterAll(cleanUp);
+
+  test('answers everywhere, and where is printed and written', async () => {
+    expect(started).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('ready; `ivc down` stops it') });
+    const { temporal, images, database } = running();
+    for (const url of [temporal.uiUrl, temporal.address, images.endpoint, data]) expect(started.stdout).toContain(url);
+    expect(started.stdout).not.toContain(parseDatabaseUrl(database.url).password);
+    expect((await fetch(temporal.uiUrl ?? '')).status).toBe(200);
+    expect((await fetch(`${images.endpoint}/v2/images`)).status).toBe(200);
+    expect(await query(async (sql) => (await sql`SELECT count(*)::int AS rows FROM installation`)[0]?.['rows'])).toBe(
+      1,
+    );
+    expect(partProcesses().filter(isRunning)).toHaveLength(partNames.length);
+  });
+
+  test('keeps secrets, state and logs to their owner', () => {
+    const mode = (path: string) => statSync(path).mode & 0o777;
+    expect(mode(endpointsPath(data))).toBe(0o600);
+    for (const name of ['logs', 'run', 'images', 'temporal', 'postgres/data'])
+      expect(mode(join(data, name))).toBe(0o700);
+    const password = parseDatabaseUrl(running().database.url).password ?? '';
+    for (const log of readdirSync(join(data, 'logs'))) {
+      expect(mode(join(data, 'logs', log))).toBe(0o600);
+      expect(readFileSync(join(data, 'logs', log), 'utf8')).not.toContain(password);
+    }
+    for (const { pid } of partProcesses()) expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8')).not.toContain(password);
+  });
+
+  test('has the search attributes and the retention of the configuration', async () => {
+    await withTemporal(async ({ operatorService, workflowService }) => {
+      const { customAttributes } = await operatorService.listSearchAttributes({ namespace: 'default' });
+      expect(Object.keys(customAttributes ?? {})).toEqual(
+        expect.arrayContaining(['Backend', 'ImageId', 'CacheKey', 'Outcome']),
+      );
+      const { config } = await workflowService.describeNamespace({ namespace: 'default' });
+      expect(Number(config?.workflowExecutionRetentionTtl?.seconds)).toBe(3 * 86_400);
+    });
+  });
+
+  test('is what a second one tells of', async () => {
+    const { supervisor } = running();
+    const { exitCode, stdout, stderr } = await ivc('up', '--detach');
+    expect(exitCode).toBe(0);
+    expect(stderr).toContain(`runs already (process ${supervisor.pid})`);
+    expect(stdout).toContain(running().temporal.uiUrl);
+    expect(running().supervisor).toEqual(supervisor);
+  });
+});
+
+describe('ivc up', () => {
+  beforeEach(prepare);
+  afterEach(cleanUp);
+
+  test('two at once make one stack', async () => {
+    const both = await Promise.all([ivc('up', '--detach'), ivc('up', '--detach')]);
+    expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
+    expect(both.filter(({ stderr }) => stderr.includes('runs already'))).toHaveLength(1);
+  });
+
+  test('a taken port moves to a free one and says so', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' && address ? address.port : 0;
+    write(configuration.replace('embedded, port: 0', `embedded, port: ${port}`));
+    try {
+      const { stderr } = await ivc('up', '--detach');
+      expect(stderr).toMatch(new RegExp(`port ${port} for its API is taken, using \\d+`));
+      expect(running().images.endpoint).not.toContain(`:${port}`);
+    } finally {
+      server.close();
+    }
+  });
+
+  test('a part that is configured and does not answer is one clear error, and nothing stays', async () => {
+    const { exitCode, stderr } = await runIvc(['up', '--detach'], { ...environment, TEMPORAL_ADDRESS: '127.0.0.1:1' });
+    expect(exitCode).toBe(5);
+    expect(stderr).toMatch(/temporal\.address: 127\.0\.0\.1:1, namespace default, does not answer/);
+    expect(partProcesses()).toEqual([]);
+    expect(existsSync(endpointsPath(data))).toBe(false);
+  });
+
+  test('parts that are configured are used and not started', async () => {
+    const env = {
+      ...environment,
+      TEMPORAL_ADDRESS: process.env['IVC_TEST_TEMPORAL_ADDRESS'],
+      DATABASE_URL: process.env['IVC_TEST_DATABASE_URL'],
+    };
+    write(`${configuration}\n`.replace('retention: 3d', `taskQueuePrefix: up-${process.pid}-`));
+    const { exitCode } = await runIvc(['up', '--detach'], env);
+    expect(exitCode).toBe(0);
+    expect(readdirSync(join(data, 'run')).filter((name) => name.endsWith('.pid'))).toEqual([
+      'images.pid',
+      'worker.pid',
+    ]);
+    expect(running().temporal).toMatchObject({ address: env.TEMPORAL_ADDRESS, embedded: false });
+  });
+});
+
+describe('after kill -9', () => {
+  beforeEach(prepare);
+  afterEach(cleanUp);
+
+  async function remember(): Promise<void> {
+    await query((sql) => sql`CREATE TABLE kept AS SELECT 7 AS number`);
+    await withTemporal(({ workflowService }) =>
+      workflowService.startWorkflowExecution({
+        namespace: 'default',
+        workflowId: 'kept',
+        requestId: 'kept',
+        workflowType: { name: 'Kept' },
+        taskQueue: { name: 'nobody' },
+      }),
+    );
+  }
+
+  async function recall(): Promise<unknown> {
+    const number = await query(async (sql) => (await sql`SELECT number FROM kept`)[0]?.['number']);
+    const description = await withTemporal(({ workflowService }) =>
+      workflowService.describeWorkflowExecution({ namespace: 'default', execution: { workflowId: 'kept' } }),
+    );
+    return { number, type: description.workflowExecutionInfo?.type?.name };
+  }
+  const remembered = { number: 7, type: 'Kept' };
+
+  test('of the supervisor, the next up ends what was left and finds everything again', async () => {
+    const { supervisor } = await up();
+    await remember();
+    const lost = partProcesses();
+    process.kill(supervisor.pid, 'SIGKILL');
+    await untilGone([supervisor]);
+    const { exitCode, stderr } = await ivc('up', '--detach');
+    expect(exitCode).toBe(0);
+    expect(stderr).toContain('ended what an earlier run left behind: worker, images, postgres, temporal');
+    expect(lost.filter(isRunning)).toEqual([]);
+    expect(await recall()).toEqual(remembered);
+  });
+
+  test('of everything, the next up finds everything again', async () => {
+    const { supervisor } = await up();
+    await remember();
+    const lost = [supervisor, ...partProcesses()];
+    for (const { pid } of lost) process.kill(pid, 'SIGKILL');
+    await untilGone(lost);
+    await up();
+    expect(await recall()).toEqual(remembered);
+  });
+
+  test('of the supervisor, ivc down ends what was left', async () => {
+    const { supervisor } = await up();
+    const lost = partProcesses();
+    expect(lost).toHaveLength(partNames.length);
+    process.kill(supervisor.pid, 'SIGKILL');
+    await untilGone([supervisor]);
+    expect((await ivc('down')).stderr).toContain('ended what a killed run left behind');
+    expect(lost.filter(isRunning)).toEqual([]);
+  });
+
+  test.each(['postgres', 'worker'])(
+    'of %s, everything else stops, and its name and the end of its log are told',
+    async (name) => {
+      const stack = spawnIvc(['up'], environment);
+      await stack.says(/ready; Ctrl-C stops it/);
+      const parts = partProcesses();
+      const victim = readProcessFile(join(data, 'run', `${name}.pid`));
+      process.kill(victim?.pid ?? 0, 'SIGKILL');
+      const { exitCode, stderr } = await stack.ended;
+      expect(exitCode).toBe(1);
+      expect(stderr).toContain(`${name} ended (SIGKILL); the end of ${join(data, 'logs', `${name}.log`)}`);
+      expect(parts.filter(isRunning)).toEqual([]);
+    },
+  );
+});
+
+describe('ivc up in the foreground', () => {
+  beforeEach(prepare);
+  afterEach(cleanUp);
+
+  test('Ctrl-C stops everything, whoever uses another first', async () => {
+    const stack = spawnIvc(['up'], environment);
+    await stack.says(/ready; Ctrl-C stops it/);
+    const parts = partProcesses();
+    stack.process.kill('SIGINT');
+    const { exitCode, stderr } = await stack.ended;
+    expect(exitCode).toBe(0);
+    expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual([
+      'worker',
+      'images',
+      'postgres',
+      'temporal',
+    ]);
+    expect(parts.filter(isRunning)).toEqual([]);
+    expect(existsSync(endpointsPath(data))).toBe(false);
+  });
+
+  test('the stack goes with the command that started it', async () => {
+    const stack = spawnIvc(['up'], environment);
+    await stack.says(/ready; Ctrl-C stops it/);
+    const { supervisor } = running();
+    const parts = partProcesses();
+    stack.process.kill('SIGKILL');
+    await untilGone([supervisor, ...parts]);
+    expect(existsSync(endpointsPath(data))).toBe(false);
+  });
+});
+
+describe('ivc down', () => {
+  beforeEach(prepare);
+  afterEach(cleanUp);
+
+  test('stops everything and waits for it', async () => {
+    const { supervisor } = await up();
+    const parts = [supervisor, ...partProcesses()];
+    expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('stopped the stack') });
+    expect(parts.filter(isRunning)).toEqual([]);
+    expect(readdirSync(join(data, 'run'))).toEqual([]);
+  });
+
+  test('does nothing when nothing runs', async () => {
+    expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('nothing runs') });
+  });
+});

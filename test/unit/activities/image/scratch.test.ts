@@ -1,0 +1,223 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DownloadedImage } from '../../../../activities/image/download';
+import { openScratch, readHostId, type EnsureRequest, type Scratch } from '../../../../activities/image/scratch';
+import type { Progress, ProgressReporter } from '../../../../activities/progress';
+import { uuidPattern } from '../../../../workflows/contract/ids';
+
+const HASH = 'sha512-0123abcd';
+
+let directory: string;
+let scratch: Scratch;
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'scratch-'));
+  scratch = await openScratch({ directory });
+});
+
+afterEach(async () => {
+  await scratch.close();
+  await rm(directory, { recursive: true, force: true });
+});
+
+interface Caller extends ProgressReporter {
+  reports: Progress[];
+  abort(reason: string): void;
+}
+
+function caller(): Caller {
+  const controller = new AbortController();
+  const reports: Progress[] = [];
+  return {
+    signal: controller.signal,
+    reports,
+    report: (progress) => reports.push(progress),
+    abort: (reason) => controller.abort(new Error(reason)),
+  };
+}
+
+/** A transfer that writes when it is let, and counts how often it was begun. */
+function heldTransfer(content = 'bytes') {
+  const held = Promise.withResolvers<void>();
+  const begun = Promise.withResolvers<ProgressReporter>();
+  const calls = { count: 0 };
+  const transfer: EnsureRequest['transfer'] = async (partialPath, reporter): Promise<DownloadedImage> => {
+    calls.count += 1;
+    begun.resolve(reporter);
+    const aborted = once(reporter.signal, 'abort').then(() => Promise.reject(reporter.signal.reason as Error));
+    await Promise.race([held.promise, aborted]);
+    await writeFile(partialPath, content);
+    return { bytes: content.length, bytesDownloaded: content.length, seconds: 1 };
+  };
+  return { transfer, calls, begun: begun.promise, release: held.resolve };
+}
+
+const write: EnsureRequest['transfer'] = async (partialPath) => {
+  await writeFile(partialPath, 'bytes');
+  return { bytes: 5, bytesDownloaded: 5, seconds: 1 };
+};
+
+describe('a scratch', () => {
+  it('has a host id that stays the same, a directory for its owner alone, and no lock once it is closed', async () => {
+    expect(scratch.hostId).toMatch(uuidPattern);
+    expect(await readHostId(directory)).toBe(scratch.hostId);
+    expect((await stat(join(directory, 'images'))).mode & 0o777).toBe(0o700);
+    await scratch.close();
+    await expect(stat(join(directory, 'lock'))).rejects.toMatchObject({ code: 'ENOENT' });
+    scratch = await openScratch({ directory });
+    expect(await readHostId(directory)).toBe(scratch.hostId);
+  });
+
+  it('gives one host id to all who ask first at the same time', async () => {
+    const fresh = join(directory, 'fresh');
+    const ids = await Promise.all(Array.from({ length: 8 }, () => readHostId(fresh)));
+    expect(new Set(ids).size).toBe(1);
+  });
+
+  it('is refused to a second worker while the first runs', async () => {
+    await expect(openScratch({ directory })).rejects.toThrow(`held by the running process ${process.pid}`);
+  });
+
+  it('is refused while another process holds it, and taken over when that was killed', async () => {
+    await scratch.close();
+    const source = `require('node:fs').writeFileSync(process.argv[1], JSON.stringify({ pid: process.pid, startTime: process.argv[2].trim() + '/' + require('node:fs').readFileSync('/proc/self/stat', 'utf8').split(') ').pop().split(' ')[19] })); process.send('held'); setInterval(() => {}, 1000);`;
+    const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
+    const script = join(directory, 'holder.cjs');
+    await writeFile(
+      script,
+      source.replace('process.argv[1]', 'process.argv[2]').replace('process.argv[2].trim', 'process.argv[3].trim'),
+    );
+    const holder = fork(script, [join(directory, 'lock'), bootId], { execArgv: [] });
+    await once(holder, 'message');
+    await expect(openScratch({ directory })).rejects.toThrow(`held by the running process ${holder.pid}`);
+    holder.kill('SIGKILL');
+    await once(holder, 'exit');
+    scratch = await openScratch({ directory });
+    expect(scratch.hostId).toMatch(uuidPattern);
+  });
+
+  it('takes over a lock whose pid another process has now, and one that is half-written', async () => {
+    await scratch.close();
+    await writeFile(join(directory, 'lock'), JSON.stringify({ pid: process.pid, startTime: 'long ago' }));
+    await (await openScratch({ directory })).close();
+    await writeFile(join(directory, 'lock'), '{"pid"');
+    scratch = await openScratch({ directory });
+    expect(scratch.hostId).toMatch(uuidPattern);
+  });
+
+  it('shows a file only when its transfer is complete', async () => {
+    const { transfer, begun, release } = heldTransfer();
+    const running = scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer });
+    await begun;
+    expect(await scratch.find(HASH)).toBeUndefined();
+    release();
+    expect(await running).toEqual({
+      path: scratch.pathOf(HASH),
+      bytes: 5,
+      outcome: 'transferred',
+      bytesDownloaded: 5,
+      seconds: 1,
+    });
+    expect(await scratch.find(HASH)).toEqual({ path: scratch.pathOf(HASH), bytes: 5 });
+  });
+
+  it('answers at once with a file that is there', async () => {
+    await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write });
+    const { transfer, calls } = heldTransfer();
+    expect(await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer })).toMatchObject({
+      outcome: 'present',
+      bytesDownloaded: 0,
+    });
+    expect(calls.count).toBe(0);
+  });
+
+  it('runs one transfer for all who want the same bytes, and tells all of them how far it is', async () => {
+    const { transfer, calls, begun, release } = heldTransfer();
+    const callers = [caller(), caller(), caller()];
+    const results = callers.map((reporter) => scratch.ensure(HASH, { sizeBytes: 5, reporter, transfer }));
+    const reporter = await begun;
+    // Whoever comes while it runs shares it: all have once the last one's look at the disk is done.
+    await scratch.find(HASH);
+    reporter.report({ stage: 'downloading', summary: 'half' });
+    release();
+    const outcomes = (await Promise.all(results)).map(
+      ({ outcome, bytesDownloaded }) => `${outcome} ${bytesDownloaded}`,
+    );
+    expect(outcomes.sort()).toEqual(['shared 0', 'shared 0', 'transferred 5']);
+    expect(calls.count).toBe(1);
+  });
+
+  it('goes on for the others when one caller leaves, and is aborted when the last one does', async () => {
+    const { transfer, calls, begun } = heldTransfer();
+    const [first, second] = [caller(), caller()];
+    const left = expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: first, transfer })).rejects.toThrow(
+      'first left',
+    );
+    await begun;
+    const leftToo = expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: second, transfer })).rejects.toThrow(
+      'second left',
+    );
+    await scratch.find(HASH);
+    first.abort('first left');
+    await left;
+    second.abort('second left');
+    await leftToo;
+    expect(calls.count).toBe(1);
+    expect(await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write })).toMatchObject({
+      outcome: 'transferred',
+    });
+  });
+
+  it('tells all callers of a failure and lets the next one try again', async () => {
+    const transfer = () => Promise.reject(new Error('no route'));
+    const failed = await Promise.allSettled(
+      [1, 2].map(() => scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer })),
+    );
+    expect(failed.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+    expect(await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write })).toMatchObject({
+      outcome: 'transferred',
+    });
+  });
+
+  it('says ScratchFull when the disk is full', async () => {
+    const transfer = () => Promise.reject(Object.assign(new Error('no space'), { code: 'ENOSPC' }));
+    await expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer })).rejects.toMatchObject({
+      type: 'ScratchFull',
+      details: { host: scratch.hostId, neededBytes: 5 },
+    });
+  });
+
+  it('lists what is there, and removes it whole, partial, or absent', async () => {
+    await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write });
+    await writeFile(`${scratch.pathOf('md5-ff')}.partial`, 'part');
+    expect(await scratch.list()).toMatchObject([
+      { contentHash: 'md5-ff', complete: false, bytes: 4 },
+      { contentHash: HASH, complete: true, bytes: 5 },
+    ]);
+    for (const contentHash of [HASH, 'md5-ff', 'sha256-absent']) await scratch.remove(contentHash);
+    expect(await scratch.list()).toEqual([]);
+  });
+
+  it('aborts a running transfer whose file is removed', async () => {
+    const { transfer, begun } = heldTransfer();
+    const running = expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer })).rejects.toThrow(
+      'the transfer was ended',
+    );
+    await begun;
+    await scratch.remove(HASH);
+    await running;
+    expect(await scratch.list()).toEqual([]);
+  });
+
+  it('takes no name that leaves its directory', () => {
+    for (const name of ['../host-id', 'a/b', '', '.', 'sha512-FF', 'x.partial'])
+      expect(() => scratch.pathOf(name)).toThrow('contentHash');
+  });
+
+  it('knows how many bytes are free', async () => {
+    expect(await scratch.freeBytes()).toBeGreaterThan(0);
+  });
+});
