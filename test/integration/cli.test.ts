@@ -103,7 +103,7 @@ describe('ivc volume', () => {
     const cold = await uploadSample(stack.images, await makeSampleImage({ directory, name: 'cold' }));
     await stack.imageService.inject({ kind: 'stall', imageId: cold.id, afterBytes: MiB });
     const running = startIvc(['volume', 'create', '--image', cold.id], stack.environment);
-    await running.says('populate/');
+    await running.says('downloading');
     running.process.kill('SIGINT');
     const { exitCode, stderr, stdout } = await running.outcome;
     expect([exitCode, stdout]).toEqual([130, '']);

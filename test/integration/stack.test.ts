@@ -20,6 +20,7 @@ import { parseDatabaseUrl } from '../../db/url';
 import { readProcessFile } from '../../worker/stack/process-files';
 import { waitFor } from '../../worker/stack/wait';
 import { runIvc, spawnIvc, type IvcResult } from '../support/ivc';
+import { createTestDatabase, type TestDatabase } from '../support/postgres';
 
 /** Any free ports, so that stacks beside each other do not meet. */
 const configuration = `
@@ -27,11 +28,13 @@ temporal: { port: 0, uiPort: 0, retention: 3d }
 images: { service: embedded, port: 0 }
 worker: { metricsPort: 0 }
 `;
+const lightConfiguration = configuration.replace('retention: 3d', `taskQueuePrefix: up-${process.pid}-`);
 const partNames = ['images', 'postgres', 'temporal', 'worker'];
 
 let directory: string;
 let data: string;
 let environment: NodeJS.ProcessEnv;
+let database: TestDatabase | undefined;
 
 function prepare(): void {
   directory = mkdtempSync(join(tmpdir(), 'ivc-up-'));
@@ -41,8 +44,19 @@ function prepare(): void {
   environment = { IVC_DATA: data, IVC_CONFIG: write(configuration) };
 }
 
+/** Temporal and PostgreSQL of the whole run, for what is not about them: only images and worker are started. */
+async function prepareWithoutServers(): Promise<void> {
+  prepare();
+  database = await createTestDatabase();
+  environment['TEMPORAL_ADDRESS'] = process.env['IVC_TEST_TEMPORAL_ADDRESS'];
+  environment['DATABASE_URL'] = database.url;
+  write(lightConfiguration);
+}
+
 async function cleanUp(): Promise<void> {
   await ivc('down');
+  await database?.drop();
+  database = undefined;
   rmSync(directory, { recursive: true, force: true });
 }
 
@@ -151,7 +165,7 @@ describe('a stack that ivc up --detach left running', () => {
 });
 
 describe('ivc up', () => {
-  beforeEach(prepare);
+  beforeEach(prepareWithoutServers);
   afterEach(cleanUp);
 
   test('two at once make one stack', async () => {
@@ -165,7 +179,7 @@ describe('ivc up', () => {
     await once(server, 'listening');
     const address = server.address();
     const port = typeof address === 'object' && address ? address.port : 0;
-    write(configuration.replace('embedded, port: 0', `embedded, port: ${port}`));
+    write(lightConfiguration.replace('embedded, port: 0', `embedded, port: ${port}`));
     try {
       const { stderr } = await ivc('up', '--detach');
       expect(stderr).toMatch(new RegExp(`port ${port} for its API is taken, using \\d+`));
@@ -184,19 +198,46 @@ describe('ivc up', () => {
   });
 
   test('parts that are configured are used and not started', async () => {
-    const env = {
-      ...environment,
-      TEMPORAL_ADDRESS: process.env['IVC_TEST_TEMPORAL_ADDRESS'],
-      DATABASE_URL: process.env['IVC_TEST_DATABASE_URL'],
-    };
-    write(`${configuration}\n`.replace('retention: 3d', `taskQueuePrefix: up-${process.pid}-`));
-    const { exitCode } = await runIvc(['up', '--detach'], env);
-    expect(exitCode).toBe(0);
+    const { temporal, database: used } = await up();
     expect(readdirSync(join(data, 'run')).filter((name) => name.endsWith('.pid'))).toEqual([
       'images.pid',
       'worker.pid',
     ]);
-    expect(running().temporal).toMatchObject({ address: env.TEMPORAL_ADDRESS, embedded: false });
+    expect(temporal).toMatchObject({ address: environment['TEMPORAL_ADDRESS'], embedded: false });
+    expect(used).toEqual({ url: environment['DATABASE_URL'], embedded: false });
+  });
+
+  test('in the foreground, the stack goes with the command', async () => {
+    const stack = spawnIvc(['up'], environment);
+    await stack.says(/ready; Ctrl-C stops it/);
+    const { supervisor } = running();
+    const parts = partProcesses();
+    stack.process.kill('SIGKILL');
+    await untilGone([supervisor, ...parts]);
+    expect(existsSync(endpointsPath(data))).toBe(false);
+  });
+
+  test('in the foreground, Ctrl-C stops everything, whoever uses another first', async () => {
+    const stack = spawnIvc(['up'], environment);
+    await stack.says(/ready; Ctrl-C stops it/);
+    const parts = partProcesses();
+    stack.process.kill('SIGINT');
+    const { exitCode, stderr } = await stack.ended;
+    expect(exitCode).toBe(0);
+    expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual(['worker', 'images']);
+    expect(parts.filter(isRunning)).toEqual([]);
+    expect(existsSync(endpointsPath(data))).toBe(false);
+  });
+
+  test('a worker that is killed stops everything, and its name and the end of its log are told', async () => {
+    const stack = spawnIvc(['up'], environment);
+    await stack.says(/ready; Ctrl-C stops it/);
+    const parts = partProcesses();
+    process.kill(readProcessFile(join(data, 'run/worker.pid'))?.pid ?? 0, 'SIGKILL');
+    const { exitCode, stderr } = await stack.ended;
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(`worker ended (SIGKILL); the end of ${join(data, 'logs/worker.log')}`);
+    expect(parts.filter(isRunning)).toEqual([]);
   });
 });
 
@@ -259,33 +300,14 @@ describe('after kill -9', () => {
     expect(lost.filter(isRunning)).toEqual([]);
   });
 
-  test.each(['postgres', 'worker'])(
-    'of %s, everything else stops, and its name and the end of its log are told',
-    async (name) => {
-      const stack = spawnIvc(['up'], environment);
-      await stack.says(/ready; Ctrl-C stops it/);
-      const parts = partProcesses();
-      const victim = readProcessFile(join(data, 'run', `${name}.pid`));
-      process.kill(victim?.pid ?? 0, 'SIGKILL');
-      const { exitCode, stderr } = await stack.ended;
-      expect(exitCode).toBe(1);
-      expect(stderr).toContain(`${name} ended (SIGKILL); the end of ${join(data, 'logs', `${name}.log`)}`);
-      expect(parts.filter(isRunning)).toEqual([]);
-    },
-  );
-});
-
-describe('ivc up in the foreground', () => {
-  beforeEach(prepare);
-  afterEach(cleanUp);
-
-  test('Ctrl-C stops everything, whoever uses another first', async () => {
+  test('of PostgreSQL, everything else stops in order, and its name and the end of its log are told', async () => {
     const stack = spawnIvc(['up'], environment);
     await stack.says(/ready; Ctrl-C stops it/);
     const parts = partProcesses();
-    stack.process.kill('SIGINT');
+    process.kill(readProcessFile(join(data, 'run/postgres.pid'))?.pid ?? 0, 'SIGKILL');
     const { exitCode, stderr } = await stack.ended;
-    expect(exitCode).toBe(0);
+    expect(exitCode).toBe(1);
+    expect(stderr).toContain(`postgres ended (SIGKILL); the end of ${join(data, 'logs/postgres.log')}`);
     expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual([
       'worker',
       'images',
@@ -293,22 +315,11 @@ describe('ivc up in the foreground', () => {
       'temporal',
     ]);
     expect(parts.filter(isRunning)).toEqual([]);
-    expect(existsSync(endpointsPath(data))).toBe(false);
-  });
-
-  test('the stack goes with the command that started it', async () => {
-    const stack = spawnIvc(['up'], environment);
-    await stack.says(/ready; Ctrl-C stops it/);
-    const { supervisor } = running();
-    const parts = partProcesses();
-    stack.process.kill('SIGKILL');
-    await untilGone([supervisor, ...parts]);
-    expect(existsSync(endpointsPath(data))).toBe(false);
   });
 });
 
 describe('ivc down', () => {
-  beforeEach(prepare);
+  beforeEach(prepareWithoutServers);
   afterEach(cleanUp);
 
   test('stops everything and waits for it', async () => {

@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DownloadedImage } from '../../../../activities/image/download';
@@ -39,10 +39,16 @@ function caller(): Caller {
   };
 }
 
+function deferred<T>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((done) => (resolve = done));
+  return { promise, resolve };
+}
+
 /** A transfer that writes when it is let, and counts how often it was begun. */
 function heldTransfer(content = 'bytes') {
-  const held = Promise.withResolvers<void>();
-  const begun = Promise.withResolvers<ProgressReporter>();
+  const held = deferred<void>();
+  const begun = deferred<ProgressReporter>();
   const calls = { count: 0 };
   const transfer: EnsureRequest['transfer'] = async (partialPath, reporter): Promise<DownloadedImage> => {
     calls.count += 1;
@@ -59,6 +65,15 @@ const write: EnsureRequest['transfer'] = async (partialPath) => {
   await writeFile(partialPath, 'bytes');
   return { bytes: 5, bytesDownloaded: 5, seconds: 1 };
 };
+
+/** Holds a lock as another worker's process would. */
+const holderSource = `
+const { readFileSync, writeFileSync } = require('node:fs');
+const startTime = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim() + '/' + readFileSync('/proc/self/stat', 'utf8').split(') ').pop().split(' ')[19];
+writeFileSync(process.argv[2], JSON.stringify({ pid: process.pid, startTime }));
+process.send('held');
+process.on('disconnect', () => process.exit());
+`;
 
 describe('a scratch', () => {
   it('has a host id that stays the same, a directory for its owner alone, and no lock once it is closed', async () => {
@@ -83,14 +98,9 @@ describe('a scratch', () => {
 
   it('is refused while another process holds it, and taken over when that was killed', async () => {
     await scratch.close();
-    const source = `require('node:fs').writeFileSync(process.argv[1], JSON.stringify({ pid: process.pid, startTime: process.argv[2].trim() + '/' + require('node:fs').readFileSync('/proc/self/stat', 'utf8').split(') ').pop().split(' ')[19] })); process.send('held'); setInterval(() => {}, 1000);`;
-    const bootId = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');
     const script = join(directory, 'holder.cjs');
-    await writeFile(
-      script,
-      source.replace('process.argv[1]', 'process.argv[2]').replace('process.argv[2].trim', 'process.argv[3].trim'),
-    );
-    const holder = fork(script, [join(directory, 'lock'), bootId], { execArgv: [] });
+    await writeFile(script, holderSource);
+    const holder = fork(script, [join(directory, 'lock')], { execArgv: [] });
     await once(holder, 'message');
     await expect(openScratch({ directory })).rejects.toThrow(`held by the running process ${holder.pid}`);
     holder.kill('SIGKILL');
@@ -153,18 +163,14 @@ describe('a scratch', () => {
   it('goes on for the others when one caller leaves, and is aborted when the last one does', async () => {
     const { transfer, calls, begun } = heldTransfer();
     const [first, second] = [caller(), caller()];
-    const left = expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: first, transfer })).rejects.toThrow(
-      'first left',
-    );
+    const left = scratch.ensure(HASH, { sizeBytes: 5, reporter: first, transfer });
     await begun;
-    const leftToo = expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: second, transfer })).rejects.toThrow(
-      'second left',
-    );
+    const leftToo = scratch.ensure(HASH, { sizeBytes: 5, reporter: second, transfer });
     await scratch.find(HASH);
     first.abort('first left');
-    await left;
+    await expect(left).rejects.toThrow('first left');
     second.abort('second left');
-    await leftToo;
+    await expect(leftToo).rejects.toThrow('second left');
     expect(calls.count).toBe(1);
     expect(await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write })).toMatchObject({
       outcome: 'transferred',
@@ -203,12 +209,10 @@ describe('a scratch', () => {
 
   it('aborts a running transfer whose file is removed', async () => {
     const { transfer, begun } = heldTransfer();
-    const running = expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer })).rejects.toThrow(
-      'the transfer was ended',
-    );
+    const running = scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer });
     await begun;
-    await scratch.remove(HASH);
-    await running;
+    const [ended] = await Promise.allSettled([running, scratch.remove(HASH)]);
+    expect(ended).toMatchObject({ status: 'rejected', reason: new Error('the transfer was ended') });
     expect(await scratch.list()).toEqual([]);
   });
 
