@@ -36,7 +36,9 @@ export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
   const settings = resolveSettings(options);
   const temporal = once(() => connectTemporal(settings));
   const inventory = once(() => openInventory(settings));
-  const images = once(() => connectImages(settings.imagesEndpoint ?? missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE', settings)));
+  const images = once(() =>
+    connectImages(settings.imagesEndpoint ?? missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE', settings)),
+  );
   return {
     settings,
     queues: taskQueues(settings.taskQueuePrefix),

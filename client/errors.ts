@@ -1,6 +1,12 @@
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
 import { isGrpcServiceError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
-import { failures, isFailureType, publicMessage, type FailureDetails, type FailureType } from '../workflows/contract/failures';
+import {
+  failures,
+  isFailureType,
+  publicMessage,
+  type FailureDetails,
+  type FailureType,
+} from '../workflows/contract/failures';
 
 /** What a caller of the library may meet beside the failures of the table: the way to the service, and the caller's own doing. */
 export const clientFailures = {
@@ -45,7 +51,10 @@ export class ImageVolumeCacheError extends Error {
 }
 
 /** @returns a failure of the table as the library's error. */
-export function failureError<Type extends FailureType>(type: Type, details: FailureDetails[Type]): ImageVolumeCacheError {
+export function failureError<Type extends FailureType>(
+  type: Type,
+  details: FailureDetails[Type],
+): ImageVolumeCacheError {
   return new ImageVolumeCacheError({ type, message: publicMessage(type, details), details: { ...details } });
 }
 
@@ -62,18 +71,37 @@ export function toImageVolumeCacheError(error: unknown, context: ErrorContext): 
   if (error instanceof ImageVolumeCacheError) return error;
   if (error instanceof WorkflowFailedError) return ofFailedWorkflow(error, context);
   if (error instanceof WorkflowNotFoundError) {
-    return new ImageVolumeCacheError({ type: 'WorkflowNotFound', message: `there is no workflow ${error.workflowId}`, workflowId, cause: error });
+    return new ImageVolumeCacheError({
+      type: 'WorkflowNotFound',
+      message: `there is no workflow ${error.workflowId}`,
+      workflowId,
+      cause: error,
+    });
   }
-  return ofService(error, context) ?? new ImageVolumeCacheError({ type: 'Unexpected', message: messageOf(error), workflowId, cause: error });
+  return (
+    ofService(error, context) ??
+    new ImageVolumeCacheError({ type: 'Unexpected', message: messageOf(error), workflowId, cause: error })
+  );
 }
 
 function ofFailedWorkflow(error: WorkflowFailedError, { workflowId }: ErrorContext): ImageVolumeCacheError {
   const cause = error.cause instanceof ActivityFailure ? error.cause.cause : error.cause;
   if (cause instanceof ApplicationFailure && isFailureType(cause.type)) {
-    return new ImageVolumeCacheError({ type: cause.type, message: cause.message, details: detailsOf(cause), workflowId, cause: error });
+    return new ImageVolumeCacheError({
+      type: cause.type,
+      message: cause.message,
+      details: detailsOf(cause),
+      workflowId,
+      cause: error,
+    });
   }
   if (cause instanceof CancelledFailure) {
-    return new ImageVolumeCacheError({ type: 'CreateCancelled', message: `workflow ${workflowId} was cancelled`, workflowId, cause: error });
+    return new ImageVolumeCacheError({
+      type: 'CreateCancelled',
+      message: `workflow ${workflowId} was cancelled`,
+      workflowId,
+      cause: error,
+    });
   }
   if (cause instanceof TerminatedFailure) {
     const message = `workflow ${workflowId} was terminated by an operator: ${cause.message}`;
@@ -98,7 +126,13 @@ const UNAUTHENTICATED = 16;
 function ofService(error: unknown, { temporal, workflowId }: ErrorContext): ImageVolumeCacheError | undefined {
   const status = findGrpcStatus(error);
   const unavailable = (said: string): ImageVolumeCacheError =>
-    new ImageVolumeCacheError({ type: 'TemporalUnavailable', message: `Temporal at ${temporal} ${said}`, details: { address: temporal }, workflowId, cause: error });
+    new ImageVolumeCacheError({
+      type: 'TemporalUnavailable',
+      message: `Temporal at ${temporal} ${said}`,
+      details: { address: temporal },
+      workflowId,
+      cause: error,
+    });
   switch (status?.code) {
     case UNAVAILABLE:
     case DEADLINE_EXCEEDED:

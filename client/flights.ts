@@ -34,7 +34,16 @@ export async function listFlights(cache: ImageVolumeCache): Promise<Flight[]> {
   }
 }
 
-async function describe(client: Client, { workflowId, startTime }: { workflowId: string; startTime: Date }): Promise<Flight> {
+async function describe(
+  client: Client,
+  { workflowId, startTime }: { workflowId: string; startTime: Date },
+): Promise<Flight> {
   const [, backend = '', shortKey = ''] = workflowId.split('/');
-  return { workflowId, backend, shortKey, startedAt: startTime.toISOString(), work: (await findWork(client, workflowId)) ?? null };
+  return {
+    workflowId,
+    backend,
+    shortKey,
+    startedAt: startTime.toISOString(),
+    work: (await findWork(client, workflowId)) ?? null,
+  };
 }

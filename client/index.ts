@@ -7,7 +7,22 @@ export type { DecisionFilter, EntryFilter, Inventory, VolumeFilter } from './inv
 export type { CreateReport } from './progress';
 export type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, Volume } from './records';
 export type { ConnectOptions, Settings } from './settings';
-export { createVolume, deleteVolume, getVolume, listVolumes, type CreatedVolume, type StartedVolume, type WaitOptions } from './volumes';
+export {
+  createVolume,
+  deleteVolume,
+  getVolume,
+  listVolumes,
+  type CreatedVolume,
+  type StartedVolume,
+  type WaitOptions,
+} from './volumes';
 export { failures, type FailureType } from '../workflows/contract/failures';
 export type { Image } from '../workflows/contract/image';
-export type { Connection, CreateVolumeInput, CreateVolumeResult, DeleteVolumeResult, Outcome, VolumeState } from '../workflows/contract/volume';
+export type {
+  Connection,
+  CreateVolumeInput,
+  CreateVolumeResult,
+  DeleteVolumeResult,
+  Outcome,
+  VolumeState,
+} from '../workflows/contract/volume';

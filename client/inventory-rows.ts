@@ -35,7 +35,14 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[]): CacheEntry
   return {
     entryId: row.id,
     backend: row.backend,
-    cacheKey: { containerFormat, diskFormat, hashAlgorithm, hashValue, ...(keyImageId && { imageId: keyImageId }), short: shortKey },
+    cacheKey: {
+      containerFormat,
+      diskFormat,
+      hashAlgorithm,
+      hashValue,
+      ...(keyImageId && { imageId: keyImageId }),
+      short: shortKey,
+    },
     generation: row.generation,
     state: row.state,
     reason: row.reason,
@@ -51,13 +58,43 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[]): CacheEntry
     lastUsedAt: isoOrNull(row.lastUsedAt),
     images: images
       .filter(({ entryId }) => entryId === row.id)
-      .map(({ imageId, projectId, state, lastSeenAt }) => ({ imageId, projectId, state, lastSeenAt: lastSeenAt.toISOString() })),
+      .map(({ imageId, projectId, state, lastSeenAt }) => ({
+        imageId,
+        projectId,
+        state,
+        lastSeenAt: lastSeenAt.toISOString(),
+      })),
   };
 }
 
 export function toDecision(row: DecisionRow): Decision {
-  const { volumeId, projectId, backend, imageId, entryId, outcome, reason, errorType, bytesDownloaded, timingsMs, workflowId } = row;
-  return { at: row.at.toISOString(), volumeId, projectId, backend, imageId, entryId, outcome, reason, errorType, bytesDownloaded, timingsMs, workflowId };
+  const {
+    volumeId,
+    projectId,
+    backend,
+    imageId,
+    entryId,
+    outcome,
+    reason,
+    errorType,
+    bytesDownloaded,
+    timingsMs,
+    workflowId,
+  } = row;
+  return {
+    at: row.at.toISOString(),
+    volumeId,
+    projectId,
+    backend,
+    imageId,
+    entryId,
+    outcome,
+    reason,
+    errorType,
+    bytesDownloaded,
+    timingsMs,
+    workflowId,
+  };
 }
 
 export function toDecisionSummary(summary: SummaryRow): DecisionSummary {
@@ -65,7 +102,10 @@ export function toDecisionSummary(summary: SummaryRow): DecisionSummary {
   return { ...summary, hitRate: answered === 0 ? null : summary.hit / answered };
 }
 
-export function toBackendStatus(row: BackendRow, { sums, decisions }: { sums: CacheSums; decisions: DecisionSummary }): BackendStatus {
+export function toBackendStatus(
+  row: BackendRow,
+  { sums, decisions }: { sums: CacheSums; decisions: DecisionSummary },
+): BackendStatus {
   const { totalBytes, freeBytes, spaceSeenAt } = row;
   return {
     backend: row.name,

@@ -57,15 +57,25 @@ const MAX_CONNECTIONS = 4;
 export async function openInventory(settings: Settings): Promise<Inventory> {
   const url = settings.databaseUrl ?? missing('database', 'DATABASE_URL', settings);
   const { connectDatabase, volumes, entries, decisions, backends } = loadDatabase();
-  const database = connectDatabase(url, { maxConnections: MAX_CONNECTIONS, applicationName: 'image-volume-cache client' });
+  const database = connectDatabase(url, {
+    maxConnections: MAX_CONNECTIONS,
+    applicationName: 'image-volume-cache client',
+  });
 
   const summarize = async ({ withinMs, backend }: { withinMs: number; backend?: string }): Promise<DecisionSummary> =>
-    toDecisionSummary(await decisions.summarizeDecisions(database, { withinMs, backend: backend as BackendName | undefined }));
+    toDecisionSummary(
+      await decisions.summarizeDecisions(database, { withinMs, backend: backend as BackendName | undefined }),
+    );
 
   return reporting({
     ping: async () => void (await backends.listBackends(database)),
     listVolumes: async ({ projectId, backend, state, limit = DEFAULT_LIMIT } = {}) => {
-      const filter = { projectId: projectId as ProjectId | undefined, backend: backend as BackendName | undefined, state, limit };
+      const filter = {
+        projectId: projectId as ProjectId | undefined,
+        backend: backend as BackendName | undefined,
+        state,
+        limit,
+      };
       return (await volumes.listVolumes(database, filter)).map(toVolume);
     },
     findVolume: async (volumeId) => {
@@ -82,13 +92,21 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       return row && toCacheEntry(row, await entries.listEntryImages(database, { entryIds: [entryId] }));
     },
     listDecisions: async ({ volumeId, entryId, backend, limit = DEFAULT_LIMIT } = {}) => {
-      const filter = { volumeId: volumeId as VolumeId | undefined, entryId: entryId as EntryId | undefined, backend: backend as BackendName | undefined, limit };
+      const filter = {
+        volumeId: volumeId as VolumeId | undefined,
+        entryId: entryId as EntryId | undefined,
+        backend: backend as BackendName | undefined,
+        limit,
+      };
       return (await decisions.listDecisions(database, filter)).map(toDecision);
     },
     summarizeDecisions: summarize,
     listBackends: async ({ withinMs } = { withinMs: DEFAULT_PERIOD_MS }) => {
       const status = async (row: BackendRow): Promise<BackendStatus> =>
-        toBackendStatus(row, { sums: await entries.sums(database, { backend: row.name }), decisions: await summarize({ withinMs, backend: row.name }) });
+        toBackendStatus(row, {
+          sums: await entries.sums(database, { backend: row.name }),
+          decisions: await summarize({ withinMs, backend: row.name }),
+        });
       return await Promise.all((await backends.listBackends(database)).map(status));
     },
     close: () => database.close(),
@@ -107,16 +125,18 @@ function loadDatabase() {
 
 /** Every method of `inventory`, its failures as the library's error. */
 function reporting(inventory: Inventory): Inventory {
-  const wrapped = Object.entries(inventory).map(([name, method]: [string, (...args: unknown[]) => Promise<unknown>]) => [
-    name,
-    async (...args: unknown[]) => {
-      try {
-        return await method(...args);
-      } catch (error) {
-        throw toInventoryError(error);
-      }
-    },
-  ]);
+  const wrapped = Object.entries(inventory).map(
+    ([name, method]: [string, (...args: unknown[]) => Promise<unknown>]) => [
+      name,
+      async (...args: unknown[]) => {
+        try {
+          return await method(...args);
+        } catch (error) {
+          throw toInventoryError(error);
+        }
+      },
+    ],
+  );
   return Object.fromEntries(wrapped) as Inventory;
 }
 
@@ -125,7 +145,12 @@ const UNDEFINED_TABLE = '42P01';
 
 function toInventoryError(error: unknown): unknown {
   if (error instanceof Failure) {
-    return new ImageVolumeCacheError({ type: error.type, message: error.message, details: { ...error.details }, cause: error });
+    return new ImageVolumeCacheError({
+      type: error.type,
+      message: error.message,
+      details: { ...error.details },
+      cause: error,
+    });
   }
   if (error instanceof Error && error.message.includes(UNDEFINED_TABLE)) {
     const message = 'the database holds no inventory yet: a worker makes it when it starts (`ivc up` or `ivc worker`)';

@@ -1,5 +1,6 @@
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
+import { temporal } from '@temporalio/proto';
 import { z } from 'zod';
 import type { Progress } from '../activities/progress';
 import { followingSignal } from './abort';
@@ -14,11 +15,17 @@ export interface CreateReport {
   work?: Progress;
 }
 
-export interface WatchRequest {
+interface Run {
   workflowId: string;
   runId: string;
+  taskQueue: string;
+}
+
+export interface WatchRequest extends Run {
   onProgress: (report: CreateReport) => void;
 }
+
+const { TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 
 /** A hit is done before anybody is asked how far it is. */
 const FIRST_LOOK_MS = 250;
@@ -26,7 +33,11 @@ const LOOK_INTERVAL_MS = 250;
 /** One look may take this long; then it is given up and the next one follows. */
 const LOOK_TIMEOUT_MS = 2000;
 
-const createProgressSchema = z.looseObject({ stage: z.string(), backend: z.string().optional(), flightWorkflowId: z.string().optional() });
+const createProgressSchema = z.looseObject({
+  stage: z.string(),
+  backend: z.string().optional(),
+  flightWorkflowId: z.string().optional(),
+});
 
 const progressSchema: z.ZodType<Progress> = z.object({
   stage: z.enum(['waiting', 'downloading', 'verifying', 'inspecting', 'converting', 'sealing', 'answering']),
@@ -37,12 +48,12 @@ const progressSchema: z.ZodType<Progress> = z.object({
 });
 
 /** Looks at a create at most four times a second, by Temporal alone, and reports what changed. What cannot be seen is not reported; nothing is thrown. */
-export function watchCreate(client: Client, { workflowId, runId, onProgress }: WatchRequest): { stop(): Promise<void> } {
+export function watchCreate(client: Client, { onProgress, ...run }: WatchRequest): { stop(): Promise<void> } {
   const stopped = new AbortController();
   let last = '';
   const watching = (async () => {
     for (let delayMs = FIRST_LOOK_MS; await pause(delayMs, stopped.signal); delayMs = LOOK_INTERVAL_MS) {
-      const report = await bounded(client, stopped.signal, () => look(client, { workflowId, runId }));
+      const report = await bounded(client, stopped.signal, () => look(client, run));
       const seen = JSON.stringify(report);
       if (report === undefined || seen === last || stopped.signal.aborted) continue;
       last = seen;
@@ -57,12 +68,40 @@ export function watchCreate(client: Client, { workflowId, runId, onProgress }: W
   };
 }
 
-async function look(client: Client, { workflowId, runId }: { workflowId: string; runId: string }): Promise<CreateReport> {
-  const answer: unknown = await client.workflow.getHandle(workflowId, runId).query('progress');
-  const { stage, backend, flightWorkflowId } = createProgressSchema.parse(answer);
+async function look(client: Client, run: Run): Promise<CreateReport | undefined> {
+  const answer = await askCreate(client, run);
+  if (answer === undefined) return await findIdleQueue(client, run);
+  const { workflowId } = run;
+  const { stage, backend, flightWorkflowId } = answer;
   const waits = stage === 'waiting' && flightWorkflowId !== undefined;
   const work = waits ? await findWork(client, flightWorkflowId) : await findWork(client, workflowId);
   return { stage, backend, ...(waits && { flightWorkflowId }), ...(work && { work }) };
+}
+
+/** @returns undefined while no worker answers for the workflow. */
+async function askCreate(
+  client: Client,
+  { workflowId, runId }: Run,
+): Promise<z.output<typeof createProgressSchema> | undefined> {
+  try {
+    const answer: unknown = await client.workflow.getHandle(workflowId, runId).query('progress');
+    return createProgressSchema.parse(answer);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @returns what holds a create that nobody works on, if it is that. */
+async function findIdleQueue(client: Client, { taskQueue }: Run): Promise<CreateReport | undefined> {
+  const { namespace } = client.options;
+  const { pollers } = await client.workflowService.describeTaskQueue({
+    namespace,
+    taskQueue: { name: taskQueue },
+    taskQueueType: TASK_QUEUE_TYPE_WORKFLOW,
+  });
+  return (pollers ?? []).length > 0
+    ? undefined
+    : { stage: `waiting for a worker: none polls the task queue ${taskQueue}` };
 }
 
 /** @returns what the activity of a workflow that moves bytes said last, from its heartbeat; undefined while there is none. */
@@ -78,7 +117,9 @@ export async function findWork(client: Client, workflowId: string): Promise<Prog
 
 async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await client.withAbortSignal(followingSignal(stopped), () => client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work));
+    return await client.withAbortSignal(followingSignal(stopped), () =>
+      client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work),
+    );
   } catch {
     return undefined;
   }

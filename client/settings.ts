@@ -53,7 +53,8 @@ export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.Proces
     taskQueuePrefix: options.taskQueuePrefix ?? endpoints?.temporal.taskQueuePrefix ?? temporal.taskQueuePrefix,
     tls: options.tls ?? temporal.tls,
     databaseUrl: named.databaseUrl ?? endpoints?.database.url ?? unlessEmbedded(database.url),
-    imagesEndpoint: named.imagesEndpoint ?? endpoints?.images.endpoint ?? ('endpoint' in images ? images.endpoint : undefined),
+    imagesEndpoint:
+      named.imagesEndpoint ?? endpoints?.images.endpoint ?? ('endpoint' in images ? images.endpoint : undefined),
     uiUrl: endpoints?.temporal.uiUrl,
     dataDirectory,
     endpoints,

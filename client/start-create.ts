@@ -23,7 +23,10 @@ export interface StartedCreate {
  * Starts the create, or finds the one that is running. The server's answer says which of the two; the SDK's `start` keeps that to itself,
  * hence the call of the service.  Idempotent for one `workflowId` while its run is open.
  */
-export async function startCreate(client: Client, { workflowId, taskQueue, input, summary }: StartCreateRequest): Promise<StartedCreate> {
+export async function startCreate(
+  client: Client,
+  { workflowId, taskQueue, input, summary }: StartCreateRequest,
+): Promise<StartedCreate> {
   const { workflowService, options } = client;
   const converter = options.loadedDataConverter;
   const { runId, started } = await workflowService.startWorkflowExecution({

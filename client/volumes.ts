@@ -2,7 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { uuidPattern, type VolumeId } from '../workflows/contract/ids';
 import { workflowIds, workflowTypes } from '../workflows/contract/names';
-import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeInput, DeleteVolumeResult } from '../workflows/contract/volume';
+import type {
+  CreateVolumeInput,
+  CreateVolumeResult,
+  DeleteVolumeInput,
+  DeleteVolumeResult,
+} from '../workflows/contract/volume';
 import { followingSignal } from './abort';
 import type { ImageVolumeCache } from './connection';
 import { failureError, ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
@@ -34,17 +39,34 @@ export interface WaitOptions {
  * Makes a volume with an image's bytes and waits until it is available. The same request with the same `volumeId` is one volume, however often it is sent.
  * @throws ImageVolumeCacheError; `WaitInterrupted` when `signal` is aborted: the create goes on. Undo: `deleteVolume`.
  */
-export function createVolume(cache: ImageVolumeCache, input: CreateVolumeInput, options: WaitOptions & { wait: false }): Promise<StartedVolume>;
-export function createVolume(cache: ImageVolumeCache, input: CreateVolumeInput, options?: WaitOptions & { wait?: true }): Promise<CreatedVolume>;
-export async function createVolume(cache: ImageVolumeCache, input: CreateVolumeInput, options: WaitOptions = {}): Promise<StartedVolume | CreatedVolume> {
+export function createVolume(
+  cache: ImageVolumeCache,
+  input: CreateVolumeInput,
+  options: WaitOptions & { wait: false },
+): Promise<StartedVolume>;
+export function createVolume(
+  cache: ImageVolumeCache,
+  input: CreateVolumeInput,
+  options?: WaitOptions & { wait?: true },
+): Promise<CreatedVolume>;
+export async function createVolume(
+  cache: ImageVolumeCache,
+  input: CreateVolumeInput,
+  options: WaitOptions = {},
+): Promise<StartedVolume | CreatedVolume> {
   const volumeId = parseVolumeId(input.volumeId ?? randomUUID());
   const workflowId = workflowIds.createVolume(volumeId);
   return await reportingErrors(cache, workflowId, async (client) => {
     const summary = `volume from image ${input.imageId} on ${input.backend ?? 'the default backend'}`;
-    const run = await startCreate(client, { workflowId, taskQueue: cache.queues.control, input: { ...input, volumeId }, summary });
+    const run = await startCreate(client, {
+      workflowId,
+      taskQueue: cache.queues.control,
+      input: { ...input, volumeId },
+      summary,
+    });
     const started: StartedVolume = { volumeId, workflowId, ...run };
     if (options.wait === false) return started;
-    return { ...(await waitForCreate(client, started, options)), ...started };
+    return { ...(await waitForCreate(client, started, { ...options, taskQueue: cache.queues.control })), ...started };
   });
 }
 
@@ -52,18 +74,25 @@ export async function createVolume(cache: ImageVolumeCache, input: CreateVolumeI
  * Deletes a volume; a create that still runs is cancelled first, the absent is done.
  * @throws ImageVolumeCacheError `VolumeInUse`, `VolumeNotFound`
  */
-export async function deleteVolume(cache: ImageVolumeCache, volumeId: string, options: Pick<WaitOptions, 'signal'> = {}): Promise<DeleteVolumeResult> {
+export async function deleteVolume(
+  cache: ImageVolumeCache,
+  volumeId: string,
+  options: Pick<WaitOptions, 'signal'> = {},
+): Promise<DeleteVolumeResult> {
   const id = parseVolumeId(volumeId);
   const workflowId = workflowIds.deleteVolume(id);
   return await reportingErrors(cache, workflowId, async (client) => {
-    const handle = await client.workflow.start<(input: DeleteVolumeInput) => Promise<DeleteVolumeResult>>(workflowTypes.deleteVolume, {
-      workflowId,
-      taskQueue: cache.queues.control,
-      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-      workflowIdConflictPolicy: 'USE_EXISTING',
-      staticSummary: `delete volume ${id}`,
-      args: [{ volumeId: id }],
-    });
+    const handle = await client.workflow.start<(input: DeleteVolumeInput) => Promise<DeleteVolumeResult>>(
+      workflowTypes.deleteVolume,
+      {
+        workflowId,
+        taskQueue: cache.queues.control,
+        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+        workflowIdConflictPolicy: 'USE_EXISTING',
+        staticSummary: `delete volume ${id}`,
+        args: [{ volumeId: id }],
+      },
+    );
     return await interruptible(client, { workflowId, signal: options.signal }, () => handle.result());
   });
 }
@@ -81,28 +110,47 @@ export async function listVolumes(cache: ImageVolumeCache, filter: VolumeFilter 
   return await (await cache.inventory()).listVolumes(filter);
 }
 
-async function waitForCreate(client: Client, started: StartedVolume, { onProgress, signal }: WaitOptions): Promise<CreateVolumeResult> {
+async function waitForCreate(
+  client: Client,
+  started: StartedVolume,
+  { onProgress, signal, taskQueue }: WaitOptions & { taskQueue: string },
+): Promise<CreateVolumeResult> {
   const { workflowId, runId } = started;
-  const watch = onProgress && watchCreate(client, { workflowId, runId, onProgress });
+  const watch = onProgress && watchCreate(client, { workflowId, runId, taskQueue, onProgress });
   try {
-    return await interruptible(client, { workflowId, signal }, () => client.workflow.result<() => Promise<CreateVolumeResult>>(workflowId, runId));
+    return await interruptible(client, { workflowId, signal }, () =>
+      client.workflow.result<() => Promise<CreateVolumeResult>>(workflowId, runId),
+    );
   } finally {
     await watch?.stop();
   }
 }
 
 /** Runs `wait` until `signal` is aborted, which ends the requests of this client and nothing else. */
-async function interruptible<T>(client: Client, { workflowId, signal }: { workflowId: string; signal?: AbortSignal }, wait: () => Promise<T>): Promise<T> {
+async function interruptible<T>(
+  client: Client,
+  { workflowId, signal }: { workflowId: string; signal?: AbortSignal },
+  wait: () => Promise<T>,
+): Promise<T> {
   if (signal === undefined) return await wait();
   try {
     return await client.withAbortSignal(followingSignal(signal), wait);
   } catch (error) {
     if (!signal.aborted) throw error;
-    throw new ImageVolumeCacheError({ type: 'WaitInterrupted', message: `no longer waiting for ${workflowId}, which goes on`, workflowId, cause: error });
+    throw new ImageVolumeCacheError({
+      type: 'WaitInterrupted',
+      message: `no longer waiting for ${workflowId}, which goes on`,
+      workflowId,
+      cause: error,
+    });
   }
 }
 
-async function reportingErrors<T>(cache: ImageVolumeCache, workflowId: string, work: (client: Client) => Promise<T>): Promise<T> {
+async function reportingErrors<T>(
+  cache: ImageVolumeCache,
+  workflowId: string,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
   try {
     return await work(await cache.temporal());
   } catch (error) {

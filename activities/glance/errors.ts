@@ -68,7 +68,7 @@ function networkCause(error: unknown): string {
 }
 
 function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }
 
 const MESSAGE_LENGTH = 300;

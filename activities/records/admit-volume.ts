@@ -2,7 +2,7 @@ import { activityInfo, cancellationSignal } from '@temporalio/activity';
 import { recordDecision } from '../../db/queries/decisions';
 import { admitVolume as insertVolume } from '../../db/queries/volumes';
 import { GiB, MiB, roundUpTo } from '../../workflows/contract/bytes';
-import { Failure } from '../../workflows/contract/failures';
+import { Failure, failures } from '../../workflows/contract/failures';
 import {
   uuidPattern,
   type BackendName,
@@ -224,12 +224,7 @@ function imageMetadataOf(image: Image): Record<string, string> {
 
 async function recordRefusal(deps: ControlDependencies, input: unknown, failure: Failure): Promise<void> {
   // What time may mend is no refusal yet.
-  if (
-    failure.type === 'ImageServiceUnavailable' ||
-    failure.type === 'DatabaseUnavailable' ||
-    failure.type === 'BackendUnavailable'
-  )
-    return;
+  if (failures[failure.type].retry) return;
   const { workflowId, runId } = workflowExecution();
   const given = (field: string) => {
     const value: unknown = typeof input === 'object' && input !== null ? Reflect.get(input, field) : undefined;

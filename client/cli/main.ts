@@ -10,4 +10,10 @@ async function main(argv: string[]): Promise<void> {
   }
 }
 
+/** Who reads us may have read enough, as `head` does. */
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
+
 void main(process.argv);

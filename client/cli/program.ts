@@ -60,7 +60,10 @@ export function createProgram(): Command {
 
 /** Every command: throws instead of exiting, shows its options beside a usage error, refuses what it does not know. */
 function prepare(command: Command): void {
-  command.exitOverride().showHelpAfterError(`(\`${pathOf(command)} --help\` shows what is allowed)`).allowExcessArguments(false);
+  command
+    .exitOverride()
+    .showHelpAfterError(`(\`${pathOf(command)} --help\` shows what is allowed)`)
+    .allowExcessArguments(false);
   for (const child of command.commands) prepare(child);
 }
 

@@ -103,4 +103,3 @@ export const configSchema = z.strictObject({
 
 export type Config = z.output<typeof configSchema>;
 export type BackendConfig = Config['backends'][string];
-export type CacheLimitsConfig = z.output<typeof cacheLimitsSchema>;

@@ -37,7 +37,10 @@ export async function runIvc(args: string[], environment: NodeJS.ProcessEnv): Pr
 }
 
 /** Runs with `--json`. @returns the one document on stdout. */
-export async function readIvc(args: string[], environment: NodeJS.ProcessEnv): Promise<{ exitCode: number | null; document: Record<string, unknown> }> {
+export async function readIvc(
+  args: string[],
+  environment: NodeJS.ProcessEnv,
+): Promise<{ exitCode: number | null; document: Record<string, unknown> }> {
   const { stdout, exitCode } = await runIvc([...args, '--json'], environment);
   return { exitCode, document: JSON.parse(stdout) as Record<string, unknown> };
 }

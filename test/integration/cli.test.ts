@@ -3,6 +3,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareImages } from '../../activities/image/qemu-img';
+import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Connection } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
@@ -30,9 +31,23 @@ const ivcJson = (...args: string[]) => readIvc(args, stack.environment);
 
 describe('ivc image', () => {
   it('uploads a file, tells its format by its first bytes and shows the record', async () => {
-    const { document, exitCode } = await ivcJson('image', 'upload', sample.path, '--property', 'os_distro=debian', '--min-disk', '0');
+    const { document, exitCode } = await ivcJson(
+      'image',
+      'upload',
+      sample.path,
+      '--property',
+      'os_distro=debian',
+      '--min-disk',
+      '0',
+    );
     expect(exitCode).toBe(0);
-    expect(document).toMatchObject({ name: 'first', status: 'active', diskFormat: 'qcow2', containerFormat: 'bare', properties: { os_distro: 'debian' } });
+    expect(document).toMatchObject({
+      name: 'first',
+      status: 'active',
+      diskFormat: 'qcow2',
+      containerFormat: 'bare',
+      properties: { os_distro: 'debian' },
+    });
     imageId = String(document['id']);
     expect((await ivcJson('image', 'show', imageId)).document).toEqual(document);
     const { stdout } = await ivc('image', 'list');
@@ -57,19 +72,55 @@ describe('ivc image', () => {
 describe('ivc volume', () => {
   it('creates a miss and then hits, each one JSON document with the documented fields', async () => {
     const miss = await ivcJson('volume', 'create', '--image', imageId);
-    expect(miss).toMatchObject({ exitCode: 0, document: { outcome: 'miss', sizeBytes: sample.virtualBytes, backend: stack.backend, reused: false } });
-    const hit = await ivcJson('volume', 'create', '--image', imageId, '--size', '32MiB', '--name', 'root', '--metadata', 'a=1', '--metadata', 'b=2');
-    expect(hit).toMatchObject({ exitCode: 0, document: { outcome: 'hit', sizeBytes: 32 * MiB, bytesDownloaded: 0, name: 'root' } });
+    expect(miss).toMatchObject({
+      exitCode: 0,
+      document: { outcome: 'miss', sizeBytes: sample.virtualBytes, backend: stack.backend, reused: false },
+    });
+    const hit = await ivcJson(
+      'volume',
+      'create',
+      '--image',
+      imageId,
+      '--size',
+      '32MiB',
+      '--name',
+      'root',
+      '--metadata',
+      'a=1',
+      '--metadata',
+      'b=2',
+    );
+    expect(hit).toMatchObject({
+      exitCode: 0,
+      document: { outcome: 'hit', sizeBytes: 32 * MiB, bytesDownloaded: 0, name: 'root' },
+    });
     for (const { document } of [miss, hit]) {
-      expect(Object.keys(document).sort()).toEqual(
-        ['backend', 'bytesDownloaded', 'connection', 'imageId', 'name', 'outcome', 'projectId', 'reason', 'reused', 'runId', 'sizeBytes', 'timingsMs', 'volumeId', 'workflowId'],
-      );
+      expect(Object.keys(document).sort()).toEqual([
+        'backend',
+        'bytesDownloaded',
+        'connection',
+        'imageId',
+        'name',
+        'outcome',
+        'projectId',
+        'reason',
+        'reused',
+        'runId',
+        'sizeBytes',
+        'timingsMs',
+        'volumeId',
+        'workflowId',
+      ]);
       const connection = document['connection'] as Connection;
       if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
       expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
     }
     const shown = (await ivcJson('volume', 'show', String(hit.document['volumeId']))).document;
-    expect(shown).toMatchObject({ state: 'available', metadata: { a: '1', b: '2' }, connection: hit.document['connection'] });
+    expect(shown).toMatchObject({
+      state: 'available',
+      metadata: { a: '1', b: '2' },
+      connection: hit.document['connection'],
+    });
     expect(shown['qemu']).toMatch(/^-drive file=.*,format=(raw|qcow2),if=virtio$/);
   });
 
@@ -84,7 +135,12 @@ describe('ivc volume', () => {
 
   it('starts without waiting, and waits for what was started', async () => {
     const { document } = await ivcJson('volume', 'create', '--image', imageId, '--no-wait');
-    expect(document).toEqual({ volumeId: expect.any(String), workflowId: `volume/${String(document['volumeId'])}`, runId: expect.any(String), reused: false });
+    expect(document).toEqual({
+      volumeId: expect.any(String),
+      workflowId: `volume/${String(document['volumeId'])}`,
+      runId: expect.any(String),
+      reused: false,
+    });
     const waited = await ivcJson('volume', 'create', '--image', imageId, '--volume-id', String(document['volumeId']));
     expect(waited).toMatchObject({ exitCode: 0, document: { volumeId: document['volumeId'] } });
   });
@@ -92,11 +148,18 @@ describe('ivc volume', () => {
   it('lists what there is and deletes it, twice', async () => {
     const { document } = await ivcJson('volume', 'create', '--image', imageId, '--project', 'tidy');
     const volumeId = String(document['volumeId']);
-    expect((await ivc('volume', 'list', '--project', 'tidy')).stdout).toMatch(new RegExp(`^${volumeId}  -     available  16 MiB`, 'm'));
+    expect((await ivc('volume', 'list', '--project', 'tidy')).stdout).toMatch(
+      new RegExp(`^${volumeId}  -     available  16 MiB`, 'm'),
+    );
     expect((await ivcJson('volume', 'delete', volumeId)).document).toEqual({ volumeId, outcome: 'deleted' });
-    expect(await ivc('volume', 'delete', volumeId)).toMatchObject({ exitCode: 0, stdout: `volume ${volumeId} was absent already\n` });
+    expect(await ivc('volume', 'delete', volumeId)).toMatchObject({
+      exitCode: 0,
+      stdout: `volume ${volumeId} was absent already\n`,
+    });
     expect((await ivcJson('volume', 'list', '--project', 'tidy')).document).toEqual({ volumes: [] });
-    expect((await ivcJson('volume', 'list', '--project', 'tidy', '--state', 'deleted')).document).toMatchObject({ volumes: [{ volumeId }] });
+    expect((await ivcJson('volume', 'list', '--project', 'tidy', '--state', 'deleted')).document).toMatchObject({
+      volumes: [{ volumeId }],
+    });
   });
 
   it('leaves the work running when the wait is interrupted, and says how to look at it', async () => {
@@ -109,24 +172,102 @@ describe('ivc volume', () => {
     expect([exitCode, stdout]).toEqual([130, '']);
     const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
     expect((await ivcJson('volume', 'show', volumeId)).document).toMatchObject({ state: 'creating' });
+    const joined = await ivcJson('volume', 'create', '--image', cold.id, '--volume-id', volumeId, '--no-wait');
+    expect(joined.document).toMatchObject({ volumeId, reused: true });
     expect((await ivcJson('volume', 'delete', volumeId)).document).toEqual({ volumeId, outcome: 'deleted' });
+  });
+
+  it('says that nobody works on it while no worker polls', async () => {
+    const path = join(directory, 'elsewhere.yaml');
+    await writeFile(path, `temporal: { address: "${stack.cache.settings.address}", taskQueuePrefix: nobody- }\n`);
+    const running = startIvc(['volume', 'create', '--image', imageId, '--config', path], stack.environment);
+    await running.says('waiting for a worker: none polls the task queue nobody-image-volume-cache');
+    running.process.kill('SIGTERM');
+    const { exitCode, stderr } = await running.outcome;
+    expect(exitCode).toBe(130);
+    const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
+    await stack.client.workflow.getHandle(`volume/${volumeId}`).terminate('the test is done');
+  });
+});
+
+describe('the library', () => {
+  it('needs no more than a Temporal address to create and delete a volume', async () => {
+    const { address, taskQueuePrefix } = stack.cache.settings;
+    const cache = await connectClient({ address, taskQueuePrefix, dataDirectory: join(directory, 'no-data') });
+    try {
+      expect(cache.settings).toMatchObject({ databaseUrl: undefined, imagesEndpoint: undefined });
+      const volume = await createVolume(cache, { imageId, backend: stack.backend });
+      expect(volume).toMatchObject({ outcome: 'hit', reused: false, workflowId: `volume/${volume.volumeId}` });
+      await expect(getVolume(cache, volume.volumeId)).rejects.toMatchObject({ type: 'NotConfigured', exitCode: 5 });
+      await expect(deleteVolume(cache, volume.volumeId)).resolves.toEqual({
+        volumeId: volume.volumeId,
+        outcome: 'deleted',
+      });
+    } finally {
+      await cache.close();
+    }
+  });
+
+  it('refuses a volume id that is none before anything is started', async () => {
+    await expect(createVolume(stack.cache, { imageId, volumeId: 'mine' })).rejects.toMatchObject({
+      type: 'InvalidRequest',
+      details: { field: 'volumeId' },
+    });
   });
 });
 
 describe('an error', () => {
-  it.each([
-    ['a size that is none', 2, ['volume', 'create', '--image', 'x', '--size', '10GB'], "option '--size <GiB>' argument '10GB' is invalid"],
-    ['two sizes', 2, ['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'], '--size-bytes'],
-    ['an unknown option', 2, ['volume', 'create', '--image', 'x', '--sise', '1'], "unknown option '--sise'"],
-    ['an unknown command', 2, ['volume', 'creat'], "unknown command 'creat'"],
-    ['an image id that is none', 2, ['volume', 'create', '--image', 'x'], 'imageId: got "x"'],
-    ['an unknown backend', 2, ['volume', 'create', '--image', randomUUID(), '--backend', 'nowhere'], 'backend: got "nowhere"'],
-    ['an absent image', 3, ['volume', 'create', '--image', randomUUID()], 'there is no image'],
-    ['an absent volume', 3, ['volume', 'show', randomUUID()], 'there is no volume'],
-    ['an absent entry', 3, ['cache', 'show', randomUUID()], 'there is no cache entry'],
-    ['a server that does not answer', 5, ['volume', 'create', '--image', randomUUID(), '--address', '127.0.0.1:1'], 'Temporal at 127.0.0.1:1 does not answer'],
-    ['an unknown namespace', 5, ['volume', 'create', '--image', randomUUID(), '--namespace', 'nowhere'], 'Namespace nowhere is not found'],
-  ])('about %s exits with %i', async (_what, code, args, said) => {
+  const absent = randomUUID();
+  const errors: { about: string; code: number; args: string[]; said: string }[] = [
+    {
+      about: 'a size that is none',
+      code: 2,
+      args: ['volume', 'create', '--image', 'x', '--size', '10GB'],
+      said: "option '--size <GiB>' argument '10GB' is invalid",
+    },
+    {
+      about: 'two sizes',
+      code: 2,
+      args: ['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'],
+      said: "option '--size-bytes' got 512",
+    },
+    {
+      about: 'an unknown option',
+      code: 2,
+      args: ['volume', 'create', '--image', 'x', '--sise', '1'],
+      said: "unknown option '--sise'",
+    },
+    { about: 'an unknown command', code: 2, args: ['volume', 'creat'], said: "unknown command 'creat'" },
+    {
+      about: 'an image id that is none',
+      code: 2,
+      args: ['volume', 'create', '--image', 'x'],
+      said: 'imageId: got "x"',
+    },
+    {
+      about: 'an unknown backend',
+      code: 2,
+      args: ['volume', 'create', '--image', absent, '--backend', 'nowhere'],
+      said: 'backend: got "nowhere"',
+    },
+    { about: 'an absent image', code: 3, args: ['volume', 'create', '--image', absent], said: 'there is no image' },
+    { about: 'an absent volume', code: 3, args: ['volume', 'show', absent], said: 'there is no volume' },
+    { about: 'an absent entry', code: 3, args: ['cache', 'show', absent], said: 'there is no cache entry' },
+    {
+      about: 'a server that does not answer',
+      code: 5,
+      args: ['volume', 'create', '--image', absent, '--address', '127.0.0.1:1'],
+      said: 'Temporal at 127.0.0.1:1 does not answer',
+    },
+    {
+      about: 'an unknown namespace',
+      code: 5,
+      args: ['volume', 'create', '--image', absent, '--namespace', 'nowhere'],
+      said: 'Namespace nowhere is not found',
+    },
+  ];
+
+  it.each(errors)('about $about exits with $code', async ({ code, args, said }) => {
     const { exitCode, stderr, stdout } = await ivc(...args);
     expect([exitCode, stdout]).toEqual([code, '']);
     expect(stderr).toContain(said);
@@ -135,11 +276,17 @@ describe('an error', () => {
   it('about an image that may not be used exits with 4, as one document for a program', async () => {
     const { id } = await stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
     const { exitCode, document } = await ivcJson('volume', 'create', '--image', id);
-    expect([exitCode, document]).toMatchObject([4, { error: { type: 'ImageNotActive', exitCode: 4, details: { imageId: id, status: 'queued' } } }]);
+    expect([exitCode, document]).toMatchObject([
+      4,
+      { error: { type: 'ImageNotActive', exitCode: 4, details: { imageId: id, status: 'queued' } } },
+    ]);
   });
 
   it('about a database that does not answer exits with 5', async () => {
-    const { exitCode, stderr } = await runIvc(['volume', 'list'], { ...stack.environment, DATABASE_URL: 'postgres://x@127.0.0.1:1/x' });
+    const { exitCode, stderr } = await runIvc(['volume', 'list'], {
+      ...stack.environment,
+      DATABASE_URL: 'postgres://x@127.0.0.1:1/x',
+    });
     expect([exitCode, stderr]).toEqual([5, expect.stringContaining("the inventory's database is unavailable")]);
   });
 
@@ -157,7 +304,10 @@ describe('what operators look at', () => {
     const entries = document['entries'] as { entryId: string; images: { imageId: string }[] }[];
     const entry = entries.find(({ images }) => images.some((image) => image.imageId === imageId));
     const shown = await ivcJson('cache', 'show', entry?.entryId ?? '');
-    expect(shown.document).toMatchObject({ ...entry, decisions: expect.arrayContaining([expect.objectContaining({ outcome: 'hit' })]) });
+    expect(shown.document).toMatchObject({
+      ...entry,
+      decisions: expect.arrayContaining([expect.objectContaining({ outcome: 'hit' })]),
+    });
     expect((await ivc('cache', 'list')).stdout).toContain(entry?.entryId);
   });
 
@@ -165,7 +315,9 @@ describe('what operators look at', () => {
     const { document, exitCode } = await ivcJson('status');
     expect(exitCode).toBe(0);
     expect(document).toMatchObject({
-      backends: [{ backend: stack.backend, driver: 'file', space: { freeBytes: expect.any(Number) }, cache: { enabled: true } }],
+      backends: [
+        { backend: stack.backend, driver: 'file', space: { freeBytes: expect.any(Number) }, cache: { enabled: true } },
+      ],
       decisions: { hit: expect.any(Number), hitRate: expect.any(Number) },
     });
     expect((await ivc('status')).stdout).toContain(stack.backend);
@@ -184,7 +336,9 @@ describe('what operators look at', () => {
 describe('ivc worker', () => {
   it('runs the roles that are named until it is told to stop', async () => {
     const worker = startIvc(['worker', '--roles', 'control'], { ...stack.environment, IVC_METRICS_PORT: '0' });
-    const [line] = await new Promise<string[]>((done) => worker.process.stdout?.once('data', (chunk: Buffer) => done(chunk.toString().split('\n'))));
+    const [line] = await new Promise<string[]>((done) =>
+      worker.process.stdout?.once('data', (chunk: Buffer) => done(chunk.toString().split('\n'))),
+    );
     expect(JSON.parse(line ?? '')).toMatchObject({ ready: true, roles: ['control'] });
     worker.process.kill('SIGTERM');
     expect((await worker.outcome).exitCode).toBe(0);

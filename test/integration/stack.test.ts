@@ -34,7 +34,7 @@ const partNames = ['images', 'postgres', 'temporal', 'worker'];
 let directory: string;
 let data: string;
 let environment: NodeJS.ProcessEnv;
-let database: TestDatabase | undefined;
+let testDatabase: TestDatabase | undefined;
 
 function prepare(): void {
   directory = mkdtempSync(join(tmpdir(), 'ivc-up-'));
@@ -47,16 +47,16 @@ function prepare(): void {
 /** Temporal and PostgreSQL of the whole run, for what is not about them: only images and worker are started. */
 async function prepareWithoutServers(): Promise<void> {
   prepare();
-  database = await createTestDatabase();
+  testDatabase = await createTestDatabase();
   environment['TEMPORAL_ADDRESS'] = process.env['IVC_TEST_TEMPORAL_ADDRESS'];
-  environment['DATABASE_URL'] = database.url;
+  environment['DATABASE_URL'] = testDatabase.url;
   write(lightConfiguration);
 }
 
 async function cleanUp(): Promise<void> {
   await ivc('down');
-  await database?.drop();
-  database = undefined;
+  await testDatabase?.drop();
+  testDatabase = undefined;
   rmSync(directory, { recursive: true, force: true });
 }
 

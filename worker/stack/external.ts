@@ -1,6 +1,7 @@
 import { Connection } from '@temporalio/client';
 import postgres from 'postgres';
 import { parseDatabaseUrl } from '../../db/url';
+import { isListening } from './ports';
 
 /** A part that the configuration names does not answer. It is never replaced by an embedded one. */
 export class ExternalUnavailable extends Error {
@@ -26,6 +27,8 @@ export async function checkTemporal({
   tls: boolean;
 }): Promise<void> {
   try {
+    // gRPC tries a refused connection again until its deadline.
+    if (!(await isListening(portOf(address), hostOf(address)))) throw new Error('nothing accepts connections there');
     const connection = await Connection.connect({ address, tls, connectTimeout: TIMEOUT_MS });
     try {
       await connection.withDeadline(Date.now() + TIMEOUT_MS, () =>
@@ -37,6 +40,14 @@ export async function checkTemporal({
   } catch (error) {
     throw new ExternalUnavailable('temporal.address', `${address}, namespace ${namespace},`, error);
   }
+}
+
+function portOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf(':') + 1));
+}
+
+function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
 /** @throws ExternalUnavailable without the password when the server does not answer within 10 s or refuses. */

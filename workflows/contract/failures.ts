@@ -46,8 +46,8 @@ export type FailureExitCode = 1 | 2 | 3 | 4 | 5;
 interface FailureRule<Type extends FailureType> {
   /** Whether the same call may succeed later without anybody changing anything. */
   retry: boolean;
-  /** `refuse`: nothing was made. `undo`: the create is undone and its row is `error`. `rejoin`: ask the cache again. */
-  workflow: 'refuse' | 'undo' | 'rejoin';
+  /** `refuse`: raised before anything is made, so there is no row. `undo`: what was made is undone and the row is `error`. */
+  workflow: 'refuse' | 'undo';
   exitCode: FailureExitCode;
   publicMessage(details: FailureDetails[Type]): string;
 }
@@ -144,13 +144,13 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   CloneLimitReached: {
     retry: false,
-    workflow: 'rejoin',
+    workflow: 'undo',
     exitCode: 1,
     publicMessage: ({ backend, limit }) => `a parent on backend ${backend} has reached its limit of ${limit} clones`,
   },
   ParentUnusable: {
     retry: false,
-    workflow: 'rejoin',
+    workflow: 'undo',
     exitCode: 1,
     publicMessage: ({ backend, found }) => `the cached image-volume on backend ${backend} is ${found}`,
   },
@@ -189,7 +189,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   FlightClosing: {
     retry: true,
-    workflow: 'rejoin',
+    workflow: 'undo',
     exitCode: 1,
     publicMessage: () => `the population that was joined has just ended; the next one starts`,
   },

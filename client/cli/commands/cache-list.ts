@@ -24,14 +24,43 @@ export function registerCacheList(cache: Command): void {
 }
 
 async function list({ backend, state, limit, ...shared }: ListOptions): Promise<void> {
-  const entries = await withClient(shared, async (client) => (await client.inventory()).listEntries({ backend, state, limit }));
+  const entries = await withClient(shared, async (client) =>
+    (await client.inventory()).listEntries({ backend, state, limit }),
+  );
   if (shared.json) return printJson({ entries });
-  const head = ['ENTRY ID', 'BACKEND', 'KEY', 'GEN', 'STATE', 'VIRTUAL', 'REAL', 'USES', 'CLONES', 'COST', 'LAST USE', 'IMAGES'];
+  const head = [
+    'ENTRY ID',
+    'BACKEND',
+    'KEY',
+    'GEN',
+    'STATE',
+    'VIRTUAL',
+    'REAL',
+    'USES',
+    'CLONES',
+    'COST',
+    'LAST USE',
+    'IMAGES',
+  ];
   print(formatTable(head, entries.map(toRow)));
 }
 
 function toRow(entry: CacheEntry): string[] {
-  const { entryId, backend, cacheKey, generation, state, reason, virtualBytes, realBytes, uses, clones, costSeconds, lastUsedAt, images } = entry;
+  const {
+    entryId,
+    backend,
+    cacheKey,
+    generation,
+    state,
+    reason,
+    virtualBytes,
+    realBytes,
+    uses,
+    clones,
+    costSeconds,
+    lastUsedAt,
+    images,
+  } = entry;
   return [
     entryId,
     backend,

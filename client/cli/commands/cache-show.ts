@@ -13,7 +13,10 @@ import { parseUuid } from '../values';
 const DECISIONS_SHOWN = 20;
 
 export function registerCacheShow(cache: Command): void {
-  const command = cache.command('show').description('show a cache entry and the latest creates that used it').argument('<entry-id>', 'the entry', parseUuid);
+  const command = cache
+    .command('show')
+    .description('show a cache entry and the latest creates that used it')
+    .argument('<entry-id>', 'the entry', parseUuid);
   withSharedOptions(command).action(show);
 }
 
@@ -22,13 +25,18 @@ async function show(id: string, options: SharedOptions): Promise<void> {
     const inventory = await client.inventory();
     const found = await inventory.findEntry(id as EntryId);
     if (found === undefined) {
-      throw new ImageVolumeCacheError({ type: 'EntryNotFound', message: `entryId: there is no cache entry ${id}`, details: { entryId: id } });
+      throw new ImageVolumeCacheError({
+        type: 'EntryNotFound',
+        message: `entryId: there is no cache entry ${id}`,
+        details: { entryId: id },
+      });
     }
     return { entry: found, decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }) };
   });
   if (options.json) return printJson({ ...entry, decisions });
   print(describe(entry));
-  if (decisions.length > 0) print(`\n${formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))}`);
+  if (decisions.length > 0)
+    print(`\n${formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))}`);
 }
 
 function describe(entry: CacheEntry): string {
@@ -47,7 +55,9 @@ function describe(entry: CacheEntry): string {
     uses: String(entry.uses),
     clones: String(entry.clones),
     pinned: entry.pinned ? 'yes' : 'no',
-    images: entry.images.map(({ imageId, state }) => (state === 'usable' ? imageId : `${imageId} (${state})`)).join(', ') || undefined,
+    images:
+      entry.images.map(({ imageId, state }) => (state === 'usable' ? imageId : `${imageId} (${state})`)).join(', ') ||
+      undefined,
     createdAt: entry.createdAt,
     readyAt: entry.readyAt ?? undefined,
     lastUsedAt: entry.lastUsedAt ?? undefined,
@@ -55,5 +65,11 @@ function describe(entry: CacheEntry): string {
 }
 
 function toRow({ at, volumeId, outcome, timingsMs, reason }: Decision): string[] {
-  return [formatAge(at), volumeId ?? '-', outcome, timingsMs.total === undefined ? '-' : formatDuration(timingsMs.total), reason];
+  return [
+    formatAge(at),
+    volumeId ?? '-',
+    outcome,
+    timingsMs.total === undefined ? '-' : formatDuration(timingsMs.total),
+    reason,
+  ];
 }

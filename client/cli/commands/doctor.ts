@@ -9,7 +9,9 @@ import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
 
 export function registerDoctor(program: Command): void {
-  const command = program.command('doctor').description('check configuration, services, workers, tools, backends; say for each fault what to do');
+  const command = program
+    .command('doctor')
+    .description('check configuration, services, workers, tools, backends; say for each fault what to do');
   withSharedOptions(command).action(doctor);
 }
 
@@ -32,12 +34,23 @@ async function examine(options: SharedOptions): Promise<Finding[]> {
 
 async function examineAll(cache: ImageVolumeCache): Promise<Finding[]> {
   const backends = Object.keys(cache.settings.loaded.config.backends);
-  const parts = await Promise.all([checkTemporal(cache, backends), checkDatabase(cache), checkImages(cache), checkTools(), checkBackends(cache)]);
+  const parts = await Promise.all([
+    checkTemporal(cache, backends),
+    checkDatabase(cache),
+    checkImages(cache),
+    checkTools(),
+    checkBackends(cache),
+  ]);
   return [checkConfiguration(cache), ...parts.flat()];
 }
 
 function describe(findings: Finding[]): string {
   const rows = findings.map(({ check, state, found }) => [state === 'fault' ? 'FAULT' : state, check, found]);
-  const remedies = findings.flatMap(({ check, remedy }) => (remedy === undefined ? [] : [`${check}:\n  ${remedy.replaceAll('\n', '\n  ')}`]));
-  return [formatTable(['STATE', 'CHECK', 'FOUND'], rows), ...(remedies.length === 0 ? ['\nAll is well.'] : ['\nWhat to do:', ...remedies])].join('\n');
+  const remedies = findings.flatMap(({ check, remedy }) =>
+    remedy === undefined ? [] : [`${check}:\n  ${remedy.replaceAll('\n', '\n  ')}`],
+  );
+  return [
+    formatTable(['STATE', 'CHECK', 'FOUND'], rows),
+    ...(remedies.length === 0 ? ['\nAll is well.'] : ['\nWhat to do:', ...remedies]),
+  ].join('\n');
 }

@@ -29,10 +29,15 @@ export function registerImageList(image: Command): void {
 async function list({ name, status, limit, ...shared }: ListOptions): Promise<void> {
   const images = await withClient(shared, (cache) => readPages(cache.images(), { name, status, limit }));
   if (shared.json) return printJson({ images });
-  print(formatTable(['IMAGE ID', 'NAME', 'STATUS', 'FORMAT', 'SIZE', 'VIRTUAL', 'VISIBILITY', 'AGE'], images.map(toRow)));
+  print(
+    formatTable(['IMAGE ID', 'NAME', 'STATUS', 'FORMAT', 'SIZE', 'VIRTUAL', 'VISIBILITY', 'AGE'], images.map(toRow)),
+  );
 }
 
-async function readPages(catalog: ImageCatalog, { name, status, limit }: { name?: string; status?: ImageStatus; limit: number }): Promise<Image[]> {
+async function readPages(
+  catalog: ImageCatalog,
+  { name, status, limit }: { name?: string; status?: ImageStatus; limit: number },
+): Promise<Image[]> {
   const images: Image[] = [];
   let marker: string | undefined;
   do {
@@ -44,5 +49,14 @@ async function readPages(catalog: ImageCatalog, { name, status, limit }: { name?
 }
 
 function toRow({ id, name, status, diskFormat, sizeBytes, virtualSizeBytes, visibility, createdAt }: Image): string[] {
-  return [id, name ?? '-', status, diskFormat ?? '-', formatOptionalBytes(sizeBytes), formatOptionalBytes(virtualSizeBytes), visibility, formatAge(createdAt)];
+  return [
+    id,
+    name ?? '-',
+    status,
+    diskFormat ?? '-',
+    formatOptionalBytes(sizeBytes),
+    formatOptionalBytes(virtualSizeBytes),
+    visibility,
+    formatAge(createdAt),
+  ];
 }

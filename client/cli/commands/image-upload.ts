@@ -23,7 +23,11 @@ export function registerImageUpload(image: Command): void {
     .description('put a file into the image service')
     .argument('<file>', 'the image')
     .option('--name <name>', 'its name (default: the name of the file)')
-    .addOption(new Option('--disk-format <format>', 'its format (default: what its first bytes say)').choices(supportedDiskFormats))
+    .addOption(
+      new Option('--disk-format <format>', 'its format (default: what its first bytes say)').choices(
+        supportedDiskFormats,
+      ),
+    )
     .option('--container-format <format>', 'what it is wrapped in', 'bare')
     .option('--min-disk <GiB>', 'a volume of it must be at least so large', parseWholeNumber)
     .option('--property <key=value>', 'a property, such as os_distro=debian; may be repeated', collectPairs);
@@ -40,13 +44,19 @@ async function upload(path: string, options: UploadOptions): Promise<void> {
     view.show({ stage: 'uploading', transfer: { bytesDone, bytesTotal, bytesPerSecond } });
   };
   try {
-    const image = await withClient(options, (cache) => cache.images().upload(path, { ...toRequest(options), onProgress, signal: signals.signal }));
+    const image = await withClient(options, (cache) =>
+      cache.images().upload(path, { ...toRequest(options), onProgress, signal: signals.signal }),
+    );
     view.end();
     if (options.json) printJson(image);
     else print(describeImage(image));
   } catch (error) {
     if (!signals.signal.aborted) throw error;
-    throw new ImageVolumeCacheError({ type: 'WaitInterrupted', message: 'interrupted: the image was taken away again', cause: error });
+    throw new ImageVolumeCacheError({
+      type: 'WaitInterrupted',
+      message: 'interrupted: the image was taken away again',
+      cause: error,
+    });
   } finally {
     view.end();
     signals.release();
@@ -67,7 +77,12 @@ function toRequest({ name, diskFormat, containerFormat, minDisk, property }: Upl
 async function expectFile(path: string): Promise<void> {
   const allowed = 'a readable file that is not empty';
   const found = await stat(path).catch((error: unknown) => {
-    throw failureError('InvalidRequest', { field: 'file', value: `${path} (${error instanceof Error ? error.message : String(error)})`, allowed });
+    throw failureError('InvalidRequest', {
+      field: 'file',
+      value: `${path} (${error instanceof Error ? error.message : String(error)})`,
+      allowed,
+    });
   });
-  if (!found.isFile() || found.size === 0) throw failureError('InvalidRequest', { field: 'file', value: path, allowed });
+  if (!found.isFile() || found.size === 0)
+    throw failureError('InvalidRequest', { field: 'file', value: path, allowed });
 }

@@ -29,8 +29,15 @@ async function status({ hours, ...shared }: StatusOptions): Promise<void> {
   const found = await withClient(shared, (cache) => readStatus(cache, hours));
   if (shared.json) return printJson({ periodHours: hours, ...found });
   const { temporal, backends, decisions, flights } = found;
-  print(`Temporal ${temporal.address}, namespace ${temporal.namespace}${temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`}\n`);
-  print(formatTable(['BACKEND', 'DRIVER', 'FREE', 'OF', 'CACHE', 'LIMIT', 'ENTRIES', 'PINNED', 'POLICY', 'HIT RATE'], backends.map(toBackendRow)));
+  print(
+    `Temporal ${temporal.address}, namespace ${temporal.namespace}${temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`}\n`,
+  );
+  print(
+    formatTable(
+      ['BACKEND', 'DRIVER', 'FREE', 'OF', 'CACHE', 'LIMIT', 'ENTRIES', 'PINNED', 'POLICY', 'HIT RATE'],
+      backends.map(toBackendRow),
+    ),
+  );
   print(`\nLast ${hours} h: ${describeDecisions(decisions)}`);
   if (flights.length === 0) return print('No population runs.');
   print(`\n${formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))}`);
@@ -64,8 +71,19 @@ function toBackendRow({ backend, driver, space, cache, decisions }: BackendStatu
   ];
 }
 
-function describeDecisions({ hit, miss, joined, bypassed, refused, failed, bytesDownloaded, hitRate }: DecisionSummary): string {
-  const counts = Object.entries({ hit, miss, joined, bypassed, refused, failed }).map(([outcome, count]) => `${count} ${outcome}`);
+function describeDecisions({
+  hit,
+  miss,
+  joined,
+  bypassed,
+  refused,
+  failed,
+  bytesDownloaded,
+  hitRate,
+}: DecisionSummary): string {
+  const counts = Object.entries({ hit, miss, joined, bypassed, refused, failed }).map(
+    ([outcome, count]) => `${count} ${outcome}`,
+  );
   return `${counts.join(', ')}; hit rate ${formatShare(hitRate)}, ${formatBytes(bytesDownloaded)} downloaded.`;
 }
 

@@ -52,7 +52,16 @@ async function create(options: CreateOptions, command: Command): Promise<void> {
 }
 
 function toInput({ image, size, sizeBytes, backend, project, name, volumeId, metadata, bypassCache }: CreateOptions) {
-  return { imageId: image, sizeBytes: sizeBytes ?? size, backend, projectId: project, name, volumeId, metadata, bypassCache };
+  return {
+    imageId: image,
+    sizeBytes: sizeBytes ?? size,
+    backend,
+    projectId: project,
+    name,
+    volumeId,
+    metadata,
+    bypassCache,
+  };
 }
 
 async function createAndWait(cache: ImageVolumeCache, options: CreateOptions): Promise<void> {
@@ -95,6 +104,22 @@ function show(volume: CreatedVolume | StartedVolume, { json }: CreateOptions): v
 function toDocument(volume: CreatedVolume | StartedVolume): Record<string, unknown> {
   const { volumeId, workflowId, runId, reused } = volume;
   if (!('outcome' in volume)) return { volumeId, workflowId, runId, reused };
-  const { outcome, reason, connection, timingsMs, sizeBytes, bytesDownloaded, imageId, backend, projectId, name } = volume;
-  return { volumeId, outcome, reason, connection, timingsMs, workflowId, sizeBytes, bytesDownloaded, imageId, backend, projectId, name, runId, reused };
+  const { outcome, reason, connection, timingsMs, sizeBytes, bytesDownloaded, imageId, backend, projectId, name } =
+    volume;
+  return {
+    volumeId,
+    outcome,
+    reason,
+    connection,
+    timingsMs,
+    workflowId,
+    sizeBytes,
+    bytesDownloaded,
+    imageId,
+    backend,
+    projectId,
+    name,
+    runId,
+    reused,
+  };
 }

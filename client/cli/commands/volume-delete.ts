@@ -7,7 +7,10 @@ import { abortOnSignals } from '../signals';
 import { parseUuid } from '../values';
 
 export function registerVolumeDelete(volume: Command): void {
-  const command = volume.command('delete').description('delete a volume; a create that still runs is cancelled').argument('<volume-id>', 'the volume', parseUuid);
+  const command = volume
+    .command('delete')
+    .description('delete a volume; a create that still runs is cancelled')
+    .argument('<volume-id>', 'the volume', parseUuid);
   withSharedOptions(command).action(remove);
 }
 

@@ -27,11 +27,38 @@ export function registerVolumeList(volume: Command): void {
 }
 
 async function list({ backend, project, state, limit, ...shared }: ListOptions): Promise<void> {
-  const volumes = await withClient(shared, (cache) => listVolumes(cache, { backend, projectId: project, state, limit }));
+  const volumes = await withClient(shared, (cache) =>
+    listVolumes(cache, { backend, projectId: project, state, limit }),
+  );
   if (shared.json) return printJson({ volumes });
-  print(formatTable(['VOLUME ID', 'NAME', 'STATE', 'SIZE', 'BACKEND', 'OUTCOME', 'IMAGE', 'PROJECT', 'AGE'], volumes.map(toRow)));
+  print(
+    formatTable(
+      ['VOLUME ID', 'NAME', 'STATE', 'SIZE', 'BACKEND', 'OUTCOME', 'IMAGE', 'PROJECT', 'AGE'],
+      volumes.map(toRow),
+    ),
+  );
 }
 
-function toRow({ volumeId, name, state, sizeBytes, backend, outcome, imageId, projectId, createdAt }: Volume): string[] {
-  return [volumeId, name ?? '-', state, formatOptionalBytes(sizeBytes), backend, outcome ?? '-', imageId, projectId, formatAge(createdAt)];
+function toRow({
+  volumeId,
+  name,
+  state,
+  sizeBytes,
+  backend,
+  outcome,
+  imageId,
+  projectId,
+  createdAt,
+}: Volume): string[] {
+  return [
+    volumeId,
+    name ?? '-',
+    state,
+    formatOptionalBytes(sizeBytes),
+    backend,
+    outcome ?? '-',
+    imageId,
+    projectId,
+    formatAge(createdAt),
+  ];
 }

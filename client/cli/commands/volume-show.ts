@@ -7,7 +7,10 @@ import { withClient, withSharedOptions, type SharedOptions } from '../shared-opt
 import { parseUuid } from '../values';
 
 export function registerVolumeShow(volume: Command): void {
-  const command = volume.command('show').description('show a volume, and how QEMU attaches it').argument('<volume-id>', 'the volume', parseUuid);
+  const command = volume
+    .command('show')
+    .description('show a volume, and how QEMU attaches it')
+    .argument('<volume-id>', 'the volume', parseUuid);
   withSharedOptions(command).action(show);
 }
 

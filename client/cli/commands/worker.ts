@@ -29,7 +29,11 @@ export function registerWorker(program: Command): void {
 async function runWorker(options: WorkerOptions): Promise<void> {
   const path = join(packageRoot(), 'dist/worker/main.js');
   if (!existsSync(path)) {
-    throw new ImageVolumeCacheError({ type: 'NotConfigured', message: `${path} is missing: build it with \`npm run build\``, details: { path } });
+    throw new ImageVolumeCacheError({
+      type: 'NotConfigured',
+      message: `${path} is missing: build it with \`npm run build\``,
+      details: { path },
+    });
   }
   const settings = resolveSettings({ config: options.config, dataDirectory: options.data });
   const given = Object.entries(options).flatMap(([name, value]: [string, string]) => [`--${name}`, value]);
@@ -39,7 +43,12 @@ async function runWorker(options: WorkerOptions): Promise<void> {
 /** A running stack's addresses, as the environment that overrides what the file calls `embedded`. */
 function environmentOf({ endpoints, address, namespace, databaseUrl, imagesEndpoint }: Settings): NodeJS.ProcessEnv {
   if (endpoints === undefined) return {};
-  return { TEMPORAL_ADDRESS: address, TEMPORAL_NAMESPACE: namespace, DATABASE_URL: databaseUrl, OS_IMAGE_ENDPOINT_OVERRIDE: imagesEndpoint };
+  return {
+    TEMPORAL_ADDRESS: address,
+    TEMPORAL_NAMESPACE: namespace,
+    DATABASE_URL: databaseUrl,
+    OS_IMAGE_ENDPOINT_OVERRIDE: imagesEndpoint,
+  };
 }
 
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -63,6 +72,7 @@ async function runChild(args: string[], env: NodeJS.ProcessEnv): Promise<number>
 function parseRoles(given: string): string {
   const names = given.split(',').map((name) => name.trim());
   const unknown = names.find((name) => !roles.includes(name));
-  if (unknown !== undefined) throw new InvalidArgumentError(`Got ${unknown === '' ? 'nothing' : unknown}, allowed are ${roles.join(', ')}.`);
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`Got ${unknown === '' ? 'nothing' : unknown}, allowed are ${roles.join(', ')}.`);
   return names.join(',');
 }

@@ -18,10 +18,14 @@ export function checkConfiguration({ settings }: ImageVolumeCache): Finding {
 }
 
 export async function checkDatabase(cache: ImageVolumeCache): Promise<Finding[]> {
-  return await look('database', 'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it', async () => {
-    await (await cache.inventory()).ping();
-    return ok('database', 'reached, migrated');
-  });
+  return await look(
+    'database',
+    'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it',
+    async () => {
+      await (await cache.inventory()).ping();
+      return ok('database', 'reached, migrated');
+    },
+  );
 }
 
 export async function checkImages(cache: ImageVolumeCache): Promise<Finding[]> {
@@ -57,7 +61,11 @@ export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]>
 }
 
 function neverSeen(name: string): Finding {
-  return fault(`backend ${name}`, 'configured, but no worker has ever held it', 'ivc worker --roles backend,host, or `ivc up`');
+  return fault(
+    `backend ${name}`,
+    'configured, but no worker has ever held it',
+    'ivc worker --roles backend,host, or `ivc up`',
+  );
 }
 
 /** A share of the space below which somebody should look, whatever the watermarks are. */
@@ -68,7 +76,8 @@ async function checkBackend({ backend, driver, space }: BackendStatus, directory
   if (space === null) return warning(check, `${driver}, its space was never seen`, 'restart its worker');
   const share = space.freeBytes / space.totalBytes;
   const found = `${driver}, ${formatBytes(space.freeBytes)} of ${formatBytes(space.totalBytes)} free`;
-  if (share < LOW_SPACE) return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or give it more space');
+  if (share < LOW_SPACE)
+    return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or give it more space');
   const reachable = await isAccessible(directory);
   return ok(check, `${found}${reachable ? '' : '; its directory is not on this host'}`);
 }

@@ -14,11 +14,21 @@ const QUESTION_TIMEOUT_MS = 5000;
 
 /** Server and namespace, search attributes, and who polls the task queues of `backends`. */
 export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
-  const server = await look('temporal', 'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE', () => checkServer(cache));
+  const server = await look(
+    'temporal',
+    'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE',
+    () => checkServer(cache),
+  );
   if (server.some(({ state }) => state === 'fault')) {
-    return [...server, skipped('search attributes', 'Temporal is not reached'), skipped('workers', 'Temporal is not reached')];
+    return [
+      ...server,
+      skipped('search attributes', 'Temporal is not reached'),
+      skipped('workers', 'Temporal is not reached'),
+    ];
   }
-  const attributes = await look('search attributes', 'the worker goes on without them', () => checkSearchAttributes(cache));
+  const attributes = await look('search attributes', 'the worker goes on without them', () =>
+    checkSearchAttributes(cache),
+  );
   const workers = await look('workers', 'start one with `ivc worker`', () => checkPollers(cache, backends));
   return [...server, ...attributes, ...workers];
 }
@@ -39,14 +49,20 @@ async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> 
   if (absent.length === 0) return ok('search attributes', searchAttributeNames.join(', '));
   const flags = absent.map((name) => `--name ${name} --type Keyword`).join(' ');
   const line = `temporal operator search-attribute create --address ${address} --namespace ${namespace} ${flags}`;
-  return warning('search attributes', `not registered: ${absent.join(', ')}; runs go on without them`, `${line}\nthen restart the workers`);
+  return warning(
+    'search attributes',
+    `not registered: ${absent.join(', ')}; runs go on without them`,
+    `${line}\nthen restart the workers`,
+  );
 }
 
 async function checkPollers(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
   const { control, backend } = cache.queues;
   return await Promise.all([
     checkQueue(cache, { name: control, type: TASK_QUEUE_TYPE_WORKFLOW, role: 'control' }),
-    ...backends.map((name) => checkQueue(cache, { name: backend(name as BackendName), type: TASK_QUEUE_TYPE_ACTIVITY, role: 'backend' })),
+    ...backends.map((name) =>
+      checkQueue(cache, { name: backend(name as BackendName), type: TASK_QUEUE_TYPE_ACTIVITY, role: 'backend' }),
+    ),
   ]);
 }
 
@@ -63,7 +79,11 @@ async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue):
   );
   const identities = (pollers ?? []).map(({ identity }) => identity).join(', ');
   if (identities !== '') return ok(`queue ${name}`, `polled by ${identities}`);
-  return fault(`queue ${name}`, 'nobody polls it: what is started waits', `ivc worker --roles ${role}${role === 'backend' ? ',host' : ''}, or \`ivc up\``);
+  return fault(
+    `queue ${name}`,
+    'nobody polls it: what is started waits',
+    `ivc worker --roles ${role}${role === 'backend' ? ',host' : ''}, or \`ivc up\``,
+  );
 }
 
 async function ask<T>(cache: ImageVolumeCache, question: (client: Client) => Promise<T>): Promise<T> {

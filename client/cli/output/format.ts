@@ -41,7 +41,9 @@ export function formatPairs(pairs: Record<string, string>): string {
 
 /** Where a volume is, in one phrase. */
 export function formatConnection(connection: Connection): string {
-  return connection.driver === 'file' ? `${connection.path} (${connection.format})` : `rbd:${connection.pool}/${connection.image}`;
+  return connection.driver === 'file'
+    ? `${connection.path} (${connection.format})`
+    : `rbd:${connection.pool}/${connection.image}`;
 }
 
 /** What QEMU takes to attach the volume. A comma within a value is doubled: https://www.qemu.org/docs/master/system/invocation.html */

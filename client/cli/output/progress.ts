@@ -77,12 +77,16 @@ function formatBar(report: Shown | undefined, progress: number): string {
 export function formatProgress(report: Shown): string {
   const { stage, flightWorkflowId, work } = report;
   const bytes = bytesOf(report);
-  if (bytes === undefined) return work?.summary ?? (flightWorkflowId === undefined ? stage : `${stage} for ${flightWorkflowId}`);
+  if (bytes === undefined)
+    return work?.summary ?? (flightWorkflowId === undefined ? stage : `${stage} for ${flightWorkflowId}`);
   const { bytesDone, bytesTotal, bytesPerSecond } = bytes;
-  const parts = [`${work?.stage ?? stage} ${formatBytes(bytesDone)}${bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`}`];
+  const parts = [
+    `${work?.stage ?? stage} ${formatBytes(bytesDone)}${bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`}`,
+  ];
   if (bytesPerSecond !== undefined && bytesPerSecond > 0) {
     parts.push(`${formatBytes(Math.round(bytesPerSecond))}/s`);
-    if (bytesTotal !== undefined) parts.push(`${formatDuration(((bytesTotal - bytesDone) / bytesPerSecond) * 1000)} left`);
+    if (bytesTotal !== undefined)
+      parts.push(`${formatDuration(((bytesTotal - bytesDone) / bytesPerSecond) * 1000)} left`);
   }
   return parts.join(', ');
 }

@@ -2,7 +2,11 @@ import Table from 'cli-table3';
 
 /** Rows under a head, without lines around each: as wide as its content, fit to be cut by `awk`. */
 export function formatTable(head: string[], rows: string[][]): string {
-  const table = new Table({ head, chars: plain, style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 } });
+  const table = new Table({
+    head,
+    chars: plain,
+    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
+  });
   table.push(...rows);
   return withoutTrailingSpaces(table.toString());
 }

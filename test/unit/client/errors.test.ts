@@ -1,5 +1,11 @@
 import { ServiceError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
-import { ActivityFailure, ApplicationFailure, CancelledFailure, RetryState, TerminatedFailure } from '@temporalio/common';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancelledFailure,
+  RetryState,
+  TerminatedFailure,
+} from '@temporalio/common';
 import { clientFailures, ImageVolumeCacheError, toImageVolumeCacheError } from '../../../client/errors';
 import { failures, isFailureType } from '../../../workflows/contract/failures';
 
@@ -16,7 +22,12 @@ function grpcError(code: number, details = ''): Error {
 describe('toImageVolumeCacheError', () => {
   it('keeps type, public message and details of a typed failure', () => {
     const details = { field: 'sizeBytes', value: '100', allowed: 'at least 1 GiB' };
-    const failure = ApplicationFailure.create({ type: 'InvalidRequest', message: 'sizeBytes: got 100', details: [details], nonRetryable: true });
+    const failure = ApplicationFailure.create({
+      type: 'InvalidRequest',
+      message: 'sizeBytes: got 100',
+      details: [details],
+      nonRetryable: true,
+    });
     expect(toImageVolumeCacheError(failedBy(failure), context)).toMatchObject({
       type: 'InvalidRequest',
       message: 'sizeBytes: got 100',
@@ -27,32 +38,67 @@ describe('toImageVolumeCacheError', () => {
   });
 
   it('looks through the failure of an activity', () => {
-    const failure = ApplicationFailure.create({ type: 'ImageNotFound', message: 'there is no image', details: [{ imageId: 'x' }] });
-    const activity = new ActivityFailure('Activity task failed', 'admitVolume', '1', RetryState.NON_RETRYABLE_FAILURE, undefined, failure);
-    expect(toImageVolumeCacheError(failedBy(activity), context)).toMatchObject({ type: 'ImageNotFound', exitCode: 3, details: { imageId: 'x' } });
+    const failure = ApplicationFailure.create({
+      type: 'ImageNotFound',
+      message: 'there is no image',
+      details: [{ imageId: 'x' }],
+    });
+    const activity = new ActivityFailure(
+      'Activity task failed',
+      'admitVolume',
+      '1',
+      RetryState.NON_RETRYABLE_FAILURE,
+      undefined,
+      failure,
+    );
+    expect(toImageVolumeCacheError(failedBy(activity), context)).toMatchObject({
+      type: 'ImageNotFound',
+      exitCode: 3,
+      details: { imageId: 'x' },
+    });
   });
 
   it('gives every failure of the table the exit code of the table', () => {
     for (const [type, rule] of Object.entries(failures)) {
-      const error = toImageVolumeCacheError(failedBy(ApplicationFailure.create({ type, message: 'it failed' })), context);
+      const error = toImageVolumeCacheError(
+        failedBy(ApplicationFailure.create({ type, message: 'it failed' })),
+        context,
+      );
       expect([error.type, error.exitCode]).toEqual([type, rule.exitCode]);
     }
   });
 
   it('tells a cancelled run from a terminated one', () => {
-    expect(toImageVolumeCacheError(failedBy(new CancelledFailure('Workflow canceled')), context).type).toBe('CreateCancelled');
+    expect(toImageVolumeCacheError(failedBy(new CancelledFailure('Workflow canceled')), context).type).toBe(
+      'CreateCancelled',
+    );
     const terminated = toImageVolumeCacheError(failedBy(new TerminatedFailure('by hand')), context);
-    expect(terminated).toMatchObject({ type: 'Terminated', exitCode: 1, message: 'workflow volume/1 was terminated by an operator: by hand' });
+    expect(terminated).toMatchObject({
+      type: 'Terminated',
+      exitCode: 1,
+      message: 'workflow volume/1 was terminated by an operator: by hand',
+    });
   });
 
   it('calls a failure that the table does not know unexpected', () => {
-    const error = toImageVolumeCacheError(failedBy(ApplicationFailure.create({ type: 'TypeError', message: 'x is undefined' })), context);
-    expect(error).toMatchObject({ type: 'Unexpected', exitCode: 1, message: 'workflow volume/1 failed: x is undefined' });
+    const error = toImageVolumeCacheError(
+      failedBy(ApplicationFailure.create({ type: 'TypeError', message: 'x is undefined' })),
+      context,
+    );
+    expect(error).toMatchObject({
+      type: 'Unexpected',
+      exitCode: 1,
+      message: 'workflow volume/1 failed: x is undefined',
+    });
   });
 
   it.each([4, 14])('says which server does not answer for gRPC status %i', (code) => {
     const error = toImageVolumeCacheError(new ServiceError('Failed', { cause: grpcError(code) }), context);
-    expect(error).toMatchObject({ type: 'TemporalUnavailable', exitCode: 5, message: 'Temporal at localhost:7233 does not answer' });
+    expect(error).toMatchObject({
+      type: 'TemporalUnavailable',
+      exitCode: 5,
+      message: 'Temporal at localhost:7233 does not answer',
+    });
   });
 
   it('says which server does not answer when the first connection is given up', () => {
@@ -61,8 +107,14 @@ describe('toImageVolumeCacheError', () => {
   });
 
   it('hands on what the server says about a namespace that is not there', () => {
-    const error = toImageVolumeCacheError(new ServiceError('Failed', { cause: grpcError(5, 'Namespace other is not found.') }), context);
-    expect(error).toMatchObject({ type: 'TemporalUnavailable', message: 'Temporal at localhost:7233 says: Namespace other is not found.' });
+    const error = toImageVolumeCacheError(
+      new ServiceError('Failed', { cause: grpcError(5, 'Namespace other is not found.') }),
+      context,
+    );
+    expect(error).toMatchObject({
+      type: 'TemporalUnavailable',
+      message: 'Temporal at localhost:7233 says: Namespace other is not found.',
+    });
   });
 
   it('says that a workflow is not there', () => {

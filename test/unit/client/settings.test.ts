@@ -23,7 +23,13 @@ function startedStack(): void {
   writeEndpoints({
     dataDirectory: data,
     supervisor,
-    temporal: { address: '127.0.0.1:7300', namespace: 'ours', uiUrl: 'http://127.0.0.1:8300', embedded: true, taskQueuePrefix: 'p-' },
+    temporal: {
+      address: '127.0.0.1:7300',
+      namespace: 'ours',
+      uiUrl: 'http://127.0.0.1:8300',
+      embedded: true,
+      taskQueuePrefix: 'p-',
+    },
     database: { url: 'postgres://ivc:secret@localhost/stack', embedded: true },
     images: { endpoint: 'http://127.0.0.1:9300', embedded: true },
   });
@@ -33,7 +39,12 @@ const defaults = (): NodeJS.ProcessEnv => ({ IVC_DATA: data, IVC_CONFIG: config 
 
 describe('resolveSettings', () => {
   it('knows no address when nothing is named and nothing runs', () => {
-    expect(resolveSettings({}, defaults())).toMatchObject({ address: undefined, databaseUrl: undefined, imagesEndpoint: undefined, namespace: 'default' });
+    expect(resolveSettings({}, defaults())).toMatchObject({
+      address: undefined,
+      databaseUrl: undefined,
+      imagesEndpoint: undefined,
+      namespace: 'default',
+    });
   });
 
   it('takes what the running stack wrote', () => {
@@ -50,21 +61,41 @@ describe('resolveSettings', () => {
 
   it('lets the environment win over the stack, and an option over the environment', () => {
     startedStack();
-    const env = { ...defaults(), DATABASE_URL: 'postgres://other/db', OS_IMAGE_ENDPOINT_OVERRIDE: 'http://glance:9292', TEMPORAL_NAMESPACE: 'theirs' };
-    expect(resolveSettings({}, env)).toMatchObject({ databaseUrl: 'postgres://other/db', imagesEndpoint: 'http://glance:9292', namespace: 'theirs' });
-    expect(resolveSettings({ databaseUrl: 'postgres://third/db', namespace: 'mine' }, env)).toMatchObject({ databaseUrl: 'postgres://third/db', namespace: 'mine' });
+    const env = {
+      ...defaults(),
+      DATABASE_URL: 'postgres://other/db',
+      OS_IMAGE_ENDPOINT_OVERRIDE: 'http://glance:9292',
+      TEMPORAL_NAMESPACE: 'theirs',
+    };
+    expect(resolveSettings({}, env)).toMatchObject({
+      databaseUrl: 'postgres://other/db',
+      imagesEndpoint: 'http://glance:9292',
+      namespace: 'theirs',
+    });
+    expect(resolveSettings({ databaseUrl: 'postgres://third/db', namespace: 'mine' }, env)).toMatchObject({
+      databaseUrl: 'postgres://third/db',
+      namespace: 'mine',
+    });
   });
 
   it('leaves a stack aside whose Temporal server is not the one that is asked for', () => {
     startedStack();
     const env = { ...defaults(), TEMPORAL_ADDRESS: 'temporal.example:7233' };
-    expect(resolveSettings({}, env)).toMatchObject({ address: 'temporal.example:7233', databaseUrl: undefined, taskQueuePrefix: '', endpoints: undefined });
+    expect(resolveSettings({}, env)).toMatchObject({
+      address: 'temporal.example:7233',
+      databaseUrl: undefined,
+      taskQueuePrefix: '',
+      endpoints: undefined,
+    });
   });
 
   it('lets a file that was chosen win over the stack', () => {
     startedStack();
     writeFileSync(config, 'temporal: { address: "temporal.example:7233" }\ndatabase: { url: "postgres://file/db" }\n');
-    expect(resolveSettings({}, defaults())).toMatchObject({ address: 'temporal.example:7233', databaseUrl: 'postgres://file/db' });
+    expect(resolveSettings({}, defaults())).toMatchObject({
+      address: 'temporal.example:7233',
+      databaseUrl: 'postgres://file/db',
+    });
   });
 });
 
@@ -79,11 +110,15 @@ describe('missing', () => {
   }
 
   it('says how to start the part, or how to name it', () => {
-    expect(messageOf(defaults())).toBe(`5 no database is configured and no stack of ${data} is running: start one with \`ivc up\`, or set DATABASE_URL`);
+    expect(messageOf(defaults())).toBe(
+      `5 no database is configured and no stack of ${data} is running: start one with \`ivc up\`, or set DATABASE_URL`,
+    );
   });
 
   it('does not advise to start a stack when another server was asked for', () => {
     const env = { ...defaults(), TEMPORAL_ADDRESS: 'temporal.example:7233' };
-    expect(messageOf(env)).toBe('5 no database is known for the Temporal server at temporal.example:7233: set DATABASE_URL');
+    expect(messageOf(env)).toBe(
+      '5 no database is known for the Temporal server at temporal.example:7233: set DATABASE_URL',
+    );
   });
 });

@@ -206,5 +206,5 @@ function unsupported(request: IncomingMessage, headers: Record<string, string> =
 }
 
 function isFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ENOSPC';
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOSPC';
 }

@@ -1,5 +1,13 @@
-import fc from 'fast-check';
-import { collectPairs, parseBackend, parseCount, parseSize, parseSizeBytes, parseUuid, parseWholeNumber } from '../../../../client/cli/values';
+import { assert, property, string } from 'fast-check';
+import {
+  collectPairs,
+  parseBackend,
+  parseCount,
+  parseSize,
+  parseSizeBytes,
+  parseUuid,
+  parseWholeNumber,
+} from '../../../../client/cli/values';
 import { GiB, MiB } from '../../../../workflows/contract/bytes';
 
 describe('parseSize', () => {
@@ -16,13 +24,16 @@ describe('parseSize', () => {
     expect(parseSize(text)).toBe(bytes);
   });
 
-  it.each(['', '0', '-1', 'ten', '10GB', '10 gib', '0.0001KiB', '1e3', 'NaN', '99999999999'])('refuses %j and says what it got', (text) => {
-    expect(() => parseSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text}, allowed is a size`);
-  });
+  it.each(['', '0', '-1', 'ten', '10GB', '10 gib', '0.0001KiB', '1e3', 'NaN', '99999999999'])(
+    'refuses %j and says what it got',
+    (text) => {
+      expect(() => parseSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text}, allowed is a size`);
+    },
+  );
 
   it('answers whole sectors whatever it is given, or refuses', () => {
-    fc.assert(
-      fc.property(fc.string(), (text) => {
+    assert(
+      property(string(), (text) => {
         let bytes = 512;
         try {
           bytes = parseSize(text);

@@ -19,7 +19,9 @@ describe('look', () => {
 
   it('turns what is thrown into a fault with its remedy', async () => {
     const findings = await look('qemu-img', 'install it', () => Promise.reject(new Error('ENOENT')));
-    expect(findings).toEqual([{ check: 'qemu-img', state: 'fault', found: 'ENOENT', remedy: 'install it', unavailable: false }]);
+    expect(findings).toEqual([
+      { check: 'qemu-img', state: 'fault', found: 'ENOENT', remedy: 'install it', unavailable: false },
+    ]);
   });
 
   it.each([

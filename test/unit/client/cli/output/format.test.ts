@@ -1,4 +1,10 @@
-import { formatAge, formatConnection, formatDuration, formatShare, qemuDrive } from '../../../../../client/cli/output/format';
+import {
+  formatAge,
+  formatConnection,
+  formatDuration,
+  formatShare,
+  qemuDrive,
+} from '../../../../../client/cli/output/format';
 import { formatProgress } from '../../../../../client/cli/output/progress';
 import { formatRecord, formatTable } from '../../../../../client/cli/output/table';
 import { MiB } from '../../../../../workflows/contract/bytes';
@@ -23,16 +29,26 @@ it.each([
 });
 
 it('writes a share as a percentage, finer below a tenth', () => {
-  expect([formatShare(1), formatShare(0.853), formatShare(0.041), formatShare(0), formatShare(null)]).toEqual(['100 %', '85 %', '4.1 %', '0 %', '-']);
+  expect([formatShare(1), formatShare(0.853), formatShare(0.041), formatShare(0), formatShare(null)]).toEqual([
+    '100 %',
+    '85 %',
+    '4.1 %',
+    '0 %',
+    '-',
+  ]);
 });
 
 describe('qemuDrive', () => {
   it('names file and format', () => {
-    expect(qemuDrive({ driver: 'file', path: '/srv/v.qcow2', format: 'qcow2' })).toBe('-drive file=/srv/v.qcow2,format=qcow2,if=virtio');
+    expect(qemuDrive({ driver: 'file', path: '/srv/v.qcow2', format: 'qcow2' })).toBe(
+      '-drive file=/srv/v.qcow2,format=qcow2,if=virtio',
+    );
   });
 
   it('doubles a comma in a path, which would end the value', () => {
-    expect(qemuDrive({ driver: 'file', path: '/srv/a,b', format: 'raw' })).toBe('-drive file=/srv/a,,b,format=raw,if=virtio');
+    expect(qemuDrive({ driver: 'file', path: '/srv/a,b', format: 'raw' })).toBe(
+      '-drive file=/srv/a,,b,format=raw,if=virtio',
+    );
   });
 
   it('names pool and image of RBD', () => {
@@ -44,16 +60,26 @@ describe('qemuDrive', () => {
 
 describe('formatProgress', () => {
   it('shows bytes, rate and the time that is left', () => {
-    const work = { stage: 'downloading', summary: 'downloading', bytesDone: 120 * MiB, bytesTotal: 512 * MiB, bytesPerSecond: 98 * MiB } as const;
+    const work = {
+      stage: 'downloading',
+      summary: 'downloading',
+      bytesDone: 120 * MiB,
+      bytesTotal: 512 * MiB,
+      bytesPerSecond: 98 * MiB,
+    } as const;
     expect(formatProgress({ stage: 'waiting', work })).toBe('downloading 120 MiB of 512 MiB, 98 MiB/s, 4.0 s left');
   });
 
   it('shows what the activity says where no bytes are counted', () => {
-    expect(formatProgress({ stage: 'waiting', work: { stage: 'sealing', summary: 'sealing the image-volume' } })).toBe('sealing the image-volume');
+    expect(formatProgress({ stage: 'waiting', work: { stage: 'sealing', summary: 'sealing the image-volume' } })).toBe(
+      'sealing the image-volume',
+    );
   });
 
   it('names the flight while nothing is known of it', () => {
-    expect(formatProgress({ stage: 'waiting', flightWorkflowId: 'populate/local/ab' })).toBe('waiting for populate/local/ab');
+    expect(formatProgress({ stage: 'waiting', flightWorkflowId: 'populate/local/ab' })).toBe(
+      'waiting for populate/local/ab',
+    );
     expect(formatProgress({ stage: 'admitting' })).toBe('admitting');
   });
 
@@ -64,7 +90,15 @@ describe('formatProgress', () => {
 });
 
 it('lines up a table without lines or trailing spaces', () => {
-  expect(formatTable(['ID', 'STATE'], [['1234', 'ok'], ['5', 'error']])).toBe('ID    STATE\n1234  ok\n5     error');
+  expect(
+    formatTable(
+      ['ID', 'STATE'],
+      [
+        ['1234', 'ok'],
+        ['5', 'error'],
+      ],
+    ),
+  ).toBe('ID    STATE\n1234  ok\n5     error');
 });
 
 it('shows the head of a table without rows', () => {

@@ -1,0 +1,15 @@
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { failures } from '../../../workflows/contract/failures';
+
+const document = readFileSync(resolve(__dirname, '../../../docs/operating.md'), 'utf8');
+
+describe('the failure table of the documentation', () => {
+  it('is the failure table of the code', () => {
+    const documented = [...document.matchAll(/^\| `(\w+)` \| (yes|no) \| (refuse|undo) \| (\d) \|/gm)].map(
+      ([, type, retry, workflow, exitCode]) => [type, { retry: retry === 'yes', workflow, exitCode: Number(exitCode) }],
+    );
+    const actual = Object.entries(failures).map(([type, { retry, workflow, exitCode }]) => [type, { retry, workflow, exitCode }]);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
+  });
+});
