@@ -31,7 +31,9 @@ const { TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 const FIRST_LOOK_MS = 250;
 const LOOK_INTERVAL_MS = 250;
 /** One look may take this long; then it is given up and the next one follows. */
-const LOOK_TIMEOUT_MS = 2000;
+const LOOK_TIMEOUT_MS = 3000;
+/** A query waits for a worker; where none is, it waits so long. */
+const QUERY_TIMEOUT_MS = 1500;
 
 const createProgressSchema = z.looseObject({
   stage: z.string(),
@@ -84,7 +86,8 @@ async function askCreate(
   { workflowId, runId }: Run,
 ): Promise<z.output<typeof createProgressSchema> | undefined> {
   try {
-    const answer: unknown = await client.workflow.getHandle(workflowId, runId).query('progress');
+    const create = client.workflow.getHandle(workflowId, runId);
+    const answer: unknown = await client.withDeadline(Date.now() + QUERY_TIMEOUT_MS, () => create.query('progress'));
     return createProgressSchema.parse(answer);
   } catch {
     return undefined;

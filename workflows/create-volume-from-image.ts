@@ -104,7 +104,8 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
       }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
       if (cloned.kind === 'cloned') return await finish(create, cloned);
     }
-    const verdict = await waitForPopulation(create, round);
+    const atCloneLimit = acquired.kind === 'cold' && acquired.atCloneLimit;
+    const verdict = await waitForPopulation(create, { round, atCloneLimit });
     if (verdict === undefined) continue;
     if (verdict.kind === 'bypass') return await bypass(create, verdict.reason);
     if (verdict.kind === 'failed' && verdict.imageId === admission.imageId) failWith(verdict.failure);
@@ -135,7 +136,10 @@ async function acquire(create: Create) {
 }
 
 /** Joins the flight of this key and waits for its verdict. @returns undefined when that flight was overtaken: ask the cache again. */
-async function waitForPopulation(create: Create, round: number): Promise<Verdict | undefined> {
+async function waitForPopulation(
+  create: Create,
+  { round, atCloneLimit }: { round: number; atCloneLimit: boolean },
+): Promise<Verdict | undefined> {
   const { volumeId, admission, story, progress } = create;
   const flight = workflowIds.populate(admission.backend, admission.cacheKey.short);
   progress.stage = 'waiting';
@@ -143,7 +147,7 @@ async function waitForPopulation(create: Create, round: number): Promise<Verdict
   setCurrentDetails(`Not cached on backend **${admission.backend}** yet: waiting for ${workflowLink(flight)}`);
   tag(admission);
   const waitedFromMs = Date.now();
-  const answer = await joinAndWait(create, { flight, activityId: `wait-${round}` });
+  const answer = await joinAndWait(create, { flight, activityId: `wait-${round}`, atCloneLimit });
   story.timingsMs.wait = (story.timingsMs.wait ?? 0) + Date.now() - waitedFromMs;
   if (answer === null) return undefined;
   const leads = answer.leader === volumeId;
@@ -158,16 +162,19 @@ async function waitForPopulation(create: Create, round: number): Promise<Verdict
  * The row says who waits before anybody waits, and by an activity id of our own choosing: whatever dies in between, the flight's end reaches the
  * waiting activity, or that activity finds the verdict when it looks.
  */
-async function joinAndWait(create: Create, { flight, activityId }: { flight: string; activityId: string }): Promise<FlightVerdict | null> {
+async function joinAndWait(
+  create: Create,
+  { flight, ...join }: { flight: string; activityId: string; atCloneLimit: boolean },
+): Promise<FlightVerdict | null> {
   const { volumeId, admission } = create;
   const step = { summary: `join ${flight}`, budgetMs: budgetMs(create) };
   const joined = await localThenNormal(
-    () => localControl(step).joinPopulation({ volumeId, admission, activityId }),
-    () => control(step).joinPopulation({ volumeId, admission, activityId }),
+    () => localControl(step).joinPopulation({ volumeId, admission, ...join }),
+    () => control(step).joinPopulation({ volumeId, admission, ...join }),
   );
   if (joined.kind === 'answered') return joined.answer;
   const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
-  return await waiting(waitStep, activityId).awaitVerdict({ admission, flight: joined.flight });
+  return await waiting(waitStep, join.activityId).awaitVerdict({ admission, flight: joined.flight });
 }
 
 /** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */

@@ -72,6 +72,7 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
     control({ summary: 'undo: give the reservation up' }).abandonEntry({
       backend: input.backend,
       cacheKey: input.cacheKey,
+      flight,
     }),
   );
   const reservation = await localThenNormal(

@@ -85,7 +85,7 @@ export function createTransport({ endpoint, getToken, timeouts }: TransportOptio
 
   async function send(request: HttpRequest, token: string | undefined): Promise<Dispatcher.ResponseData> {
     try {
-      return await pool.request({
+      const response = await pool.request({
         method: request.method,
         path: `${basePath}/v2${request.path}`,
         headers: { accept: '*/*', ...request.headers, 'x-auth-token': token },
@@ -93,6 +93,9 @@ export function createTransport({ endpoint, getToken, timeouts }: TransportOptio
         headersTimeout: request.headersMs,
         signal: request.signal,
       });
+      // Whoever reads the body meets its error there; a body that nobody reads any more must not end the process.
+      response.body.on('error', () => undefined);
+      return response;
     } catch (error) {
       request.signal?.throwIfAborted();
       throw failureOfNetwork(service, error);

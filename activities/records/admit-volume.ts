@@ -176,7 +176,8 @@ async function checkSpace(deps: ControlDependencies, name: BackendName, sizeByte
   const space = await deps.backends.get(name)?.space();
   if (space === undefined) return;
   const promisable = Math.floor(space.totalBytes * (deps.config.backends[name]?.maxOverSubscription ?? 1));
-  if (sizeBytes > promisable) throw new Failure('NoSpace', { backend: name, neededBytes: sizeBytes, freeBytes: promisable });
+  if (sizeBytes > promisable)
+    throw new Failure('NoSpace', { backend: name, neededBytes: sizeBytes, freeBytes: promisable });
 }
 
 function defaultSizeBytes(image: Image): number | null {

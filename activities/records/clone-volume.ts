@@ -45,7 +45,7 @@ export function createAcquireAndClone(deps: ControlDependencies) {
       key: cacheKey,
       cloneLimit: held?.capabilities.cloneLimit,
     });
-    if (acquired.kind === 'cold') return { kind: 'cold' };
+    if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
     if (acquired.kind === 'not-creating') throw new Failure('CreateCancelled', { volumeId });
 

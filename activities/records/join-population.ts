@@ -13,6 +13,8 @@ export interface JoinRequest {
   admission: Admission;
   /** Id of the activity that waits: chosen by the workflow, so that a verdict reaches it wherever it stands. */
   activityId: string;
+  /** Whether a ready entry is there that takes no more clones: the flight makes the next generation. */
+  atCloneLimit: boolean;
 }
 
 export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answered'; answer: FlightVerdict };
@@ -22,11 +24,16 @@ export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answere
  * @throws FlightClosing (retried at once), CreateCancelled, CacheKeyCollision (final).
  */
 export function createJoinPopulation(deps: ControlDependencies) {
-  return async function joinPopulation({ volumeId, admission, activityId }: JoinRequest): Promise<JoinOutcome> {
+  return async function joinPopulation({
+    volumeId,
+    admission,
+    activityId,
+    atCloneLimit,
+  }: JoinRequest): Promise<JoinOutcome> {
     const { backend, cacheKey, imageId, projectId } = admission;
     const [ready] = await listEntries(deps.database, { backend, shortKey: cacheKey.short, state: 'ready', limit: 1 });
     // A flight that ended between acquire and join has left what it would answer.
-    if (ready) {
+    if (ready && !atCloneLimit) {
       const verdict = { kind: 'ready', entryId: ready.id, bytesDownloaded: 0, timingsMs: {} } as const;
       return { kind: 'answered', answer: { leader: null, verdict } };
     }
@@ -52,8 +59,7 @@ export function createJoinPopulation(deps: ControlDependencies) {
         throw new Failure('CreateCancelled', { volumeId });
       case 'waiting':
         // Who comes to a flight that a run has claimed need not start it.
-        if ((await findFlightOf(deps, admission))?.runId === null)
-          await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
+        if (joined.runId === null) await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
         return { kind: 'waiting', flight: joined.flight };
     }
   };

@@ -9,6 +9,7 @@ import {
   reserveFreed,
   type ReservationOutcome,
 } from '../../db/queries/cache-entries';
+import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { FreedEntry, PopulateInput, Reservation } from '../../workflows/contract/population';
@@ -78,10 +79,15 @@ export interface Registration {
   input: PopulateInput;
 }
 
-/** `populating` -> `ready` by compare-and-set: from here on the entry can be acquired. Idempotent. */
+/** `populating` -> `ready` by compare-and-set: from here on the entry can be acquired. Idempotent.
+ *  @throws ParentUnusable when the reservation was given up meanwhile (final). */
 export function createRegisterEntry(deps: ControlDependencies) {
   return async function registerEntry({ input, ...measured }: Registration): Promise<void> {
-    await registerReady(deps.database, { ...measured, imageId: input.imageId, projectId: input.projectId });
+    const { backend, imageId, projectId } = input;
+    const registered = await registerReady(deps.database, { ...measured, imageId, projectId });
+    if (registered.kind === 'ready') return;
+    const found = `behind an entry that is ${registered.state}`;
+    throw new Failure('ParentUnusable', { backend, parent: measured.entryId, found });
   };
 }
 
@@ -90,9 +96,11 @@ export function createAbandonEntry(deps: ControlDependencies) {
   return async function abandonEntry({
     backend,
     cacheKey,
+    flight,
   }: {
     backend: BackendName;
     cacheKey: CacheKey;
+    flight: number;
   }): Promise<void> {
     const populating = await listEntries(deps.database, {
       backend,
@@ -101,7 +109,7 @@ export function createAbandonEntry(deps: ControlDependencies) {
       limit: 1,
     });
     const own = populating.find(({ reservedFor }) => reservedFor === workflowExecution().workflowId);
-    if (own) await abandonReservation(deps.database, { entryId: own.id });
+    if (own) await abandonReservation(deps.database, { entryId: own.id, flight });
   };
 }
 

@@ -417,6 +417,14 @@ export function describeImageService(name: string, start: () => Promise<StartedI
       });
     });
 
+    it('answers many at once', async () => {
+      const created = await Promise.all(Array.from({ length: 32 }, () => createActive({}, bytes.subarray(0, KiB))));
+      const read = await Promise.all(
+        created.flatMap(({ id }) => [images.getImage(id), images.addTag(id, 'busy').then(() => images.getImage(id))]),
+      );
+      expect(new Set(read.map(({ status }) => status))).toEqual(new Set(['active']));
+    });
+
     it('shows its versions, and answers 404 and 405 where nothing is', async () => {
       expect((await drained(await ask('/versions'))).status).toBe(200);
       expect((await drained(await ask('/'))).status).toBe(300);

@@ -83,7 +83,8 @@ export interface FreedEntry {
 
 /** What a step that takes or clones a parent answers. `lost`: the parent is proven unusable and quarantined; ask the cache again. */
 export type CloneOutcome = { kind: 'cloned'; result: CreateVolumeResult; freedEntry?: FreedEntry } | { kind: 'lost' };
-export type AcquireOutcome = CloneOutcome | { kind: 'leased'; entry: LeasedEntry } | { kind: 'cold' };
+export type AcquireOutcome =
+  CloneOutcome | { kind: 'leased'; entry: LeasedEntry } | { kind: 'cold'; atCloneLimit: boolean };
 
 /** What a flight's reservation answers. */
 export type Reservation =

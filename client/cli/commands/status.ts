@@ -5,7 +5,7 @@ import { listFlights, type Flight } from '../../flights';
 import type { BackendStatus, DecisionSummary } from '../../records';
 import { formatAge, formatShare } from '../output/format';
 import { print, printJson } from '../output/print';
-import { formatProgress } from '../output/progress';
+import { formatProgress } from '../output/format-progress';
 import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
 import { parseCount } from '../values';

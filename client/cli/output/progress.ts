@@ -1,12 +1,6 @@
 import { SingleBar } from 'cli-progress';
-import { formatBytes } from '../../../workflows/contract/bytes';
-import type { CreateReport } from '../../progress';
-import { formatDuration } from './format';
-
-/** What can be shown: a create's report, or bytes that this process itself moves. */
-export interface Shown extends CreateReport {
-  transfer?: { bytesDone: number; bytesTotal: number; bytesPerSecond: number };
-}
+import { bytesOf, formatProgress, type Shown } from './format-progress';
+import { createRateMeter } from './rate-meter';
 
 export interface ProgressView {
   show: (report: Shown) => void;
@@ -14,8 +8,10 @@ export interface ProgressView {
 }
 
 /** A bar where a person looks at a terminal, a line a change elsewhere. */
-export function createProgressView(stream: NodeJS.WriteStream): ProgressView {
-  return stream.isTTY ? createBar(stream) : createLines(stream);
+export function createProgressView(stream: ProgressStream): ProgressView {
+  const { show, end } = stream.isTTY ? createBar(stream) : createLines(stream);
+  const addRate = createRateMeter();
+  return { show: (report) => show(addRate(report)), end };
 }
 
 const BAR_WIDTH = 24;
@@ -51,7 +47,7 @@ function createBar(stream: NodeJS.WriteStream): ProgressView {
 /** Lines no faster than this, so that a log stays readable. */
 const LINE_INTERVAL_MS = 1000;
 
-function createLines(stream: NodeJS.WriteStream): ProgressView {
+function createLines(stream: ProgressStream): ProgressView {
   let lastStage = '';
   let lastAt = 0;
   return {
@@ -71,33 +67,4 @@ function formatBar(report: Shown | undefined, progress: number): string {
   if (bytesOf(report)?.bytesTotal === undefined) return formatProgress(report);
   const filled = Math.round(progress * BAR_WIDTH);
   return `[${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}] ${String(Math.floor(progress * 100)).padStart(3)} %  ${formatProgress(report)}`;
-}
-
-/** `downloading 120 MiB of 512 MiB, 93.1 MiB/s, 4.2 s left`, as far as it is known. */
-export function formatProgress(report: Shown): string {
-  const { stage, flightWorkflowId, work } = report;
-  const bytes = bytesOf(report);
-  if (bytes === undefined)
-    return work?.summary ?? (flightWorkflowId === undefined ? stage : `${stage} for ${flightWorkflowId}`);
-  const { bytesDone, bytesTotal, bytesPerSecond } = bytes;
-  const parts = [
-    `${work?.stage ?? stage} ${formatBytes(bytesDone)}${bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`}`,
-  ];
-  if (bytesPerSecond !== undefined && bytesPerSecond > 0) {
-    parts.push(`${formatBytes(Math.round(bytesPerSecond))}/s`);
-    if (bytesTotal !== undefined)
-      parts.push(`${formatDuration(((bytesTotal - bytesDone) / bytesPerSecond) * 1000)} left`);
-  }
-  return parts.join(', ');
-}
-
-interface Bytes {
-  bytesDone: number;
-  bytesTotal?: number;
-  bytesPerSecond?: number;
-}
-
-function bytesOf({ work, transfer }: Shown): Bytes | undefined {
-  if (transfer !== undefined) return transfer;
-  return work?.bytesDone === undefined ? undefined : { ...work, bytesDone: work.bytesDone };
 }

@@ -83,7 +83,7 @@ async function answer(service: Service, request: IncomingMessage, response: Serv
 
 /** Node reads and drops what is left of a refused upload, so that its sender sees the answer; not for ever. */
 function endRefusedBody(request: IncomingMessage): void {
-  if (request.complete) return;
+  if (request.complete || request.destroyed) return;
   const timer = setTimeout(() => request.destroy(), REFUSED_BODY_MS);
   request.once('close', () => clearTimeout(timer));
 }

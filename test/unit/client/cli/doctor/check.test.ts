@@ -29,6 +29,9 @@ describe('look', () => {
     [new ImageVolumeCacheError({ type: 'TemporalUnavailable', message: 'does not answer' })],
     [new ImageVolumeCacheError({ type: 'NotConfigured', message: 'nobody named it' })],
   ])('knows that a part does not answer: %s', async (error) => {
-    expect(exitCodeOf(await look('part', 'start it', () => Promise.reject(error)))).toBe(5);
+    const findings = await look('part', 'start it', async () => {
+      throw error;
+    });
+    expect(exitCodeOf(findings)).toBe(5);
   });
 });

@@ -1,0 +1,154 @@
+import { toBackendStatus, toCacheEntry, toDecisionSummary, toVolume } from '../../../client/inventory-rows';
+import type { BackendRow, EntryImageRow, EntryRow, VolumeRow } from '../../../db/types';
+import { brand } from '../../support/brand';
+
+/** Programs read these names: a change here is a change of what `--json` promises. */
+const at = new Date('2026-01-02T03:04:05.678Z');
+
+const volume: VolumeRow = {
+  id: brand('v'),
+  projectId: brand('p'),
+  name: null,
+  backend: brand('local'),
+  imageId: brand('i'),
+  shortKey: 'k',
+  request: {},
+  sizeBytes: 512,
+  state: 'error',
+  entryId: null,
+  holdsEntry: false,
+  waitsForFlight: null,
+  workflowId: 'volume/v',
+  runId: 'r',
+  activityId: null,
+  outcome: 'miss',
+  attachedTo: null,
+  connection: { driver: 'file', path: '/v', format: 'raw' },
+  bootable: true,
+  imageMetadata: { os_distro: 'debian' },
+  metadata: {},
+  errorType: 'NoSpace',
+  errorMessage: 'backend local has no space',
+  stateBeforeDelete: null,
+  createdAt: at,
+  updatedAt: at,
+  availableAt: null,
+  deletedAt: null,
+};
+
+const entry: EntryRow = {
+  id: brand('e'),
+  backend: brand('local'),
+  shortKey: 'k',
+  containerFormat: 'bare',
+  diskFormat: 'qcow2',
+  hashAlgorithm: 'sha512',
+  hashValue: 'ab',
+  keyImageId: null,
+  generation: 1,
+  state: 'ready',
+  reason: null,
+  reasonDetail: null,
+  imageVolume: 'image-volume-k',
+  flight: 1,
+  reservedFor: null,
+  virtualBytes: 1024,
+  realBytes: 512,
+  counted: true,
+  costSeconds: 1.5,
+  uses: 3,
+  useScore: 1,
+  lastUsedAt: at,
+  priority: 0,
+  pinned: false,
+  pinnedBy: null,
+  policyVersion: 'x',
+  verdict: null,
+  digestAlgorithm: null,
+  digest: null,
+  clones: 2,
+  createdAt: at,
+  readyAt: at,
+  retiredAt: null,
+  goneAt: null,
+};
+
+const imageOf = (entryId: string, imageId: string): EntryImageRow => ({
+  entryId: brand(entryId),
+  imageId: brand(imageId),
+  projectId: brand('p'),
+  lastSeenAt: at,
+  state: 'usable',
+});
+
+it('shows a volume with its public error and without what the workflows keep in its row', () => {
+  expect(toVolume(volume)).toEqual({
+    volumeId: 'v',
+    name: null,
+    projectId: 'p',
+    state: 'error',
+    backend: 'local',
+    imageId: 'i',
+    sizeBytes: 512,
+    outcome: 'miss',
+    entryId: null,
+    connection: { driver: 'file', path: '/v', format: 'raw' },
+    attachedTo: null,
+    bootable: true,
+    metadata: {},
+    imageMetadata: { os_distro: 'debian' },
+    error: { type: 'NoSpace', message: 'backend local has no space' },
+    workflowId: 'volume/v',
+    createdAt: '2026-01-02T03:04:05.678Z',
+    availableAt: null,
+    deletedAt: null,
+  });
+});
+
+it('shows an entry with its key as one thing and its own images alone', () => {
+  expect(toCacheEntry(entry, [imageOf('e', 'i1'), imageOf('other', 'i2')])).toMatchObject({
+    entryId: 'e',
+    cacheKey: { containerFormat: 'bare', diskFormat: 'qcow2', hashAlgorithm: 'sha512', hashValue: 'ab', short: 'k' },
+    images: [{ imageId: 'i1', projectId: 'p', state: 'usable', lastSeenAt: '2026-01-02T03:04:05.678Z' }],
+    lastUsedAt: '2026-01-02T03:04:05.678Z',
+  });
+});
+
+it('counts as hits only creates that were answered with a volume', () => {
+  const summary = { hit: 3, miss: 1, joined: 0, bypassed: 0, refused: 7, failed: 2, bytesDownloaded: 5 };
+  expect(toDecisionSummary(summary)).toEqual({ ...summary, hitRate: 0.75 });
+  expect(toDecisionSummary({ ...summary, hit: 0, miss: 0 }).hitRate).toBeNull();
+});
+
+it('shows no space of a backend that no worker has looked at', () => {
+  const row: BackendRow = {
+    name: brand('local'),
+    driver: 'file',
+    capabilities: {},
+    cacheEnabled: true,
+    maxBytes: 100,
+    maxCount: 10,
+    freeLowWater: 0.1,
+    freeHighWater: 0.2,
+    idleAgeMs: null,
+    keepSuperseded: 0,
+    policy: 'gdsf',
+    cloneLimit: null,
+    operatorLimits: [],
+    limitsSetBy: null,
+    limitsSetAt: null,
+    totalBytes: null,
+    freeBytes: null,
+    spaceSeenAt: null,
+    registeredAt: at,
+  };
+  const sums = { bytes: 60, count: 2, reservedBytes: 10, pinnedBytes: 0 };
+  const decisions = toDecisionSummary({ hit: 0, miss: 0, joined: 0, bypassed: 0, refused: 0, failed: 0, bytesDownloaded: 0 });
+  const status = toBackendStatus(row, { sums, decisions });
+  expect(status).toMatchObject({ backend: 'local', space: null, cache: { usedBytes: 60, maxBytes: 100, reservedBytes: 10 } });
+  expect(toBackendStatus({ ...row, totalBytes: 9, freeBytes: 4, spaceSeenAt: at }, { sums, decisions }).space).toEqual({
+    totalBytes: 9,
+    freeBytes: 4,
+    seenAt: '2026-01-02T03:04:05.678Z',
+  });
+});
