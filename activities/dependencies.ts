@@ -39,7 +39,12 @@ export interface HostDependencies extends BackendDependencies {
   downloads: Semaphore;
 }
 
+export interface SemaphoreWait {
+  onWait(ahead: number): void;
+  signal: AbortSignal;
+}
+
 export interface Semaphore {
-  /** Runs `work` when a place is free; `onWait` hears how many are ahead. */
-  run<Result>(work: () => Promise<Result>, onWait: (ahead: number) => void): Promise<Result>;
+  /** Runs `work` when a place is free; `onWait` hears how many are ahead. @throws the signal's reason when it is aborted while it waits. */
+  run<Result>(work: () => Promise<Result>, waiting: SemaphoreWait): Promise<Result>;
 }

@@ -10,6 +10,7 @@ import {
   createFailVolume,
   createFinishDelete,
 } from './records/delete-volume';
+import { createFindAdmitted } from './records/find-admitted';
 import { createAnswerWaiters, createClaimFlight } from './records/flight';
 import { createAwaitVerdict, createJoinPopulation } from './records/join-population';
 import { createRemoveImageVolume, createRemoveVolume } from './records/remove';
@@ -28,6 +29,7 @@ import { createWriteVolume } from './transfer/write-volume';
 export function createControlActivities(deps: ControlDependencies) {
   return withTypedFailures({
     admitVolume: createAdmitVolume(deps),
+    findAdmitted: createFindAdmitted(deps),
     acquireAndClone: createAcquireAndClone(deps),
     joinPopulation: createJoinPopulation(deps),
     awaitVerdict: createAwaitVerdict(deps),

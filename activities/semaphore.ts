@@ -1,24 +1,50 @@
-import type { Semaphore } from './dependencies';
+import type { Semaphore, SemaphoreWait } from './dependencies';
 
 /** At most `places` at once, in the order of their coming. */
 export function createSemaphore(places: number): Semaphore {
-  const queue: Array<() => void> = [];
+  const queue = new Set<() => void>();
   let running = 0;
+
+  const enter = async (waiting: SemaphoreWait): Promise<void> => {
+    const { signal } = waiting;
+    signal.throwIfAborted();
+    if (running < places) {
+      running += 1;
+      return;
+    }
+    waiting.onWait(queue.size + 1);
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = (): void => {
+        queue.delete(take);
+        reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+      };
+      const take = (): void => {
+        signal.removeEventListener('abort', giveUp);
+        resolve();
+      };
+      queue.add(take);
+      signal.addEventListener('abort', giveUp, { once: true });
+    });
+  };
+
+  /** The place passes to the next one directly, so that nobody slips in between. */
+  const leave = (): void => {
+    const [next] = queue;
+    if (next === undefined) {
+      running -= 1;
+      return;
+    }
+    queue.delete(next);
+    next();
+  };
+
   return {
-    async run(work, onWait) {
-      if (running >= places) {
-        onWait(queue.length + 1);
-        await new Promise<void>((resolve) => queue.push(resolve));
-      } else {
-        running += 1;
-      }
+    async run(work, waiting) {
+      await enter(waiting);
       try {
         return await work();
       } finally {
-        // The place passes to the next one directly, so that nobody slips in between.
-        const next = queue.shift();
-        if (next) next();
-        else running -= 1;
+        leave();
       }
     },
   };

@@ -38,7 +38,13 @@ export async function build() {
 function fingerprintSources() {
   const { include } = JSON.parse(readFileSync(buildConfigPath, 'utf8'));
   const files = include.flatMap((directory) => listFiles(join(root, directory))).map((path) => relative(root, path));
-  const all = [...files, 'tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'node_modules/.package-lock.json'];
+  const all = [
+    ...files,
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package-lock.json',
+    'node_modules/.package-lock.json',
+  ];
   const lines = all.map((file) => `${file} ${statSync(join(root, file)).size} ${statSync(join(root, file)).mtimeMs}`);
   return { files, fingerprint: hash(lines.join('\n')) };
 }

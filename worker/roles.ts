@@ -15,6 +15,8 @@ const CLONES_AT_ONCE = 32;
 const TRANSFERS_AT_ONCE = 64;
 const CACHED_WORKFLOWS = 1000;
 const FORCE_AFTER_GRACE_MS = 5000;
+/** How often a running transfer's progress reaches the server: what a progress bar shows. The default is 0.8 of the heartbeat timeout. */
+const HEARTBEAT_INTERVAL_MS = 500;
 
 interface WorkerSettings {
   connection: NativeConnection;
@@ -35,7 +37,11 @@ export async function createWorkers(
   settings: WorkerSettings,
 ): Promise<Worker[]> {
   // Without a force time one hung activity keeps the process for ever.
-  const shared = { ...settings, shutdownForceTime: settings.shutdownGraceTime + FORCE_AFTER_GRACE_MS };
+  const shared = {
+    ...settings,
+    shutdownForceTime: settings.shutdownGraceTime + FORCE_AFTER_GRACE_MS,
+    maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL_MS,
+  };
   const options: WorkerOptions[] = [];
   if (control) {
     options.push({

@@ -19,12 +19,20 @@ import {
 } from '@temporalio/workflow';
 import { formatBytes } from './contract/bytes';
 import type { FailureRecord } from './contract/failures';
-import type { VolumeId } from './contract/ids';
+import type { BackendName, VolumeId } from './contract/ids';
 import { workflowIds, type SearchAttributeName } from './contract/names';
-import type { Admission, CloneOutcome, FlightVerdict, ScratchImage, Story, Verdict } from './contract/population';
+import type {
+  Admission,
+  CloneOutcome,
+  FlightVerdict,
+  FreedEntry,
+  ScratchImage,
+  Story,
+  Verdict,
+} from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
-import { fail, failWith, findFailure, findTimeout, typed } from './lib/failure';
+import { fail, failWith, findFailure, isBudgetSpent, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { workflowLink } from './lib/workflow-link';
@@ -32,6 +40,14 @@ import { progressQuery, type CreateProgress } from './messages';
 
 /** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */
 const MAX_ROUNDS = 10;
+/** What admission alone may take: the create's own budget is known once it is admitted. */
+const ADMIT_BUDGET_MS = 6 * 3_600_000;
+
+/** A volume whose row this run has inserted. */
+interface Admitted {
+  volumeId: VolumeId;
+  backend: BackendName;
+}
 
 /** One create under way: what its steps share. */
 interface Create {
@@ -79,19 +95,45 @@ export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<C
 }
 
 async function admit(input: unknown) {
-  const step = { summary: 'validate the request against the image and the backend, insert the volume row' };
-  return await typed(() =>
-    localThenNormal(
-      () => localControl(step).admitVolume(input),
-      () => control(step).admitVolume(input),
-    ),
+  const step = {
+    summary: 'validate the request against the image and the backend, insert the volume row',
+    budgetMs: ADMIT_BUDGET_MS,
+  };
+  try {
+    return await typed(() =>
+      localThenNormal(
+        () => localControl(step).admitVolume(input),
+        () => control(step).admitVolume(input),
+      ),
+    );
+  } catch (error) {
+    if (isCancellation(error)) await CancellationScope.nonCancellable(() => withdraw(input));
+    throw error;
+  }
+}
+
+/** A cancel that comes while the request is admitted may find the row inserted: it ends like that of any cancelled create. */
+async function withdraw(input: unknown): Promise<void> {
+  const step = { summary: 'look whether the volume row was inserted' };
+  const admitted = await localThenNormal(
+    () => localControl(step).findAdmitted(input),
+    () => control(step).findAdmitted(input),
   );
+  if (admitted === null) return;
+  await removeVolume(admitted);
+  await endRow(admitted, {
+    startedAtMs: workflowInfo().startTime.getTime(),
+    outcome: 'hit',
+    reason: 'cancelled while it was admitted',
+    bytesDownloaded: 0,
+    timingsMs: {},
+  });
 }
 
 /** Hit, miss and join: acquire a parent and clone it; where there is none, wait for the one population of this key. */
 async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
-  undo.before('the clone', () => removeVolume(create));
+  undo.before('the clone', () => removeVolume({ volumeId, backend: admission.backend }));
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     progress.stage = 'acquiring';
     const acquired = await acquire(create);
@@ -103,7 +145,9 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
         budgetMs: budgetMs(create),
       }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
       if (cloned.kind === 'cloned') return await finish(create, cloned);
+      await deleteFreed(admission.backend, cloned);
     }
+    if (acquired.kind === 'lost') await deleteFreed(admission.backend, acquired);
     const atCloneLimit = acquired.kind === 'cold' && acquired.atCloneLimit;
     const verdict = await waitForPopulation(create, { round, atCloneLimit });
     if (verdict === undefined) continue;
@@ -120,10 +164,16 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
 /** A parent that was retired while this clone was made, and that the clone does not need, goes now. */
 async function finish(
   { admission }: Create,
-  { result, freedEntry }: Extract<CloneOutcome, { kind: 'cloned' }>,
+  cloned: Extract<CloneOutcome, { kind: 'cloned' }>,
 ): Promise<CreateVolumeResult> {
-  if (freedEntry) await onBackend(admission.backend, { summary: 'delete the retired parent' }).deleteParent(freedEntry);
-  return result;
+  await deleteFreed(admission.backend, cloned);
+  return cloned.result;
+}
+
+/** Deletes a retired parent whose last clone or lease has just ended. */
+async function deleteFreed(backend: BackendName, { freedEntry }: { freedEntry?: FreedEntry }): Promise<void> {
+  if (freedEntry)
+    await onBackend(backend, { summary: 'delete the retired parent that nothing needs' }).deleteParent(freedEntry);
 }
 
 async function acquire(create: Create) {
@@ -174,7 +224,8 @@ async function joinAndWait(
   );
   if (joined.kind === 'answered') return joined.answer;
   const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
-  return await waiting(waitStep, join.activityId).awaitVerdict({ admission, flight: joined.flight });
+  const { safetyIntervalMs } = admission;
+  return await waiting(waitStep, { activityId: join.activityId, safetyIntervalMs }).awaitVerdict({ admission, flight: joined.flight });
 }
 
 /** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */
@@ -184,7 +235,7 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   progress.stage = 'writing';
   setCurrentDetails(`Bypassing the cache: ${story.reason}`);
   tag(admission);
-  undo.before('the written volume', () => removeVolume(create));
+  undo.before('the written volume', () => removeVolume({ volumeId, backend: admission.backend }));
   const user = workflowIds.createVolume(volumeId);
   return await withHost(admission.backend, budgetMs(create), async (hostId) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
@@ -208,45 +259,40 @@ const bypassReasons: Record<BypassReason, string> = {
 
 /** Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. */
 async function giveUp(create: Create, error: unknown): Promise<never> {
-  const { volumeId, undo, progress } = create;
+  const { volumeId, admission, story, undo, progress } = create;
   const failure = isCancellation(error) ? undefined : failureOf(create, error);
   if (failure === undefined && !isCancellation(error)) throw error;
   progress.stage = 'undoing';
   setCurrentDetails(failure === undefined ? '**cancelled**: undoing' : `**failed**: ${failure.message}`);
   await undo.run();
-  await CancellationScope.nonCancellable(() => endRow(create, failure));
+  await CancellationScope.nonCancellable(() => endRow({ volumeId, backend: admission.backend }, story, failure));
   if (failure === undefined) throw error;
   log.warn('create failed', { volumeId, failureType: failure.type });
   return failWith(failure, error);
 }
 
 /** Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its last clone. */
-async function endRow({ volumeId, admission, story }: Create, failure: FailureRecord | undefined): Promise<void> {
+async function endRow({ volumeId, backend }: Admitted, story: Story, failure?: FailureRecord): Promise<void> {
   const step = { summary: `release the lease, mark the volume ${failure === undefined ? 'deleted' : 'error'}` };
-  const end = { volumeId, admission, failure, story };
-  const { freedEntry } = await localThenNormal(
+  const end = { volumeId, failure, story };
+  const ended = await localThenNormal(
     () => localControl(step).failVolume(end),
     () => control(step).failVolume(end),
   );
-  if (freedEntry)
-    await onBackend(admission.backend, { summary: 'delete the retired parent with its last clone' }).deleteParent(
-      freedEntry,
-    );
+  await deleteFreed(backend, ended);
 }
 
 function failureOf(create: Create, error: unknown): FailureRecord | undefined {
   const { volumeId, admission } = create;
   const failure = findFailure(error);
-  if (findTimeout(error) === undefined) return failure;
+  if (!isBudgetSpent(error)) return failure;
   const last = failure?.message ?? String(error);
   const message = `volume ${volumeId} was not made within ${admission.budgetMs / 1000} s; the last failure was: ${last}`;
   return { type: 'BudgetSpent', message, details: { volumeId, budgetMs: admission.budgetMs, last } };
 }
 
-async function removeVolume({ volumeId, admission }: Create): Promise<void> {
-  await onBackend(admission.backend, { summary: 'undo: remove what was made of the volume' }).removeVolume({
-    volumeId,
-  });
+async function removeVolume({ volumeId, backend }: Admitted): Promise<void> {
+  await onBackend(backend, { summary: 'undo: remove what was made of the volume' }).removeVolume({ volumeId });
 }
 
 /** What is left of the create's budget: kept by its activities, never by a workflow timeout, which would skip the undo. */

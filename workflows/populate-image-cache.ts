@@ -11,7 +11,7 @@ import { isCancellation, setCurrentDetails, upsertSearchAttributes, workflowInfo
 import { formatBytes } from './contract/bytes';
 import type { PopulateInput, Reservation, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
-import { findFailure } from './lib/failure';
+import { findFailure, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 
@@ -24,13 +24,10 @@ export interface PopulateResult {
   waitersAnswered: number;
 }
 
-export async function PopulateImageCache(input: PopulateInput): Promise<PopulateResult> {
+export async function PopulateImageCache(given: PopulateInput): Promise<PopulateResult> {
+  const claim = await claimFlight(given);
+  const { input } = claim;
   const { backend, cacheKey } = input;
-  const step = { summary: 'claim the flight of this cache key' };
-  const claim = await localThenNormal(
-    () => localControl(step).claimFlight(input),
-    () => control(step).claimFlight(input),
-  );
   if (claim.searchAttributes)
     upsertSearchAttributes({ Backend: [backend], ImageId: [input.imageId], CacheKey: [cacheKey.short] });
 
@@ -47,6 +44,17 @@ export async function PopulateImageCache(input: PopulateInput): Promise<Populate
     bytesDownloaded: verdict.kind === 'ready' ? verdict.bytesDownloaded : 0,
     waitersAnswered,
   };
+}
+
+/** Any Temporal client may have started this run: what it sent is looked at before it is used. */
+async function claimFlight(given: unknown) {
+  const step = { summary: 'claim the flight of this cache key' };
+  return await typed(() =>
+    localThenNormal(
+      () => localControl(step).claimFlight(given),
+      () => control(step).claimFlight(given),
+    ),
+  );
 }
 
 async function populate(input: PopulateInput, flight: number): Promise<Verdict> {

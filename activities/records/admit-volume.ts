@@ -1,6 +1,6 @@
 import { activityInfo, cancellationSignal } from '@temporalio/activity';
 import { recordDecision } from '../../db/queries/decisions';
-import { admitVolume as insertVolume } from '../../db/queries/volumes';
+import { admitVolume as insertVolume, failVolume } from '../../db/queries/volumes';
 import { GiB, MiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure, failures } from '../../workflows/contract/failures';
 import {
@@ -23,6 +23,8 @@ export type AdmitOutcome =
 
 /** New volumes are sized in whole units of this. */
 const SIZE_UNIT_BYTES = MiB;
+/** Of one field of a refused request. */
+const MAX_RECORDED_CHARACTERS = 64;
 
 /**
  * Validates the request against the image's record and the backend, then inserts the volume row `creating`. Idempotent for one run.
@@ -33,9 +35,10 @@ export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
     const startedAtMs = Date.now();
     const { workflowId, runId } = workflowExecution();
+    let volumeId: VolumeId | undefined;
     try {
       const request = parseCreateVolumeRequest(input);
-      const volumeId = volumeIdOf(workflowId, request);
+      volumeId = volumeIdOf(workflowId, request);
       const backend = backendOf(deps, request);
       // Asked on every create: who may read an image can change without any timestamp moving.
       const image = await deps.images.getImage(request.imageId, cancellationSignal());
@@ -53,12 +56,14 @@ export function createAdmitVolume(deps: ControlDependencies) {
         imageBytes: image.sizeBytes ?? 0,
         bypass: bypassOf(deps, backend, request),
         budgetMs: deps.config.createBudget,
+        safetyIntervalMs: deps.config.createSafetyInterval,
         searchAttributes: deps.searchAttributes,
         admitMs: Date.now() - startedAtMs,
       };
       return await insert(deps, { volumeId, admission, request, image, workflowId, runId });
     } catch (error) {
-      if (error instanceof Failure) await recordRefusal(deps, input, error);
+      // What time may mend is no refusal yet.
+      if (error instanceof Failure && !failures[error.type].retry) await refuse(deps, { input, volumeId, failure: error });
       throw error;
     }
   };
@@ -223,13 +228,19 @@ function imageMetadataOf(image: Image): Record<string, string> {
   };
 }
 
-async function recordRefusal(deps: ControlDependencies, input: unknown, failure: Failure): Promise<void> {
-  // What time may mend is no refusal yet.
-  if (failures[failure.type].retry) return;
+/** Records the refusal. An earlier try whose answer was lost may have inserted the row: that one ends here. */
+async function refuse(
+  deps: ControlDependencies,
+  { input, volumeId, failure }: { input: unknown; volumeId: VolumeId | undefined; failure: Failure },
+): Promise<void> {
   const { workflowId, runId } = workflowExecution();
+  if (volumeId !== undefined) {
+    const error = { type: failure.type, message: failure.message };
+    await failVolume(deps.database, { volumeId, runId, to: 'error', error, decision: { reason: failure.message } });
+  }
   const given = (field: string) => {
     const value: unknown = typeof input === 'object' && input !== null ? Reflect.get(input, field) : undefined;
-    return typeof value === 'string' ? value : undefined;
+    return typeof value === 'string' && isRecordable(value) ? value : undefined;
   };
   await recordDecision(deps.database, {
     outcome: 'refused',
@@ -242,6 +253,11 @@ async function recordRefusal(deps: ControlDependencies, input: unknown, failure:
     workflowId,
     runId,
   });
+}
+
+/** What a caller sent is recorded only where it can be an id or a name. */
+function isRecordable(value: string): boolean {
+  return value.length <= MAX_RECORDED_CHARACTERS && /^[\x20-\x7e]*$/.test(value);
 }
 
 function uuidOf(value: string | undefined): VolumeId | undefined {

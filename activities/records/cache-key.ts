@@ -16,14 +16,19 @@ export function cacheKeyOf(image: Image): CacheKey {
     hashValue: image.hashValue ?? image.checksum ?? '',
     ...(strong ? {} : { imageId: image.id }),
   };
-  const canonical = JSON.stringify([
-    fields.containerFormat,
-    fields.diskFormat,
-    fields.hashAlgorithm,
-    fields.hashValue,
-    strong ? null : image.id,
-  ]);
-  return { ...fields, short: createHash('sha256').update(canonical).digest('hex').slice(0, SHORT_KEY_HEX_DIGITS) };
+  return { ...fields, short: shortKeyOf(fields) };
+}
+
+/** @returns what stands for a key in ids and names: a hash of all its other fields. */
+export function shortKeyOf({
+  containerFormat,
+  diskFormat,
+  hashAlgorithm,
+  hashValue,
+  imageId,
+}: Omit<CacheKey, 'short'>): string {
+  const canonical = JSON.stringify([containerFormat, diskFormat, hashAlgorithm, hashValue, imageId ?? null]);
+  return createHash('sha256').update(canonical).digest('hex').slice(0, SHORT_KEY_HEX_DIGITS);
 }
 
 /** @returns the name of the image's bytes in a scratch: images with the same stored bytes share it, whatever format they are declared to be. */

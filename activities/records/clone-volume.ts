@@ -121,8 +121,8 @@ async function loseParent(
   await quarantineEntry(deps.database, { entryId: entry.id, found });
   // What this volume has of the broken parent must not stand in the way of its clone of the next.
   await backend.ensureVolumeAbsent(volumeId);
-  await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
-  return { kind: 'lost' };
+  const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
+  return { kind: 'lost', freedEntry };
 }
 
 /** What is written beside the volume on the backend, so that its row can be made again. */

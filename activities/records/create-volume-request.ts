@@ -10,7 +10,11 @@ const VOLUME_ID_NAMESPACE = 'c2a5a3de-7c53-4b39-9d0f-6e2a8f0f7a11';
 const MAX_NAME_CHARACTERS = 255;
 const MAX_METADATA_ENTRIES = 128;
 
-const boundedText = (maxCharacters: number) => z.string().min(1).max(maxCharacters);
+/** PostgreSQL keeps neither NUL nor half of a surrogate pair. */
+const storable = (text: string): boolean => !/[\0\p{Surrogate}]/u.test(text);
+const storableText = (maxCharacters: number) =>
+  z.string().max(maxCharacters).refine(storable, 'well-formed text without NUL characters');
+export const boundedText = (maxCharacters: number) => storableText(maxCharacters).min(1);
 
 const requestSchema = z.strictObject({
   imageId: z.string().regex(uuidPattern, 'a UUID in lower case'),
@@ -25,7 +29,7 @@ const requestSchema = z.strictObject({
   projectId: boundedText(64).optional(),
   name: boundedText(MAX_NAME_CHARACTERS).optional(),
   metadata: z
-    .record(boundedText(MAX_NAME_CHARACTERS), z.string().max(MAX_NAME_CHARACTERS))
+    .record(boundedText(MAX_NAME_CHARACTERS), storableText(MAX_NAME_CHARACTERS))
     .refine(
       (metadata) => Object.keys(metadata).length <= MAX_METADATA_ENTRIES,
       `at most ${MAX_METADATA_ENTRIES} entries`,

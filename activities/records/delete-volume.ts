@@ -5,12 +5,13 @@ import { z } from 'zod';
 import {
   beginDelete as beginDeleteRow,
   failVolume as failVolumeRow,
+  findVolume,
   finishDelete as finishDeleteRow,
   restoreAfterRefusedDelete,
 } from '../../db/queries/volumes';
 import { Failure, type FailureRecord } from '../../workflows/contract/failures';
 import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
-import type { Admission, FreedEntry, Story } from '../../workflows/contract/population';
+import type { FreedEntry, Story } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
@@ -57,6 +58,10 @@ export function createCancelCreate(deps: ControlDependencies) {
 export function createDeleteVolume(deps: ControlDependencies, name: BackendName) {
   return async function deleteVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
     const backend = backendHeld(deps, name);
+    // An earlier try has seen an opener and given the row back: nothing may be deleted behind that row's back.
+    const row = await findVolume(deps.database, { volumeId });
+    if (row?.state !== 'deleting')
+      throw new Failure('VolumeInUse', { volumeId, by: 'a process that had it open a moment ago' });
     const opener = await backend.findOpener(volumeId);
     if (opener !== undefined) {
       await restoreAfterRefusedDelete(deps.database, { volumeId });
@@ -75,7 +80,6 @@ export function createFinishDelete(deps: ControlDependencies) {
 
 export interface FailVolumeRequest {
   volumeId: VolumeId;
-  admission: Admission;
   story: Story;
   /** Absent for a cancelled create, whose row ends `deleted`. */
   failure?: FailureRecord;

@@ -4,14 +4,18 @@ import { answerFlight, claimFlight as claimFlightRow, waitersOf } from '../../db
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
+import { workflowIds } from '../../workflows/contract/names';
 import type { FlightVerdict, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
+import { parsePopulateInput } from './populate-request';
 
 /** Waiters that are read, and answered at the same time, in one go. */
 const ANSWERS_AT_ONCE = 32;
 
 export interface FlightClaim {
+  /** The run's input, validated. */
+  input: PopulateInput;
   flight: number;
   leaderVolumeId: VolumeId;
   /** Set when this flight has its verdict already: only its waiters are left to answer. */
@@ -19,10 +23,15 @@ export interface FlightClaim {
   searchAttributes: boolean;
 }
 
-/** Claims the number that the flight's row has now for this run. Idempotent. @throws InvalidRequest when no create has joined it (final). */
+/** Claims the number that the flight's row has now for this run. Idempotent. @throws InvalidRequest for a malformed input, and when no create has joined (final). */
 export function createClaimFlight(deps: ControlDependencies) {
-  return async function claimFlight({ backend, cacheKey }: PopulateInput): Promise<FlightClaim> {
-    const { runId } = workflowExecution();
+  return async function claimFlight(given: unknown): Promise<FlightClaim> {
+    const input = parsePopulateInput(given);
+    const { backend, cacheKey } = input;
+    const { workflowId, runId } = workflowExecution();
+    const expected = workflowIds.populate(backend, cacheKey.short);
+    // Under another id a second population of one key would run beside the first.
+    if (workflowId !== expected) throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });
     const claim = await claimFlightRow(deps.database, { backend, shortKey: cacheKey.short, runId });
     if (claim === undefined)
       throw new Failure('InvalidRequest', {
@@ -30,7 +39,7 @@ export function createClaimFlight(deps: ControlDependencies) {
         value: cacheKey.short,
         allowed: 'a key that a create waits for',
       });
-    return { ...claim, searchAttributes: deps.searchAttributes };
+    return { input, ...claim, searchAttributes: deps.searchAttributes };
   };
 }
 
@@ -55,7 +64,9 @@ export function createAnswerWaiters(deps: ControlDependencies) {
     verdict,
   }: AnswerRequest): Promise<{ waitersAnswered: number }> {
     const { runId } = workflowExecution();
-    await answerFlight(deps.database, { backend, shortKey: cacheKey.short, flight, runId, verdict });
+    const isOurs = await answerFlight(deps.database, { backend, shortKey: cacheKey.short, flight, runId, verdict });
+    // Another run has taken the flight over, as after a terminate: its waiters get that run's verdict.
+    if (!isOurs) return { waitersAnswered: 0 };
     let waitersAnswered = 0;
     let afterVolumeId: VolumeId | undefined;
     for (;;) {

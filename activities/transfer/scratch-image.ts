@@ -43,7 +43,11 @@ export function createDownloadToScratch(deps: HostDependencies) {
             reporter,
             transfer: (path, joined) => downloadImage({ images: deps.images, image, path, reporter: joined }),
           }),
-        (ahead) => reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} downloads of this host` }),
+        {
+          onWait: (ahead) =>
+            reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} downloads of this host` }),
+          signal: reporter.signal,
+        },
       ),
     );
     await measureScratch(deps.database, { hostId: deps.hostId, contentHash, bytesReal: ensured.bytes });

@@ -64,7 +64,11 @@ export function createWriteImageVolume(deps: HostDependencies) {
             throw error;
           }
         },
-        (ahead) => reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+        {
+          onWait: (ahead) =>
+            reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+          signal: reporter.signal,
+        },
       );
       await releaseScratchOf(deps, { contentHash: contentHashOf(input.cacheKey), user });
       return { ...written, convertMs: Date.now() - startedAtMs };

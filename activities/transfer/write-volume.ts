@@ -55,7 +55,11 @@ export function createWriteVolume(deps: HostDependencies) {
             throw error;
           }
         },
-        (ahead) => reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+        {
+          onWait: (ahead) =>
+            reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+          signal: reporter.signal,
+        },
       );
       story.timingsMs.convert = Date.now() - startedAtMs;
       const { result } = await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend });

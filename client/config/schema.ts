@@ -65,6 +65,7 @@ export const configSchema = z.strictObject({
     .prefault({ projectId: 'image-volume-cache', userId: 'image-volume-cache' }),
   defaultProjectId: z.string().min(1).max(64).default('default'),
   createBudget: duration.default(6 * 3_600_000),
+  createSafetyInterval: duration.default(2 * 60_000),
   scratch: z
     .strictObject({
       /** Default: `scratch` in the data directory. */

@@ -182,20 +182,25 @@ function acquired({ id, imageVolume, virtualBytes, generation, collision, full }
   return collision ? { kind: 'collision' } : { kind: 'cold', atCloneLimit: full };
 }
 
-/** Gives a lease back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing. */
+/**
+ * Gives a lease back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing.
+ * @returns the parent that may be deleted now: it is retired and nothing holds it.
+ */
 export async function releaseLease(
   database: Database,
   { volumeId, runId }: { volumeId: VolumeId; runId: string },
-): Promise<void> {
-  await runStatement(
+): Promise<{ freedEntry?: FreedParent }> {
+  const [row] = await runStatement(
     database,
     sql`with volume as (
         select id, entry_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and holds_entry for no key update
       ), released as (
-        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id
+        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id returning ${freedColumns}
       )
-      update volumes set entry_id = null, holds_entry = false, updated_at = now() from volume v where volumes.id = v.id`,
+      update volumes set entry_id = null, holds_entry = false, updated_at = now() from volume v where volumes.id = v.id
+      returning (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed`,
   );
+  return parseFreed(row?.['freed']);
 }
 
 /** Takes a volume off its flight when it goes on without an entry. Repeated it changes nothing. */

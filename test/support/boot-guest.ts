@@ -32,6 +32,8 @@ export function bootGuest(connection: Connection, mark: string): Guest {
   const kill = () => void child.kill('SIGKILL');
   const deadline = setTimeout(kill, LIFETIME_MS);
   const serial = readSerial(child);
+  // What is written to a guest that has ended is lost; its end is reported as such.
+  child.stdin.on('error', () => undefined);
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('close', (code, signal) => resolve(signal ?? String(code)));
@@ -45,7 +47,7 @@ export function bootGuest(connection: Connection, mark: string): Guest {
       return parseMarks(serial.text());
     },
     powerOff: async () => {
-      child.stdin.write(`${guestLines.powerOff}\n`);
+      child.stdin.end(`${guestLines.powerOff}\n`);
       if ((await ended) !== '0') await died();
     },
     kill: async () => {
@@ -59,7 +61,8 @@ export function bootGuest(connection: Connection, mark: string): Guest {
 function qemuArguments(connection: Connection, mark: string): string[] {
   const machine = ['-accel', 'tcg', '-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-no-reboot'];
   const console = ['-display', 'none', '-chardev', 'stdio,id=serial,signal=off', '-serial', 'chardev:serial'];
-  return [...machine, ...console, '-smbios', `type=1,serial=${mark}`, ...qemuDrive(connection).split(/ (.*)/s, 2)];
+  const identity = ['-smbios', `type=1,serial=${mark}`];
+  return [...machine, ...console, ...identity, '-drive', qemuDrive(connection).slice('-drive '.length)];
 }
 
 function readSerial(child: ChildProcess): { text(): string; until(line: string): Promise<void> } {

@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { findTool, runCommand } from '../../activities/command';
 
 /** What Debian's index says of a package. */
@@ -11,6 +13,7 @@ export interface DebianPackage {
 const QUERY_TIMEOUT_MS = 30_000;
 const UPDATE_TIMEOUT_MS = 120_000;
 const INSTALL_TIMEOUT_MS = 240_000;
+const UNPACK_TIMEOUT_MS = 60_000;
 /** Another run may be installing just now. */
 const LOCK_TIMEOUT_S = 180;
 
@@ -24,39 +27,34 @@ export async function ensureTools(tools: Record<string, string>): Promise<void> 
   await withFreshIndex(() => apt(['install', '-y', '--no-install-recommends', ...packages], INSTALL_TIMEOUT_MS));
 }
 
-/** @returns the packages that `names` would install, in the order of the names. @throws when one is not in Debian's index. */
+/** @returns what the machine's package index says of `names`, in their order. @throws when one is not in it. */
 export async function getPackages(names: readonly string[]): Promise<DebianPackage[]> {
-  return await withFreshIndex(async () => {
-    const { stdout } = await runCommand('apt-cache', ['show', '--no-all-versions', ...names], {
-      timeoutMs: QUERY_TIMEOUT_MS,
-    });
-    const packages = stdout.split(/\n\n+/).map(parsePackage);
-    return names.map((name) => {
-      const found = packages.find((candidate) => candidate.name === name);
-      if (found === undefined) throw new Error(`there is no package ${name} in this machine's package index`);
-      return found;
-    });
+  const query = ['show', '--no-all-versions', ...names];
+  const { stdout } = await runCommand('apt-cache', query, { timeoutMs: QUERY_TIMEOUT_MS });
+  const packages = stdout.split(/\n\n+/).map(parsePackage);
+  return names.map((name) => {
+    const found = packages.find((candidate) => candidate.name === name);
+    if (found === undefined) throw new Error(`there is no package ${name} in this machine's package index`);
+    return found;
   });
 }
 
-/** Unpacks packages below `directory` without installing them; their archives are in `archives`. Both must exist. */
+/** Unpacks packages below `directory` without installing them; their archives are kept in `archives`, which must exist. */
 export async function unpackPackages(
   packages: readonly DebianPackage[],
   { archives, directory }: { archives: string; directory: string },
 ): Promise<void> {
   const wanted = packages.map(({ name, version }) => `${name}=${version}`);
   // `apt-get download` knows no target but its working directory.
-  await withFreshIndex(() =>
-    runCommand('env', ['-C', archives, 'apt-get', '-q', 'download', ...wanted], { timeoutMs: INSTALL_TIMEOUT_MS }),
-  );
-  for (const { name } of packages) {
-    const { stdout } = await runCommand('find', [archives, '-name', `${name}_*.deb`], { timeoutMs: QUERY_TIMEOUT_MS });
-    await runCommand('dpkg-deb', ['-x', stdout.trim(), directory], { timeoutMs: QUERY_TIMEOUT_MS });
-  }
+  const download = ['-C', archives, 'apt-get', '-q', 'download', ...wanted];
+  await runCommand('env', download, { timeoutMs: INSTALL_TIMEOUT_MS });
+  for (const file of await readdir(archives))
+    if (file.endsWith('.deb'))
+      await runCommand('dpkg-deb', ['-x', join(archives, file), directory], { timeoutMs: UNPACK_TIMEOUT_MS });
 }
 
-/** A machine whose index is missing or older than the archive gets a new one, once. */
-async function withFreshIndex<T>(work: () => Promise<T>): Promise<T> {
+/** Does `work`, and once more with a new index where the machine's is missing or older than the archive. */
+export async function withFreshIndex<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -18,7 +18,7 @@ import { dirname, join } from 'node:path';
 import { runCommand } from '../../activities/command';
 import { userCacheDirectory } from '../../client/config/data-directory';
 import { MiB } from '../../workflows/contract/bytes';
-import { ensureTools, getPackages, unpackPackages, type DebianPackage } from './boot-packages';
+import { ensureTools, getPackages, unpackPackages, withFreshIndex, type DebianPackage } from './boot-packages';
 import { FIRST_SECTOR, writeDisk } from './boot-partitions';
 import { initramfsInit, rootInit, syslinuxConfiguration } from './boot-scripts';
 
@@ -38,16 +38,21 @@ const RECIPE = ['./bootable-disk', './boot-partitions', './boot-scripts'];
  * @returns the path of a qcow2 file, which must not be changed.
  */
 export async function ensureBootableDisk(): Promise<string> {
-  const packages = await choosePackages();
-  const path = join(userCacheDirectory(), `boot-disk-${await cacheKeyOf(packages)}.qcow2`);
-  if (existsSync(path)) return path;
-  await ensureTools({ 'mkfs.ext4': 'e2fsprogs', 'qemu-img': 'qemu-utils' });
   const directory = await mkdtemp(join(tmpdir(), 'ivc-boot-disk-'));
   try {
-    await publish(await makeDisk(packages, directory), path);
+    const path = await withFreshIndex(() => unpackUnlessMade(directory));
+    if (!existsSync(path)) await publish(await makeDisk(directory), path);
+    return path;
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** @returns where the disk is or will be; when it is not there yet, its packages are below `directory/debian`. */
+async function unpackUnlessMade(directory: string): Promise<string> {
+  const packages = await choosePackages();
+  const path = join(userCacheDirectory(), `boot-disk-${await cacheKeyOf(packages)}.qcow2`);
+  if (!existsSync(path)) await unpackPackages(packages, { archives: directory, directory: join(directory, 'debian') });
   return path;
 }
 
@@ -65,10 +70,9 @@ async function cacheKeyOf(packages: readonly DebianPackage[]): Promise<string> {
   return hash.digest('hex').slice(0, 16);
 }
 
-async function makeDisk(packages: readonly DebianPackage[], directory: string): Promise<string> {
+async function makeDisk(directory: string): Promise<string> {
+  await ensureTools({ 'mkfs.ext4': 'e2fsprogs', 'qemu-img': 'qemu-utils' });
   const debian = join(directory, 'debian');
-  await mkdir(debian);
-  await unpackPackages(packages, { archives: directory, directory: debian });
   const boot = await makeBootPartition(debian, directory);
   const root = await makeRootPartition(debian, directory);
   const raw = join(directory, 'disk.raw');

@@ -1,4 +1,4 @@
-import { chownSync, cpSync, existsSync, readFileSync, statSync } from 'node:fs';
+import { chownSync, cpSync, existsSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 /** PostgreSQL refuses to run as root, so as root its files belong to `nobody` and its processes run as it. */
@@ -30,8 +30,16 @@ export function assertReachable(path: string, user: DatabaseUser | undefined): v
 /** @returns a server directory that the database's user can execute: `binaries`, or a copy of its installation below `copyTo`. */
 export function ensureExecutableFor(user: DatabaseUser | undefined, binaries: string, copyTo: string): string {
   if (findClosedDirectory(binaries, user) === undefined) return binaries;
-  if (!existsSync(copyTo)) cpSync(dirname(binaries), copyTo, { recursive: true, verbatimSymlinks: true });
+  if (!existsSync(copyTo)) copyComplete(dirname(binaries), copyTo);
   return join(copyTo, 'bin');
+}
+
+/** The copy is complete whenever it exists. */
+function copyComplete(from: string, to: string): void {
+  const partial = `${to}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  cpSync(from, partial, { recursive: true, verbatimSymlinks: true });
+  renameSync(partial, to);
 }
 
 function findClosedDirectory(path: string, user: DatabaseUser | undefined): string | undefined {

@@ -26,7 +26,7 @@ export interface EnsureClusterOptions {
 
 /** Makes the data directory when there is none; one that was interrupted is made again. The password reaches initdb in a file that does not stay. */
 export async function ensureCluster(cluster: Cluster, { durable = true, signal }: EnsureClusterOptions): Promise<void> {
-  const { bin, data, user, password } = cluster;
+  const { data, user, password } = cluster;
   if (existsSync(join(data, 'PG_VERSION'))) return;
   const making = `${data}.making`;
   const passwordFile = `${data}.password`;
@@ -36,13 +36,7 @@ export async function ensureCluster(cluster: Cluster, { durable = true, signal }
   writeSecret(passwordFile, password);
   giveTo(user, passwordFile);
   try {
-    await promisify(execFile)(join(bin, 'initdb'), initdbArguments(cluster, { making, passwordFile, durable }), {
-      ...user,
-      signal,
-      timeout: INITDB_DEADLINE_MS,
-      cwd: '/',
-      env: { LC_ALL: 'C', PATH: process.env['PATH'] },
-    });
+    await runInitdb(cluster, { args: initdbArguments(cluster, { making, passwordFile, durable }), signal });
     renameSync(making, data);
   } finally {
     rmSync(passwordFile, { force: true });
@@ -57,4 +51,24 @@ function initdbArguments(
   const content = ['--encoding=UTF8', '--locale=C', `--username=${username}`, `--pwfile=${passwordFile}`];
   const access = ['--auth-local=scram-sha-256', '--auth-host=reject'];
   return ['-D', making, ...content, ...access, ...(durable ? [] : ['--no-sync'])];
+}
+
+async function runInitdb(
+  { bin, user }: Cluster,
+  { args, signal }: { args: string[]; signal?: AbortSignal },
+): Promise<void> {
+  const env = { LC_ALL: 'C', PATH: process.env['PATH'] };
+  try {
+    await promisify(execFile)(join(bin, 'initdb'), args, {
+      ...user,
+      signal,
+      timeout: INITDB_DEADLINE_MS,
+      cwd: '/',
+      env,
+    });
+  } catch (error) {
+    signal?.throwIfAborted();
+    const stderr = typeof error === 'object' && error !== null && 'stderr' in error ? String(error.stderr).trim() : '';
+    throw new Error(`PostgreSQL could not be set up: ${stderr || String(error)}`, { cause: error });
+  }
 }

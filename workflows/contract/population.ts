@@ -42,6 +42,8 @@ export interface Admission {
   bypass: BypassReason | null;
   /** Milliseconds that the create's activities may take together. */
   budgetMs: number;
+  /** Milliseconds after which a waiter makes sure that its population still runs. */
+  safetyIntervalMs: number;
   /** Whether the namespace knows our search attributes: an upsert of an unknown one blocks the workflow task for ever. */
   searchAttributes: boolean;
   admitMs: number;
@@ -81,8 +83,12 @@ export interface FreedEntry {
   imageVolume: string;
 }
 
-/** What a step that takes or clones a parent answers. `lost`: the parent is proven unusable and quarantined; ask the cache again. */
-export type CloneOutcome = { kind: 'cloned'; result: CreateVolumeResult; freedEntry?: FreedEntry } | { kind: 'lost' };
+/**
+ * What a step that takes or clones a parent answers. `lost`: the parent is proven unusable and quarantined; ask the cache again.
+ * `freedEntry`: a retired parent that nothing needs any more.
+ */
+export type CloneOutcome =
+  { kind: 'cloned'; result: CreateVolumeResult; freedEntry?: FreedEntry } | { kind: 'lost'; freedEntry?: FreedEntry };
 export type AcquireOutcome =
   CloneOutcome | { kind: 'leased'; entry: LeasedEntry } | { kind: 'cold'; atCloneLimit: boolean };
 

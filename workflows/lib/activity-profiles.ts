@@ -19,8 +19,6 @@ const HOUR_MS = 60 * MINUTE_MS;
 const HEARTBEAT_TIMEOUT_MS = 15 * SECOND_MS;
 /** A host whose queue nobody polls for this long is lost: another is picked. */
 const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
-/** A waiter asks its flight's row again after this long, plus up to half of it, so that a herd does not ask at once. */
-const SAFETY_INTERVAL_MS = 2 * MINUTE_MS;
 
 const patient = { initialInterval: 500, backoffCoefficient: 2, maximumInterval: 30 * SECOND_MS };
 
@@ -53,11 +51,17 @@ export function control({ summary, budgetMs }: StepOptions, options: ActivityOpt
   });
 }
 
-/** Waiting for a flight: completed from outside, so it holds no slot and needs no timer of the workflow. */
-export function waiting(step: StepOptions, activityId: string) {
+/**
+ * Waiting for a flight: completed from outside, so it holds no slot and needs no timer of the workflow.
+ * @param safetyIntervalMs after so long, plus up to half of it so that a herd does not ask at once, a waiter looks at its flight's row again.
+ */
+export function waiting(
+  step: StepOptions,
+  { activityId, safetyIntervalMs }: { activityId: string; safetyIntervalMs: number },
+) {
   return control(step, {
     activityId,
-    startToCloseTimeout: SAFETY_INTERVAL_MS * (1 + Math.random() / 2),
+    startToCloseTimeout: Math.round(safetyIntervalMs * (1 + Math.random() / 2)),
     retry: { initialInterval: SECOND_MS, backoffCoefficient: 1 },
     cancellationType: ActivityCancellationType.TRY_CANCEL,
   });

@@ -29,7 +29,7 @@ export function failWith(failure: FailureRecord, cause?: unknown): never {
  */
 export function findFailure(error: unknown): FailureRecord | undefined {
   if (isCancellation(error)) return undefined;
-  const cause = error instanceof ActivityFailure ? error.cause : error;
+  const cause = causeOf(error);
   if (!(cause instanceof ApplicationFailure) || !isFailureType(cause.type)) {
     if (!(error instanceof ActivityFailure)) return undefined;
     const details = { cause: `${error.activityType}: ${error.cause?.message ?? error.message}` };
@@ -47,6 +47,18 @@ export function isFinal(error: unknown): boolean {
   if (isCancellation(error)) return true;
   const failure = findFailure(error);
   return failure !== undefined && !failures[failure.type].retry;
+}
+
+/** What an activity failed with; of one that ran out of time, what its last try failed with, where that is known. */
+function causeOf(error: unknown): unknown {
+  const cause = error instanceof ActivityFailure ? error.cause : error;
+  return cause instanceof TimeoutFailure && cause.cause instanceof ApplicationFailure ? cause.cause : cause;
+}
+
+/** @returns whether an activity ended because the time for it and its retries was up, whatever its last try failed with. */
+export function isBudgetSpent(error: unknown): boolean {
+  if (!(error instanceof ActivityFailure)) return false;
+  return error.retryState === 'TIMEOUT' || findTimeout(error) === 'SCHEDULE_TO_CLOSE';
 }
 
 /** @returns which of an activity's timeouts ended it, if one did. */

@@ -8,7 +8,7 @@ export interface ProgressView {
 }
 
 /** A bar where a person looks at a terminal, a line a change elsewhere. */
-export function createProgressView(stream: ProgressStream): ProgressView {
+export function createProgressView(stream: NodeJS.WritableStream & { isTTY?: boolean }): ProgressView {
   const { show, end } = stream.isTTY ? createBar(stream) : createLines(stream);
   const addRate = createRateMeter();
   return { show: (report) => show(addRate(report)), end };
@@ -17,7 +17,7 @@ export function createProgressView(stream: ProgressStream): ProgressView {
 const BAR_WIDTH = 24;
 const FRAMES_A_SECOND = 10;
 
-function createBar(stream: NodeJS.WriteStream): ProgressView {
+function createBar(stream: NodeJS.WritableStream): ProgressView {
   const bar = new SingleBar({
     stream,
     format: (_options, { progress }, payload: { report?: Shown }) => formatBar(payload.report, progress),
@@ -47,7 +47,7 @@ function createBar(stream: NodeJS.WriteStream): ProgressView {
 /** Lines no faster than this, so that a log stays readable. */
 const LINE_INTERVAL_MS = 1000;
 
-function createLines(stream: ProgressStream): ProgressView {
+function createLines(stream: NodeJS.WritableStream): ProgressView {
   let lastStage = '';
   let lastAt = 0;
   return {

@@ -6,7 +6,8 @@ export function createRateMeter(now: () => number = Date.now): (report: Shown) =
   return (report) => {
     const { work } = report;
     if (work?.bytesDone === undefined) return report;
-    if (first?.stage !== work.stage || work.bytesDone < first.bytesDone) first = { stage: work.stage, bytesDone: work.bytesDone, atMs: now() };
+    if (first?.stage !== work.stage || work.bytesDone < first.bytesDone)
+      first = { stage: work.stage, bytesDone: work.bytesDone, atMs: now() };
     const elapsedMs = now() - first.atMs;
     if (work.bytesPerSecond !== undefined || elapsedMs === 0) return report;
     return { ...report, work: { ...work, bytesPerSecond: ((work.bytesDone - first.bytesDone) / elapsedMs) * 1000 } };

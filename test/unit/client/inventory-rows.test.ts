@@ -143,9 +143,21 @@ it('shows no space of a backend that no worker has looked at', () => {
     registeredAt: at,
   };
   const sums = { bytes: 60, count: 2, reservedBytes: 10, pinnedBytes: 0 };
-  const decisions = toDecisionSummary({ hit: 0, miss: 0, joined: 0, bypassed: 0, refused: 0, failed: 0, bytesDownloaded: 0 });
+  const decisions = toDecisionSummary({
+    hit: 0,
+    miss: 0,
+    joined: 0,
+    bypassed: 0,
+    refused: 0,
+    failed: 0,
+    bytesDownloaded: 0,
+  });
   const status = toBackendStatus(row, { sums, decisions });
-  expect(status).toMatchObject({ backend: 'local', space: null, cache: { usedBytes: 60, maxBytes: 100, reservedBytes: 10 } });
+  expect(status).toMatchObject({
+    backend: 'local',
+    space: null,
+    cache: { usedBytes: 60, maxBytes: 100, reservedBytes: 10 },
+  });
   expect(toBackendStatus({ ...row, totalBytes: 9, freeBytes: 4, spaceSeenAt: at }, { sums, decisions }).space).toEqual({
     totalBytes: 9,
     freeBytes: 4,

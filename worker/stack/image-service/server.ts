@@ -85,7 +85,8 @@ async function answer(service: Service, request: IncomingMessage, response: Serv
 function endRefusedBody(request: IncomingMessage): void {
   if (request.complete || request.destroyed) return;
   const timer = setTimeout(() => request.destroy(), REFUSED_BODY_MS);
-  request.once('close', () => clearTimeout(timer));
+  request.once('end', () => clearTimeout(timer));
+  request.socket.once('close', () => clearTimeout(timer));
 }
 
 function listen(server: Server, host: string, port: number): Promise<void> {

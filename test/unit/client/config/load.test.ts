@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parse } from 'yaml';
 import { ConfigError } from '../../../../client/config/config-error';
 import { loadConfig } from '../../../../client/config/load';
 import { packageRoot } from '../../../../client/config/package-root';
+import { configSchema } from '../../../../client/config/schema';
 
 let directory: string;
 beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'ivc-config-'))));
@@ -29,11 +31,24 @@ function faultsOf(text: string, env: NodeJS.ProcessEnv = {}): ConfigError {
   throw new Error('the configuration was accepted');
 }
 
+function leafPaths(value: object, prefix: string[] = []): string[][] {
+  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? leafPaths(inner, [...prefix, key])
+      : [[...prefix, key]],
+  );
+}
+
 describe('the checked-in temporal.yaml', () => {
   const path = join(packageRoot(), 'temporal.yaml');
 
   test('works unedited and says nothing else than the defaults', () => {
     expect(loadConfig({ path, env: { IVC_DATA: '/data' } }).config).toEqual(load('{}').config);
+  });
+
+  test('shows every key that has a default', () => {
+    const shown: unknown = parse(readFileSync(path, 'utf8'));
+    for (const key of leafPaths(configSchema.parse({}))) expect(shown).toHaveProperty(key);
   });
 
   test('is what a program in another directory gets', () => {

@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream';
 import { createProgressView } from '../../../../../client/cli/output/progress';
 import { createRateMeter } from '../../../../../client/cli/output/rate-meter';
 import { MiB } from '../../../../../workflows/contract/bytes';
@@ -7,7 +8,8 @@ describe('createRateMeter', () => {
     let nowMs = 0;
     const addRate = createRateMeter(() => nowMs);
     const converting = (bytesDone: number) =>
-      addRate({ stage: 'waiting', work: { stage: 'converting', summary: '', bytesDone, bytesTotal: 100 * MiB } }).work?.bytesPerSecond;
+      addRate({ stage: 'waiting', work: { stage: 'converting', summary: '', bytesDone, bytesTotal: 100 * MiB } }).work
+        ?.bytesPerSecond;
     expect(converting(10 * MiB)).toBeUndefined();
     nowMs = 2000;
     expect(converting(50 * MiB)).toBe(20 * MiB);
@@ -16,7 +18,10 @@ describe('createRateMeter', () => {
   it('leaves a rate that is told as it is, and begins anew with each stage', () => {
     let nowMs = 0;
     const addRate = createRateMeter(() => nowMs);
-    const told = { stage: 'waiting', work: { stage: 'downloading', summary: '', bytesDone: 1, bytesPerSecond: 7 } } as const;
+    const told = {
+      stage: 'waiting',
+      work: { stage: 'downloading', summary: '', bytesDone: 1, bytesPerSecond: 7 },
+    } as const;
     expect(addRate(told)).toEqual(told);
     nowMs = 1000;
     const next = { stage: 'waiting', work: { stage: 'converting', summary: '', bytesDone: 5 } } as const;
@@ -26,13 +31,16 @@ describe('createRateMeter', () => {
 
 describe('createProgressView', () => {
   it('writes a line for each stage where nobody watches a terminal, and none in between', () => {
-    const lines: string[] = [];
-    const view = createProgressView({ isTTY: false, write: (line: string) => lines.push(line) });
+    const stream = new PassThrough();
+    const view = createProgressView(stream);
     view.show({ stage: 'admitting' });
     view.show({ stage: 'admitting' });
     view.show({ stage: 'waiting', work: { stage: 'downloading', summary: '', bytesDone: MiB, bytesTotal: 2 * MiB } });
-    view.show({ stage: 'waiting', work: { stage: 'downloading', summary: '', bytesDone: 2 * MiB, bytesTotal: 2 * MiB } });
+    view.show({
+      stage: 'waiting',
+      work: { stage: 'downloading', summary: '', bytesDone: 2 * MiB, bytesTotal: 2 * MiB },
+    });
     view.end();
-    expect(lines).toEqual(['admitting\n', 'downloading 1 MiB of 2 MiB\n']);
+    expect(String(stream.read())).toBe('admitting\ndownloading 1 MiB of 2 MiB\n');
   });
 });

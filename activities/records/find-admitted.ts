@@ -1,0 +1,32 @@
+import { findVolume } from '../../db/queries/volumes';
+import { Failure } from '../../workflows/contract/failures';
+import type { BackendName, VolumeId } from '../../workflows/contract/ids';
+import type { CreateVolumeInput } from '../../workflows/contract/volume';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from './admit-volume';
+import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
+
+/** @returns the volume that this very run has admitted and not ended; null when its admission inserted nothing. */
+export function createFindAdmitted(deps: ControlDependencies) {
+  return async function findAdmitted(
+    input: unknown,
+  ): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
+    const { workflowId, runId } = workflowExecution();
+    const request = findRequest(input);
+    if (request === undefined) return null;
+    const volumeId = volumeIdOf(workflowId, request);
+    const row = await findVolume(deps.database, { volumeId });
+    const isOwn = row?.runId === runId && (row.state === 'creating' || row.state === 'deleting');
+    return isOwn ? { volumeId, backend: row.backend } : null;
+  };
+}
+
+/** @returns undefined for what is no valid request: that was never admitted. */
+function findRequest(input: unknown): CreateVolumeInput | undefined {
+  try {
+    return parseCreateVolumeRequest(input);
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
+}
