@@ -52,7 +52,9 @@ function fingerprintSources() {
 /** The bundle takes seconds, so it is made again only when the workflows' compiled code or the packages changed. */
 function fingerprintWorkflows() {
   const compiled = listFiles(join(dist, 'workflows')).filter((path) => path.endsWith('.js'));
-  const bundler = existsSync(join(dist, 'worker/bundle.js')) ? [join(dist, 'worker/bundle.js')] : [];
+  const bundler = ['bundle.js', 'payload-converter.js']
+    .map((file) => join(dist, 'worker', file))
+    .filter((path) => existsSync(path));
   return hash(
     [...compiled, ...bundler, join(root, 'package-lock.json')].map((path) => hash(readFileSync(path))).join('\n'),
   );

@@ -24,7 +24,7 @@ await main(async () => {
     },
   });
   await build();
-  const stays = process.stdout.isTTY === true && values.once !== true;
+  const stays = process.stdout.isTTY && !values.once;
   // What stays is the newcomer's own stack, in its usual place; what does not leaves nothing, data included.
   const temporary = stays || values.data !== undefined ? undefined : mkdtempSync(join(tmpdir(), 'ivc-quickstart-'));
   try {

@@ -5,9 +5,15 @@ import { dirname, join } from 'node:path';
 /** Where the build leaves the workflow code of this version; a worker only reads it. */
 export const workflowBundlePath = join(__dirname, '..', 'workflow-bundle.js');
 
+/** The same in the worker and in the workflows' sandbox. */
+export const dataConverter = { payloadConverterPath: require.resolve('./payload-converter') };
+
 /** Bundles `workflows/` for Temporal's sandbox, once at build time: a worker starts in a second instead of ten. */
 export async function buildWorkflowBundle(path = workflowBundlePath): Promise<void> {
-  const { code } = await bundleWorkflowCode({ workflowsPath: require.resolve('../workflows') });
+  const { code } = await bundleWorkflowCode({
+    workflowsPath: require.resolve('../workflows'),
+    payloadConverterPath: dataConverter.payloadConverterPath,
+  });
   await mkdir(dirname(path), { recursive: true });
   const partial = `${path}.${process.pid}`;
   await writeFile(partial, code);

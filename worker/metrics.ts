@@ -3,9 +3,9 @@ import { Runtime } from '@temporalio/worker';
 /** Counters of our own, served by the SDK's Prometheus endpoint beside its own. Install the runtime first. */
 export interface Metrics {
   /** SQL statements sent to the inventory. */
-  countStatement(): void;
+  countStatement: () => void;
   /** Foreign tools started, by name. */
-  countProcess(tool: string): void;
+  countProcess: (tool: string) => void;
 }
 
 export function createMetrics(): Metrics {

@@ -1,7 +1,7 @@
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import { createBackendActivities, createControlActivities, createHostActivities } from '../activities';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
-import { workflowBundlePath } from './bundle';
+import { dataConverter, workflowBundlePath } from './bundle';
 
 export const roles = ['control', 'backend', 'host'] as const;
 export type Role = (typeof roles)[number];
@@ -41,6 +41,7 @@ export async function createWorkers(
     ...settings,
     shutdownForceTime: settings.shutdownGraceTime + FORCE_AFTER_GRACE_MS,
     maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL_MS,
+    dataConverter,
   };
   const options: WorkerOptions[] = [];
   if (control) {

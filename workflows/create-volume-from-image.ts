@@ -17,7 +17,6 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { formatBytes } from './contract/bytes';
 import type { FailureRecord } from './contract/failures';
 import type { BackendName, VolumeId } from './contract/ids';
 import { workflowIds, type SearchAttributeName } from './contract/names';
@@ -32,10 +31,19 @@ import type {
 } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
+import {
+  bypassReasons,
+  describeAdmitting,
+  describeBypass,
+  describeCreated,
+  describeGivenUp,
+  describeRefused,
+  describeWaiting,
+} from './lib/details';
 import { fail, failWith, findFailure, isBudgetSpent, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
-import { workflowLink } from './lib/workflow-link';
+import { progressLink, workflowLink } from './lib/workflow-link';
 import { progressQuery, type CreateProgress } from './messages';
 
 /** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */
@@ -62,9 +70,13 @@ export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<C
   const progress: CreateProgress = { stage: 'admitting' };
   setHandler(progressQuery, () => progress);
 
+  setCurrentDetails(describeAdmitting(progressLink()));
   const startedAtMs = workflowInfo().startTime.getTime();
   const admitted = await admit(input);
-  if (admitted.kind === 'available') return admitted.result;
+  if (admitted.kind === 'available') {
+    setCurrentDetails(describeCreated(admitted.result));
+    return admitted.result;
+  }
 
   const { volumeId, admission } = admitted;
   const story: Story = {
@@ -84,9 +96,7 @@ export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<C
   try {
     const result = admission.bypass ? await bypass(create, admission.bypass) : await cloneFromCache(create);
     progress.stage = 'done';
-    setCurrentDetails(
-      `**${result.outcome}**: ${result.reason}. ${formatBytes(result.sizeBytes)} volume \`${volumeId}\` is available.`,
-    );
+    setCurrentDetails(describeCreated(result));
     tag(admission, result.outcome);
     return result;
   } catch (error) {
@@ -108,6 +118,8 @@ async function admit(input: unknown) {
     );
   } catch (error) {
     if (isCancellation(error)) await CancellationScope.nonCancellable(() => withdraw(input));
+    const failure = findFailure(error);
+    if (failure !== undefined) setCurrentDetails(describeRefused(failure));
     throw error;
   }
 }
@@ -194,7 +206,7 @@ async function waitForPopulation(
   const flight = workflowIds.populate(admission.backend, admission.cacheKey.short);
   progress.stage = 'waiting';
   progress.flightWorkflowId = flight;
-  setCurrentDetails(`Not cached on backend **${admission.backend}** yet: waiting for ${workflowLink(flight)}`);
+  setCurrentDetails(describeWaiting(admission, workflowLink(flight)));
   tag(admission);
   const waitedFromMs = Date.now();
   const answer = await joinAndWait(create, { flight, activityId: `wait-${round}`, atCloneLimit });
@@ -225,7 +237,10 @@ async function joinAndWait(
   if (joined.kind === 'answered') return joined.answer;
   const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
   const { safetyIntervalMs } = admission;
-  return await waiting(waitStep, { activityId: join.activityId, safetyIntervalMs }).awaitVerdict({ admission, flight: joined.flight });
+  return await waiting(waitStep, { activityId: join.activityId, safetyIntervalMs }).awaitVerdict({
+    admission,
+    flight: joined.flight,
+  });
 }
 
 /** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */
@@ -233,29 +248,24 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   const { volumeId, admission, story, undo, progress } = create;
   Object.assign(story, { outcome: 'bypassed', reason: bypassReasons[reason] });
   progress.stage = 'writing';
-  setCurrentDetails(`Bypassing the cache: ${story.reason}`);
+  setCurrentDetails(describeBypass(reason, undefined, progressLink()));
   tag(admission);
   undo.before('the written volume', () => removeVolume({ volumeId, backend: admission.backend }));
   const user = workflowIds.createVolume(volumeId);
   return await withHost(admission.backend, budgetMs(create), async (hostId) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
-      summary: `image ${admission.imageId} to volume ${volumeId}`,
+      image: admission.imageId,
+      target: `volume ${volumeId}`,
       budgetMs: budgetMs(create),
     });
     undo.before('the scratch file', () => cleanup.releaseScratch({ source: admission, user }));
     const scratch: ScratchImage = await transfer.downloadToScratch({ source: admission, user });
     story.bytesDownloaded += scratch.bytesDownloaded;
     story.timingsMs.download = scratch.downloadMs;
+    setCurrentDetails(describeBypass(reason, scratch, progressLink()));
     return await convert.writeVolume({ volumeId, admission, story, user });
   });
 }
-
-const bypassReasons: Record<BypassReason, string> = {
-  'cache-off': 'the cache of this backend is switched off',
-  'too-large-for-cache': 'the image is larger than the whole cache may be',
-  requested: 'the request asked for it',
-  'no-room': 'the cache is full of image-volumes that are in use',
-};
 
 /** Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. */
 async function giveUp(create: Create, error: unknown): Promise<never> {
@@ -263,9 +273,11 @@ async function giveUp(create: Create, error: unknown): Promise<never> {
   const failure = isCancellation(error) ? undefined : failureOf(create, error);
   if (failure === undefined && !isCancellation(error)) throw error;
   progress.stage = 'undoing';
-  setCurrentDetails(failure === undefined ? '**cancelled**: undoing' : `**failed**: ${failure.message}`);
+  setCurrentDetails(describeGivenUp(failure, { volumeId, undone: false }));
+  if (failure !== undefined) tag(admission, 'failed');
   await undo.run();
   await CancellationScope.nonCancellable(() => endRow({ volumeId, backend: admission.backend }, story, failure));
+  setCurrentDetails(describeGivenUp(failure, { volumeId, undone: true }));
   if (failure === undefined) throw error;
   log.warn('create failed', { volumeId, failureType: failure.type });
   return failWith(failure, error);
@@ -301,7 +313,7 @@ function budgetMs({ admission, story }: Create): number {
 }
 
 /** Search attributes, where the namespace has them. A hit upserts once: each upsert is an event and an action. */
-function tag(admission: Admission, outcome?: CreateVolumeResult['outcome']): void {
+function tag(admission: Admission, outcome?: CreateVolumeResult['outcome'] | 'failed'): void {
   if (!admission.searchAttributes) return;
   const attributes: Partial<Record<SearchAttributeName, string[]>> = {
     Backend: [admission.backend],

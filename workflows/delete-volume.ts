@@ -6,21 +6,27 @@ import { setCurrentDetails } from '@temporalio/workflow';
 import type { VolumeId } from './contract/ids';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
 import { control, heartbeating, localControl, localThenNormal, onBackend } from './lib/activity-profiles';
+import { describeCancelling, describeDeleted } from './lib/details';
 import { typed } from './lib/failure';
+import { workflowLink } from './lib/workflow-link';
 
 export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolumeResult> {
   const begun = await typed(() => beginDelete(input));
   const { volumeId } = begun;
-  if (begun.kind === 'absent') return { volumeId, outcome: 'absent' };
+  if (begun.kind === 'absent') {
+    setCurrentDetails(describeDeleted(volumeId, 'absent'));
+    return { volumeId, outcome: 'absent' };
+  }
 
   if (begun.kind === 'creating') {
-    setCurrentDetails(`cancelling the create of \`${volumeId}\` and waiting until it has closed`);
+    setCurrentDetails(describeCancelling(volumeId, workflowLink(begun.workflowId)));
     await heartbeating({ summary: 'cancel the create and wait until it has closed' }).cancelCreate(begun);
   }
   await typed(() =>
     onBackend(begun.backend, { summary: 'delete the volume unless somebody has it open' }).deleteVolume({ volumeId }),
   );
   const finished = await finishDelete(volumeId);
+  setCurrentDetails(describeDeleted(volumeId, finished.freedEntry ? 'with-parent' : 'deleted'));
   if (!finished.freedEntry) return { volumeId, outcome: 'deleted' };
 
   await onBackend(begun.backend, { summary: 'delete the retired parent with its last clone' }).deleteParent(

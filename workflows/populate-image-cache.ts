@@ -8,12 +8,19 @@
  * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
  */
 import { isCancellation, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
-import { formatBytes } from './contract/bytes';
 import type { PopulateInput, Reservation, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
+import {
+  describeMakingRoom,
+  describePopulated,
+  describePopulating,
+  describePopulationUndone,
+  describeVerdict,
+} from './lib/details';
 import { findFailure, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
+import { progressLink } from './lib/workflow-link';
 
 /** What the run's result tells in the UI once it is closed. */
 export interface PopulateResult {
@@ -35,8 +42,8 @@ export async function PopulateImageCache(given: PopulateInput): Promise<Populate
   const { waitersAnswered } = await heartbeating({
     summary: 'write the verdict and complete the activity of every waiter',
   }).answerWaiters({ backend, cacheKey, flight: claim.flight, leader: claim.leaderVolumeId, verdict });
-  const summary = summarize(verdict);
-  setCurrentDetails(`${summary} ${waitersAnswered} waiters were answered.`);
+  const summary = describeVerdict(verdict);
+  setCurrentDetails(describePopulated(verdict, waitersAnswered));
   return {
     flight: claim.flight,
     verdict: verdict.kind,
@@ -66,7 +73,7 @@ async function populate(input: PopulateInput, flight: number): Promise<Verdict> 
   } catch (error) {
     const failure = findFailure(error);
     if (failure === undefined && !isCancellation(error)) throw error;
-    setCurrentDetails(`failed: ${failure?.message ?? 'cancelled'}; undoing`);
+    setCurrentDetails(describePopulationUndone(failure));
     await undo.run();
     if (failure === undefined) throw error;
     return { kind: 'failed', failure, imageId: input.imageId };
@@ -88,7 +95,7 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
     () => control(reserveStep).reserveEntry({ input, flight }),
   );
   if (reservation.kind !== 'no-room') return reservation;
-  setCurrentDetails('the cache is full: making room');
+  setCurrentDetails(describeMakingRoom(progressLink()));
   return await onBackend(input.backend, { summary: 'make room: retire and delete the least recently used' }).makeRoom({
     input,
     flight,
@@ -106,15 +113,12 @@ async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoSt
     }),
   );
   const written = await withHost(backend, undefined, async (hostId) => {
-    const host = onHost(hostId, { summary: `image ${input.imageId} on host ${hostId}` });
+    const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
+    const host = onHost(hostId, { image: input.imageId, target: `image-volume ${entry.imageVolume}` });
     undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
-    setCurrentDetails(
-      `downloading image \`${input.imageId}\` on host \`${hostId}\`; bytes and rate are in *Pending Activities*`,
-    );
+    setCurrentDetails(describePopulating(step, progressLink()));
     const scratch = await host.transfer.downloadToScratch({ source: input, user });
-    setCurrentDetails(
-      `${formatBytes(scratch.bytes)} downloaded in ${(scratch.downloadMs / 1000).toFixed(1)} s; inspecting, writing and sealing image-volume \`${entry.imageVolume}\``,
-    );
+    setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
     return { scratch, ...(await host.convert.writeImageVolume({ input, entry, user })) };
   });
   const timingsMs = { download: written.scratch.downloadMs, convert: written.convertMs };
@@ -131,10 +135,4 @@ async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoSt
     () => control(registerStep).registerEntry(registration),
   );
   return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.scratch.bytesDownloaded, timingsMs };
-}
-
-function summarize(verdict: Verdict): string {
-  if (verdict.kind === 'bypass') return `bypass: ${verdict.reason}.`;
-  if (verdict.kind === 'failed') return `failed: ${verdict.failure.message}.`;
-  return `ready: ${formatBytes(verdict.bytesDownloaded)} downloaded.`;
 }

@@ -6,7 +6,7 @@ import { refuse, type HeadVerdict, type Refusal, type Verdict } from './formats/
 import type { ImagePolicy } from './policy';
 
 export { refusalFailure } from './formats/verdict';
-export type { Accepted, HeadVerdict, Refusal, Verdict } from './formats/verdict';
+export type { HeadVerdict, Refusal, Verdict } from './formats/verdict';
 
 export interface InspectionRequest {
   /** Glance's `disk_format`. */

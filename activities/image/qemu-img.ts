@@ -6,7 +6,7 @@ import { Failure } from '../../workflows/contract/failures';
 import { runCommand, type CommandLimits, type CommandResult } from '../command';
 
 /** Formats that are ever named to qemu-img: it is never left to guess one. */
-export type QemuFormat = 'raw' | 'qcow2';
+export type QemuFormat = 'raw' | 'qcow2' | 'vmdk' | 'vpc' | 'vhdx' | 'vdi';
 export interface QemuImage {
   /** Absolute. */
   path: string;

@@ -1,4 +1,4 @@
-import type { ProgressReporter } from '../progress';
+import type { Progress, ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
 
 /** One running transfer a key; who comes later shares it. */
@@ -18,6 +18,8 @@ interface Running {
   callers: Set<ProgressReporter>;
   controller: AbortController;
   outcome: Promise<DownloadedImage>;
+  /** What it told last: a later caller hears it at once. */
+  findProgress(): Progress | undefined;
 }
 
 export function createSharedTransfers(): SharedTransfers {
@@ -26,14 +28,18 @@ export function createSharedTransfers(): SharedTransfers {
   const start = (key: string, transfer: (reporter: ProgressReporter) => Promise<DownloadedImage>): Running => {
     const callers = new Set<ProgressReporter>();
     const controller = new AbortController();
+    let last: Progress | undefined;
     const reporter: ProgressReporter = {
-      report: (progress) => callers.forEach((caller) => caller.report(progress)),
+      report: (progress) => {
+        last = progress;
+        callers.forEach((caller) => caller.report(progress));
+      },
       signal: controller.signal,
     };
     const outcome = transfer(reporter).finally(() => running.delete(key));
     // Every caller hears of a failure; when all have left, nobody is there to.
     outcome.catch(() => undefined);
-    const started = { callers, controller, outcome };
+    const started = { callers, controller, outcome, findProgress: () => last };
     running.set(key, started);
     return started;
   };
@@ -62,8 +68,13 @@ export function createSharedTransfers(): SharedTransfers {
 }
 
 /** Waits for the transfer as one of its callers; the last one to leave aborts it and waits for its end. */
-async function follow({ callers, controller, outcome }: Running, reporter: ProgressReporter): Promise<DownloadedImage> {
+async function follow(
+  { callers, controller, outcome, findProgress }: Running,
+  reporter: ProgressReporter,
+): Promise<DownloadedImage> {
   callers.add(reporter);
+  const progress = findProgress();
+  if (progress !== undefined) reporter.report(progress);
   const { signal } = reporter;
   let leave = (): void => undefined;
   const left = new Promise<never>((_resolve, reject) => {

@@ -2,7 +2,7 @@ import { activityInfo, cancellationSignal } from '@temporalio/activity';
 import { recordDecision } from '../../db/queries/decisions';
 import { admitVolume as insertVolume, failVolume } from '../../db/queries/volumes';
 import { GiB, MiB, roundUpTo } from '../../workflows/contract/bytes';
-import { Failure, failures } from '../../workflows/contract/failures';
+import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
 import {
   uuidPattern,
   type BackendName,
@@ -62,8 +62,7 @@ export function createAdmitVolume(deps: ControlDependencies) {
       };
       return await insert(deps, { volumeId, admission, request, image, workflowId, runId });
     } catch (error) {
-      // What time may mend is no refusal yet.
-      if (error instanceof Failure && !failures[error.type].retry) await refuse(deps, { input, volumeId, failure: error });
+      if (isRefusal(error)) await endRefused(deps, { input, volumeId, failure: error });
       throw error;
     }
   };
@@ -228,8 +227,15 @@ function imageMetadataOf(image: Image): Record<string, string> {
   };
 }
 
+/** What time may mend is no refusal yet. */
+function isRefusal(error: unknown): error is Failure {
+  if (!(error instanceof Failure)) return false;
+  const type: FailureType = error.type;
+  return !failures[type].retry;
+}
+
 /** Records the refusal. An earlier try whose answer was lost may have inserted the row: that one ends here. */
-async function refuse(
+async function endRefused(
   deps: ControlDependencies,
   { input, volumeId, failure }: { input: unknown; volumeId: VolumeId | undefined; failure: Failure },
 ): Promise<void> {

@@ -8,9 +8,7 @@ import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
 
 /** @returns the volume that this very run has admitted and not ended; null when its admission inserted nothing. */
 export function createFindAdmitted(deps: ControlDependencies) {
-  return async function findAdmitted(
-    input: unknown,
-  ): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
+  return async function findAdmitted(input: unknown): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
     const { workflowId, runId } = workflowExecution();
     const request = findRequest(input);
     if (request === undefined) return null;

@@ -31,7 +31,8 @@ export function createClaimFlight(deps: ControlDependencies) {
     const { workflowId, runId } = workflowExecution();
     const expected = workflowIds.populate(backend, cacheKey.short);
     // Under another id a second population of one key would run beside the first.
-    if (workflowId !== expected) throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });
+    if (workflowId !== expected)
+      throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });
     const claim = await claimFlightRow(deps.database, { backend, shortKey: cacheKey.short, runId });
     if (claim === undefined)
       throw new Failure('InvalidRequest', {

@@ -1,10 +1,11 @@
-import { activityInfo, CompleteAsyncError } from '@temporalio/activity';
+import { activityInfo, CompleteAsyncError, heartbeat } from '@temporalio/activity';
 import { listEntries } from '../../db/queries/cache-entries';
 import { findFlight, joinFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
+import { workflowPath, workflowsPath } from '../../workflows/contract/ui-links';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 
@@ -75,9 +76,18 @@ export function createAwaitVerdict(deps: ControlDependencies) {
     const row = await findFlightOf(deps, admission);
     if (row?.flight !== flight) return null;
     if (row.verdict) return { verdict: row.verdict, leader: row.leaderVolumeId } satisfies FlightVerdict;
-    if (activityInfo().attempt > 1) await ensureFlightRuns(deps, admission);
+    if (activityInfo().attempt > 1) {
+      await ensureFlightRuns(deps, admission);
+      // The UI shows the attempts before as failures.
+      const summary = `still waiting for ${flightIdOf(admission)}, which runs: the earlier timeouts are the reminders to look, not failures`;
+      heartbeat({ stage: 'waiting', summary });
+    }
     throw new CompleteAsyncError();
   };
+}
+
+function flightIdOf({ backend, cacheKey }: Pick<Admission, 'backend' | 'cacheKey'>): string {
+  return workflowIds.populate(backend, cacheKey.short);
 }
 
 function findFlightOf(deps: ControlDependencies, { backend, cacheKey }: Pick<Admission, 'backend' | 'cacheKey'>) {
@@ -90,7 +100,7 @@ function findFlightOf(deps: ControlDependencies, { backend, cacheKey }: Pick<Adm
  */
 async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput): Promise<void> {
   const { backend, cacheKey, imageId, projectId } = input;
-  const workflowId = workflowIds.populate(backend, cacheKey.short);
+  const workflowId = flightIdOf(input);
   const handle = await deps.temporal.workflow.start(workflowTypes.populateImageCache, {
     workflowId,
     taskQueue: deps.queues.control,
@@ -98,7 +108,22 @@ async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput)
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     workflowIdConflictPolicy: 'USE_EXISTING',
     staticSummary: `populate the cache of ${backend} with image ${imageId}`,
+    staticDetails: describeWaiters(deps, input),
   });
   const flight = await findFlightOf(deps, input);
   if (flight?.answeredRunId === handle.firstExecutionRunId) throw new Failure('FlightClosing', { flight: workflowId });
+}
+
+/** @returns Markdown for the UI: who asked first, and the list of those who wait. */
+function describeWaiters(
+  { temporal, searchAttributes }: ControlDependencies,
+  { backend, cacheKey }: PopulateInput,
+): string {
+  const { namespace } = temporal.options;
+  const { workflowId } = workflowExecution();
+  const first = `Started for [${workflowId}](${workflowPath(namespace, workflowId)}).`;
+  const waiting = `WorkflowType = "${workflowTypes.createVolumeFromImage}" AND Backend = "${backend}" AND CacheKey = "${cacheKey.short}" AND ExecutionStatus = "Running"`;
+  return searchAttributes
+    ? `${first}\n\n[The creates that wait for it now](${workflowsPath(namespace, waiting)})`
+    : first;
 }

@@ -1,13 +1,22 @@
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
-import { backendNamePattern, uuidPattern, type BackendName, type ImageId, type ProjectId } from '../../workflows/contract/ids';
+import {
+  backendNamePattern,
+  uuidPattern,
+  type BackendName,
+  type ImageId,
+  type ProjectId,
+} from '../../workflows/contract/ids';
 import type { PopulateInput } from '../../workflows/contract/population';
 import { shortKeyOf } from './cache-key';
 import { boundedText, parseRequest } from './create-volume-request';
 
 const MAX_KEY_FIELD_CHARACTERS = 255;
 
-const imageId = z.string().regex(uuidPattern, 'a UUID in lower case').transform((id) => id as ImageId);
+const imageId = z
+  .string()
+  .regex(uuidPattern, 'a UUID in lower case')
+  .transform((id) => id as ImageId);
 const keyField = z.string().max(MAX_KEY_FIELD_CHARACTERS);
 
 const populateSchema = z.strictObject({

@@ -1,5 +1,5 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
-import type { ProgressReporter } from '../progress';
+import type { Progress, ProgressReporter } from '../progress';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */
 export function createHeartbeatReporter(): ProgressReporter {
@@ -9,24 +9,40 @@ export function createHeartbeatReporter(): ProgressReporter {
 /** A stage that tells nothing for a while must still heartbeat: well below the heartbeat timeout. */
 const KEEP_ALIVE_MS = 3000;
 
-/** Runs `work`, repeating the last progress while it is silent. */
+/** Runs `work`, whose progress begins with `first`; while it is silent, its last progress is told again, and for how long it has been the last. */
 export async function keepingAlive<Result>(
   reporter: ProgressReporter,
+  first: Progress,
   work: (reporter: ProgressReporter) => Promise<Result>,
 ): Promise<Result> {
-  let last: Parameters<ProgressReporter['report']>[0] | undefined;
-  const timer = setInterval(() => {
-    if (last) reporter.report(last);
-  }, KEEP_ALIVE_MS);
+  let last = first;
+  let lastAtMs = performance.now();
+  const report = (progress: Progress): void => {
+    last = progress;
+    lastAtMs = performance.now();
+    reporter.report(progress);
+  };
+  report(first);
+  const timer = setInterval(() => reporter.report(silent(last, performance.now() - lastAtMs)), KEEP_ALIVE_MS);
   try {
-    return await work({
-      signal: reporter.signal,
-      report: (progress) => {
-        last = progress;
-        reporter.report(progress);
-      },
-    });
+    return await work({ signal: reporter.signal, report });
   } finally {
     clearInterval(timer);
   }
+}
+
+/** @returns `last` as it is to be read after so long: a rate of the past would tell of bytes that do not come. */
+export function silent(last: Progress, silentMs: number): Progress {
+  const summary = last.summary.replace(/, [^,]+\/s$/, '');
+  return {
+    ...last,
+    summary: `${summary}; nothing new for ${Math.round(silentMs / 1000)} s`,
+    ...(last.bytesPerSecond === undefined ? {} : { bytesPerSecond: 0 }),
+  };
+}
+
+/** @returns what a caller waits for that may not run with `ahead` others at once. */
+export function waitingForTurn(ahead: number, work: 'download' | 'conversion'): Progress {
+  const others = ahead === 1 ? `another ${work}` : `${ahead} other ${work}s`;
+  return { stage: 'waiting', summary: `waiting for ${others} of this host to end` };
 }

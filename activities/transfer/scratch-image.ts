@@ -11,7 +11,7 @@ import type { ScratchImage } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
-import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 
 export interface ScratchSource {
   imageId: ImageId;
@@ -33,10 +33,11 @@ export function createDownloadToScratch(deps: HostDependencies) {
   return async function downloadToScratch({ source, user }: ScratchRequest): Promise<ScratchImage> {
     const startedAtMs = Date.now();
     const contentHash = contentHashOf(source.cacheKey);
-    const image = await getPinnedImage(deps, source);
-    await reserve(deps, { image, contentHash, user });
-    const ensured = await keepingAlive(createHeartbeatReporter(), (reporter) =>
-      deps.downloads.run(
+    const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
+    const ensured = await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
+      const image = await getPinnedImage(deps, source);
+      await reserve(deps, { image, contentHash, user });
+      return await deps.downloads.run(
         () =>
           deps.scratch.ensure(contentHash, {
             sizeBytes: image.sizeBytes ?? 0,
@@ -44,12 +45,11 @@ export function createDownloadToScratch(deps: HostDependencies) {
             transfer: (path, joined) => downloadImage({ images: deps.images, image, path, reporter: joined }),
           }),
         {
-          onWait: (ahead) =>
-            reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} downloads of this host` }),
+          onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'download')),
           signal: reporter.signal,
         },
-      ),
-    );
+      );
+    });
     await measureScratch(deps.database, { hostId: deps.hostId, contentHash, bytesReal: ensured.bytes });
     const { bytes, bytesDownloaded } = ensured;
     return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs: Date.now() - startedAtMs };
@@ -70,10 +70,20 @@ interface Reservation {
   user: string;
 }
 
-async function reserve({ database, hostId, config }: HostDependencies, { image, contentHash, user }: Reservation): Promise<void> {
+async function reserve(
+  { database, hostId, config }: HostDependencies,
+  { image, contentHash, user }: Reservation,
+): Promise<void> {
   const bytes = image.sizeBytes ?? 0;
-  const reserved = await reserveScratch(database, { hostId, contentHash, user, bytes, maxBytes: config.scratch.maxBytes });
-  if (reserved.kind === 'full') throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
+  const reserved = await reserveScratch(database, {
+    hostId,
+    contentHash,
+    user,
+    bytes,
+    maxBytes: config.scratch.maxBytes,
+  });
+  if (reserved.kind === 'full')
+    throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
 }
 
 /** Takes one user off the file; the last one's release removes it. Idempotent. */

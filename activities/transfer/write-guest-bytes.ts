@@ -2,7 +2,7 @@ import { open } from 'node:fs/promises';
 import { formatBytes, KiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
-import type { CacheKey } from '../../workflows/contract/image';
+import { supportedDiskFormats, type CacheKey, type SupportedDiskFormat } from '../../workflows/contract/image';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
@@ -59,7 +59,7 @@ export async function writeGuestBytes(
   { backend, target, virtualBytes }: WriteRequest,
   { deps, reporter }: { deps: HostDependencies; reporter: ProgressReporter },
 ): Promise<void> {
-  const source = { path: image.path, format: image.cacheKey.diskFormat as QemuFormat };
+  const source = { path: image.path, format: qemuFormatOf(image.cacheKey.diskFormat) };
   await checkToolAgrees(image, source, virtualBytes);
   const total = formatBytes(virtualBytes);
   reporter.report({
@@ -82,6 +82,23 @@ export async function writeGuestBytes(
       }),
   });
   if (target.path !== undefined) await checkWritten(deps, image.imageId, target.path);
+}
+
+/** What qemu-img calls a format of Glance's. A CD is read as the sectors it is. Sources: Glance's disk formats, QEMU's block drivers. */
+const qemuFormats: Record<SupportedDiskFormat, QemuFormat> = {
+  raw: 'raw',
+  iso: 'raw',
+  qcow2: 'qcow2',
+  vmdk: 'vmdk',
+  vhd: 'vpc',
+  vhdx: 'vhdx',
+  vdi: 'vdi',
+};
+
+function qemuFormatOf(diskFormat: string): QemuFormat {
+  const format = supportedDiskFormats.find((supported) => supported === diskFormat);
+  if (format === undefined) throw new Error(`no image of format ${diskFormat} is admitted`);
+  return qemuFormats[format];
 }
 
 /** The tool that will read the file must see what our own inspection saw. */

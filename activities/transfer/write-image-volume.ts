@@ -8,7 +8,7 @@ import type { HostDependencies } from '../dependencies';
 import { backendHeld } from '../records/clone-volume';
 import { contentHashOf } from '../records/cache-key';
 import { checkFreeSpace } from '../records/space';
-import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { releaseScratchOf } from './scratch-image';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 
@@ -39,8 +39,8 @@ export function createWriteImageVolume(deps: HostDependencies) {
       cacheKey: input.cacheKey,
       path: deps.scratch.pathOf(contentHashOf(input.cacheKey)),
     };
-    return await keepingAlive(createHeartbeatReporter(), async (reporter) => {
-      reporter.report({ stage: 'inspecting', summary: `inspecting image ${image.imageId}` });
+    const first = { stage: 'inspecting', summary: `inspecting image ${image.imageId}` } as const;
+    return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const virtualBytes = await inspectImageFile(deps, image);
       const written = await deps.conversions.run(
         async () => {
@@ -65,8 +65,7 @@ export function createWriteImageVolume(deps: HostDependencies) {
           }
         },
         {
-          onWait: (ahead) =>
-            reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+          onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'conversion')),
           signal: reporter.signal,
         },
       );

@@ -6,7 +6,7 @@ import { sizeOf } from '../records/admit-volume';
 import { contentHashOf } from '../records/cache-key';
 import { backendHeld, complete, markerOf } from '../records/clone-volume';
 import { checkFreeSpace } from '../records/space';
-import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { releaseScratchOf } from './scratch-image';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 import { attemptName } from './write-image-volume';
@@ -34,8 +34,8 @@ export function createWriteVolume(deps: HostDependencies) {
     const backend = backendHeld(deps, admission.backend);
     const { imageId, cacheKey } = admission;
     const image = { imageId, cacheKey, path: deps.scratch.pathOf(contentHashOf(cacheKey)) };
-    return await keepingAlive(createHeartbeatReporter(), async (reporter) => {
-      reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
+    const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
+    return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const virtualBytes = await inspectImageFile(deps, image);
       const marker = markerOf(deps, { volumeId, admission, story }, sizeOf(admission, virtualBytes));
       const connection = await deps.conversions.run(
@@ -56,8 +56,7 @@ export function createWriteVolume(deps: HostDependencies) {
           }
         },
         {
-          onWait: (ahead) =>
-            reporter.report({ stage: 'waiting', summary: `waiting for ${ahead} conversions of this host` }),
+          onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'conversion')),
           signal: reporter.signal,
         },
       );

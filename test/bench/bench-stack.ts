@@ -31,16 +31,24 @@ export async function startServers(): Promise<BenchServers> {
   };
   try {
     const binary = await ensureTemporalBinary({ onProgress: (line) => process.stderr.write(`${line}\n`) });
-    const temporal = await startTemporalServer({ binary: binary.path, logPath: join(directory, 'temporal.log'), databaseFile: join(directory, 'temporal.db') });
+    const temporal = await startTemporalServer({
+      binary: binary.path,
+      logPath: join(directory, 'temporal.log'),
+      databaseFile: join(directory, 'temporal.db'),
+    });
     stops.push(temporal.stop);
-    const postgres = await startPostgres({ directory: join(directory, 'postgres'), logPath: join(directory, 'postgres.log'), durable: true });
+    const postgres = await startPostgres({
+      directory: join(directory, 'postgres'),
+      logPath: join(directory, 'postgres.log'),
+      durable: true,
+    });
     stops.push(postgres.stop);
     const service = await startProcess('worker/stack/image-service/main.js', {
       IVC_IMAGE_SERVICE_DIRECTORY: join(directory, 'images'),
       IVC_IMAGE_SERVICE_HOST: '127.0.0.1',
       IVC_IMAGE_SERVICE_PORT: '0',
     });
-    stops.push(service.stop);
+    stops.push(() => service.stop());
     const { listening } = service.ready as { listening: string };
     const images = createGlanceClient({ endpoint: listening });
     stops.push(() => images.close());
@@ -63,7 +71,7 @@ export async function startEmptyWorker(): Promise<{ taskQueue: string; stop(): P
   const worker = await startProcess('test/bench/empty-worker.js', {
     ADDRESS: process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '',
   });
-  return { taskQueue: 'bench-empty', stop: worker.stop };
+  return { taskQueue: 'bench-empty', stop: () => worker.stop() };
 }
 
 export function workerPeakRssBytes({ workers }: Stack): number {

@@ -28,25 +28,31 @@ afterAll(async () => {
 
 describe('a worker that is killed in the middle of a herd', () => {
   // Before the flight begins, in its transfer, and among the clones.
-  it.each([30, 150, 400, 700])('loses and doubles nothing when it dies %d ms after the herd came', async (afterMs) => {
-    const sample = await makeSampleImage({ directory, name: `killed-${afterMs}`, virtualBytes: 64 * MiB });
-    const image = await uploadSample(stack.images, sample);
-    const running = Promise.all(
-      Array.from({ length: HERD }, () => createVolume(stack.cache, { imageId: image.id, backend: stack.backend })),
-    );
-    await delay(afterMs);
-    await stack.workers.at(-1)?.stop('SIGKILL');
-    await stack.startWorker();
+  it.each([30, 150, 400, 700])(
+    'loses and doubles nothing when it dies %d ms after the herd came',
+    async (afterMs) => {
+      const sample = await makeSampleImage({ directory, name: `killed-${afterMs}`, virtualBytes: 64 * MiB });
+      const image = await uploadSample(stack.images, sample);
+      const running = Promise.all(
+        Array.from({ length: HERD }, () => createVolume(stack.cache, { imageId: image.id, backend: stack.backend })),
+      );
+      await delay(afterMs);
+      await stack.workers.at(-1)?.stop('SIGKILL');
+      await stack.startWorker();
 
-    const volumes = await running;
-    for (const { connection } of volumes) {
-      if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
-      expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
-    }
-    const entries = await listEntries(stack.database, { backend: stack.backend, limit: 100 });
-    expect(entries.filter(({ hashValue }) => hashValue === image.hashValue)).toMatchObject([{ state: 'ready', clones: HERD }]);
-    await expectCleanSlate();
-  }, 180_000);
+      const volumes = await running;
+      for (const { connection } of volumes) {
+        if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
+        expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
+      }
+      const entries = await listEntries(stack.database, { backend: stack.backend, limit: 100 });
+      expect(entries.filter(({ hashValue }) => hashValue === image.hashValue)).toMatchObject([
+        { state: 'ready', clones: HERD },
+      ]);
+      await expectCleanSlate();
+    },
+    180_000,
+  );
 });
 
 /** Nothing is on the backend or in the scratch that the inventory does not know. */

@@ -60,9 +60,9 @@ export function bootGuest(connection: Connection, mark: string): Guest {
 /** Emulation alone: nested virtualization is missing, or worse, broken, on many machines that run tests. */
 function qemuArguments(connection: Connection, mark: string): string[] {
   const machine = ['-accel', 'tcg', '-m', String(MEMORY_MIB), '-nodefaults', '-no-user-config', '-no-reboot'];
-  const console = ['-display', 'none', '-chardev', 'stdio,id=serial,signal=off', '-serial', 'chardev:serial'];
+  const screenless = ['-display', 'none', '-chardev', 'stdio,id=serial,signal=off', '-serial', 'chardev:serial'];
   const identity = ['-smbios', `type=1,serial=${mark}`];
-  return [...machine, ...console, ...identity, '-drive', qemuDrive(connection).slice('-drive '.length)];
+  return [...machine, ...screenless, ...identity, '-drive', qemuDrive(connection).slice('-drive '.length)];
 }
 
 function readSerial(child: ChildProcess): { text(): string; until(line: string): Promise<void> } {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -68,11 +68,4 @@ export async function uploadSample(
   const { size } = await stat(sample.path);
   await images.uploadImage({ imageId: id, sizeBytes: size, body: createReadStream(sample.path) });
   return await images.getImage(id);
-}
-
-/** @returns sha256 of a file's bytes, hex. */
-export async function hashOf(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer);
-  return hash.digest('hex');
 }

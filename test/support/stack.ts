@@ -143,7 +143,8 @@ async function launchWorker(
   const failure = (what: string) => new Error(`the worker ${what}:\n${readFileSync(logPath, 'utf8')}`);
   let timer: NodeJS.Timeout | undefined;
   const ready = new Promise<{ metricsUrl: string }>((done, fail) => {
-    if (child.stdout) createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as { metricsUrl: string }));
+    if (child.stdout)
+      createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as { metricsUrl: string }));
     child.once('exit', (code) => fail(failure(`ended with ${code} before it was ready`)));
     timer = setTimeout(() => fail(failure(`was not ready within ${READY_TIMEOUT_MS} ms`)), READY_TIMEOUT_MS);
   }).finally(() => clearTimeout(timer));

@@ -15,7 +15,7 @@ export const imageStatuses = [
 export type ImageStatus = (typeof imageStatuses)[number];
 
 /** Disk formats that can be made into a volume; everything else is refused as `ImageUnsupported`. */
-export const supportedDiskFormats = ['raw', 'qcow2'] as const;
+export const supportedDiskFormats = ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso'] as const;
 export type SupportedDiskFormat = (typeof supportedDiskFormats)[number];
 
 /** A Glance image's record, as far as this product reads it. The bytes behind an id never change. */

@@ -7,7 +7,7 @@ import {
   type LocalActivityOptions,
 } from '@temporalio/workflow';
 import type { BackendActivities, ControlActivities, HostActivities } from '../../activities';
-import type { BackendName, HostId } from '../contract/ids';
+import type { BackendName, HostId, ImageId } from '../contract/ids';
 import { siblingQueues } from '../contract/names';
 import { isFinal } from './failure';
 
@@ -84,11 +84,17 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
   });
 }
 
+/** What moves on a host, for the summaries. */
+export interface MoveOptions extends Omit<StepOptions, 'summary'> {
+  image: ImageId;
+  /** Such as `volume 4f…`. */
+  target: string;
+}
+
 /** On one host, whose scratch holds the bytes. */
-export function onHost(host: HostId, { summary, budgetMs }: StepOptions) {
+export function onHost(host: HostId, { image, target, budgetMs }: MoveOptions) {
   const shared = {
     taskQueue: siblingQueues(workflowInfo().taskQueue).host(host),
-    summary,
     scheduleToCloseTimeout: budgetMs,
   };
   const moving = {
@@ -97,14 +103,21 @@ export function onHost(host: HostId, { summary, budgetMs }: StepOptions) {
     scheduleToStartTimeout: HOST_SCHEDULE_TO_START_MS,
   };
   return {
-    transfer: proxyActivities<HostActivities>({ ...moving, startToCloseTimeout: 6 * HOUR_MS, retry: patient }),
+    transfer: proxyActivities<HostActivities>({
+      ...moving,
+      summary: `download image ${image} to host ${host}`,
+      startToCloseTimeout: 6 * HOUR_MS,
+      retry: patient,
+    }),
     convert: proxyActivities<HostActivities>({
       ...moving,
+      summary: `inspect image ${image}, write it into ${target}`,
       startToCloseTimeout: 2 * HOUR_MS,
       retry: { ...patient, maximumAttempts: 3 },
     }),
     cleanup: proxyActivities<HostActivities>({
       ...shared,
+      summary: `undo: give up image ${image} on host ${host}`,
       startToCloseTimeout: MINUTE_MS,
       scheduleToCloseTimeout: MINUTE_MS,
       retry: patient,

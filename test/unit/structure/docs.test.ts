@@ -9,7 +9,10 @@ describe('the failure table of the documentation', () => {
     const documented = [...document.matchAll(/^\| `(\w+)` \| (yes|no) \| (refuse|undo) \| (\d) \|/gm)].map(
       ([, type, retry, workflow, exitCode]) => [type, { retry: retry === 'yes', workflow, exitCode: Number(exitCode) }],
     );
-    const actual = Object.entries(failures).map(([type, { retry, workflow, exitCode }]) => [type, { retry, workflow, exitCode }]);
+    const actual = Object.entries(failures).map(([type, { retry, workflow, exitCode }]) => [
+      type,
+      { retry, workflow, exitCode },
+    ]);
     expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
   });
 });

@@ -1,0 +1,158 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import { deleteVolume } from '../../../client/volumes';
+import { findEntry, retireEntry } from '../../../db/queries/cache-entries';
+import { listDecisions } from '../../../db/queries/decisions';
+import { setAttached } from '../../../db/queries/volumes';
+import { MiB } from '../../../workflows/contract/bytes';
+import type { CreateVolumeResult } from '../../../workflows/contract/volume';
+import { expectCleanSlate, useStack } from '../../support/flows';
+
+const flow = useStack();
+
+/** Files of the backend that begin with an id. */
+function filesOf(volumeId: string): string[] {
+  return readdirSync(join(flow.stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId));
+}
+
+function remove(volumeId: string) {
+  return deleteVolume(flow.stack.cache, volumeId);
+}
+
+/** Opens a volume as a virtual machine does: by QEMU, with its image lock, until `close`. */
+async function openInQemu({ connection }: CreateVolumeResult): Promise<{ close(): Promise<void> }> {
+  if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
+  const qemu = spawn('qemu-io', ['-f', connection.format, connection.path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const exited = once(qemu, 'exit');
+  // Its first prompt comes when the image is open.
+  await once(qemu.stdout, 'data');
+  return {
+    close: async () => {
+      qemu.stdin.end('quit\n');
+      await exited;
+    },
+  };
+}
+
+describe('DeleteVolume', () => {
+  afterEach(() => expectCleanSlate(flow.stack));
+
+  it('deletes an available volume and leaves its cache entry ready', async () => {
+    const { image } = await flow.upload('available');
+    const { volumeId } = await flow.create(image);
+    expect(await remove(volumeId)).toMatchObject({ volumeId, outcome: 'deleted' });
+    expect(filesOf(volumeId)).toEqual([]);
+    expect(await flow.volume(volumeId)).toMatchObject({ state: 'deleted', connection: null });
+    expect(await flow.entriesOf(image)).toMatchObject([{ state: 'ready', clones: 0 }]);
+  });
+
+  it('answers absent for an unknown and for a deleted id', async () => {
+    expect(await remove(randomUUID())).toMatchObject({ outcome: 'absent' });
+    const { image } = await flow.upload('twice');
+    const { volumeId } = await flow.create(image);
+    await remove(volumeId);
+    expect(await remove(volumeId)).toMatchObject({ outcome: 'absent' });
+  });
+
+  it('deletes once for two callers at the same time', async () => {
+    const { image } = await flow.upload('both');
+    const { volumeId } = await flow.create(image);
+    const outcomes = await Promise.all([remove(volumeId), remove(volumeId)]);
+    expect(outcomes.map(({ outcome }) => outcome)).toContain('deleted');
+    expect(filesOf(volumeId)).toEqual([]);
+  });
+
+  it('cancels a create that waits for a stalled download; the flight goes on and serves the others', async () => {
+    const { sample, image } = await flow.upload('stalled', { virtualBytes: 32 * MiB });
+    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 4 * MiB });
+    const leader = await flow.start(image);
+    await flow.untilWaiting(leader.volumeId);
+    const other = await flow.start(image);
+    await flow.untilWaiting(other.volumeId);
+
+    expect(await remove(leader.volumeId)).toMatchObject({ outcome: 'deleted' });
+    await expect(leader.result()).rejects.toThrow('cancelled');
+    expect(await flow.volume(leader.volumeId)).toMatchObject({ state: 'deleted', entryId: null });
+    expect(await listDecisions(flow.stack.database, { volumeId: leader.volumeId, limit: 10 })).toMatchObject([
+      { outcome: 'failed', reason: 'cancelled' },
+    ]);
+    expect((await flow.flightHandle(image).describe()).status.name).toBe('RUNNING');
+
+    const joined = await other.result();
+    expect(joined).toMatchObject({ outcome: 'joined' });
+    await flow.expectGuestBytes(sample, joined);
+    expect(await flow.entriesOf(image)).toMatchObject([{ state: 'ready', clones: 1 }]);
+    await expect(flow.create(image, { volumeId: leader.volumeId })).rejects.toMatchObject({ type: 'VolumeDeleted' });
+  });
+
+  it('cancels a create that bypasses the cache in the middle of its own download', async () => {
+    const { image } = await flow.upload('stalled-bypass', { virtualBytes: 32 * MiB });
+    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 4 * MiB, times: 5 });
+    const create = await flow.start(image, { bypassCache: true });
+    await flow.until('the download to begin', async () => {
+      const { bytesServed } = await flow.stack.imageService.counters(image.id);
+      return bytesServed > 0;
+    });
+    expect(await remove(create.volumeId)).toMatchObject({ outcome: 'deleted' });
+    expect(await flow.volume(create.volumeId)).toMatchObject({ state: 'deleted' });
+    await flow.stack.imageService.clearFaults();
+  });
+
+  it('cancels a create whose image service does not answer its admission', async () => {
+    const { image } = await flow.upload('unanswered');
+    await flow.stack.imageService.inject({ kind: 'status-503', on: 'record', imageId: image.id, times: 1000 });
+    const create = await flow.start(image);
+    await flow.until('the admission to be tried', async () => {
+      const { records } = await flow.stack.imageService.counters(image.id);
+      return records > 3;
+    });
+    await create.handle.cancel();
+    await expect(create.result()).rejects.toThrow('cancelled');
+    expect(await flow.volume(create.volumeId)).toBeUndefined();
+    await flow.stack.imageService.clearFaults();
+  });
+
+  it('refuses a volume that is attached', async () => {
+    const { image } = await flow.upload('attached');
+    const { volumeId } = await flow.create(image);
+    await setAttached(flow.stack.database, { volumeId, attachedTo: 'server web-1' });
+    await expect(remove(volumeId)).rejects.toMatchObject({
+      type: 'VolumeInUse',
+      message: expect.stringContaining('server web-1'),
+    });
+    expect(await flow.volume(volumeId)).toMatchObject({ state: 'available' });
+    await setAttached(flow.stack.database, { volumeId, attachedTo: null });
+    expect(await remove(volumeId)).toMatchObject({ outcome: 'deleted' });
+  });
+
+  it('refuses a volume that QEMU has open and leaves it available; closed, it can be deleted', async () => {
+    const { sample, image } = await flow.upload('open');
+    const volume = await flow.create(image);
+    const qemu = await openInQemu(volume);
+    try {
+      await expect(remove(volume.volumeId)).rejects.toMatchObject({ type: 'VolumeInUse' });
+      expect(await flow.volume(volume.volumeId)).toMatchObject({ state: 'available' });
+    } finally {
+      await qemu.close();
+    }
+    await flow.expectGuestBytes(sample, volume);
+    expect(await remove(volume.volumeId)).toMatchObject({ outcome: 'deleted' });
+  });
+
+  it('deletes a retired parent with its last clone, and not before', async () => {
+    const { image } = await flow.upload('last-clone');
+    const volumes = [await flow.create(image), await flow.create(image)];
+    const [entry] = await flow.entriesOf(image);
+    if (!entry) throw new Error('no entry');
+    expect(await retireEntry(flow.stack.database, { entryId: entry.id, reason: 'evicted' })).toMatchObject({ kind: 'retired' });
+
+    const [first, last] = [await remove(volumes[0]?.volumeId ?? ''), await remove(volumes[1]?.volumeId ?? '')];
+    expect(first).not.toHaveProperty('deletedParent');
+    expect(last).toMatchObject({ outcome: 'deleted', deletedParent: entry.id });
+    expect(await findEntry(flow.stack.database, { entryId: entry.id })).toMatchObject({ state: 'gone', clones: 0 });
+    expect(readdirSync(join(flow.stack.volumesDirectory, 'images'))).not.toContain(`${entry.imageVolume}.raw`);
+  });
+});

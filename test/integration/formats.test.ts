@@ -1,0 +1,70 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { compareImages } from '../../activities/image/qemu-img';
+import { createVolume } from '../../client/volumes';
+import { makeSampleImage, uploadSample } from '../support/sample-image';
+import { isoImage } from '../support/images/disk';
+import { startStack, type Stack } from '../support/stack';
+
+const run = promisify(execFile);
+
+let directory: string;
+let stack: Stack;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ivc-formats-'));
+  stack = await startStack();
+});
+
+afterAll(async () => {
+  await stack.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Glance's name, qemu-img's options. */
+const formats: Array<[string, string, string[]]> = [
+  ['qcow2', 'qcow2 v2', ['-O', 'qcow2', '-o', 'compat=0.10']],
+  ['qcow2', 'compressed qcow2', ['-c', '-O', 'qcow2']],
+  ['qcow2', 'qcow2 compressed by zstd', ['-c', '-O', 'qcow2', '-o', 'compression_type=zstd']],
+  ['qcow2', 'qcow2 with extended L2', ['-O', 'qcow2', '-o', 'extended_l2=on,cluster_size=128k']],
+  ['vmdk', 'monolithicSparse vmdk', ['-O', 'vmdk', '-o', 'subformat=monolithicSparse']],
+  ['vmdk', 'streamOptimized vmdk', ['-O', 'vmdk', '-o', 'subformat=streamOptimized']],
+  ['vhd', 'dynamic vhd', ['-O', 'vpc', '-o', 'subformat=dynamic,force_size=on']],
+  ['vhd', 'fixed vhd', ['-O', 'vpc', '-o', 'subformat=fixed,force_size=on']],
+  ['vhdx', 'vhdx', ['-O', 'vhdx']],
+  ['vdi', 'vdi', ['-O', 'vdi']],
+];
+
+it.each(formats)('makes a volume with the guest’s bytes of a %s image: %s', async (diskFormat, name, options) => {
+  const sample = await makeSampleImage({ directory, name: name.replaceAll(' ', '-'), diskFormat: 'raw' });
+  const path = `${sample.rawPath}.image`;
+  await run('qemu-img', ['convert', '-f', 'raw', ...options, sample.rawPath, path]);
+  const image = await uploadSample(stack.images, { ...sample, path }, { diskFormat });
+  const volume = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+  if (volume.connection.driver !== 'file') throw new Error(`unexpected driver ${volume.connection.driver}`);
+  expect(volume.outcome).toBe('miss');
+  expect(await compareImages({ path: sample.rawPath, format: 'raw' }, volume.connection)).toBe(true);
+});
+
+it('makes a volume of an ISO', async () => {
+  const sample = await makeSampleImage({ directory, name: 'cd', diskFormat: 'raw' });
+  await writeFile(sample.path, isoImage());
+  const image = await uploadSample(stack.images, sample, { diskFormat: 'iso' });
+  const volume = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+  if (volume.connection.driver !== 'file') throw new Error(`unexpected driver ${volume.connection.driver}`);
+  expect(await compareImages({ path: sample.path, format: 'raw' }, volume.connection)).toBe(true);
+});
+
+it('finds the size of an image whose record does not tell it', async () => {
+  const sample = await makeSampleImage({ directory, name: 'sizeless', diskFormat: 'raw' });
+  const path = `${sample.rawPath}.image`;
+  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'vdi', sample.rawPath, path]);
+  const image = await uploadSample(stack.images, { ...sample, path }, { diskFormat: 'vdi' });
+  expect(image.virtualSizeBytes).toBeNull();
+  expect(await createVolume(stack.cache, { imageId: image.id, backend: stack.backend })).toMatchObject({
+    sizeBytes: sample.virtualBytes,
+  });
+});

@@ -1,0 +1,189 @@
+/**
+ * What the Temporal UI shows of a run under *User Metadata*, as Markdown. It is served by a query, so it costs no history; whoever reads it may
+ * have nothing else. Values that a user has chosen are escaped.
+ */
+import { formatBytes } from '../contract/bytes';
+import type { FailureRecord } from '../contract/failures';
+import type { VolumeId } from '../contract/ids';
+import type { Admission, ScratchImage, Verdict } from '../contract/population';
+import type { BypassReason, Connection, CreateVolumeResult, TimingsMs } from '../contract/volume';
+
+export const bypassReasons: Record<BypassReason, string> = {
+  'cache-off': 'the cache of this backend is switched off',
+  'too-large-for-cache': 'the image is larger than the whole cache may be',
+  requested: 'the request asked for it',
+  'no-room': 'the cache is full of image-volumes that are in use',
+};
+
+/** @param pending Markdown link to the run's pending activities. */
+export function describeAdmitting(pending: string): string {
+  return paragraphs(
+    '**admitting**: asking the image service for the image, checking the request, inserting the volume row',
+    `What hinders it, if anything: ${pending}, *Last Failure*.`,
+  );
+}
+
+export function describeCreated(result: CreateVolumeResult): string {
+  const { volumeId, imageId, backend, sizeBytes, outcome, reason, bytesDownloaded, timingsMs } = result;
+  const facts = [
+    `volume ${code(volumeId)}: available, ${formatBytes(sizeBytes)}, on backend ${code(backend)}`,
+    `image ${code(imageId)}: ${formatBytes(bytesDownloaded)} downloaded for this create`,
+    `attach it as ${describeConnection(result.connection)}`,
+    ...(timingsMs.total === undefined ? [] : [`took ${describeTimings(timingsMs)}`]),
+  ];
+  return paragraphs(`**${outcome}**: ${text(reason)}`, facts.map((fact) => `- ${fact}`).join('\n'));
+}
+
+/** @param flightLink Markdown. */
+export function describeWaiting({ imageId, backend }: Admission, flightLink: string): string {
+  return paragraphs(
+    `**waiting** for ${flightLink}`,
+    `Image ${code(imageId)} is not cached on backend ${code(backend)} yet; one population serves all creates of it. How far it is stands there.`,
+  );
+}
+
+/** @param progress Markdown link to the run's heartbeats. */
+export function describeBypass(reason: BypassReason, scratch: ScratchImage | undefined, progress: string): string {
+  const step =
+    scratch === undefined ? 'downloading the image' : `${describeDownload(scratch)}; writing it into the volume`;
+  return paragraphs(`**bypassing the cache**: ${bypassReasons[reason]}`, `Now ${step}. ${whereBytesAre(progress)}`);
+}
+
+/** @param failure undefined: cancelled.  @param end.undone whether what was made is undone by now. */
+export function describeGivenUp(
+  failure: FailureRecord | undefined,
+  { volumeId, undone }: { volumeId: VolumeId; undone: boolean },
+): string {
+  const why = failure === undefined ? '**cancelled**' : `**failed**: ${describeFailure(failure)}`;
+  const state = failure === undefined ? 'deleted' : 'in state error; the same request again is another try';
+  return paragraphs(
+    why,
+    undone
+      ? `What was made is undone; volume ${code(volumeId)} is ${state}.`
+      : `Undoing what was made of volume ${code(volumeId)}.`,
+  );
+}
+
+export function describeRefused(failure: FailureRecord): string {
+  return paragraphs(`**refused**: ${describeFailure(failure)}`, 'Nothing was made.');
+}
+
+/** A population that runs. @param progress Markdown link to the run's heartbeats. */
+export function describePopulating(
+  step: { imageId: string; hostId: string; imageVolume: string; scratch?: ScratchImage },
+  progress: string,
+): string {
+  const { imageId, hostId, imageVolume, scratch } = step;
+  const doing =
+    scratch === undefined
+      ? `**downloading** image ${code(imageId)}`
+      : `**writing** image ${code(imageId)} into image-volume ${code(imageVolume)}: ${describeDownload(scratch)}`;
+  return paragraphs(`${doing}, on host ${code(hostId)}`, whereBytesAre(progress));
+}
+
+export function describeMakingRoom(pending: string): string {
+  return paragraphs(
+    '**making room**: the cache is full, so the least recently used image-volumes that no volume needs are deleted',
+    `How far it is: ${pending}.`,
+  );
+}
+
+/** @param failure undefined: cancelled. */
+export function describePopulationUndone(failure: FailureRecord | undefined): string {
+  return failure === undefined
+    ? paragraphs(
+        '**cancelled**',
+        'Undoing what was made. The creates that wait start the next population when they look.',
+      )
+    : paragraphs(
+        `**failed**: ${describeFailure(failure)}`,
+        'Undoing what was made; then every waiting create is answered.',
+      );
+}
+
+export function describeVerdict(verdict: Verdict): string {
+  switch (verdict.kind) {
+    case 'bypass':
+      return `bypass: ${bypassReasons[verdict.reason]}; every waiter writes the image into its own volume`;
+    case 'failed':
+      return `failed: ${verdict.failure.message}`;
+    case 'ready': {
+      const { bytesDownloaded, timingsMs } = verdict;
+      return timingsMs.download === undefined
+        ? 'ready: the image was cached already'
+        : `ready: ${formatBytes(bytesDownloaded)} downloaded, ${describeTimings(timingsMs)}`;
+    }
+  }
+}
+
+export function describePopulated(verdict: Verdict, waitersAnswered: number): string {
+  const summary = describeVerdict(verdict);
+  const kindLength = summary.indexOf(':');
+  return paragraphs(
+    `**${summary.slice(0, kindLength)}**${text(summary.slice(kindLength))}`,
+    `${waitersAnswered} waiting ${waitersAnswered === 1 ? 'create was' : 'creates were'} answered.`,
+  );
+}
+
+/** @param createLink Markdown. */
+export function describeCancelling(volumeId: VolumeId, createLink: string): string {
+  return `**cancelling** the create of volume ${code(volumeId)} first: waiting until ${createLink} has closed`;
+}
+
+export function describeDeleted(volumeId: VolumeId, outcome: 'absent' | 'deleted' | 'with-parent'): string {
+  const deleted = {
+    absent: 'there was nothing to delete any more',
+    deleted: 'its bytes are gone',
+    'with-parent': 'its bytes are gone, and with them the retired image-volume that only it needed',
+  };
+  return `**${outcome === 'absent' ? 'absent' : 'deleted'}**: volume ${code(volumeId)}; ${deleted[outcome]}`;
+}
+
+function describeFailure({ type, message }: FailureRecord): string {
+  return `${text(message)} (${type})`;
+}
+
+function whereBytesAre(progress: string): string {
+  return `Stage, bytes and rate of this moment: ${progress}, *Heartbeat Details*.`;
+}
+
+function describeDownload({ bytes, bytesDownloaded, downloadMs }: ScratchImage): string {
+  return bytesDownloaded === 0
+    ? `${formatBytes(bytes)} were on the host already`
+    : `${formatBytes(bytesDownloaded)} downloaded in ${formatMs(downloadMs)}`;
+}
+
+function describeConnection(connection: Connection): string {
+  switch (connection.driver) {
+    case 'file':
+      return `${connection.format} file ${code(connection.path)}`;
+    case 'rbd':
+      return `RBD image ${code(`${connection.pool}/${connection.image}`)}`;
+  }
+}
+
+function describeTimings({ total, ...stages }: TimingsMs): string {
+  const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${formatMs(ms)}`);
+  if (total === undefined) return parts.join(', ');
+  return parts.length === 0 ? formatMs(total) : `${formatMs(total)} (${parts.join(', ')})`;
+}
+
+function formatMs(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+}
+
+function paragraphs(...all: string[]): string {
+  return all.join('\n\n');
+}
+
+/** Shows `value` as it is, whatever it holds. */
+function code(value: string): string {
+  return `\`${value.replace(/[`\r\n]/g, ' ')}\``;
+}
+
+/** Escapes what would be Markdown. */
+function text(value: string): string {
+  return value.replace(/[\\`*_{}[\]<>#|!]/g, '\\$&').replace(/\s+/g, ' ');
+}
