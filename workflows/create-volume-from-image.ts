@@ -10,7 +10,6 @@
  */
 import {
   CancellationScope,
-  isCancellation,
   log,
   setCurrentDetails,
   setHandler,
@@ -40,7 +39,7 @@ import {
   describeRefused,
   describeWaiting,
 } from './lib/details';
-import { fail, failWith, findFailure, isBudgetSpent, typed } from './lib/failure';
+import { fail, failCancelled, failWith, findFailure, isBudgetSpent, isCancelled, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { progressLink, workflowLink } from './lib/workflow-link';
@@ -117,7 +116,10 @@ async function admit(input: unknown) {
       ),
     );
   } catch (error) {
-    if (isCancellation(error)) await CancellationScope.nonCancellable(() => withdraw(input));
+    if (isCancelled(error)) {
+      await CancellationScope.nonCancellable(() => withdraw(input));
+      failCancelled(error);
+    }
     const failure = findFailure(error);
     if (failure !== undefined) setCurrentDetails(describeRefused(failure));
     throw error;
@@ -173,19 +175,26 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
   fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: `no usable parent after ${MAX_ROUNDS} rounds` });
 }
 
-/** A parent that was retired while this clone was made, and that the clone does not need, goes now. */
+/** The volume is available. A parent that was retired while this clone was made, and that the clone does not need, goes now. */
 async function finish(
-  { admission }: Create,
+  { admission, undo }: Create,
   cloned: Extract<CloneOutcome, { kind: 'cloned' }>,
 ): Promise<CreateVolumeResult> {
+  undo.forget();
   await deleteFreed(admission.backend, cloned);
   return cloned.result;
 }
 
-/** Deletes a retired parent whose last clone or lease has just ended. */
+/** Deletes a retired parent whose last clone or lease has just ended; where that fails for good, the parent stays and the create goes on. */
 async function deleteFreed(backend: BackendName, { freedEntry }: { freedEntry?: FreedEntry }): Promise<void> {
-  if (freedEntry)
-    await onBackend(backend, { summary: 'delete the retired parent that nothing needs' }).deleteParent(freedEntry);
+  if (freedEntry === undefined) return;
+  const step = { summary: 'delete the retired parent that nothing needs' };
+  try {
+    await CancellationScope.nonCancellable(() => onBackend(backend, step).deleteParent(freedEntry));
+  } catch (error) {
+    if (findFailure(error) === undefined) throw error;
+    log.error('a retired parent stays', { ...freedEntry, error: String(error) });
+  }
 }
 
 async function acquire(create: Create) {
@@ -263,22 +272,25 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
     story.bytesDownloaded += scratch.bytesDownloaded;
     story.timingsMs.download = scratch.downloadMs;
     setCurrentDetails(describeBypass(reason, scratch, progressLink()));
-    return await convert.writeVolume({ volumeId, admission, story, user });
+    const result = await convert.writeVolume({ volumeId, admission, story, user });
+    undo.forget();
+    return result;
   });
 }
 
 /** Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. */
 async function giveUp(create: Create, error: unknown): Promise<never> {
   const { volumeId, admission, story, undo, progress } = create;
-  const failure = isCancellation(error) ? undefined : failureOf(create, error);
-  if (failure === undefined && !isCancellation(error)) throw error;
+  const cancelled = isCancelled(error);
+  const failure = cancelled ? undefined : failureOf(create, error);
+  if (failure === undefined && !cancelled) throw error;
   progress.stage = 'undoing';
   setCurrentDetails(describeGivenUp(failure, { volumeId, undone: false }));
   if (failure !== undefined) tag(admission, 'failed');
   await undo.run();
   await CancellationScope.nonCancellable(() => endRow({ volumeId, backend: admission.backend }, story, failure));
   setCurrentDetails(describeGivenUp(failure, { volumeId, undone: true }));
-  if (failure === undefined) throw error;
+  if (failure === undefined) return failCancelled(error);
   log.warn('create failed', { volumeId, failureType: failure.type });
   return failWith(failure, error);
 }

@@ -7,7 +7,7 @@
  *
  * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
  */
-import { isCancellation, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { PopulateInput, Reservation, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
 import {
@@ -17,7 +17,7 @@ import {
   describePopulationUndone,
   describeVerdict,
 } from './lib/details';
-import { findFailure, typed } from './lib/failure';
+import { failCancelled, findFailure, isCancelled, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { progressLink } from './lib/workflow-link';
@@ -71,11 +71,12 @@ async function populate(input: PopulateInput, flight: number): Promise<Verdict> 
     if (reservation.kind !== 'reserved') return reservation;
     return await transfer(input, reservation.entry, undo);
   } catch (error) {
-    const failure = findFailure(error);
-    if (failure === undefined && !isCancellation(error)) throw error;
+    const cancelled = isCancelled(error);
+    const failure = cancelled ? undefined : findFailure(error);
+    if (failure === undefined && !cancelled) throw error;
     setCurrentDetails(describePopulationUndone(failure));
     await undo.run();
-    if (failure === undefined) throw error;
+    if (failure === undefined) return failCancelled(error);
     return { kind: 'failed', failure, imageId: input.imageId };
   }
 }

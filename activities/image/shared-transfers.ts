@@ -19,7 +19,7 @@ interface Running {
   controller: AbortController;
   outcome: Promise<DownloadedImage>;
   /** What it told last: a later caller hears it at once. */
-  findProgress(): Progress | undefined;
+  findProgress: () => Progress | undefined;
 }
 
 export function createSharedTransfers(): SharedTransfers {

@@ -20,6 +20,12 @@ const HEARTBEAT_TIMEOUT_MS = 15 * SECOND_MS;
 /** A host whose queue nobody polls for this long is lost: another is picked. */
 const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
 
+/**
+ * A cancelled step is waited for: undoing it while it still runs would leave what it does last. Left out, the SDK does not wait, whatever its
+ * documentation says of the default.
+ */
+const cancellationType = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
+
 const patient = { initialInterval: 500, backoffCoefficient: 2, maximumInterval: 30 * SECOND_MS };
 
 /** What a step may take: the remainder of the budget of the create (or of the flight, which has none). */
@@ -33,6 +39,7 @@ export interface StepOptions {
 /** Short activities over the inventory and image metadata, as steps of the workflow task itself: no hop through the server. */
 export function localControl({ summary }: StepOptions, options: LocalActivityOptions = {}) {
   return proxyLocalActivities<ControlActivities>({
+    cancellationType,
     startToCloseTimeout: 5 * SECOND_MS,
     retry: { initialInterval: 50, maximumAttempts: 3 },
     summary,
@@ -43,6 +50,7 @@ export function localControl({ summary }: StepOptions, options: LocalActivityOpt
 /** The same functions as normal activities: they outlast a restart of the database or the image service. */
 export function control({ summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
   return proxyActivities<ControlActivities>({
+    cancellationType,
     startToCloseTimeout: 20 * SECOND_MS,
     scheduleToCloseTimeout: budgetMs,
     retry: patient,
@@ -75,6 +83,7 @@ export function heartbeating(step: StepOptions) {
 /** Where the backend is reachable. */
 export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
   return proxyActivities<BackendActivities>({
+    cancellationType,
     taskQueue: siblingQueues(workflowInfo().taskQueue).backend(backend),
     startToCloseTimeout: 2 * MINUTE_MS,
     scheduleToCloseTimeout: budgetMs,
@@ -94,6 +103,7 @@ export interface MoveOptions extends Omit<StepOptions, 'summary'> {
 /** On one host, whose scratch holds the bytes. */
 export function onHost(host: HostId, { image, target, budgetMs }: MoveOptions) {
   const shared = {
+    cancellationType,
     taskQueue: siblingQueues(workflowInfo().taskQueue).host(host),
     scheduleToCloseTimeout: budgetMs,
   };

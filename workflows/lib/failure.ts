@@ -1,4 +1,11 @@
-import { ActivityFailure, ApplicationFailure, isCancellation, TimeoutFailure } from '@temporalio/workflow';
+import {
+  ActivityFailure,
+  ApplicationFailure,
+  CancellationScope,
+  CancelledFailure,
+  isCancellation,
+  TimeoutFailure,
+} from '@temporalio/workflow';
 import {
   failures,
   isFailureType,
@@ -40,6 +47,16 @@ export function findFailure(error: unknown): FailureRecord | undefined {
     message: cause.message,
     details: (cause.details?.[0] as Record<string, unknown> | undefined) ?? {},
   };
+}
+
+/** @returns whether the run was cancelled: a step that is waited for after the cancel may still have failed in its own way. */
+export function isCancelled(error: unknown): boolean {
+  return isCancellation(error) || CancellationScope.current().consideredCancelled;
+}
+
+/** Ends a cancelled run as cancelled, whatever its last step failed with. */
+export function failCancelled(error: unknown): never {
+  throw isCancellation(error) ? error : new CancelledFailure('the run was cancelled');
 }
 
 /** @returns whether no retry of the same step can help: a typed failure of the table's final kind, or a cancellation. */

@@ -17,6 +17,11 @@ export class UndoStack {
     this.undos.push({ what, run });
   }
 
+  /** The work is done: what was made stays, whatever comes after. */
+  forget(): void {
+    this.undos.length = 0;
+  }
+
   /** Runs and forgets every registered undo, the latest first; one that fails for good is logged and the others still run. */
   async run(): Promise<void> {
     await CancellationScope.nonCancellable(async () => {

@@ -59,11 +59,12 @@ export function formatReport(
   );
   const [first] = volumes;
   const next = [
+    ...(stays ? [] : [`the stack again             npm run --silent ivc -- up --detach${dataFlag}`]),
     `Temporal UI                 ${temporalUi ?? 'of your own Temporal server'}`,
     `all volumes                 npm run --silent ivc -- volume list${dataFlag}`,
     `how to attach one           npm run --silent ivc -- volume show ${first?.volumeId ?? 'VOLUME'}${dataFlag}`,
     `another volume              npm run --silent ivc -- volume create --image ${first?.imageId ?? 'IMAGE'}${dataFlag}`,
     `what is cached              npm run --silent ivc -- cache list${dataFlag}`,
   ];
-  return `\n${volumeTable}\n\n${imageTable}\n${stays ? `\nWhere to look next:\n  ${next.join('\n  ')}\n` : ''}`;
+  return `\n${volumeTable}\n\n${imageTable}\n\nWhere to look next:\n  ${next.join('\n  ')}\n`;
 }

@@ -147,7 +147,9 @@ describe('DeleteVolume', () => {
     const volumes = [await flow.create(image), await flow.create(image)];
     const [entry] = await flow.entriesOf(image);
     if (!entry) throw new Error('no entry');
-    expect(await retireEntry(flow.stack.database, { entryId: entry.id, reason: 'evicted' })).toMatchObject({ kind: 'retired' });
+    expect(await retireEntry(flow.stack.database, { entryId: entry.id, reason: 'evicted' })).toMatchObject({
+      kind: 'retired',
+    });
 
     const [first, last] = [await remove(volumes[0]?.volumeId ?? ''), await remove(volumes[1]?.volumeId ?? '')];
     expect(first).not.toHaveProperty('deletedParent');

@@ -74,8 +74,8 @@ describe('three workers, one for each role', () => {
     await flow.create(image);
     await expectCleanSlate(flow.stack);
     const cost = await costOfHit(flow, async () => {
-      const { workflowId, result } = await flow.start(image);
-      return { workflowId, ...(await result()) };
+      const running = await flow.start(image);
+      return { workflowId: running.workflowId, ...(await running.result()) };
     });
     expect(cost.events).toBeLessThanOrEqual(15);
     expect(cost.actions).toBeLessThanOrEqual(4);
@@ -91,8 +91,8 @@ describe('one worker with all roles', () => {
     await flow.create(image);
     await expectCleanSlate(flow.stack);
     const cost = await costOfHit(flow, async () => {
-      const { workflowId, result } = await flow.start(image);
-      return { workflowId, ...(await result()) };
+      const running = await flow.start(image);
+      return { workflowId: running.workflowId, ...(await running.result()) };
     });
     expect(cost.events).toBeLessThanOrEqual(9);
     expect(cost.actions).toBeLessThanOrEqual(3);
