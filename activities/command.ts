@@ -1,8 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { Failure } from '../workflows/contract/failures';
 import { KiB, MiB } from '../workflows/contract/bytes';
+import { Failure } from '../workflows/contract/failures';
+import type { Confinement } from './confinement';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_MAX_OUTPUT_BYTES = MiB;
@@ -24,6 +25,10 @@ export interface CommandLimits {
 export interface CommandOptions {
   timeoutMs: number;
   limits?: CommandLimits;
+  /** Default: the tool has this process' rights. */
+  confinement?: Confinement;
+  /** Open files that the tool inherits as its descriptors 3, 4, …; see `withHandedOver`. */
+  descriptors?: readonly number[];
   /** Aborted: the whole process group is killed, reaped, and the signal's reason is thrown. */
   signal?: AbortSignal;
   /** More on stdout than this is a failure. Default: 1 MiB. */
@@ -51,11 +56,11 @@ export async function runCommand(
   options: CommandOptions,
 ): Promise<CommandResult> {
   options.signal?.throwIfAborted();
-  const [file = tool, ...prefixed] = limitedArgv(getTool(tool), args, options.limits);
+  const [file = tool, ...prefixed] = guardedArgv([getTool(tool), ...args], options);
   const child = spawn(file, prefixed, {
     detached: true,
     shell: false,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     env: minimalEnvironment(),
   });
   started += 1;
@@ -125,16 +130,17 @@ function isExecutable(path: string): boolean {
   }
 }
 
-/** `prlimit` sets the limits and becomes the tool by exec: no second process, the same pid. */
-function limitedArgv(file: string, args: readonly string[], limits: CommandLimits = {}): string[] {
+/** `prlimit` sets the limits and becomes what follows by exec: no second process, the same pid. */
+function guardedArgv(argv: readonly string[], { limits = {}, confinement }: CommandOptions): string[] {
   const flags = Object.entries({
     cpu: limits.cpuSeconds,
     as: limits.addressSpaceBytes,
     fsize: limits.fileSizeBytes,
     nofile: limits.openFiles,
   }).flatMap(([flag, value]) => (value === undefined ? [] : [`--${flag}=${value}`]));
+  const confined = [...(confinement?.argv ?? []), ...argv];
   const prlimit = flags.length === 0 ? undefined : findTool('prlimit');
-  return prlimit === undefined ? [file, ...args] : [prlimit, ...flags, '--core=0', '--', file, ...args];
+  return prlimit === undefined ? confined : [prlimit, ...flags, '--core=0', '--', ...confined];
 }
 
 interface ChildEnd {

@@ -7,6 +7,7 @@ import type { VolumeBackend } from './backends/backend';
 import type { ImageService } from './glance/image-service';
 import type { ImagePolicy } from './image/policy';
 import type { Scratch } from './image/scratch';
+import type { ToolGuard } from './image/tool-guard';
 
 /** What every worker has, whatever its roles. */
 export interface ControlDependencies {
@@ -37,6 +38,10 @@ export interface HostDependencies extends BackendDependencies {
   /** At most so many conversions run at once on this host; a further one waits its turn. */
   conversions: Semaphore;
   downloads: Semaphore;
+  /** How qemu-img is run here. */
+  toolGuard: ToolGuard;
+  /** One place: who waits for room in a full scratch. */
+  scratchQueue: Semaphore;
 }
 
 export interface SemaphoreWait {
@@ -45,6 +50,8 @@ export interface SemaphoreWait {
 }
 
 export interface Semaphore {
+  /** How many run or wait. */
+  count(): number;
   /** Runs `work` when a place is free; `onWait` hears how many are ahead. @throws the signal's reason when it is aborted while it waits. */
   run<Result>(work: () => Promise<Result>, waiting: SemaphoreWait): Promise<Result>;
 }

@@ -22,6 +22,7 @@ import {
   createReserveEntry,
 } from './records/reservation';
 import { createDownloadToScratch, createReleaseScratch } from './transfer/scratch-image';
+import { createStreamImageVolume } from './transfer/stream-image-volume';
 import { createWriteImageVolume } from './transfer/write-image-volume';
 import { createWriteVolume } from './transfer/write-volume';
 
@@ -65,6 +66,7 @@ export type BackendActivities = ReturnType<typeof createBackendActivities>;
 export function createHostActivities(deps: HostDependencies) {
   return withTypedFailures({
     downloadToScratch: createDownloadToScratch(deps),
+    streamImageVolume: createStreamImageVolume(deps),
     writeImageVolume: createWriteImageVolume(deps),
     writeVolume: createWriteVolume(deps),
     releaseScratch: createReleaseScratch(deps),

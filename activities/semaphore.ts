@@ -39,6 +39,7 @@ export function createSemaphore(places: number): Semaphore {
   };
 
   return {
+    count: () => running + queue.size,
     async run(work, waiting) {
       await enter(waiting);
       try {

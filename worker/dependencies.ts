@@ -2,9 +2,12 @@ import { Client, type Connection } from '@temporalio/client';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { onCommandStarted } from '../activities/command';
 import { createBackend } from '../activities/backends/registry';
+import { describeConfinement } from '../activities/confinement';
 import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
 import { openScratch, readHostId, type Scratch } from '../activities/image/scratch';
+import { createToolGuard, type ToolGuard } from '../activities/image/tool-guard';
+import { tidyScratch } from '../activities/transfer/tidy-scratch';
 import { createSemaphore } from '../activities/semaphore';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
@@ -64,6 +67,7 @@ export async function compose({ config, roles, connection, logger }: Compose): P
   };
   const { directory } = config.scratch;
   const scratch = roles.includes('host') ? await openScratch({ directory }) : undefined;
+  if (scratch) await tidyScratch(database, scratch);
   const hostId = holdsBackends ? (scratch?.hostId ?? (await readHostId(directory))) : undefined;
   const backend: BackendDependencies | undefined = hostId && { ...control, hostId };
   const host: HostDependencies | undefined = backend &&
@@ -71,7 +75,9 @@ export async function compose({ config, roles, connection, logger }: Compose): P
       ...backend,
       scratch,
       downloads: createSemaphore(config.scratch.downloadsAtOnce),
+      toolGuard: await openToolGuard(config, logger),
       conversions: createSemaphore(config.scratch.conversionsAtOnce),
+      scratchQueue: createSemaphore(1),
     };
   return {
     roles: {
@@ -123,6 +129,20 @@ function imagesEndpoint({ images }: ResolvedConfig): string {
 
 function policyOf({ policy }: ResolvedConfig): ImagePolicy {
   return { ...defaultImagePolicy, maxVirtualBytes: policy.maxVirtualSize, formats: policy.formats };
+}
+
+/** Chosen once, by what this host allows; the log says what that is. */
+async function openToolGuard({ tools }: ResolvedConfig, logger: Logger): Promise<ToolGuard> {
+  const guard = await createToolGuard({
+    userId: tools.user === 'none' ? undefined : tools.user,
+    timeoutMs: tools.wallClock,
+    cpuMs: tools.cpuTime,
+    addressSpaceBytes: tools.addressSpace,
+    openFiles: tools.openFiles,
+  });
+  const { holds, missing } = guard.confinement;
+  logger[missing.length === 0 ? 'info' : 'warn']({ holds, missing }, describeConfinement(guard.confinement));
+  return guard;
 }
 
 async function closeAll(

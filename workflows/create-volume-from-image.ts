@@ -67,7 +67,7 @@ interface Create {
 
 export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<CreateVolumeResult> {
   const progress: CreateProgress = { stage: 'admitting' };
-  setHandler(progressQuery, () => progress);
+  setHandler(progressQuery, () => progress, { description: 'the stage, and the population that is waited for' });
 
   setCurrentDetails(describeAdmitting(progressLink()));
   const startedAtMs = workflowInfo().startTime.getTime();

@@ -103,6 +103,9 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
   });
 }
 
+/** Formats whose file is what the guest sees: it is written into the image-volume as it comes, with no file in between. */
+const flatFormats = ['raw', 'iso'];
+
 type ReservedEntry = Extract<Reservation, { kind: 'reserved' }>['entry'];
 
 async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoStack): Promise<Verdict> {
@@ -115,14 +118,19 @@ async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoSt
   );
   const written = await withHost(backend, undefined, async (hostId) => {
     const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
-    const host = onHost(hostId, { image: input.imageId, target: `image-volume ${entry.imageVolume}` });
+    const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume });
     undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
     setCurrentDetails(describePopulating(step, progressLink()));
+    if (flatFormats.includes(input.cacheKey.diskFormat)) {
+      const streamed = await host.transfer.streamImageVolume({ input, entry });
+      if (streamed.kind === 'streamed') return streamed;
+    }
     const scratch = await host.transfer.downloadToScratch({ source: input, user });
     setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
-    return { scratch, ...(await host.convert.writeImageVolume({ input, entry, user })) };
+    const { bytesDownloaded, downloadMs } = scratch;
+    return { bytesDownloaded, downloadMs, ...(await host.convert.writeImageVolume({ input, entry, user })) };
   });
-  const timingsMs = { download: written.scratch.downloadMs, convert: written.convertMs };
+  const timingsMs = { download: written.downloadMs, convert: written.convertMs };
   const registerStep = { summary: 'register the entry as ready' };
   const registration = {
     entryId: entry.id,
@@ -135,5 +143,5 @@ async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoSt
     () => localControl(registerStep).registerEntry(registration),
     () => control(registerStep).registerEntry(registration),
   );
-  return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.scratch.bytesDownloaded, timingsMs };
+  return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.bytesDownloaded, timingsMs };
 }

@@ -100,6 +100,19 @@ export interface VolumeBackend {
   }): Promise<WriteTarget>;
 
   /**
+   * Renames what attempt `from` has written to attempt `to`, so that a new writer goes on where a dead one ended: `path` is as long as it was left.
+   * Only for a writer that is known to be gone. Drivers whose targets have no `path` leave it out.
+   * @returns undefined when `from` has left nothing.  @throws BackendUnavailable.  Undo: `ensureAttemptAbsent`.
+   */
+  takeOverAttempt?(request: {
+    kind: 'image-volume' | 'volume';
+    name: string;
+    from: string;
+    to: string;
+    virtualBytes: number;
+  }): Promise<WriteTarget | undefined>;
+
+  /**
    * Durable before visible: fsyncs what the attempt wrote, makes it read-only, writes the marker and gives it its name.
    * Call it only after the writer was reaped in this process. When the name is sealed already, this attempt is removed and the sealed one described.
    * Other attempts at the same name are removed.

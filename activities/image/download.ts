@@ -8,6 +8,8 @@ import type { ImageService } from '../glance/image-service';
 import type { ProgressReporter } from '../progress';
 import { checkUnchanged, parseExpectedBytes, type ExpectedBytes } from './expected-bytes';
 import { createHashedFile, type HashedFile } from './hashed-file';
+import { createHeadInspection, type HeadInspection } from './head-inspection';
+import type { ImagePolicy } from './policy';
 import { createTransferProgress, type TransferProgress } from './transfer-progress';
 
 export interface DownloadLimits {
@@ -30,6 +32,10 @@ export interface DownloadImageRequest {
   /** The file to fill; what it holds already is taken as the image's start. */
   path: string;
   reporter: ProgressReporter;
+  /** What the image must be: one that its first bytes condemn is not downloaded further. */
+  policy?: ImagePolicy;
+  /** Whether the bytes go to the disk while more come, for a file that is fsynced soon after. */
+  writeBack?: boolean;
   limits?: Partial<DownloadLimits>;
 }
 
@@ -42,9 +48,9 @@ export interface DownloadedImage {
 }
 
 /**
- * Fills `path` with the image's bytes, from the byte that is on disk, verified by the record's hash and fsynced. Repeatable: a complete file is only
- * verified again. What a cut, an abort or a kill leaves on disk is where the next call goes on. Memory is bounded whatever the image's size.
- * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageUnsupported, TransferCorrupt (after one clean restart): final;
+ * Fills `path` with the image's bytes, from the byte that is on disk, verified by the record's hash, sparse, not fsynced. Repeatable: a complete file is
+ * only verified again. What a cut, an abort or a kill leaves on disk is where the next call goes on. Memory is bounded whatever the image's size.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt (after one clean restart): final;
  * ImageServiceUnavailable after `limits.attempts` in a row (retried); the reporter's abort as its reason; what the disk says (ENOSPC) as it is.
  */
 export async function downloadImage({
@@ -52,13 +58,15 @@ export async function downloadImage({
   image,
   path,
   reporter,
+  policy,
+  writeBack = false,
   limits,
 }: DownloadImageRequest): Promise<DownloadedImage> {
   const startedMs = performance.now();
   const expected = parseExpectedBytes(image);
   const handle = await open(path, constants.O_RDWR | constants.O_CREAT, 0o600);
+  const progress = createTransferProgress(reporter, expected.sizeBytes);
   try {
-    const progress = createTransferProgress(reporter, expected.sizeBytes);
     const transfer = {
       images,
       image,
@@ -66,17 +74,19 @@ export async function downloadImage({
       handle,
       reporter,
       progress,
+      policy,
+      writeBack,
       limits: { ...defaultLimits, ...limits },
       bytesDownloaded: 0,
     };
     await fillVerified(transfer);
-    await handle.sync();
     return {
       bytes: expected.sizeBytes,
       bytesDownloaded: transfer.bytesDownloaded,
       seconds: (performance.now() - startedMs) / 1000,
     };
   } finally {
+    progress.end();
     await handle.close();
   }
 }
@@ -88,6 +98,8 @@ interface Transfer {
   handle: FileHandle;
   reporter: ProgressReporter;
   progress: TransferProgress;
+  policy: ImagePolicy | undefined;
+  writeBack: boolean;
   limits: DownloadLimits;
   bytesDownloaded: number;
 }
@@ -105,11 +117,13 @@ async function fillVerified(transfer: Transfer): Promise<void> {
 
 /** @returns the hash of all bytes. */
 async function fillOnce(transfer: Transfer): Promise<string> {
-  const { expected, handle } = transfer;
-  const file = createHashedFile(handle, expected.algorithm);
+  const { expected, handle, image, policy, writeBack } = transfer;
+  const head = policy && createHeadInspection(image, policy);
+  const file = createHashedFile(handle, { algorithm: expected.algorithm, writeBack });
   try {
     await takeOverDisk(file, transfer);
-    await fetchRest(file, transfer);
+    await head?.seeFile(handle, file.bytes);
+    await fetchRest(file, head, transfer);
     return await file.digest();
   } finally {
     await file.close();
@@ -131,15 +145,16 @@ async function takeOverDisk(
   });
 }
 
-async function fetchRest(file: HashedFile, transfer: Transfer): Promise<void> {
-  const { expected, images, image, limits, reporter } = transfer;
+async function fetchRest(file: HashedFile, head: HeadInspection | undefined, transfer: Transfer): Promise<void> {
+  const { expected, images, image, limits, reporter, progress } = transfer;
   let failures = 0;
   while (file.bytes < expected.sizeBytes) {
     const before = file.bytes;
-    const failure = await findFailure(() => fetchPart(file, transfer));
+    const failure = await findFailure(() => fetchPart(file, head, transfer));
     if (failure === undefined) continue;
     failures = file.bytes - before >= limits.progressBytes ? 1 : failures + 1;
     if (failures >= limits.attempts) throw failure;
+    progress.askingAgain(file.bytes, `${failure.details.cause}, failure ${failures} of at most ${limits.attempts}`);
     await delay(limits.backoffMs * 2 ** (failures - 1), undefined, { signal: reporter.signal }).catch(() =>
       reporter.signal.throwIfAborted(),
     );
@@ -153,7 +168,7 @@ async function fetchRest(file: HashedFile, transfer: Transfer): Promise<void> {
 }
 
 /** One request's bytes, on disk when it returns or throws. A body that goes on past the image's end is left there. */
-async function fetchPart(file: HashedFile, transfer: Transfer): Promise<void> {
+async function fetchPart(file: HashedFile, head: HeadInspection | undefined, transfer: Transfer): Promise<void> {
   const { images, image, expected, reporter, progress } = transfer;
   const { sizeBytes } = expected;
   const { startsAtBytes, body } = await images.openDownload({
@@ -168,6 +183,7 @@ async function fetchPart(file: HashedFile, transfer: Transfer): Promise<void> {
     for await (const chunk of body) {
       transfer.bytesDownloaded += chunk.length;
       const isNew = chunk.subarray(Math.max(known - position, 0), sizeBytes - position);
+      if (isNew.length > 0) head?.see(isNew, Math.max(known, position));
       position += chunk.length;
       if (isNew.length > 0) await file.append(isNew);
       progress.downloading(Math.min(position, sizeBytes));
@@ -184,12 +200,13 @@ async function fetchPart(file: HashedFile, transfer: Transfer): Promise<void> {
 }
 
 /** @returns the passing failure of `work`; throws what is final. */
-async function findFailure(work: () => Promise<void>): Promise<Failure | undefined> {
+async function findFailure(work: () => Promise<void>): Promise<Failure<'ImageServiceUnavailable'> | undefined> {
   try {
     await work();
     return undefined;
   } catch (error) {
-    if (error instanceof Failure && error.type === 'ImageServiceUnavailable') return error;
+    if (error instanceof Failure && error.type === 'ImageServiceUnavailable')
+      return error as Failure<'ImageServiceUnavailable'>;
     throw error;
   }
 }

@@ -1,13 +1,15 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
 import { startHashThread } from './hash-thread';
+import { appendSparse } from './sparse-write';
+import { createWriteBack } from './write-back';
 
 /** Small chunks are gathered into blocks: writing each as it comes is three to four times slower. */
 const BLOCK_BYTES = 4 * MiB;
 /** Blocks in turn between the network, the disk and the hash: the bound of a download's memory. */
 const BLOCKS = 6;
 
-/** A file that grows from its start to its end while all its bytes are hashed in that order. */
+/** A file that grows from its start to its end, sparse, while all its bytes are hashed in that order. */
 export interface HashedFile {
   /** Bytes that are on disk and hashed, once `flush` has returned. */
   readonly bytes: number;
@@ -23,8 +25,15 @@ export interface HashedFile {
   close(): Promise<void>;
 }
 
-/** `handle` is open for reading and writing; what the file holds counts only once it is taken over. @param algorithm a name that node:crypto knows. */
-export function createHashedFile(handle: FileHandle, algorithm: string): HashedFile {
+export interface HashedFileOptions {
+  /** A name that node:crypto knows. */
+  algorithm: string;
+  /** Whether the disk is to write while more bytes come, so that a later fsync finds little to do. */
+  writeBack: boolean;
+}
+
+/** `handle` is open for reading and writing; what the file holds counts only once it is taken over. */
+export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: HashedFileOptions): HashedFile {
   const thread = startHashThread(algorithm);
   const pool = createPool();
   let current: { block: ArrayBuffer; view: Buffer; filled: number } | undefined;
@@ -32,12 +41,14 @@ export function createHashedFile(handle: FileHandle, algorithm: string): HashedF
   let issued = 0;
   let bytes = 0;
   let writes: Promise<void> = Promise.resolve();
+  const disk = createWriteBack(handle);
 
   /** One write after the other, so that what is on disk never has a hole; the hash of a block runs beside the next write. */
   const write = async (previous: Promise<void>, view: Buffer<ArrayBuffer>, position: number): Promise<void> => {
     await previous;
-    await writeAll(handle, { view, position });
+    await appendSparse(handle, { view, position });
     bytes = position + view.length;
+    if (writeBack) disk.advance(view.length);
     thread.update(view.buffer, view.length).then(pool.give, pool.fail);
   };
   const issue = (block: ArrayBuffer, lengthBytes: number): void => {
@@ -87,20 +98,15 @@ export function createHashedFile(handle: FileHandle, algorithm: string): HashedF
     flush,
     async digest() {
       await flush();
+      await disk.settle();
       return thread.digest();
     },
     async close() {
       await writes.catch(() => undefined);
+      await disk.settle().catch(() => undefined);
       await thread.close();
     },
   };
-}
-
-async function writeAll(handle: FileHandle, { view, position }: { view: Buffer; position: number }): Promise<void> {
-  for (let written = 0; written < view.length;) {
-    const { bytesWritten } = await handle.write(view, written, view.length - written, position + written);
-    written += bytesWritten;
-  }
 }
 
 interface Pool {

@@ -3,7 +3,9 @@ import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
-import { runCommand, type CommandLimits, type CommandResult } from '../command';
+import { runCommand, type CommandLimits, type CommandOptions, type CommandResult } from '../command';
+import { withHandedOver } from '../handed-over';
+import { getDefaultToolGuard, type ToolGuard } from './tool-guard';
 
 /** Formats that are ever named to qemu-img: it is never left to guess one. */
 export type QemuFormat = 'raw' | 'qcow2' | 'vmdk' | 'vpc' | 'vhdx' | 'vdi';
@@ -34,8 +36,7 @@ export interface ConvertRequest {
   /** Called with the share that is done, from 0 to 1. */
   onProgress?: (fraction: number) => void;
   signal?: AbortSignal;
-  timeoutMs?: number;
-  limits?: CommandLimits;
+  guard?: ToolGuard;
 }
 
 const TOOL = 'qemu-img';
@@ -77,40 +78,66 @@ const checkSchema = z.object({
   'check-errors': z.int().default(0),
 });
 
-/** @returns what qemu-img says of an image whose format is known; a backing file is named, never opened. @throws ToolFailed. */
-export async function getImageInfo(image: QemuImage, signal?: AbortSignal): Promise<ImageInfo> {
-  const args = ['info', '--output=json', '-f', image.format, toFilename(image.path)];
-  const { stdout } = await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS, signal });
+/**
+ * @returns what qemu-img says of an image whose format is known; a backing file is named, never opened. It runs confined.
+ * @throws ToolFailed; the file system's error when the image cannot be opened.
+ */
+export async function getImageInfo(
+  image: QemuImage,
+  { signal, guard }: { signal?: AbortSignal; guard?: ToolGuard } = {},
+): Promise<ImageInfo> {
+  toFilename(image.path);
+  const { confinement } = guard ?? (await getDefaultToolGuard());
+  const stdout = await withHandedOver([{ path: image.path }], confinement.userId, async ({ descriptors, names }) => {
+    const args = ['info', '--output=json', '-f', image.format, ...names.map(toFilename)];
+    const options = { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS, signal, confinement, descriptors };
+    return (await runCommand(TOOL, args, options)).stdout;
+  });
   return parseJson(infoSchema, stdout);
 }
 
 /**
  * Writes the guest's bytes of `source` into the existing, zero-reading `target` as raw, and makes them durable where the target is a file:
- * qemu-img's default cache mode drops every flush.
+ * qemu-img's default cache mode drops every flush. It runs confined where the target is a file; owner and mode of both files stay.
  * @throws NoSpace, ToolFailed; the signal's reason when aborted. The writer is reaped in every case.
  */
 export async function convertToRaw(request: ConvertRequest): Promise<void> {
   const { source, target, signal, onProgress } = request;
-  const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero'];
-  const args = ['convert', ...fast, '-f', source.format, '-O', 'raw', toFilename(source.path), target.qemuTarget];
-  const limits = {
-    ...LONG_LIMITS,
-    ...(target.path === undefined ? {} : { fileSizeBytes: target.virtualBytes }),
-    ...request.limits,
+  const guard = request.guard ?? (await getDefaultToolGuard());
+  const options: CommandOptions = {
+    timeoutMs: guard.timeoutMs,
+    limits: { ...guard.limits, ...(target.path === undefined ? {} : { fileSizeBytes: target.virtualBytes }) },
+    signal,
+    maxOutputBytes: MAX_PROGRESS_BYTES,
+    onOutput: onProgress && ((chunk) => parseProgress(chunk).forEach(onProgress)),
   };
-  const onOutput = onProgress && ((chunk: string): void => parseProgress(chunk).forEach(onProgress));
   try {
-    await runCommand(TOOL, args, {
-      timeoutMs: request.timeoutMs ?? LONG_TIMEOUT_MS,
-      limits,
-      signal,
-      maxOutputBytes: MAX_PROGRESS_BYTES,
-      onOutput,
-    });
-    if (target.path !== undefined) await syncFile(target.path);
+    if (target.path === undefined) await convert([toFilename(source.path), target.qemuTarget], { source, options });
+    else await convertConfined(source, target.path, { options, guard });
   } catch (error) {
     throw isOutOfSpace(error) ? await noSpace(request, error) : error;
   }
+}
+
+async function convertConfined(
+  source: QemuImage,
+  path: string,
+  { options, guard: { confinement } }: { options: CommandOptions; guard: ToolGuard },
+): Promise<void> {
+  const files = [{ path: source.path }, { path, writable: true }];
+  await withHandedOver(files, confinement.userId, async ({ descriptors, names }) => {
+    await convert(names.map(toFilename), { source, options: { ...options, confinement, descriptors } });
+  });
+  await syncFile(path);
+}
+
+/** @param files source and target, as qemu-img names them. */
+async function convert(
+  files: readonly string[],
+  { source, options }: { source: QemuImage; options: CommandOptions },
+): Promise<void> {
+  const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero'];
+  await runCommand(TOOL, ['convert', ...fast, '-f', source.format, '-O', 'raw', ...files], options);
 }
 
 /** @returns how many errors and leaked clusters a qcow2 has; both 0 when it is sound. @throws ToolFailed. */

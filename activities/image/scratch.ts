@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { link, mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type HostId } from '../../workflows/contract/ids';
@@ -7,6 +7,7 @@ import type { ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
 import { lockScratch } from './scratch-lock';
 import { createSharedTransfers } from './shared-transfers';
+import { hasCode, isFull } from './system-error';
 
 /** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
 export interface Scratch {
@@ -17,7 +18,7 @@ export interface Scratch {
   /** @returns the complete, verified file. */
   find(contentHash: string): Promise<ScratchFile | undefined>;
   /**
-   * Makes the complete file exist. One transfer a content hash runs at a time; a second caller shares it, and it is aborted when all its callers are.
+   * Makes the complete file exist: verified by this process. One transfer a content hash runs at a time; a second caller shares it, and it is aborted when all its callers are.
    * Its progress goes to all of them. Idempotent. Undo: `remove`.
    * @throws ScratchFull (retried); what `transfer` throws, to all callers; a caller's own abort as its reason.
    */
@@ -45,7 +46,7 @@ export interface ScratchEntry extends ScratchFile {
 export interface EnsureRequest {
   sizeBytes: number;
   reporter: ProgressReporter;
-  /** Fills `partialPath` from where it ends, verifies and fsyncs it. */
+  /** Fills `partialPath` from where it ends, and verifies it. */
   transfer: (partialPath: string, reporter: ProgressReporter) => Promise<DownloadedImage>;
 }
 
@@ -67,6 +68,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
   const images = join(directory, 'images');
   await mkdir(images, { recursive: true, mode: 0o700 });
   const lock = await lockScratch(join(directory, 'lock'));
+  await distrustFiles(images);
   const transfers = createSharedTransfers();
   const pathOf = (contentHash: string): string => {
     if (!contentHashPattern.test(contentHash))
@@ -144,7 +146,6 @@ export async function readHostId(directory: string): Promise<HostId> {
   throw new Error(`${path}: got ${id.slice(0, 80)}, allowed is a UUID`);
 }
 
-/** Durable before visible: the transfer has fsynced the bytes, here the name is. */
 async function publish(
   path: string,
   transfer: (partialPath: string) => Promise<DownloadedImage>,
@@ -152,13 +153,15 @@ async function publish(
   const partialPath = `${path}${PARTIAL}`;
   const downloaded = await transfer(partialPath);
   await rename(partialPath, path);
-  const directory = await open(join(path, '..'), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
   return downloaded;
+}
+
+/**
+ * Nothing in a scratch is fsynced: it would cost every population more than it ever saves. So a file that an earlier process verified may have lost
+ * bytes with the machine's power since; it counts as partial again, and is read and hashed before its next use.
+ */
+async function distrustFiles(images: string): Promise<void> {
+  for (const { path, complete } of await listFiles(images)) if (complete) await rename(path, `${path}${PARTIAL}`);
 }
 
 async function findFile(path: string): Promise<ScratchFile | undefined> {
@@ -190,13 +193,4 @@ async function getFreeBytes(path: string): Promise<number> {
 
 function isHostId(text: string): text is HostId {
   return uuidPattern.test(text);
-}
-
-function isFull(error: unknown): boolean {
-  return hasCode(error, 'ENOSPC') || hasCode(error, 'EDQUOT');
-}
-
-/** By its shape: errors of the file system are no instances of this realm's `Error` everywhere, such as in a test's sandbox. */
-function hasCode(error: unknown, code: string): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }

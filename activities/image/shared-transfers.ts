@@ -1,9 +1,13 @@
+import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
 import type { Progress, ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
 
 /** One running transfer a key; who comes later shares it. */
 export interface SharedTransfers {
-  /** Starts the transfer or joins the one that runs. @throws what the transfer throws; the caller's own abort as its reason, at once while others stay. */
+  /**
+   * Starts the transfer or joins the one that runs; what that one fails with for good is its own image's fault, so the caller starts its own then.
+   * @throws what the transfer throws; the caller's own abort as its reason, at once while others stay.
+   */
   join(
     key: string,
     reporter: ProgressReporter,
@@ -53,12 +57,20 @@ export function createSharedTransfers(): SharedTransfers {
 
   return {
     async join(key, reporter, transfer) {
-      reporter.signal.throwIfAborted();
-      for (let found = running.get(key); found?.controller.signal.aborted; found = running.get(key))
-        await found.outcome.catch(() => undefined);
-      const found = running.get(key);
-      const joined = found ?? start(key, transfer);
-      return { result: await follow(joined, reporter), shared: found !== undefined };
+      for (;;) {
+        reporter.signal.throwIfAborted();
+        const found = running.get(key);
+        if (found === undefined) return { result: await follow(start(key, transfer), reporter), shared: false };
+        if (found.controller.signal.aborted) {
+          await found.outcome.catch(() => undefined);
+          continue;
+        }
+        try {
+          return { result: await follow(found, reporter), shared: true };
+        } catch (error) {
+          if (reporter.signal.aborted || !isFinal(error)) throw error;
+        }
+      }
     },
     abort,
     async abortAll() {
@@ -92,4 +104,11 @@ async function follow(
     signal.removeEventListener('abort', leave);
     callers.delete(reporter);
   }
+}
+
+/** The same bytes may be the file of several images, of which one is gone or declared to be what it is not. */
+function isFinal(error: unknown): boolean {
+  if (!(error instanceof Failure)) return false;
+  const type: FailureType = error.type;
+  return !failures[type].retry;
 }

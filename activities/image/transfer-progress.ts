@@ -5,6 +5,10 @@ import type { ProgressReporter } from '../progress';
 export interface TransferProgress {
   verifying(bytesDone: number): void;
   downloading(bytesDone: number): void;
+  /** The connection broke or fell silent, and the bytes are asked for again. */
+  askingAgain(bytesDone: number, why: string): void;
+  /** Nothing is said any more. */
+  end(): void;
 }
 
 const REPORT_INTERVAL_MS = 250;
@@ -14,10 +18,27 @@ const RATE_WINDOW_MS = 5_000;
 export function createTransferProgress(reporter: ProgressReporter, bytesTotal: number): TransferProgress {
   const samples: { atMs: number; bytes: number }[] = [];
   let reportedMs = -Infinity;
+  let current: 'verifying' | 'downloading' | undefined;
+  let latest = 0;
+  let later: NodeJS.Timeout | undefined;
+  const end = (): void => {
+    clearTimeout(later);
+    later = undefined;
+  };
 
   const report = (stage: 'verifying' | 'downloading', bytesDone: number): void => {
+    latest = bytesDone;
     const atMs = performance.now();
-    if (atMs - reportedMs < REPORT_INTERVAL_MS && bytesDone < bytesTotal) return;
+    const earlyMs = reportedMs + REPORT_INTERVAL_MS - atMs;
+    if (earlyMs > 0 && bytesDone < bytesTotal) {
+      // The last bytes before a silence are told too.
+      later ??= setTimeout(() => {
+        later = undefined;
+        report(stage, latest);
+      }, earlyMs);
+      return;
+    }
+    end();
     reportedMs = atMs;
     samples.push({ atMs, bytes: bytesDone });
     while (samples.length > 2 && atMs - (samples[0]?.atMs ?? atMs) > RATE_WINDOW_MS) samples.shift();
@@ -28,15 +49,24 @@ export function createTransferProgress(reporter: ProgressReporter, bytesTotal: n
     reporter.report({ stage, summary, bytesDone, bytesTotal, bytesPerSecond });
   };
 
-  let stage: 'verifying' | 'downloading' | undefined;
   const enter = (next: 'verifying' | 'downloading', bytesDone: number): void => {
-    if (stage !== next) samples.length = 0;
-    stage = next;
+    if (current !== next) {
+      samples.length = 0;
+      end();
+    }
+    current = next;
     report(next, bytesDone);
   };
   return {
     verifying: (bytesDone) => enter('verifying', bytesDone),
     downloading: (bytesDone) => enter('downloading', bytesDone),
+    askingAgain: (bytesDone, why) => {
+      end();
+      samples.length = 0;
+      const summary = `downloading ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}; asking again after: ${why}`;
+      reporter.report({ stage: 'downloading', summary, bytesDone, bytesTotal, bytesPerSecond: 0 });
+    },
+    end,
   };
 }
 

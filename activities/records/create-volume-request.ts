@@ -16,9 +16,11 @@ const storableText = (maxCharacters: number) =>
   z.string().max(maxCharacters).refine(storable, 'well-formed text without NUL characters');
 export const boundedText = (maxCharacters: number) => storableText(maxCharacters).min(1);
 
+export const uuid = z.string('a UUID in lower case').regex(uuidPattern, 'a UUID in lower case');
+
 const requestSchema = z.strictObject({
-  imageId: z.string().regex(uuidPattern, 'a UUID in lower case'),
-  volumeId: z.string().regex(uuidPattern, 'a UUID in lower case').optional(),
+  imageId: uuid,
+  volumeId: uuid.optional(),
   backend: boundedText(40).optional(),
   sizeBytes: z
     .number('a whole number of bytes, a multiple of 512')
@@ -44,26 +46,38 @@ export function parseCreateVolumeRequest(input: unknown): CreateVolumeInput {
 }
 
 /** As `requestSchema.parse`, with the product's own failure. @throws InvalidRequest (final). */
-export function parseRequest<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(input);
+export function parseRequest<Schema extends z.ZodObject>(schema: Schema, input: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(input, { error: describeAllowed });
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0];
-  if (issue?.code === 'unrecognized_keys') {
-    const field = issue.keys[0] ?? 'input';
-    throw new Failure('InvalidRequest', {
-      field,
-      value: describeValue(at(input, [field])),
-      allowed: 'no such field; see the workflow’s input in the documentation',
-    });
-  }
-  const path = issue?.path ?? [];
-  const field = path.length === 0 ? 'input' : path.join('.');
-  throw new Failure('InvalidRequest', {
-    field,
-    value: describeValue(at(input, path)),
-    allowed: issue?.message ?? 'a valid value',
-  });
+  const fields = Object.keys(schema.shape).join(', ');
+  const [issue] = parsed.error.issues;
+  const isUnknown = issue?.code === 'unrecognized_keys';
+  const path = [...(issue?.path ?? []), ...(isUnknown ? issue.keys.slice(0, 1) : [])];
+  const value = describeValue(at(input, path));
+  if (path.length === 0)
+    throw new Failure('InvalidRequest', { field: 'input', value, allowed: `an object with fields of ${fields}` });
+  const allowed = isUnknown ? unknownField(path, fields) : (issue?.message ?? 'another value');
+  throw new Failure('InvalidRequest', { field: path.join('.'), value, allowed });
 }
+
+function unknownField(path: readonly PropertyKey[], fields: string): string {
+  return path.length === 1 ? `no such field, only ${fields}` : 'no such field';
+}
+
+/** @returns what is allowed, in words for people, where the schema does not say it itself. */
+function describeAllowed(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === 'invalid_type') return typeNames[issue.expected];
+  if (issue.code === 'too_small' && issue.origin === 'string') return 'a text that is not empty';
+  if (issue.code === 'too_big' && issue.origin === 'string') return `a text of at most ${issue.maximum} characters`;
+  return undefined;
+}
+
+const typeNames: Partial<Record<string, string>> = {
+  string: 'a text',
+  boolean: 'true or false',
+  object: 'an object',
+  record: 'an object of texts',
+};
 
 /**
  * A workflow id `volume/<uuid>` gives the volume's id; with any other the input's, else one derived from the workflow id, so that a repeated

@@ -10,14 +10,14 @@ import {
   restoreAfterRefusedDelete,
 } from '../../db/queries/volumes';
 import { Failure, type FailureRecord } from '../../workflows/contract/failures';
-import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
+import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
-import { parseRequest } from './create-volume-request';
+import { parseRequest, uuid } from './create-volume-request';
 
-const deleteRequestSchema = z.strictObject({ volumeId: z.string().regex(uuidPattern, 'a UUID in lower case') });
+const deleteRequestSchema = z.strictObject({ volumeId: uuid });
 
 export type BeginDeleteOutcome =
   | { kind: 'absent'; volumeId: VolumeId }

@@ -124,6 +124,6 @@ function describeWaiters(
   const first = `Started for [${workflowId}](${workflowPath(namespace, workflowId)}).`;
   const waiting = `WorkflowType = "${workflowTypes.createVolumeFromImage}" AND Backend = "${backend}" AND CacheKey = "${cacheKey.short}" AND ExecutionStatus = "Running"`;
   return searchAttributes
-    ? `${first}\n\n[The creates that wait for it now](${workflowsPath(namespace, waiting)})`
+    ? `${first}\n\n[The creates of this image that run now](${workflowsPath(namespace, waiting)})`
     : first;
 }

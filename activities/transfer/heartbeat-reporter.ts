@@ -1,9 +1,11 @@
-import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { Context } from '@temporalio/activity';
 import type { Progress, ProgressReporter } from '../progress';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */
 export function createHeartbeatReporter(): ProgressReporter {
-  return { report: (progress) => heartbeat(progress), signal: cancellationSignal() };
+  // Bound now: a shared transfer reports to all its callers from the activity that began it.
+  const activity = Context.current();
+  return { report: (progress) => activity.heartbeat(progress), signal: activity.cancellationSignal };
 }
 
 /** A stage that tells nothing for a while must still heartbeat: well below the heartbeat timeout. */

@@ -1,17 +1,15 @@
-import {
-  forgetScratch,
-  measureScratch,
-  releaseScratch as releaseScratchRow,
-  reserveScratch,
-} from '../../db/queries/scratch-files';
+import { forgetScratch, measureScratch, releaseScratch as releaseScratchRow } from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';
 import type { ScratchImage } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
+import type { EnsuredFile } from '../image/scratch';
+import type { ProgressReporter } from '../progress';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
+import { reserveInTurn } from './reserve-in-turn';
 
 export interface ScratchSource {
   imageId: ImageId;
@@ -26,64 +24,60 @@ export interface ScratchRequest {
 
 /**
  * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
- * time, whoever asks. Its bytes are reserved in the host's budget first. Idempotent. Undo: `releaseScratch`.
- * @throws ImageNotFound, ImageNotActive, ImageChanged, TransferCorrupt (final); ImageServiceUnavailable, ScratchFull (retried).
+ * time, whoever asks. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn. Idempotent. Undo: `releaseScratch`.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt (final); ImageServiceUnavailable, ScratchFull (retried).
  */
 export function createDownloadToScratch(deps: HostDependencies) {
   return async function downloadToScratch({ source, user }: ScratchRequest): Promise<ScratchImage> {
     const startedAtMs = Date.now();
-    const contentHash = contentHashOf(source.cacheKey);
     const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
-    const ensured = await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
-      const image = await getPinnedImage(deps, source);
-      await reserve(deps, { image, contentHash, user });
-      return await deps.downloads.run(
-        () =>
-          deps.scratch.ensure(contentHash, {
-            sizeBytes: image.sizeBytes ?? 0,
-            reporter,
-            transfer: (path, joined) => downloadImage({ images: deps.images, image, path, reporter: joined }),
-          }),
-        {
-          onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'download')),
-          signal: reporter.signal,
-        },
-      );
-    });
-    await measureScratch(deps.database, { hostId: deps.hostId, contentHash, bytesReal: ensured.bytes });
-    const { bytes, bytesDownloaded } = ensured;
+    const { bytes, bytesDownloaded } = await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
+      ensureScratchFile(deps, { source, user }, reporter),
+    );
+    const contentHash = contentHashOf(source.cacheKey);
     return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs: Date.now() - startedAtMs };
   };
 }
 
+/** See `createDownloadToScratch`; one look at the disk where this process has verified the file already. */
+export async function ensureScratchFile(
+  deps: HostDependencies,
+  { source, user }: ScratchRequest,
+  reporter: ProgressReporter,
+): Promise<EnsuredFile> {
+  const contentHash = contentHashOf(source.cacheKey);
+  const image = await getPinnedImage(deps, source);
+  await reserveInTurn(deps, { image, contentHash, user }, reporter);
+  const ensured = await deps.downloads.run(
+    () =>
+      deps.scratch.ensure(contentHash, {
+        sizeBytes: image.sizeBytes ?? 0,
+        reporter,
+        transfer: (path, joined) =>
+          downloadImage({ images: deps.images, image, path, reporter: joined, policy: deps.policy }),
+      }),
+    { onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'download')), signal: reporter.signal },
+  );
+  await measureScratch(deps.database, { hostId: deps.hostId, contentHash, bytesReal: ensured.bytes });
+  return ensured;
+}
+
+/** @returns the path of the scratch file for a writer; brought again where it is not there any more, such as after a restart of the worker. */
+export async function getScratchPath(
+  deps: HostDependencies,
+  request: ScratchRequest,
+  reporter: ProgressReporter,
+): Promise<string> {
+  const found = await deps.scratch.find(contentHashOf(request.source.cacheKey));
+  return (found ?? (await ensureScratchFile(deps, request, reporter))).path;
+}
+
 /** @throws ImageChanged when the id stands for other bytes than those that were asked for (final). */
-async function getPinnedImage(deps: HostDependencies, { imageId, cacheKey }: ScratchSource): Promise<Image> {
+export async function getPinnedImage(deps: HostDependencies, { imageId, cacheKey }: ScratchSource): Promise<Image> {
   const image = await deps.images.getImage(imageId);
   const found = cacheKeyOf(image);
   if (found.short === cacheKey.short) return image;
   throw new Failure('ImageChanged', { imageId, found: found.hashValue, allowed: cacheKey.hashValue });
-}
-
-interface Reservation {
-  image: Image;
-  contentHash: string;
-  user: string;
-}
-
-async function reserve(
-  { database, hostId, config }: HostDependencies,
-  { image, contentHash, user }: Reservation,
-): Promise<void> {
-  const bytes = image.sizeBytes ?? 0;
-  const reserved = await reserveScratch(database, {
-    hostId,
-    contentHash,
-    user,
-    bytes,
-    maxBytes: config.scratch.maxBytes,
-  });
-  if (reserved.kind === 'full')
-    throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
 }
 
 /** Takes one user off the file; the last one's release removes it. Idempotent. */

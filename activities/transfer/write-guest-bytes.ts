@@ -60,7 +60,7 @@ export async function writeGuestBytes(
   { deps, reporter }: { deps: HostDependencies; reporter: ProgressReporter },
 ): Promise<void> {
   const source = { path: image.path, format: qemuFormatOf(image.cacheKey.diskFormat) };
-  await checkToolAgrees(image, source, virtualBytes);
+  await checkToolAgrees(image, source, { virtualBytes, deps });
   const total = formatBytes(virtualBytes);
   reporter.report({
     stage: 'converting',
@@ -73,6 +73,7 @@ export async function writeGuestBytes(
     target,
     backend: backend.name,
     signal: reporter.signal,
+    guard: deps.toolGuard,
     onProgress: (fraction) =>
       reporter.report({
         stage: 'converting',
@@ -105,9 +106,9 @@ function qemuFormatOf(diskFormat: string): QemuFormat {
 async function checkToolAgrees(
   { imageId }: GuestBytes,
   source: { path: string; format: QemuFormat },
-  virtualBytes: number,
+  { virtualBytes, deps }: { virtualBytes: number; deps: HostDependencies },
 ): Promise<void> {
-  const info = await getImageInfo(source);
+  const info = await getImageInfo(source, { guard: deps.toolGuard });
   const refuse = (found: string, allowed: string) =>
     new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed });
   // A raw file that is no whole number of sectors is read as if zeros followed.
@@ -118,7 +119,8 @@ async function checkToolAgrees(
   if (info.corrupt) throw refuse('an image that is marked corrupt', 'a sound image');
 }
 
-async function checkWritten(deps: HostDependencies, imageId: ImageId, path: string): Promise<void> {
+/** The first bytes that were written must not look like another format. @throws ImageRefused (final). */
+export async function checkWritten(deps: HostDependencies, imageId: ImageId, path: string): Promise<void> {
   const file = await open(path, 'r');
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(WRITTEN_HEAD_BYTES), 0, WRITTEN_HEAD_BYTES, 0);

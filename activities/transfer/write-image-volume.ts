@@ -9,7 +9,7 @@ import { backendHeld } from '../records/clone-volume';
 import { contentHashOf } from '../records/cache-key';
 import { checkFreeSpace } from '../records/space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
-import { releaseScratchOf } from './scratch-image';
+import { getScratchPath, releaseScratchOf } from './scratch-image';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 
 export interface WriteImageVolumeRequest {
@@ -34,13 +34,18 @@ export function createWriteImageVolume(deps: HostDependencies) {
   return async function writeImageVolume({ input, entry, user }: WriteImageVolumeRequest): Promise<WrittenImageVolume> {
     const startedAtMs = Date.now();
     const backend = backendHeld(deps, input.backend);
-    const image = {
-      imageId: input.imageId,
-      cacheKey: input.cacheKey,
-      path: deps.scratch.pathOf(contentHashOf(input.cacheKey)),
-    };
-    const first = { stage: 'inspecting', summary: `inspecting image ${image.imageId}` } as const;
+    const { imageId, cacheKey } = input;
+    const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
+      const sealed = await backend.describeParent(entry.imageVolume);
+      // An earlier try may have sealed it and given its scratch file back before its answer was lost.
+      if (sealed.kind === 'sealed') {
+        await releaseScratchOf(deps, { contentHash: contentHashOf(input.cacheKey), user });
+        const { virtualBytes, realBytes } = sealed;
+        return { virtualBytes, realBytes, convertMs: Date.now() - startedAtMs };
+      }
+      const path = await getScratchPath(deps, { source: input, user }, reporter);
+      const image = { imageId, cacheKey, path };
       const virtualBytes = await inspectImageFile(deps, image);
       const written = await deps.conversions.run(
         async () => {
@@ -81,7 +86,7 @@ interface SealRequest extends Pick<WriteImageVolumeRequest, 'input' | 'entry'> {
 }
 
 /** A reservation that was given up while this attempt wrote gets no image-volume. */
-async function seal(
+export async function seal(
   deps: HostDependencies,
   { input, entry, target, virtualBytes }: SealRequest,
 ): Promise<{ virtualBytes: number; realBytes: number }> {
@@ -106,8 +111,8 @@ async function seal(
   });
 }
 
-/** A name of its own for each attempt of each run. */
-export function attemptName(): string {
-  const { workflowExecution, activityId, attempt } = activityInfo();
+/** A name of its own for each attempt of each run; by default the running one's. */
+export function attemptName(attempt = activityInfo().attempt): string {
+  const { workflowExecution, activityId } = activityInfo();
   return `${workflowExecution?.runId.slice(0, 8) ?? 'none'}-${activityId}-${attempt}`;
 }

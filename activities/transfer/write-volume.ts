@@ -1,13 +1,15 @@
+import { findVolume } from '../../db/queries/volumes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, Story } from '../../workflows/contract/population';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { HostDependencies } from '../dependencies';
-import { sizeOf } from '../records/admit-volume';
+import { sizeOf, workflowExecution } from '../records/admit-volume';
 import { contentHashOf } from '../records/cache-key';
 import { backendHeld, complete, markerOf } from '../records/clone-volume';
 import { checkFreeSpace } from '../records/space';
+import { resultOf } from '../records/volume-result';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
-import { releaseScratchOf } from './scratch-image';
+import { getScratchPath, releaseScratchOf } from './scratch-image';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 import { attemptName } from './write-image-volume';
 
@@ -33,9 +35,16 @@ export function createWriteVolume(deps: HostDependencies) {
     const startedAtMs = Date.now();
     const backend = backendHeld(deps, admission.backend);
     const { imageId, cacheKey } = admission;
-    const image = { imageId, cacheKey, path: deps.scratch.pathOf(contentHashOf(cacheKey)) };
     const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
+      const done = await findVolume(deps.database, { volumeId });
+      // An earlier try may have made it and given its scratch file back before its answer was lost.
+      if (done?.state === 'available' && done.runId === workflowExecution().runId) {
+        await releaseScratchOf(deps, { contentHash: contentHashOf(cacheKey), user });
+        return resultOf(done, story);
+      }
+      const path = await getScratchPath(deps, { source: admission, user }, reporter);
+      const image = { imageId, cacheKey, path };
       const virtualBytes = await inspectImageFile(deps, image);
       const marker = markerOf(deps, { volumeId, admission, story }, sizeOf(admission, virtualBytes));
       const connection = await deps.conversions.run(

@@ -90,6 +90,19 @@ export const configSchema = z.strictObject({
         .default([...supportedDiskFormats]),
     })
     .prefault({}),
+  /** How qemu-img runs where it reads tenants' bytes. What a conversion may write is bounded by `policy.maxVirtualSize`. */
+  tools: z
+    .strictObject({
+      /** The id it drops to where the worker is root; it should own nothing else. */
+      user: z
+        .union([z.literal('none'), z.int().min(1).max(4_294_967_294)], 'none, or a numeric user id but 0')
+        .default(60_641),
+      wallClock: duration.refine((ms) => ms >= 1000, 'at least 1s').default(2 * 3_600_000),
+      cpuTime: duration.refine((ms) => ms >= 1000, 'at least 1s').default(4 * 3_600_000),
+      addressSpace: size.refine((bytes) => bytes >= 256 * 1024 ** 2, 'at least 256MiB').default(4 * 1024 ** 3),
+      openFiles: z.int().min(32).max(65_536).default(64),
+    })
+    .prefault({}),
   worker: z
     .strictObject({
       /** 0: no metrics endpoint. */

@@ -77,6 +77,21 @@ export function forgetScratch(database: Database, { hostId, contentHash }: Scrat
   });
 }
 
+/** Forgets a host's rows whose content it does not hold, whoever uses them: for its worker's start, when nothing of the host runs. */
+export function forgetMissingScratch(
+  database: Database,
+  { hostId, present }: { hostId: HostId; present: string[] },
+): Promise<void> {
+  return inTransaction(database, async (transaction) => {
+    await lockHost(transaction, hostId);
+    await runStatement(
+      transaction,
+      sql`delete from scratch_files where host_id = ${hostId}
+        and not (content_hash = any(array(select jsonb_array_elements_text(${JSON.stringify(present)}::jsonb))))`,
+    );
+  });
+}
+
 export async function listScratch(database: Database, { hostId }: { hostId: HostId }): Promise<ScratchFileRow[]> {
   const rows = await runStatement(
     database,

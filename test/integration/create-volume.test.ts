@@ -9,7 +9,9 @@ import { listDecisions } from '../../db/queries/decisions';
 import { listEntries, sums } from '../../db/queries/cache-entries';
 import { findVolume } from '../../db/queries/volumes';
 import { MiB } from '../../workflows/contract/bytes';
+import type { VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
+import { brand } from '../support/brand';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
 import { startStack, type Stack } from '../support/stack';
 
@@ -77,7 +79,7 @@ describe('CreateVolumeFromImage', () => {
 
   it('answers the same request with the same volume, and refuses another request for it', async () => {
     const { image } = await upload('same');
-    const volumeId = randomUUID();
+    const volumeId = brand<VolumeId>(randomUUID());
     const first = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId });
     const again = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId });
     expect(again).toMatchObject({ volumeId, outcome: first.outcome, connection: first.connection });
@@ -142,13 +144,13 @@ describe('bad input', () => {
     ],
     ['an unknown field', { size: 5 }, { type: 'InvalidRequest', message: expect.stringContaining('size: got 5') }],
   ])('refuses %s with one clear error, no row and no file', async (_what, input, expected) => {
-    const volumeId = randomUUID();
+    const volumeId = brand<VolumeId>(randomUUID());
     await expect(makeVolume({ volumeId, ...input })).rejects.toMatchObject(expected);
-    expect(await findVolume(stack.database, { volumeId: volumeId as never })).toBeUndefined();
+    expect(await findVolume(stack.database, { volumeId })).toBeUndefined();
     expect(readdirSync(join(stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId))).toEqual(
       [],
     );
-    expect(await listDecisions(stack.database, { volumeId: volumeId as never, limit: 10 })).toMatchObject([
+    expect(await listDecisions(stack.database, { volumeId, limit: 10 })).toMatchObject([
       { outcome: 'refused', errorType: expected.type },
     ]);
   });
@@ -167,6 +169,17 @@ describe('bad input', () => {
     });
   });
 
+  it('refuses a volume that the backend could never hold, naming what it can', async () => {
+    const { image } = await upload('vast');
+    const volumeId = brand<VolumeId>(randomUUID());
+    await expect(makeVolume({ volumeId, imageId: image.id, sizeBytes: 2 ** 52 })).rejects.toMatchObject({
+      type: 'NoSpace',
+      exitCode: 1,
+      message: expect.stringContaining(`${2 ** 52} bytes needed`),
+    });
+    expect(await findVolume(stack.database, { volumeId })).toBeUndefined();
+  });
+
   it('refuses a queued and a deactivated image', async () => {
     const queued = await stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
     await expect(makeVolume({ imageId: queued.id })).rejects.toMatchObject({ type: 'ImageNotActive', exitCode: 4 });
@@ -178,13 +191,13 @@ describe('bad input', () => {
   it('ends a create of a lying image with a typed refusal, the row in error and nothing left, and tries again when asked again', async () => {
     const sample = await makeSampleImage({ directory, name: 'lying' });
     const image = await uploadSample(stack.images, sample, { diskFormat: 'raw' });
-    const volumeId = randomUUID();
+    const volumeId = brand<VolumeId>(randomUUID());
     for (const _try of ['first', 'second']) {
       await expect(makeVolume({ volumeId, imageId: image.id })).rejects.toMatchObject({
         type: 'ImageRefused',
         exitCode: 4,
       });
-      expect(await findVolume(stack.database, { volumeId: volumeId as never })).toMatchObject({
+      expect(await findVolume(stack.database, { volumeId })).toMatchObject({
         state: 'error',
         errorType: 'ImageRefused',
         entryId: null,

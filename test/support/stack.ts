@@ -28,6 +28,8 @@ export interface StackOptions {
   cache?: Record<string, unknown>;
   /** Top-level sections of `temporal.yaml` that replace ours. */
   config?: Record<string, unknown>;
+  /** Names of further backends, each in a directory of its own. */
+  otherBackends?: string[];
   /** An image service of another kind, such as a real Glance. */
   imagesEndpoint?: string;
   /** Where the backend's volumes are, for a file system of another kind. */
@@ -54,6 +56,7 @@ export interface Stack {
 export interface TestWorker {
   process: ChildProcess;
   metricsUrl: string;
+  livenessUrl: string;
   logPath: string;
   /** SIGTERM by default, and its exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
@@ -82,6 +85,9 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
         clone: options.clone ?? 'auto',
         cache: options.cache ?? {},
       },
+      ...Object.fromEntries(
+        (options.otherBackends ?? []).map((name) => [name, { driver: 'file', directory: join(directory, name) }]),
+      ),
     },
     ...options.config,
   };
@@ -142,16 +148,19 @@ async function launchWorker(
   const exited = once(child, 'exit');
   const failure = (what: string) => new Error(`the worker ${what}:\n${readFileSync(logPath, 'utf8')}`);
   let timer: NodeJS.Timeout | undefined;
-  const ready = new Promise<{ metricsUrl: string }>((done, fail) => {
+  const ready = new Promise<{ metricsUrl: string; livenessUrl: string }>((done, fail) => {
     if (child.stdout)
-      createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as { metricsUrl: string }));
+      createInterface({ input: child.stdout }).once('line', (line) =>
+        done(JSON.parse(line) as { metricsUrl: string; livenessUrl: string }),
+      );
     child.once('exit', (code) => fail(failure(`ended with ${code} before it was ready`)));
     timer = setTimeout(() => fail(failure(`was not ready within ${READY_TIMEOUT_MS} ms`)), READY_TIMEOUT_MS);
   }).finally(() => clearTimeout(timer));
-  const { metricsUrl } = await ready;
+  const { metricsUrl, livenessUrl } = await ready;
   return {
     process: child,
     metricsUrl,
+    livenessUrl,
     logPath,
     stop: async (signal = 'SIGTERM') => {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);

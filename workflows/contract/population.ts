@@ -58,6 +58,18 @@ export interface ScratchImage {
   downloadMs: number;
 }
 
+/** What a host answers that was asked to write an image into its image-volume while it downloads. `unsuitable`: go through its scratch. */
+export type StreamedImageVolume =
+  | {
+      kind: 'streamed';
+      virtualBytes: number;
+      realBytes: number;
+      bytesDownloaded: number;
+      downloadMs: number;
+      convertMs: number;
+    }
+  | { kind: 'unsuitable' };
+
 /** What has happened so far to one create; ends in its decision record. */
 export interface Story {
   /** Unix time of the workflow's start. */

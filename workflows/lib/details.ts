@@ -27,7 +27,7 @@ export function describeCreated(result: CreateVolumeResult): string {
   const { volumeId, imageId, backend, sizeBytes, outcome, reason, bytesDownloaded, timingsMs } = result;
   const facts = [
     `volume ${code(volumeId)}: available, ${formatBytes(sizeBytes)}, on backend ${code(backend)}`,
-    `image ${code(imageId)}: ${formatBytes(bytesDownloaded)} downloaded for this create`,
+    `image ${code(imageId)}: ${bytesDownloaded === 0 ? 'nothing' : formatBytes(bytesDownloaded)} downloaded for this create`,
     `attach it as ${describeConnection(result.connection)}`,
     ...(timingsMs.total === undefined ? [] : [`took ${describeTimings(timingsMs)}`]),
   ];
@@ -77,7 +77,7 @@ export function describePopulating(
   const doing =
     scratch === undefined
       ? `**downloading** image ${code(imageId)}`
-      : `**writing** image ${code(imageId)} into image-volume ${code(imageVolume)}: ${describeDownload(scratch)}`;
+      : `**writing** image ${code(imageId)} into ${code(imageVolume)}: ${describeDownload(scratch)}`;
   return paragraphs(`${doing}, on host ${code(hostId)}`, whereBytesAre(progress));
 }
 

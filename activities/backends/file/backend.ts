@@ -14,7 +14,7 @@ import { describeParent } from './parent';
 import { ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
 import { publishVolume, sealImageVolume } from './seal';
 import { describeVolume } from './volume';
-import { ensureAttemptAbsent, ensureWriteTarget } from './write-target';
+import { ensureAttemptAbsent, ensureWriteTarget, takeOverAttempt } from './write-target';
 
 export interface FileBackendOptions {
   name: BackendName;
@@ -48,6 +48,7 @@ export async function createFileBackend({
     capabilities: capabilitiesOf(chosen),
     space: async () => await guarded(async () => await spaceOf(layout.directory)),
     ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
+    takeOverAttempt: async (request) => await takeOverAttempt(context, request),
     sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
     publishVolume: async (target, marker) => await publishVolume(context, target, marker),
     ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),

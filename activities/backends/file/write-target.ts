@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { rename, stat } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import type { WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
@@ -20,6 +20,25 @@ export async function ensureWriteTarget(
     await writeNewFile(data, { writes: [], fileBytes: request.virtualBytes });
     const { attempt, virtualBytes } = request;
     return { attempt, virtualBytes, qemuTarget: `file:${data}`, path: data };
+  });
+}
+
+/** See `VolumeBackend.takeOverAttempt`. */
+export async function takeOverAttempt(
+  context: FileBackendContext,
+  {
+    from,
+    to,
+    virtualBytes,
+    ...request
+  }: Omit<AttemptId, 'attempt'> & { from: string; to: string; virtualBytes: number },
+): Promise<WriteTarget | undefined> {
+  const path = attemptPaths(context.layout, { ...request, attempt: to }).data;
+  const left = attemptPaths(context.layout, { ...request, attempt: from }).data;
+  return await withFailures(context, {}, async () => {
+    await checkClaim(context);
+    if ((await unlessAbsent(rename(left, path).then(() => true))) === undefined) return undefined;
+    return { attempt: to, virtualBytes, qemuTarget: `file:${path}`, path };
   });
 }
 

@@ -1,7 +1,7 @@
-import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runCommand } from '../../../../activities/command';
+import { findTool, runCommand } from '../../../../activities/command';
 import {
   checkImage,
   compareImages,
@@ -10,6 +10,7 @@ import {
   getImageInfo,
   isOpenInQemu,
 } from '../../../../activities/image/qemu-img';
+import { createToolGuard, defaultToolSettings } from '../../../../activities/image/tool-guard';
 import { MiB } from '../../../../workflows/contract/bytes';
 import { hashFile, holdAsGuest, readGuest, writeSampleImage } from '../../../support/qemu';
 
@@ -80,6 +81,25 @@ describe('qemu-img', () => {
     expect(progress).toEqual([...progress].sort((a, b) => a - b));
   });
 
+  it.each([
+    ['qcow2', ['-O', 'qcow2', '-c']],
+    ['qcow2', ['-O', 'qcow2', '-o', 'compression_type=zstd,extended_l2=on', '-c']],
+    ['vmdk', ['-O', 'vmdk', '-o', 'subformat=monolithicSparse']],
+    ['vmdk', ['-O', 'vmdk', '-o', 'subformat=streamOptimized']],
+    ['vpc', ['-O', 'vpc', '-o', 'force_size=on']],
+    ['vpc', ['-O', 'vpc', '-o', 'subformat=fixed,force_size=on']],
+    ['vhdx', ['-O', 'vhdx']],
+    ['vdi', ['-O', 'vdi']],
+  ] as const)('converts a private %s that was made with %p', async (format, options) => {
+    const path = join(directory, 'image');
+    await qemuImg('convert', '-f', 'raw', ...options, raw, path);
+    await chmod(path, 0o400);
+    expect(await getImageInfo({ path, format })).toMatchObject({ format, virtualBytes: SIZE_BYTES });
+    const target = await makeTarget(SIZE_BYTES);
+    await convertToRaw({ source: { path, format }, target, backend: 'b' });
+    expect(await hashFile(target.path)).toEqual(await readGuest({ filename: raw, format: 'raw' }));
+  });
+
   it('refuses a source that is not of its format, and one that is larger than its target', async () => {
     const target = await makeTarget(SIZE_BYTES);
     const asQcow2 = convertToRaw({ source: { path: raw, format: 'qcow2' }, target, backend: 'b' });
@@ -101,6 +121,46 @@ describe('qemu-img', () => {
     await expect(
       convertToRaw({ source: { path: raw, format: 'raw' }, target, backend: 'b', signal: abort.signal, onProgress }),
     ).rejects.toThrow('cancelled by the user');
+  });
+
+  it('converts with the rights that the host lets it take away, and leaves owners and modes as they were', async () => {
+    const target = await makeTarget(SIZE_BYTES);
+    const guard = await createToolGuard(defaultToolSettings);
+    await chmod(qcow2, 0o400);
+    await chmod(target.path, 0o600);
+    const rights = async (path: string) => {
+      const { uid, gid, mode } = await stat(path);
+      return { uid, gid, mode };
+    };
+    const before = [await rights(qcow2), await rights(target.path)];
+    const tellingStatus = await installTellingQemuImg(directory);
+    try {
+      await convertToRaw({ source: { path: qcow2, format: 'qcow2' }, target, backend: 'b', guard });
+    } finally {
+      tellingStatus.uninstall();
+    }
+    const { userId = process.getuid?.() } = guard.confinement;
+    expect(await tellingStatus.read()).toMatchObject({
+      Uid: Array(4).fill(String(userId)).join('\t'),
+      NoNewPrivs: '1',
+      CapEff: '0'.repeat(16),
+    });
+    expect(await hashFile(target.path)).toEqual(await readGuest({ filename: raw, format: 'raw' }));
+    expect([await rights(qcow2), await rights(target.path)]).toEqual(before);
+  });
+
+  it('writes no further than the target is large, whatever the source says', async () => {
+    const target = { ...(await makeTarget(SIZE_BYTES)), virtualBytes: MiB };
+    const beyond = convertToRaw({ source: { path: raw, format: 'raw' }, target, backend: 'b' });
+    await expect(beyond).rejects.toMatchObject({ type: 'ToolFailed', details: { tool: 'qemu-img' } });
+  });
+
+  it('ends a conversion at its wall clock limit', async () => {
+    const guard = { ...(await createToolGuard(defaultToolSettings)), timeoutMs: 1 };
+    const target = await makeTarget(SIZE_BYTES);
+    await expect(
+      convertToRaw({ source: { path: raw, format: 'raw' }, target, backend: 'b', guard }),
+    ).rejects.toMatchObject({ details: { exit: 'killed at its deadline of 1 ms' } });
   });
 
   it('finds what is broken in a qcow2', async () => {
@@ -145,3 +205,20 @@ describe('qemu-img', () => {
     }
   });
 });
+
+/** Puts a qemu-img before the real one on PATH that writes down what `/proc` says of it, then becomes the real one. */
+async function installTellingQemuImg(directory: string) {
+  const path = process.env['PATH'];
+  const status = join(directory, 'status');
+  const script = `#!/bin/sh\ncat /proc/$$/status > ${status}\nexec ${findTool('qemu-img')} "$@"\n`;
+  await chmod(directory, 0o777);
+  await writeFile(join(directory, 'qemu-img'), script, { mode: 0o755 });
+  process.env['PATH'] = `${directory}:${path}`;
+  return {
+    uninstall: () => void (process.env['PATH'] = path),
+    read: async () =>
+      Object.fromEntries(
+        [...(await readFile(status, 'utf8')).matchAll(/^(\w+):\t(.*)$/gm)].map((match) => match.slice(1)),
+      ),
+  };
+}

@@ -1,0 +1,66 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { listScratch, reserveScratch } from '../../db/queries/scratch-files';
+import { formatBytes } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import type { Image } from '../../workflows/contract/image';
+import type { HostDependencies } from '../dependencies';
+import type { ProgressReporter } from '../progress';
+
+export interface ScratchReservationRequest {
+  image: Image;
+  contentHash: string;
+  user: string;
+}
+
+/** How often who is first in the queue looks whether others have given enough back. */
+const POLL_MS = 500;
+
+/**
+ * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of their coming, and the first
+ * one looks again until there is room. Who asks for content that is there already never queues: it needs no room, and may be who gives some back.
+ * Idempotent for one user. Undo: `releaseScratch`.
+ * @throws ScratchFull for an image that the whole scratch cannot hold (retried: an operator may enlarge it); the reporter's abort as its reason.
+ */
+export async function reserveInTurn(
+  deps: HostDependencies,
+  request: ScratchReservationRequest,
+  reporter: ProgressReporter,
+): Promise<void> {
+  const neededBytes = request.image.sizeBytes ?? 0;
+  const mayTry = deps.scratchQueue.count() === 0 || (await isThere(deps, request.contentHash));
+  if (mayTry && (await tryReserve(deps, request)).kind === 'reserved') return;
+  const { maxBytes } = deps.config.scratch;
+  if (neededBytes > maxBytes) throw new Failure('ScratchFull', { host: deps.hostId, neededBytes, freeBytes: maxBytes });
+  const { signal } = reporter;
+  await deps.scratchQueue.run(
+    async () => {
+      for (;;) {
+        const reserved = await tryReserve(deps, request);
+        if (reserved.kind === 'reserved') return;
+        const summary = `waiting for ${formatBytes(neededBytes)} of scratch, ${formatBytes(reserved.freeBytes)} are free; first in the queue`;
+        reporter.report({ stage: 'waiting', summary });
+        await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+      }
+    },
+    {
+      onWait: (ahead) =>
+        reporter.report({
+          stage: 'waiting',
+          summary: `waiting for ${formatBytes(neededBytes)} of scratch; ${ahead} ahead in the queue`,
+        }),
+      signal,
+    },
+  );
+}
+
+function tryReserve(
+  { database, hostId, config }: HostDependencies,
+  { image, contentHash, user }: ScratchReservationRequest,
+) {
+  const { maxBytes } = config.scratch;
+  return reserveScratch(database, { hostId, contentHash, user, bytes: image.sizeBytes ?? 0, maxBytes });
+}
+
+async function isThere({ database, hostId }: HostDependencies, contentHash: string): Promise<boolean> {
+  return (await listScratch(database, { hostId })).some((row) => row.contentHash === contentHash);
+}

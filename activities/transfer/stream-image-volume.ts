@@ -1,0 +1,175 @@
+import { constants } from 'node:fs';
+import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { activityInfo } from '@temporalio/activity';
+import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
+import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
+import type { Image } from '../../workflows/contract/image';
+import type { PopulateInput, Reservation, StreamedImageVolume } from '../../workflows/contract/population';
+import type { VolumeBackend, WriteTarget } from '../backends/backend';
+import type { HostDependencies } from '../dependencies';
+import type { ImageService } from '../glance/image-service';
+import { downloadImage } from '../image/download';
+import { createHeadInspection } from '../image/head-inspection';
+import { createStreams, type StreamWork } from '../image/streams';
+import { isFull } from '../image/system-error';
+import { contentHashOf } from '../records/cache-key';
+import { backendHeld } from '../records/clone-volume';
+import { checkFreeSpace } from '../records/space';
+import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
+import { getPinnedImage } from './scratch-image';
+import { checkWritten, inspectImageFile } from './write-guest-bytes';
+import { attemptName, seal } from './write-image-volume';
+
+export interface StreamImageVolumeRequest {
+  input: PopulateInput;
+  entry: Extract<Reservation, { kind: 'reserved' }>['entry'];
+}
+
+/** Earlier attempts whose bytes are looked for: each one takes over those of the last, so that one is nearly always enough. */
+const MAX_EARLIER_ATTEMPTS = 20;
+const READ_BYTES = MiB;
+
+/**
+ * Writes a raw image or an ISO, whose file is what the guest sees, straight into the new image-volume while it downloads: sparse, hashed, its first
+ * bytes inspected as they come and the whole when it is there; then seals it. No scratch is used.
+ *
+ * Every attempt writes to a name of its own. It takes over by a rename what an earlier attempt has written, since that one's writer is known to be
+ * gone: all attempts of one activity run on one host's queue, a scratch lets one worker of a host live, and in this process the older attempt is
+ * ended first. What is taken over is read and hashed again. Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace (final);
+ * ImageServiceUnavailable, BackendUnavailable (retried).
+ */
+export function createStreamImageVolume(deps: HostDependencies) {
+  const streams = createStreams();
+  return async function streamImageVolume({ input, entry }: StreamImageVolumeRequest): Promise<StreamedImageVolume> {
+    const { imageId, backend: backendName, cacheKey } = input;
+    const backend = backendHeld(deps, backendName);
+    const first = { stage: 'waiting', summary: `asking the image service for image ${imageId}` } as const;
+    return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
+      const sealed = await backend.describeParent(entry.imageVolume);
+      if (sealed.kind === 'sealed')
+        return { ...sealed, kind: 'streamed', bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
+      const image = await getPinnedImage(deps, input);
+      createHeadInspection(image, deps.policy);
+      const stream = { imageVolume: entry.imageVolume, contentHash: contentHashOf(cacheKey) };
+      return await streams.run(stream, reporter, async (context) => {
+        const run = () => writeAttempt(deps, { input, entry, image, backend }, context);
+        const onWait = (ahead: number) => context.reporter.report(waitingForTurn(ahead, 'download'));
+        return await deps.downloads.run(run, { onWait, signal: context.reporter.signal });
+      });
+    });
+  };
+}
+
+interface Attempt extends StreamImageVolumeRequest {
+  image: Image;
+  backend: VolumeBackend;
+}
+
+async function writeAttempt(
+  deps: HostDependencies,
+  attempt: Attempt,
+  context: Parameters<StreamWork<unknown>>[0],
+): Promise<StreamedImageVolume> {
+  const { backend, entry } = attempt;
+  const target = await ensureTarget(deps, attempt);
+  const undo = () =>
+    backend.ensureAttemptAbsent({ kind: 'image-volume', name: entry.imageVolume, attempt: target.attempt });
+  const { path } = target;
+  if (path === undefined) {
+    await undo();
+    return { kind: 'unsuitable' };
+  }
+  try {
+    context.writesTo(path);
+    return await fillAndSeal(deps, { ...attempt, target, path }, context);
+  } catch (error) {
+    // What a passing failure leaves is where the next attempt goes on; the flight's undo removes it with the image-volume.
+    const failure = await failureOf(error, attempt);
+    if (failure instanceof Failure && isFinal(failure)) await undo();
+    throw failure;
+  }
+}
+
+/** @returns a target that is as long as the bytes that it holds. */
+async function ensureTarget(deps: HostDependencies, { image, backend, entry }: Attempt): Promise<WriteTarget> {
+  const sizeBytes = image.sizeBytes ?? 0;
+  const request = {
+    kind: 'image-volume',
+    name: entry.imageVolume,
+    virtualBytes: roundUpTo(sizeBytes, SECTOR_BYTES),
+  } as const;
+  const current = activityInfo().attempt;
+  for (let earlier = current - 1; earlier > 0 && earlier >= current - MAX_EARLIER_ATTEMPTS; earlier -= 1) {
+    const target = await backend.takeOverAttempt?.({ ...request, from: attemptName(earlier), to: attemptName() });
+    if (target === undefined) continue;
+    // An attempt that died while it sealed has made the file a whole number of sectors.
+    if (target.path !== undefined && (await stat(target.path)).size > sizeBytes) await truncate(target.path, sizeBytes);
+    return target;
+  }
+  await checkFreeSpace(deps, backend.name, sizeBytes);
+  const target = await backend.ensureWriteTarget({ ...request, attempt: attemptName() });
+  if (target.path !== undefined) await truncate(target.path, 0);
+  return target;
+}
+
+async function fillAndSeal(
+  deps: HostDependencies,
+  { input, entry, image, target, path }: Attempt & { target: WriteTarget; path: string },
+  { reporter, content }: Parameters<StreamWork<unknown>>[0],
+): Promise<StreamedImageVolume> {
+  const startedAtMs = Date.now();
+  const { imageId, cacheKey } = input;
+  const local = content ?? (await findScratchFile(deps, contentHashOf(cacheKey)));
+  const images = local === undefined ? deps.images : readingFrom(local, deps.images);
+  const { policy } = deps;
+  const { bytesDownloaded } = await downloadImage({ images, image, path, reporter, policy, writeBack: true }).finally(
+    () => local?.close(),
+  );
+  const downloadedAtMs = Date.now();
+  reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
+  const virtualBytes = await inspectImageFile(deps, { imageId, cacheKey, path });
+  await truncate(path, virtualBytes);
+  await checkWritten(deps, imageId, path);
+  reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
+  const sealed = await seal(deps, { input, entry, target, virtualBytes });
+  return {
+    kind: 'streamed',
+    ...sealed,
+    bytesDownloaded: local === undefined ? bytesDownloaded : 0,
+    downloadMs: downloadedAtMs - startedAtMs,
+    convertMs: Date.now() - downloadedAtMs,
+  };
+}
+
+async function findScratchFile(deps: HostDependencies, contentHash: string): Promise<FileHandle | undefined> {
+  const found = await deps.scratch.find(contentHash);
+  return found && (await open(found.path, constants.O_RDONLY).catch(() => undefined));
+}
+
+/** The image service, but for the bytes: those are on this host already. They are hashed all the same. */
+function readingFrom(file: FileHandle, images: ImageService): ImageService {
+  return {
+    ...images,
+    openDownload: ({ offsetBytes }) =>
+      Promise.resolve({
+        startsAtBytes: offsetBytes,
+        body: file.createReadStream({ start: offsetBytes, highWaterMark: READ_BYTES, autoClose: false }),
+      }),
+  };
+}
+
+async function failureOf(error: unknown, { image, backend }: Attempt): Promise<unknown> {
+  if (!isFull(error)) return error;
+  const { freeBytes } = await backend.space();
+  return new Failure(
+    'NoSpace',
+    { backend: backend.name, neededBytes: image.sizeBytes ?? 0, freeBytes },
+    { cause: error },
+  );
+}
+
+function isFinal({ type }: Failure): boolean {
+  const known: FailureType = type;
+  return !failures[known].retry;
+}

@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MiB } from '../../../workflows/contract/bytes';
+import { startTestImageService, type TestImageService } from '../../support/image-service';
+import { expectCleanSlate, flowsOf, useStack } from '../../support/flows';
+import { startStack, type Stack } from '../../support/stack';
+import { startTcpGate, type TcpGate } from '../../support/tcp-gate';
+
+const VIRTUAL_BYTES = 32 * MiB;
+/** What a broken connection may have had on its way. */
+const SLACK_BYTES = 4 * MiB;
+const HERD = 4;
+
+describe('an image service with faults', () => {
+  const flow = useStack();
+  afterEach(async () => {
+    await flow.stack.imageService.clearFaults();
+    await expectCleanSlate(flow.stack);
+  });
+
+  it('that cuts the connection twice costs the cut bytes: the download goes on where it ended', async () => {
+    const { sample, image } = await flow.upload('cut', { virtualBytes: VIRTUAL_BYTES });
+    await flow.stack.imageService.inject({ kind: 'cut', imageId: image.id, afterBytes: 4 * MiB, times: 2 });
+    const volume = await flow.create(image);
+    expect(volume).toMatchObject({ outcome: 'miss' });
+    await flow.expectGuestBytes(sample, volume);
+    const { bytesServed, rangeRequests } = await flow.stack.imageService.counters(image.id);
+    expect(rangeRequests).toBeGreaterThanOrEqual(2);
+    expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + SLACK_BYTES);
+  });
+
+  it('that asks to come later, for the record and for the bytes, is asked later', async () => {
+    const { sample, image } = await flow.upload('later');
+    for (const on of ['record', 'file'] as const)
+      await flow.stack.imageService.inject({
+        kind: 'status-503',
+        on,
+        imageId: image.id,
+        retryAfterSeconds: 1,
+        times: 2,
+      });
+    const volume = await flow.create(image);
+    expect(volume).toMatchObject({ outcome: 'miss' });
+    await flow.expectGuestBytes(sample, volume);
+  });
+
+  it('that sends a wrong byte once costs one clean restart', async () => {
+    const { sample, image } = await flow.upload('wrong-once');
+    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 100_000 });
+    const volume = await flow.create(image);
+    await flow.expectGuestBytes(sample, volume);
+    expect(volume.bytesDownloaded).toBe(2 * (image.sizeBytes ?? 0));
+  });
+
+  it('that sends wrong bytes again and again fails every waiter with a message for people, and leaves nothing', async () => {
+    const { image } = await flow.upload('wrong');
+    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 100_000, times: 1000 });
+    const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image)));
+    for (const { volumeId, result } of running) {
+      await expect(result()).rejects.toMatchObject({
+        cause: { type: 'TransferCorrupt', message: expect.stringContaining('arrives corrupt') },
+      });
+      expect(await flow.volume(volumeId)).toMatchObject({
+        state: 'error',
+        errorType: 'TransferCorrupt',
+        errorMessage: expect.stringContaining(image.id),
+      });
+    }
+    expect(await flow.entriesOf(image)).toEqual([]);
+  });
+
+  it.each([
+    ['deleted', 'ImageNotFound'],
+    ['deactivated', 'ImageNotActive'],
+  ])('whose image is %s while it is populated fails the creates with %s', async (what, type) => {
+    const { image } = await flow.upload(what);
+    await flow.stack.imageService.inject({ kind: 'cut', imageId: image.id, afterBytes: 2 * MiB });
+    await flow.stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: image.id, times: 1_000_000 });
+    const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image)));
+    for (const { volumeId } of running) await flow.untilWaiting(volumeId);
+    await flow.until(
+      'the download to have begun',
+      async () => (await flow.stack.imageService.counters(image.id)).bytesServed > 0,
+    );
+    if (what === 'deleted') await flow.stack.images.deleteImage(image.id);
+    else await flow.stack.images.deactivate(image.id);
+    await flow.stack.imageService.clearFaults();
+    for (const { volumeId, result } of running) {
+      await expect(result()).rejects.toMatchObject({ cause: { type } });
+      expect(await flow.volume(volumeId)).toMatchObject({ state: 'error', errorType: type });
+    }
+    expect(await flow.entriesOf(image)).toEqual([]);
+  });
+});
+
+describe('an image service that is down for a while', () => {
+  let directory: string;
+  let service: TestImageService;
+  let gate: TcpGate;
+  let stack: Stack;
+  const flow = flowsOf({ stack: () => stack, directory: () => directory });
+
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ivc-down-'));
+    service = await startTestImageService(join(directory, 'images'));
+    gate = await startTcpGate(service.url);
+    stack = await startStack({ imagesEndpoint: gate.url });
+  });
+  afterAll(async () => {
+    await stack.stop();
+    await gate.close();
+    await service.stop();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  it('fails no create that is admitted meanwhile', async () => {
+    const { sample, image } = await flow.upload('down');
+    await gate.close();
+    const create = await flow.start(image);
+    await flow.until('the admission to be tried again', async () => {
+      const { raw } = await create.handle.describe();
+      return raw.pendingActivities?.some(
+        ({ activityType, attempt }) => activityType?.name === 'admitVolume' && (attempt ?? 0) > 1,
+      );
+    });
+    await gate.open();
+    const volume = await create.result();
+    expect(volume).toMatchObject({ outcome: 'miss' });
+    await flow.expectGuestBytes(sample, volume);
+    await expectCleanSlate(stack);
+  });
+});
+
+describe('a create whose budget is spent', () => {
+  const flow = useStack({ config: { createBudget: '4s', createSafetyInterval: '60s' } });
+  afterEach(async () => {
+    await flow.stack.imageService.clearFaults();
+    await expectCleanSlate(flow.stack);
+  });
+
+  it.each([
+    ['waits for a flight', {}],
+    ['bypasses the cache', { bypassCache: true }],
+  ])('fails and is undone while it %s', async (_what, input) => {
+    const { image } = await flow.upload(`budget-${randomUUID()}`);
+    await flow.stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: image.id, times: 1_000_000 });
+    const create = await flow.start(image, input);
+    await expect(create.result()).rejects.toMatchObject({
+      cause: { type: 'BudgetSpent', message: expect.stringContaining('within 4 s') },
+    });
+    expect(await flow.volume(create.volumeId)).toMatchObject({ state: 'error', errorType: 'BudgetSpent' });
+    expect(await flow.volume(create.volumeId)).toMatchObject({ holdsEntry: false, waitsForFlight: null });
+  });
+});

@@ -1,0 +1,200 @@
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join, resolve } from 'node:path';
+import { ensureTemporalBinary } from '../../worker/stack';
+import { CONTROL_QUEUE } from '../../workflows/contract/names';
+import { makeSampleImage, uploadSample } from '../support/sample-image';
+import { startStack, type Stack } from '../support/stack';
+
+/** The product without its library: Temporal's own command line starts, reads and deletes. */
+
+let directory: string;
+let stack: Stack;
+let address: string;
+let taskQueue: string;
+let imageId: string;
+
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'ivc-temporal-cli-'));
+  symlinkSync((await ensureTemporalBinary()).path, join(directory, 'temporal'));
+  stack = await startStack();
+  address = stack.cache.settings.address ?? '';
+  taskQueue = stack.cache.queues.control;
+  imageId = (await uploadSample(stack.images, await makeSampleImage({ directory, name: 'image' }))).id;
+});
+
+afterAll(async () => {
+  await stack.stop();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+interface Outcome {
+  stdout: string;
+  stderr: string;
+  exitCode: number;
+}
+
+function run(command: string, args: string[]): Promise<Outcome> {
+  // No configuration of the user's own.
+  const env = { PATH: `${directory}${delimiter}${process.env['PATH'] ?? ''}`, HOME: directory };
+  return new Promise((done) => {
+    execFile(command, args, { env }, (error, stdout, stderr) => {
+      done({ stdout, stderr, exitCode: typeof error?.code === 'number' ? error.code : error ? 1 : 0 });
+    });
+  });
+}
+
+const temporal = (...args: string[]) => run(join(directory, 'temporal'), [...args, '--address', address]);
+
+async function readJson(...args: string[]): Promise<Record<string, unknown>> {
+  const { stdout, stderr, exitCode } = await temporal(...args, '--output', 'json');
+  if (stdout === '') throw new Error(`temporal ${args.join(' ')} ended with ${exitCode}: ${stderr}`);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+/** Runs a workflow to its end. @returns what the command says of it, and its history's event types. */
+async function execute(type: string, workflowId: string, input: string[]) {
+  const start = ['--task-queue', taskQueue, '--type', type, '--workflow-id', workflowId];
+  const { exitCode } = await temporal('workflow', 'execute', ...start, ...input.flatMap((text) => ['--input', text]));
+  const described = (await readJson('workflow', 'describe', '--workflow-id', workflowId)) as {
+    workflowExecutionInfo: { status: string };
+    result?: unknown;
+  };
+  const { events } = (await readJson('workflow', 'show', '--workflow-id', workflowId)) as {
+    events: { eventType: string; workflowExecutionFailedEventAttributes?: { failure: Failed } }[];
+  };
+  return {
+    exitCode,
+    status: described.workflowExecutionInfo.status,
+    result: described.result,
+    eventTypes: events.map(({ eventType }) => eventType),
+    failure: events.at(-1)?.workflowExecutionFailedEventAttributes?.failure,
+  };
+}
+
+interface Failed {
+  message: string;
+  applicationFailureInfo: { type: string };
+}
+
+async function createVolume(workflowId: string, input: Record<string, unknown>): Promise<Record<string, unknown>> {
+  const { exitCode } = await execute('CreateVolumeFromImage', workflowId, [JSON.stringify(input)]);
+  expect(exitCode).toBe(0);
+  const { status, result } = await readJson('workflow', 'result', '--workflow-id', workflowId);
+  expect(status).toBe('COMPLETED');
+  return result as Record<string, unknown>;
+}
+
+describe('any Temporal client', () => {
+  it('makes a volume with the lines of the README', async () => {
+    const lines = readmeLines()
+      .replaceAll('127.0.0.1:7233', address)
+      .replaceAll(`--task-queue ${CONTROL_QUEUE}`, `--task-queue ${taskQueue}`)
+      .replaceAll('IMAGE_ID', imageId)
+      .replaceAll('"local"', `"${stack.backend}"`);
+    const { stdout, stderr, exitCode } = await run('/bin/sh', ['-eu', '-c', lines]);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    const workflowId = /WorkflowId +(volume\/\S+)/.exec(stdout)?.[1] ?? '';
+    expect(stdout).toContain(`"volumeId":"${workflowId.slice('volume/'.length)}"`);
+    expect(stdout).toContain(`"driver":"file"`);
+    // In words, for people.
+    expect(stdout).toContain('**miss**: the image was not cached');
+  });
+
+  it('needs nothing but the image, and gives a volume the id of its workflow', async () => {
+    const volumeId = randomUUID();
+    const volume = await createVolume(`volume/${volumeId}`, { imageId });
+    expect(volume).toMatchObject({ volumeId, imageId, backend: stack.backend, projectId: 'default', name: null });
+  });
+
+  it('derives the volume’s id from any other workflow id, so that a repeated start is the same volume', async () => {
+    const workflowId = `my-disk-${randomUUID()}`;
+    const first = await createVolume(workflowId, { imageId, backend: stack.backend });
+    // RFC 9562, version 5.
+    expect(first['volumeId']).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
+    const again = await createVolume(workflowId, { imageId, backend: stack.backend });
+    expect(again).toMatchObject({ volumeId: first['volumeId'], connection: first['connection'] });
+  });
+
+  it('deletes a volume, and the deleting of the absent is done', async () => {
+    const volumeId = randomUUID();
+    await createVolume(`volume/${volumeId}`, { imageId });
+    for (const outcome of ['deleted', 'absent']) {
+      const ended = await execute('DeleteVolume', `delete/${volumeId}`, [JSON.stringify({ volumeId })]);
+      expect(ended).toMatchObject({ status: 'WORKFLOW_EXECUTION_STATUS_COMPLETED', result: { volumeId, outcome } });
+    }
+  });
+});
+
+describe('a malformed input', () => {
+  const fields = 'imageId, volumeId, backend, sizeBytes, projectId, name, metadata, bypassCache';
+  const unit = (text: string) => text.replace('IMAGE', imageId);
+
+  it.each([
+    ['no input at all', [], `input: got nothing, allowed is an object with fields of ${fields}`],
+    ['null', ['null'], `input: got null, allowed is an object with fields of ${fields}`],
+    ['a list', ['[]'], `input: got [], allowed is an object with fields of ${fields}`],
+    ['a text', ['"text"'], `input: got "text", allowed is an object with fields of ${fields}`],
+    ['an object without the image', ['{}'], 'imageId: got nothing, allowed is a UUID in lower case'],
+    ['an image id that is a number', ['{"imageId":5}'], 'imageId: got 5, allowed is a UUID in lower case'],
+    ['an unknown field', ['{"imageId":"IMAGE","size":1}'], `size: got 1, allowed is no such field, only ${fields}`],
+    [
+      'a size in words',
+      ['{"imageId":"IMAGE","sizeBytes":"10G"}'],
+      'sizeBytes: got "10G", allowed is a whole number of bytes, a multiple of 512',
+    ],
+    [
+      'metadata that is no text',
+      ['{"imageId":"IMAGE","metadata":{"tier":1}}'],
+      'metadata.tier: got 1, allowed is a text',
+    ],
+    ['an empty name', ['{"imageId":"IMAGE","name":""}'], 'name: got "", allowed is a text that is not empty'],
+    [
+      'a flag in words',
+      ['{"imageId":"IMAGE","bypassCache":"yes"}'],
+      'bypassCache: got "yes", allowed is true or false',
+    ],
+  ])('of %s ends the create with a message that names the field', async (_what, input, message) => {
+    const ended = await execute('CreateVolumeFromImage', `volume/${randomUUID()}`, input.map(unit));
+    expect(ended).toMatchObject({
+      exitCode: 1,
+      status: 'WORKFLOW_EXECUTION_STATUS_FAILED',
+      failure: { message, applicationFailureInfo: { type: 'InvalidRequest' } },
+    });
+    expect(ended.eventTypes).not.toContain('EVENT_TYPE_WORKFLOW_TASK_FAILED');
+    expect(ended.eventTypes).not.toContain('EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT');
+  });
+
+  it.each([
+    ['DeleteVolume', [], 'input: got nothing'],
+    ['DeleteVolume', ['{"volumeId":"mine"}'], 'volumeId: got "mine", allowed is a UUID in lower case'],
+    ['PopulateImageCache', [], 'input: got nothing'],
+    ['PopulateImageCache', ['{"backend":7}'], 'backend: got 7'],
+  ])('ends %s of %j alike', async (type, input, message) => {
+    const ended = await execute(type, `malformed/${randomUUID()}`, input);
+    expect(ended).toMatchObject({
+      status: 'WORKFLOW_EXECUTION_STATUS_FAILED',
+      failure: { message: expect.stringContaining(message), applicationFailureInfo: { type: 'InvalidRequest' } },
+    });
+    expect(ended.eventTypes).not.toContain('EVENT_TYPE_WORKFLOW_TASK_FAILED');
+  });
+
+  it('of a volume id that is not the workflow’s names both', async () => {
+    const [inId, inInput] = [randomUUID(), randomUUID()];
+    const { failure } = await execute('CreateVolumeFromImage', `volume/${inId}`, [
+      JSON.stringify({ imageId, volumeId: inInput }),
+    ]);
+    expect(failure?.message).toBe(`volumeId: got ${inInput}, allowed is ${inId}, the one in the workflow's id`);
+  });
+});
+
+/** @returns the shell lines of the README's section about other clients. */
+function readmeLines(): string {
+  const readme = readFileSync(resolve(__dirname, '../../README.md'), 'utf8');
+  const section = readme.slice(readme.indexOf('### From any Temporal client'));
+  const lines = /```sh\n([\s\S]*?)```/.exec(section)?.[1];
+  if (lines === undefined) throw new Error('the README has no shell lines for any Temporal client');
+  return lines;
+}

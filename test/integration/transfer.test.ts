@@ -1,0 +1,132 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { appendFile, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import type { BackendName } from '../../workflows/contract/ids';
+import { MiB } from '../../workflows/contract/bytes';
+import { until, useStack } from '../support/flows';
+import { uploadSample } from '../support/sample-image';
+
+const run = promisify(execFile);
+const second = 'second' as BackendName;
+const flow = useStack({ otherBackends: [second] });
+const SIZE_BYTES = 64 * MiB;
+/** What the service may have sent before it learns that nobody reads on: the first MiB, and what sockets and buffers hold. */
+const EARLY_BYTES = 16 * MiB;
+
+describe('an image that its first bytes condemn', () => {
+  it('is refused before the rest has come when it is of another format than declared', async () => {
+    const { sample } = await flow.upload('mismatched', { virtualBytes: 2 * SIZE_BYTES });
+    for (const diskFormat of ['raw', 'vmdk']) {
+      const image = await uploadSample(flow.stack.images, sample, { diskFormat });
+      await expect(flow.create(image)).rejects.toMatchObject({ code: 'ImageRefused' });
+      expect((await flow.stack.imageService.counters(image.id)).bytesServed).toBeLessThan(EARLY_BYTES);
+    }
+  });
+
+  it('is refused before the rest has come when its disk is larger than the policy allows', async () => {
+    const path = join(flow.directory, 'huge.qcow2');
+    await run('qemu-img', ['create', '-q', '-f', 'qcow2', path, '3T']);
+    await appendFile(path, randomBytes(SIZE_BYTES));
+    const image = await uploadSample(flow.stack.images, { path, rawPath: path, diskFormat: 'qcow2', virtualBytes: 0 });
+    await expect(flow.create(image)).rejects.toMatchObject({ code: 'ImageRefused' });
+    expect((await flow.stack.imageService.counters(image.id)).bytesServed).toBeLessThan(EARLY_BYTES);
+  });
+});
+
+describe('a raw image', () => {
+  it('is written into the image-volume as it comes, sparse, whatever its size', async () => {
+    const { sample, image } = await flow.upload('odd', { diskFormat: 'raw', virtualBytes: SIZE_BYTES + 100 });
+    await flow.expectGuestBytes(sample, await flow.create(image));
+    expect(await flow.stack.imageService.counters(image.id)).toMatchObject({
+      downloads: 1,
+      bytesServed: image.sizeBytes,
+    });
+    const [entry] = await flow.entriesOf(image);
+    expect(entry?.realBytes).toBeLessThan(0.6 * SIZE_BYTES);
+  });
+
+  it('goes on within the attempt where the connection was cut', async () => {
+    const { sample, image } = await flow.upload('cut', { diskFormat: 'raw', virtualBytes: SIZE_BYTES });
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'cut', afterBytes: 20 * MiB + 5 });
+    await flow.expectGuestBytes(sample, await flow.create(image));
+    expect(await flow.stack.imageService.counters(image.id)).toMatchObject({ bytesServed: image.sizeBytes });
+  });
+
+  it('goes on from the bytes on disk when its worker is killed', async () => {
+    const { sample, image } = await flow.upload('killed', { diskFormat: 'raw', virtualBytes: SIZE_BYTES });
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'stall', afterBytes: 40 * MiB });
+    const create = await flow.start(image);
+    const images = join(flow.stack.volumesDirectory, 'images');
+    await until('40 MiB to be on disk', async () =>
+      readdirSync(images).some((name) => name.endsWith('.partial') && statSync(join(images, name)).size >= 40 * MiB),
+    );
+    expect(readdirSync(join(flow.stack.scratchDirectory, 'images'))).toEqual([]);
+    await flow.stack.workers.at(-1)?.stop('SIGKILL');
+    await flow.stack.startWorker();
+    await flow.expectGuestBytes(sample, await create.result());
+    const { bytesServed } = await flow.stack.imageService.counters(image.id);
+    expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + 4 * MiB);
+    expect(readdirSync(images).filter((name) => name.endsWith('.partial'))).toEqual([]);
+  }, 90_000);
+});
+
+describe('two backends that populate the same image at once', () => {
+  it.each(['qcow2', 'raw'] as const)('download it once: %s', async (diskFormat) => {
+    const { sample, image } = await flow.upload(`twice-${diskFormat}`, { diskFormat, virtualBytes: 2 * SIZE_BYTES });
+    const volumes = await Promise.all([flow.create(image), flow.create(image, { backend: second })]);
+    for (const volume of volumes) await flow.expectGuestBytes(sample, volume);
+    expect(await flow.stack.imageService.counters(image.id)).toMatchObject({
+      downloads: 1,
+      bytesServed: image.sizeBytes,
+    });
+  });
+});
+
+describe('the scratch', () => {
+  it('lets flights wait for their turn when it is full, and says who is first', async () => {
+    const { stack } = flow;
+    const hostId = (await readFile(join(stack.scratchDirectory, 'host-id'), 'utf8')).trim();
+    const all = 50 * 1024 * MiB;
+    await stack.database
+      .sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users) values (${hostId}, 'sha512-ff', ${all}, array['somebody'])`;
+    const uploads = [await flow.upload('queued-1'), await flow.upload('queued-2')];
+    const creates = [];
+    for (const { image, sample } of uploads) {
+      const place = creates.length === 0 ? 'first in the queue' : '1 ahead in the queue';
+      creates.push({ sample, ...(await flow.start(image)) });
+      await until(`a flight to be ${place}`, async () => (await heartbeatOf(image)).includes(place));
+    }
+    await stack.database.sql`delete from scratch_files where content_hash = 'sha512-ff'`;
+    for (const { sample, result } of creates) await flow.expectGuestBytes(sample, await result());
+  });
+
+  it('holds after a start of its worker what the inventory names, and the inventory names what it holds', async () => {
+    const { stack } = flow;
+    const hostId = (await readFile(join(stack.scratchDirectory, 'host-id'), 'utf8')).trim();
+    await stack.workers.at(-1)?.stop();
+    const pathOf = (contentHash: string): string => join(stack.scratchDirectory, 'images', contentHash);
+    writeFileSync(pathOf('sha512-0a'), 'nobody’s');
+    writeFileSync(`${pathOf('sha512-0b')}.partial`, 'nobody’s');
+    writeFileSync(pathOf('sha512-0c'), 'verified by an earlier process');
+    await stack.database
+      .sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users) values (${hostId}, 'sha512-0c', 8, array['somebody']), (${hostId}, 'sha512-0d', 8, array['somebody'])`;
+    await stack.startWorker();
+    expect(readdirSync(join(stack.scratchDirectory, 'images'))).toEqual(['sha512-0c.partial']);
+    expect([...(await stack.database.sql`select content_hash from scratch_files`)]).toEqual([
+      { content_hash: 'sha512-0c' },
+    ]);
+    expect(existsSync(pathOf('sha512-0c'))).toBe(false);
+  });
+});
+
+/** @returns what the population of `image` told last, as text. */
+async function heartbeatOf(image: Parameters<typeof flow.flightHandle>[0]): Promise<string> {
+  const { raw } = await flow.flightHandle(image).describe();
+  return (raw.pendingActivities ?? [])
+    .flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? [])
+    .map(({ data }) => Buffer.from(data ?? []).toString('utf8'))
+    .join();
+}

@@ -1,0 +1,94 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils';
+import { deleteVolume } from '../../client/volumes';
+import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
+import { flowsOf, type FlowStack } from '../support/flows';
+import { startStack } from '../support/stack';
+import { withoutMachine } from './without-machine';
+
+/** Runs one create of every kind on servers of its own and writes their histories beside this file. See README.md. */
+async function main(): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'ivc-record-'));
+  // As root the database runs as another user, who must be able to pass through.
+  chmodSync(directory, 0o711);
+  const stops: Array<() => unknown> = [() => rmSync(directory, { recursive: true, force: true })];
+  try {
+    const binary = await ensureTemporalBinary({ onProgress: (line) => process.stderr.write(`${line}\n`) });
+    const server = await startTemporalServer({ binary: binary.path, logPath: join(directory, 'temporal.log') });
+    stops.push(() => server.stop());
+    const logPath = join(directory, 'postgres.log');
+    const postgres = await startPostgres({ directory: join(directory, 'postgres'), logPath, durable: false });
+    stops.push(() => postgres.stop());
+    process.env['IVC_TEST_TEMPORAL_ADDRESS'] = server.address;
+    process.env['IVC_TEST_DATABASE_URL'] = postgres.url;
+    const stack = await startStack();
+    stops.push(() => stack.stop());
+    await record(flowsOf({ stack: () => stack, directory: () => directory }));
+  } finally {
+    for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop();
+  }
+}
+
+async function record(flow: FlowStack): Promise<void> {
+  const { client, imageService, cache } = flow.stack;
+  const save = async (name: string, { workflowId, runId }: { workflowId: string; runId?: string }): Promise<void> => {
+    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+    const json = withoutMachine(historyToJSON(history), flow.stack.volumesDirectory);
+    writeFileSync(join(__dirname, 'histories', `${name}.json`), `${JSON.stringify(json)}\n`);
+    process.stderr.write(`${name}: ${history.events?.length ?? 0} events\n`);
+  };
+  const settle = (running: { result: () => Promise<unknown> }): Promise<unknown> =>
+    running.result().catch(() => undefined);
+  const closeGate = (imageId: string) =>
+    imageService.inject({ kind: 'status-503', on: 'file', imageId, times: 1_000_000 });
+
+  const { image } = await flow.upload('cached');
+  await closeGate(image.id);
+  const [miss, joined] = [await flow.start(image), await flow.start(image)];
+  for (const { volumeId } of [miss, joined]) await flow.untilWaiting(volumeId);
+  await imageService.clearFaults();
+  await Promise.all([settle(miss), settle(joined)]);
+  const hit = await flow.start(image);
+  await settle(hit);
+  await flow.flightHandle(image).result();
+  await save('miss', miss);
+  await save('joined', joined);
+  await save('hit', hit);
+  await save('populate', { workflowId: flow.flightHandle(image).workflowId });
+
+  await deleteVolume(cache, hit.volumeId);
+  await save('delete', { workflowId: `delete/${hit.volumeId}` });
+
+  const bypass = await flow.start(image, { bypassCache: true });
+  await settle(bypass);
+  await save('bypass', bypass);
+
+  const refused = await flow.start(image, { sizeBytes: 512 });
+  await settle(refused);
+  await save('refused', refused);
+
+  const corrupt = await flow.upload('corrupt');
+  await imageService.inject({ kind: 'wrong-bytes', imageId: corrupt.image.id, afterBytes: 100_000, times: 2 });
+  const failed = await flow.start(corrupt.image);
+  await settle(failed);
+  await flow.flightHandle(corrupt.image).result();
+  await save('failed', failed);
+  await save('populate-failed', { workflowId: flow.flightHandle(corrupt.image).workflowId });
+
+  const slow = await flow.upload('slow');
+  await closeGate(slow.image.id);
+  const cancelled = await flow.start(slow.image);
+  await flow.untilWaiting(cancelled.volumeId);
+  await cancelled.handle.cancel();
+  await settle(cancelled);
+  await save('cancelled', cancelled);
+  await imageService.clearFaults();
+  await flow.flightHandle(slow.image).result();
+}
+
+main().catch((error: unknown) => {
+  console.error(error);
+  process.exitCode = 1;
+});

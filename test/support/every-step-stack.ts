@@ -1,0 +1,130 @@
+import { Client, Connection } from '@temporalio/client';
+import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { createBackendActivities, createControlActivities, createHostActivities } from '../../activities';
+import { createGlanceClient } from '../../activities/glance/client';
+import type { ImageService } from '../../activities/glance/image-service';
+import { loadConfig } from '../../client/config/load';
+import type { Database } from '../../db/client';
+import { compose } from '../../worker/dependencies';
+import { createLogger, createTemporalLogger } from '../../worker/logger';
+import { roles, type RoleDependencies } from '../../worker/roles';
+import type { BackendName } from '../../workflows/contract/ids';
+import { createMigratedDatabase } from './database';
+import { createFaultInjector, type FaultInjector } from './every-step-faults';
+import { startTestImageService } from './image-service';
+
+/** What a waiter waits before it makes sure that its flight still runs. */
+const SAFETY_INTERVAL = '2s';
+const SHUTDOWN = { shutdownGraceTime: '2s', shutdownForceTime: '5s' } as const;
+
+/** A stack whose worker runs in this process, with faults to inject where Temporal calls activities. All its parts are real. */
+export interface EveryStepStack {
+  client: Client;
+  database: Database;
+  images: ImageService;
+  backend: BackendName;
+  /** Where workflows are started. */
+  taskQueue: string;
+  faults: FaultInjector;
+  /** For images to upload. */
+  samplesDirectory: string;
+  volumesDirectory: string;
+  scratchDirectory: string;
+  stop(): Promise<void>;
+}
+
+export async function startEveryStepStack(): Promise<EveryStepStack> {
+  const suffix = randomBytes(3).toString('hex');
+  const backend = `steps-${suffix}` as BackendName;
+  const directory = mkdtempSync(join(tmpdir(), 'ivc-steps-'));
+  const samplesDirectory = join(directory, 'samples');
+  const volumesDirectory = join(directory, 'volumes');
+  const scratchDirectory = join(directory, 'scratch');
+  mkdirSync(samplesDirectory);
+  const testDatabase = await createMigratedDatabase();
+  const imageService = await startTestImageService(join(directory, 'images'));
+  const address = process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '';
+  const configPath = join(directory, 'temporal.yaml');
+  const settings = {
+    temporal: { address, taskQueuePrefix: `s${suffix}-` },
+    database: { url: testDatabase.url },
+    images: { endpoint: imageService.url },
+    createSafetyInterval: SAFETY_INTERVAL,
+    scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4 },
+    backends: { [backend]: { driver: 'file', directory: volumesDirectory } },
+  };
+  writeFileSync(configPath, stringify(settings));
+  const { config } = loadConfig({ path: configPath, data: join(directory, 'data'), env: {} });
+
+  const logger = createLogger('fatal');
+  Runtime.install({
+    logger: createTemporalLogger(logger),
+    shutdownSignals: [],
+    telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
+  });
+  const connection = await Connection.connect({ address });
+  const native = await NativeConnection.connect({ address });
+  const composition = await compose({ config, roles, connection, logger });
+  const client = new Client({ connection });
+  const faults = createFaultInjector(client);
+  const workers = await createWorkers(composition.roles, { connection: native, faults });
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  const images = createGlanceClient({ endpoint: imageService.url });
+
+  return {
+    client,
+    database: testDatabase.database,
+    images,
+    backend,
+    taskQueue: `s${suffix}-image-volume-cache`,
+    faults,
+    samplesDirectory,
+    volumesDirectory,
+    scratchDirectory,
+    stop: async () => {
+      for (const worker of workers) worker.shutdown();
+      await running;
+      await composition.close();
+      await images.close();
+      await native.close();
+      await connection.close();
+      await imageService.stop();
+      await testDatabase.drop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** As the product's own worker, with the harness's interceptors of activities and, in the bundle, of timeouts. */
+async function createWorkers(
+  { control, backend, host }: RoleDependencies,
+  { connection, faults }: { connection: NativeConnection; faults: FaultInjector },
+): Promise<Worker[]> {
+  if (!control || !backend || !host) throw new Error('the harness runs all roles');
+  const payloadConverterPath = require.resolve('../../worker/payload-converter');
+  const workflowBundle = await bundleWorkflowCode({
+    workflowsPath: require.resolve('../../workflows'),
+    payloadConverterPath,
+    workflowInterceptorModules: [require.resolve('./every-step-timeouts')],
+  });
+  const options: WorkerOptions[] = [
+    { taskQueue: control.queues.control, workflowBundle, activities: createControlActivities(control) },
+    ...[...backend.backends.keys()].map((name) => ({
+      taskQueue: backend.queues.backend(name),
+      activities: createBackendActivities(backend, name),
+    })),
+    { taskQueue: host.queues.host(host.hostId), activities: createHostActivities(host) },
+  ];
+  const shared = {
+    connection,
+    ...SHUTDOWN,
+    dataConverter: { payloadConverterPath },
+    interceptors: { activity: [faults.intercept] },
+  };
+  return await Promise.all(options.map((own) => Worker.create({ ...shared, ...own })));
+}

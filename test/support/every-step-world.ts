@@ -1,0 +1,139 @@
+import { randomUUID } from 'node:crypto';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
+import { WorkflowNotFoundError, type WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
+import { cacheKeyOf, contentHashOf } from '../../activities/records/cache-key';
+import { compareImages } from '../../activities/image/qemu-img';
+import { findVolume } from '../../db/queries/volumes';
+import type { VolumeRow } from '../../db/types';
+import { MiB } from '../../workflows/contract/bytes';
+import type { VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey, Image } from '../../workflows/contract/image';
+import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeResult } from '../../workflows/contract/volume';
+import { until } from './flows';
+import { makeSampleImage, uploadSample, type SampleImage } from './sample-image';
+import type { EveryStepStack } from './every-step-stack';
+
+const IMAGE_BYTES = 2 * MiB;
+
+/** How a run ended: its result, or the type and message of its failure. */
+export type Ending<Result> =
+  { kind: 'done'; result: Result } | { kind: 'failed'; type: string; message: string } | { kind: 'cancelled' };
+
+/** One image of its own and the runs that concern it: cases in different worlds do not disturb each other. */
+export interface World {
+  stack: EveryStepStack;
+  sample: SampleImage;
+  image: Image;
+  cacheKey: CacheKey;
+  contentHash: string;
+  /** The workflow of this key's flights. */
+  flightId: string;
+  /** Runs of `CreateVolumeFromImage`. */
+  creates: { workflowId: string; runId: string; volumeId: VolumeId }[];
+  /** Every workflow id that may run. */
+  workflowIds: Set<string>;
+  create(volumeId?: VolumeId, input?: Partial<CreateVolumeInput>): Promise<Ending<CreateVolumeResult>>;
+  remove(volumeId: VolumeId): Promise<Ending<DeleteVolumeResult>>;
+  volume(volumeId: VolumeId): Promise<VolumeRow | undefined>;
+  /** Waits until the volume waits for a flight, or its create has closed. */
+  untilWaiting(volumeId: VolumeId): Promise<void>;
+  /** Waits until no run of this world is open. */
+  untilClosed(): Promise<void>;
+  hasGuestBytes(volume: Pick<CreateVolumeResult, 'connection'>): Promise<boolean>;
+}
+
+export async function createWorld(stack: EveryStepStack): Promise<World> {
+  const { client, database, backend, taskQueue } = stack;
+  const sample = await makeSampleImage({
+    directory: stack.samplesDirectory,
+    name: randomUUID(),
+    diskFormat: 'raw',
+    virtualBytes: IMAGE_BYTES,
+  });
+  const image = await uploadSample(stack.images, sample);
+  const cacheKey = cacheKeyOf(image);
+  const flightId = workflowIds.populate(backend, cacheKey.short);
+  const creates: World['creates'] = [];
+  const ids = new Set([flightId]);
+  const start = async (workflowType: string, workflowId: string, input: object) => {
+    ids.add(workflowId);
+    return await client.workflow.start(workflowType, {
+      workflowId,
+      taskQueue,
+      args: [input],
+      workflowIdConflictPolicy: 'USE_EXISTING',
+    });
+  };
+  const volume = (volumeId: VolumeId) => findVolume(database, { volumeId });
+
+  return {
+    stack,
+    sample,
+    image,
+    cacheKey,
+    contentHash: contentHashOf(cacheKey),
+    flightId,
+    creates,
+    workflowIds: ids,
+    create: async (volumeId = newVolumeId(), input = {}) => {
+      const workflowId = workflowIds.createVolume(volumeId);
+      const request: CreateVolumeInput = { imageId: image.id, backend, ...input };
+      const handle = await start(workflowTypes.createVolumeFromImage, workflowId, request);
+      creates.push({ workflowId, runId: handle.firstExecutionRunId, volumeId });
+      return await endingOf<CreateVolumeResult>(handle);
+    },
+    remove: async (volumeId) => {
+      const handle = await start(workflowTypes.deleteVolume, workflowIds.deleteVolume(volumeId), { volumeId });
+      return await endingOf<DeleteVolumeResult>(handle);
+    },
+    volume,
+    untilWaiting: async (volumeId) => {
+      await until(`volume ${volumeId} to wait`, async () => {
+        const row = await volume(volumeId);
+        if (row?.activityId) return true;
+        return await isClosed(stack, workflowIds.createVolume(volumeId));
+      });
+    },
+    untilClosed: async () => {
+      for (const workflowId of ids)
+        await until(`${workflowId} to close`, async () => await isClosed(stack, workflowId));
+    },
+    hasGuestBytes: async ({ connection }) => {
+      if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
+      return await compareImages({ path: sample.rawPath, format: 'raw' }, connection);
+    },
+  };
+}
+
+export function newVolumeId(): VolumeId {
+  return randomUUID() as VolumeId;
+}
+
+async function isClosed({ client }: EveryStepStack, workflowId: string): Promise<boolean> {
+  try {
+    return (await client.workflow.getHandle(workflowId).describe()).status.name !== 'RUNNING';
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return true;
+    throw error;
+  }
+}
+
+async function endingOf<Result>(handle: WorkflowHandleWithFirstExecutionRunId): Promise<Ending<Result>> {
+  try {
+    return { kind: 'done', result: (await handle.result()) as Result };
+  } catch (error) {
+    const failure = innermostFailure(error);
+    if (failure instanceof ApplicationFailure)
+      return { kind: 'failed', type: failure.type ?? '', message: failure.message };
+    if (failure instanceof CancelledFailure) return { kind: 'cancelled' };
+    throw error;
+  }
+}
+
+/** @returns the failure that all the others tell of. */
+function innermostFailure(error: unknown): unknown {
+  let failure = error;
+  while (failure instanceof Error && failure.cause instanceof Error) failure = failure.cause;
+  return failure;
+}
