@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { KiB, MiB } from '../workflows/contract/bytes';
 import { Failure } from '../workflows/contract/failures';
 import type { Confinement } from './confinement';
@@ -35,6 +36,10 @@ export interface CommandOptions {
   maxOutputBytes?: number;
   /** Exit codes that are answers, not failures. Default: 0. */
   answers?: readonly number[];
+  /** An open file that is the tool's stdin. Default: nothing. */
+  input?: number;
+  /** Reads all of stdout as bytes, in its own time; nothing of it is kept or counted then. When it throws, the tool is killed and that is thrown. */
+  consume?: (stdout: Readable) => Promise<void>;
   /** Called with each piece of stdout as it comes. */
   onOutput?: (chunk: string) => void;
 }
@@ -60,13 +65,14 @@ export async function runCommand(
   const child = spawn(file, prefixed, {
     detached: true,
     shell: false,
-    stdio: ['ignore', 'pipe', 'pipe', ...(options.descriptors ?? [])],
+    stdio: [options.input ?? 'ignore', 'pipe', 'pipe', ...(options.descriptors ?? [])],
     env: minimalEnvironment(),
   });
   started += 1;
   listeners.forEach((listener) => listener(tool));
-  const { exit, stdout, stderr } = await superviseChild(child, options);
+  const { exit, stdout, stderr, refused } = await superviseChild(child, options);
   options.signal?.throwIfAborted();
+  if (refused !== undefined) throw refused.cause;
   if (typeof exit === 'number' && (options.answers ?? [0]).includes(exit))
     return { exitCode: exit, stdout, stderr: cleanStderr(stderr) };
   throw new Failure('ToolFailed', {
@@ -146,6 +152,8 @@ function guardedArgv(argv: readonly string[], { limits = {}, confinement }: Comm
 interface ChildEnd {
   /** The exit code, or why there is none, for people. */
   exit: number | string;
+  /** What the consumer of its output threw. */
+  refused?: { cause: unknown };
   stdout: string;
   stderr: string;
 }
@@ -161,9 +169,10 @@ async function superviseChild(child: ChildProcess, options: CommandOptions): Pro
   const deadline = setTimeout(() => kill(`killed at its deadline of ${options.timeoutMs} ms`), options.timeoutMs);
   options.signal?.addEventListener('abort', onAbort, { once: true });
   const output = collectOutput(child, options, kill);
+  const consuming = consumeOutput(child, options, kill);
   try {
-    const exit = await untilReaped(child);
-    return { exit: killed ?? exit, ...output };
+    const exit = await untilReaped(child, options.consume !== undefined);
+    return { exit: killed ?? exit, ...output, ...(await consuming) };
   } finally {
     clearTimeout(deadline);
     options.signal?.removeEventListener('abort', onAbort);
@@ -178,27 +187,45 @@ function collectOutput(
   const { maxOutputBytes = DEFAULT_MAX_OUTPUT_BYTES, onOutput } = options;
   const output = { stdout: '', stderr: '' };
   let stdoutBytes = 0;
-  child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
-    stdoutBytes += Buffer.byteLength(chunk);
-    if (stdoutBytes > maxOutputBytes) return kill(`killed after more than ${maxOutputBytes} bytes of output`);
-    output.stdout += chunk;
-    onOutput?.(chunk);
-  });
+  if (options.consume === undefined)
+    child.stdout?.setEncoding('utf8').on('data', (chunk: string) => {
+      stdoutBytes += Buffer.byteLength(chunk);
+      if (stdoutBytes > maxOutputBytes) return kill(`killed after more than ${maxOutputBytes} bytes of output`);
+      output.stdout += chunk;
+      onOutput?.(chunk);
+    });
   child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
     if (output.stderr.length < MAX_STDERR_BYTES) output.stderr += chunk;
   });
   return output;
 }
 
-/** What the child has left behind may hold its pipes: it is given a moment, then killed with the group. */
-function untilReaped(child: ChildProcess): Promise<number | string> {
+/** Settles when the consumer has; never rejects, since it is awaited only when the child is reaped. */
+async function consumeOutput(
+  { stdout }: ChildProcess,
+  { consume }: CommandOptions,
+  kill: (why: string) => void,
+): Promise<Pick<ChildEnd, 'refused'>> {
+  if (consume === undefined || stdout === null) return {};
+  try {
+    await consume(stdout);
+    return {};
+  } catch (cause) {
+    kill('killed, since what it wrote could not be taken');
+    stdout.destroy();
+    return { refused: { cause } };
+  }
+}
+
+/** What the child has left behind may hold its pipes: it is given a moment, then killed with the group. A consumer reads to the end. */
+function untilReaped(child: ChildProcess, isConsumed: boolean): Promise<number | string> {
   return new Promise((resolve) => {
     let pipeTimer: NodeJS.Timeout | undefined;
     child.once('error', (error) => resolve(`could not be started: ${error.message}`));
     child.once('exit', () => {
       pipeTimer = setTimeout(() => {
         killGroup(child);
-        child.stdout?.destroy();
+        if (!isConsumed) child.stdout?.destroy();
         child.stderr?.destroy();
       }, PIPE_GRACE_MS);
     });

@@ -19,15 +19,7 @@ import {
 import type { FailureRecord } from './contract/failures';
 import type { BackendName, VolumeId } from './contract/ids';
 import { workflowIds, type SearchAttributeName } from './contract/names';
-import type {
-  Admission,
-  CloneOutcome,
-  FlightVerdict,
-  FreedEntry,
-  ScratchImage,
-  Story,
-  Verdict,
-} from './contract/population';
+import type { Admission, CloneOutcome, FlightVerdict, ScratchImage, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
 import {
@@ -39,6 +31,7 @@ import {
   describeRefused,
   describeWaiting,
 } from './lib/details';
+import { deleteFreedParent } from './lib/freed-parent';
 import { fail, failCancelled, failWith, findFailure, isBudgetSpent, isCancelled, typed } from './lib/failure';
 import { withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
@@ -117,7 +110,8 @@ async function admit(input: unknown) {
     );
   } catch (error) {
     if (isCancelled(error)) {
-      await CancellationScope.nonCancellable(() => withdraw(input));
+      const completed = await CancellationScope.nonCancellable(() => withdraw(input));
+      if (completed) return { kind: 'available', result: completed } as const;
       failCancelled(error);
     }
     const failure = findFailure(error);
@@ -126,16 +120,19 @@ async function admit(input: unknown) {
   }
 }
 
-/** A cancel that comes while the request is admitted may find the row inserted: it ends like that of any cancelled create. */
-async function withdraw(input: unknown): Promise<void> {
+/**
+ * A cancel that comes while the request is admitted may find the row inserted: it ends like that of any cancelled create. One that comes when all
+ * steps of a hit are done, in the task that has not yet told so, finds the volume available.
+ */
+async function withdraw(input: unknown): Promise<CreateVolumeResult | undefined> {
   const step = { summary: 'look whether the volume row was inserted' };
   const admitted = await localThenNormal(
     () => localControl(step).findAdmitted(input),
     () => control(step).findAdmitted(input),
   );
-  if (admitted === null) return;
+  if (admitted === null) return undefined;
   await removeVolume(admitted);
-  await endRow(admitted, {
+  return await endRow(admitted, {
     startedAtMs: workflowInfo().startTime.getTime(),
     outcome: 'hit',
     reason: 'cancelled while it was admitted',
@@ -159,9 +156,9 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
         budgetMs: budgetMs(create),
       }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
       if (cloned.kind === 'cloned') return await finish(create, cloned);
-      await deleteFreed(admission.backend, cloned);
+      await deleteFreedParent(admission.backend, cloned);
     }
-    if (acquired.kind === 'lost') await deleteFreed(admission.backend, acquired);
+    if (acquired.kind === 'lost') await deleteFreedParent(admission.backend, acquired);
     const atCloneLimit = acquired.kind === 'cold' && acquired.atCloneLimit;
     const verdict = await waitForPopulation(create, { round, atCloneLimit });
     if (verdict === undefined) continue;
@@ -181,20 +178,8 @@ async function finish(
   cloned: Extract<CloneOutcome, { kind: 'cloned' }>,
 ): Promise<CreateVolumeResult> {
   undo.forget();
-  await deleteFreed(admission.backend, cloned);
+  await deleteFreedParent(admission.backend, cloned);
   return cloned.result;
-}
-
-/** Deletes a retired parent whose last clone or lease has just ended; where that fails for good, the parent stays and the create goes on. */
-async function deleteFreed(backend: BackendName, { freedEntry }: { freedEntry?: FreedEntry }): Promise<void> {
-  if (freedEntry === undefined) return;
-  const step = { summary: 'delete the retired parent that nothing needs' };
-  try {
-    await CancellationScope.nonCancellable(() => onBackend(backend, step).deleteParent(freedEntry));
-  } catch (error) {
-    if (findFailure(error) === undefined) throw error;
-    log.error('a retired parent stays', { ...freedEntry, error: String(error) });
-  }
 }
 
 async function acquire(create: Create) {
@@ -278,8 +263,11 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   });
 }
 
-/** Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. */
-async function giveUp(create: Create, error: unknown): Promise<never> {
+/**
+ * Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. A volume that turns out to be available
+ * is the run's result all the same: a step's answer was lost, or the cancel came too late.
+ */
+async function giveUp(create: Create, error: unknown): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
   const cancelled = isCancelled(error);
   const failure = cancelled ? undefined : failureOf(create, error);
@@ -288,22 +276,35 @@ async function giveUp(create: Create, error: unknown): Promise<never> {
   setCurrentDetails(describeGivenUp(failure, { volumeId, undone: false }));
   if (failure !== undefined) tag(admission, 'failed');
   await undo.run();
-  await CancellationScope.nonCancellable(() => endRow({ volumeId, backend: admission.backend }, story, failure));
+  const completed = await CancellationScope.nonCancellable(() =>
+    endRow({ volumeId, backend: admission.backend }, story, failure),
+  );
+  if (completed) {
+    progress.stage = 'done';
+    setCurrentDetails(describeCreated(completed));
+    tag(admission, completed.outcome);
+    return completed;
+  }
   setCurrentDetails(describeGivenUp(failure, { volumeId, undone: true }));
   if (failure === undefined) return failCancelled(error);
   log.warn('create failed', { volumeId, failureType: failure.type });
   return failWith(failure, error);
 }
 
-/** Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its last clone. */
-async function endRow({ volumeId, backend }: Admitted, story: Story, failure?: FailureRecord): Promise<void> {
+/** Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its last clone. @returns the result of a create that is complete after all. */
+async function endRow(
+  { volumeId, backend }: Admitted,
+  story: Story,
+  failure?: FailureRecord,
+): Promise<CreateVolumeResult | undefined> {
   const step = { summary: `release the lease, mark the volume ${failure === undefined ? 'deleted' : 'error'}` };
   const end = { volumeId, failure, story };
   const ended = await localThenNormal(
     () => localControl(step).failVolume(end),
     () => control(step).failVolume(end),
   );
-  await deleteFreed(backend, ended);
+  await deleteFreedParent(backend, ended);
+  return ended.completed;
 }
 
 function failureOf(create: Create, error: unknown): FailureRecord | undefined {

@@ -8,6 +8,7 @@ import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
 import { control, heartbeating, localControl, localThenNormal, onBackend } from './lib/activity-profiles';
 import { describeCancelling, describeDeleted } from './lib/details';
 import { typed } from './lib/failure';
+import { deleteFreedParent } from './lib/freed-parent';
 import { workflowLink } from './lib/workflow-link';
 
 export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolumeResult> {
@@ -26,13 +27,9 @@ export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolu
     onBackend(begun.backend, { summary: 'delete the volume unless somebody has it open' }).deleteVolume({ volumeId }),
   );
   const finished = await finishDelete(volumeId);
-  setCurrentDetails(describeDeleted(volumeId, finished.freedEntry ? 'with-parent' : 'deleted'));
-  if (!finished.freedEntry) return { volumeId, outcome: 'deleted' };
-
-  await onBackend(begun.backend, { summary: 'delete the retired parent with its last clone' }).deleteParent(
-    finished.freedEntry,
-  );
-  return { volumeId, outcome: 'deleted', deletedParent: finished.freedEntry.entryId };
+  const parentDeleted = await deleteFreedParent(begun.backend, finished);
+  setCurrentDetails(describeDeleted(volumeId, parentDeleted ? 'with-parent' : 'deleted'));
+  return { volumeId, outcome: 'deleted', ...(parentDeleted && { deletedParent: finished.freedEntry?.entryId }) };
 }
 
 async function beginDelete(input: unknown) {

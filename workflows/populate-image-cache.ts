@@ -106,6 +106,10 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
 /** Formats whose file is what the guest sees: it is written into the image-volume as it comes, with no file in between. */
 const flatFormats = ['raw', 'iso'];
 
+function isFlat({ containerFormat, diskFormat }: PopulateInput['cacheKey']): boolean {
+  return containerFormat !== 'compressed' && flatFormats.includes(diskFormat);
+}
+
 type ReservedEntry = Extract<Reservation, { kind: 'reserved' }>['entry'];
 
 async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoStack): Promise<Verdict> {
@@ -121,7 +125,7 @@ async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoSt
     const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume });
     undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
     setCurrentDetails(describePopulating(step, progressLink()));
-    if (flatFormats.includes(input.cacheKey.diskFormat)) {
+    if (isFlat(input.cacheKey)) {
       const streamed = await host.transfer.streamImageVolume({ input, entry });
       if (streamed.kind === 'streamed') return streamed;
     }

@@ -38,7 +38,8 @@ export const imageSchema = z
     containerFormat: record.container_format ?? null,
     diskFormat: record.disk_format ?? null,
     sizeBytes: record.size ?? null,
-    virtualSizeBytes: record.virtual_size ?? null,
+    // Of a compressed image it would be the size of what is in the file, not of the disk.
+    virtualSizeBytes: record.container_format === 'compressed' ? null : (record.virtual_size ?? null),
     minDiskGiB: record.min_disk,
     minRamMiB: record.min_ram,
     checksum: record.checksum?.toLowerCase() ?? null,

@@ -2,8 +2,8 @@ import { Worker } from 'node:worker_threads';
 
 /** A hash on a thread of its own: sha512 is the wall of one core, so it runs beside the network and the disk. */
 export interface HashThread {
-  /** Hashes the first `lengthBytes` of `block`, which is transferred there and given back; calls take effect in their order. */
-  update(block: ArrayBuffer, lengthBytes: number): Promise<ArrayBuffer>;
+  /** Hashes the first `lengthBytes` of `block`, which must stay as it is until then; calls take effect in their order. */
+  update(block: SharedArrayBuffer, lengthBytes: number): Promise<void>;
   /** @returns the hash so far in hex, once; nothing can be added then. */
   digest(): Promise<string>;
   close(): Promise<void>;
@@ -17,13 +17,12 @@ const hash = createHash(workerData.algorithm);
 parentPort.on('message', (message) => {
   if (message.block === undefined) return parentPort.postMessage({ hex: hash.digest('hex') });
   hash.update(new Uint8Array(message.block, 0, message.lengthBytes));
-  parentPort.postMessage({ block: message.block }, [message.block]);
+  parentPort.postMessage({});
 });
 `;
 
 interface Answer {
-  block: ArrayBuffer;
-  hex: string;
+  hex?: string;
 }
 
 interface Waiter {
@@ -44,16 +43,16 @@ export function startHashThread(algorithm: string): HashThread {
   worker.on('error', (error) => fail(error instanceof Error ? error : new Error(String(error))));
   worker.on('exit', () => fail(new Error('the hash thread has ended')));
 
-  const ask = (message: object, transfer: ArrayBuffer[]): Promise<Answer> =>
+  const ask = (message: object): Promise<Answer> =>
     new Promise((resolve, reject) => {
       if (failed !== undefined) return reject(failed);
       waiters.push({ resolve, reject });
-      worker.postMessage(message, transfer);
+      worker.postMessage(message, []);
     });
 
   return {
-    update: async (block, lengthBytes) => (await ask({ block, lengthBytes }, [block])).block,
-    digest: async () => (await ask({}, [])).hex,
+    update: async (block, lengthBytes) => void (await ask({ block, lengthBytes })),
+    digest: async () => (await ask({})).hex ?? '',
     close: async () => void (await worker.terminate()),
   };
 }

@@ -36,25 +36,25 @@ export interface HashedFileOptions {
 export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: HashedFileOptions): HashedFile {
   const thread = startHashThread(algorithm);
   const pool = createPool();
-  let current: { block: ArrayBuffer; view: Buffer; filled: number } | undefined;
+  let current: { block: SharedArrayBuffer; view: Buffer; filled: number } | undefined;
   /** Bytes given to the disk, done or not. */
   let issued = 0;
   let bytes = 0;
   let writes: Promise<void> = Promise.resolve();
   const disk = createWriteBack(handle);
 
-  /** One write after the other, so that what is on disk never has a hole; the hash of a block runs beside the next write. */
-  const write = async (previous: Promise<void>, view: Buffer<ArrayBuffer>, position: number): Promise<void> => {
+  /** One write after the other, so that what is on disk never has a hole. */
+  const write = async (previous: Promise<void>, view: Buffer<SharedArrayBuffer>, position: number): Promise<void> => {
     await previous;
     await appendSparse(handle, { view, position });
     bytes = position + view.length;
     if (writeBack) disk.advance(view.length);
-    thread.update(view.buffer, view.length).then(pool.give, pool.fail);
   };
-  const issue = (block: ArrayBuffer, lengthBytes: number): void => {
+  const issue = (block: SharedArrayBuffer, lengthBytes: number): void => {
     writes = write(writes, Buffer.from(block, 0, lengthBytes), issued);
     issued += lengthBytes;
-    writes.catch(pool.fail);
+    // Disk and hash read the block at the same time: it is shared, not transferred.
+    Promise.all([writes, thread.update(block, lengthBytes)]).then(() => pool.give(block), pool.fail);
   };
 
   const flush = async (): Promise<void> => {
@@ -75,7 +75,7 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
         const block = await pool.take();
         const { bytesRead } = await handle.read(Buffer.from(block), 0, Math.min(BLOCK_BYTES, upTo - bytes), bytes);
         if (bytesRead === 0) throw new Error(`the file ends at byte ${bytes} while it is read again`);
-        thread.update(block, bytesRead).then(pool.give, pool.fail);
+        thread.update(block, bytesRead).then(() => pool.give(block), pool.fail);
         bytes += bytesRead;
         issued = bytes;
         onProgress(bytes);
@@ -105,30 +105,38 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
       await writes.catch(() => undefined);
       await disk.settle().catch(() => undefined);
       await thread.close();
+      pool.close();
     },
   };
 }
 
+/** Blocks that wait for the next file: the collector does not see what a shared block weighs, and would let each file's pile up. */
+const spareBlocks: SharedArrayBuffer[] = [];
+const SPARE_BLOCKS = 2 * BLOCKS;
+
 interface Pool {
-  take(): Promise<ArrayBuffer>;
-  give(this: void, block: ArrayBuffer): void;
+  take(): Promise<SharedArrayBuffer>;
+  give(this: void, block: SharedArrayBuffer): void;
   /** Whoever waits for a block, now or later, hears of it. */
   fail(this: void, error: unknown): void;
+  /** Gives the blocks to the next file; call it when neither disk nor hash uses one. */
+  close(): void;
 }
 
 function createPool(): Pool {
-  const free: ArrayBuffer[] = [];
-  let made = 0;
+  const free: SharedArrayBuffer[] = [];
+  const made: SharedArrayBuffer[] = [];
   let failure: { error: unknown } | undefined;
-  let waiter: { resolve: (block: ArrayBuffer) => void; reject: (error: unknown) => void } | undefined;
+  let waiter: { resolve: (block: SharedArrayBuffer) => void; reject: (error: unknown) => void } | undefined;
   return {
     async take() {
       if (failure !== undefined) throw failure.error;
       const block = free.pop();
       if (block !== undefined) return block;
-      if (made < BLOCKS) {
-        made += 1;
-        return new ArrayBuffer(BLOCK_BYTES);
+      if (made.length < BLOCKS) {
+        const another = spareBlocks.pop() ?? new SharedArrayBuffer(BLOCK_BYTES);
+        made.push(another);
+        return another;
       }
       return new Promise((resolve, reject) => (waiter = { resolve, reject }));
     },
@@ -142,6 +150,9 @@ function createPool(): Pool {
       failure ??= { error };
       waiter?.reject(error);
       waiter = undefined;
+    },
+    close() {
+      spareBlocks.push(...made.splice(0, SPARE_BLOCKS - spareBlocks.length));
     },
   };
 }

@@ -20,7 +20,7 @@ export type StreamWork<Result> = (context: {
   /** The whole content, verified by the one that wrote it. Open for reading until `work` ends. */
   content: FileHandle | undefined;
   /** Says where `work` writes, as soon as the file is there: others may wait for it. */
-  writesTo(path: string): void;
+  writesTo(this: void, path: string): void;
 }) => Promise<Result>;
 
 interface Running extends StreamOf {
@@ -67,8 +67,8 @@ export function createStreams(): Streams {
       const signal = AbortSignal.any([reporter.signal, controller.signal]);
       let done = false;
       try {
-        const own = { signal, report: (progress: Parameters<typeof reporter.report>[0]) => reporter.report(progress) };
-        const result = await work({ reporter: own, content, writesTo: path.resolve });
+        const own: ProgressReporter = { signal, report: (progress) => reporter.report(progress) };
+        const result = await work({ reporter: own, content, writesTo: (file) => path.resolve(file) });
         done = true;
         return result;
       } finally {

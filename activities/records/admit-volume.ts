@@ -147,8 +147,9 @@ function checkImage({ config }: ControlDependencies, image: Image): void {
   if (image.status !== 'active') throw new Failure('ImageNotActive', { imageId: image.id, status: image.status });
   const unsupported = (found: string, allowed: string) =>
     new Failure('ImageUnsupported', { imageId: image.id, found, allowed });
-  if (image.containerFormat !== 'bare')
-    throw unsupported(`container_format ${image.containerFormat}`, 'container_format bare');
+  const containers: readonly string[] = config.policy.containers;
+  if (!containers.includes(image.containerFormat ?? ''))
+    throw unsupported(`container_format ${image.containerFormat}`, `container_format ${containers.join(', ')}`);
   const formats: readonly string[] = config.policy.formats;
   if (!formats.includes(image.diskFormat ?? ''))
     throw unsupported(`disk_format ${image.diskFormat}`, `disk_format ${formats.join(', ')}`);

@@ -1,5 +1,5 @@
 import { countQuarantines, quarantineEntry } from '../../db/queries/cache-entries';
-import { acquireEntry, completeVolume, releaseLease } from '../../db/queries/volumes';
+import { acquireEntry, completeVolume, findVolume, releaseLease } from '../../db/queries/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type {
@@ -47,7 +47,7 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     });
     if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
-    if (acquired.kind === 'not-creating') throw new Failure('CreateCancelled', { volumeId });
+    if (acquired.kind === 'not-creating') return await getCompleted(deps, { volumeId, admission, story });
 
     story.timingsMs.acquire = Date.now() - startedAtMs;
     if (held?.capabilities.clone !== 'instant') return { kind: 'leased', entry: acquired.entry };
@@ -60,6 +60,14 @@ export function createAcquireAndClone(deps: ControlDependencies) {
       throw error;
     }
   };
+}
+
+/** A try whose answer was lost has completed the volume: it is told again. @throws CreateCancelled when the volume is not this run's any more (final). */
+async function getCompleted(deps: ControlDependencies, { volumeId, story }: AcquireRequest): Promise<CloneOutcome> {
+  const row = await findVolume(deps.database, { volumeId });
+  if (row?.state === 'available' && row.runId === workflowExecution().runId)
+    return { kind: 'cloned', result: resultOf(row, story) };
+  throw new Failure('CreateCancelled', { volumeId });
 }
 
 /** Clones a leased parent and completes the volume; on a worker that holds the backend. Idempotent. Undo: `removeVolume`. */

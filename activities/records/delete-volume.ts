@@ -12,10 +12,12 @@ import {
 import { Failure, type FailureRecord } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';
+import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
 import { parseRequest, uuid } from './create-volume-request';
+import { resultOf } from './volume-result';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });
 
@@ -85,16 +87,19 @@ export interface FailVolumeRequest {
   failure?: FailureRecord;
 }
 
+export interface EndedVolume {
+  freedEntry?: FreedEntry;
+  /** The create was completed after all: its answer was lost, or the cancel came when it was done. */
+  completed?: CreateVolumeResult;
+}
+
 /** Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled. Idempotent. */
 export function createFailVolume(deps: ControlDependencies) {
-  return async function failVolume({
-    volumeId,
-    story,
-    failure,
-  }: FailVolumeRequest): Promise<{ freedEntry?: FreedEntry }> {
-    return await failVolumeRow(deps.database, {
+  return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
+    const { runId } = workflowExecution();
+    const ended = await failVolumeRow(deps.database, {
       volumeId,
-      runId: workflowExecution().runId,
+      runId,
       to: failure === undefined ? 'deleted' : 'error',
       error: failure && { type: failure.type, message: failure.message },
       decision: {
@@ -103,5 +108,9 @@ export function createFailVolume(deps: ControlDependencies) {
         timingsMs: story.timingsMs,
       },
     });
+    const row = await findVolume(deps.database, { volumeId });
+    const isCompleted = row?.state === 'available' && row.runId === runId;
+    if (!isCompleted) return ended;
+    return { ...ended, completed: resultOf(row, { ...story, reason: 'it was available when it was to be given up' }) };
   };
 }

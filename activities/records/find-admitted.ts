@@ -6,7 +6,7 @@ import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
 
-/** @returns the volume that this very run has admitted and not ended; null when its admission inserted nothing. */
+/** @returns the volume that this very run has admitted and not undone; null when its admission inserted nothing. */
 export function createFindAdmitted(deps: ControlDependencies) {
   return async function findAdmitted(input: unknown): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
     const { workflowId, runId } = workflowExecution();
@@ -14,7 +14,7 @@ export function createFindAdmitted(deps: ControlDependencies) {
     if (request === undefined) return null;
     const volumeId = volumeIdOf(workflowId, request);
     const row = await findVolume(deps.database, { volumeId });
-    const isOwn = row?.runId === runId && (row.state === 'creating' || row.state === 'deleting');
+    const isOwn = row?.runId === runId && ['creating', 'available', 'deleting'].includes(row.state);
     return isOwn ? { volumeId, backend: row.backend } : null;
   };
 }

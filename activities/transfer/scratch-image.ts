@@ -8,6 +8,7 @@ import { downloadImage } from '../image/download';
 import type { EnsuredFile } from '../image/scratch';
 import type { ProgressReporter } from '../progress';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
+import { ensureExpanded, isCompressed, releaseExpanded } from './expanded-image';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { reserveInTurn } from './reserve-in-turn';
 
@@ -42,19 +43,39 @@ export function createDownloadToScratch(deps: HostDependencies) {
 /** See `createDownloadToScratch`; one look at the disk where this process has verified the file already. */
 export async function ensureScratchFile(
   deps: HostDependencies,
+  request: ScratchRequest,
+  reporter: ProgressReporter,
+): Promise<EnsuredFile> {
+  try {
+    return await bringToScratch(deps, request, reporter);
+  } finally {
+    await releaseAfterEnd(deps, request);
+  }
+}
+
+/** A try that was given up and comes late may find its workflow ended, and with it whoever would release the file. */
+async function releaseAfterEnd(deps: HostDependencies, { source, user }: ScratchRequest): Promise<void> {
+  const { status } = await deps.temporal.workflow.getHandle(user).describe();
+  if (status.name !== 'RUNNING') await releaseScratchOf(deps, { contentHash: contentHashOf(source.cacheKey), user });
+}
+
+async function bringToScratch(
+  deps: HostDependencies,
   { source, user }: ScratchRequest,
   reporter: ProgressReporter,
 ): Promise<EnsuredFile> {
   const contentHash = contentHashOf(source.cacheKey);
   const image = await getPinnedImage(deps, source);
   await reserveInTurn(deps, { image, contentHash, user }, reporter);
+  // Compressed bytes tell nothing before they are decompressed.
+  const headPolicy = isCompressed(source.cacheKey) ? undefined : deps.policy;
   const ensured = await deps.downloads.run(
     () =>
       deps.scratch.ensure(contentHash, {
         sizeBytes: image.sizeBytes ?? 0,
         reporter,
         transfer: (path, joined) =>
-          downloadImage({ images: deps.images, image, path, reporter: joined, policy: deps.policy }),
+          downloadImage({ images: deps.images, image, path, reporter: joined, policy: headPolicy }),
       }),
     { onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'download')), signal: reporter.signal },
   );
@@ -62,14 +83,16 @@ export async function ensureScratchFile(
   return ensured;
 }
 
-/** @returns the path of the scratch file for a writer; brought again where it is not there any more, such as after a restart of the worker. */
+/** @returns the path of the scratch file for a writer, decompressed where the image is; brought again where it is not there any more, such as after a restart of the worker. */
 export async function getScratchPath(
   deps: HostDependencies,
   request: ScratchRequest,
   reporter: ProgressReporter,
 ): Promise<string> {
   const found = await deps.scratch.find(contentHashOf(request.source.cacheKey));
-  return (found ?? (await ensureScratchFile(deps, request, reporter))).path;
+  const { path } = found ?? (await ensureScratchFile(deps, request, reporter));
+  const { source, user } = request;
+  return isCompressed(source.cacheKey) ? await ensureExpanded(deps, { ...source, user, path }, reporter) : path;
 }
 
 /** @throws ImageChanged when the id stands for other bytes than those that were asked for (final). */
@@ -91,6 +114,7 @@ export async function releaseScratchOf(
   deps: HostDependencies,
   { contentHash, user }: { contentHash: string; user: string },
 ): Promise<void> {
+  await releaseExpanded(deps, { contentHash, user });
   const { lastUser } = await releaseScratchRow(deps.database, { hostId: deps.hostId, contentHash, user });
   if (lastUser && (await forgetScratch(deps.database, { hostId: deps.hostId, contentHash })))
     await deps.scratch.remove(contentHash);

@@ -120,12 +120,16 @@ async function fillAndSeal(
 ): Promise<StreamedImageVolume> {
   const startedAtMs = Date.now();
   const { imageId, cacheKey } = input;
-  const local = content ?? (await findScratchFile(deps, contentHashOf(cacheKey)));
+  const scratchFile = content === undefined ? await findScratchFile(deps, contentHashOf(cacheKey)) : undefined;
+  const local = content ?? scratchFile;
   const images = local === undefined ? deps.images : readingFrom(local, deps.images);
   const { policy } = deps;
-  const { bytesDownloaded } = await downloadImage({ images, image, path, reporter, policy, writeBack: true }).finally(
-    () => local?.close(),
-  );
+  let bytesDownloaded;
+  try {
+    ({ bytesDownloaded } = await downloadImage({ images, image, path, reporter, policy, writeBack: true }));
+  } finally {
+    await scratchFile?.close();
+  }
   const downloadedAtMs = Date.now();
   reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
   const virtualBytes = await inspectImageFile(deps, { imageId, cacheKey, path });

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { supportedDiskFormats } from '../../workflows/contract/image';
+import { supportedContainerFormats, supportedDiskFormats } from '../../workflows/contract/image';
 import { duration, percentage, size } from './units';
 
 /** Limits of one backend's cache: they fill only what no operator has set in the inventory. */
@@ -88,6 +88,11 @@ export const configSchema = z.strictObject({
         .array(z.enum(supportedDiskFormats))
         .min(1)
         .default([...supportedDiskFormats]),
+      /** `compressed` is gzip, xz or zstd around one of the formats. */
+      containers: z
+        .array(z.enum(supportedContainerFormats))
+        .min(1)
+        .default([...supportedContainerFormats]),
     })
     .prefault({}),
   /** How qemu-img runs where it reads tenants' bytes. What a conversion may write is bounded by `policy.maxVirtualSize`. */

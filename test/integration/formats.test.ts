@@ -49,6 +49,39 @@ it.each(formats)('makes a volume with the guest’s bytes of a %s image: %s', as
   expect(await compareImages({ path: sample.rawPath, format: 'raw' }, volume.connection)).toBe(true);
 });
 
+it.each([
+  ['gzip', 'gz', 'qcow2'],
+  ['xz', 'xz', 'raw'],
+  ['zstd', 'zst', 'raw'],
+] as const)(
+  'makes a volume of an image that %s compressed, cached and straight',
+  async (tool, extension, diskFormat) => {
+    const sample = await makeSampleImage({ directory, name: `compressed-${tool}`, diskFormat });
+    await run(tool, ['-kq', sample.path]);
+    const compressed = { ...sample, path: `${sample.path}.${extension}` };
+    const image = await uploadSample(stack.images, compressed, { containerFormat: 'compressed' });
+    for (const bypassCache of [false, true]) {
+      const volume = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, bypassCache });
+      if (volume.connection.driver !== 'file') throw new Error(`unexpected driver ${volume.connection.driver}`);
+      expect(volume).toMatchObject({ outcome: bypassCache ? 'bypassed' : 'miss', sizeBytes: sample.virtualBytes });
+      expect(await compareImages({ path: sample.rawPath, format: 'raw' }, volume.connection)).toBe(true);
+    }
+  },
+);
+
+it('refuses a compressed image whose disk is not what it is declared', async () => {
+  const sample = await makeSampleImage({ directory, name: 'compressed-liar', diskFormat: 'qcow2' });
+  await run('gzip', ['-kq', sample.path]);
+  const image = await uploadSample(
+    stack.images,
+    { ...sample, path: `${sample.path}.gz` },
+    { containerFormat: 'compressed', diskFormat: 'raw' },
+  );
+  await expect(createVolume(stack.cache, { imageId: image.id, backend: stack.backend })).rejects.toMatchObject({
+    type: 'ImageRefused',
+  });
+});
+
 it('makes a volume of an ISO', async () => {
   const sample = await makeSampleImage({ directory, name: 'cd', diskFormat: 'raw' });
   await writeFile(sample.path, isoImage());

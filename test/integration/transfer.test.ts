@@ -21,17 +21,21 @@ describe('an image that its first bytes condemn', () => {
     const { sample } = await flow.upload('mismatched', { virtualBytes: 2 * SIZE_BYTES });
     for (const diskFormat of ['raw', 'vmdk']) {
       const image = await uploadSample(flow.stack.images, sample, { diskFormat });
-      await expect(flow.create(image)).rejects.toMatchObject({ code: 'ImageRefused' });
+      await expect(flow.create(image)).rejects.toMatchObject({ type: 'ImageRefused' });
       expect((await flow.stack.imageService.counters(image.id)).bytesServed).toBeLessThan(EARLY_BYTES);
     }
   });
 
-  it('is refused before the rest has come when its disk is larger than the policy allows', async () => {
-    const path = join(flow.directory, 'huge.qcow2');
-    await run('qemu-img', ['create', '-q', '-f', 'qcow2', path, '3T']);
+  it('is refused before the rest has come when its header, not its record, says that the disk is too large', async () => {
+    const path = join(flow.directory, 'huge.vdi');
+    await run('qemu-img', ['create', '-q', '-f', 'vdi', path, '3T']);
     await appendFile(path, randomBytes(SIZE_BYTES));
-    const image = await uploadSample(flow.stack.images, { path, rawPath: path, diskFormat: 'qcow2', virtualBytes: 0 });
-    await expect(flow.create(image)).rejects.toMatchObject({ code: 'ImageRefused' });
+    const image = await uploadSample(
+      flow.stack.images,
+      { path, rawPath: path, diskFormat: 'raw', virtualBytes: 0 },
+      { diskFormat: 'vdi' },
+    );
+    await expect(flow.create(image)).rejects.toMatchObject({ type: 'ImageRefused' });
     expect((await flow.stack.imageService.counters(image.id)).bytesServed).toBeLessThan(EARLY_BYTES);
   });
 });
@@ -100,7 +104,11 @@ describe('the scratch', () => {
       await until(`a flight to be ${place}`, async () => (await heartbeatOf(image)).includes(place));
     }
     await stack.database.sql`delete from scratch_files where content_hash = 'sha512-ff'`;
-    for (const { sample, result } of creates) await flow.expectGuestBytes(sample, await result());
+    for (const { sample, result } of creates) {
+      const { outcome, connection } = await result();
+      expect(outcome).toBe('miss');
+      await flow.expectGuestBytes(sample, { connection });
+    }
   });
 
   it('holds after a start of its worker what the inventory names, and the inventory names what it holds', async () => {

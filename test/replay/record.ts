@@ -35,7 +35,7 @@ async function record(flow: FlowStack): Promise<void> {
   const { client, imageService, cache } = flow.stack;
   const save = async (name: string, { workflowId, runId }: { workflowId: string; runId?: string }): Promise<void> => {
     const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
-    const json = withoutMachine(historyToJSON(history), flow.stack.volumesDirectory);
+    const json = withoutMachine(JSON.parse(historyToJSON(history)), flow.stack.volumesDirectory);
     writeFileSync(join(__dirname, 'histories', `${name}.json`), `${JSON.stringify(json)}\n`);
     process.stderr.write(`${name}: ${history.events?.length ?? 0} events\n`);
   };

@@ -56,11 +56,11 @@ describe('the workflows of this version', () => {
   });
 
   it.each([
-    ['miss', 'awaitVerdict', 'pickHost'],
-    ['populate', 'writeImageVolume', 'downloadToScratch'],
-    ['delete', 'deleteVolume', 'removeVolume'],
-    ['hit', 'CreateVolumeFromImage', 'DeleteVolume'],
-  ])('refuse the run "%s" when it says %s in place of %s', async (name, recorded, doctored) => {
+    ['miss', 'pickHost', 'awaitVerdict'],
+    ['populate', 'downloadToScratch', 'writeImageVolume'],
+    ['delete', 'removeVolume', 'deleteVolume'],
+    ['hit', 'DeleteVolume', 'CreateVolumeFromImage'],
+  ])('refuse the run "%s" when it says %s in place of %s', async (name, doctored, recorded) => {
     const history = readHistory(name);
     expect(history).toContain(`"name":"${recorded}"`);
     await expect(replay(history.replaceAll(`"name":"${recorded}"`, `"name":"${doctored}"`))).rejects.toThrow(

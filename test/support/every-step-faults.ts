@@ -6,7 +6,14 @@ import { toApplicationFailure } from '../../activities/failure';
 import { Failure } from '../../workflows/contract/failures';
 
 /** What can befall a step. In all but the first its real function runs. */
-export const faultKinds = ['fails', 'loses-reply', 'runs-twice', 'finishes-late', 'is-cancelled'] as const;
+export const faultKinds = [
+  'fails',
+  'loses-reply',
+  'runs-twice',
+  'finishes-late',
+  'fails-and-finishes-late',
+  'is-cancelled',
+] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 /** One step of one workflow: its activity and, where a run has several of it, which. */
@@ -35,6 +42,8 @@ export interface FaultInjector {
   arm(fault: Fault): ArmedFault;
   /** Keeps the activity of a workflow from beginning until the returned function is called. */
   hold(workflowId: string, activity: string): () => void;
+  /** Lets go of everything that hangs, so that workers can stop. */
+  releaseAll(): void;
 }
 
 /** What a step fails with for good. */
@@ -64,7 +73,7 @@ export function createFaultInjector(client: Client): FaultInjector {
     strike.runId ??= runId;
     if (strike.runId !== runId) return await run();
     if (isTarget(strike, info)) return await strikeAt(strike, { client, run });
-    return strike.struck && strike.fault.kind === 'fails' ? await runTwice(run) : await run();
+    return strike.struck && strike.fault.kind.startsWith('fails') ? await runTwice(run) : await run();
   };
 
   return {
@@ -87,6 +96,10 @@ export function createFaultInjector(client: Client): FaultInjector {
       held.add(`${workflowId} ${activity}`);
       return () => held.delete(`${workflowId} ${activity}`);
     },
+    releaseAll() {
+      held.clear();
+      for (const { late } of strikes.values()) late.begin();
+    },
   };
 }
 
@@ -98,6 +111,7 @@ async function strikeAt(
   const isFirst = !strike.struck;
   strike.struck = true;
   if (kind === 'fails') throw toApplicationFailure(finalFailure);
+  if (!isFirst && kind === 'fails-and-finishes-late') throw toApplicationFailure(finalFailure);
   if (!isFirst) return await run();
   switch (kind) {
     case 'loses-reply':
@@ -106,6 +120,7 @@ async function strikeAt(
     case 'runs-twice':
       return await runTwice(run);
     case 'finishes-late':
+    case 'fails-and-finishes-late':
       strike.late.ended = strike.late.begun.then(run);
       return await strike.late.ended;
     case 'is-cancelled':

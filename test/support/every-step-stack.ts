@@ -1,5 +1,12 @@
 import { Client, Connection } from '@temporalio/client';
-import { bundleWorkflowCode, NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
+import {
+  bundleWorkflowCode,
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+} from '@temporalio/worker';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -20,6 +27,8 @@ import { startTestImageService } from './image-service';
 
 /** What a waiter waits before it makes sure that its flight still runs. */
 const SAFETY_INTERVAL = '2s';
+/** So that no case evicts what another one needs. */
+const MAX_ENTRIES = 10_000;
 const SHUTDOWN = { shutdownGraceTime: '2s', shutdownForceTime: '5s' } as const;
 
 /** A stack whose worker runs in this process, with faults to inject where Temporal calls activities. All its parts are real. */
@@ -56,7 +65,7 @@ export async function startEveryStepStack(): Promise<EveryStepStack> {
     images: { endpoint: imageService.url },
     createSafetyInterval: SAFETY_INTERVAL,
     scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4 },
-    backends: { [backend]: { driver: 'file', directory: volumesDirectory } },
+    backends: { [backend]: { driver: 'file', directory: volumesDirectory, cache: { maxCount: MAX_ENTRIES } } },
   };
   writeFileSync(configPath, stringify(settings));
   const { config } = loadConfig({ path: configPath, data: join(directory, 'data'), env: {} });
@@ -87,6 +96,7 @@ export async function startEveryStepStack(): Promise<EveryStepStack> {
     volumesDirectory,
     scratchDirectory,
     stop: async () => {
+      faults.releaseAll();
       for (const worker of workers) worker.shutdown();
       await running;
       await composition.close();
@@ -111,6 +121,7 @@ async function createWorkers(
     workflowsPath: require.resolve('../../workflows'),
     payloadConverterPath,
     workflowInterceptorModules: [require.resolve('./every-step-timeouts')],
+    logger: new DefaultLogger('ERROR'),
   });
   const options: WorkerOptions[] = [
     { taskQueue: control.queues.control, workflowBundle, activities: createControlActivities(control) },

@@ -43,12 +43,12 @@ export interface World {
   hasGuestBytes(volume: Pick<CreateVolumeResult, 'connection'>): Promise<boolean>;
 }
 
-export async function createWorld(stack: EveryStepStack): Promise<World> {
+export async function createWorld(stack: EveryStepStack, diskFormat: 'raw' | 'qcow2' = 'raw'): Promise<World> {
   const { client, database, backend, taskQueue } = stack;
   const sample = await makeSampleImage({
     directory: stack.samplesDirectory,
     name: randomUUID(),
-    diskFormat: 'raw',
+    diskFormat,
     virtualBytes: IMAGE_BYTES,
   });
   const image = await uploadSample(stack.images, sample);
@@ -92,7 +92,8 @@ export async function createWorld(stack: EveryStepStack): Promise<World> {
       await until(`volume ${volumeId} to wait`, async () => {
         const row = await volume(volumeId);
         if (row?.activityId) return true;
-        return await isClosed(stack, workflowIds.createVolume(volumeId));
+        const started = creates.some((create) => create.volumeId === volumeId);
+        return started && (await isClosed(stack, workflowIds.createVolume(volumeId)));
       });
     },
     untilClosed: async () => {

@@ -57,12 +57,12 @@ export async function makeSampleImage({
 export async function uploadSample(
   images: ImageService,
   sample: SampleImage,
-  more: { minDiskGiB?: number; diskFormat?: string } = {},
+  more: { minDiskGiB?: number; diskFormat?: string; containerFormat?: string } = {},
 ): Promise<Image> {
   const { id } = await images.createImage({
     name: 'sample',
     diskFormat: more.diskFormat ?? sample.diskFormat,
-    containerFormat: 'bare',
+    containerFormat: more.containerFormat ?? 'bare',
     minDiskGiB: more.minDiskGiB,
   });
   const { size } = await stat(sample.path);

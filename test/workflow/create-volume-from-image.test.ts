@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step';
 import { finalFailure } from '../support/every-step-faults';
 import { newVolumeId, type Ending, type World } from '../support/every-step-world';
@@ -49,7 +50,9 @@ const bypassing: Scenario = {
   prepare: (world, fault) => Promise.resolve(actOf(world, { fault, outcome: 'bypassed' })),
 };
 
-describe('CreateVolumeFromImage', () => describeEveryStep([hit, miss, joined, bypassing]));
+describe('CreateVolumeFromImage', () => {
+  describeEveryStep([hit, miss, joined, bypassing]);
+});
 
 function actOf(
   world: World,
@@ -57,16 +60,21 @@ function actOf(
 ): Act & { volumeId: VolumeId } {
   const volumeId = newVolumeId();
   let ending: Ending<CreateVolumeResult> | undefined;
+  // A refusal writes its decision record itself, so it must be a real one.
+  const isRefused = fault?.kind === 'fails' && fault.step.activity === 'admitVolume';
   return {
     volumeId,
+    failsByItself: isRefused,
     workflowId: workflowIds.createVolume(volumeId),
     run: async () => {
-      ending = await world.create(volumeId, { bypassCache: outcome === 'bypassed' });
+      const refused = isRefused ? { imageId: randomUUID() } : {};
+      ending = await world.create(volumeId, { bypassCache: outcome === 'bypassed', ...refused });
     },
     check: async () => {
       if (!ending) throw new Error('the create did not run');
       if (fault?.kind === 'is-cancelled') await expectCancelled(world, volumeId, ending);
-      else if (fault?.kind === 'fails') await expectFailed(world, volumeId, ending);
+      else if (isRefused) await expectRefused(world, volumeId, ending);
+      else if (fault?.kind.startsWith('fails')) await expectFailed(world, volumeId, ending);
       else await expectAvailable(world, { volumeId, ending, outcome });
     },
   };
@@ -79,6 +87,11 @@ async function expectAvailable(
   expect(ending).toMatchObject({ kind: 'done', result: { volumeId, ...(outcome === undefined ? {} : { outcome }) } });
   expect(await world.volume(volumeId)).toMatchObject({ state: 'available' });
   if (ending.kind === 'done') expect(await world.hasGuestBytes(ending.result)).toBe(true);
+}
+
+async function expectRefused(world: World, volumeId: VolumeId, ending: Ending<CreateVolumeResult>): Promise<void> {
+  expect(ending).toMatchObject({ kind: 'failed', type: 'ImageNotFound' });
+  expect(await world.volume(volumeId)).toBeUndefined();
 }
 
 async function expectFailed(world: World, volumeId: VolumeId, ending: Ending<CreateVolumeResult>): Promise<void> {

@@ -18,6 +18,9 @@ export type ImageStatus = (typeof imageStatuses)[number];
 export const supportedDiskFormats = ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso'] as const;
 export type SupportedDiskFormat = (typeof supportedDiskFormats)[number];
 
+/** What a disk format may be wrapped in; everything else is refused as `ImageUnsupported`. */
+export const supportedContainerFormats = ['bare', 'compressed'] as const;
+
 /** A Glance image's record, as far as this product reads it. The bytes behind an id never change. */
 export interface Image {
   id: ImageId;

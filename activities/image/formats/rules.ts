@@ -38,6 +38,8 @@ export const rules = {
   'virtual-size-too-large': any('The guest-visible size is within the policy.'),
   'virtual-size-unaligned': any('The guest-visible size is a multiple of 512 bytes.'),
   'expansion-too-large': any('The bytes written stay in proportion to the file’s own.'),
+  'container-not-compressed': any('A compressed container is a gzip, xz or zstd file.'),
+  'container-damaged': any('A compressed container can be read to its end.'),
   'tool-disagrees': any('qemu-img sees what the inspection saw: the size, one file, no corruption.'),
   'written-bytes-look-like-image': any('Guest bytes that were written do not begin like another disk image.'),
   'partition-table-malformed': of('raw')(

@@ -1,0 +1,134 @@
+import { open, type FileHandle } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import { formatBytes, MiB } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import { findTool, runCommand } from '../command';
+import type { ProgressReporter } from '../progress';
+import { expansionLimit } from './formats/expansion';
+import { refuse } from './formats/verdict';
+import { refusalFailure } from './inspect';
+import type { ImagePolicy } from './policy';
+import { appendSparse } from './sparse-write';
+import { getDefaultToolGuard, type ToolGuard } from './tool-guard';
+
+export interface ExpandRequest {
+  imageId: string;
+  /** The complete, verified file. */
+  path: string;
+  /** The file to fill; what it holds is thrown away. */
+  expandedPath: string;
+  policy: ImagePolicy;
+  reporter: ProgressReporter;
+  guard?: ToolGuard;
+  /** Sets aside room for this many bytes in all, before they are written. What it throws passes through. */
+  reserve: (bytes: number) => Promise<void>;
+}
+
+interface Compression {
+  tool: string;
+  magic: Buffer;
+  args: string[];
+}
+
+/** What `container_format` compressed may be, by its first bytes. Memory of a decoder is bounded besides. Sources: RFC 1952, the xz and the Zstandard format. */
+const compressions: Compression[] = [
+  { tool: 'gzip', magic: Buffer.from('1f8b', 'hex'), args: ['-dc'] },
+  { tool: 'xz', magic: Buffer.from('fd377a585a00', 'hex'), args: ['-dcq', '--memlimit-decompress=512MiB'] },
+  { tool: 'zstd', magic: Buffer.from('28b52ffd', 'hex'), args: ['-dcq', '--memory=512MB'] },
+];
+const MAGIC_BYTES = 6;
+/** Room is set aside in steps, since nothing that can be believed tells the size beforehand. */
+const RESERVE_STEP_BYTES = 64 * MiB;
+
+/**
+ * Decompresses an image as a stream into `expandedPath`, sparse, not fsynced: by a confined tool whose output is bounded by the policy's proportion and
+ * size. Nothing of the result is believed: it is inspected next. Repeatable.
+ * @throws ImageRefused (not compressed, damaged, too large), ImageUnsupported (this host lacks the tool): final; ToolFailed, what `reserve` throws (retried).
+ */
+export async function expandImage(request: ExpandRequest): Promise<{ bytes: number }> {
+  const { imageId, path, expandedPath, reporter } = request;
+  const guard = request.guard ?? (await getDefaultToolGuard());
+  const source = await open(path, 'r');
+  try {
+    const { tool, args } = await getCompression(source, imageId);
+    const { size } = await source.stat();
+    const target = await open(expandedPath, 'w', 0o600);
+    try {
+      const write = { ...request, target, compressedBytes: size };
+      let bytes = 0;
+      const consume = async (stdout: Readable): Promise<void> => void (bytes = await writeBounded(stdout, write));
+      const { confinement, limits, timeoutMs } = guard;
+      const options = { timeoutMs, limits, confinement, signal: reporter.signal, input: source.fd, consume };
+      await runCommand(tool, args, options);
+      return { bytes };
+    } finally {
+      await target.close();
+    }
+  } catch (error) {
+    throw isDamaged(error) ? damaged(imageId, error) : error;
+  } finally {
+    await source.close();
+  }
+}
+
+async function getCompression(source: FileHandle, imageId: string): Promise<Compression> {
+  const { buffer, bytesRead } = await source.read(Buffer.alloc(MAGIC_BYTES), 0, MAGIC_BYTES, 0);
+  const head = buffer.subarray(0, bytesRead);
+  const found = compressions.find(({ magic }) => head.subarray(0, magic.length).equals(magic));
+  if (found === undefined) {
+    const refusal = { found: `bytes that begin with ${head.toString('hex')}`, allowed: 'a gzip, xz or zstd file' };
+    throw refusalFailure(refuse('container-not-compressed', { offset: 0, ...refusal }), imageId);
+  }
+  if (findTool(found.tool) !== undefined) return found;
+  const allowed = `what this host can decompress; it has no ${found.tool}`;
+  throw new Failure('ImageUnsupported', { imageId, found: `an image compressed with ${found.tool}`, allowed });
+}
+
+interface Write extends ExpandRequest {
+  target: FileHandle;
+  compressedBytes: number;
+}
+
+/** @returns the bytes written. @throws ImageRefused as soon as there are more than the policy allows. */
+async function writeBounded(stdout: Readable, write: Write): Promise<number> {
+  const { imageId, policy, target, compressedBytes, reporter, reserve } = write;
+  const limit = Math.min(expansionLimit({ sizeBytes: compressedBytes, policy }), maxFileBytes(policy));
+  let bytes = 0;
+  let reserved = 0;
+  for await (const chunk of stdout as AsyncIterable<Buffer>) {
+    const after = bytes + chunk.length;
+    if (after > limit) {
+      const finding = {
+        found: `more than ${limit} bytes from a file of ${compressedBytes}`,
+        allowed: `at most ${limit} bytes`,
+      };
+      throw refusalFailure(refuse('expansion-too-large', finding), imageId);
+    }
+    if (after > reserved) {
+      reserved = Math.min(reserved + RESERVE_STEP_BYTES, limit);
+      await reserve(reserved);
+      reporter.report({
+        stage: 'inspecting',
+        summary: `decompressing image ${imageId}: ${formatBytes(bytes)} so far`,
+      });
+    }
+    await appendSparse(target, { view: chunk, position: bytes });
+    bytes = after;
+  }
+  return bytes;
+}
+
+/** An image file of the largest disk with nothing left out, and its tables. */
+function maxFileBytes(policy: ImagePolicy): number {
+  return policy.maxVirtualBytes + policy.expansionAllowanceBytes;
+}
+
+/** A decoder that ends by itself with an error has found one in the file. */
+function isDamaged(error: unknown): error is Failure<'ToolFailed'> {
+  return error instanceof Failure && error.type === 'ToolFailed' && error.details.exit.startsWith('exit ');
+}
+
+function damaged(imageId: string, error: Failure<'ToolFailed'>): Failure {
+  const found = `a file that ${error.details.tool} cannot read to its end`;
+  return refusalFailure(refuse('container-damaged', { found, allowed: 'a sound compressed file' }), imageId);
+}

@@ -1,0 +1,93 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expandImage, type ExpandRequest } from '../../../../activities/image/expand';
+import { defaultImagePolicy } from '../../../../activities/image/policy';
+import { MiB } from '../../../../workflows/contract/bytes';
+import { hashFile, writeSampleImage } from '../../../support/qemu';
+
+const run = promisify(execFile);
+const SIZE_BYTES = 4 * MiB;
+const imageId = '4f5d1c9e-0000-4000-8000-000000000001';
+
+describe('expandImage', () => {
+  let directory: string;
+  let raw: string;
+  beforeEach(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ivc-expand-'));
+    raw = join(directory, 'image.raw');
+    await writeSampleImage(raw, SIZE_BYTES);
+  });
+  afterEach(async () => {
+    await rm(directory, { recursive: true, force: true });
+  });
+  const expand = async (path: string, more: Partial<ExpandRequest> = {}) =>
+    await expandImage({
+      imageId,
+      path,
+      expandedPath: join(directory, 'expanded'),
+      policy: defaultImagePolicy,
+      reporter: { report: () => undefined, signal: new AbortController().signal },
+      reserve: () => Promise.resolve(),
+      ...more,
+    });
+
+  it.each([
+    ['gzip', 'gz'],
+    ['xz', 'xz'],
+    ['zstd', 'zst'],
+  ])('gives back what %s compressed, with room set aside before it is written', async (tool, extension) => {
+    await run(tool, ['-kq', raw]);
+    const reserved: number[] = [];
+    const reserve = (bytes: number) => Promise.resolve(void reserved.push(bytes));
+    expect(await expand(`${raw}.${extension}`, { reserve })).toEqual({ bytes: SIZE_BYTES });
+    expect(await hashFile(join(directory, 'expanded'))).toEqual(await hashFile(raw));
+    expect(reserved.at(-1)).toBeGreaterThanOrEqual(SIZE_BYTES);
+  });
+
+  it('leaves holes for zeros', async () => {
+    const zeros = join(directory, 'zeros');
+    await writeFile(zeros, '');
+    await truncate(zeros, 64 * MiB);
+    await run('zstd', ['-q', zeros]);
+    expect(await expand(`${zeros}.zst`)).toEqual({ bytes: 64 * MiB });
+    const { size, blocks } = await stat(join(directory, 'expanded'));
+    expect(size).toBe(64 * MiB);
+    expect(blocks * 512).toBeLessThan(MiB);
+  });
+
+  it('refuses one that expands out of proportion, as soon as it does', async () => {
+    await run('zstd', ['-q', raw]);
+    const policy = { ...defaultImagePolicy, maxExpansion: 0, expansionAllowanceBytes: MiB };
+    await expect(expand(`${raw}.zst`, { policy })).rejects.toMatchObject({
+      type: 'ImageRefused',
+      details: { imageId, rule: 'expansion-too-large' },
+    });
+    expect((await stat(join(directory, 'expanded'))).size).toBeLessThanOrEqual(MiB);
+  });
+
+  it('refuses what is not compressed, and what is cut or damaged', async () => {
+    await expect(expand(raw)).rejects.toMatchObject({ details: { rule: 'container-not-compressed' } });
+    await run('gzip', ['-kq', raw]);
+    const bytes = await readFile(`${raw}.gz`);
+    await writeFile(`${raw}.gz`, bytes.subarray(0, bytes.length - 100));
+    await expect(expand(`${raw}.gz`)).rejects.toMatchObject({
+      type: 'ImageRefused',
+      details: { rule: 'container-damaged' },
+    });
+    bytes.fill(0xff, 1000, 3000);
+    await writeFile(`${raw}.gz`, bytes);
+    await expect(expand(`${raw}.gz`)).rejects.toMatchObject({ details: { rule: 'container-damaged' } });
+  });
+
+  it('fails as its reservation does, and as its caller cancels', async () => {
+    await run('gzip', ['-kq', raw]);
+    const full = expand(`${raw}.gz`, { reserve: () => Promise.reject(new Error('scratch is full')) });
+    await expect(full).rejects.toThrow('scratch is full');
+    const abort = new AbortController();
+    const reporter = { report: () => abort.abort(new Error('cancelled by the user')), signal: abort.signal };
+    await expect(expand(`${raw}.gz`, { reporter })).rejects.toThrow('cancelled by the user');
+  });
+});

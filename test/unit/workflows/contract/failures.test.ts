@@ -1,0 +1,78 @@
+import {
+  Failure,
+  failures,
+  isFailureType,
+  publicMessage,
+  type FailureDetails,
+  type FailureType,
+} from '../../../../workflows/contract/failures';
+
+/** One of every kind: a type that is added to the table has to be added here. */
+const examples: FailureDetails = {
+  InvalidRequest: { field: 'sizeBytes', value: '5', allowed: 'a multiple of 512' },
+  Conflict: { volumeId: 'v', found: 'another request' },
+  VolumeNotFound: { volumeId: 'v' },
+  VolumeDeleted: { volumeId: 'v' },
+  VolumeInUse: { volumeId: 'v', by: 'a QEMU process' },
+  CreateCancelled: { volumeId: 'v' },
+  ImageNotFound: { imageId: 'i' },
+  ImageNotActive: { imageId: 'i', status: 'queued' },
+  ImageUnsupported: { imageId: 'i', found: 'ploop', allowed: 'raw' },
+  ImageRefused: { imageId: 'i', rule: 'backing-file', found: 'one', allowed: 'none', offset: 8 },
+  ImageChanged: { imageId: 'i', found: 'a', allowed: 'b' },
+  TransferCorrupt: { imageId: 'i', found: 'a', allowed: 'b' },
+  CacheKeyCollision: { shortKey: 'k' },
+  NoSpace: { backend: 'local', neededBytes: 2, freeBytes: 1 },
+  CloneLimitReached: { backend: 'local', parent: 'p', limit: 3 },
+  ParentUnusable: { backend: 'local', parent: 'p', found: 'absent' },
+  BudgetSpent: { volumeId: 'v', budgetMs: 4000, last: 'no answer' },
+  ForeignObject: { backend: 'local', object: 'o' },
+  ToolFailed: { tool: 'qemu-img', exit: 'code 1', stderr: 'secret' },
+  ScratchFull: { host: 'h', neededBytes: 2, freeBytes: 1 },
+  HostLost: { host: 'h' },
+  FlightClosing: { flight: 'populate/local/k' },
+  ImageServiceUnavailable: { service: 'http://glance:9292', cause: 'secret' },
+  BackendUnavailable: { backend: 'local', cause: 'secret' },
+  DatabaseUnavailable: { cause: 'secret' },
+  Internal: { cause: 'cloneVolume' },
+};
+const types = Object.keys(failures) as FailureType[];
+
+describe('the table of failures', () => {
+  it('has an example of every type here, and no other', () => {
+    expect(Object.keys(examples).sort()).toEqual([...types].sort());
+  });
+
+  it.each(types)(
+    'decides all of %s: retry, the workflow’s answer, the exit code and one sentence for people',
+    (type) => {
+      const { retry, workflow, exitCode } = failures[type];
+      expect([true, false]).toContain(retry);
+      expect(['refuse', 'undo', 'rejoin']).toContain(workflow);
+      expect([1, 2, 3, 4, 5]).toContain(exitCode);
+      const message = publicMessage(type, examples[type]);
+      expect(message).toMatch(/^\S.{9,}[^.\s]$/);
+      expect(message).not.toMatch(/undefined|\[object|secret/);
+    },
+  );
+
+  it.each(types.filter((type) => failures[type].exitCode === 5))(
+    'retries %s, for a service that is away comes back',
+    (type) => {
+      expect(failures[type].retry).toBe(true);
+    },
+  );
+
+  it.each(types.filter((type) => failures[type].workflow === 'refuse'))('never retries the refusal %s', (type) => {
+    expect(failures[type].retry).toBe(false);
+  });
+
+  it('knows its own types and nothing that objects inherit', () => {
+    expect(isFailureType('NoSpace')).toBe(true);
+    for (const other of ['toString', 'constructor', '', undefined, 5]) expect(isFailureType(other)).toBe(false);
+  });
+
+  it('gives a failure its public message', () => {
+    expect(new Failure('NoSpace', examples.NoSpace).message).toBe('backend local has no space: 2 bytes needed, 1 free');
+  });
+});
