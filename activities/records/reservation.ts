@@ -9,6 +9,7 @@ import {
   reserveFreed,
   type ReservationOutcome,
 } from '../../db/queries/cache-entries';
+import { findFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
@@ -26,7 +27,9 @@ export interface ReserveRequest {
 /** Counts the entry's bytes against the backend's limits before the first one is written. Idempotent for one flight. Undo: `abandonEntry`. */
 export function createReserveEntry(deps: ControlDependencies) {
   return async function reserveEntry(request: ReserveRequest): Promise<Reservation | { kind: 'no-room' }> {
-    return reservationOf(await reserveEntryRow(deps.database, await wantedOf(deps, request)));
+    const reserved = reservationOf(await reserveEntryRow(deps.database, await wantedOf(deps, request)));
+    await abandonAfterAnswer(deps, request, reserved);
+    return reserved;
   };
 }
 
@@ -44,8 +47,21 @@ export function createMakeRoom(deps: ControlDependencies) {
       heartbeat({ stage: 'waiting', summary: `evicted image-volume ${victim.imageVolume}` });
     }
     const reserved = reservationOf(await reserveFreed(deps.database, wanted));
+    await abandonAfterAnswer(deps, request, reserved);
     return reserved.kind === 'no-room' ? { kind: 'bypass', reason: 'no-room' } : reserved;
   };
+}
+
+/** A try that was given up and comes late may find its flight answered, and with it whoever would give the reservation up. */
+async function abandonAfterAnswer(
+  { database }: ControlDependencies,
+  { input, flight }: ReserveRequest,
+  reserved: Reservation | { kind: 'no-room' },
+): Promise<void> {
+  if (reserved.kind !== 'reserved') return;
+  const row = await findFlight(database, { backend: input.backend, shortKey: input.cacheKey.short });
+  if (row?.flight === flight && row.answered)
+    await abandonReservation(database, { entryId: reserved.entry.id, flight });
 }
 
 /** What the limits are asked for: the image's guest-visible size, the most that its image-volume can take. */

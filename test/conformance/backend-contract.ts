@@ -96,15 +96,14 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
       );
 
       it('passes as it is to a later attempt, under that one’s name, where the driver can', async () => {
-        const { takeOverAttempt } = place.backend;
-        if (takeOverAttempt === undefined) return;
+        if (place.backend.takeOverAttempt === undefined) return;
         const request = { kind: 'image-volume', name: 'img', virtualBytes: IMAGE_BYTES } as const;
         const left = await place.backend.ensureWriteTarget({ ...request, attempt: 'a1' });
         await writeAsGuest({ filename: left.qemuTarget, format: 'raw' });
-        const taken = await takeOverAttempt({ ...request, from: 'a1', to: 'a2' });
+        const taken = await place.backend.takeOverAttempt({ ...request, from: 'a1', to: 'a2' });
         expect(taken).toMatchObject({ attempt: 'a2', virtualBytes: IMAGE_BYTES });
         expect(await attempts(place.backend)).toEqual(['a2']);
-        expect(await takeOverAttempt({ ...request, from: 'a1', to: 'a3' })).toBeUndefined();
+        expect(await place.backend.takeOverAttempt({ ...request, from: 'a1', to: 'a3' })).toBeUndefined();
       });
 
       it('is removed with its attempt, and an absent attempt is done', async () => {

@@ -1,0 +1,90 @@
+import { chmodSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate as yieldOnce } from 'node:timers/promises';
+import { sql } from 'drizzle-orm';
+import { connectDatabase, type Database } from '../../../db/client';
+import { inTransaction, runStatement } from '../../../db/statement';
+import { startPostgres, type PostgresServer } from '../../../worker/stack';
+import { until } from '../../support/flows';
+
+const CALLERS = 24;
+const CONNECTIONS = 16;
+const RESTARTS = 3;
+const ENOUGH = 100;
+/** Far above what a statement takes, and below the driver's own limit for a connection. */
+const LONGEST_MS = 4000;
+
+let directory: string;
+let postgres: PostgresServer;
+let database: Database;
+
+function startDatabase(): Promise<PostgresServer> {
+  const logPath = join(directory, 'postgres.log');
+  return startPostgres({ directory: join(directory, 'postgres'), logPath, durable: false });
+}
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ivc-pg-'));
+  // As root the database runs as another user, who must be able to pass through.
+  chmodSync(directory, 0o711);
+  postgres = await startDatabase();
+  database = connectDatabase(postgres.url, { maxConnections: CONNECTIONS });
+});
+
+afterAll(async () => {
+  await database.close();
+  await postgres.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** Callers that send statements and transactions without end, each outcome counted. */
+function keepBusy() {
+  const seen = { succeeded: 0, failed: 0, longestMs: 0 };
+  const done = new AbortController();
+  const call = async (turn: number): Promise<void> => {
+    const startedMs = performance.now();
+    try {
+      if (turn % 3 === 0)
+        await inTransaction(database, (transaction) => runStatement(transaction, sql`select ${turn}::int`));
+      else await runStatement(database, sql`select ${turn}::int`);
+      seen.succeeded += 1;
+    } catch {
+      seen.failed += 1;
+    }
+    seen.longestMs = Math.max(seen.longestMs, performance.now() - startedMs);
+  };
+  const callers = Array.from({ length: CALLERS }, async (_, index) => {
+    for (let turn = index; !done.signal.aborted; turn += 1) {
+      await call(turn);
+      await yieldOnce();
+    }
+  });
+  return {
+    seen,
+    stop: async () => {
+      done.abort();
+      await Promise.all(callers);
+    },
+  };
+}
+
+describe('a pool whose server is restarted under load', () => {
+  it('answers every statement and transaction soon, with a result or DatabaseUnavailable, and serves again', async () => {
+    const busy = keepBusy();
+    const { seen } = busy;
+    for (let restart = 0; restart < RESTARTS; restart += 1) {
+      const { succeeded } = seen;
+      await until('statements to succeed', async () => seen.succeeded > succeeded + ENOUGH);
+      await postgres.stop();
+      const { failed } = seen;
+      await until('statements to fail', async () => seen.failed > failed + ENOUGH);
+      postgres = await startDatabase();
+    }
+    const { succeeded } = seen;
+    await until('statements to succeed again', async () => seen.succeeded > succeeded + ENOUGH);
+    await busy.stop();
+    expect(seen.longestMs).toBeLessThan(LONGEST_MS);
+  });
+});
