@@ -109,7 +109,21 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     workers.push(worker);
     return worker;
   };
-  for (const roles of options.workers ?? [undefined]) await startWorker(roles);
+  const stop = async (): Promise<void> => {
+    await Promise.all(workers.map((worker) => worker.stop()));
+    await cache.close();
+    await connection.close();
+    await images.close();
+    await imageService.stop();
+    await testDatabase.drop();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    for (const roles of options.workers ?? [undefined]) await startWorker(roles);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 
   return {
     client: new Client({ connection }),
@@ -123,15 +137,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     environment,
     workers,
     startWorker,
-    stop: async () => {
-      await Promise.all(workers.map((worker) => worker.stop()));
-      await cache.close();
-      await connection.close();
-      await images.close();
-      await imageService.stop();
-      await testDatabase.drop();
-      rmSync(directory, { recursive: true, force: true });
-    },
+    stop,
   };
 }
 

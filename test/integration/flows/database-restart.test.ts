@@ -11,10 +11,16 @@ const WAITING = 6;
 const ADMITTED_MEANWHILE = 4;
 
 let directory: string;
-let postgres: PostgresServer;
-let database: Database;
-let stack: Stack;
-const flow = flowsOf({ stack: () => ({ ...stack, database }), directory: () => directory });
+let postgres: PostgresServer | undefined;
+let database: Database | undefined;
+let stack: Stack | undefined;
+const flow = flowsOf({
+  stack: () => {
+    if (stack === undefined || database === undefined) throw new Error('the stack is not up');
+    return { ...stack, database };
+  },
+  directory: () => directory,
+});
 
 function startDatabase(): Promise<PostgresServer> {
   return startPostgres({
@@ -34,9 +40,10 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await stack.stop();
-  await database.close();
-  await postgres.stop();
+  // What was started is stopped, also when a later start failed.
+  await stack?.stop();
+  await database?.close();
+  await postgres?.stop();
   await rm(directory, { recursive: true, force: true });
 });
 
@@ -45,13 +52,13 @@ describe('a PostgreSQL that is restarted in the middle of creates', () => {
     const cached = await flow.upload('cached');
     await flow.create(cached.image);
     const cold = await flow.upload('cold');
-    await stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: cold.image.id, times: 1_000_000 });
+    await flow.stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: cold.image.id, times: 1_000_000 });
     const waiting = await Promise.all(Array.from({ length: WAITING }, () => flow.start(cold.image)));
     for (const { volumeId } of waiting) await flow.untilWaiting(volumeId);
     const hits = await Promise.all(Array.from({ length: ADMITTED_MEANWHILE }, () => flow.start(cached.image)));
 
-    await postgres.stop();
-    await stack.imageService.clearFaults();
+    await postgres?.stop();
+    await flow.stack.imageService.clearFaults();
     const late = await Promise.all(Array.from({ length: ADMITTED_MEANWHILE }, () => flow.start(cached.image)));
     await flow.until('a create to meet the stopped database', async () => {
       const { raw } = (await late[0]?.handle.describe()) ?? {};
@@ -67,7 +74,7 @@ describe('a PostgreSQL that is restarted in the middle of creates', () => {
       const { sample } = imageId === cold.image.id ? cold : cached;
       await flow.expectGuestBytes(sample, { connection });
     }
-    expect(await stack.imageService.counters(cold.image.id)).toMatchObject({ bytesServed: cold.image.sizeBytes });
-    await expectCleanSlate({ ...stack, database });
+    expect(await flow.stack.imageService.counters(cold.image.id)).toMatchObject({ bytesServed: cold.image.sizeBytes });
+    await expectCleanSlate(flow.stack);
   }, 120_000);
 });

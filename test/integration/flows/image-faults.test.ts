@@ -97,10 +97,16 @@ describe('an image service with faults', () => {
 
 describe('an image service that is down for a while', () => {
   let directory: string;
-  let service: TestImageService;
-  let gate: TcpGate;
-  let stack: Stack;
-  const flow = flowsOf({ stack: () => stack, directory: () => directory });
+  let service: TestImageService | undefined;
+  let gate: TcpGate | undefined;
+  let stack: Stack | undefined;
+  const flow = flowsOf({
+    stack: () => {
+      if (stack === undefined) throw new Error('the stack is not up');
+      return stack;
+    },
+    directory: () => directory,
+  });
 
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'ivc-down-'));
@@ -109,15 +115,15 @@ describe('an image service that is down for a while', () => {
     stack = await startStack({ imagesEndpoint: gate.url });
   });
   afterAll(async () => {
-    await stack.stop();
-    await gate.close();
-    await service.stop();
+    await stack?.stop();
+    await gate?.close();
+    await service?.stop();
     await rm(directory, { recursive: true, force: true });
   });
 
   it('fails no create that is admitted meanwhile', async () => {
     const { sample, image } = await flow.upload('down');
-    await gate.close();
+    await gate?.close();
     const create = await flow.start(image);
     await flow.until('the admission to be tried again', async () => {
       const { raw } = await create.handle.describe();
@@ -125,11 +131,11 @@ describe('an image service that is down for a while', () => {
         ({ activityType, attempt }) => activityType?.name === 'admitVolume' && (attempt ?? 0) > 1,
       );
     });
-    await gate.open();
+    await gate?.open();
     const volume = await create.result();
     expect(volume).toMatchObject({ outcome: 'miss' });
     await flow.expectGuestBytes(sample, volume);
-    await expectCleanSlate(stack);
+    await expectCleanSlate(flow.stack);
   });
 });
 
