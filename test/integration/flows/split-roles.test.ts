@@ -1,4 +1,8 @@
 import type { temporal } from '@temporalio/proto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ensureTemporalBinary, startTemporalServer, type TemporalServer } from '../../../worker/stack';
 import { readCounter } from '../../support/metrics';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/flows';
 import type { TestWorker } from '../../support/stack';
@@ -19,14 +23,24 @@ function timersOf({ events }: History): number {
   return (events ?? []).filter(({ timerStartedEventAttributes }) => Boolean(timerStartedEventAttributes)).length;
 }
 
-function temporalMetrics(): string {
-  const url = process.env['IVC_TEST_TEMPORAL_METRICS'];
-  if (url === undefined) throw new Error('IVC_TEST_TEMPORAL_METRICS is not set');
-  return url;
-}
+let directory: string;
+let server: TemporalServer;
 
-/** The server's count has no label of ours: only a difference with nothing else in flight tells something. */
-const actions = (): Promise<number> => readCounter(temporalMetrics(), 'action');
+// The server's count of actions has no label of ours, so these stacks have a server that nobody else uses.
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ivc-actions-'));
+  const binary = await ensureTemporalBinary({});
+  server = await startTemporalServer({ binary: binary.path, logPath: join(directory, 'temporal.log') });
+  process.env['IVC_TEST_TEMPORAL_ADDRESS'] = server.address;
+});
+
+afterAll(async () => {
+  await server.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+/** A difference counts: nothing else may be in flight. */
+const actions = (): Promise<number> => readCounter(server.metricsUrl, 'action');
 
 async function sumOver(workers: TestWorker[], counter: string): Promise<number> {
   const counts = await Promise.all(workers.map(({ metricsUrl }) => readCounter(metricsUrl, counter)));

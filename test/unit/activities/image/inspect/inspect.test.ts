@@ -131,7 +131,18 @@ describe('A refusal', () => {
   });
 
   it('has a rule with a stable name, a sentence for people and a test', () => {
-    const tests = ['signatures', 'qcow2', 'qcow2-tables', 'vmdk', 'vhd', 'vhdx', 'vdi', 'inspect', 'bounds']
+    const tests = [
+      'signatures',
+      'qcow2',
+      'qcow2-tables',
+      'vmdk',
+      'vhd',
+      'vhdx',
+      'vdi',
+      'inspect',
+      'bounds',
+      '../expand',
+    ]
       .map((name) => readFileSync(join(__dirname, `${name}.test.ts`), 'utf8'))
       .join('\n');
     for (const [name, { says }] of Object.entries(rules)) {
