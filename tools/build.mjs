@@ -76,7 +76,8 @@ function copyMigrations() {
 function removeOrphans(before, now) {
   const gone = before.filter((file) => file.endsWith('.ts') && !now.includes(file));
   for (const file of gone)
-    for (const ending of ['.js', '.js.map', '.d.ts']) rmSync(join(dist, file.replace(/\.ts$/, ending)), { force: true });
+    for (const ending of ['.js', '.js.map', '.d.ts'])
+      rmSync(join(dist, file.replace(/\.ts$/, ending)), { force: true });
   if (!existsSync(dist)) mkdirSync(dist);
 }
 
