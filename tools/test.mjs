@@ -20,14 +20,15 @@ await main(async (args) => {
   return exitCode === 0 && failed > 0 ? 1 : exitCode;
 });
 
-/** Suites come first; everything from `--` or from the first option or path on is jest's. */
+/** Suites come first; everything from `--`, from the first option or path, or from the first word after them that names none is jest's. */
 function parseArguments(args) {
-  const end = args.findIndex((arg) => arg === '--' || arg.startsWith('-') || arg.includes('/'));
+  const suiteNames = knownSuites();
+  const end = args.findIndex((arg, index) => /^-|\//.test(arg) || (index > 0 && !suiteNames.includes(arg)));
   const named = end < 0 ? args : args.slice(0, end);
   const jestArguments = end < 0 ? [] : args.slice(end).filter((arg, index) => index > 0 || arg !== '--');
-  const known = knownSuites();
   for (const suite of named) {
-    if (!known.includes(suite)) throw new ToolError(`there is no suite ${suite}; there are ${known.join(', ')}`);
+    if (!suiteNames.includes(suite))
+      throw new ToolError(`there is no suite ${suite}; there are ${suiteNames.join(', ')}`);
     if (!hasTests(suite)) throw new ToolError(`the suite ${suite} has no test: test/${suite} holds no file *.test.ts`);
   }
   const suites = named.length > 0 ? named : DEFAULT_SUITES.filter(hasTests);
