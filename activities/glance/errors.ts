@@ -1,5 +1,6 @@
 import { errors } from 'undici';
 import { Failure } from '../../workflows/contract/failures';
+import { hasCode } from '../system-error';
 
 /** What the service answered in place of what was asked for. */
 export interface Refusal {
@@ -65,10 +66,6 @@ function networkCause(error: unknown): string {
   if (error instanceof Error)
     return 'code' in error && typeof error.code === 'string' ? `${error.code}: ${error.message}` : error.message;
   return String(error);
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === code;
 }
 
 const MESSAGE_LENGTH = 300;

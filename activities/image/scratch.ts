@@ -7,7 +7,7 @@ import type { ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
 import { lockScratch } from './scratch-lock';
 import { createSharedTransfers } from './shared-transfers';
-import { hasCode, isFull } from './system-error';
+import { hasCode, isFull } from '../system-error';
 
 /** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
 export interface Scratch {

@@ -11,7 +11,7 @@ import type { ImageService } from '../glance/image-service';
 import { downloadImage } from '../image/download';
 import { createHeadInspection } from '../image/head-inspection';
 import { createStreams, type StreamWork } from '../image/streams';
-import { isFull } from '../image/system-error';
+import { isFull } from '../system-error';
 import { contentHashOf } from '../records/cache-key';
 import { backendHeld } from '../records/clone-volume';
 import { checkFreeSpace } from '../records/space';
