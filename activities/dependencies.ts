@@ -8,6 +8,7 @@ import type { ImageService } from './glance/image-service';
 import type { ImagePolicy } from './image/policy';
 import type { Scratch } from './image/scratch';
 import type { ToolGuard } from './image/tool-guard';
+import type { CacheMetrics } from './metrics';
 
 /** What every worker has, whatever its roles. */
 export interface ControlDependencies {
@@ -22,6 +23,7 @@ export interface ControlDependencies {
   policyVersion: string;
   /** Whether the namespace knows our search attributes. */
   searchAttributes: boolean;
+  metrics: CacheMetrics;
   /** Backends that this worker holds; the control role alone holds none. */
   backends: ReadonlyMap<BackendName, VolumeBackend>;
 }

@@ -20,6 +20,7 @@ import {
 import type {
   BackendName,
   EntryId,
+  FollowId,
   HostId,
   ImageId,
   InstallationId,
@@ -47,11 +48,28 @@ export const retireReasons = [
   'idle',
   'requested',
   'abandoned',
+  'policy-changed',
 ] as const;
 export type RetireReason = (typeof retireReasons)[number];
 
 export const decisionOutcomes = [...outcomes, 'failed'] as const;
 export type DecisionOutcome = (typeof decisionOutcomes)[number];
+
+/** What happens to an entry, as its history tells it. */
+export const entryEventKinds = [
+  'registered',
+  'superseded',
+  'retired',
+  'quarantined',
+  'deleted',
+  'flattened',
+  'pinned',
+  'unpinned',
+  'digested',
+  'scrubbed',
+  'repaired',
+] as const;
+export type EntryEventKind = (typeof entryEventKinds)[number];
 
 export const imageUseStates = ['usable', 'deactivated', 'gone'] as const;
 export const evictionPolicies = ['gdsf', 'lru'] as const;
@@ -100,6 +118,8 @@ export const backends = pgTable(
     totalBytes: bytes('total_bytes'),
     freeBytes: bytes('free_bytes'),
     spaceSeenAt: instant('space_seen_at'),
+    /** L of GreedyDual-Size-Frequency: the priority of what was evicted last. It only grows. */
+    evictionClock: doublePrecision('eviction_clock').notNull().default(0),
     registeredAt: instant('registered_at').notNull().defaultNow(),
   },
   (table) => [check('backends_policy', oneOf(table.policy, evictionPolicies))],
@@ -143,9 +163,19 @@ export const cacheEntries = pgTable(
     counted: boolean().notNull().default(true),
     costSeconds: doublePrecision('cost_seconds'),
     uses: bytes('uses').notNull().default(0),
+    /** Stored bytes of the image: what a download costs. Null where it was registered by a version that did not note it. */
+    imageBytes: bytes('image_bytes'),
+    /** What its deletion would give back, as the backend said last. */
+    reclaimableBytes: bytes('reclaimable_bytes'),
+    /** F: uses that decay with time and outlive eviction; a sweep adds those since `scoredAt`. */
     useScore: doublePrecision('use_score').notNull().default(0),
+    /** `uses` as far as they are in `useScore`. */
+    usesScored: bytes('uses_scored').notNull().default(0),
+    scoredAt: instant('scored_at'),
     lastUsedAt: instant('last_used_at'),
-    /** Written by the sweep; the lowest go first. */
+    /** L when it was used last, as a sweep saw it. */
+    priorityBase: doublePrecision('priority_base').notNull().default(0),
+    /** H, written by the sweep; the lowest go first. */
     priority: doublePrecision().notNull().default(0),
     pinned: boolean().notNull().default(false),
     pinnedBy: text('pinned_by'),
@@ -154,6 +184,10 @@ export const cacheEntries = pgTable(
     digestAlgorithm: text('digest_algorithm'),
     /** Of the guest's bytes, taken in the background. */
     digest: text(),
+    /** When its bytes were last found to have this digest. */
+    digestSeenAt: instant('digest_seen_at'),
+    /** A newer content of the same follow is ready. */
+    supersededAt: instant('superseded_at'),
     /** Volumes that hold it: leases and live clones that need it. */
     clones: integer().notNull().default(0),
     createdAt: instant('created_at').notNull().defaultNow(),
@@ -212,7 +246,8 @@ export const populations = pgTable(
     /** The last run that answered a flight of this key: it takes no new waiters. */
     answeredRunId: text('answered_run_id'),
     imageId: text('image_id').$type<ImageId>().notNull(),
-    leaderVolumeId: uuid('leader_volume_id').$type<VolumeId>().notNull(),
+    /** Null: no create opened this flight, but warming, a follow, or a clone limit that is near. */
+    leaderVolumeId: uuid('leader_volume_id').$type<VolumeId>(),
     verdict: jsonb().$type<Verdict>(),
     answeredAt: instant('answered_at'),
     policyVersion: text('policy_version').notNull(),
@@ -315,6 +350,9 @@ export const decisions = pgTable(
     reason: text().notNull(),
     errorType: text('error_type'),
     bytesDownloaded: bytes('bytes_downloaded').notNull().default(0),
+    /** What the cache spared a create that was answered by a clone: its image's stored bytes, and the seconds of its entry's population. */
+    savedBytes: bytes('saved_bytes').notNull().default(0),
+    savedSeconds: doublePrecision('saved_seconds').notNull().default(0),
     timingsMs: jsonb('timings_ms').$type<TimingsMs>().notNull().default({}),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
@@ -326,4 +364,66 @@ export const decisions = pgTable(
     index('decisions_entry').on(table.entryId),
     check('decisions_outcome', oneOf(table.outcome, decisionOutcomes)),
   ],
+);
+
+/** What happened to entries. No foreign keys: it survives what it describes. */
+export const entryEvents = pgTable(
+  'entry_events',
+  {
+    id: bigserial({ mode: 'number' }).primaryKey(),
+    at: instant('at').notNull().defaultNow(),
+    entryId: uuid('entry_id').$type<EntryId>().notNull(),
+    backend: text().$type<BackendName>().notNull(),
+    shortKey: text('short_key').notNull(),
+    kind: text({ enum: entryEventKinds }).notNull(),
+    /** Class of the eviction or cause of the event: one of `retireReasons`, or a word of its kind. */
+    reason: text(),
+    /** One sentence for people: what was found, or who asked. */
+    detail: text(),
+    /** Bytes that it gave back, or takes. */
+    bytes: bytes('bytes'),
+    /** Workflow id of whom it was done for. */
+    workflowId: text('workflow_id'),
+  },
+  (table) => [
+    index('entry_events_entry').on(table.entryId, table.id),
+    index('entry_events_at').on(table.at),
+    check('entry_events_kind', oneOf(table.kind, entryEventKinds)),
+  ],
+);
+
+/** A standing order: the newest active image that matches is kept populated on the backend. */
+export const follows = pgTable(
+  'follows',
+  {
+    id: uuid().$type<FollowId>().primaryKey(),
+    backend: text()
+      .$type<BackendName>()
+      .notNull()
+      .references(() => backends.name),
+    /** What a create names: `follow:<name>`. */
+    name: text().notNull(),
+    /** Which images match; every field that is set must. */
+    imageName: text('image_name').notNull(),
+    owner: text().$type<ProjectId>(),
+    tags: text().array().notNull().default([]),
+    properties: jsonb().$type<Record<string, string>>().notNull().default({}),
+    /** Generations of superseded content that stay. */
+    keep: integer().notNull().default(0),
+    pin: boolean().notNull().default(false),
+    /** What a create from the follow uses: the newest that is ready. */
+    currentImageId: text('current_image_id').$type<ImageId>(),
+    currentEntryId: uuid('current_entry_id')
+      .$type<EntryId>()
+      .references(() => cacheEntries.id, { onDelete: 'set null' }),
+    currentSince: instant('current_since'),
+    /** The newest that matched, ready or not. */
+    newestImageId: text('newest_image_id').$type<ImageId>(),
+    checkedAt: instant('checked_at'),
+    /** Why the last look came to nothing; null when it did not. */
+    problem: text(),
+    createdBy: text('created_by').notNull(),
+    createdAt: instant('created_at').notNull().defaultNow(),
+  },
+  (table) => [unique('follows_name').on(table.backend, table.name), check('follows_keep', sql`${table.keep} >= 0`)],
 );

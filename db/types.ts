@@ -1,7 +1,17 @@
 import type { InferSelectModel } from 'drizzle-orm';
 import type { BackendName } from '../workflows/contract/ids';
 import type { FreedEntry } from '../workflows/contract/population';
-import type { backends, cacheEntries, decisions, entryImages, populations, scratchFiles, volumes } from './schema';
+import type {
+  backends,
+  cacheEntries,
+  decisions,
+  entryEvents,
+  entryImages,
+  follows,
+  populations,
+  scratchFiles,
+  volumes,
+} from './schema';
 
 export type BackendRow = InferSelectModel<typeof backends>;
 export type EntryRow = InferSelectModel<typeof cacheEntries>;
@@ -9,6 +19,8 @@ export type EntryImageRow = InferSelectModel<typeof entryImages>;
 export type PopulationRow = InferSelectModel<typeof populations>;
 export type VolumeRow = InferSelectModel<typeof volumes>;
 export type ScratchFileRow = InferSelectModel<typeof scratchFiles>;
+export type EntryEventRow = InferSelectModel<typeof entryEvents>;
+export type FollowRow = InferSelectModel<typeof follows>;
 export type DecisionRow = InferSelectModel<typeof decisions>;
 
 /** A retired entry that nothing holds any more, and where its image-volume is. */

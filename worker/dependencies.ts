@@ -6,6 +6,7 @@ import { describeConfinement } from '../activities/confinement';
 import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
 import { openScratch, readHostId, type Scratch } from '../activities/image/scratch';
+import { noMetrics } from '../activities/metrics';
 import { createToolGuard, type ToolGuard } from '../activities/image/tool-guard';
 import { tidyScratch } from '../activities/transfer/tidy-scratch';
 import { createSemaphore } from '../activities/semaphore';
@@ -63,6 +64,7 @@ export async function compose({ config, roles, connection, logger }: Compose): P
     policy,
     policyVersion: policyVersion(policy),
     searchAttributes: await ensureSearchAttributes(connection, config.temporal.namespace, logger),
+    metrics: noMetrics,
     backends,
   };
   const { directory } = config.scratch;

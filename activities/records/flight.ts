@@ -17,7 +17,8 @@ export interface FlightClaim {
   /** The run's input, validated. */
   input: PopulateInput;
   flight: number;
-  leaderVolumeId: VolumeId;
+  /** Null: no create opened it. */
+  leaderVolumeId: VolumeId | null;
   /** Set when this flight has its verdict already: only its waiters are left to answer. */
   answered?: Verdict;
   searchAttributes: boolean;
@@ -48,7 +49,7 @@ export interface AnswerRequest {
   backend: BackendName;
   cacheKey: CacheKey;
   flight: number;
-  leader: VolumeId;
+  leader: VolumeId | null;
   verdict: Verdict;
 }
 

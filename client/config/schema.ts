@@ -2,6 +2,11 @@ import { z } from 'zod';
 import { supportedContainerFormats, supportedDiskFormats } from '../../workflows/contract/image';
 import { duration, percentage, size } from './units';
 
+/** Five fields, or `off`. The server reads the fields. */
+const cron = z
+  .string('off, or a cron expression')
+  .regex(/^(?:off|\S+(?: +\S+){4})$/, 'off, or a cron expression of five fields');
+
 /** Limits of one backend's cache: they fill only what no operator has set in the inventory. */
 export const cacheLimitsSchema = z.strictObject({
   enabled: z.boolean().default(true),
@@ -106,6 +111,21 @@ export const configSchema = z.strictObject({
       cpuTime: duration.refine((ms) => ms >= 1000, 'at least 1s').default(4 * 3_600_000),
       addressSpace: size.refine((bytes) => bytes >= 256 * 1024 ** 2, 'at least 256MiB').default(4 * 1024 ** 3),
       openFiles: z.int().min(32).max(65_536).default(64),
+    })
+    .prefault({}),
+  /** When what runs by itself runs; cron expressions are in UTC. */
+  schedules: z
+    .strictObject({
+      refresh: cron.default('0 3 * * *'),
+      reconcile: cron.default('*/30 * * * *'),
+      /** Between an evictor's periodic sweeps. */
+      evict: z
+        .union([z.literal('off'), duration.refine((ms) => ms >= 1000, 'at least 1s')], 'off, or a duration')
+        .default(5 * 60_000),
+      /** Bytes a second that digests and scrubs may read, so that guests do not feel them. */
+      scrubRate: size.default(100 * 1024 ** 2),
+      /** What the reconciler finds is left alone until it is this old. */
+      grace: duration.default(15 * 60_000),
     })
     .prefault({}),
   worker: z

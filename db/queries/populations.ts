@@ -67,7 +67,7 @@ async function join(transaction: Queryable, request: JoinRequest): Promise<JoinO
 export interface FlightClaim {
   flight: number;
   imageId: ImageId;
-  leaderVolumeId: VolumeId;
+  leaderVolumeId: VolumeId | null;
   /** Set when the flight was answered before this run began: there is nothing to do. */
   answered?: Verdict;
 }

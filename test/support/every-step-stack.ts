@@ -65,6 +65,7 @@ export async function startEveryStepStack(): Promise<EveryStepStack> {
     images: { endpoint: imageService.url },
     createSafetyInterval: SAFETY_INTERVAL,
     scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4 },
+    schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
     backends: { [backend]: { driver: 'file', directory: volumesDirectory, cache: { maxCount: MAX_ENTRIES } } },
   };
   writeFileSync(configPath, stringify(settings));

@@ -78,6 +78,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     database: { url: testDatabase.url },
     images: { endpoint: imagesEndpoint },
     scratch: { directory: scratchDirectory },
+    // Nothing runs by itself beside what a test starts.
+    schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
     backends: {
       [backend]: {
         driver: 'file',

@@ -6,6 +6,7 @@ export type VolumeId = Branded<'VolumeId'>;
 export type EntryId = Branded<'EntryId'>;
 export type ProjectId = Branded<'ProjectId'>;
 export type BackendName = Branded<'BackendName'>;
+export type FollowId = Branded<'FollowId'>;
 export type HostId = Branded<'HostId'>;
 export type InstallationId = Branded<'InstallationId'>;
 

@@ -5,6 +5,10 @@ export const workflowTypes = {
   createVolumeFromImage: 'CreateVolumeFromImage',
   populateImageCache: 'PopulateImageCache',
   deleteVolume: 'DeleteVolume',
+  evictImageCache: 'EvictImageCache',
+  warmImageCache: 'WarmImageCache',
+  refreshImageCache: 'RefreshImageCache',
+  reconcileBackend: 'ReconcileBackend',
 } as const;
 
 /** Workflow ids are sentences: they are what the Temporal UI's list shows. */
@@ -12,6 +16,10 @@ export const workflowIds = {
   createVolume: (volumeId: VolumeId): string => `volume/${volumeId}`,
   populate: (backend: BackendName, shortKey: string): string => `populate/${backend}/${shortKey}`,
   deleteVolume: (volumeId: VolumeId): string => `delete/${volumeId}`,
+  evict: (backend: BackendName): string => `evict/${backend}`,
+  /** @param request a UUID: one run warms all that it names. */
+  warm: (request: string): string => `warm/${request}`,
+  reconcile: (backend: BackendName): string => `reconcile/${backend}`,
 };
 
 /** The task queue of workflows, inventory and image-metadata activities. */
@@ -26,6 +34,8 @@ export function taskQueues(prefix = '') {
     control: `${prefix}${CONTROL_QUEUE}`,
     backend: (backend: BackendName): string => `${prefix}backend-${backend}`,
     host: (host: HostId): string => `${prefix}host-${host}`,
+    /** Id of the one refresh of a stack, and of its schedule: it is not bound to a backend. */
+    refresh: `${prefix}refresh-image-cache`,
   };
 }
 

@@ -1,0 +1,32 @@
+import type { BackendName } from '../workflows/contract/ids';
+import type { FindingKind } from '../workflows/contract/reconcile';
+import type { BypassReason, Outcome } from '../workflows/contract/volume';
+
+/** What the product counts about itself, beside what Temporal's SDK counts. An activity that is retried after its effect may count twice. */
+export interface CacheMetrics {
+  /** A create has its end. `saved`: what a clone spared it. */
+  createEnded(
+    labels: { backend: BackendName; outcome: Outcome | 'failed'; bypassReason?: BypassReason },
+    saved?: { bytes: number; seconds: number },
+  ): void;
+  /** One stage of a population, or of a bypass, is done. */
+  populationStage(labels: { backend: BackendName; stage: 'download' | 'convert' | 'stream' }, seconds: number): void;
+  /** Bytes that came from the image service. */
+  downloaded(bytes: number): void;
+  /** An entry is gone. `reason`: its class. */
+  evicted(labels: { backend: BackendName; reason: string }, bytes: number): void;
+  /** An image was asked about, or a follow looked at. */
+  refreshed(labels: { result: string }): void;
+  /** The reconciler has found something. */
+  found(labels: { backend: BackendName; finding: FindingKind; action: string }): void;
+}
+
+/** For who counts nothing. */
+export const noMetrics: CacheMetrics = {
+  createEnded: () => undefined,
+  populationStage: () => undefined,
+  downloaded: () => undefined,
+  evicted: () => undefined,
+  refreshed: () => undefined,
+  found: () => undefined,
+};

@@ -1,0 +1,169 @@
+import type { BackendName, EntryId, ImageId, VolumeId } from './ids';
+
+/*
+ * `EvictImageCache` (`evict/<backend>`): what its signals take and its query `status` answers. Any Temporal client may send them, as one JSON object
+ * each; what is malformed is refused in a result of its own, never by a stuck workflow task.
+ */
+
+/** Which entries a request means; exactly one field. `bytes` and `count`: so much is to be given back, by rank. */
+export type EvictionTarget =
+  { entryId: string } | { imageId: string } | { cacheKey: string } | { bytes: number } | { count: number };
+
+/** Signal `evict`. */
+export type EvictSignal = EvictionTarget & {
+  /** The caller's, under which `status` answers; default: made here. */
+  requestId?: string;
+  /** Who asks and why, for the history. */
+  reason?: string;
+  /** Plans and changes nothing. */
+  dryRun?: boolean;
+  /** Makes the live clones of the named entries independent of them, so that these can be deleted now. Not with `bytes` or `count`. */
+  flatten?: boolean;
+};
+
+/** Signal `pin`, `unpin`: keeps ready entries from being victims. */
+export type PinSignal = ({ entryId: string } | { imageId: string } | { cacheKey: string }) & {
+  requestId?: string;
+  by?: string;
+};
+
+/** Signal `setLimits`: what is left out stays; from then on the configuration leaves what was set alone. */
+export interface SetLimitsSignal {
+  requestId?: string;
+  by?: string;
+  limits: Partial<CacheLimitValues>;
+}
+
+/** Signals `sweep`, `pause`, `resume`. */
+export interface PlainSignal {
+  requestId?: string;
+  reason?: string;
+  /** Only `sweep`. */
+  dryRun?: boolean;
+}
+
+/** Limits as an operator sets them. */
+export interface CacheLimitValues {
+  enabled: boolean;
+  maxBytes: number;
+  maxCount: number;
+  /** Shares of the backend's real space, 0 to 1; low below high. */
+  freeLowWater: number;
+  freeHighWater: number;
+  /** Milliseconds; null: never. */
+  idleAgeMs: number | null;
+  keepSuperseded: number;
+  policy: 'gdsf' | 'lru';
+}
+
+/** Why an entry goes, in the order in which they go. `pressure`: by score. `pinning`: a parent that clones hold, retired because nothing else was left. */
+export const evictionClasses = [
+  'requested',
+  'image-gone',
+  'quarantined',
+  'superseded',
+  'idle',
+  'pressure',
+  'pinning',
+] as const;
+export type EvictionClass = (typeof evictionClasses)[number];
+
+/** Why an entry stays. */
+export const stayReasons = [
+  'populating',
+  'leased',
+  'pinned',
+  'awaited',
+  'has-clones',
+  'within-limits',
+  'deleting',
+] as const;
+export type StayReason = (typeof stayReasons)[number];
+
+/** One entry of a plan, in the order of the plan. */
+export interface PlannedEviction {
+  entryId: EntryId;
+  shortKey: string;
+  imageVolume: string;
+  imageIds: ImageId[];
+  class: EvictionClass;
+  /** One sentence. */
+  why: string;
+  /** H of GreedyDual-Size-Frequency, or the time of the last use in seconds since 1970 for `lru`. */
+  score: number;
+  realBytes: number;
+  reclaimableBytes: number;
+  clones: number;
+}
+
+export interface StayingEntry {
+  entryId: EntryId;
+  shortKey: string;
+  why: StayReason;
+}
+
+export interface EvictionPlan {
+  evict: PlannedEviction[];
+  /** The first hundred. */
+  stay: StayingEntry[];
+  /** What the plan gives back to the backend. */
+  reclaimableBytes: number;
+}
+
+/** Under a request id in `status`. */
+export interface EvictionResult {
+  requestId: string;
+  signal: 'evict' | 'sweep' | 'pin' | 'unpin' | 'setLimits' | 'pause' | 'resume' | 'unknown';
+  /** RFC 3339. */
+  at: string;
+  outcome: 'done' | 'nothing-to-do' | 'planned' | 'refused' | 'failed';
+  /** One sentence for people. */
+  summary: string;
+  evicted?: { entryId: EntryId; class: EvictionClass; reclaimedBytes: number }[];
+  /** Retired while clones hold it: it goes with the last of them. */
+  held?: { entryId: EntryId; clones: number }[];
+  flattened?: VolumeId[];
+  plan?: EvictionPlan;
+}
+
+/** Query `status`. */
+export interface EvictionStatus {
+  backend: BackendName;
+  paused: boolean;
+  doing: 'waiting' | 'sweeping' | 'evicting' | 'flattening' | 'paused';
+  /** RFC 3339; null while none has run, or when there is no periodic sweep. */
+  lastSweepAt: string | null;
+  nextSweepAt: string | null;
+  sweeps: number;
+  /** The last 50, the newest last. */
+  results: EvictionResult[];
+  /** Signals that wait for their turn. */
+  waiting: number;
+}
+
+/** Input of `EvictImageCache`. `state` is what continue-as-new carries. */
+export interface EvictImageCacheInput {
+  backend: BackendName;
+  /** Milliseconds between periodic sweeps; null: only when asked. */
+  sweepIntervalMs: number | null;
+  state?: EvictorState;
+}
+
+export interface EvictorState {
+  paused: boolean;
+  lastSweepAt: string | null;
+  sweeps: number;
+  results: EvictionResult[];
+  /** Signals that were not worked on yet. */
+  queue: { signal: EvictionResult['signal']; requestId: string; given: unknown }[];
+}
+
+/** What the evictor's workflow gives to `evictEntries`: signals that have passed validation, merged into one go. */
+export interface EvictionOrder {
+  requestId: string;
+  signal: 'evict' | 'sweep';
+  /** Absent: a sweep, which enforces limits, watermarks, idle age and generations, and deletes what is retired and free. */
+  target?: EvictionTarget;
+  reason?: string;
+  dryRun: boolean;
+}

@@ -1,0 +1,64 @@
+import type { BackendName } from './ids';
+
+/** Everything that can disagree between rows and what backend, scratch and Temporal really hold. What is done about each: one table in `activities/reconcile/`. */
+export const findingKinds = [
+  /** A row `available` whose volume is not on the backend. */
+  'volume-missing',
+  /** A volume of this installation without a row: never deleted, `--adopt` makes its row again. */
+  'volume-without-row',
+  /** Its row says deleted. */
+  'volume-of-deleted-row',
+  'entry-missing',
+  'entry-changed',
+  /** Accepted under another policy and not allowed under the one in force. */
+  'entry-against-policy',
+  'image-volume-without-row',
+  'partial',
+  /** Of another installation, or nobody's: never touched. */
+  'foreign',
+  'stuck-creating',
+  'stuck-deleting',
+  'stuck-populating',
+  'stuck-entry-deletion',
+  'clone-count-wrong',
+  'scratch-without-row',
+  'scratch-row-without-file',
+  'scratch-of-lost-host',
+  'digest-mismatch',
+] as const;
+export type FindingKind = (typeof findingKinds)[number];
+
+export interface Finding {
+  kind: FindingKind;
+  /** Name on the backend, id of the row, or content hash. */
+  object: string;
+  /** One sentence for people. */
+  found: string;
+  bytes: number | null;
+  /** `young`: within the grace age, looked at again next time. */
+  action: 'repaired' | 'would-repair' | 'reported' | 'adopted' | 'would-adopt' | 'young' | 'failed';
+}
+
+/** Input of `ReconcileBackend`. */
+export interface ReconcileInput {
+  backend: BackendName;
+  dryRun?: boolean;
+  /** Makes rows again for volumes whose markers tell all of them. */
+  adopt?: boolean;
+  /** Reads sealed parents and compares them with their digests. */
+  scrub?: boolean;
+}
+
+export interface ReconcileResult {
+  backend: BackendName;
+  dryRun: boolean;
+  /** Objects and rows that were looked at. */
+  looked: number;
+  /** The first 200; the counts have all. */
+  findings: Finding[];
+  counts: Partial<Record<FindingKind, number>>;
+  digested: number;
+  scrubbed: number;
+  /** One sentence for people. */
+  summary: string;
+}
