@@ -1,8 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { createVolume } from '../../../client/volumes';
-import { readCounter } from '../../support/metrics';
+import { readActions, readCounter } from '../../support/metrics';
 import { makeSampleImage, uploadSample } from '../../support/sample-image';
 import type { Stack } from '../../support/stack';
 import { MiB } from '../../../workflows/contract/bytes';
@@ -83,23 +82,10 @@ async function counters(
   const [worker] = workers;
   if (!worker) throw new Error('no worker');
   return {
-    actions: await readSettled(temporalMetricsUrl, 'action'),
+    actions: await readActions(temporalMetricsUrl),
     statements: await readCounter(worker.metricsUrl, 'ivc_sql_statements_total'),
     processes: await readCounter(worker.metricsUrl, 'ivc_processes_started_total'),
   };
-}
-
-/** The server counts an action some moments after it answered. */
-const SETTLED_AFTER_MS = 1500;
-
-/** @returns the counter once it no longer moves. */
-async function readSettled(url: string, name: string): Promise<number> {
-  for (let last = await readCounter(url, name); ;) {
-    await delay(SETTLED_AFTER_MS);
-    const now = await readCounter(url, name);
-    if (now === last) return now;
-    last = now;
-  }
 }
 
 async function eventsOfLastHit({ cache, client, backend }: Stack): Promise<number> {

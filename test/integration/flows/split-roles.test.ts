@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureTemporalBinary, startTemporalServer, type TemporalServer } from '../../../worker/stack';
-import { readCounter } from '../../support/metrics';
+import { readActions, readCounter } from '../../support/metrics';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/flows';
 import type { TestWorker } from '../../support/stack';
 
@@ -39,8 +39,8 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-/** A difference counts: nothing else may be in flight. */
-const actions = (): Promise<number> => readCounter(server.metricsUrl, 'action');
+/** A difference counts: nothing else of the namespace may be in flight. */
+const actions = (): Promise<number> => readActions(server.metricsUrl);
 
 async function sumOver(workers: TestWorker[], counter: string): Promise<number> {
   const counts = await Promise.all(workers.map(({ metricsUrl }) => readCounter(metricsUrl, counter)));
