@@ -37,5 +37,7 @@ module.exports = {
     suite('glance', stack),
     suite('filesystems'),
     suite('boot', stack),
+    suite('browser'),
+    suite('crash', stack),
   ],
 };

@@ -1,5 +1,6 @@
 import type { BackendName, HostId } from '../workflows/contract/ids';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from './dependencies';
+import { createEvictEntries } from './eviction/evict-entries';
 import { withTypedFailures } from './failure';
 import { createAdmitVolume } from './records/admit-volume';
 import { createAcquireAndClone, createCloneVolume } from './records/clone-volume';
@@ -13,6 +14,16 @@ import {
 import { createFindAdmitted } from './records/find-admitted';
 import { createAnswerWaiters, createClaimFlight } from './records/flight';
 import { createAwaitVerdict, createJoinPopulation } from './records/join-population';
+import { createRemoveFollow, createSetFollow } from './refresh/follow-request';
+import { createFlipFollow, createMatchFollow, createNoteFollowProblem } from './refresh/match-follow';
+import { createRefreshImages } from './refresh/refresh-images';
+import { createPlanRefresh } from './refresh/refresh-request';
+import { createAwaitWarming, createOpenWarming } from './refresh/warm-image';
+import { createPinWarmed, createPlanWarming } from './refresh/warm-request';
+import { createApplyLimits } from './records/apply-limits';
+import { createApplyPin } from './records/apply-pin';
+import { createReadEvictorSettings } from './records/evictor-settings';
+import { createListClones } from './records/list-clones';
 import { createRemoveImageVolume, createRemoveVolume } from './records/remove';
 import {
   createAbandonEntry,
@@ -21,6 +32,7 @@ import {
   createRegisterEntry,
   createReserveEntry,
 } from './records/reservation';
+import { createFlattenVolume } from './transfer/flatten-volume';
 import { createDownloadToScratch, createReleaseScratch } from './transfer/scratch-image';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
 import { createWriteImageVolume } from './transfer/write-image-volume';
@@ -43,6 +55,21 @@ export function createControlActivities(deps: ControlDependencies) {
     beginDelete: createBeginDelete(deps),
     cancelCreate: createCancelCreate(deps),
     finishDelete: createFinishDelete(deps),
+    readEvictorSettings: createReadEvictorSettings(deps),
+    applyPin: createApplyPin(deps),
+    applyLimits: createApplyLimits(deps),
+    listClones: createListClones(deps),
+    planWarming: createPlanWarming(deps),
+    openWarming: createOpenWarming(deps),
+    awaitWarming: createAwaitWarming(deps),
+    pinWarmed: createPinWarmed(deps),
+    planRefresh: createPlanRefresh(deps),
+    refreshImages: createRefreshImages(deps),
+    setFollow: createSetFollow(deps),
+    removeFollow: createRemoveFollow(deps),
+    matchFollow: createMatchFollow(deps),
+    flipFollow: createFlipFollow(deps),
+    noteFollowProblem: createNoteFollowProblem(deps),
   });
 }
 export type ControlActivities = ReturnType<typeof createControlActivities>;
@@ -58,6 +85,8 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     removeImageVolume: createRemoveImageVolume(deps, backend),
     deleteVolume: createDeleteVolume(deps, backend),
     deleteParent: createDeleteParent(deps, backend),
+    evictEntries: createEvictEntries(deps, backend),
+    flattenVolume: createFlattenVolume(deps, backend),
   });
 }
 export type BackendActivities = ReturnType<typeof createBackendActivities>;

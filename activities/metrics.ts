@@ -1,4 +1,5 @@
 import type { BackendName } from '../workflows/contract/ids';
+import type { Verdict } from '../workflows/contract/population';
 import type { FindingKind } from '../workflows/contract/reconcile';
 import type { BypassReason, Outcome } from '../workflows/contract/volume';
 
@@ -6,27 +7,27 @@ import type { BypassReason, Outcome } from '../workflows/contract/volume';
 export interface CacheMetrics {
   /** A create has its end. `saved`: what a clone spared it. */
   createEnded(
-    labels: { backend: BackendName; outcome: Outcome | 'failed'; bypassReason?: BypassReason },
+    labels: {
+      backend: BackendName | 'unknown';
+      outcome: Outcome | 'failed' | 'cancelled';
+      bypassReason?: BypassReason;
+    },
     saved?: { bytes: number; seconds: number },
   ): void;
   /** One stage of a population, or of a bypass, is done. */
   populationStage(labels: { backend: BackendName; stage: 'download' | 'convert' | 'stream' }, seconds: number): void;
+  /** A flight has its verdict. */
+  populated(labels: { backend: BackendName; verdict: Verdict['kind'] }): void;
   /** Bytes that came from the image service. */
   downloaded(bytes: number): void;
   /** An entry is gone. `reason`: its class. */
   evicted(labels: { backend: BackendName; reason: string }, bytes: number): void;
+  /** An evictor has looked at its limits, whatever came of it. */
+  swept(labels: { backend: BackendName }): void;
+  /** An image-volume is proven unusable. */
+  quarantined(labels: { backend: BackendName }): void;
   /** An image was asked about, or a follow looked at. */
   refreshed(labels: { result: string }): void;
   /** The reconciler has found something. */
   found(labels: { backend: BackendName; finding: FindingKind; action: string }): void;
 }
-
-/** For who counts nothing. */
-export const noMetrics: CacheMetrics = {
-  createEnded: () => undefined,
-  populationStage: () => undefined,
-  downloaded: () => undefined,
-  evicted: () => undefined,
-  refreshed: () => undefined,
-  found: () => undefined,
-};

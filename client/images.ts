@@ -107,8 +107,10 @@ export async function detectDiskFormat(path: string): Promise<'qcow2' | 'raw'> {
 const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');
 
 async function listImages(api: ImageApi, query: ListImagesQuery = {}, signal?: AbortSignal): Promise<ImagePage> {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
+  const { tags = [], properties = {}, ...fields } = query;
+  const parameters = new URLSearchParams({ ...properties, sort: 'created_at:desc,id:desc' });
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) parameters.set(name, String(value));
+  for (const tag of tags) parameters.append('tag', tag);
   return api.read(imagePageSchema, {
     method: 'GET',
     path: `/v2/images?${parameters.toString()}`,

@@ -1,11 +1,38 @@
 /** The client library: everything that programs may rely on. */
 export { connectClient, openClient, type ImageVolumeCache } from './connection';
 export { clientFailures, ImageVolumeCacheError, type ClientFailureType, type ErrorType } from './errors';
+export {
+  evict,
+  evictionStatus,
+  pauseEviction,
+  pin,
+  resumeEviction,
+  setLimits,
+  sweep,
+  unpin,
+  type AnsweredByEvictor,
+  type EvictorOptions,
+  type SentToEvictor,
+} from './eviction';
 export { listFlights, type Flight } from './flights';
+export { followImage, listFollows, unfollowImage } from './follows';
 export type { ImageCatalog } from './images';
 export type { DecisionFilter, EntryFilter, Inventory, VolumeFilter } from './inventory';
 export type { CreateReport } from './progress';
-export type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, Volume } from './records';
+export type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, Follow, Volume } from './records';
+export type {
+  Report,
+  ReportBucket,
+  ReportEntryLeft,
+  ReportFilter,
+  ReportImage,
+  ReportMiss,
+  ReportStage,
+  ReportTotals,
+} from './report';
+export { refreshCache } from './refresh';
+export type { RunOptions, StartedRun } from './run-workflow';
+export { warmCache, type WarmOptions, type WarmReport } from './warming';
 export type { ConnectOptions, Settings } from './settings';
 export {
   createVolume,
@@ -17,7 +44,26 @@ export {
   type WaitOptions,
 } from './volumes';
 export { failures, type FailureType } from '../workflows/contract/failures';
+export type {
+  CacheLimitValues,
+  EvictionPlan,
+  EvictionResult,
+  EvictionStatus,
+  EvictSignal,
+  PinTarget,
+} from '../workflows/contract/eviction';
 export type { Image } from '../workflows/contract/image';
+export type {
+  FollowInput,
+  FollowOutcome,
+  RefreshInput,
+  RefreshResult,
+  UnfollowInput,
+  UnfollowResult,
+  WarmInput,
+  WarmOutcome,
+  WarmResult,
+} from '../workflows/contract/refresh';
 export type {
   Connection,
   CreateVolumeInput,

@@ -1,7 +1,8 @@
+import type { StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/queries/cache-entries';
 import type { DecisionSummary as SummaryRow } from '../db/queries/decisions';
-import type { BackendRow, DecisionRow, EntryImageRow, EntryRow, VolumeRow } from '../db/types';
-import type { BackendStatus, CacheEntry, Decision, DecisionSummary, Volume } from './records';
+import type { BackendRow, DecisionRow, EntryEventRow, EntryImageRow, EntryRow, FollowRow, VolumeRow } from '../db/types';
+import type { BackendLimits, BackendStatus, CacheEntry, Decision, DecisionSummary, EntryEvent, Follow, Volume } from './records';
 
 /* Rows as records: a column may be renamed, a field of the records may not. */
 
@@ -29,8 +30,24 @@ export function toVolume(row: VolumeRow): Volume {
   };
 }
 
+export function toFollow(row: FollowRow): Follow {
+  const { id: _id, currentSince, checkedAt, createdAt, ...same } = row;
+  return {
+    ...same,
+    currentSince: isoOrNull(currentSince),
+    checkedAt: isoOrNull(checkedAt),
+    createdAt: createdAt.toISOString(),
+  };
+}
+
+/** What decides whether an entry may go, beside its own row. */
+export interface EntryFacts {
+  leased: boolean;
+  awaited: boolean;
+}
+
 /** @param images of this entry and of others. */
-export function toCacheEntry(row: EntryRow, images: EntryImageRow[]): CacheEntry {
+export function toCacheEntry(row: EntryRow, images: EntryImageRow[], facts: EntryFacts): CacheEntry {
   const { containerFormat, diskFormat, hashAlgorithm, hashValue, keyImageId, shortKey } = row;
   return {
     entryId: row.id,
@@ -52,10 +69,15 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[]): CacheEntry
     costSeconds: row.costSeconds,
     uses: row.uses,
     clones: row.clones,
+    reclaimableBytes: row.reclaimableBytes,
     pinned: row.pinned,
+    pinnedBy: row.pinnedBy,
+    whyItStays: whyItStays(row, facts),
     createdAt: row.createdAt.toISOString(),
     readyAt: isoOrNull(row.readyAt),
     lastUsedAt: isoOrNull(row.lastUsedAt),
+    supersededAt: isoOrNull(row.supersededAt),
+    retiredAt: isoOrNull(row.retiredAt),
     images: images
       .filter(({ entryId }) => entryId === row.id)
       .map(({ imageId, projectId, state, lastSeenAt }) => ({
@@ -65,6 +87,20 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[]): CacheEntry
         lastSeenAt: lastSeenAt.toISOString(),
       })),
   };
+}
+
+/** What a row tells by itself; whether it would be chosen, `ivc evict --dry-run` says. */
+function whyItStays({ state, pinned, clones }: EntryRow, { leased, awaited }: EntryFacts): StayReason | null {
+  if (state === 'populating' || state === 'deleting') return state;
+  if (state === 'gone' || (state === 'retired' && clones === 0)) return null;
+  if (leased) return 'leased';
+  if (state === 'ready' && pinned) return 'pinned';
+  if (awaited) return 'awaited';
+  return clones > 0 ? 'has-clones' : 'within-limits';
+}
+
+export function toEntryEvent({ at, kind, reason, detail, bytes, workflowId }: EntryEventRow): EntryEvent {
+  return { at: at.toISOString(), kind, reason, detail, bytes, workflowId };
 }
 
 export function toDecision(row: DecisionRow): Decision {
@@ -78,6 +114,8 @@ export function toDecision(row: DecisionRow): Decision {
     reason,
     errorType,
     bytesDownloaded,
+    savedBytes,
+    savedSeconds,
     timingsMs,
     workflowId,
   } = row;
@@ -92,6 +130,8 @@ export function toDecision(row: DecisionRow): Decision {
     reason,
     errorType,
     bytesDownloaded,
+    savedBytes,
+    savedSeconds,
     timingsMs,
     workflowId,
   };
@@ -121,7 +161,18 @@ export function toBackendStatus(
       reservedBytes: sums.reservedBytes,
       pinnedBytes: sums.pinnedBytes,
     },
+    limits: toLimits(row),
     decisions,
+  };
+}
+
+function toLimits(row: BackendRow): BackendLimits {
+  const { cacheEnabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy } = row;
+  return {
+    values: { enabled: cacheEnabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy },
+    setByOperator: row.operatorLimits,
+    setBy: row.limitsSetBy,
+    setAt: isoOrNull(row.limitsSetAt),
   };
 }
 

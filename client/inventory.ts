@@ -2,14 +2,20 @@ import type * as clientModule from '../db/client';
 import type * as backendsModule from '../db/queries/backends';
 import type * as entriesModule from '../db/queries/cache-entries';
 import type * as decisionsModule from '../db/queries/decisions';
+import type * as eventsModule from '../db/queries/entry-events';
+import type * as viewModule from '../db/queries/eviction-view';
+import type * as reportModule from '../db/queries/report';
+import type * as followsModule from '../db/queries/follows';
 import type * as volumesModule from '../db/queries/volumes';
-import type { BackendRow } from '../db/types';
+import type { BackendRow, EntryRow } from '../db/types';
 import type { BackendName, EntryId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import { Failure } from '../workflows/contract/failures';
 import type { VolumeState } from '../workflows/contract/volume';
 import { ImageVolumeCacheError } from './errors';
-import { toBackendStatus, toCacheEntry, toDecision, toDecisionSummary, toVolume } from './inventory-rows';
-import type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, Volume } from './records';
+import { toBackendStatus, toCacheEntry, toDecision, toDecisionSummary, toEntryEvent, toFollow, toVolume } from './inventory-rows';
+import type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, EntryEvent, Follow, Volume } from './records';
+import { chooseBucketMs, type Report, type ReportFilter } from './report';
+import { toBuckets, toEntryLeft, toMiss, toTotals } from './report-rows';
 import { missing, type Settings } from './settings';
 
 export interface VolumeFilter {
@@ -25,6 +31,8 @@ export interface EntryFilter {
   /** Default: all but `gone`. */
   state?: CacheEntryState;
   limit?: number;
+  /** An entry's id: those that follow it. */
+  after?: string;
 }
 export interface DecisionFilter {
   volumeId?: string;
@@ -42,9 +50,14 @@ export interface Inventory {
   findVolume(volumeId: VolumeId): Promise<Volume | undefined>;
   listEntries(filter?: EntryFilter): Promise<CacheEntry[]>;
   findEntry(entryId: EntryId): Promise<CacheEntry | undefined>;
+  /** The newest first. */
+  listEntryEvents(filter: { entryId: EntryId; limit?: number }): Promise<EntryEvent[]>;
   listDecisions(filter?: DecisionFilter): Promise<Decision[]>;
+  listFollows(filter?: { backend?: string; limit?: number }): Promise<Follow[]>;
   summarizeDecisions(period: { withinMs: number; backend?: string }): Promise<DecisionSummary>;
   listBackends(period?: { withinMs: number }): Promise<BackendStatus[]>;
+  /** What happened in a period: how creates were answered, what that saved, what left the cache. */
+  readReport(filter: ReportFilter): Promise<Report>;
   close(): Promise<void>;
 }
 
@@ -56,7 +69,8 @@ const MAX_CONNECTIONS = 4;
 /** Loads the database's code on its first use: who only creates volumes never does. @throws ImageVolumeCacheError `NotConfigured` */
 export async function openInventory(settings: Settings): Promise<Inventory> {
   const url = settings.databaseUrl ?? missing('database', 'DATABASE_URL', settings);
-  const { connectDatabase, volumes, entries, decisions, backends } = loadDatabase();
+  const modules = loadDatabase();
+  const { connectDatabase, follows, volumes, entries, decisions, backends, report } = modules;
   const database = connectDatabase(url, {
     maxConnections: MAX_CONNECTIONS,
     applicationName: 'image-volume-cache client',
@@ -82,15 +96,16 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       const row = await volumes.findVolume(database, { volumeId });
       return row && toVolume(row);
     },
-    listEntries: async ({ backend, state, limit = DEFAULT_LIMIT } = {}) => {
-      const rows = await entries.listEntries(database, { backend: backend as BackendName | undefined, state, limit });
-      const images = await entries.listEntryImages(database, { entryIds: rows.map(({ id }) => id) });
-      return rows.map((row) => toCacheEntry(row, images));
+    listEntries: async ({ backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
+      const filter = { backend: backend as BackendName | undefined, state, limit, afterId: after as EntryId | undefined };
+      return await withEntryFacts(database, modules, await entries.listEntries(database, filter));
     },
     findEntry: async (entryId) => {
       const row = await entries.findEntry(database, { entryId });
-      return row && toCacheEntry(row, await entries.listEntryImages(database, { entryIds: [entryId] }));
+      return (await withEntryFacts(database, modules, row ? [row] : []))[0];
     },
+    listEntryEvents: async ({ entryId, limit = DEFAULT_LIMIT }) =>
+      (await modules.events.listEntryEvents(database, { entryIds: [entryId], limit })).map(toEntryEvent),
     listDecisions: async ({ volumeId, entryId, backend, limit = DEFAULT_LIMIT } = {}) => {
       const filter = {
         volumeId: volumeId as VolumeId | undefined,
@@ -100,6 +115,8 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       };
       return (await decisions.listDecisions(database, filter)).map(toDecision);
     },
+    listFollows: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
+      (await follows.listFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
     summarizeDecisions: summarize,
     listBackends: async ({ withinMs } = { withinMs: DEFAULT_PERIOD_MS }) => {
       const status = async (row: BackendRow): Promise<BackendStatus> =>
@@ -109,18 +126,59 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
         });
       return await Promise.all((await backends.listBackends(database)).map(status));
     },
+    readReport: (filter) => readReport(database, report, filter),
     close: () => database.close(),
   });
+}
+
+/** A few statements, whatever the number of rows. */
+async function withEntryFacts(
+  database: clientModule.Database,
+  { entries, view }: Pick<ReturnType<typeof loadDatabase>, 'entries' | 'view'>,
+  rows: EntryRow[],
+): Promise<CacheEntry[]> {
+  const images = await entries.listEntryImages(database, { entryIds: rows.map(({ id }) => id) });
+  const facts = await view.withFacts(database, rows);
+  return facts.map(({ entry, ...known }) => toCacheEntry(entry, images, known));
+}
+
+async function readReport(
+  database: clientModule.Database,
+  report: typeof reportModule,
+  { withinMs, backend }: ReportFilter,
+): Promise<Report> {
+  const bucketMs = chooseBucketMs(withinMs);
+  const to = new Date();
+  const from = new Date(to.getTime() - withinMs);
+  const period = { from, to, backend: backend as BackendName | undefined };
+  const outcomes = await report.readOutcomes(database, { ...period, bucketMs });
+  return {
+    from: from.toISOString(),
+    to: to.toISOString(),
+    backend: backend ?? null,
+    totals: toTotals(outcomes),
+    buckets: toBuckets(outcomes, { fromMs: from.getTime(), toMs: to.getTime(), bucketMs }),
+    bucketSeconds: bucketMs / 1000,
+    reasons: await report.readReasons(database, period),
+    stages: await report.readStages(database, period),
+    expensiveMisses: (await report.readExpensiveMisses(database, period)).map(toMiss),
+    images: await report.readImageUse(database, period),
+    left: (await report.readEntriesLeft(database, period)).map(toEntryLeft),
+  };
 }
 
 /** `require`, since an `import()` would need file extensions that the tests' loader does not know. */
 function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
+  const follows: typeof followsModule = require('../db/queries/follows');
   const volumes: typeof volumesModule = require('../db/queries/volumes');
   const entries: typeof entriesModule = require('../db/queries/cache-entries');
+  const events: typeof eventsModule = require('../db/queries/entry-events');
+  const view: typeof viewModule = require('../db/queries/eviction-view');
   const decisions: typeof decisionsModule = require('../db/queries/decisions');
   const backends: typeof backendsModule = require('../db/queries/backends');
-  return { connectDatabase, volumes, entries, decisions, backends };
+  const report: typeof reportModule = require('../db/queries/report');
+  return { connectDatabase, follows, volumes, entries, events, view, decisions, backends, report };
 }
 
 /** Every method of `inventory`, its failures as the library's error. */

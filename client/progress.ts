@@ -51,21 +51,29 @@ const progressSchema: z.ZodType<Progress> = z.object({
 
 /** Looks at a create at most four times a second, by Temporal alone, and reports what changed. What cannot be seen is not reported; nothing is thrown. */
 export function watchCreate(client: Client, { onProgress, ...run }: WatchRequest): { stop(): Promise<void> } {
+  return watching(client, { look: () => look(client, run), onProgress });
+}
+
+/** Looks again and again until it is stopped, and reports what changed. */
+export function watching<Report>(
+  client: Client,
+  { look: lookOnce, onProgress }: { look: () => Promise<Report | undefined>; onProgress?: (report: Report) => void },
+): { stop(): Promise<void> } {
   const stopped = new AbortController();
   let last = '';
-  const watching = (async () => {
+  const looking = (async () => {
     for (let delayMs = FIRST_LOOK_MS; await pause(delayMs, stopped.signal); delayMs = LOOK_INTERVAL_MS) {
-      const report = await bounded(client, stopped.signal, () => look(client, run));
+      const report = await bounded(client, stopped.signal, lookOnce);
       const seen = JSON.stringify(report);
       if (report === undefined || seen === last || stopped.signal.aborted) continue;
       last = seen;
-      onProgress(report);
+      onProgress?.(report);
     }
   })();
   return {
     stop: async () => {
       stopped.abort();
-      await watching;
+      await looking;
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { CacheLimitValues, StayReason } from '../workflows/contract/eviction';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { Connection, Outcome, TimingsMs, VolumeState } from '../workflows/contract/volume';
@@ -51,11 +52,62 @@ export interface CacheEntry {
   costSeconds: number | null;
   uses: number;
   clones: number;
+  /** What its deletion would give back, as the backend said last; null while none has been asked. */
+  reclaimableBytes: number | null;
   pinned: boolean;
+  pinnedBy: string | null;
+  /** Null for what goes, or is gone. */
+  whyItStays: StayReason | null;
   createdAt: string;
   readyAt: string | null;
   lastUsedAt: string | null;
+  /** When newer content took its place. */
+  supersededAt: string | null;
+  retiredAt: string | null;
   images: { imageId: ImageId; projectId: ProjectId; state: string; lastSeenAt: string }[];
+}
+
+/** What happened to an entry. */
+export interface EntryEvent {
+  at: string;
+  kind: string;
+  reason: string | null;
+  /** One sentence for people. */
+  detail: string | null;
+  bytes: number | null;
+  workflowId: string | null;
+}
+
+/** The limits of a backend's cache, and which of them an operator has set. */
+export interface BackendLimits {
+  values: CacheLimitValues;
+  setByOperator: string[];
+  setBy: string | null;
+  setAt: string | null;
+}
+
+/** A standing order: the newest active image that matches is kept populated. */
+export interface Follow {
+  /** What a create names: `follow:<name>`. */
+  name: string;
+  backend: BackendName;
+  imageName: string;
+  owner: ProjectId | null;
+  tags: string[];
+  properties: Record<string, string>;
+  keep: number;
+  pin: boolean;
+  /** What a create uses while its entry is ready. */
+  currentImageId: ImageId | null;
+  currentEntryId: EntryId | null;
+  currentSince: string | null;
+  /** The newest that matched, ready or not. */
+  newestImageId: ImageId | null;
+  checkedAt: string | null;
+  /** Why the last look came to nothing. */
+  problem: string | null;
+  createdBy: string;
+  createdAt: string;
 }
 
 /** One answer to one create. */
@@ -70,6 +122,9 @@ export interface Decision {
   reason: string;
   errorType: string | null;
   bytesDownloaded: number;
+  /** What the cache spared it. */
+  savedBytes: number;
+  savedSeconds: number;
   timingsMs: TimingsMs;
   workflowId: string;
 }
@@ -83,6 +138,9 @@ export interface DecisionSummary {
   refused: number;
   failed: number;
   bytesDownloaded: number;
+  /** What clones of cached images did not download, and the seconds of population that they were spared. */
+  savedBytes: number;
+  savedSeconds: number;
   /** Hits of all creates that were answered with a volume, 0 to 1; null when there was none. */
   hitRate: number | null;
 }
@@ -104,5 +162,6 @@ export interface BackendStatus {
     /** Of retired parents that clones hold; outside of the limits. */
     pinnedBytes: number;
   };
+  limits: BackendLimits;
   decisions: DecisionSummary;
 }

@@ -8,13 +8,13 @@ import type {
   DeleteVolumeInput,
   DeleteVolumeResult,
 } from '../workflows/contract/volume';
-import { followingSignal } from './abort';
 import type { ImageVolumeCache } from './connection';
-import { failureError, ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
+import { failureError } from './errors';
 import type { VolumeFilter } from './inventory';
 import { watchCreate, type CreateReport } from './progress';
 import type { Volume } from './records';
 import { startCreate } from './start-create';
+import { interruptible, reportingErrors } from './waiting';
 
 /** A create that runs, whoever waits for it. */
 export interface StartedVolume {
@@ -123,38 +123,6 @@ async function waitForCreate(
     );
   } finally {
     await watch?.stop();
-  }
-}
-
-/** Runs `wait` until `signal` is aborted, which ends the requests of this client and nothing else. */
-async function interruptible<T>(
-  client: Client,
-  { workflowId, signal }: { workflowId: string; signal?: AbortSignal },
-  wait: () => Promise<T>,
-): Promise<T> {
-  if (signal === undefined) return await wait();
-  try {
-    return await client.withAbortSignal(followingSignal(signal), wait);
-  } catch (error) {
-    if (!signal.aborted) throw error;
-    throw new ImageVolumeCacheError({
-      type: 'WaitInterrupted',
-      message: `no longer waiting for ${workflowId}, which goes on`,
-      workflowId,
-      cause: error,
-    });
-  }
-}
-
-async function reportingErrors<T>(
-  cache: ImageVolumeCache,
-  workflowId: string,
-  work: (client: Client) => Promise<T>,
-): Promise<T> {
-  try {
-    return await work(await cache.temporal());
-  } catch (error) {
-    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '', workflowId });
   }
 }
 

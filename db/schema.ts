@@ -49,6 +49,7 @@ export const retireReasons = [
   'requested',
   'abandoned',
   'policy-changed',
+  'clone-limit',
 ] as const;
 export type RetireReason = (typeof retireReasons)[number];
 
@@ -188,6 +189,8 @@ export const cacheEntries = pgTable(
     digestSeenAt: instant('digest_seen_at'),
     /** A newer content of the same follow is ready. */
     supersededAt: instant('superseded_at'),
+    /** The follow that moved on from it, and that decides how long it stays; no foreign key: it survives its follow. */
+    supersededBy: uuid('superseded_by').$type<FollowId>(),
     /** Volumes that hold it: leases and live clones that need it. */
     clones: integer().notNull().default(0),
     createdAt: instant('created_at').notNull().defaultNow(),
@@ -202,6 +205,17 @@ export const cacheEntries = pgTable(
       .where(sql`${table.state} = 'populating'`),
     // Neither `clones` nor `last_used_at` is indexed: an acquire then stays a heap-only update of a hot row.
     index('cache_entries_priority').on(table.backend, table.state, table.priority),
+    // The order of a list's pages.
+    index('cache_entries_created')
+      .on(table.createdAt, table.id)
+      .where(sql`${table.state} <> 'gone'`),
+    // What sums over a backend's entries read, without reading the rows.
+    index('cache_entries_sums')
+      .on(table.backend, table.counted, table.state, table.realBytes)
+      .where(sql`${table.state} <> 'gone'`),
+    index('cache_entries_superseded')
+      .on(table.backend, table.supersededAt)
+      .where(sql`${table.supersededAt} is not null`),
     index('cache_entries_reserved_for')
       .on(table.reservedFor)
       .where(sql`${table.state} in ('populating', 'deleting')`),
@@ -227,6 +241,9 @@ export const entryImages = pgTable(
   (table) => [
     primaryKey({ columns: [table.entryId, table.imageId] }),
     index('entry_images_image').on(table.imageId),
+    index('entry_images_unusable')
+      .on(table.entryId)
+      .where(sql`${table.state} <> 'usable'`),
     check('entry_images_state', oneOf(table.state, imageUseStates)),
   ],
 );
@@ -286,6 +303,8 @@ export const volumes = pgTable(
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
     activityId: text('activity_id'),
+    /** Its run undoes what it made: it can no longer become `available` for that run, however late a step of it ends. */
+    givenUp: boolean('given_up').notNull().default(false),
     outcome: text({ enum: outcomes }),
     attachedTo: text('attached_to'),
     connection: jsonb().$type<Connection>(),
@@ -303,6 +322,10 @@ export const volumes = pgTable(
   },
   (table) => [
     index('volumes_entry').on(table.entryId),
+    // Leases, apart from the many volumes that an entry has served.
+    index('volumes_lease')
+      .on(table.entryId)
+      .where(sql`${table.holdsEntry} and ${table.state} in ('creating', 'deleting')`),
     index('volumes_waiting')
       .on(table.backend, table.shortKey, table.waitsForFlight, table.id)
       .where(sql`${table.waitsForFlight} is not null`),

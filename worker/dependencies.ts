@@ -6,8 +6,7 @@ import { describeConfinement } from '../activities/confinement';
 import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
 import { openScratch, readHostId, type Scratch } from '../activities/image/scratch';
-import { noMetrics } from '../activities/metrics';
-import { createToolGuard, type ToolGuard } from '../activities/image/tool-guard';
+import type { ToolGuard } from '../activities/image/tool-guard';
 import { tidyScratch } from '../activities/transfer/tidy-scratch';
 import { createSemaphore } from '../activities/semaphore';
 import type { ResolvedConfig } from '../client/config/load';
@@ -18,10 +17,13 @@ import { ensureInstallation } from '../db/queries/installation';
 import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';
+import { createCacheMetrics } from './cache-metrics';
+import { startInventoryGauges } from './inventory-gauges';
 import type { Logger } from './logger';
 import { createMetrics } from './metrics';
 import type { Role, RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
+import { openToolGuard } from './tool-guard';
 
 /** Connections of one worker process: migrations and supervision have their own. */
 const DATABASE_CONNECTIONS = 16;
@@ -64,7 +66,7 @@ export async function compose({ config, roles, connection, logger }: Compose): P
     policy,
     policyVersion: policyVersion(policy),
     searchAttributes: await ensureSearchAttributes(connection, config.temporal.namespace, logger),
-    metrics: noMetrics,
+    metrics: createCacheMetrics(Object.keys(config.backends) as BackendName[]),
     backends,
   };
   const { directory } = config.scratch;
@@ -77,10 +79,20 @@ export async function compose({ config, roles, connection, logger }: Compose): P
       ...backend,
       scratch,
       downloads: createSemaphore(config.scratch.downloadsAtOnce),
-      toolGuard: await openToolGuard(config, logger),
+      toolGuard: await openLoggedToolGuard(config, logger),
       conversions: createSemaphore(config.scratch.conversionsAtOnce),
       scratchQueue: createSemaphore(1),
     };
+  const gauges = startInventoryGauges({
+    database: connectDatabase(config.database.url, {
+      maxConnections: 1,
+      applicationName: 'image-volume-cache metrics',
+    }),
+    intervalMs: config.worker.metricsInterval,
+    logger,
+    inventory: roles.includes('control'),
+    scratch: scratch && { hostId: scratch.hostId, maxBytes: config.scratch.maxBytes },
+  });
   return {
     roles: {
       control: roles.includes('control') ? control : undefined,
@@ -88,7 +100,10 @@ export async function compose({ config, roles, connection, logger }: Compose): P
       host,
     },
     database,
-    close: () => closeAll(database, images, scratch),
+    close: async () => {
+      await gauges.close();
+      await closeAll(database, images, scratch);
+    },
   };
 }
 
@@ -133,15 +148,9 @@ function policyOf({ policy }: ResolvedConfig): ImagePolicy {
   return { ...defaultImagePolicy, maxVirtualBytes: policy.maxVirtualSize, formats: policy.formats };
 }
 
-/** Chosen once, by what this host allows; the log says what that is. */
-async function openToolGuard({ tools }: ResolvedConfig, logger: Logger): Promise<ToolGuard> {
-  const guard = await createToolGuard({
-    userId: tools.user === 'none' ? undefined : tools.user,
-    timeoutMs: tools.wallClock,
-    cpuMs: tools.cpuTime,
-    addressSpaceBytes: tools.addressSpace,
-    openFiles: tools.openFiles,
-  });
+/** Chosen once; the log says what it is. */
+async function openLoggedToolGuard(config: ResolvedConfig, logger: Logger): Promise<ToolGuard> {
+  const guard = await openToolGuard(config);
   const { holds, missing } = guard.confinement;
   logger[missing.length === 0 ? 'info' : 'warn']({ holds, missing }, describeConfinement(guard.confinement));
   return guard;

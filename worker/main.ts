@@ -3,9 +3,11 @@ import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
 import { Command, InvalidArgumentError } from 'commander';
 import { loadConfig } from '../client/config/load';
 import { compose } from './dependencies';
+import { histogramBuckets } from './cache-metrics';
 import { startLiveness } from './liveness';
 import { createLogger, createTemporalLogger, type Logger } from './logger';
 import { createWorkers, roles, type Role } from './roles';
+import { ensureStandingWorkflows } from './standing-workflows';
 
 /** How long the server may take to answer before the worker gives up and says so. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -39,6 +41,9 @@ async function main(): Promise<void> {
   const liveness = await startLiveness(config.worker.livenessPort, () =>
     findTrouble(workers, () => composition.database.ping()),
   );
+
+  const { control } = composition.roles;
+  if (control) await ensureStandingWorkflows({ ...control, logger });
 
   stopOnSignal(workers, logger);
   const running = runAll(workers);
@@ -78,7 +83,15 @@ function installRuntime(metricsPort: number, logger: Logger): string | undefined
       logging: { forward: {}, filter: { core: 'WARN', other: 'ERROR' } },
       ...(metricsPort === 0
         ? {}
-        : { metrics: { prometheus: { bindAddress: `127.0.0.1:${metricsPort}`, countersTotalSuffix: true } } }),
+        : {
+            metrics: {
+              prometheus: {
+                bindAddress: `127.0.0.1:${metricsPort}`,
+                countersTotalSuffix: true,
+                histogramBucketOverrides: histogramBuckets,
+              },
+            },
+          }),
     },
   });
   return metricsPort === 0 ? undefined : `http://127.0.0.1:${metricsPort}/metrics`;

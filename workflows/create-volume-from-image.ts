@@ -19,7 +19,7 @@ import {
 import type { FailureRecord } from './contract/failures';
 import type { BackendName, VolumeId } from './contract/ids';
 import { workflowIds, type SearchAttributeName } from './contract/names';
-import type { Admission, CloneOutcome, FlightVerdict, ScratchImage, Story, Verdict } from './contract/population';
+import type { Admission, CloneOutcome, FlightVerdict, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
 import {
@@ -33,7 +33,7 @@ import {
 } from './lib/details';
 import { deleteFreedParent } from './lib/freed-parent';
 import { fail, failCancelled, failWith, findFailure, isBudgetSpent, isCancelled, typed } from './lib/failure';
-import { withHost } from './lib/host-affinity';
+import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { progressLink, workflowLink } from './lib/workflow-link';
 import { progressQuery, type CreateProgress } from './messages';
@@ -208,9 +208,10 @@ async function waitForPopulation(
   if (answer === null) return undefined;
   const leads = answer.leader === volumeId;
   story.outcome = leads ? 'miss' : 'joined';
+  const who = answer.leader === null ? 'the cache' : 'another create';
   story.reason = leads
     ? 'the image was not cached: this create populated the cache'
-    : 'another create was populating the cache already';
+    : `${who} was populating the cache already`;
   return answer.verdict;
 }
 
@@ -240,20 +241,22 @@ async function joinAndWait(
 /** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */
 async function bypass(create: Create, reason: BypassReason): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
-  Object.assign(story, { outcome: 'bypassed', reason: bypassReasons[reason] });
+  Object.assign(story, { outcome: 'bypassed', reason: bypassReasons[reason], bypassReason: reason });
   progress.stage = 'writing';
   setCurrentDetails(describeBypass(reason, undefined, progressLink()));
   tag(admission);
   undo.before('the written volume', () => removeVolume({ volumeId, backend: admission.backend }));
   const user = workflowIds.createVolume(volumeId);
-  return await withHost(admission.backend, budgetMs(create), async (hostId) => {
+  return await withHost(admission.backend, budgetMs(create), async ({ hostId, moves }) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
       image: admission.imageId,
       target: `volume ${volumeId}`,
       budgetMs: budgetMs(create),
+      conversionMs: admission.conversionMs,
     });
     undo.before('the scratch file', () => cleanup.releaseScratch({ source: admission, user }));
-    const scratch: ScratchImage = await transfer.downloadToScratch({ source: admission, user });
+    const scratch = await transfer.downloadToScratch({ source: admission, user, moves });
+    if (isNoRoom(scratch)) return scratch;
     story.bytesDownloaded += scratch.bytesDownloaded;
     story.timingsMs.download = scratch.downloadMs;
     setCurrentDetails(describeBypass(reason, scratch, progressLink()));

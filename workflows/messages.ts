@@ -1,5 +1,7 @@
 import { defineQuery } from '@temporalio/workflow';
+import type { EvictionStatus } from './contract/eviction';
 import type { BackendName, VolumeId } from './contract/ids';
+import type { WarmProgress } from './contract/refresh';
 
 /** Where a create stands: what a client needs to show progress with nothing but Temporal. */
 export interface CreateProgress {
@@ -11,3 +13,9 @@ export interface CreateProgress {
 }
 
 export const progressQuery = defineQuery<CreateProgress>('progress');
+
+/** What `EvictImageCache` is doing, and what it has answered. */
+export const evictionStatusQuery = defineQuery<EvictionStatus>('status');
+
+/** What `WarmImageCache` has done and waits for. */
+export const warmProgressQuery = defineQuery<WarmProgress>('progress');

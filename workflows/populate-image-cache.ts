@@ -7,7 +7,8 @@
  *
  * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
  */
-import { setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
+import type { FlightClaim } from '../activities/records/flight';
 import type { PopulateInput, Reservation, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
 import {
@@ -18,7 +19,7 @@ import {
   describeVerdict,
 } from './lib/details';
 import { failCancelled, findFailure, isCancelled, typed } from './lib/failure';
-import { withHost } from './lib/host-affinity';
+import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { progressLink } from './lib/workflow-link';
 
@@ -38,7 +39,9 @@ export async function PopulateImageCache(given: PopulateInput): Promise<Populate
   if (claim.searchAttributes)
     upsertSearchAttributes({ Backend: [backend], ImageId: [input.imageId], CacheKey: [cacheKey.short] });
 
-  const verdict = claim.answered ?? (await populate(input, claim.flight));
+  const verdict = claim.answered ?? (await populate(claim));
+  if (verdict.kind === 'failed' && claim.searchAttributes && patched('outcome-of-a-failed-flight'))
+    upsertSearchAttributes({ Outcome: ['failed'] });
   const { waitersAnswered } = await heartbeating({
     summary: 'write the verdict and complete the activity of every waiter',
   }).answerWaiters({ backend, cacheKey, flight: claim.flight, leader: claim.leaderVolumeId, verdict });
@@ -64,12 +67,12 @@ async function claimFlight(given: unknown) {
   );
 }
 
-async function populate(input: PopulateInput, flight: number): Promise<Verdict> {
+async function populate({ input, flight, conversionMs }: FlightClaim): Promise<Verdict> {
   const undo = new UndoStack();
   try {
     const reservation = await reserve(input, flight, undo);
     if (reservation.kind !== 'reserved') return reservation;
-    return await transfer(input, reservation.entry, undo);
+    return await transfer({ input, entry: reservation.entry, conversionMs }, undo);
   } catch (error) {
     const cancelled = isCancelled(error);
     const failure = cancelled ? undefined : findFailure(error);
@@ -112,7 +115,13 @@ function isFlat({ containerFormat, diskFormat }: PopulateInput['cacheKey']): boo
 
 type ReservedEntry = Extract<Reservation, { kind: 'reserved' }>['entry'];
 
-async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoStack): Promise<Verdict> {
+interface Transfer {
+  input: PopulateInput;
+  entry: ReservedEntry;
+  conversionMs: number | undefined;
+}
+
+async function transfer({ input, entry, conversionMs }: Transfer, undo: UndoStack): Promise<Verdict> {
   const { backend } = input;
   const user = workflowInfo().workflowId;
   undo.before('the image-volume', () =>
@@ -120,16 +129,17 @@ async function transfer(input: PopulateInput, entry: ReservedEntry, undo: UndoSt
       imageVolume: entry.imageVolume,
     }),
   );
-  const written = await withHost(backend, undefined, async (hostId) => {
+  const written = await withHost(backend, undefined, async ({ hostId, moves }) => {
     const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
-    const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume });
+    const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume, conversionMs });
     undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
     setCurrentDetails(describePopulating(step, progressLink()));
     if (isFlat(input.cacheKey)) {
       const streamed = await host.transfer.streamImageVolume({ input, entry });
       if (streamed.kind === 'streamed') return streamed;
     }
-    const scratch = await host.transfer.downloadToScratch({ source: input, user });
+    const scratch = await host.transfer.downloadToScratch({ source: input, user, moves });
+    if (isNoRoom(scratch)) return scratch;
     setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
     const { bytesDownloaded, downloadMs } = scratch;
     return { bytesDownloaded, downloadMs, ...(await host.convert.writeImageVolume({ input, entry, user })) };

@@ -63,6 +63,14 @@ export type VolumeDescription =
   | { kind: 'present'; sizeBytes: number; realBytes: number; connection: Connection; marker: VolumeMarker | undefined }
   | { kind: 'absent' };
 
+export interface FlattenOptions {
+  /** So that guests do not feel it; undefined: as fast as it goes. */
+  bytesPerSecond?: number;
+  /** Called with the share that is done, from 0 to 1. */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
 /** One object that is found on the backend; `marker` is undefined for what is half-written or foreign. */
 export interface BackendObject {
   kind: 'image-volume' | 'volume' | 'partial' | 'foreign';
@@ -129,6 +137,13 @@ export interface VolumeBackend {
   describeParent(name: string): Promise<ParentDescription>;
 
   /**
+   * Bytes that the deletion of an image-volume would give back; 0 when it is absent. Cheap: asked of hundreds at a time. Where clones share blocks and
+   * the driver cannot tell which, it is the most that may come back. Drivers that know nothing leave it out: what was measured at the seal is used.
+   * @throws BackendUnavailable.
+   */
+  reclaimableBytes?(name: string): Promise<number>;
+
+  /**
    * Makes `marker.volumeId` exist as a clone of the sealed `parent`, grown to `marker.sizeBytes`, durable; a second call with the same
    * arguments changes nothing and answers the same. Undo: `ensureVolumeAbsent`.
    * An existing volume is never replaced: one that is a clone of another parent, such as one since quarantined, must be made absent first.
@@ -136,6 +151,13 @@ export interface VolumeBackend {
    *   Conflict (the id is a volume with another marker or parent) (final); BackendUnavailable (retried).
    */
   ensureClone(parent: string, marker: VolumeMarker): Promise<Connection>;
+
+  /**
+   * Makes a volume independent of its parent, with the same bytes and the same `connection`; one that needs no parent is done. It stays as it is
+   * whenever this fails or is killed. Drivers whose clones never need their parent leave it out.
+   * @throws VolumeInUse, NoSpace (final); ToolFailed, BackendUnavailable (retried); the signal's reason when aborted.
+   */
+  ensureFlattened?(volumeId: VolumeId, options: FlattenOptions): Promise<'flattened' | 'independent' | 'absent'>;
 
   describeVolume(volumeId: VolumeId): Promise<VolumeDescription>;
 

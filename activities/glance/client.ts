@@ -117,10 +117,15 @@ function recordOf(request: CreateImageRequest): Record<string, unknown> {
   return { ...properties, ...fields };
 }
 
+/** Dates may have whole seconds only: ids then keep the order the same from page to page. */
+const NEWEST_FIRST = 'created_at:desc,id:desc';
+
 function queryOf(query: ListImagesQuery): string {
-  const parameters = new URLSearchParams();
-  for (const [name, value] of Object.entries(query)) if (value !== undefined) parameters.set(name, String(value));
-  return parameters.size === 0 ? '' : `?${parameters.toString()}`;
+  const { tags = [], properties = {}, ...fields } = query;
+  const parameters = new URLSearchParams({ ...properties, sort: NEWEST_FIRST });
+  for (const [name, value] of Object.entries(fields)) if (value !== undefined) parameters.set(name, String(value));
+  for (const tag of tags) parameters.append('tag', tag);
+  return `?${parameters.toString()}`;
 }
 
 function parseAnswer<Schema extends z.ZodType>(transport: Transport, schema: Schema, text: string): z.output<Schema> {

@@ -1,6 +1,6 @@
 import type { Image, ImageStatus } from '../../workflows/contract/image';
 
-/** Which images a list answers, and from where. */
+/** Which images a list answers, and from where: the newest first, hidden ones never. What is left out is not looked at. */
 export interface ListImagesQuery {
   /** Images a page, at most what the service allows. */
   limit?: number;
@@ -8,7 +8,11 @@ export interface ListImagesQuery {
   marker?: string;
   name?: string;
   status?: ImageStatus;
-  tag?: string;
+  owner?: string;
+  /** An image must have all of them. */
+  tags?: readonly string[];
+  /** Every one must have this value. */
+  properties?: Readonly<Record<string, string>>;
 }
 
 export interface ImagePage {

@@ -4,8 +4,8 @@ import { startHashThread } from './hash-thread';
 import { appendSparse } from './sparse-write';
 import { createWriteBack } from './write-back';
 
-/** Small chunks are gathered into blocks: writing each as it comes is three to four times slower. */
-const BLOCK_BYTES = 4 * MiB;
+/** Small chunks are gathered into blocks: writing each as it comes is three to four times slower. A kill loses at most what is gathered. */
+export const BLOCK_BYTES = 4 * MiB;
 /** Blocks in turn between the network, the disk and the hash: the bound of a download's memory. */
 const BLOCKS = 6;
 

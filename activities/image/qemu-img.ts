@@ -1,11 +1,11 @@
 import { open, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
-import { GiB } from '../../workflows/contract/bytes';
+import { GiB, MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { runCommand, type CommandLimits, type CommandOptions, type CommandResult } from '../command';
 import { withHandedOver } from '../handed-over';
-import { getDefaultToolGuard, type ToolGuard } from './tool-guard';
+import { createToolGuard, defaultToolSettings, getDefaultToolGuard, type ToolGuard } from './tool-guard';
 
 /** Formats that are ever named to qemu-img: it is never left to guess one. */
 export type QemuFormat = 'raw' | 'qcow2' | 'vmdk' | 'vpc' | 'vhdx' | 'vdi';
@@ -117,6 +117,57 @@ export async function convertToRaw(request: ConvertRequest): Promise<void> {
   } catch (error) {
     throw isOutOfSpace(error) ? await noSpace(request, error) : error;
   }
+}
+
+export interface OverlayConversion {
+  /** A qcow2 and the raw file that it is an overlay of; both stay as they are. */
+  overlay: string;
+  parent: string;
+  /** An empty qcow2 without a parent, of the overlay's virtual size. */
+  target: { path: string; virtualBytes: number };
+  backend: string;
+  bytesPerSecond?: number;
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Writes what a guest sees of an overlay into a qcow2 of its own, and makes it durable. The files are named here, whatever the overlay's header says. It
+ * keeps this process' user: a parent's mode is part of its seal and cannot be lent to another.
+ * @throws NoSpace, ToolFailed; the signal's reason when aborted. The writer is reaped in every case.
+ */
+export async function convertOverlay(request: OverlayConversion): Promise<void> {
+  const { overlay, parent, target, bytesPerSecond, signal, onProgress } = request;
+  const { confinement, limits, timeoutMs } = await (overlayGuard ??= createToolGuard({
+    ...defaultToolSettings,
+    userId: undefined,
+  }));
+  const files = [{ path: overlay }, { path: parent }, { path: target.path, writable: true }];
+  try {
+    await withHandedOver(files, undefined, async ({ descriptors, names: [from = '', below = '', to = ''] }) => {
+      const source = `driver=qcow2,file.driver=file,file.filename=${from},backing.driver=raw,backing.file.driver=file,backing.file.filename=${below}`;
+      const pace = bytesPerSecond === undefined ? [] : ['-r', String(bytesPerSecond)];
+      const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero', ...pace];
+      await runCommand(TOOL, ['convert', ...fast, '--image-opts', '-O', 'qcow2', source, toFilename(to)], {
+        timeoutMs,
+        limits: { ...limits, fileSizeBytes: mostQcow2Bytes(target.virtualBytes) },
+        signal,
+        maxOutputBytes: MAX_PROGRESS_BYTES,
+        onOutput: onProgress && ((chunk) => parseProgress(chunk).forEach(onProgress)),
+        confinement,
+        descriptors,
+      });
+    });
+    await syncFile(target.path);
+  } catch (error) {
+    throw isOutOfSpace(error) ? await noSpace(request, error) : error;
+  }
+}
+let overlayGuard: Promise<ToolGuard> | undefined;
+
+/** A qcow2 with all its clusters, its tables and refcounts. */
+function mostQcow2Bytes(virtualBytes: number): number {
+  return Math.ceil(virtualBytes * 1.01) + 64 * MiB;
 }
 
 async function convertConfined(
@@ -259,7 +310,10 @@ function isToolFailure(error: unknown): error is Failure<'ToolFailed'> {
   return error instanceof Failure && error.type === 'ToolFailed';
 }
 
-async function noSpace({ backend, target }: ConvertRequest, cause: unknown): Promise<Failure<'NoSpace'>> {
+async function noSpace(
+  { backend, target }: { backend: string; target: { path?: string; virtualBytes: number } },
+  cause: unknown,
+): Promise<Failure<'NoSpace'>> {
   const free = target.path === undefined ? undefined : await statfs(dirname(target.path)).catch(() => undefined);
   const freeBytes = free === undefined ? 0 : free.bavail * free.bsize;
   return new Failure('NoSpace', { backend, neededBytes: target.virtualBytes, freeBytes }, { cause });

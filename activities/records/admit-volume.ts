@@ -15,7 +15,10 @@ import type { Admission } from '../../workflows/contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { cacheKeyOf } from './cache-key';
+import { checkImage } from './check-image';
+import { chooseBackend } from './choose-backend';
 import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
+import { followNameOf, resolveImageId } from './resolve-image';
 import { resultOf } from './volume-result';
 
 export type AdmitOutcome =
@@ -29,7 +32,7 @@ const MAX_RECORDED_CHARACTERS = 64;
 /**
  * Validates the request against the image's record and the backend, then inserts the volume row `creating`. Idempotent for one run.
  * A refusal leaves no volume row and one decision record. Undo: `failVolume`.
- * @throws InvalidRequest, ImageNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted, NoSpace (final); ImageServiceUnavailable, DatabaseUnavailable (retried).
+ * @throws InvalidRequest, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted, NoSpace (final); ImageServiceUnavailable, DatabaseUnavailable (retried).
  */
 export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
@@ -39,9 +42,10 @@ export function createAdmitVolume(deps: ControlDependencies) {
     try {
       const request = parseCreateVolumeRequest(input);
       volumeId = volumeIdOf(workflowId, request);
-      const backend = backendOf(deps, request);
+      const backend = chooseBackend(deps, request.backend);
       // Asked on every create: who may read an image can change without any timestamp moving.
-      const image = await deps.images.getImage(request.imageId, cancellationSignal());
+      const imageId = await resolveImageId(deps, { given: request.imageId, backend, volumeId });
+      const image = await deps.images.getImage(imageId, cancellationSignal());
       checkImage(deps, image);
       checkSize(request, image);
       await checkSpace(deps, backend, request.sizeBytes ?? defaultSizeBytes(image) ?? 0);
@@ -57,6 +61,7 @@ export function createAdmitVolume(deps: ControlDependencies) {
         bypass: bypassOf(deps, backend, request),
         budgetMs: deps.config.createBudget,
         safetyIntervalMs: deps.config.createSafetyInterval,
+        conversionMs: deps.config.tools.wallClock,
         searchAttributes: deps.searchAttributes,
         admitMs: Date.now() - startedAtMs,
       };
@@ -118,9 +123,10 @@ async function insert(
 
 /** The request as given, with what the defaults stood for: the same bytes mean the same request. */
 function canonicalRequest(request: CreateVolumeInput, admission: Admission): Record<string, unknown> {
-  const { imageId, backend, projectId, name } = admission;
+  const { backend, projectId, name } = admission;
   return {
-    imageId,
+    // The same request stays the same though its follow has moved on.
+    imageId: followNameOf(request.imageId) === undefined ? admission.imageId : request.imageId,
     backend,
     projectId,
     name,
@@ -128,41 +134,6 @@ function canonicalRequest(request: CreateVolumeInput, admission: Admission): Rec
     metadata: request.metadata ?? {},
     bypassCache: request.bypassCache ?? false,
   };
-}
-
-function backendOf({ config }: ControlDependencies, request: CreateVolumeInput): BackendName {
-  const known = Object.keys(config.backends);
-  const name = request.backend ?? config.defaultBackend ?? known[0];
-  if (name === undefined || !known.includes(name)) {
-    throw new Failure('InvalidRequest', {
-      field: 'backend',
-      value: JSON.stringify(request.backend),
-      allowed: known.join(', '),
-    });
-  }
-  return name as BackendName;
-}
-
-function checkImage({ config }: ControlDependencies, image: Image): void {
-  if (image.status !== 'active') throw new Failure('ImageNotActive', { imageId: image.id, status: image.status });
-  const unsupported = (found: string, allowed: string) =>
-    new Failure('ImageUnsupported', { imageId: image.id, found, allowed });
-  const containers: readonly string[] = config.policy.containers;
-  if (!containers.includes(image.containerFormat ?? ''))
-    throw unsupported(`container_format ${image.containerFormat}`, `container_format ${containers.join(', ')}`);
-  const formats: readonly string[] = config.policy.formats;
-  if (!formats.includes(image.diskFormat ?? ''))
-    throw unsupported(`disk_format ${image.diskFormat}`, `disk_format ${formats.join(', ')}`);
-  if (image.sizeBytes === null || image.sizeBytes === 0) throw unsupported('empty', 'at least one byte');
-  const virtualBytes = image.virtualSizeBytes ?? 0;
-  if (virtualBytes > config.policy.maxVirtualSize) {
-    throw new Failure('ImageRefused', {
-      imageId: image.id,
-      rule: 'max-virtual-size',
-      found: `${virtualBytes} bytes`,
-      allowed: `at most ${config.policy.maxVirtualSize} bytes`,
-    });
-  }
 }
 
 function checkSize({ sizeBytes }: CreateVolumeInput, image: Image): void {
@@ -260,6 +231,9 @@ async function endRefused(
     workflowId,
     runId,
   });
+  const backend = given('backend') ?? deps.config.defaultBackend ?? '';
+  const known = backend in deps.config.backends ? (backend as BackendName) : 'unknown';
+  deps.metrics.createEnded({ backend: known, outcome: 'refused' });
 }
 
 /** What a caller sent is recorded only where it can be an id or a name. */

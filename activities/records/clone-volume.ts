@@ -1,4 +1,4 @@
-import { countQuarantines, quarantineEntry } from '../../db/queries/cache-entries';
+import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/queries/cache-entries';
 import { acquireEntry, completeVolume, findVolume, releaseLease } from '../../db/queries/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
@@ -14,6 +14,7 @@ import type { Connection, CreateVolumeResult } from '../../workflows/contract/vo
 import type { VolumeBackend, VolumeMarker } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { sizeOf, workflowExecution } from './admit-volume';
+import { rollOverInBackground } from './roll-over';
 import { resultOf } from './volume-result';
 
 /** A second broken parent of one key within this time is no accident of one file: it is reported instead of replaced. */
@@ -50,6 +51,7 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     if (acquired.kind === 'not-creating') return await getCompleted(deps, { volumeId, admission, story });
 
     story.timingsMs.acquire = Date.now() - startedAtMs;
+    if (acquired.nearCloneLimit) rollOverInBackground(deps, admission);
     if (held?.capabilities.clone !== 'instant') return { kind: 'leased', entry: acquired.entry };
     try {
       return await cloneAndComplete(deps, held, { volumeId, admission, story, entry: acquired.entry });
@@ -101,9 +103,22 @@ async function cloneAndComplete(
       ...(await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend })),
     };
   } catch (error) {
-    if (!(error instanceof Failure) || error.type !== 'ParentUnusable') throw error;
+    if (!(error instanceof Failure)) throw error;
+    if (error.type === 'CloneLimitReached') return await leaveFullParent(deps, request, error);
+    if (error.type !== 'ParentUnusable') throw error;
     return await loseParent(deps, backend, request);
   }
+}
+
+/** Somebody else has made clones of the parent: it takes no more, whatever the rows count, and the next generation is populated. */
+async function leaveFullParent(
+  deps: ControlDependencies,
+  { volumeId, entry }: CloneRequest,
+  { message }: Failure,
+): Promise<CloneOutcome> {
+  await retireFullEntry(deps.database, { entryId: entry.id, found: message });
+  const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
+  return { kind: 'lost', freedEntry };
 }
 
 /** Quarantine needs proof: the parent is looked at again, and an error of a sound parent is the backend's, to be retried. */
@@ -126,7 +141,8 @@ async function loseParent(
     exceptEntryId: entry.id,
   });
   if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
-  await quarantineEntry(deps.database, { entryId: entry.id, found });
+  const quarantine = await quarantineEntry(deps.database, { entryId: entry.id, found });
+  if (quarantine.kind === 'quarantined') deps.metrics.quarantined({ backend: admission.backend });
   // What this volume has of the broken parent must not stand in the way of its clone of the next.
   await backend.ensureVolumeAbsent(volumeId);
   const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
@@ -175,9 +191,14 @@ export async function complete(
     outcome,
     decision: { reason, bytesDownloaded, timingsMs },
   });
-  if (completed.kind === 'completed')
+  if (completed.kind === 'completed') {
+    const { backend: name } = completed.volume;
+    const { bypassReason } = story;
+    if (completed.saved) deps.metrics.createEnded({ backend: name, outcome, bypassReason }, completed.saved);
     return { result: resultOf(completed.volume, story), freedEntry: completed.freedEntry };
+  }
   // A row that another run has taken over owns what is there.
-  if (completed.state !== 'creating' && completed.state !== 'available') await backend.ensureVolumeAbsent(volumeId);
+  const isOrphan = completed.givenUp || (completed.state !== 'creating' && completed.state !== 'available');
+  if (isOrphan) await backend.ensureVolumeAbsent(volumeId);
   throw new Failure('CreateCancelled', { volumeId });
 }

@@ -4,6 +4,7 @@ import { SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeInput } from '../../workflows/contract/volume';
+import { followNameOf } from './resolve-image';
 
 /** Namespace of the volume ids that are derived from workflow ids (RFC 9562, version 5). */
 const VOLUME_ID_NAMESPACE = 'c2a5a3de-7c53-4b39-9d0f-6e2a8f0f7a11';
@@ -18,8 +19,15 @@ export const boundedText = (maxCharacters: number) => storableText(maxCharacters
 
 export const uuid = z.string('a UUID in lower case').regex(uuidPattern, 'a UUID in lower case');
 
+const imageOrFollow = z
+  .string('a UUID in lower case, or follow:<name>')
+  .refine(
+    (given) => uuidPattern.test(given) || followNameOf(given) !== undefined,
+    'a UUID in lower case, or follow:<name>',
+  );
+
 const requestSchema = z.strictObject({
-  imageId: uuid,
+  imageId: imageOrFollow,
   volumeId: uuid.optional(),
   backend: boundedText(40).optional(),
   sizeBytes: z

@@ -17,6 +17,7 @@ import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
 import { parseRequest, uuid } from './create-volume-request';
+import { stopUnwantedFlight } from './stop-unwanted-flight';
 import { resultOf } from './volume-result';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });
@@ -93,7 +94,10 @@ export interface EndedVolume {
   completed?: CreateVolumeResult;
 }
 
-/** Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled. Idempotent. */
+/**
+ * Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled; the flight that nobody
+ * waits for any more ends too, where the configuration says so. Idempotent.
+ */
 export function createFailVolume(deps: ControlDependencies) {
   return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
     const { runId } = workflowExecution();
@@ -110,7 +114,12 @@ export function createFailVolume(deps: ControlDependencies) {
     });
     const row = await findVolume(deps.database, { volumeId });
     const isCompleted = row?.state === 'available' && row.runId === runId;
-    if (!isCompleted) return ended;
+    if (!isCompleted) {
+      const outcome = failure === undefined ? 'cancelled' : 'failed';
+      deps.metrics.createEnded({ backend: row?.backend ?? 'unknown', outcome });
+      if (row) await stopUnwantedFlight(deps, row);
+      return ended;
+    }
     return { ...ended, completed: resultOf(row, { ...story, reason: 'it was available when it was to be given up' }) };
   };
 }

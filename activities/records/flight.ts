@@ -22,6 +22,8 @@ export interface FlightClaim {
   /** Set when this flight has its verdict already: only its waiters are left to answer. */
   answered?: Verdict;
   searchAttributes: boolean;
+  /** Milliseconds that one conversion may take; absent where an older version claimed the flight. */
+  conversionMs?: number;
 }
 
 /** Claims the number that the flight's row has now for this run. Idempotent. @throws InvalidRequest for a malformed input, and when no create has joined (final). */
@@ -41,7 +43,8 @@ export function createClaimFlight(deps: ControlDependencies) {
         value: cacheKey.short,
         allowed: 'a key that a create waits for',
       });
-    return { input, ...claim, searchAttributes: deps.searchAttributes };
+    const { searchAttributes, config } = deps;
+    return { input, ...claim, searchAttributes, conversionMs: config.tools.wallClock };
   };
 }
 
@@ -69,6 +72,7 @@ export function createAnswerWaiters(deps: ControlDependencies) {
     const isOurs = await answerFlight(deps.database, { backend, shortKey: cacheKey.short, flight, runId, verdict });
     // Another run has taken the flight over, as after a terminate: its waiters get that run's verdict.
     if (!isOurs) return { waitersAnswered: 0 };
+    deps.metrics.populated({ backend, verdict: verdict.kind });
     let waitersAnswered = 0;
     let afterVolumeId: VolumeId | undefined;
     for (;;) {

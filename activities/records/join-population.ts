@@ -1,13 +1,12 @@
 import { activityInfo, CompleteAsyncError, heartbeat } from '@temporalio/activity';
 import { listEntries } from '../../db/queries/cache-entries';
-import { findFlight, joinFlight } from '../../db/queries/populations';
+import { joinFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
-import { workflowIds, workflowTypes } from '../../workflows/contract/names';
-import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
-import { workflowPath, workflowsPath } from '../../workflows/contract/ui-links';
+import type { Admission, FlightVerdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
+import { ensureFlightRuns, findFlightOf, flightIdOf } from './ensure-flight-runs';
 
 export interface JoinRequest {
   volumeId: VolumeId;
@@ -84,46 +83,4 @@ export function createAwaitVerdict(deps: ControlDependencies) {
     }
     throw new CompleteAsyncError();
   };
-}
-
-function flightIdOf({ backend, cacheKey }: Pick<Admission, 'backend' | 'cacheKey'>): string {
-  return workflowIds.populate(backend, cacheKey.short);
-}
-
-function findFlightOf(deps: ControlDependencies, { backend, cacheKey }: Pick<Admission, 'backend' | 'cacheKey'>) {
-  return findFlight(deps.database, { backend, shortKey: cacheKey.short });
-}
-
-/**
- * Starts the flight, or finds it running. A run that has answered already serves nobody who joined after its answer: it closes in a moment, and
- * the caller comes again until a new run exists.
- */
-async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput): Promise<void> {
-  const { backend, cacheKey, imageId, projectId } = input;
-  const workflowId = flightIdOf(input);
-  const handle = await deps.temporal.workflow.start(workflowTypes.populateImageCache, {
-    workflowId,
-    taskQueue: deps.queues.control,
-    args: [{ backend, cacheKey, imageId, projectId } satisfies PopulateInput],
-    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-    workflowIdConflictPolicy: 'USE_EXISTING',
-    staticSummary: `populate the cache of ${backend} with image ${imageId}`,
-    staticDetails: describeWaiters(deps, input),
-  });
-  const flight = await findFlightOf(deps, input);
-  if (flight?.answeredRunId === handle.firstExecutionRunId) throw new Failure('FlightClosing', { flight: workflowId });
-}
-
-/** @returns Markdown for the UI: who asked first, and the list of those who wait. */
-function describeWaiters(
-  { temporal, searchAttributes }: ControlDependencies,
-  { backend, cacheKey }: PopulateInput,
-): string {
-  const { namespace } = temporal.options;
-  const { workflowId } = workflowExecution();
-  const first = `Started for [${workflowId}](${workflowPath(namespace, workflowId)}).`;
-  const waiting = `WorkflowType = "${workflowTypes.createVolumeFromImage}" AND Backend = "${backend}" AND CacheKey = "${cacheKey.short}" AND ExecutionStatus = "Running"`;
-  return searchAttributes
-    ? `${first}\n\n[The creates of this image that run now](${workflowsPath(namespace, waiting)})`
-    : first;
 }

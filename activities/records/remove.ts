@@ -1,14 +1,18 @@
-import { findVolume } from '../../db/queries/volumes';
+import { giveUpVolume } from '../../db/queries/volumes';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BackendDependencies } from '../dependencies';
+import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
 
-/** Undo of a clone or a write: removes what was made of the volume, unless it became available after all; the absent is done. */
+/**
+ * Undo of a clone or a write: removes what was made of the volume; the absent is done. The row is fenced first, so that a late try of the step that is
+ * undone cannot make a volume available whose bytes are removed here. One that became available before that stays.
+ */
 export function createRemoveVolume(deps: BackendDependencies, backend: BackendName) {
   return async function removeVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
-    // A completion whose answer was lost: the row has the last word, and its bytes stay.
-    if ((await findVolume(deps.database, { volumeId }))?.state === 'available') return;
-    await backendHeld(deps, backend).ensureVolumeAbsent(volumeId);
+    const { runId } = workflowExecution();
+    if (await giveUpVolume(deps.database, { volumeId, runId }))
+      await backendHeld(deps, backend).ensureVolumeAbsent(volumeId);
   };
 }
 

@@ -1,7 +1,6 @@
 import {
   abandonReservation,
   beginEntryDeletion,
-  chooseVictimsForReservation,
   confirmEntryGone,
   listEntries,
   registerReady,
@@ -9,13 +8,17 @@ import {
   reserveFreed,
   type ReservationOutcome,
 } from '../../db/queries/cache-entries';
+import { observeSpace } from '../../db/queries/backends';
 import { findFlight } from '../../db/queries/populations';
+import { takeForReservation } from '../../db/queries/victims';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { FreedEntry, PopulateInput, Reservation } from '../../workflows/contract/population';
 import { heartbeat } from '@temporalio/activity';
 import type { ControlDependencies } from '../dependencies';
+import { chooseForReservation } from '../eviction/choose-for-reservation';
+import { countEvicted, deleteVictim } from '../eviction/delete-victim';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
 
@@ -33,23 +36,46 @@ export function createReserveEntry(deps: ControlDependencies) {
   };
 }
 
+/** How often other victims are chosen when the backend would not delete what was chosen. */
+const CHOICES = 3;
+
 /**
- * Retires and deletes victims for this very reservation, then turns their bytes into it in one transaction: the limits never overshoot.
- * All or nothing: where the victims would not be enough, nothing is evicted. Idempotent for one flight. Undo: `abandonEntry`.
+ * Retires and deletes victims for this very reservation, by the policy that the evictor has, then turns their bytes into it in one transaction: the
+ * limits never overshoot. All or nothing: where the victims would not be enough, nothing is evicted. Where nothing but parents of live clones is left,
+ * these leave the limits as long as the backend's free space allows. Idempotent for one flight. Undo: `abandonEntry`.
  */
 export function createMakeRoom(deps: ControlDependencies) {
   return async function makeRoom(request: ReserveRequest): Promise<Reservation> {
     const wanted = await wantedOf(deps, request);
-    const chosen = await chooseVictimsForReservation(deps.database, wanted);
-    const backend = backendHeld(deps, wanted.backend);
-    for (const victim of chosen.kind === 'victims' ? chosen.entries : []) {
-      await backend.ensureImageVolumeAbsent(victim.imageVolume);
-      heartbeat({ stage: 'waiting', summary: `evicted image-volume ${victim.imageVolume}` });
-    }
-    const reserved = reservationOf(await reserveFreed(deps.database, wanted));
+    const freedEntryIds = await deleteVictims(deps, wanted);
+    const reserved = reservationOf(await reserveFreed(deps.database, { ...wanted, freedEntryIds }));
     await abandonAfterAnswer(deps, request, reserved);
     return reserved.kind === 'no-room' ? { kind: 'bypass', reason: 'no-room' } : reserved;
   };
+}
+
+/** @returns what is deleted on the backend for this reservation and not yet told to the inventory. */
+async function deleteVictims(
+  deps: ControlDependencies,
+  wanted: { backend: BackendName; bytes: number; workflowId: string },
+): Promise<EntryId[]> {
+  const backend = backendHeld(deps, wanted.backend);
+  await observeSpace(deps.database, { name: backend.name, ...(await backend.space()) });
+  const choose = chooseForReservation(wanted.bytes);
+  const deleted = new Set<EntryId>();
+  for (let choice = 1; choice <= CHOICES; choice += 1) {
+    const taken = await takeForReservation(deps.database, { ...wanted, choose });
+    const victims = taken.kind === 'victims' ? taken.deleting.filter(({ id }) => !deleted.has(id)) : [];
+    let kept = 0;
+    for (const victim of victims) {
+      heartbeat({ stage: 'waiting', summary: `evicting image-volume ${victim.imageVolume}` });
+      const isDeleted = await deleteVictim(deps, backend, { victim, workflowId: wanted.workflowId });
+      if (isDeleted) deleted.add(victim.id);
+      else kept += 1;
+    }
+    if (kept === 0) break;
+  }
+  return [...deleted];
 }
 
 /** A try that was given up and comes late may find its flight answered, and with it whoever would give the reservation up. */
@@ -69,7 +95,15 @@ async function wantedOf(deps: ControlDependencies, { input, flight }: ReserveReq
   const { workflowId } = workflowExecution();
   const image = await deps.images.getImage(input.imageId);
   const bytes = Math.max(image.virtualSizeBytes ?? 0, image.sizeBytes ?? 0);
-  return { backend: input.backend, key: input.cacheKey, bytes, flight, workflowId, policyVersion: deps.policyVersion };
+  return {
+    backend: input.backend,
+    key: input.cacheKey,
+    bytes,
+    flight,
+    workflowId,
+    policyVersion: deps.policyVersion,
+    imageBytes: image.sizeBytes ?? undefined,
+  };
 }
 
 function reservationOf(outcome: ReservationOutcome): Reservation | { kind: 'no-room' } {
@@ -100,7 +134,12 @@ export interface Registration {
 export function createRegisterEntry(deps: ControlDependencies) {
   return async function registerEntry({ input, ...measured }: Registration): Promise<void> {
     const { backend, imageId, projectId } = input;
-    const registered = await registerReady(deps.database, { ...measured, imageId, projectId });
+    const registered = await registerReady(deps.database, {
+      ...measured,
+      imageId,
+      projectId,
+      workflowId: workflowExecution().workflowId,
+    });
     if (registered.kind === 'ready') return;
     const found = `behind an entry that is ${registered.state}`;
     throw new Failure('ParentUnusable', { backend, parent: measured.entryId, found });
@@ -136,6 +175,7 @@ export function createDeleteParent(deps: ControlDependencies, backend: BackendNa
     // Acquired again or gone already: whoever holds it deletes it later.
     if (begun.kind !== 'deleting') return;
     await backendHeld(deps, backend).ensureImageVolumeAbsent(imageVolume);
-    await confirmEntryGone(deps.database, { entryId });
+    const isGone = await confirmEntryGone(deps.database, { entryId, workflowId: workflowExecution().workflowId });
+    if (isGone) countEvicted(deps.metrics, begun.entry);
   };
 }

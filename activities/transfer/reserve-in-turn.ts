@@ -5,11 +5,14 @@ import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { HostDependencies } from '../dependencies';
 import type { ProgressReporter } from '../progress';
+import { startPatience, type MovableTransfer } from './room-elsewhere';
 
 export interface ScratchReservationRequest {
   image: Image;
   contentHash: string;
   user: string;
+  /** Set for a transfer that may go on on another host. */
+  movable?: MovableTransfer;
 }
 
 /** How often who is first in the queue looks whether others have given enough back. */
@@ -19,7 +22,8 @@ const POLL_MS = 500;
  * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of their coming, and the first
  * one looks again until there is room. Who asks for content that is there already never queues: it needs no room, and may be who gives some back.
  * Idempotent for one user. Undo: `releaseScratch`.
- * @throws ScratchFull for an image that the whole scratch cannot hold (retried: an operator may enlarge it); the reporter's abort as its reason.
+ * @throws ScratchFull for an image that the whole scratch cannot hold (retried: an operator may enlarge it); RoomElsewhere for one that is movable;
+ * the reporter's abort as its reason.
  */
 export async function reserveInTurn(
   deps: HostDependencies,
@@ -31,6 +35,20 @@ export async function reserveInTurn(
   if (mayTry && (await tryReserve(deps, request)).kind === 'reserved') return;
   const { maxBytes } = deps.config.scratch;
   if (neededBytes > maxBytes) throw new Failure('ScratchFull', { host: deps.hostId, neededBytes, freeBytes: maxBytes });
+  const patience = request.movable && startPatience(deps, request.movable);
+  try {
+    await waitForRoom(deps, request, { ...reporter, signal: anyOf(reporter.signal, patience?.signal) });
+  } finally {
+    patience?.end();
+  }
+}
+
+async function waitForRoom(
+  deps: HostDependencies,
+  request: ScratchReservationRequest,
+  reporter: ProgressReporter,
+): Promise<void> {
+  const neededBytes = request.image.sizeBytes ?? 0;
   const { signal } = reporter;
   await deps.scratchQueue.run(
     async () => {
@@ -51,6 +69,10 @@ export async function reserveInTurn(
       signal,
     },
   );
+}
+
+function anyOf(signal: AbortSignal, other: AbortSignal | undefined): AbortSignal {
+  return other === undefined ? signal : AbortSignal.any([signal, other]);
 }
 
 function tryReserve(

@@ -1,8 +1,8 @@
 import { forgetScratch, measureScratch, releaseScratch as releaseScratchRow } from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
-import type { ImageId } from '../../workflows/contract/ids';
+import type { BackendName, ImageId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';
-import type { ScratchImage } from '../../workflows/contract/population';
+import type { NoRoomHere, ScratchImage } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import type { EnsuredFile } from '../image/scratch';
@@ -11,8 +11,10 @@ import { cacheKeyOf, contentHashOf } from '../records/cache-key';
 import { ensureExpanded, isCompressed, releaseExpanded } from './expanded-image';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { reserveInTurn } from './reserve-in-turn';
+import { hasOtherWorkers, RoomElsewhere, type MovableTransfer } from './room-elsewhere';
 
 export interface ScratchSource {
+  backend: BackendName;
   imageId: ImageId;
   cacheKey: CacheKey;
 }
@@ -23,27 +25,60 @@ export interface ScratchRequest {
   user: string;
 }
 
+export interface DownloadRequest extends ScratchRequest {
+  /** How often the caller has gone on to another host already; absent: it stays here. */
+  moves?: number;
+}
+
 /**
  * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
- * time, whoever asks. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn. Idempotent. Undo: `releaseScratch`.
+ * time, whoever asks. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn, or after a while answers so, where
+ * another host may have room. Idempotent. Undo: `releaseScratch`.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt (final); ImageServiceUnavailable, ScratchFull (retried).
  */
 export function createDownloadToScratch(deps: HostDependencies) {
-  return async function downloadToScratch({ source, user }: ScratchRequest): Promise<ScratchImage> {
+  return async function downloadToScratch({
+    source,
+    user,
+    moves,
+  }: DownloadRequest): Promise<ScratchImage | NoRoomHere> {
     const startedAtMs = Date.now();
     const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
-    const { bytes, bytesDownloaded } = await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
-      ensureScratchFile(deps, { source, user }, reporter),
+    const request = { source, user, movable: moves === undefined ? undefined : { backend: source.backend, moves } };
+    const ensured = await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
+      ensureHereOrElsewhere(deps, request, reporter),
     );
+    if ('kind' in ensured) return ensured;
+    const { bytes, bytesDownloaded } = ensured;
     const contentHash = contentHashOf(source.cacheKey);
-    return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs: Date.now() - startedAtMs };
+    const downloadMs = Date.now() - startedAtMs;
+    if (bytesDownloaded > 0)
+      deps.metrics.populationStage({ backend: source.backend, stage: 'download' }, downloadMs / 1000);
+    return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs };
   };
+}
+
+async function ensureHereOrElsewhere(
+  deps: HostDependencies,
+  request: ScratchRequest & { movable?: MovableTransfer },
+  reporter: ProgressReporter,
+): Promise<EnsuredFile | NoRoomHere> {
+  try {
+    return await ensureScratchFile(deps, request, reporter);
+  } catch (error) {
+    if (error instanceof RoomElsewhere) return { kind: 'no-room-here' };
+    const { movable } = request;
+    // The disk itself is full. One that has moved already stays, and is retried.
+    const isDiskFull = error instanceof Failure && error.type === 'ScratchFull';
+    if (!isDiskFull || movable?.moves !== 0 || !(await hasOtherWorkers(deps, movable.backend))) throw error;
+    return { kind: 'no-room-here' };
+  }
 }
 
 /** See `createDownloadToScratch`; one look at the disk where this process has verified the file already. */
 export async function ensureScratchFile(
   deps: HostDependencies,
-  request: ScratchRequest,
+  request: ScratchRequest & { movable?: MovableTransfer },
   reporter: ProgressReporter,
 ): Promise<EnsuredFile> {
   try {
@@ -61,12 +96,12 @@ async function releaseAfterEnd(deps: HostDependencies, { source, user }: Scratch
 
 async function bringToScratch(
   deps: HostDependencies,
-  { source, user }: ScratchRequest,
+  { source, user, movable }: ScratchRequest & { movable?: MovableTransfer },
   reporter: ProgressReporter,
 ): Promise<EnsuredFile> {
   const contentHash = contentHashOf(source.cacheKey);
   const image = await getPinnedImage(deps, source);
-  await reserveInTurn(deps, { image, contentHash, user }, reporter);
+  await reserveInTurn(deps, { image, contentHash, user, movable }, reporter);
   // Compressed bytes tell nothing before they are decompressed.
   const headPolicy = isCompressed(source.cacheKey) ? undefined : deps.policy;
   const ensured = await deps.downloads.run(
@@ -74,8 +109,11 @@ async function bringToScratch(
       deps.scratch.ensure(contentHash, {
         sizeBytes: image.sizeBytes ?? 0,
         reporter,
-        transfer: (path, joined) =>
-          downloadImage({ images: deps.images, image, path, reporter: joined, policy: headPolicy }),
+        transfer: async (path, joined) => {
+          const done = await downloadImage({ images: deps.images, image, path, reporter: joined, policy: headPolicy });
+          deps.metrics.downloaded(done.bytesDownloaded);
+          return done;
+        },
       }),
     { onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'download')), signal: reporter.signal },
   );

@@ -127,6 +127,7 @@ async function fillAndSeal(
   let bytesDownloaded;
   try {
     ({ bytesDownloaded } = await downloadImage({ images, image, path, reporter, policy, writeBack: true }));
+    if (local === undefined) deps.metrics.downloaded(bytesDownloaded);
   } finally {
     await scratchFile?.close();
   }
@@ -137,6 +138,7 @@ async function fillAndSeal(
   await checkWritten(deps, imageId, path);
   reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
   const sealed = await seal(deps, { input, entry, target, virtualBytes });
+  deps.metrics.populationStage({ backend: input.backend, stage: 'stream' }, (Date.now() - startedAtMs) / 1000);
   return {
     kind: 'streamed',
     ...sealed,

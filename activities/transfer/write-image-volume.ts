@@ -75,7 +75,9 @@ export function createWriteImageVolume(deps: HostDependencies) {
         },
       );
       await releaseScratchOf(deps, { contentHash: contentHashOf(input.cacheKey), user });
-      return { ...written, convertMs: Date.now() - startedAtMs };
+      const convertMs = Date.now() - startedAtMs;
+      deps.metrics.populationStage({ backend: input.backend, stage: 'convert' }, convertMs / 1000);
+      return { ...written, convertMs };
     });
   };
 }

@@ -70,6 +70,7 @@ export function createWriteVolume(deps: HostDependencies) {
         },
       );
       story.timingsMs.convert = Date.now() - startedAtMs;
+      deps.metrics.populationStage({ backend: admission.backend, stage: 'convert' }, story.timingsMs.convert / 1000);
       const { result } = await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend });
       await releaseScratchOf(deps, { contentHash: contentHashOf(cacheKey), user });
       return result;

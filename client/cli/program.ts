@@ -1,11 +1,20 @@
 import { Command } from 'commander';
+import { registerCacheFollow } from './commands/cache-follow';
+import { registerCacheFollows } from './commands/cache-follows';
+import { registerCacheEvict, registerCachePin } from './commands/cache-evict';
+import { registerCacheLimits } from './commands/cache-limits';
 import { registerCacheList } from './commands/cache-list';
 import { registerCacheShow } from './commands/cache-show';
+import { registerCacheUnfollow } from './commands/cache-unfollow';
+import { registerCacheWarm } from './commands/cache-warm';
 import { registerDoctor } from './commands/doctor';
 import { registerDown } from './commands/down';
+import { registerEvict } from './commands/evict';
 import { registerImageList } from './commands/image-list';
 import { registerImageShow } from './commands/image-show';
 import { registerImageUpload } from './commands/image-upload';
+import { registerReport } from './commands/report';
+import { registerRefresh } from './commands/refresh';
 import { registerStatus } from './commands/status';
 import { registerUp } from './commands/up';
 import { registerVolumeCreate } from './commands/volume-create';
@@ -37,6 +46,11 @@ export function createProgram(): Command {
   registerWorker(program);
   registerDoctor(program);
   registerStatus(program);
+  registerReport(program);
+  registerRefresh(program);
+
+  program.commandsGroup('Operators:');
+  registerEvict(program);
 
   program.commandsGroup('Objects:');
   const image = program.command('image').description('images of the image service');
@@ -53,6 +67,13 @@ export function createProgram(): Command {
   const cache = program.command('cache').description('image-volumes that serve as parents of clones');
   registerCacheList(cache);
   registerCacheShow(cache);
+  registerCacheEvict(cache);
+  registerCachePin(cache);
+  registerCacheLimits(cache);
+  registerCacheWarm(cache);
+  registerCacheFollow(cache);
+  registerCacheUnfollow(cache);
+  registerCacheFollows(cache);
 
   prepare(program);
   return program;

@@ -34,6 +34,17 @@ export function parseWholeNumber(text: string): number {
   throw invalid(text, 'a whole number');
 }
 
+const periodUnitsMs: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const DAY_MS = 86_400_000;
+
+/** @returns milliseconds of `90m`, `24h` or `7d`. */
+export function parsePeriod(text: string, maxDays: number): number {
+  const match = /^(\d+)([smhd])$/.exec(text.trim());
+  const ms = match ? Number(match[1]) * (periodUnitsMs[match[2] ?? ''] ?? Number.NaN) : Number.NaN;
+  if (ms > 0 && ms <= maxDays * DAY_MS) return ms;
+  throw invalid(text, `a period such as 90m, 24h or 7d, at most ${maxDays}d`);
+}
+
 export function parseUuid(text: string): string {
   const uuid = text.toLowerCase();
   if (uuidPattern.test(uuid)) return uuid;
@@ -46,6 +57,20 @@ export function parseBackend(text: string): string {
 }
 
 /** @returns what was collected so far and one more `key=value`; a value may hold further equals signs. */
+/** For options that may be given several times, or once with several values. */
+export function collectUuids(text: string, collected: string[] = []): string[] {
+  return [...collected, parseUuid(text)];
+}
+
+export function collectBackends(text: string, collected: string[] = []): string[] {
+  return [...collected, parseBackend(text)];
+}
+
+export function collectTexts(text: string, collected: string[] = []): string[] {
+  if (text === '') throw invalid(text, 'a text that is not empty');
+  return [...collected, text];
+}
+
 export function collectPairs(text: string, collected: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw invalid(text, 'key=value');

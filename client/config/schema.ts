@@ -71,11 +71,19 @@ export const configSchema = z.strictObject({
   defaultProjectId: z.string().min(1).max(64).default('default'),
   createBudget: duration.default(6 * 3_600_000),
   createSafetyInterval: duration.default(2 * 60_000),
+  population: z
+    .strictObject({
+      /** What becomes of a population whose last waiting create is given up before the download is done. */
+      whenNobodyWaits: z.enum(['finish', 'stop']).default('finish'),
+    })
+    .prefault({}),
   scratch: z
     .strictObject({
       /** Default: `scratch` in the data directory. */
       directory: z.string().min(1).optional(),
       maxBytes: size.default(50 * 1024 ** 3),
+      /** A transfer that has waited so long for room looks for another host. */
+      moveAfter: duration.refine((ms) => ms >= 1000, 'at least 1s').default(30_000),
       downloadsAtOnce: z.int().min(1).max(64).default(2),
       conversionsAtOnce: z.int().min(1).max(64).default(1),
     })
@@ -132,6 +140,8 @@ export const configSchema = z.strictObject({
     .strictObject({
       /** 0: no metrics endpoint. */
       metricsPort: z.int().min(0).max(65535).default(9464),
+      /** Between two readings of the inventory for the gauges. */
+      metricsInterval: duration.refine((ms) => ms >= 100, 'at least 100ms').default(15_000),
       /** 0: any free port. */
       livenessPort: z.int().min(0).max(65535).default(0),
       logLevel: z.enum(['debug', 'info', 'warn', 'error']).default('info'),

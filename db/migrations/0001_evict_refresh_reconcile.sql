@@ -43,9 +43,16 @@ ALTER TABLE "cache_entries" ADD COLUMN "scored_at" timestamp with time zone;--> 
 ALTER TABLE "cache_entries" ADD COLUMN "priority_base" double precision DEFAULT 0 NOT NULL;--> statement-breakpoint
 ALTER TABLE "cache_entries" ADD COLUMN "digest_seen_at" timestamp with time zone;--> statement-breakpoint
 ALTER TABLE "cache_entries" ADD COLUMN "superseded_at" timestamp with time zone;--> statement-breakpoint
+ALTER TABLE "cache_entries" ADD COLUMN "superseded_by" uuid;--> statement-breakpoint
 ALTER TABLE "decisions" ADD COLUMN "saved_bytes" bigint DEFAULT 0 NOT NULL;--> statement-breakpoint
 ALTER TABLE "decisions" ADD COLUMN "saved_seconds" double precision DEFAULT 0 NOT NULL;--> statement-breakpoint
+ALTER TABLE "volumes" ADD COLUMN "given_up" boolean DEFAULT false NOT NULL;--> statement-breakpoint
 ALTER TABLE "follows" ADD CONSTRAINT "follows_backend_backends_name_fk" FOREIGN KEY ("backend") REFERENCES "public"."backends"("name") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "follows" ADD CONSTRAINT "follows_current_entry_id_cache_entries_id_fk" FOREIGN KEY ("current_entry_id") REFERENCES "public"."cache_entries"("id") ON DELETE set null ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "entry_events_entry" ON "entry_events" USING btree ("entry_id","id");--> statement-breakpoint
-CREATE INDEX "entry_events_at" ON "entry_events" USING btree ("at");
+CREATE INDEX "entry_events_at" ON "entry_events" USING btree ("at");--> statement-breakpoint
+CREATE INDEX "cache_entries_created" ON "cache_entries" USING btree ("created_at","id") WHERE "cache_entries"."state" <> 'gone';--> statement-breakpoint
+CREATE INDEX "cache_entries_sums" ON "cache_entries" USING btree ("backend","counted","state","real_bytes") WHERE "cache_entries"."state" <> 'gone';--> statement-breakpoint
+CREATE INDEX "cache_entries_superseded" ON "cache_entries" USING btree ("backend","superseded_at") WHERE "cache_entries"."superseded_at" is not null;--> statement-breakpoint
+CREATE INDEX "entry_images_unusable" ON "entry_images" USING btree ("entry_id") WHERE "entry_images"."state" <> 'usable';--> statement-breakpoint
+CREATE INDEX "volumes_lease" ON "volumes" USING btree ("entry_id") WHERE "volumes"."holds_entry" and "volumes"."state" in ('creating', 'deleting');

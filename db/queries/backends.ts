@@ -54,7 +54,7 @@ export async function registerBackend(
 
 /** Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there is no such backend. */
 export async function setLimits(
-  database: Database,
+  database: Queryable,
   { name, limits, by }: { name: BackendName; limits: Partial<CacheLimits>; by: string },
 ): Promise<BackendRow | undefined> {
   const given = limitNames.filter((limit) => limits[limit] !== undefined);

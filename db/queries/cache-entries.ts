@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { and, desc, eq, inArray, sql, type SQL } from 'drizzle-orm';
-import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
+import type { BackendName, EntryId, FollowId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { hasKey, keyColumnNames, keyValues } from '../cache-key';
+import { cloneLimitOf, nearCloneLimit } from '../clone-limit';
 import type { Database } from '../client';
 import { withDatabaseErrors } from '../errors';
 import { cacheEntries, entryImages, type EntryState, type RetireReason } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { BackendRow, EntryImageRow, EntryRow } from '../types';
 import { lockBackend } from './backends';
+import { eventColumns, eventsOf } from './entry-events';
+import { findLeased, readSums } from './entry-sums';
 
-/** How many rows of the lowest rank are looked at when victims are chosen. */
-const VICTIM_SCAN_ROWS = 200;
+export { findLeased, sums, type CacheSums } from './entry-sums';
 
 export interface ReservationRequest {
   backend: BackendName;
@@ -21,6 +23,8 @@ export interface ReservationRequest {
   flight: number;
   workflowId: string;
   policyVersion: string;
+  /** Stored bytes of the image. */
+  imageBytes?: number;
   /** Default: `image-volume-`. */
   imageVolumeNamePrefix?: string;
 }
@@ -46,48 +50,20 @@ export function reserveEntry(database: Database, request: ReservationRequest): P
 }
 
 /**
- * As `reserveEntry`, after the victims that were marked for this workflow were deleted on the backend: they become `gone` in the same transaction,
+ * As `reserveEntry`, after these victims that were marked for this workflow were deleted on the backend: they become `gone` in the same transaction,
  * so their bytes are never counted twice and nobody else can take them in between.
  */
-export function reserveFreed(database: Database, request: ReservationRequest): Promise<ReservationOutcome> {
+export function reserveFreed(
+  database: Database,
+  { freedEntryIds, ...request }: ReservationRequest & { freedEntryIds: EntryId[] },
+): Promise<ReservationOutcome> {
   return inTransaction(database, async (transaction) => {
     const backend = await lockBackend(transaction, { name: request.backend });
     await runStatement(
       transaction,
-      sql`update cache_entries set state = 'gone', counted = false, gone_at = now()
-        where backend = ${request.backend} and reserved_for = ${request.workflowId} and state = 'deleting'`,
+      gone(sql`id = any (${uuids(freedEntryIds)}) and reserved_for = ${request.workflowId}`, request.workflowId),
     );
     return reserve(transaction, { backend, request });
-  });
-}
-
-export type VictimChoice = { kind: 'victims'; entries: EntryRow[] } | { kind: 'none' };
-
-/**
- * Marks just enough entries `deleting` on behalf of one reservation, or none at all: what is retired already first, then the least recently used.
- * Never one that is leased, has clones or is pinned. Repeated for one workflow id it returns those marked before too.
- * No entries in `victims`: there is room by now. Next: delete their image-volumes, then `reserveFreed`.
- */
-export function chooseVictimsForReservation(
-  database: Database,
-  { backend: name, bytes, workflowId }: { backend: BackendName; bytes: number; workflowId: string },
-): Promise<VictimChoice> {
-  return inTransaction(database, async (transaction) => {
-    const backend = await lockBackend(transaction, { name });
-    if (bytes > backend.maxBytes) return { kind: 'none' };
-    const own = await findReservedFor(transaction, { name, workflowId });
-    const marked = own.filter(({ state }) => state === 'deleting');
-    const used = await readSums(transaction, name);
-    const needed = {
-      bytes: used.bytes - totalBytes(own) + bytes - backend.maxBytes,
-      count: used.count - own.length + 1 - backend.maxCount,
-    };
-    const chosen = takeEnough(await lockVictimCandidates(transaction, name), needed);
-    if (!chosen) return marked.length > 0 ? { kind: 'victims', entries: marked } : { kind: 'none' };
-    return {
-      kind: 'victims',
-      entries: [...marked, ...(await markVictims(transaction, { entries: chosen, workflowId }))],
-    };
   });
 }
 
@@ -104,14 +80,19 @@ export async function registerReady(
     costSeconds: number;
     imageId: ImageId;
     projectId: ProjectId;
+    workflowId?: string;
   },
 ): Promise<RegisterOutcome> {
   const [row] = await runStatement(
     database,
     sql`with registered as (
-        update cache_entries set state = 'ready', virtual_bytes = ${request.virtualBytes}, real_bytes = ${request.realBytes},
-          cost_seconds = ${request.costSeconds}, ready_at = now(), last_used_at = now(), reserved_for = null
-        where id = ${request.entryId} and state = 'populating' returning ${columnsOf(cacheEntries)}
+        update cache_entries e set state = 'ready', virtual_bytes = ${request.virtualBytes}, real_bytes = ${request.realBytes},
+          cost_seconds = ${request.costSeconds}, ready_at = now(), last_used_at = now(), reserved_for = null,
+          priority_base = b.eviction_clock, priority = b.eviction_clock
+        from backends b where e.id = ${request.entryId} and e.state = 'populating' and b.name = e.backend
+        returning ${columnsOf(cacheEntries, 'e')}
+      ), noted as (
+        ${eventsOf(sql`registered`, { kind: 'registered', reason: sql`null`, detail: `image ${request.imageId}`, workflowId: request.workflowId })}
       ), served as (
         insert into entry_images (entry_id, image_id, project_id) select id, ${request.imageId}, ${request.projectId} from registered
         on conflict (entry_id, image_id) do update set state = 'usable', last_seen_at = now()
@@ -128,10 +109,13 @@ export type RetireOutcome =
   /** `deletable`: nothing holds it, so `beginEntryDeletion` may follow. */
   { kind: 'retired'; deletable: boolean } | { kind: 'leased' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
-/** `ready -> retired` unless a create holds a lease. Repeated on a retired entry it answers `retired` again. */
+/**
+ * `ready -> retired` unless a create holds a lease, with its event. Repeated on a retired entry it answers `retired` again.
+ * @param detail one sentence for the entry's history.
+ */
 export function retireEntry(
   database: Database,
-  { entryId, reason }: { entryId: EntryId; reason: RetireReason },
+  { entryId, reason, ...note }: { entryId: EntryId; reason: RetireReason; detail?: string; workflowId?: string },
 ): Promise<RetireOutcome> {
   return inTransaction(database, async (transaction) => {
     const entry = await lockEntry(transaction, entryId);
@@ -142,7 +126,9 @@ export function retireEntry(
     if (leased.size > 0) return { kind: 'leased' };
     await runStatement(
       transaction,
-      sql`update cache_entries set ${retired(reason)} where id = ${entryId} and state = 'ready'`,
+      sql`with changed as (
+          update cache_entries set ${retired(reason)} where id = ${entryId} and state = 'ready' returning ${eventColumns}
+        ) ${eventsOf(sql`changed`, { kind: 'retired', ...note })}`,
     );
     return { kind: 'retired', deletable: entry.clones === 0 };
   });
@@ -153,15 +139,43 @@ export type QuarantineOutcome = { kind: 'quarantined' } | { kind: 'not-ready'; s
 /** `ready -> retired` at once, leases or not: its image-volume is proven unusable. Of a herd that finds it out, one gets `quarantined`. */
 export async function quarantineEntry(
   database: Database,
-  { entryId, found }: { entryId: EntryId; found: string },
+  { entryId, found, workflowId }: { entryId: EntryId; found: string; workflowId?: string },
 ): Promise<QuarantineOutcome> {
   const rows = await runStatement(
     database,
-    sql`update cache_entries set ${retired('quarantined')}, reason_detail = ${found} where id = ${entryId} and state = 'ready' returning id`,
+    sql`with changed as (
+        update cache_entries set ${retired('quarantined')}, reason_detail = ${found} where id = ${entryId} and state = 'ready' returning ${eventColumns}
+      ), noted as (${eventsOf(sql`changed`, { kind: 'quarantined', workflowId })})
+      select id from changed`,
   );
   if (rows.length > 0) return { kind: 'quarantined' };
   const entry = await findEntry(database, { entryId });
   return { kind: 'not-ready', state: entry?.state ?? 'absent' };
+}
+
+/** `ready -> retired` at once, leases or not: the backend lets it have no more clones. Of a herd that finds it out, one is told so. @returns whether this call did it. */
+export async function retireFullEntry(
+  database: Database,
+  { entryId, found }: { entryId: EntryId; found: string },
+): Promise<boolean> {
+  const rows = await runStatement(
+    database,
+    sql`update cache_entries set ${retired('clone-limit')}, reason_detail = ${found} where id = ${entryId} and state = 'ready' returning id`,
+  );
+  return rows.length > 0;
+}
+
+/** @returns whether none of the key's entries has room beyond the margin of its clone limit, or is about to. */
+export async function needsNextGeneration(
+  database: Database,
+  { backend, key }: { backend: BackendName; key: CacheKey },
+): Promise<boolean> {
+  const usable = await runStatement(
+    database,
+    sql`select 1 from cache_entries e where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)}
+      and (e.state = 'populating' or (e.state = 'ready' and e.clones < ${nearCloneLimit(cloneLimitOf(backend))})) limit 1`,
+  );
+  return usable.length === 0;
 }
 
 /** @param withinMs how far back, in milliseconds. @returns how many entries of the key, but for one, were quarantined since. */
@@ -181,6 +195,24 @@ export async function countQuarantines(
       and retired_at >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
   );
   return row?.quarantines ?? 0;
+}
+
+/**
+ * Notes that newer content of a follow is ready beside this entry, with its event; it goes on taking clones until it is retired.
+ * Idempotent. @returns whether it is superseded.
+ */
+export async function supersedeEntry(
+  database: Database,
+  { entryId, followId, ...note }: { entryId: EntryId; followId: FollowId; detail?: string; workflowId?: string },
+): Promise<boolean> {
+  await runStatement(
+    database,
+    sql`with changed as (
+        update cache_entries set superseded_at = now(), superseded_by = ${followId} where id = ${entryId} and state = 'ready' and superseded_at is null
+        returning ${eventColumns}
+      ) ${eventsOf(sql`changed`, { kind: 'superseded', ...note })}`,
+  );
+  return (await findEntry(database, { entryId }))?.supersededAt instanceof Date;
 }
 
 export type DeletionOutcome =
@@ -204,12 +236,31 @@ export async function beginEntryDeletion(
 }
 
 /** `deleting -> gone`, after the backend has confirmed that the image-volume is absent. @returns whether it is gone. */
-export async function confirmEntryGone(database: Database, { entryId }: { entryId: EntryId }): Promise<boolean> {
+export async function confirmEntryGone(
+  database: Database,
+  { entryId, workflowId }: { entryId: EntryId; workflowId?: string },
+): Promise<boolean> {
+  await runStatement(database, gone(sql`id = ${entryId}`, workflowId));
+  return (await findEntry(database, { entryId }))?.state === 'gone';
+}
+
+/**
+ * `deleting -> retired`, outside of the limits: the backend would not delete it. It is tried again with every sweep and stands in nobody's way. Idempotent.
+ * @param found what the backend said.
+ */
+export async function keepUndeletable(
+  database: Database,
+  { entryId, found, workflowId }: { entryId: EntryId; found: string; workflowId?: string },
+): Promise<void> {
   await runStatement(
     database,
-    sql`update cache_entries set state = 'gone', counted = false, gone_at = now() where id = ${entryId} and state = 'deleting'`,
+    sql`with before as (
+        select id, reason_detail from cache_entries where id = ${entryId} and state = 'deleting' for update
+      ), changed as (
+        update cache_entries e set state = 'retired', counted = false, reserved_for = null, reason_detail = ${found} from before b where e.id = b.id
+        returning ${columnsOf(cacheEntries, 'e')}, b.reason_detail is distinct from ${found} as is_news
+      ) ${eventsOf(sql`changed where is_news`, { kind: 'retired', workflowId })}`,
   );
-  return (await findEntry(database, { entryId }))?.state === 'gone';
 }
 
 /**
@@ -231,13 +282,17 @@ export async function abandonReservation(
 
 export type PinOutcome = { kind: 'pinned' | 'unpinned' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
-/** Keeps a ready entry from being chosen as a victim until it is unpinned. */
+/** Keeps a ready entry from being chosen as a victim until it is unpinned; with its event. */
 export function pinEntry(database: Database, { entryId, by }: { entryId: EntryId; by: string }): Promise<PinOutcome> {
   return setPinned(database, { entryId, by });
 }
 
-export function unpinEntry(database: Database, { entryId }: { entryId: EntryId }): Promise<PinOutcome> {
-  return setPinned(database, { entryId, by: null });
+/** @param by who asks, for the entry's history. */
+export function unpinEntry(
+  database: Database,
+  { entryId, by }: { entryId: EntryId; by?: string },
+): Promise<PinOutcome> {
+  return setPinned(database, { entryId, by: null, askedBy: by });
 }
 
 export async function findEntry(database: Database, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
@@ -248,11 +303,12 @@ export async function findEntry(database: Database, { entryId }: { entryId: Entr
   return row && parseRow(cacheEntries, row);
 }
 
-/** @returns the newest first; without `state`, all that are not gone. */
+/** @returns the newest first, after `afterId` in that order; without `state`, all that are not gone. */
 export function listEntries(
   database: Database,
-  { backend, shortKey, state, limit }: { backend?: BackendName; shortKey?: string; state?: EntryState; limit: number },
+  request: { backend?: BackendName; shortKey?: string; state?: EntryState; limit: number; afterId?: EntryId },
 ): Promise<EntryRow[]> {
+  const { backend, shortKey, state, limit, afterId } = request;
   return withDatabaseErrors(() =>
     database.orm
       .select()
@@ -262,9 +318,12 @@ export function listEntries(
           backend && eq(cacheEntries.backend, backend),
           shortKey ? eq(cacheEntries.shortKey, shortKey) : undefined,
           state ? eq(cacheEntries.state, state) : sql`${cacheEntries.state} <> 'gone'`,
+          // Compared in the database: a Date has no microseconds.
+          afterId &&
+            sql`(${cacheEntries.createdAt}, ${cacheEntries.id}) < (select created_at, id from cache_entries where id = ${afterId})`,
         ),
       )
-      .orderBy(desc(cacheEntries.createdAt), cacheEntries.id)
+      .orderBy(desc(cacheEntries.createdAt), desc(cacheEntries.id))
       .limit(limit),
   );
 }
@@ -284,28 +343,12 @@ export async function listEntryImages(
   );
 }
 
-export interface CacheSums {
-  /** What counts against `maxBytes`: populating, ready, and what was marked for deletion but is not confirmed gone. */
-  bytes: number;
-  /** What counts against `maxCount`. */
-  count: number;
-  /** Of `bytes`, what running populations have reserved. */
-  reservedBytes: number;
-  /** Retired parents that live clones hold; outside of the limits. */
-  pinnedBytes: number;
-}
-
-/** @returns the sums of one backend's cache; they hold only under the lock of its row, else they are a view of a moment. */
-export function sums(database: Database, { backend }: { backend: BackendName }): Promise<CacheSums> {
-  return readSums(database, backend);
-}
-
 async function reserve(
   transaction: Queryable,
   { backend, request }: { backend: BackendRow; request: ReservationRequest },
 ): Promise<ReservationOutcome> {
   if (!backend.cacheEnabled) return { kind: 'cache-off' };
-  const [populating, ready] = await findUsable(transaction, { backend, request });
+  const [populating, ready] = await findUsable(transaction, { request });
   if (ready && !populating) return { kind: 'ready', entry: ready };
   if (request.bytes > backend.maxBytes) return { kind: 'too-large', maxBytes: backend.maxBytes };
   if (populating && populating.reservedFor !== request.workflowId)
@@ -321,16 +364,16 @@ async function reserve(
   return insertReservation(transaction, request);
 }
 
-/** @returns the key's running reservation and its newest ready entry that takes clones. */
+/** @returns the key's running reservation and its newest ready entry that takes clones; one near its limit is what the reservation is to follow. */
 async function findUsable(
   transaction: Queryable,
-  { backend, request }: { backend: BackendRow; request: ReservationRequest },
+  { request }: { request: ReservationRequest },
 ): Promise<[EntryRow | undefined, EntryRow | undefined]> {
   const rows = await runStatement(
     transaction,
     sql`select ${columnsOf(cacheEntries, 'e')} from cache_entries e
       where e.backend = ${request.backend} and e.short_key = ${request.key.short} and ${hasKey('e', request.key)}
-        and (e.state = 'populating' or (e.state = 'ready' and e.clones < coalesce(${backend.cloneLimit}::int, 2147483647)))
+        and (e.state = 'populating' or (e.state = 'ready' and e.clones < ${nearCloneLimit(cloneLimitOf(request.backend))}))
       order by e.generation desc`,
   );
   const entries = rows.map((row) => parseRow(cacheEntries, row));
@@ -350,90 +393,26 @@ async function continueReservation(
   return { kind: 'reserved', entry: row ? parseRow(cacheEntries, row) : populating };
 }
 
-/** The use count outlives eviction: a new generation starts with its predecessor's. */
+/** What it was used for outlives eviction: a new generation starts with its predecessor's counts. */
 async function insertReservation(transaction: Queryable, request: ReservationRequest): Promise<ReservationOutcome> {
   const id = randomUUID();
   const name = `${request.imageVolumeNamePrefix ?? 'image-volume-'}${request.key.short}-`;
   const [row] = await runStatement(
     transaction,
-    sql`insert into cache_entries (id, backend, ${keyColumnNames}, state, flight, reserved_for, real_bytes, policy_version, generation, image_volume, uses)
+    sql`insert into cache_entries (id, backend, ${keyColumnNames}, state, flight, reserved_for, real_bytes, policy_version, image_bytes, generation, image_volume,
+        uses, use_score, uses_scored, scored_at)
       select ${id}::uuid, ${request.backend}, ${keyValues(request.key)}, 'populating', ${request.flight}::int, ${request.workflowId}, ${request.bytes}::bigint,
-        ${request.policyVersion}, latest.generation + 1, ${name}::text || (latest.generation + 1) || ${`-${id.slice(0, 8)}`}::text, latest.uses
+        ${request.policyVersion}, ${request.imageBytes ?? null}::bigint, latest.generation + 1,
+        ${name}::text || (latest.generation + 1) || ${`-${id.slice(0, 8)}`}::text, latest.uses, latest.use_score, latest.uses_scored, latest.scored_at
       from (
-        select generation, uses from cache_entries where backend = ${request.backend} and short_key = ${request.key.short}
-        union all select 0, 0 order by generation desc limit 1
+        select generation, uses, use_score, uses_scored, scored_at from cache_entries
+        where backend = ${request.backend} and short_key = ${request.key.short}
+        union all select 0, 0, 0, 0, null order by generation desc limit 1
       ) latest
       returning ${columnsOf(cacheEntries)}`,
   );
   if (!row) throw new Error(`the reservation of ${request.key.short} on ${request.backend} inserted nothing`);
   return { kind: 'reserved', entry: parseRow(cacheEntries, row) };
-}
-
-async function readSums(on: Queryable, backend: BackendName): Promise<CacheSums> {
-  const [row] = await runStatement<CacheSums & Record<string, unknown>>(
-    on,
-    sql`select
-        coalesce(sum(real_bytes) filter (where counted), 0)::bigint as bytes,
-        count(*) filter (where counted) as count,
-        coalesce(sum(real_bytes) filter (where state = 'populating'), 0)::bigint as "reservedBytes",
-        coalesce(sum(real_bytes) filter (where not counted), 0)::bigint as "pinnedBytes"
-      from cache_entries where backend = ${backend} and state <> 'gone'`,
-  );
-  return row ? { ...row } : { bytes: 0, count: 0, reservedBytes: 0, pinnedBytes: 0 };
-}
-
-/** @returns what counts against the limits on behalf of this workflow: its reservation, and the victims that are marked for it. */
-async function findReservedFor(
-  transaction: Queryable,
-  { name, workflowId }: { name: BackendName; workflowId: string },
-): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    transaction,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries
-      where backend = ${name} and reserved_for = ${workflowId} and state in ('populating', 'deleting') and counted order by id`,
-  );
-  return rows.map((row) => parseRow(cacheEntries, row));
-}
-
-/** Locks first and looks for leases in a second statement, which sees what was committed while the locks were waited for. */
-async function lockVictimCandidates(transaction: Queryable, name: BackendName): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    transaction,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries
-      where backend = ${name} and counted and clones = 0 and (state = 'retired' or (state = 'ready' and not pinned))
-      order by (state = 'ready'), coalesce(last_used_at, created_at), id limit ${VICTIM_SCAN_ROWS} for update`,
-  );
-  const locked = rows.map((row) => parseRow(cacheEntries, row));
-  const leased = await findLeased(
-    transaction,
-    locked.map(({ id }) => id),
-  );
-  return locked.filter(({ id }) => !leased.has(id));
-}
-
-/** @returns the first candidates that together give back what is needed; undefined when all of them together do not. */
-function takeEnough(candidates: EntryRow[], needed: { bytes: number; count: number }): EntryRow[] | undefined {
-  let { bytes, count } = needed;
-  const chosen: EntryRow[] = [];
-  for (const candidate of candidates) {
-    if (bytes <= 0 && count <= 0) break;
-    chosen.push(candidate);
-    bytes -= candidate.realBytes;
-    count -= 1;
-  }
-  return bytes <= 0 && count <= 0 ? chosen : undefined;
-}
-
-async function markVictims(
-  transaction: Queryable,
-  { entries, workflowId }: { entries: EntryRow[]; workflowId: string },
-): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    transaction,
-    sql`update cache_entries set state = 'deleting', reason = coalesce(reason, 'evicted'), reserved_for = ${workflowId}, retired_at = coalesce(retired_at, now())
-      where id = any (${uuids(entries.map(({ id }) => id))}) returning ${columnsOf(cacheEntries)}`,
-  );
-  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 async function lockEntry(transaction: Queryable, entryId: EntryId): Promise<EntryRow | undefined> {
@@ -444,34 +423,36 @@ async function lockEntry(transaction: Queryable, entryId: EntryId): Promise<Entr
   return row && parseRow(cacheEntries, row);
 }
 
-async function findLeased(transaction: Queryable, entryIds: EntryId[]): Promise<Set<EntryId>> {
-  if (entryIds.length === 0) return new Set();
-  const rows = await runStatement<{ entry_id: EntryId }>(
-    transaction,
-    sql`select distinct entry_id from volumes where entry_id = any (${uuids(entryIds)}) and holds_entry
-      and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating'))`,
-  );
-  return new Set(rows.map((row) => row.entry_id));
+/** @returns which of these entries creates hold a lease on. Of locked entries only: in the locking statement it would see the past. */
+export /** `deleting -> gone`, with its event. */
+function gone(which: SQL, workflowId?: string): SQL {
+  return sql`with changed as (
+      update cache_entries set state = 'gone', counted = false, gone_at = now() where ${which} and state = 'deleting' returning ${eventColumns}
+    ) ${eventsOf(sql`changed`, { kind: 'deleted', workflowId })}`;
 }
 
 /** What clones hold leaves the limits for good: they bound what the cache could give back. */
-function retired(reason: RetireReason): SQL {
+export function retired(reason: RetireReason): SQL {
   return sql`state = 'retired', reason = ${reason}, retired_at = now(), counted = (clones = 0)`;
 }
 
 async function setPinned(
   database: Database,
-  { entryId, by }: { entryId: EntryId; by: string | null },
+  { entryId, by, askedBy = by ?? undefined }: { entryId: EntryId; by: string | null; askedBy?: string },
 ): Promise<PinOutcome> {
+  const kind = by === null ? 'unpinned' : 'pinned';
+  const detail = askedBy === undefined ? null : `by ${askedBy}`;
   const rows = await runStatement(
     database,
-    sql`update cache_entries set pinned = ${by !== null}, pinned_by = ${by} where id = ${entryId} and state = 'ready' returning id`,
+    sql`with before as (
+        select id, pinned from cache_entries where id = ${entryId} and state = 'ready' for update
+      ), changed as (
+        update cache_entries e set pinned = ${by !== null}, pinned_by = ${by} from before b where e.id = b.id
+        returning ${columnsOf(cacheEntries, 'e')}, b.pinned <> e.pinned as moved
+      ), noted as (${eventsOf(sql`changed where moved`, { kind, reason: sql`null`, detail: sql`${detail}` })})
+      select id from changed`,
   );
-  if (rows.length > 0) return { kind: by === null ? 'unpinned' : 'pinned' };
+  if (rows.length > 0) return { kind };
   const entry = await findEntry(database, { entryId });
   return { kind: 'not-ready', state: entry?.state ?? 'absent' };
-}
-
-function totalBytes(entries: EntryRow[]): number {
-  return entries.reduce((total, { realBytes }) => total + realBytes, 0);
 }

@@ -41,10 +41,23 @@ export async function recordDecision(database: Database, decision: Decision): Pr
 }
 
 /** For a statement's `with` list: records the decision of each row of the list's `volumes`-shaped item `of`, which it may reach once a run. */
-export function decisionOf(of: string, decision: DecisionNote & { outcome: DecisionOutcome; errorType?: string }): SQL {
-  return sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded, timings_ms, workflow_id, run_id)
+export function decisionOf(
+  of: string,
+  decision: DecisionNote & {
+    outcome: DecisionOutcome;
+    errorType?: string;
+    /** Names an item of the list with at most one row, `bytes` and `seconds`: what the cache spared. */
+    saved?: string;
+  },
+): SQL {
+  const saved = (column: 'bytes' | 'seconds') =>
+    decision.saved === undefined
+      ? sql`0`
+      : sql`coalesce((select ${sql.identifier(column)} from ${sql.identifier(decision.saved)}), 0)`;
+  return sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded,
+      saved_bytes, saved_seconds, timings_ms, workflow_id, run_id)
     select id, project_id, backend, image_id, short_key, entry_id, ${decision.outcome}, ${decision.reason}, ${decision.errorType ?? null},
-      ${decision.bytesDownloaded ?? 0}::bigint, ${json(decision.timingsMs ?? {})}, workflow_id, run_id
+      ${decision.bytesDownloaded ?? 0}::bigint, ${saved('bytes')}, ${saved('seconds')}, ${json(decision.timingsMs ?? {})}, workflow_id, run_id
     from ${sql.identifier(of)} on conflict (workflow_id, run_id) do nothing`;
 }
 
@@ -76,16 +89,26 @@ export function listDecisions(
   );
 }
 
-export type DecisionSummary = Record<DecisionOutcome, number> & { bytesDownloaded: number };
+export type DecisionSummary = Record<DecisionOutcome, number> & {
+  bytesDownloaded: number;
+  savedBytes: number;
+  savedSeconds: number;
+};
 
-/** @param withinMs how far back, in milliseconds. @returns how many of each outcome, and the bytes they downloaded. */
+/** @param withinMs how far back, in milliseconds. @returns how many of each outcome, the bytes they downloaded and what they were spared. */
 export async function summarizeDecisions(
   database: Database,
   { backend, withinMs }: { backend?: BackendName; withinMs: number },
 ): Promise<DecisionSummary> {
   const rows = await withDatabaseErrors(() =>
     database.orm
-      .select({ outcome: decisions.outcome, decided: count(), downloaded: sum(decisions.bytesDownloaded) })
+      .select({
+        outcome: decisions.outcome,
+        decided: count(),
+        downloaded: sum(decisions.bytesDownloaded),
+        savedBytes: sum(decisions.savedBytes),
+        savedSeconds: sum(decisions.savedSeconds),
+      })
       .from(decisions)
       .where(
         and(
@@ -103,10 +126,14 @@ export async function summarizeDecisions(
     refused: 0,
     failed: 0,
     bytesDownloaded: 0,
+    savedBytes: 0,
+    savedSeconds: 0,
   };
-  for (const { outcome, decided, downloaded } of rows) {
+  for (const { outcome, decided, downloaded, savedBytes, savedSeconds } of rows) {
     summary[outcome] = decided;
     summary.bytesDownloaded += Number(downloaded ?? 0);
+    summary.savedBytes += Number(savedBytes ?? 0);
+    summary.savedSeconds += Number(savedSeconds ?? 0);
   }
   return summary;
 }

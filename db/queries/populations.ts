@@ -1,4 +1,5 @@
 import { sql } from 'drizzle-orm';
+import type { FailureRecord } from '../../workflows/contract/failures';
 import type { BackendName, ImageId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Verdict } from '../../workflows/contract/population';
@@ -48,13 +49,7 @@ export async function joinFlight(database: Database, request: JoinRequest): Prom
 }
 
 async function join(transaction: Queryable, request: JoinRequest): Promise<JoinOutcome> {
-  await runStatement(
-    transaction,
-    sql`insert into populations (backend, ${keyColumnNames}, flight, image_id, leader_volume_id, policy_version)
-      values (${request.backend}, ${keyValues(request.key)}, 1, ${request.imageId}, ${request.volumeId}, ${request.policyVersion}) on conflict do nothing`,
-  );
-  const population = await lockPopulation(transaction, { backend: request.backend, shortKey: request.key.short });
-  if (!population) throw new Error(`the population of ${request.key.short} on ${request.backend} has no row`);
+  const population = await ensureRow(transaction, request);
   const waitsForFlight = await lockWaiter(transaction, request);
   if (!isSameKey(population, request.key)) return { kind: 'collision' };
   if (!population.verdict) return wait(transaction, { request, population });
@@ -62,6 +57,31 @@ async function join(transaction: Queryable, request: JoinRequest): Promise<JoinO
     return { kind: 'answered', flight: population.flight, verdict: population.verdict };
   if (isRememberedRefusal(population, request)) return { kind: 'remembered', verdict: population.verdict };
   return wait(transaction, { request, population: await openNextFlight(transaction, request) });
+}
+
+export type OpenRequest = Pick<JoinRequest, 'backend' | 'key' | 'imageId' | 'policyVersion'>;
+
+export type OpenOutcome =
+  /** Start the flight's run where `runId`, the run that has claimed it, is null. */
+  | { kind: 'open'; flight: number; runId: string | null; answeredRunId: string | null }
+  | Extract<JoinOutcome, { kind: 'remembered' | 'collision' }>;
+
+/**
+ * Opens the key's flight on behalf of no volume, or finds the one that is still unanswered. Repeated it finds the same flight until that is answered,
+ * so whoever waits for it keeps its number. Undo: none is needed, a flight that nobody runs waits for its next joiner.
+ */
+export function openFlight(database: Database, request: OpenRequest): Promise<OpenOutcome> {
+  return inTransaction(database, async (transaction) => {
+    const population = await ensureRow(transaction, request);
+    if (!isSameKey(population, request.key)) return { kind: 'collision' };
+    if (!population.verdict) return openedFlight(population);
+    if (isRememberedRefusal(population, request)) return { kind: 'remembered', verdict: population.verdict };
+    return openedFlight(await openNextFlight(transaction, request));
+  });
+}
+
+function openedFlight({ flight, runId, answeredRunId }: PopulationRow): OpenOutcome {
+  return { kind: 'open', flight, runId, answeredRunId };
 }
 
 export interface FlightClaim {
@@ -133,6 +153,51 @@ export async function answerFlight(
   return row !== undefined;
 }
 
+/** What a flight is answered with for which nobody waits: no waiter ever reads it. */
+const unwanted: FailureRecord = {
+  type: 'CreateCancelled',
+  message: 'every create that waited for this population was given up',
+  details: {},
+};
+
+/**
+ * Answers a flight that a volume opened, for which none waits and whose download is not done, so that nobody joins it any more. Repeated it is the same.
+ * @returns the run that is to be cancelled, where one has claimed the flight; undefined when the flight is to go on, or has another answer.
+ */
+export function giveUpFlight(
+  database: Database,
+  { backend, shortKey, workflowId }: FlightKey & { workflowId: string },
+): Promise<{ runId: string | null } | undefined> {
+  return inTransaction(database, async (transaction) => {
+    const population = await lockPopulation(transaction, { backend, shortKey });
+    if (!population || population.leaderVolumeId === null) return undefined;
+    const { verdict, runId, flight, imageId } = population;
+    if (verdict?.kind === 'failed' && verdict.failure.type === unwanted.type) return { runId };
+    if (verdict || (await isWanted(transaction, { backend, shortKey, flight, workflowId }))) return undefined;
+    const answer: Verdict = { kind: 'failed', failure: unwanted, imageId };
+    await runStatement(
+      transaction,
+      sql`update populations set verdict = ${json(answer)}, answered_at = now(), answered_run_id = run_id
+        where backend = ${backend} and short_key = ${shortKey}`,
+    );
+    return { runId };
+  });
+}
+
+/** @returns whether a volume waits for the flight, or its bytes are all on a host: what is left to do then is little. */
+async function isWanted(
+  transaction: Queryable,
+  { backend, shortKey, flight, workflowId }: FlightKey & { flight: number; workflowId: string },
+): Promise<boolean> {
+  const [row] = await runStatement(
+    transaction,
+    sql`select 1 where exists (select 1 from volumes
+          where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating')
+        or exists (select 1 from scratch_files where ${workflowId} = any (users) and bytes_real is not null)`,
+  );
+  return row !== undefined;
+}
+
 export interface FlightWaiter {
   volumeId: VolumeId;
   workflowId: string;
@@ -188,18 +253,36 @@ async function lockPopulation(
   return row && parseRow(populations, row);
 }
 
+/** The key's first flight, or the row as it is; locked. A flight that no volume opens has no leader. */
+async function ensureRow(
+  transaction: Queryable,
+  { backend, key, imageId, policyVersion, volumeId }: OpenRequest & { volumeId?: VolumeId },
+): Promise<PopulationRow> {
+  await runStatement(
+    transaction,
+    sql`insert into populations (backend, ${keyColumnNames}, flight, image_id, leader_volume_id, policy_version)
+      values (${backend}, ${keyValues(key)}, 1, ${imageId}, ${volumeId ?? null}, ${policyVersion}) on conflict do nothing`,
+  );
+  const population = await lockPopulation(transaction, { backend, shortKey: key.short });
+  if (!population) throw new Error(`the population of ${key.short} on ${backend} has no row`);
+  return population;
+}
+
 /** Only a refusal by policy is remembered beyond its flight; a passing failure or a lack of room never is. */
-function isRememberedRefusal({ verdict, policyVersion }: PopulationRow, request: JoinRequest): boolean {
+function isRememberedRefusal({ verdict, policyVersion }: PopulationRow, request: OpenRequest): boolean {
   return (
     verdict?.kind === 'failed' && verdict.failure.type === 'ImageRefused' && policyVersion === request.policyVersion
   );
 }
 
-async function openNextFlight(transaction: Queryable, request: JoinRequest): Promise<PopulationRow> {
+async function openNextFlight(
+  transaction: Queryable,
+  request: OpenRequest & { volumeId?: VolumeId },
+): Promise<PopulationRow> {
   const [row] = await runStatement(
     transaction,
     sql`update populations p set flight = flight + 1, verdict = null, answered_at = null, run_id = null, image_id = ${request.imageId},
-        leader_volume_id = ${request.volumeId}, policy_version = ${request.policyVersion}, started_at = now()
+        leader_volume_id = ${request.volumeId ?? null}, policy_version = ${request.policyVersion}, started_at = now()
       where backend = ${request.backend} and short_key = ${request.key.short} and ${hasKey('p', request.key)} returning ${columnsOf(populations)}`,
   );
   if (!row) throw new Error(`the locked population of ${request.key.short} on ${request.backend} is gone`);

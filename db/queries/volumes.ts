@@ -4,6 +4,7 @@ import type { CacheKey } from '../../workflows/contract/image';
 import type { LeasedEntry } from '../../workflows/contract/population';
 import type { Connection, Outcome, VolumeState } from '../../workflows/contract/volume';
 import { hasKey } from '../cache-key';
+import { cloneLimitOf, nearCloneLimit } from '../clone-limit';
 import type { Database } from '../client';
 import { withDatabaseErrors } from '../errors';
 import { volumes } from '../schema';
@@ -61,8 +62,9 @@ async function insertOrTakeOver(database: Database, request: Admittance): Promis
       values (${request.volumeId}, ${request.projectId}, ${request.name}, ${request.backend}, ${request.imageId}, ${request.shortKey}, ${json(request.request)},
         ${request.sizeBytes}, 'creating', ${request.workflowId}, ${request.runId}, ${json(request.imageMetadata)}, ${json(request.metadata)})
       on conflict (id) do update set state = 'creating', workflow_id = excluded.workflow_id, run_id = excluded.run_id, updated_at = now(),
-        error_type = null, error_message = null, outcome = null,
+        error_type = null, error_message = null, outcome = null, given_up = v.given_up and v.state = 'creating' and v.run_id = excluded.run_id,
         backend = case when v.holds_entry then v.backend else excluded.backend end,
+        image_id = case when v.holds_entry then v.image_id else excluded.image_id end,
         short_key = case when v.holds_entry then v.short_key else excluded.short_key end,
         size_bytes = case when v.holds_entry then v.size_bytes else excluded.size_bytes end,
         image_metadata = excluded.image_metadata,
@@ -100,7 +102,8 @@ function describeRequest(found: VolumeRow, projectId: ProjectId): string {
 }
 
 export type AcquireOutcome =
-  | { kind: 'leased'; entry: LeasedEntry }
+  /** `nearCloneLimit`: it has no room beyond the margin of its clone limit. */
+  | { kind: 'leased'; entry: LeasedEntry; nearCloneLimit?: true }
   /** `atCloneLimit`: an entry is ready, and full. */
   | { kind: 'cold'; atCloneLimit: boolean }
   | { kind: 'collision' }
@@ -111,7 +114,7 @@ interface Acquirement {
   runId: string;
   backend: BackendName;
   key: CacheKey;
-  /** Clones a parent may have; the backend's row may allow fewer. */
+  /** Clones a parent may have, as this worker's driver declares it; the backend's row may allow fewer. */
   cloneLimit?: number;
 }
 
@@ -138,6 +141,7 @@ type AcquiredRow = {
   generation: number;
   collision: boolean;
   full: boolean;
+  near: boolean;
 };
 
 /**
@@ -145,20 +149,21 @@ type AcquiredRow = {
  * it no longer fits. A volume that has its lease joins the entry it holds.
  */
 function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquirement) {
-  const limit = sql`coalesce(least(${cloneLimit ?? null}::int, (select clone_limit from backends where name = ${backend})), 2147483647)`;
+  const limit = cloneLimitOf(backend, cloneLimit);
+  const near = nearCloneLimit(limit);
   const ofKey = sql`e.backend = ${backend} and e.short_key = ${key.short}`;
   return sql`with volume as (
       select id, image_id, project_id, entry_id, holds_entry, waits_for_flight from volumes
       where id = ${volumeId} and run_id = ${runId} and state = 'creating' for no key update
     ), kept as (
-      select e.id, e.image_volume, e.virtual_bytes, e.generation from volume v join cache_entries e on e.id = v.entry_id and v.holds_entry
+      select e.id, e.image_volume, e.virtual_bytes, e.generation, e.clones from volume v join cache_entries e on e.id = v.entry_id and v.holds_entry
     ), candidate as (
       select e.id from cache_entries e, volume v
       where not v.holds_entry and ${ofKey} and ${hasKey('e', key)} and e.state = 'ready' and e.clones < ${limit}
       order by e.generation desc limit 1 for update of e
     ), leased as (
       update cache_entries e set clones = e.clones + 1, uses = e.uses + 1, last_used_at = now() from candidate c where e.id = c.id
-      returning e.id, e.image_volume, e.virtual_bytes, e.generation
+      returning e.id, e.image_volume, e.virtual_bytes, e.generation, e.clones
     ), marked as (
       update volumes set entry_id = coalesce(l.id, volumes.entry_id), holds_entry = volumes.holds_entry or l.id is not null,
         waits_for_flight = null, activity_id = null, updated_at = now()
@@ -172,13 +177,20 @@ function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquire
     )
     select entry.id, entry.image_volume as "imageVolume", entry.virtual_bytes as "virtualBytes", entry.generation,
       exists (select 1 from cache_entries e where ${ofKey} and e.state <> 'gone' and not ${hasKey('e', key)}) as collision,
-      exists (select 1 from cache_entries e where ${ofKey} and e.state = 'ready' and e.clones >= ${limit}) as full
+      exists (select 1 from cache_entries e where ${ofKey} and e.state = 'ready' and e.clones >= ${limit}) as full,
+      entry.clones >= ${near} as near
     from volume left join (select * from kept union all select * from leased) entry on true
     where entry.id is null or entry.virtual_bytes is not null`;
 }
 
-function acquired({ id, imageVolume, virtualBytes, generation, collision, full }: AcquiredRow): AcquireOutcome {
-  if (id !== null) return { kind: 'leased', entry: { id, imageVolume, virtualBytes, generation } };
+function acquired(row: AcquiredRow): AcquireOutcome {
+  const { id, imageVolume, virtualBytes, generation, collision, full, near } = row;
+  if (id !== null)
+    return {
+      kind: 'leased',
+      entry: { id, imageVolume, virtualBytes, generation },
+      ...(near && { nearCloneLimit: true }),
+    };
   return collision ? { kind: 'collision' } : { kind: 'cold', atCloneLimit: full };
 }
 
@@ -215,8 +227,10 @@ export async function stopWaiting(
 }
 
 export type CompleteOutcome =
-  | { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent }
-  | { kind: 'not-creating'; state: VolumeState | 'absent' };
+  /** `saved`: what the cache spared this create; absent when an earlier call has completed it. */
+  | { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent; saved?: { bytes: number; seconds: number } }
+  /** `givenUp`: this very run undoes it. */
+  | { kind: 'not-creating'; state: VolumeState | 'absent'; givenUp?: true };
 
 /**
  * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated by the same run it is
@@ -243,18 +257,45 @@ export async function completeVolume(
           holds_entry = v.holds_entry and coalesce(${clonesPinParent ?? null}::boolean, (b.capabilities ->> 'clonesPinParent')::boolean, true),
           waits_for_flight = null, activity_id = null, available_at = now(), updated_at = now()
         from backends b
-        where v.id = ${volumeId} and v.run_id = ${runId} and v.state = 'creating' and b.name = v.backend
+        where v.id = ${volumeId} and v.run_id = ${runId} and v.state = 'creating' and not v.given_up and b.name = v.backend
         returning ${columnsOf(volumes, 'v')}
       ), released as (
         update cache_entries e set clones = e.clones - 1 from completed c where e.id = c.entry_id and not c.holds_entry
         returning ${freedColumns}
-      ), decided as (${decisionOf('completed', { ...decision, outcome })})
-      select ${columnsOf(volumes)}, (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from completed`,
+      ), saved as (
+        select coalesce(e.image_bytes, 0) as bytes, coalesce(e.cost_seconds, 0) as seconds from completed c join cache_entries e on e.id = c.entry_id
+        where c.outcome in ('hit', 'joined')
+      ), decided as (${decisionOf('completed', { ...decision, outcome, saved: 'saved' })})
+      select ${columnsOf(volumes)}, (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed,
+        (select to_jsonb(saved) from saved) as saved from completed`,
   );
-  if (row) return { kind: 'completed', volume: parseRow(volumes, row), ...parseFreed(row['freed']) };
+  if (row)
+    return {
+      kind: 'completed',
+      volume: parseRow(volumes, row),
+      ...parseFreed(row['freed']),
+      saved: parseSaved(row['saved']),
+    };
   const volume = await findVolume(database, { volumeId });
   if (volume?.state === 'available' && volume.runId === runId) return { kind: 'completed', volume };
-  return { kind: 'not-creating', state: volume?.state ?? 'absent' };
+  const isGivenUp = volume?.runId === runId && volume.givenUp;
+  return { kind: 'not-creating', state: volume?.state ?? 'absent', ...(isGivenUp && { givenUp: true }) };
+}
+
+/**
+ * Fences a volume before what was made of it is removed: no step of this run, however late, makes it `available` from here on. Idempotent.
+ * @returns false when it is available, or is no longer this run's to undo: then its bytes stay.
+ */
+export async function giveUpVolume(
+  database: Database,
+  { volumeId, runId }: { volumeId: VolumeId; runId: string },
+): Promise<boolean> {
+  const given = await runStatement(
+    database,
+    sql`update volumes set given_up = true, updated_at = now() where id = ${volumeId} and run_id = ${runId}
+        and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) returning id`,
+  );
+  return given.length > 0;
 }
 
 /**
@@ -428,6 +469,10 @@ async function settle(
       ) freed`,
   );
   return parseFreed(again?.['freed']);
+}
+
+function parseSaved(saved: unknown): { bytes: number; seconds: number } {
+  return (saved as { bytes: number; seconds: number } | null) ?? { bytes: 0, seconds: 0 };
 }
 
 function parseFreed(freed: unknown): { freedEntry?: FreedParent } {

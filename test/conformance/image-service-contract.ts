@@ -397,15 +397,66 @@ export function describeImageService(name: string, start: () => Promise<StartedI
           (await images.listImages({ name: group, ...query })).images.map(({ id }) => id).sort();
         expect(await idsOf({})).toEqual([queued.id, active.id].sort());
         expect(await idsOf({ status: 'active' })).toEqual([active.id]);
-        expect(await idsOf({ tag: 'one' })).toEqual([queued.id, active.id].sort());
-        expect(await idsOf({ tag: 'two' })).toEqual([active.id]);
-        const byProperty: unknown = await (await ask(`/v2/images?name=${group}&release=1`)).json();
-        expect(byProperty).toMatchObject({ images: [{ id: queued.id }] });
+        expect(await idsOf({ tags: ['one'] })).toEqual([queued.id, active.id].sort());
+        expect(await idsOf({ tags: ['one', 'two'] })).toEqual([active.id]);
+        expect(await idsOf({ properties: { release: '1' } })).toEqual([queued.id]);
+        expect(await idsOf({ properties: { release: '3' } })).toEqual([]);
+        expect(await idsOf({ properties: { codename: '1' } })).toEqual([]);
+        const all = { status: 'active', tags: ['two'], properties: { release: '2' } } as const;
+        expect(await idsOf(all)).toEqual([active.id]);
       });
 
-      it.each(['limit=-1', 'limit=abc', `marker=${randomUUID()}`])('with %s is refused', async (query) => {
-        expect((await ask(`/v2/images?${query}`)).status).toBe(400);
+      it('filters by owner', async () => {
+        const group = `group-${randomUUID()}`;
+        const { owner } = await create({ name: group });
+        expect((await images.listImages({ name: group, owner: 'a-project-without-images' })).images).toEqual([]);
+        if (owner === null) return;
+        expect((await images.listImages({ name: group, owner })).images).toHaveLength(1);
       });
+
+      it('has the newest first, also where an image that was made before is active later', async () => {
+        const group = `group-${randomUUID()}`;
+        const older = await create({ name: group });
+        const newer = await createActive({ name: group });
+        await upload(older.id);
+        const { images: found } = await images.listImages({ name: group, status: 'active' });
+        expect(found.map(({ id }) => id)).toEqual([newer.id, older.id]);
+      });
+
+      it('does not show a deactivated or a deleted image as active', async () => {
+        const group = `group-${randomUUID()}`;
+        const [deactivated, deleted, active] = [
+          await createActive({ name: group }),
+          await createActive({ name: group }),
+          await createActive({ name: group }),
+        ];
+        await images.deactivate(deactivated.id);
+        await images.deleteImage(deleted.id);
+        const idsOf = async () =>
+          (await images.listImages({ name: group, status: 'active' })).images.map(({ id }) => id);
+        expect(await idsOf()).toEqual([active.id]);
+        await images.reactivate(deactivated.id);
+        expect(await idsOf()).toEqual([active.id, deactivated.id]);
+      });
+
+      it('keeps hash and status of an image whose tags, visibility and properties change', async () => {
+        const { id, hashAlgorithm, hashValue, checksum, sizeBytes } = await createActive();
+        await images.addTag(id, 'edited');
+        await patch(id, [
+          { op: 'replace', path: '/visibility', value: 'community' },
+          { op: 'add', path: '/os_distro', value: 'debian' },
+          { op: 'replace', path: '/os_hidden', value: true },
+        ]);
+        const same = { status: 'active', hashAlgorithm, hashValue, checksum, sizeBytes };
+        expect(await images.getImage(id)).toMatchObject({ ...same, tags: ['edited'], visibility: 'community' });
+      });
+
+      it.each(['sort=name:up', 'sort=nothing:asc', 'limit=-1', 'limit=abc', `marker=${randomUUID()}`])(
+        'with %s is refused',
+        async (query) => {
+          expect((await ask(`/v2/images?${query}`)).status).toBe(400);
+        },
+      );
 
       it('does not show a hidden image unless asked', async () => {
         const group = `group-${randomUUID()}`;

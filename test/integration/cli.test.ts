@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { compareImages } from '../../activities/image/qemu-img';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
@@ -330,6 +330,19 @@ describe('what operators look at', () => {
     expect(ill.exitCode).toBe(5);
     expect(ill.stdout).toMatch(/^FAULT\s+image service/m);
     expect(ill.stdout).toContain('OS_IMAGE_ENDPOINT_OVERRIDE');
+  });
+
+  it('is a doctor who says how qemu-img is confined on this host, and what is missing', async () => {
+    const withoutTools = { ...stack.environment, PATH: dirname(process.execPath) };
+    const { stdout } = await runIvc(['doctor', '--json'], withoutTools);
+    const { findings } = JSON.parse(stdout) as { findings: { check: string; state: string; found: string }[] };
+    expect(findings.find(({ check }) => check === 'confinement of qemu-img')).toMatchObject({
+      state: 'warning',
+      found: expect.stringMatching(/missing: .*no network/),
+      remedy: expect.stringContaining('util-linux'),
+    });
+    const { stdout: here } = await runIvc(['doctor'], stack.environment);
+    expect(here).toMatch(/confinement of qemu-img {2,}\S/);
   });
 });
 

@@ -13,6 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { createBackendActivities, createControlActivities, createHostActivities } from '../../activities';
+import type { VolumeBackend } from '../../activities/backends/backend';
 import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
 import { loadConfig } from '../../client/config/load';
@@ -47,7 +48,14 @@ export interface EveryStepStack {
   stop(): Promise<void>;
 }
 
-export async function startEveryStepStack(): Promise<EveryStepStack> {
+export interface EveryStepOptions {
+  /** The backend as its worker has it, with something between. */
+  wrapBackend?: (backend: VolumeBackend) => VolumeBackend;
+  /** Top-level sections of `temporal.yaml` besides ours. */
+  config?: Record<string, unknown>;
+}
+
+export async function startEveryStepStack(options: EveryStepOptions = {}): Promise<EveryStepStack> {
   const suffix = randomBytes(3).toString('hex');
   const backend = `steps-${suffix}` as BackendName;
   const directory = mkdtempSync(join(tmpdir(), 'ivc-steps-'));
@@ -67,6 +75,7 @@ export async function startEveryStepStack(): Promise<EveryStepStack> {
     scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4 },
     schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
     backends: { [backend]: { driver: 'file', directory: volumesDirectory, cache: { maxCount: MAX_ENTRIES } } },
+    ...options.config,
   };
   writeFileSync(configPath, stringify(settings));
   const { config } = loadConfig({ path: configPath, data: join(directory, 'data'), env: {} });
@@ -80,6 +89,8 @@ export async function startEveryStepStack(): Promise<EveryStepStack> {
   const connection = await Connection.connect({ address });
   const native = await NativeConnection.connect({ address });
   const composition = await compose({ config, roles, connection, logger });
+  const { wrapBackend } = options;
+  if (wrapBackend) wrapAll(composition.roles, wrapBackend);
   const client = new Client({ connection });
   const faults = createFaultInjector(client);
   const workers = await createWorkers(composition.roles, { connection: native, faults });
@@ -109,6 +120,12 @@ export async function startEveryStepStack(): Promise<EveryStepStack> {
       rmSync(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** All roles of this process share one map. */
+function wrapAll({ backend: role }: RoleDependencies, wrap: (backend: VolumeBackend) => VolumeBackend): void {
+  const opened = role?.backends as Map<BackendName, VolumeBackend> | undefined;
+  for (const [name, backend] of opened ?? []) opened?.set(name, wrap(backend));
 }
 
 /** As the product's own worker, with the harness's interceptors of activities and, in the bundle, of timeouts. */

@@ -11,6 +11,7 @@ import { findFlight, type Flight } from '../../db/queries/populations';
 import { findVolume, listVolumes } from '../../db/queries/volumes';
 import type { EntryRow, VolumeRow } from '../../db/types';
 import { waitFor } from '../../worker/stack/wait';
+import type { BackendName } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import { workflowIds } from '../../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
@@ -35,7 +36,8 @@ export interface FlowStack {
   start(image: Image, input?: Partial<CreateVolumeInput>): Promise<RunningCreate>;
   flightOf(image: Image): Promise<Flight | undefined>;
   flightHandle(image: Image): WorkflowHandle;
-  entriesOf(image: Image): Promise<EntryRow[]>;
+  /** On the stack's own backend, or another one. */
+  entriesOf(image: Image, backend?: BackendName): Promise<EntryRow[]>;
   volume(volumeId: string): Promise<VolumeRow | undefined>;
   /** Waits until `check` gives something; `what` is the end of a sentence. */
   until<T>(what: string, check: () => Promise<T | undefined | false>): Promise<T>;
@@ -99,7 +101,8 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
     },
     flightOf: (image) => findFlight(of.stack().database, keyOf(image)),
     flightHandle,
-    entriesOf: (image) => listEntries(of.stack().database, { ...keyOf(image), limit: 100 }),
+    entriesOf: (image, backend = of.stack().backend) =>
+      listEntries(of.stack().database, { ...keyOf(image), backend, limit: 100 }),
     volume,
     until,
     untilWaiting: (volumeId) =>

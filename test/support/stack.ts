@@ -2,7 +2,7 @@ import { Client, Connection } from '@temporalio/client';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,6 +26,8 @@ export interface StackOptions {
   clone?: 'auto' | 'reflink' | 'overlay';
   /** Of the backend's section `cache`. */
   cache?: Record<string, unknown>;
+  /** Of the section `scratch`. */
+  scratch?: Record<string, unknown>;
   /** Top-level sections of `temporal.yaml` that replace ours. */
   config?: Record<string, unknown>;
   /** Names of further backends, each in a directory of its own. */
@@ -34,6 +36,18 @@ export interface StackOptions {
   imagesEndpoint?: string;
   /** Where the backend's volumes are, for a file system of another kind. */
   volumesDirectory?: string;
+  /** Where the scratch is, for a file system of another kind. */
+  scratchDirectory?: string;
+  /** A Temporal server of the test's own. */
+  temporalAddress?: string;
+}
+
+export interface WorkerOptions {
+  /** One process's roles; default: all. */
+  roles?: string[];
+  /** A host of its own beside the others: with this scratch directory. */
+  scratchDirectory?: string;
+  environment?: NodeJS.ProcessEnv;
 }
 
 /** Everything a create needs, on the run's Temporal server and PostgreSQL, apart from all other stacks by a prefix and a backend of its own. */
@@ -50,16 +64,23 @@ export interface Stack {
   environment: NodeJS.ProcessEnv;
   workers: TestWorker[];
   startWorker(roles?: string[]): Promise<TestWorker>;
+  /** The same for a test that does not wait until it is ready. */
+  spawnWorker(options?: WorkerOptions): Promise<StartingWorker>;
   stop(): Promise<void>;
 }
 
-export interface TestWorker {
+export interface StartingWorker {
   process: ChildProcess;
-  metricsUrl: string;
-  livenessUrl: string;
   logPath: string;
+  /** Rejects when it ends before. */
+  ready: Promise<TestWorker>;
   /** SIGTERM by default, and its exit code. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+export interface TestWorker extends Omit<StartingWorker, 'ready'> {
+  metricsUrl: string;
+  livenessUrl: string;
 }
 
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
@@ -67,17 +88,17 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const backend = `local-${suffix}` as BackendName;
   const directory = mkdtempSync(join(tmpdir(), 'ivc-stack-'));
   const volumesDirectory = options.volumesDirectory ?? join(directory, 'volumes');
-  const scratchDirectory = join(directory, 'scratch');
+  const scratchDirectory = options.scratchDirectory ?? join(directory, 'scratch');
   const testDatabase = await createMigratedDatabase();
   const imageService = await startTestImageService(join(directory, 'images'));
-  const address = required('IVC_TEST_TEMPORAL_ADDRESS');
+  const address = options.temporalAddress ?? required('IVC_TEST_TEMPORAL_ADDRESS');
   const imagesEndpoint = options.imagesEndpoint ?? imageService.url;
   const configPath = join(directory, 'temporal.yaml');
   const config = {
     temporal: { address, taskQueuePrefix: `t${suffix}-` },
     database: { url: testDatabase.url },
     images: { endpoint: imagesEndpoint },
-    scratch: { directory: scratchDirectory },
+    scratch: { directory: scratchDirectory, ...options.scratch },
     // Nothing runs by itself beside what a test starts.
     schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
     backends: {
@@ -105,14 +126,30 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const connection = await Connection.connect({ address });
   const cache = openClient({ config: configPath, dataDirectory: environment.IVC_DATA });
   const images = createGlanceClient({ endpoint: imagesEndpoint });
+  const spawned: StartingWorker[] = [];
   const workers: TestWorker[] = [];
-  const startWorker = async (roles: string[] = ['control', 'backend', 'host']): Promise<TestWorker> => {
-    const worker = await launchWorker(roles, { environment, logPath: join(directory, `worker-${workers.length}.log`) });
+  const configOf = (own: WorkerOptions): string => {
+    if (own.scratchDirectory === undefined) return configPath;
+    const path = join(directory, `temporal-${spawned.length}.yaml`);
+    writeFileSync(path, stringify({ ...config, scratch: { ...config.scratch, directory: own.scratchDirectory } }));
+    return path;
+  };
+  const spawnWorker = async (own: WorkerOptions = {}): Promise<StartingWorker> => {
+    const worker = await launchWorker(own.roles ?? ['control', 'backend', 'host'], {
+      environment: { ...environment, IVC_CONFIG: configOf(own), ...own.environment },
+      logPath: join(directory, `worker-${spawned.length}.log`),
+    });
+    spawned.push(worker);
+    return worker;
+  };
+  const startWorker = async (roles?: string[]): Promise<TestWorker> => {
+    const { ready } = await spawnWorker({ roles });
+    const worker = await ready;
     workers.push(worker);
     return worker;
   };
   const stop = async (): Promise<void> => {
-    await Promise.all(workers.map((worker) => worker.stop()));
+    await Promise.all(spawned.map((worker) => worker.stop()));
     await cache.close();
     await connection.close();
     await images.close();
@@ -139,6 +176,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     environment,
     workers,
     startWorker,
+    spawnWorker,
     stop,
   };
 }
@@ -146,13 +184,15 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 async function launchWorker(
   roles: string[],
   { environment, logPath }: { environment: NodeJS.ProcessEnv; logPath: string },
-): Promise<TestWorker> {
+): Promise<StartingWorker> {
+  const { port } = await choosePort(0);
   const log = openSync(logPath, 'a', 0o600);
   const child = spawn(process.execPath, [join(root, 'dist/worker/main.js'), '--roles', roles.join(',')], {
     cwd: root,
-    env: { ...environment, IVC_METRICS_PORT: String((await choosePort(0)).port) },
+    env: { ...environment, IVC_METRICS_PORT: String(port) },
     stdio: ['ignore', 'pipe', log],
   });
+  closeSync(log);
   const exited = once(child, 'exit');
   const failure = (what: string) => new Error(`the worker ${what}:\n${readFileSync(logPath, 'utf8')}`);
   let timer: NodeJS.Timeout | undefined;
@@ -164,18 +204,19 @@ async function launchWorker(
     child.once('exit', (code) => fail(failure(`ended with ${code} before it was ready`)));
     timer = setTimeout(() => fail(failure(`was not ready within ${READY_TIMEOUT_MS} ms`)), READY_TIMEOUT_MS);
   }).finally(() => clearTimeout(timer));
-  const { metricsUrl, livenessUrl } = await ready;
-  return {
+  const worker = {
     process: child,
-    metricsUrl,
-    livenessUrl,
     logPath,
-    stop: async (signal = 'SIGTERM') => {
+    stop: async (signal: NodeJS.Signals = 'SIGTERM') => {
       if (child.exitCode === null && child.signalCode === null) child.kill(signal);
       await exited;
       return child.exitCode;
     },
   };
+  const whenReady = ready.then((urls) => ({ ...worker, ...urls }));
+  // Who kills it before does not ask.
+  whenReady.catch(() => undefined);
+  return { ...worker, ready: whenReady };
 }
 
 function required(name: string): string {

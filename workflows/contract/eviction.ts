@@ -5,9 +5,11 @@ import type { BackendName, EntryId, ImageId, VolumeId } from './ids';
  * each; what is malformed is refused in a result of its own, never by a stuck workflow task.
  */
 
+/** Entries by name; exactly one field. `cacheKey`: the short one, or its beginning. */
+export type PinTarget = { entryId: string } | { imageId: string } | { cacheKey: string };
+
 /** Which entries a request means; exactly one field. `bytes` and `count`: so much is to be given back, by rank. */
-export type EvictionTarget =
-  { entryId: string } | { imageId: string } | { cacheKey: string } | { bytes: number } | { count: number };
+export type EvictionTarget = PinTarget | { bytes: number } | { count: number };
 
 /** Signal `evict`. */
 export type EvictSignal = EvictionTarget & {
@@ -22,7 +24,7 @@ export type EvictSignal = EvictionTarget & {
 };
 
 /** Signal `pin`, `unpin`: keeps ready entries from being victims. */
-export type PinSignal = ({ entryId: string } | { imageId: string } | { cacheKey: string }) & {
+export type PinSignal = PinTarget & {
   requestId?: string;
   by?: string;
 };
@@ -41,6 +43,24 @@ export interface PlainSignal {
   /** Only `sweep`. */
   dryRun?: boolean;
 }
+
+/** Signal `configure`: what a worker tells when it starts. Answered only when it is malformed. */
+export interface ConfigureSignal {
+  /** Milliseconds between periodic sweeps; null: only when asked. */
+  sweepIntervalMs: number | null;
+}
+
+export const evictorSignalNames = [
+  'evict',
+  'sweep',
+  'pin',
+  'unpin',
+  'setLimits',
+  'pause',
+  'resume',
+  'configure',
+] as const;
+export type EvictorSignalName = (typeof evictorSignalNames)[number];
 
 /** Limits as an operator sets them. */
 export interface CacheLimitValues {
@@ -113,7 +133,7 @@ export interface EvictionPlan {
 /** Under a request id in `status`. */
 export interface EvictionResult {
   requestId: string;
-  signal: 'evict' | 'sweep' | 'pin' | 'unpin' | 'setLimits' | 'pause' | 'resume' | 'unknown';
+  signal: EvictorSignalName | 'unknown';
   /** RFC 3339. */
   at: string;
   outcome: 'done' | 'nothing-to-do' | 'planned' | 'refused' | 'failed';
@@ -131,21 +151,28 @@ export interface EvictionStatus {
   backend: BackendName;
   paused: boolean;
   doing: 'waiting' | 'sweeping' | 'evicting' | 'flattening' | 'paused';
+  /** Milliseconds between periodic sweeps; null: only when asked. */
+  sweepIntervalMs: number | null;
   /** RFC 3339; null while none has run, or when there is no periodic sweep. */
   lastSweepAt: string | null;
   nextSweepAt: string | null;
   sweeps: number;
   /** The last 50, the newest last. */
   results: EvictionResult[];
-  /** Signals that wait for their turn. */
+  /** Signals that have no answer yet. */
   waiting: number;
+  /** Their request ids, the first hundred. */
+  waitingFor: string[];
 }
 
 /** Input of `EvictImageCache`. `state` is what continue-as-new carries. */
 export interface EvictImageCacheInput {
-  backend: BackendName;
-  /** Milliseconds between periodic sweeps; null: only when asked. */
-  sweepIntervalMs: number | null;
+  /** Default: what the workflow's id `evict/<backend>` says. */
+  backend?: BackendName;
+  /** Milliseconds between periodic sweeps; null: only when asked. Default: what the worker's configuration says. */
+  sweepIntervalMs?: number | null;
+  /** Events of history after which the run goes on as a new one. Default: 4000. */
+  maxHistoryEvents?: number;
   state?: EvictorState;
 }
 
@@ -154,8 +181,8 @@ export interface EvictorState {
   lastSweepAt: string | null;
   sweeps: number;
   results: EvictionResult[];
-  /** Signals that were not worked on yet. */
-  queue: { signal: EvictionResult['signal']; requestId: string; given: unknown }[];
+  /** Signals that were not answered yet. */
+  queue: { signal: EvictorSignalName; requestId: string; given: unknown }[];
 }
 
 /** What the evictor's workflow gives to `evictEntries`: signals that have passed validation, merged into one go. */

@@ -13,6 +13,8 @@ export interface FailureDetails {
   VolumeInUse: { volumeId: string; by: string };
   CreateCancelled: { volumeId: string };
   ImageNotFound: { imageId: string };
+  /** `found`: `unknown`, or `without an image`: nothing has matched yet. */
+  FollowNotFound: { follow: string; backend: string; found: 'unknown' | 'without an image' };
   ImageNotActive: { imageId: string; status: string };
   ImageUnsupported: { imageId: string; found: string; allowed: string };
   /** The bytes break a rule of the image policy. `offset`: byte offset of what was found, where one tells. */
@@ -94,6 +96,15 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     workflow: 'refuse',
     exitCode: 3,
     publicMessage: ({ imageId }) => `imageId: there is no image ${imageId} that this project may read`,
+  },
+  FollowNotFound: {
+    retry: false,
+    workflow: 'refuse',
+    exitCode: 3,
+    publicMessage: ({ follow, backend, found }) =>
+      found === 'unknown'
+        ? `imageId: there is no follow ${follow} on backend ${backend}`
+        : `imageId: follow ${follow} on backend ${backend} has found no image that matches`,
   },
   ImageNotActive: {
     retry: false,

@@ -8,6 +8,8 @@ export const workflowTypes = {
   evictImageCache: 'EvictImageCache',
   warmImageCache: 'WarmImageCache',
   refreshImageCache: 'RefreshImageCache',
+  followImage: 'FollowImage',
+  unfollowImage: 'UnfollowImage',
   reconcileBackend: 'ReconcileBackend',
 } as const;
 
@@ -19,6 +21,8 @@ export const workflowIds = {
   evict: (backend: BackendName): string => `evict/${backend}`,
   /** @param request a UUID: one run warms all that it names. */
   warm: (request: string): string => `warm/${request}`,
+  /** One id for both: what is said last holds. */
+  follow: (backend: BackendName, name: string): string => `follow/${backend}/${name}`,
   reconcile: (backend: BackendName): string => `reconcile/${backend}`,
 };
 

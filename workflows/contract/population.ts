@@ -44,6 +44,8 @@ export interface Admission {
   budgetMs: number;
   /** Milliseconds after which a waiter makes sure that its population still runs. */
   safetyIntervalMs: number;
+  /** Milliseconds that one conversion may take; absent where an older version admitted the run. */
+  conversionMs?: number;
   /** Whether the namespace knows our search attributes: an upsert of an unknown one blocks the workflow task for ever. */
   searchAttributes: boolean;
   admitMs: number;
@@ -56,6 +58,11 @@ export interface ScratchImage {
   bytes: number;
   bytesDownloaded: number;
   downloadMs: number;
+}
+
+/** What a host answers whose scratch has had no room for a while, where another host may have some. */
+export interface NoRoomHere {
+  kind: 'no-room-here';
 }
 
 /** What a host answers that was asked to write an image into its image-volume while it downloads. `unsuitable`: go through its scratch. */
@@ -76,6 +83,8 @@ export interface Story {
   startedAtMs: number;
   outcome: CreateVolumeResult['outcome'];
   reason: string;
+  /** With outcome `bypassed`. */
+  bypassReason?: BypassReason;
   bytesDownloaded: number;
   timingsMs: TimingsMs;
 }

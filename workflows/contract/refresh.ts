@@ -17,6 +17,35 @@ export interface FollowSpec {
 /** `imageId` of a create that means what a follow has ready. */
 export const followPrefix = 'follow:';
 
+/** Shape of a follow's name: it is part of a workflow id and of `follow:<name>`. */
+export const followNamePattern = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/;
+
+/** Input of `FollowImage`: sets a follow, or changes the one of that name, and looks at it at once. Any Temporal client may start it. */
+export interface FollowInput {
+  imageName: string;
+  name?: string;
+  owner?: string;
+  tags?: string[];
+  properties?: Record<string, string>;
+  backend?: string;
+  keep?: number;
+  pin?: boolean;
+  by?: string;
+}
+
+/** Input of `UnfollowImage`. What was cached for the follow stays, as anything that is cached; it is no longer pinned for it. */
+export interface UnfollowInput {
+  name: string;
+  backend?: string;
+}
+
+export interface UnfollowResult {
+  name: string;
+  backend: BackendName;
+  /** `absent`: there was none. */
+  outcome: 'removed' | 'absent';
+}
+
 /** Input of `RefreshImageCache`; every field has a default. */
 export interface RefreshInput {
   /** Asks only about these; default: every image behind an entry, and every follow. */
@@ -25,7 +54,13 @@ export interface RefreshInput {
   follow?: string;
   backend?: string;
   /** Where a run that was continued as new goes on. */
-  cursor?: { afterImageId: ImageId | null; imagesDone: boolean; result: RefreshResult };
+  cursor?: RefreshCursor;
+}
+
+export interface RefreshCursor {
+  afterImageId: ImageId | null;
+  imagesDone: boolean;
+  result: RefreshResult;
 }
 
 export interface RefreshResult {
@@ -35,7 +70,10 @@ export interface RefreshResult {
   gone: number;
   /** Images that the service did not answer for; the next run asks again. */
   unanswered: number;
+  /** The first thousand. */
   retiredEntries: EntryId[];
+  /** Entries without a usable image that stay for now; the first thousand. */
+  keptEntries: { entryId: EntryId; why: 'leased' | 'pinned' }[];
   deletedEntries: number;
   follows: FollowOutcome[];
   /** One sentence for people. */
@@ -47,6 +85,7 @@ export interface FollowOutcome {
   name: string;
   backend: BackendName;
   outcome: 'current' | 'flipped' | 'no-match' | 'failed';
+  /** The newest that matches. */
   imageId: ImageId | null;
   /** Entries of former content that were retired. */
   retired: EntryId[];
@@ -54,11 +93,13 @@ export interface FollowOutcome {
   summary: string;
 }
 
-/** Input of `WarmImageCache`: populates before anybody asks. */
+/** Input of `WarmImageCache`: populates before anybody asks. Any Temporal client may start it. */
 export interface WarmInput {
   imageIds: string[];
   /** Default: the default backend. */
   backends?: string[];
+  /** In place of `backends`: all that are configured. */
+  allBackends?: boolean;
   /** Keeps what was warmed from being evicted. */
   pin?: boolean;
   by?: string;
@@ -84,5 +125,6 @@ export interface WarmResult {
 export interface WarmProgress {
   total: number;
   done: WarmOutcome[];
-  running: { imageId: string; backend: string; flightWorkflowId: string }[];
+  /** `flightWorkflowId`: the population that is waited for, once it is known. */
+  running: { imageId: string; backend: string; flightWorkflowId: string | null }[];
 }

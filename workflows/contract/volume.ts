@@ -17,6 +17,7 @@ export type BypassReason = 'cache-off' | 'too-large-for-cache' | 'requested' | '
 
 /** Input of `CreateVolumeFromImage`, as any Temporal client may send it. Only `imageId` is required. */
 export interface CreateVolumeInput {
+  /** An image's id, or `follow:<name>`: what that follow has ready. */
   imageId: string;
   volumeId?: string;
   backend?: string;

@@ -17,6 +17,10 @@ const HOUR_MS = 60 * MINUTE_MS;
 
 /** A worker that stops heartbeating for this long is taken for dead. */
 const HEARTBEAT_TIMEOUT_MS = 15 * SECOND_MS;
+/** What one conversion may take where a run was admitted by a version that did not note it. */
+const DEFAULT_CONVERSION_MS = 2 * HOUR_MS;
+/** What the step takes besides: its turn among the host's conversions, bytes that must be brought again, the disk's last writes. Heartbeats tell of a dead one. */
+const AROUND_CONVERSION_MS = 4 * HOUR_MS;
 /** A host whose queue nobody polls for this long is lost: another is picked. */
 const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
 
@@ -93,15 +97,30 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
   });
 }
 
+/**
+ * The evictor's work on its backend, for as long as it reports progress. It ends with a failure when nobody holds the backend, or when it has failed
+ * several times: the evictor tells so and goes on, and its next sweep finishes what was begun.
+ */
+export function evicting(backend: BackendName, step: StepOptions) {
+  return onBackend(backend, step, {
+    startToCloseTimeout: 6 * HOUR_MS,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+    scheduleToStartTimeout: 2 * MINUTE_MS,
+    retry: { ...patient, maximumAttempts: 5 },
+  });
+}
+
 /** What moves on a host, for the summaries. */
 export interface MoveOptions extends Omit<StepOptions, 'summary'> {
   image: ImageId;
   /** Such as `volume 4f…`. */
   target: string;
+  /** Milliseconds that the tool may take, as the worker that admitted the run was configured. */
+  conversionMs?: number;
 }
 
 /** On one host, whose scratch holds the bytes. */
-export function onHost(host: HostId, { image, target, budgetMs }: MoveOptions) {
+export function onHost(host: HostId, { image, target, budgetMs, conversionMs }: MoveOptions) {
   const shared = {
     cancellationType,
     taskQueue: siblingQueues(workflowInfo().taskQueue).host(host),
@@ -122,7 +141,7 @@ export function onHost(host: HostId, { image, target, budgetMs }: MoveOptions) {
     convert: proxyActivities<HostActivities>({
       ...moving,
       summary: `inspect image ${image}, write it into ${target}`,
-      startToCloseTimeout: 2 * HOUR_MS,
+      startToCloseTimeout: (conversionMs ?? DEFAULT_CONVERSION_MS) + AROUND_CONVERSION_MS,
       retry: { ...patient, maximumAttempts: 3 },
     }),
     cleanup: proxyActivities<HostActivities>({

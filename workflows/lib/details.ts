@@ -168,22 +168,22 @@ function describeTimings({ total, ...stages }: TimingsMs): string {
   return parts.length === 0 ? formatMs(total) : `${formatMs(total)} (${parts.join(', ')})`;
 }
 
-function formatMs(ms: number): string {
+export function formatMs(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
 }
 
-function paragraphs(...all: string[]): string {
+export function paragraphs(...all: string[]): string {
   return all.join('\n\n');
 }
 
 /** Shows `value` as it is, whatever it holds. */
-function code(value: string): string {
+export function code(value: string): string {
   return `\`${value.replace(/[`\r\n]/g, ' ')}\``;
 }
 
 /** Escapes what would be Markdown. */
-function text(value: string): string {
+export function text(value: string): string {
   return value.replace(/[\\`*_{}[\]<>#|!]/g, '\\$&').replace(/\s+/g, ' ');
 }

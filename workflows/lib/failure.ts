@@ -66,6 +66,14 @@ export function isFinal(error: unknown): boolean {
   return failure !== undefined && !failures[failure.type].retry;
 }
 
+/** As `findFailure`, for a step on a backend: one that nobody took, or that stopped without a word, says that the backend is unavailable. */
+export function findBackendFailure(backend: string, error: unknown): FailureRecord | undefined {
+  const failure = findFailure(error);
+  if (failure?.type !== 'Internal' || findTimeout(error) === undefined) return failure;
+  const details = { backend, cause: failure.message };
+  return { type: 'BackendUnavailable', message: publicMessage('BackendUnavailable', details), details };
+}
+
 /** What an activity failed with; of one that ran out of time, what its last try failed with, where that is known. */
 function causeOf(error: unknown): unknown {
   const cause = error instanceof ActivityFailure ? error.cause : error;

@@ -8,9 +8,10 @@ import type { FileBackendContext } from './context';
 import { ensureDirectory } from './directory';
 import { withFailures } from './errors';
 import { layoutOf } from './layout';
+import { ensureFlattened } from './flatten';
 import { listObjects } from './list';
 import { findOpener } from './opener';
-import { describeParent } from './parent';
+import { describeParent, reclaimableBytes } from './parent';
 import { ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
 import { publishVolume, sealImageVolume } from './seal';
 import { describeVolume } from './volume';
@@ -53,7 +54,9 @@ export async function createFileBackend({
     publishVolume: async (target, marker) => await publishVolume(context, target, marker),
     ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
     describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
+    reclaimableBytes: async (image) => await guarded(async () => await reclaimableBytes(context, image)),
     ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
+    ensureFlattened: async (volumeId, options) => await ensureFlattened(context, volumeId, options),
     describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),
     findOpener: async (volumeId) => await findOpener(context, volumeId),
     ensureVolumeAbsent: async (volumeId) => await ensureVolumeAbsent(context, volumeId),

@@ -10,9 +10,9 @@ import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
 import { writeJson } from './markers';
 import { getSealedParent } from './parent';
-import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES } from './qcow2-overlay';
+import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES, parseOverlay } from './qcow2-overlay';
 import { checkSize } from './sizes';
-import { confirmPublished, connectionOf, findVolume } from './volume';
+import { confirmPublished, connectionOf, findVolume, readHead, type FoundVolume } from './volume';
 
 const VOLUME_MODE = 0o600;
 
@@ -25,7 +25,8 @@ export async function ensureClone(
   const paths = volumePaths(context.layout, marker.volumeId);
   return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
     const existing = await findVolume(context, marker.volumeId);
-    if (existing === undefined || existing.format === 'qcow2') {
+    // One that was flattened since does not need its parent, which may be gone.
+    if (existing === undefined || (await needsParent(existing))) {
       const { virtualBytes } = await getSealedParent(context, parent);
       checkSize(marker.sizeBytes, {
         leastBytes: virtualBytes,
@@ -37,6 +38,10 @@ export async function ensureClone(
       return connectionOf({ path: paths[format], format });
     return await confirmPublished(context, { marker, parent });
   });
+}
+
+async function needsParent({ path, format }: FoundVolume): Promise<boolean> {
+  return format === 'qcow2' && parseOverlay(await readHead(path))?.backingFile !== undefined;
 }
 
 /** @returns whether this call made it; false when another was faster. Whatever goes wrong, nothing half-made stays. */
@@ -73,7 +78,7 @@ async function publishOverlay({ context, parent, marker, attempt }: CloneStep): 
   const backingFile = relative(context.layout.volumes, imagePaths(context.layout, parent).data);
   await writeNewFile(
     attempt.data,
-    formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, backingFormat: 'raw', annotation }),
+    formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, annotation }),
   );
   return await publishFile(attempt.data, volumePaths(context.layout, marker.volumeId).qcow2);
 }

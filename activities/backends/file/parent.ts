@@ -28,6 +28,15 @@ export async function describeParent(context: FileBackendContext, name: string):
   return { kind: 'sealed', virtualBytes: stored.marker.virtualBytes, realBytes: Number(file.blocks) * BYTES_PER_BLOCK };
 }
 
+/**
+ * The blocks that the parent's file has. Of those that reflinked clones still share nothing comes back before they are overwritten or deleted too; which
+ * these are only the FIEMAP call tells, which Node does not have: it is the most that may come back. An overlay's parent shares none.
+ */
+export async function reclaimableBytes({ layout }: FileBackendContext, name: string): Promise<number> {
+  const file = await unlessAbsent(stat(imagePaths(layout, name).data));
+  return (file?.blocks ?? 0) * BYTES_PER_BLOCK;
+}
+
 /** @returns the sealed parent's size. @throws ParentUnusable when it is anything but sealed. */
 export async function getSealedParent(
   context: FileBackendContext,

@@ -2,16 +2,15 @@ import { GiB, KiB, MiB } from '../../../workflows/contract/bytes';
 import type { FileContent } from './durable';
 
 /**
- * An empty qcow2 v3 overlay as bytes, so that a clone starts no process. Four regions, each in clusters of 64 KiB:
+ * An empty qcow2 v3 overlay on a raw file as bytes, so that a clone starts no process. Four regions, each in clusters of 64 KiB:
  * header with extensions and backing file name, refcount table, one refcount block, L1 table. No cluster is allocated to the guest,
  * so every read goes to the backing file and what lies behind its end reads as zeros.
  * Source: docs/interop/qcow2.txt of QEMU.
  */
 export interface Overlay {
   virtualBytes: number;
-  /** As written into the header: relative to the overlay's own directory. */
-  backingFile: string;
-  backingFormat: 'raw';
+  /** As written into the header: relative to the overlay's own directory. Undefined: it was flattened, and what is not allocated reads as zeros. */
+  backingFile?: string;
   /** Kept in a header extension of ours, which QEMU carries along when it rewrites the header. */
   annotation: string;
 }
@@ -56,32 +55,30 @@ export function formatOverlay(overlay: Overlay): FileContent {
   };
 }
 
-/** @param head the first `OVERLAY_HEAD_BYTES` of a file, or fewer. @returns undefined when it is no qcow2 with a backing file. */
-export function parseOverlay(
-  head: Buffer,
-): (Omit<Overlay, 'backingFormat' | 'annotation'> & { annotation?: string }) | undefined {
+/** @param head the first `OVERLAY_HEAD_BYTES` of a file, or fewer. @returns undefined when it is no qcow2 of version 3. */
+export function parseOverlay(head: Buffer): (Omit<Overlay, 'annotation'> & { annotation?: string }) | undefined {
   if (head.length < HEADER_BYTES || head.readUInt32BE(0) !== MAGIC || head.readUInt32BE(4) !== 3) return undefined;
   const nameOffset = Number(head.readBigUInt64BE(8));
   const nameBytes = head.readUInt32BE(16);
-  if (nameOffset === 0 || nameBytes > MAX_BACKING_NAME_BYTES || nameOffset + nameBytes > head.length) return undefined;
+  if (nameBytes > MAX_BACKING_NAME_BYTES || nameOffset + nameBytes > head.length) return undefined;
   return {
     virtualBytes: Number(head.readBigUInt64BE(24)),
-    backingFile: head.toString('utf8', nameOffset, nameOffset + nameBytes),
+    ...(nameOffset === 0 ? {} : { backingFile: head.toString('utf8', nameOffset, nameOffset + nameBytes) }),
     annotation: findExtension(head, ANNOTATION_EXTENSION)?.toString('utf8'),
   };
 }
 
 function formatHead(overlay: Overlay, l1Entries: number): Buffer {
-  const backingFile = Buffer.from(overlay.backingFile);
+  const backingFile = Buffer.from(overlay.backingFile ?? '');
   const extensions = Buffer.concat([
-    formatExtension(BACKING_FORMAT_EXTENSION, overlay.backingFormat),
+    ...(overlay.backingFile === undefined ? [] : [formatExtension(BACKING_FORMAT_EXTENSION, 'raw')]),
     formatExtension(ANNOTATION_EXTENSION, overlay.annotation),
     formatExtension(END_OF_EXTENSIONS, ''),
   ]);
   const header = Buffer.alloc(HEADER_BYTES);
   header.writeUInt32BE(MAGIC, 0);
   header.writeUInt32BE(3, 4);
-  header.writeBigUInt64BE(BigInt(HEADER_BYTES + extensions.length), 8);
+  if (overlay.backingFile !== undefined) header.writeBigUInt64BE(BigInt(HEADER_BYTES + extensions.length), 8);
   header.writeUInt32BE(backingFile.length, 16);
   header.writeUInt32BE(CLUSTER_BITS, 20);
   header.writeBigUInt64BE(BigInt(overlay.virtualBytes), 24);

@@ -17,8 +17,11 @@ export async function ensureVolumeAbsent(context: FileBackendContext, volumeId: 
   await withFailures(context, {}, async () => {
     await checkClaim(context);
     await refuseForeignVolume(context, volumeId);
-    for (const path of [paths.raw, paths.qcow2, paths.marker]) await removeFile(path);
-    await removeAttempts(context.layout.volumes, volumeId);
+    // Twice: an overlay that is being flattened may get its name once more, until its attempt is gone.
+    for (let round = 0; round < 2; round += 1) {
+      await removeAttempts(context.layout.volumes, volumeId);
+      for (const path of [paths.raw, paths.qcow2, paths.marker]) await removeFile(path);
+    }
     await syncDirectory(context.layout.volumes);
   });
 }

@@ -1,66 +1,64 @@
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import { cacheEntryStates, type CacheEntry, type CacheEntryState } from '../../records';
+import { stayWords } from '../output/eviction';
 import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
-import { print, printJson } from '../output/print';
+import { note, print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { parseBackend, parseCount } from '../values';
+import { parseBackend, parseCount, parseUuid } from '../values';
 
 interface ListOptions extends SharedOptions {
   backend?: string;
   state?: CacheEntryState;
-  limit?: number;
+  limit: number;
+  after?: string;
 }
+
+const PAGE_ENTRIES = 200;
 
 export function registerCacheList(cache: Command): void {
   const command = cache
     .command('list')
-    .description('list cache entries, the newest first')
+    .description('list cache entries, the newest first, and why each stays')
     .option('--backend <name>', 'only of this backend', parseBackend)
     .addOption(new Option('--state <state>', 'only in this state (default: all but gone)').choices(cacheEntryStates))
-    .option('--limit <n>', 'at most so many', parseCount);
+    .option('--limit <n>', 'at most so many', parseCount, PAGE_ENTRIES)
+    .option('--after <entry-id>', 'those that follow this one: the next page', parseUuid);
   withSharedOptions(command).action(list);
 }
 
-async function list({ backend, state, limit, ...shared }: ListOptions): Promise<void> {
+async function list({ backend, state, limit, after, ...shared }: ListOptions): Promise<void> {
   const entries = await withClient(shared, async (client) =>
-    (await client.inventory()).listEntries({ backend, state, limit }),
+    (await client.inventory()).listEntries({ backend, state, limit, after }),
   );
-  if (shared.json) return printJson({ entries });
-  const head = [
-    'ENTRY ID',
-    'BACKEND',
-    'KEY',
-    'GEN',
-    'STATE',
-    'VIRTUAL',
-    'REAL',
-    'USES',
-    'CLONES',
-    'COST',
-    'LAST USE',
-    'IMAGES',
-  ];
+  const next = entries.length < limit ? null : (entries.at(-1)?.entryId ?? null);
+  if (shared.json) return printJson({ entries, next });
   print(formatTable(head, entries.map(toRow)));
+  if (next !== null) note(`there may be more: --after ${next}`);
 }
 
+const head = [
+  'ENTRY ID',
+  'BACKEND',
+  'KEY',
+  'GEN',
+  'STATE',
+  'VIRTUAL',
+  'REAL',
+  'RECLAIMABLE',
+  'CLONES',
+  'USES',
+  'LAST USE',
+  'COST',
+  'PINNED',
+  'WHY IT STAYS',
+  'IMAGES',
+];
+
 function toRow(entry: CacheEntry): string[] {
-  const {
-    entryId,
-    backend,
-    cacheKey,
-    generation,
-    state,
-    reason,
-    virtualBytes,
-    realBytes,
-    uses,
-    clones,
-    costSeconds,
-    lastUsedAt,
-    images,
-  } = entry;
+  const { entryId, backend, cacheKey, generation, state, reason, virtualBytes, realBytes, reclaimableBytes } = entry;
+  const { uses, clones, costSeconds, lastUsedAt, images, pinned, pinnedBy, whyItStays } = entry;
   return [
     entryId,
     backend,
@@ -69,10 +67,13 @@ function toRow(entry: CacheEntry): string[] {
     reason === null ? state : `${state} (${reason})`,
     formatOptionalBytes(virtualBytes),
     formatBytes(realBytes),
-    String(uses),
+    formatOptionalBytes(reclaimableBytes),
     String(clones),
-    costSeconds === null ? '-' : formatDuration(costSeconds * 1000),
+    String(uses),
     lastUsedAt === null ? '-' : formatAge(lastUsedAt),
+    costSeconds === null ? '-' : formatDuration(costSeconds * 1000),
+    pinned ? (pinnedBy ?? 'yes') : '-',
+    whyItStays === null ? '-' : stayWords[whyItStays],
     images.map(({ imageId }) => imageId).join(' '),
   ];
 }

@@ -1,40 +1,39 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
-import { ImageVolumeCacheError } from '../../errors';
-import type { CacheEntry, Decision } from '../../records';
+import type { CacheEntry, Decision, EntryEvent } from '../../records';
+import { entryNotFound } from '../backend-of-entry';
+import { stayWords } from '../output/eviction';
 import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
 import { print, printJson } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
 import { parseUuid } from '../values';
 
-/** The latest decisions that are shown with an entry. */
+/** The latest decisions and events that are shown with an entry. */
 const DECISIONS_SHOWN = 20;
+const EVENTS_SHOWN = 50;
 
 export function registerCacheShow(cache: Command): void {
   const command = cache
     .command('show')
-    .description('show a cache entry and the latest creates that used it')
+    .description('show a cache entry, its history and the latest creates that used it')
     .argument('<entry-id>', 'the entry', parseUuid);
   withSharedOptions(command).action(show);
 }
 
 async function show(id: string, options: SharedOptions): Promise<void> {
-  const { entry, decisions } = await withClient(options, async (client) => {
+  const { entry, history, decisions } = await withClient(options, async (client) => {
     const inventory = await client.inventory();
     const found = await inventory.findEntry(id as EntryId);
-    if (found === undefined) {
-      throw new ImageVolumeCacheError({
-        type: 'EntryNotFound',
-        message: `entryId: there is no cache entry ${id}`,
-        details: { entryId: id },
-      });
-    }
-    return { entry: found, decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }) };
+    if (found === undefined) throw entryNotFound(id);
+    const events = await inventory.listEntryEvents({ entryId: found.entryId, limit: EVENTS_SHOWN });
+    return { entry: found, history: events, decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }) };
   });
-  if (options.json) return printJson({ ...entry, decisions });
+  if (options.json) return printJson({ ...entry, history, decisions });
   print(describe(entry));
+  if (history.length > 0)
+    print(`\n${formatTable(['AGE', 'EVENT', 'REASON', 'BYTES', 'DETAIL', 'BY'], history.map(toEventRow))}`);
   if (decisions.length > 0)
     print(`\n${formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))}`);
 }
@@ -54,14 +53,22 @@ function describe(entry: CacheEntry): string {
     cost: entry.costSeconds === null ? undefined : formatDuration(entry.costSeconds * 1000),
     uses: String(entry.uses),
     clones: String(entry.clones),
-    pinned: entry.pinned ? 'yes' : 'no',
+    reclaimable: formatOptionalBytes(entry.reclaimableBytes),
+    pinned: entry.pinned ? `by ${entry.pinnedBy ?? 'somebody'}` : 'no',
+    whyItStays: entry.whyItStays === null ? undefined : stayWords[entry.whyItStays],
     images:
       entry.images.map(({ imageId, state }) => (state === 'usable' ? imageId : `${imageId} (${state})`)).join(', ') ||
       undefined,
     createdAt: entry.createdAt,
     readyAt: entry.readyAt ?? undefined,
     lastUsedAt: entry.lastUsedAt ?? undefined,
+    supersededAt: entry.supersededAt ?? undefined,
+    retiredAt: entry.retiredAt ?? undefined,
   });
+}
+
+function toEventRow({ at, kind, reason, bytes, detail, workflowId }: EntryEvent): string[] {
+  return [formatAge(at), kind, reason ?? '-', formatOptionalBytes(bytes), detail ?? '-', workflowId ?? '-'];
 }
 
 function toRow({ at, volumeId, outcome, timingsMs, reason }: Decision): string[] {

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { ConfigError } from '../../config/config-error';
 import type { ImageVolumeCache } from '../../connection';
 import { exitCodeOf, fault, type Finding } from '../doctor/check';
+import { checkConfinement } from '../doctor/confinement';
 import { checkBackends, checkConfiguration, checkDatabase, checkImages, checkTools } from '../doctor/parts';
 import { checkTemporal } from '../doctor/temporal';
 import { print, printJson } from '../output/print';
@@ -39,6 +40,7 @@ async function examineAll(cache: ImageVolumeCache): Promise<Finding[]> {
     checkDatabase(cache),
     checkImages(cache),
     checkTools(),
+    checkConfinement(cache),
     checkBackends(cache),
   ]);
   return [checkConfiguration(cache), ...parts.flat()];

@@ -3,7 +3,7 @@ import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ImageVolumeCache } from '../../connection';
 import { listFlights, type Flight } from '../../flights';
 import type { BackendStatus, DecisionSummary } from '../../records';
-import { formatAge, formatShare } from '../output/format';
+import { formatAge, formatDuration, formatShare } from '../output/format';
 import { print, printJson } from '../output/print';
 import { formatProgress } from '../output/format-progress';
 import { formatTable } from '../output/table';
@@ -79,12 +79,15 @@ function describeDecisions({
   refused,
   failed,
   bytesDownloaded,
+  savedBytes,
+  savedSeconds,
   hitRate,
 }: DecisionSummary): string {
   const counts = Object.entries({ hit, miss, joined, bypassed, refused, failed }).map(
     ([outcome, count]) => `${count} ${outcome}`,
   );
-  return `${counts.join(', ')}; hit rate ${formatShare(hitRate)}, ${formatBytes(bytesDownloaded)} downloaded.`;
+  const saved = `${formatBytes(savedBytes)} and ${formatDuration(savedSeconds * 1000)} saved`;
+  return `${counts.join(', ')}; hit rate ${formatShare(hitRate)}, ${formatBytes(bytesDownloaded)} downloaded, ${saved}.`;
 }
 
 function toFlightRow({ workflowId, startedAt, work }: Flight): string[] {

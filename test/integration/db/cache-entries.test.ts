@@ -1,10 +1,10 @@
 import { GiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
-import { setLimits } from '../../../db/queries/backends';
+import { observeSpace, setLimits } from '../../../db/queries/backends';
+import { joinFlight } from '../../../db/queries/populations';
 import {
   abandonReservation,
   beginEntryDeletion,
-  chooseVictimsForReservation,
   confirmEntryGone,
   countQuarantines,
   findEntry,
@@ -19,9 +19,10 @@ import {
   sums,
   unpinEntry,
 } from '../../../db/queries/cache-entries';
-import { beginDelete, failVolume, finishDelete } from '../../../db/queries/volumes';
+import { beginDelete, failVolume, findVolume, finishDelete } from '../../../db/queries/volumes';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import {
+  admitted,
   available,
   BACKEND,
   cacheKey,
@@ -34,6 +35,7 @@ import {
   registerLocal,
   reservation,
   reserved,
+  takeVictims,
 } from './fixtures';
 
 let inventory: MigratedDatabase;
@@ -246,16 +248,18 @@ describe('victims', () => {
     await failVolume(database, await idOf(leased(database, cacheKey('1'))));
     const request = reservation(key, { bytes: 4 * GiB });
     expect(await reserveEntry(database, request)).toEqual({ kind: 'no-room', neededBytes: 3 * GiB, neededCount: 0 });
-    const choice = await chooseVictimsForReservation(database, request);
+    const choice = await takeVictims(database, request);
     expect(choice).toMatchObject({
       kind: 'victims',
-      entries: [{ id: middle.id, state: 'deleting', reason: 'evicted' }],
+      deleting: [{ id: middle.id, state: 'deleting', reason: 'evicted' }],
     });
-    expect(await chooseVictimsForReservation(database, request)).toEqual(choice);
+    expect(await takeVictims(database, request)).toEqual(choice);
     expect(await reserveEntry(database, reservation(other, { bytes: 2 * GiB }))).toMatchObject({ kind: 'no-room' });
-    const done = await reserveFreed(database, request);
+    const freed = { ...request, freedEntryIds: [middle.id] };
+    expect(await reserveFreed(database, { ...freed, freedEntryIds: [] })).toMatchObject({ kind: 'no-room' });
+    const done = await reserveFreed(database, freed);
     expect(done).toMatchObject({ kind: 'reserved', entry: { shortKey: key.short } });
-    expect(await reserveFreed(database, request)).toEqual(done);
+    expect(await reserveFreed(database, freed)).toEqual(done);
     expect(await findEntry(database, { entryId: middle.id })).toMatchObject({ state: 'gone', counted: false });
     expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 10 * GiB, count: 3 });
     expect((await listEntries(database, { backend: BACKEND, state: 'ready', limit: 10 })).map(({ id }) => id)).toEqual([
@@ -270,8 +274,8 @@ describe('victims', () => {
     await readyEntry(database, key, { bytes: 6 * GiB });
     await leased(database, key);
     const request = { backend: BACKEND, bytes: 8 * GiB, workflowId: 'populate/x' };
-    expect(await chooseVictimsForReservation(database, request)).toEqual({ kind: 'none' });
-    expect(await chooseVictimsForReservation(database, { ...request, bytes: 11 * GiB })).toEqual({ kind: 'none' });
+    expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
+    expect(await takeVictims(database, { ...request, bytes: 11 * GiB })).toEqual({ kind: 'none' });
     expect(await findEntry(database, { entryId: free })).toMatchObject({ state: 'ready' });
   });
 
@@ -284,31 +288,71 @@ describe('victims', () => {
     expect(await findEntry(database, { entryId: pinned.id })).toMatchObject({ pinned: true, pinnedBy: 'alice' });
     await retireEntry(database, { entryId: retired.id, reason: 'superseded' });
     const request = { backend: BACKEND, bytes: GiB, workflowId: 'populate/x' };
-    expect(await chooseVictimsForReservation(database, request)).toMatchObject({
-      entries: [{ id: retired.id, reason: 'superseded' }],
+    expect(await takeVictims(database, request)).toMatchObject({
+      deleting: [{ id: retired.id, reason: 'superseded' }],
     });
-    expect(await chooseVictimsForReservation(database, { ...request, bytes: 6 * GiB })).toMatchObject({
-      entries: [{ id: retired.id }, { id: used.id }],
+    expect(await takeVictims(database, { ...request, bytes: 6 * GiB })).toMatchObject({
+      deleting: [{ id: retired.id }, { id: used.id }],
     });
     const greedy = { ...request, workflowId: 'populate/y', bytes: 7 * GiB };
-    expect(await chooseVictimsForReservation(database, greedy)).toEqual({ kind: 'none' });
+    expect(await takeVictims(database, greedy)).toEqual({ kind: 'none' });
     expect(await unpinEntry(database, { entryId: pinned.id })).toEqual({ kind: 'unpinned' });
     expect(await unpinEntry(database, { entryId: retired.id })).toEqual({ kind: 'not-ready', state: 'deleting' });
   });
 
-  test('never are entries that a finished clone still needs', async () => {
+  test('are parents that clones hold only when nothing else is left: they leave the limits and stay on the backend', async () => {
+    const { database } = inventory;
+    const cold = await readyEntry(database, key, { bytes: 5 * GiB });
+    const clone = await available(database, key);
+    const unused = await readyEntry(database, other, { bytes: 4 * GiB });
+    const request = { backend: BACKEND, bytes: 2 * GiB, workflowId: 'populate/x' };
+    expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ id: unused.id }], held: [] });
+    const more = { backend: BACKEND, bytes: 6 * GiB, workflowId: 'populate/x' };
+    expect(await takeVictims(database, more)).toMatchObject({
+      deleting: [{ id: unused.id }],
+      held: [{ id: cold.id, state: 'retired', counted: false, reason: 'evicted', clones: 1 }],
+    });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 4 * GiB, pinnedBytes: 5 * GiB });
+    expect(await findVolume(database, { volumeId: clone.volume.id })).toMatchObject({ holdsEntry: true });
+  });
+
+  test('are no parents of clones when the backend would fall below its low watermark', async () => {
     const { database } = inventory;
     await readyEntry(database, key, { bytes: 6 * GiB });
     await available(database, key);
+    await observeSpace(database, { name: BACKEND, totalBytes: 100 * GiB, freeBytes: 14 * GiB });
     const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
-    expect(await chooseVictimsForReservation(database, request)).toEqual({ kind: 'none' });
+    expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
+    await observeSpace(database, { name: BACKEND, totalBytes: 100 * GiB, freeBytes: 15 * GiB });
+    expect(await takeVictims(database, request)).toMatchObject({ kind: 'victims', held: [{ state: 'retired' }] });
+  });
+
+  test('are no entries whose waiters have not acquired them yet', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await reserved(database, key, { bytes: 6 * GiB });
+    const volume = await admitted(database, key);
+    await joinFlight(database, {
+      backend: BACKEND,
+      key,
+      volumeId: volume.id,
+      workflowId: volume.workflowId,
+      runId: volume.runId,
+      activityId: '7',
+      imageId: IMAGE,
+      policyVersion: 'p1',
+    });
+    await register(database, entryId, 6 * GiB);
+    const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
+    expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
+    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION });
+    expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ id: entryId }] });
   });
 
   test('are not needed when there is room by now', async () => {
     const { database } = inventory;
     const request = reservation(key);
-    expect(await chooseVictimsForReservation(database, request)).toEqual({ kind: 'victims', entries: [] });
-    expect(await reserveFreed(database, request)).toMatchObject({ kind: 'reserved' });
+    expect(await takeVictims(database, request)).toEqual({ kind: 'victims', deleting: [], held: [] });
+    expect(await reserveFreed(database, { ...request, freedEntryIds: [] })).toMatchObject({ kind: 'reserved' });
   });
 });
 

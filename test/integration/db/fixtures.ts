@@ -1,10 +1,12 @@
 import { createHash, randomUUID } from 'node:crypto';
+import { chooseForReservation } from '../../../activities/eviction/choose-for-reservation';
 import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import type { CacheKey } from '../../../workflows/contract/image';
 import type { Database } from '../../../db/client';
 import { registerBackend } from '../../../db/queries/backends';
 import { registerReady, reserveEntry, type ReservationRequest } from '../../../db/queries/cache-entries';
+import { takeForReservation, type VictimChoice } from '../../../db/queries/victims';
 import { acquireEntry, admitVolume, completeVolume } from '../../../db/queries/volumes';
 import type { CacheLimits, EntryRow, VolumeRow } from '../../../db/types';
 
@@ -98,6 +100,14 @@ export function reservation(key: CacheKey, more: Partial<ReservationRequest> = {
     policyVersion: 'p1',
     ...more,
   };
+}
+
+/** Takes victims for a reservation as `makeRoom` does. */
+export function takeVictims(
+  database: Database,
+  { backend, bytes, workflowId }: Pick<ReservationRequest, 'backend' | 'bytes' | 'workflowId'>,
+): Promise<VictimChoice> {
+  return takeForReservation(database, { backend, bytes, workflowId, choose: chooseForReservation(bytes) });
 }
 
 export async function reserved(

@@ -1,12 +1,5 @@
 import { sql } from 'drizzle-orm';
-import {
-  beginEntryDeletion,
-  chooseVictimsForReservation,
-  findEntry,
-  reserveEntry,
-  retireEntry,
-  sums,
-} from '../../../db/queries/cache-entries';
+import { beginEntryDeletion, findEntry, reserveEntry, retireEntry, sums } from '../../../db/queries/cache-entries';
 import {
   answerFlight,
   claimFlight,
@@ -41,6 +34,7 @@ import {
   readyEntry,
   registerLocal,
   reservation,
+  takeVictims,
 } from './fixtures';
 import { holding, openTransaction, untilBlocked } from './locks';
 
@@ -156,8 +150,9 @@ describe('victims against acquire', () => {
     const volume = await admitted(database, key);
     const acquire = await openTransaction(url);
     await acquireEntry(acquire.database, acquirement(volume));
-    const choice = chooseVictimsForReservation(database, request);
-    await untilBlocked(database, { text: 'for update' });
+    const choice = takeVictims(database, request);
+    // The end of a long statement is not shown.
+    await untilBlocked(database, { text: 'select "id", "backend"' });
     await acquire.commit();
     expect(await choice).toEqual({ kind: 'none' });
     expect(await findEntry(database, { entryId })).toMatchObject({ state: 'ready', clones: 1 });
@@ -168,12 +163,12 @@ describe('victims against acquire', () => {
     const { id: entryId } = await readyEntry(database, key, { bytes: 6 * GiB });
     const volume = await admitted(database, key);
     const lock = await holding(url, lockVolumes);
-    const choice = chooseVictimsForReservation(database, request);
+    const choice = takeVictims(database, request);
     await untilBlocked(database, { text: 'select distinct entry_id' });
     const acquire = acquireEntry(database, acquirement(volume));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
-    expect(await choice).toMatchObject({ kind: 'victims', entries: [{ id: entryId, state: 'deleting' }] });
+    expect(await choice).toMatchObject({ kind: 'victims', deleting: [{ id: entryId, state: 'deleting' }] });
     expect(await acquire).toMatchObject({ kind: 'cold' });
   });
 

@@ -3,7 +3,6 @@ import * as fc from 'fast-check';
 import { registerBackend } from '../../../db/queries/backends';
 import {
   abandonReservation,
-  chooseVictimsForReservation,
   listEntries,
   registerReady,
   reserveEntry,
@@ -22,7 +21,7 @@ import {
 } from '../../../db/queries/volumes';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
-import { admittance, cacheKey, completion, IMAGE, LIMITS, PROJECT, reservation } from './fixtures';
+import { admittance, cacheKey, completion, IMAGE, LIMITS, PROJECT, reservation, takeVictims } from './fixtures';
 
 const SEED = 20_260_117;
 const RUNS = 12;
@@ -130,10 +129,10 @@ async function reserveWithRoom(wanted: ReservationRequest, backend: BackendName)
   const first = await reserveEntry(database, wanted);
   if (first.kind === 'reserved') return first.entry;
   if (first.kind !== 'no-room') return undefined;
-  const choice = await chooseVictimsForReservation(database, wanted);
+  const choice = await takeVictims(database, wanted);
   await expectWithinLimits(backend);
   if (choice.kind === 'none') return undefined;
-  const second = await reserveFreed(database, wanted);
+  const second = await reserveFreed(database, { ...wanted, freedEntryIds: choice.deleting.map(({ id }) => id) });
   return second.kind === 'reserved' ? second.entry : undefined;
 }
 

@@ -144,3 +144,52 @@ describe('a parent at its clone limit', () => {
     );
   });
 });
+
+describe('a parent near its clone limit', () => {
+  const LIMIT = 5;
+  const flow = useStack();
+  beforeAll(async () => {
+    const { database, backend: name } = flow.stack;
+    await setLimits(database, { name, limits: { cloneLimit: LIMIT }, by: 'the test' });
+  });
+  afterEach(() => expectCleanSlate(flow.stack));
+
+  const generationsOf = async (image: Image) =>
+    (await flow.entriesOf(image)).map(({ generation }) => generation).sort((a, b) => a - b);
+  const flightsOf = async (image: Image) => (await flow.flightOf(image))?.flight;
+
+  it('has its next generation populated by nobody’s create, and no create waits for it', async () => {
+    const { sample, image } = await flow.upload('near');
+    for (let clones = 1; clones < LIMIT - 1; clones += 1) await flow.create(image);
+    expect(await generationsOf(image)).toEqual([1]);
+    expect(await flightsOf(image)).toBe(1);
+
+    expect(await flow.create(image)).toMatchObject({ outcome: 'hit' });
+    await flow.until('the next generation', async () => (await flow.entriesOf(image)).length === 2);
+    await expectCleanSlate(flow.stack);
+    expect(await flow.flightOf(image)).toMatchObject({ flight: 2, leaderVolumeId: null });
+    for (let clones = 1; clones < LIMIT - 1; clones += 1) {
+      const hit = await flow.create(image);
+      expect(hit).toMatchObject({
+        outcome: 'hit',
+        timingsMs: expect.not.objectContaining({ wait: expect.anything() }),
+      });
+      await flow.expectGuestBytes(sample, hit);
+    }
+    expect(await generationsOf(image)).toEqual([1, 2]);
+    expect((await flow.entriesOf(image)).map(({ clones }) => clones)).toEqual([LIMIT - 2, LIMIT - 1]);
+  });
+
+  it('and a herd of more than two parents’ worth gets all its volumes, of no more generations than it takes', async () => {
+    const { sample, image } = await flow.upload('herd');
+    const volumes = await Promise.all(Array.from({ length: 12 }, () => flow.create(image)));
+    for (const volume of volumes) await flow.expectGuestBytes(sample, volume);
+    await expectCleanSlate(flow.stack);
+    const entries = await flow.entriesOf(image);
+    expect(entries.every(({ clones }) => clones <= LIMIT)).toBe(true);
+    // Twelve clones need three parents, and a third one that is near its own limit has begun a fourth.
+    expect(entries.length).toBeLessThanOrEqual(4);
+    const { downloads } = await flow.stack.imageService.counters(image.id);
+    expect(downloads).toBe(entries.length);
+  });
+});

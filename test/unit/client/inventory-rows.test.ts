@@ -21,6 +21,7 @@ const volume: VolumeRow = {
   workflowId: 'volume/v',
   runId: 'r',
   activityId: null,
+  givenUp: false,
   outcome: 'miss',
   attachedTo: null,
   connection: { driver: 'file', path: '/v', format: 'raw' },
@@ -73,6 +74,7 @@ const entry: EntryRow = {
   digest: null,
   digestSeenAt: null,
   supersededAt: null,
+        supersededBy: null,
   clones: 2,
   createdAt: at,
   readyAt: at,
@@ -122,7 +124,8 @@ it('shows an entry with its key as one thing and its own images alone', () => {
 });
 
 it('counts as hits only creates that were answered with a volume', () => {
-  const summary = { hit: 3, miss: 1, joined: 0, bypassed: 0, refused: 7, failed: 2, bytesDownloaded: 5 };
+  const saved = { savedBytes: 9, savedSeconds: 2 };
+  const summary = { hit: 3, miss: 1, joined: 0, bypassed: 0, refused: 7, failed: 2, bytesDownloaded: 5, ...saved };
   expect(toDecisionSummary(summary)).toEqual({ ...summary, hitRate: 0.75 });
   expect(toDecisionSummary({ ...summary, hit: 0, miss: 0 }).hitRate).toBeNull();
 });
@@ -159,6 +162,8 @@ it('shows no space of a backend that no worker has looked at', () => {
     refused: 0,
     failed: 0,
     bytesDownloaded: 0,
+    savedBytes: 0,
+    savedSeconds: 0,
   });
   const status = toBackendStatus(row, { sums, decisions });
   expect(status).toMatchObject({

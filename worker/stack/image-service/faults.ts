@@ -7,13 +7,26 @@ const faultSchema = z.strictObject({
   /**
    * `cut`: the connection breaks after `afterBytes` of the body. `stall`: it falls silent there. `wrong-length`: a well-formed answer of
    * only so many bytes. `wrong-bytes`: the byte there is inverted. `endless`: the body goes on after its end. `no-range`: ranges are ignored.
+   * `slow`: nothing is wrong but `bytesPerSecond`, which all kinds may have.
    */
-  kind: z.enum(['cut', 'stall', 'wrong-length', 'wrong-bytes', 'endless', 'status-503', 'no-range']),
+  kind: z.enum([
+    'cut',
+    'stall',
+    'wrong-length',
+    'wrong-bytes',
+    'endless',
+    'status-500',
+    'status-503',
+    'no-range',
+    'slow',
+  ]),
   afterBytes: z.int().min(0).default(0),
   /** Requests it strikes. */
   times: z.int().min(1).default(1),
   retryAfterSeconds: z.int().min(0).optional(),
-  /** Requests that `status-503` strikes; the other kinds strike files alone. */
+  /** Of the body. */
+  bytesPerSecond: z.int().min(1).optional(),
+  /** Requests that a status strikes; the other kinds strike files alone. */
   on: z.enum(['record', 'file']).default('file'),
 });
 export type Fault = z.output<typeof faultSchema>;
@@ -48,8 +61,9 @@ export function createFaults(): Faults {
   };
 }
 
-/** @throws HttpError 503 when that is the fault. */
+/** @throws HttpError 500 or 503 when that is the fault. */
 export function strike(fault: Fault | undefined): void {
+  if (fault?.kind === 'status-500') throw new HttpError(500, 'The server has either erred or is incapable.');
   if (fault?.kind !== 'status-503') return;
   const headers: Record<string, string> =
     fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };

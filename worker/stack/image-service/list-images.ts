@@ -1,5 +1,6 @@
 import { HttpError } from './http-error';
 import { showImage, type StoredImage } from './record';
+import { sortImages } from './sort-images';
 
 /** Images a page when the caller says nothing, and at most: Glance's defaults. */
 const DEFAULT_LIMIT = 25;
@@ -10,7 +11,7 @@ const notFilters = new Set(['limit', 'marker', 'sort', 'sort_key', 'sort_dir', '
 /** One page of `GET /v2/images`; every other parameter filters by equality. @throws HttpError 400. */
 export function listImages(images: StoredImage[], query: URLSearchParams): Record<string, unknown> {
   const limit = Math.min(parseLimit(query.get('limit')), MAX_LIMIT);
-  const rest = afterMarker(images, query.get('marker'));
+  const rest = afterMarker(sortImages(images, query.get('sort')), query.get('marker'));
   const page = rest.filter((image) => matches(image, query)).slice(0, limit);
   const first = query.size === 0 ? '/v2/images' : `/v2/images?${query.toString()}`;
   return { images: page.map(showImage), first, schema: '/v2/schemas/images', ...nextOf(page, { query, limit }) };

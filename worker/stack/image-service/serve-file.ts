@@ -14,6 +14,7 @@ import type { StoredImage } from './record';
 const READ_BYTES = MiB;
 const FLUSH_POLL_MS = 1;
 const ENDLESS_CHUNK = Buffer.alloc(64 * 1024);
+const SLOW_PIECE_BYTES = 64 * 1024;
 
 export interface ServeFile {
   image: StoredImage;
@@ -66,7 +67,7 @@ interface Body {
 /** Sends the bytes with the fault worked in; a client that goes away ends it quietly. */
 async function sendBody(response: ServerResponse, { chunks, fault, count }: Body): Promise<void> {
   const counted = async function* (source: AsyncIterable<Buffer>) {
-    for await (const chunk of fault === undefined ? source : spoil(source, { fault, response })) {
+    for await (const chunk of fault === undefined ? source : slowly(spoil(source, { fault, response }), fault)) {
       count(chunk.length);
       yield chunk;
     }
@@ -90,7 +91,7 @@ async function* spoil(
     sent += chunk.length;
     if (kind === 'wrong-bytes' && left >= 0 && left < chunk.length)
       chunk.writeUInt8(chunk.readUInt8(left) ^ 0xff, left);
-    if (!isHere || kind === 'wrong-bytes' || kind === 'endless' || kind === 'no-range') {
+    if (!isHere || kind === 'wrong-bytes' || kind === 'endless' || kind === 'no-range' || kind === 'slow') {
       yield chunk;
       continue;
     }
@@ -103,6 +104,21 @@ async function* spoil(
   }
   if (kind !== 'endless') return;
   while (!response.destroyed) yield ENDLESS_CHUNK;
+}
+
+/** Passes the bytes on as a link of the fault's rate would. */
+async function* slowly(
+  source: AsyncIterable<Buffer>,
+  { bytesPerSecond }: Pick<Fault, 'bytesPerSecond'>,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    const pieceBytes = bytesPerSecond === undefined ? chunk.length : SLOW_PIECE_BYTES;
+    for (let start = 0; start < chunk.length; start += pieceBytes) {
+      const piece = chunk.subarray(start, start + pieceBytes);
+      yield piece;
+      if (bytesPerSecond !== undefined) await delay((1000 * piece.length) / bytesPerSecond);
+    }
+  }
 }
 
 /** Resolves when what was written has left for the connection. */

@@ -16,6 +16,7 @@ const examples: FailureDetails = {
   VolumeInUse: { volumeId: 'v', by: 'a QEMU process' },
   CreateCancelled: { volumeId: 'v' },
   ImageNotFound: { imageId: 'i' },
+  FollowNotFound: { follow: 'f', backend: 'b', found: 'unknown' },
   ImageNotActive: { imageId: 'i', status: 'queued' },
   ImageUnsupported: { imageId: 'i', found: 'ploop', allowed: 'raw' },
   ImageRefused: { imageId: 'i', rule: 'backing-file', found: 'one', allowed: 'none', offset: 8 },

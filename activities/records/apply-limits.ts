@@ -1,0 +1,29 @@
+import { changeLimits } from '../../db/queries/operator-limits';
+import type { CacheLimitValues } from '../../workflows/contract/eviction';
+import { Failure } from '../../workflows/contract/failures';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { ControlDependencies } from '../dependencies';
+import { ANONYMOUS, type ChangeOutcome } from './apply-pin';
+
+export interface LimitsRequest {
+  backend: BackendName;
+  /** Each of them valid by itself; what is left out stays. */
+  limits: Partial<CacheLimitValues>;
+  by?: string;
+}
+
+/** Sets limits on behalf of an operator: from then on the configuration leaves them alone. Idempotent. @throws InvalidRequest (final). */
+export function createApplyLimits({ database }: ControlDependencies) {
+  return async function applyLimits({ backend, limits, by = ANONYMOUS }: LimitsRequest): Promise<ChangeOutcome> {
+    const changed = await changeLimits(database, { backend, limits, by });
+    if (changed.kind === 'unknown-backend')
+      throw new Failure('InvalidRequest', { field: 'backend', value: backend, allowed: 'one that a worker holds' });
+    if (changed.kind === 'low-not-below-high') {
+      const { freeLowWater, freeHighWater } = changed;
+      const value = `${freeLowWater} beside a freeHighWater of ${freeHighWater}`;
+      throw new Failure('InvalidRequest', { field: 'freeLowWater', value, allowed: 'less than freeHighWater' });
+    }
+    const values = Object.entries(limits).map(([name, value]) => `${name} ${value ?? 'off'}`);
+    return { outcome: 'done', summary: `set by ${by}: ${values.join(', ')}` };
+  };
+}

@@ -1,0 +1,36 @@
+import { pinEntries } from '../../db/queries/pins';
+import type { EvictionResult, PinTarget } from '../../workflows/contract/eviction';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from './admit-volume';
+
+/** What a change of the evictor's comes to. */
+export type ChangeOutcome = Pick<EvictionResult, 'outcome' | 'summary'>;
+
+/** Who asked, where nobody said. */
+export const ANONYMOUS = 'an operator';
+
+export interface PinRequest {
+  backend: BackendName;
+  target: PinTarget;
+  pinned: boolean;
+  by?: string;
+}
+
+/** Pins or unpins every ready entry that is meant. Idempotent. Undo: the opposite. */
+export function createApplyPin({ database }: ControlDependencies) {
+  return async function applyPin({ backend, target, pinned, by = ANONYMOUS }: PinRequest): Promise<ChangeOutcome> {
+    const { workflowId } = workflowExecution();
+    const { matched, changed } = await pinEntries(database, { backend, target, pinned, by, workflowId });
+    const [[field, value] = []] = Object.entries(target);
+    const done = pinned ? 'pinned' : 'unpinned';
+    if (matched === 0)
+      return { outcome: 'nothing-to-do', summary: `no ready entry of backend ${backend} has ${field} ${value}` };
+    if (changed === 0) return { outcome: 'nothing-to-do', summary: `${entries(matched)} ${done} already` };
+    return { outcome: 'done', summary: `${entries(changed)} ${done} by ${by}` };
+  };
+}
+
+function entries(count: number): string {
+  return count === 1 ? '1 entry was' : `${count} entries were`;
+}

@@ -1,0 +1,54 @@
+import { findFlight } from '../../db/queries/populations';
+import { Failure } from '../../workflows/contract/failures';
+import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import type { PopulateInput } from '../../workflows/contract/population';
+import { workflowPath, workflowsPath } from '../../workflows/contract/ui-links';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from './admit-volume';
+
+/**
+ * Starts the flight, or finds it running. A run that has answered already serves nobody who joined after its answer: it closes in a moment, and
+ * the caller comes again until a new run exists. Idempotent.
+ * @throws FlightClosing (retried at once).
+ */
+export async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput): Promise<void> {
+  const { backend, cacheKey, imageId, projectId } = input;
+  const workflowId = flightIdOf(input);
+  const handle = await deps.temporal.workflow.start(workflowTypes.populateImageCache, {
+    workflowId,
+    taskQueue: deps.queues.control,
+    args: [{ backend, cacheKey, imageId, projectId } satisfies PopulateInput],
+    workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+    workflowIdConflictPolicy: 'USE_EXISTING',
+    staticSummary: `populate the cache of ${backend} with image ${imageId}`,
+    staticDetails: describeWaiters(deps, input),
+  });
+  const flight = await findFlightOf(deps, input);
+  if (flight?.answeredRunId === handle.firstExecutionRunId) throw new Failure('FlightClosing', { flight: workflowId });
+}
+
+/** @returns the workflow of a key's flights. */
+export function flightIdOf({ backend, cacheKey }: Pick<PopulateInput, 'backend' | 'cacheKey'>): string {
+  return workflowIds.populate(backend, cacheKey.short);
+}
+
+export function findFlightOf(
+  { database }: ControlDependencies,
+  { backend, cacheKey }: Pick<PopulateInput, 'backend' | 'cacheKey'>,
+) {
+  return findFlight(database, { backend, shortKey: cacheKey.short });
+}
+
+/** @returns Markdown for the UI: who asked first, and the list of those who wait. */
+function describeWaiters(
+  { temporal, searchAttributes }: ControlDependencies,
+  { backend, cacheKey }: PopulateInput,
+): string {
+  const { namespace } = temporal.options;
+  const { workflowId } = workflowExecution();
+  const first = `Started for [${workflowId}](${workflowPath(namespace, workflowId)}).`;
+  const waiting = `WorkflowType = "${workflowTypes.createVolumeFromImage}" AND Backend = "${backend}" AND CacheKey = "${cacheKey.short}" AND ExecutionStatus = "Running"`;
+  return searchAttributes
+    ? `${first}\n\n[The creates of this image that run now](${workflowsPath(namespace, waiting)})`
+    : first;
+}

@@ -1,0 +1,84 @@
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
+import { flipFollow as flipFollowRow, type FlipOutcome } from '../../db/queries/follow-flip';
+import { findFollow, noteFollowChecked } from '../../db/queries/follows';
+import type { FollowRow } from '../../db/types';
+import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
+import type { Image } from '../../workflows/contract/image';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from '../records/admit-volume';
+
+/** Images of one page of the service's list, and pages that are read: the newest that matches is on the first, but for odd names. */
+const PAGE_IMAGES = 100;
+const MAX_PAGES = 10;
+
+export type FollowMatch =
+  | { kind: 'match'; imageId: ImageId }
+  | { kind: 'no-match' }
+  /** The follow is no more. */
+  | { kind: 'unfollowed' };
+
+/** Finds the newest active image that the follow means and writes it down; nothing else changes. Idempotent. @throws ImageServiceUnavailable (retried). */
+export function createMatchFollow(deps: ControlDependencies) {
+  return async function matchFollow({ followId }: { followId: FollowId }): Promise<FollowMatch> {
+    const follow = await findFollow(deps.database, { followId });
+    if (!follow) return { kind: 'unfollowed' };
+    const newest = await findNewest(deps, follow);
+    const problem = newest === undefined ? 'no active image matches' : follow.problem;
+    await noteFollowChecked(deps.database, { followId, newestImageId: newest?.id ?? null, problem });
+    return newest === undefined ? { kind: 'no-match' } : { kind: 'match', imageId: newest.id };
+  };
+}
+
+async function findNewest({ images }: ControlDependencies, follow: FollowRow): Promise<Image | undefined> {
+  const { imageName: name, owner, tags, properties } = follow;
+  let marker: string | undefined;
+  for (let page = 1; page <= MAX_PAGES; page += 1) {
+    const query = { name, owner: owner ?? undefined, tags, properties, status: 'active', limit: PAGE_IMAGES } as const;
+    const found = await images.listImages({ ...query, marker }, cancellationSignal());
+    const newest = found.images.find((image) => isMeant(image, follow));
+    if (newest !== undefined || found.nextMarker === undefined) return newest;
+    marker = found.nextMarker;
+    heartbeat({ stage: 'waiting', summary: `${page} pages of the image service's list read` });
+  }
+  return undefined;
+}
+
+/** The service takes some values for more than a value (`in:a,b`), and may not know a filter: what it answers is looked at again. */
+function isMeant(image: Image, { imageName, owner, tags, properties }: FollowRow): boolean {
+  return (
+    image.status === 'active' &&
+    !image.hidden &&
+    image.name === imageName &&
+    (owner === null || image.owner === owner) &&
+    tags.every((tag) => image.tags.includes(tag)) &&
+    Object.entries(properties).every(([key, value]) => image.properties[key] === value)
+  );
+}
+
+/** Lets the follow point to what is ready now and supersedes what it pointed to. Idempotent. */
+export function createFlipFollow(deps: ControlDependencies) {
+  return async function flipFollow(request: {
+    followId: FollowId;
+    imageId: ImageId;
+    entryId: EntryId;
+  }): Promise<FlipOutcome> {
+    const { workflowId } = workflowExecution();
+    const flip = await flipFollowRow(deps.database, { ...request, workflowId });
+    if (flip.kind === 'current') deps.metrics.refreshed({ result: flip.flipped ? 'follow-flipped' : 'follow-current' });
+    return flip;
+  };
+}
+
+/** Writes down why the last look at the follow has come to nothing. Idempotent. */
+export function createNoteFollowProblem(deps: ControlDependencies) {
+  return async function noteFollowProblem({
+    followId,
+    problem,
+  }: {
+    followId: FollowId;
+    problem: string;
+  }): Promise<void> {
+    await noteFollowChecked(deps.database, { followId, problem });
+    deps.metrics.refreshed({ result: 'follow-failed' });
+  };
+}

@@ -1,0 +1,125 @@
+import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import {
+  listImagesBehindEntries,
+  noteImageState,
+  retireUnusableEntries,
+  type FreeEntry,
+  type ImageUseState,
+  type UnusableEntries,
+} from '../../db/queries/entry-images';
+import { Failure } from '../../workflows/contract/failures';
+import type { EntryId, ImageId } from '../../workflows/contract/ids';
+import type { ImageStatus } from '../../workflows/contract/image';
+import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from '../records/admit-volume';
+import { createPace } from './pace';
+import type { RefreshScope } from './refresh-request';
+
+/** Images of one activity: what it answers stays small. */
+const PAGE_IMAGES = 100;
+const REQUESTS_A_SECOND = 20;
+/** After so many images in a row without an answer it is asked whether the service answers at all. */
+const UNANSWERED_IN_A_ROW = 5;
+
+export interface RefreshPage {
+  /** Null before the first image. */
+  afterImageId: ImageId | null;
+  done: boolean;
+  counts: Record<ImageUseState | 'unanswered', number>;
+  retired: EntryId[];
+  kept: UnusableEntries['kept'];
+  /** Retired, and nothing holds them: their image-volumes may be deleted. */
+  free: FreeEntry[];
+}
+
+/**
+ * Asks the image service about the next images behind entries and retires the entries whose last usable image is gone or deactivated. A try that was
+ * cut is gone on with where its last heartbeat was. An image that is not answered for stays what it was.
+ * @throws ImageServiceUnavailable when the service answers for nothing (retried).
+ */
+export function createRefreshImages(deps: ControlDependencies) {
+  return async function refreshImages(request: {
+    scope: RefreshScope;
+    afterImageId: ImageId | null;
+  }): Promise<RefreshPage> {
+    const page = findCheckpoint() ?? newPage(request.afterImageId);
+    const imageIds = await listImagesBehindEntries(deps.database, {
+      ...request.scope,
+      afterImageId: page.afterImageId,
+      limit: PAGE_IMAGES - asked(page),
+    });
+    const nextTurn = createPace({ requestsPerSecond: REQUESTS_A_SECOND, signal: cancellationSignal() });
+    let checkpoint = page;
+    let unansweredInARow = 0;
+    for (const imageId of imageIds) {
+      await nextTurn();
+      const state = await askFor(deps, imageId);
+      unansweredInARow = state === 'unanswered' ? unansweredInARow + 1 : 0;
+      if (unansweredInARow === UNANSWERED_IN_A_ROW) {
+        await deps.images.listImages({ limit: 1 }, cancellationSignal());
+        unansweredInARow = 0;
+      }
+      if (state !== 'unanswered') await apply(deps, { page, imageId, state });
+      page.counts[state] += 1;
+      page.afterImageId = imageId;
+      deps.metrics.refreshed({ result: state });
+      // What was not answered is asked again when the try is cut in the middle of it.
+      if (unansweredInARow === 0) checkpoint = structuredClone(page);
+      heartbeat({ stage: 'waiting', summary: `${asked(page)} images of this page asked for`, page: checkpoint });
+    }
+    page.done = asked(page) < PAGE_IMAGES;
+    return page;
+  };
+}
+
+function newPage(afterImageId: ImageId | null): RefreshPage {
+  const counts = { usable: 0, deactivated: 0, gone: 0, unanswered: 0 };
+  return { afterImageId, done: false, counts, retired: [], kept: [], free: [] };
+}
+
+/** @returns how far the try before has come, as its last heartbeat says. */
+function findCheckpoint(): RefreshPage | undefined {
+  const details = activityInfo().heartbeatDetails as { page?: RefreshPage } | undefined;
+  return details?.page;
+}
+
+function asked({ counts }: RefreshPage): number {
+  return counts.usable + counts.deactivated + counts.gone + counts.unanswered;
+}
+
+async function askFor(deps: ControlDependencies, imageId: ImageId): Promise<ImageUseState | 'unanswered'> {
+  try {
+    return useOf((await deps.images.getImage(imageId, cancellationSignal())).status);
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    return error.type === 'ImageNotFound' ? 'gone' : 'unanswered';
+  }
+}
+
+/** An image whose bytes were read cannot become queued again: whatever says so is not believed. */
+function useOf(status: ImageStatus): ImageUseState | 'unanswered' {
+  switch (status) {
+    case 'active':
+      return 'usable';
+    case 'deactivated':
+      return 'deactivated';
+    case 'deleted':
+    case 'pending_delete':
+    case 'killed':
+      return 'gone';
+    default:
+      return 'unanswered';
+  }
+}
+
+async function apply(
+  { database }: ControlDependencies,
+  { page, imageId, state }: { page: RefreshPage; imageId: ImageId; state: ImageUseState },
+): Promise<void> {
+  await noteImageState(database, { imageId, state });
+  const { workflowId } = workflowExecution();
+  const unusable = await retireUnusableEntries(database, { imageId, workflowId });
+  page.retired.push(...unusable.retired);
+  page.kept.push(...unusable.kept);
+  page.free.push(...unusable.free);
+}

@@ -1,0 +1,83 @@
+import { z } from 'zod';
+import { listFollows } from '../../db/queries/follows';
+import { Failure } from '../../workflows/contract/failures';
+import type { BackendName, FollowId } from '../../workflows/contract/ids';
+import { followNamePattern } from '../../workflows/contract/refresh';
+import type { ControlDependencies } from '../dependencies';
+import { chooseBackend } from '../records/choose-backend';
+import { boundedText, parseRequest, uuid } from '../records/create-volume-request';
+
+const MAX_IMAGES = 1000;
+/** Follows of one run. */
+const MAX_FOLLOWS = 1000;
+
+export const followName = z
+  .string('a name of letters, digits, and . _ + -')
+  .regex(followNamePattern, 'a name of at most 64 letters, digits, and . _ + -');
+
+const count = z.int().min(0);
+
+/** What a run writes for the one that goes on with it. */
+const cursorSchema = z.strictObject({
+  afterImageId: uuid.nullable(),
+  imagesDone: z.boolean(),
+  result: z.strictObject({
+    imagesAsked: count,
+    usable: count,
+    deactivated: count,
+    gone: count,
+    unanswered: count,
+    retiredEntries: z.array(uuid),
+    keptEntries: z.array(z.strictObject({ entryId: uuid, why: z.enum(['leased', 'pinned']) })),
+    deletedEntries: count,
+    follows: z.array(z.looseObject({ followId: uuid, name: followName })),
+    summary: z.string(),
+  }),
+});
+
+const refreshSchema = z.strictObject({
+  imageIds: z
+    .array(uuid, 'a list of image ids')
+    .min(1, 'at least one image id')
+    .max(MAX_IMAGES, `at most ${MAX_IMAGES} image ids`)
+    .optional(),
+  follow: followName.optional(),
+  backend: boundedText(40).optional(),
+  cursor: cursorSchema.optional(),
+});
+
+/** Which images are asked for. */
+export interface RefreshScope {
+  imageIds?: string[];
+  backend?: BackendName;
+}
+
+export interface RefreshPlan {
+  scope: RefreshScope;
+  /** Whether images are asked for at all: not where only a follow is meant. */
+  asksImages: boolean;
+  follows: FollowToCheck[];
+}
+
+export interface FollowToCheck {
+  followId: FollowId;
+  name: string;
+  backend: BackendName;
+}
+
+/** @returns what a refresh looks at. @throws InvalidRequest, FollowNotFound (final). */
+export function createPlanRefresh(deps: ControlDependencies) {
+  return async function planRefresh(input: unknown): Promise<RefreshPlan> {
+    const { imageIds, follow, backend: named } = parseRequest(refreshSchema, input ?? {});
+    const backend = named === undefined ? undefined : chooseBackend(deps, named);
+    const scope = { imageIds, backend };
+    const checksFollows = follow !== undefined || imageIds === undefined;
+    const rows = checksFollows ? await listFollows(deps.database, { backend, name: follow, limit: MAX_FOLLOWS }) : [];
+    if (follow !== undefined && rows.length === 0) {
+      const where = backend ?? Object.keys(deps.config.backends).join(', ');
+      throw new Failure('FollowNotFound', { follow, backend: where, found: 'unknown' });
+    }
+    const follows = rows.map((row) => ({ followId: row.id, name: row.name, backend: row.backend }));
+    return { scope, asksImages: follow === undefined || imageIds !== undefined, follows };
+  };
+}

@@ -1,0 +1,83 @@
+import type { Command } from 'commander';
+import { evict, pin, unpin, type EvictorOptions } from '../../eviction';
+import type { PinTarget } from '../../../workflows/contract/eviction';
+import { backendOfEntry } from '../backend-of-entry';
+import { showAnswer } from '../output/eviction';
+import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { parseBackend, parseUuid } from '../values';
+import { userName } from './evict';
+
+interface EntryOptions extends SharedOptions {
+  backend?: string;
+  image?: string;
+  reason?: string;
+  flatten?: boolean;
+  wait: boolean;
+}
+
+export function registerCacheEvict(cache: Command): void {
+  const command = cache
+    .command('evict')
+    .description('give these entries up; one that clones hold is retired and goes with the last of them')
+    .argument('<entry-id...>', 'the entries')
+    .option('--reason <text>', 'why, for the history')
+    .option('--flatten', 'make clones independent first, so that their parents can go now')
+    .option('--no-wait', 'ask for it and return');
+  withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
+    const { reason = `by ${userName()} with ivc`, flatten } = options;
+    process.exitCode = await forEach(ids.map(parseUuid), options, (client, entryId, sending) =>
+      evict(client, { entryId, reason, flatten }, sending),
+    );
+  });
+}
+
+/** `ivc cache pin` and `ivc cache unpin`. */
+export function registerCachePin(cache: Command): void {
+  const verbs = [
+    ['pin', 'keep entries, whatever the limits are', pin],
+    ['unpin', 'let pinned entries be evicted again', unpin],
+  ] as const;
+  for (const [name, description, send] of verbs) {
+    const command = cache
+      .command(name)
+      .description(description)
+      .argument('[entry-id...]', 'the entries')
+      .option('--image <id>', 'all ready entries of this image instead', parseUuid)
+      .option('--backend <name>', 'whose cache, with --image (default: the default backend)', parseBackend)
+      .option('--no-wait', 'ask for it and return');
+    withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
+      const { image, backend, wait } = options;
+      if ((ids.length === 0) === (image === undefined))
+        command.error('error: got no target or two, allowed is either entries or --image');
+      const by = userName();
+      process.exitCode =
+        image === undefined
+          ? await forEach(ids.map(parseUuid), options, (client, entryId, sending) =>
+              send(client, { entryId, by }, sending),
+            )
+          : await withClient(options, async (client) =>
+              showAnswer(
+                await send(client, { imageId: image, by } satisfies PinTarget & { by: string }, { backend, wait }),
+                options,
+              ),
+            );
+    });
+  }
+}
+
+type Send = (
+  client: Parameters<typeof evict>[0],
+  entryId: string,
+  sending: EvictorOptions,
+) => Promise<Parameters<typeof showAnswer>[0]>;
+
+/** One request an entry, all at once: the evictor merges them. @returns the worst exit code. */
+async function forEach(entryIds: string[], options: EntryOptions, send: Send): Promise<number> {
+  return await withClient(options, async (client) => {
+    const backends = await Promise.all(entryIds.map((entryId) => backendOfEntry(client, entryId)));
+    const answers = await Promise.all(
+      entryIds.map((entryId, index) => send(client, entryId, { backend: backends[index], wait: options.wait })),
+    );
+    return Math.max(0, ...answers.map((answered) => showAnswer(answered, options)));
+  });
+}

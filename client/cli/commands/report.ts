@@ -1,0 +1,50 @@
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import type { Command } from 'commander';
+import { formatReportHtml } from '../report/html';
+import { formatReportText } from '../report/text';
+import { note, print, printJson } from '../output/print';
+import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { parseBackend, parsePeriod } from '../values';
+
+const DEFAULT_PERIOD = '24h';
+/** The inventory keeps decisions for good; who asks for more than this asks the database. */
+const MAX_PERIOD_DAYS = 366;
+
+interface ReportOptions extends SharedOptions {
+  since: number;
+  backend?: string;
+  html?: string;
+}
+
+export function registerReport(program: Command): void {
+  const command = program
+    .command('report')
+    .description('hit rate over time, what was saved, the most expensive misses, what evicted what')
+    .option(
+      '--since <period>',
+      'so far back, such as 90m, 24h or 7d',
+      parsePeriodOption,
+      parsePeriodOption(DEFAULT_PERIOD),
+    )
+    .option('--backend <name>', 'only of this backend', parseBackend)
+    .option('--html <file>', 'write one self-contained page with plots');
+  withSharedOptions(command).action(report);
+}
+
+function parsePeriodOption(text: string): number {
+  return parsePeriod(text, MAX_PERIOD_DAYS);
+}
+
+async function report({ since, backend, html, ...shared }: ReportOptions): Promise<void> {
+  const found = await withClient(shared, async (cache) =>
+    (await cache.inventory()).readReport({ withinMs: since, backend }),
+  );
+  if (html !== undefined) {
+    // It names projects' images and volumes.
+    await writeFile(html, formatReportHtml(found), { mode: 0o600 });
+    note(`wrote ${resolve(html)}`);
+  }
+  if (shared.json) printJson(found);
+  else if (html === undefined) print(formatReportText(found));
+}

@@ -1,0 +1,80 @@
+import { formatBytes } from '../../../workflows/contract/bytes';
+import type { EvictionPlan, EvictionResult, PlannedEviction, StayingEntry } from '../../../workflows/contract/eviction';
+import type { AnsweredByEvictor, SentToEvictor } from '../../eviction';
+import { exitCodes } from '../exit-codes';
+import { note, print, printJson } from './print';
+import { formatTable } from './table';
+
+/** Shows what the evictor answered, or that it was asked. @returns the exit code. */
+export function showAnswer(answered: SentToEvictor | AnsweredByEvictor, { json = false }: { json?: boolean }): number {
+  if (json) printJson(answered);
+  if (!('result' in answered)) {
+    if (!json) note(`sent to ${answered.workflowId} as ${answered.requestId}; \`ivc evict status\` has the answer`);
+    return exitCodes.done;
+  }
+  if (!json) print(describeResult(answered.result));
+  return exitCodeOf(answered.result);
+}
+
+/** @returns 2 for a request that was refused, 1 for one that failed. */
+export function exitCodeOf({ outcome }: Pick<EvictionResult, 'outcome'>): number {
+  if (outcome === 'refused') return exitCodes.usage;
+  return outcome === 'failed' ? exitCodes.failed : exitCodes.done;
+}
+
+function describeResult({ outcome, summary, evicted = [], held = [], plan }: EvictionResult): string {
+  const rows = [
+    ...evicted.map((entry) => [entry.entryId, 'deleted', entry.class, formatBytes(entry.reclaimedBytes)]),
+    ...held.map(({ entryId, clones }) => [entryId, 'retired', `${clones} clones hold it`, '-']),
+  ];
+  return [
+    `${outcome}: ${summary}`,
+    ...(rows.length === 0 ? [] : ['', formatTable(['ENTRY ID', 'NOW', 'WHY', 'RECLAIMED'], rows)]),
+    ...(plan === undefined ? [] : ['', describePlan(plan)]),
+  ].join('\n');
+}
+
+function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string {
+  const goes =
+    evict.length === 0
+      ? 'Nothing would go.'
+      : `In this order ${formatBytes(reclaimableBytes)} would be given back:\n\n${formatTable(
+          ['#', 'ENTRY ID', 'KEY', 'CLASS', 'SCORE', 'REAL', 'RECLAIMABLE', 'CLONES', 'WHY'],
+          evict.map(toPlannedRow),
+        )}`;
+  if (stay.length === 0) return goes;
+  return `${goes}\n\nThese stay:\n\n${formatTable(['ENTRY ID', 'KEY', 'WHY'], stay.map(toStayingRow))}`;
+}
+
+function toPlannedRow(planned: PlannedEviction, index: number): string[] {
+  const { entryId, shortKey, score, realBytes, reclaimableBytes, clones, why } = planned;
+  return [
+    String(index + 1),
+    entryId,
+    shortKey.slice(0, SHOWN_KEY_DIGITS),
+    planned.class,
+    score.toPrecision(SCORE_DIGITS),
+    formatBytes(realBytes),
+    formatBytes(reclaimableBytes),
+    String(clones),
+    why,
+  ];
+}
+
+/** Enough to tell entries apart; `ivc evict --key` takes a beginning. */
+const SHOWN_KEY_DIGITS = 12;
+const SCORE_DIGITS = 4;
+
+function toStayingRow({ entryId, shortKey, why }: StayingEntry): string[] {
+  return [entryId, shortKey.slice(0, SHOWN_KEY_DIGITS), stayWords[why]];
+}
+
+export const stayWords: Record<StayingEntry['why'], string> = {
+  populating: 'it is being populated',
+  leased: 'a create has a lease on it',
+  pinned: 'an operator has pinned it',
+  awaited: 'creates that waited for it come now',
+  'has-clones': 'live clones need it',
+  'within-limits': 'the cache is within its limits',
+  deleting: 'it is being deleted',
+};

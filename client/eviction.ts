@@ -1,0 +1,245 @@
+import { randomUUID } from 'node:crypto';
+import type { Client } from '@temporalio/client';
+import { WorkflowNotFoundError } from '@temporalio/client';
+import type {
+  CacheLimitValues,
+  EvictImageCacheInput,
+  EvictionResult,
+  EvictionStatus,
+  EvictorSignalName,
+  EvictSignal,
+  PinTarget,
+  PlainSignal,
+} from '../workflows/contract/eviction';
+import { parseEvictorSignal } from '../workflows/contract/eviction-signals';
+import type { BackendName } from '../workflows/contract/ids';
+import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { followingSignal } from './abort';
+import type { ImageVolumeCache } from './connection';
+import { ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
+
+/** A request that the evictor has got, whoever waits for its answer. */
+export interface SentToEvictor {
+  backend: BackendName;
+  workflowId: string;
+  requestId: string;
+}
+export type AnsweredByEvictor = SentToEvictor & { result: EvictionResult };
+
+export interface EvictorOptions {
+  /** Default: the default backend of the configuration. */
+  backend?: string;
+  /** Default: true. */
+  wait?: boolean;
+  /** Ends the waiting, not the work. */
+  signal?: AbortSignal;
+}
+type Answer<Options extends EvictorOptions> = Options extends { wait: false } ? SentToEvictor : AnsweredByEvictor;
+
+/*
+ * Each verb sends one signal to the backend's evictor, which is started where none runs, and waits for its answer. The same `requestId` is one request.
+ * A refused or failed request is an answer, not an error. @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`, `WaitInterrupted`.
+ */
+
+/** Gives entries up: by name, or so many bytes or entries by rank. Undo: none, the next create populates again. */
+export async function evict<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: EvictSignal,
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'evict', request }, options);
+}
+
+/** Enforces limits, watermarks, idle age and generations now. */
+export async function sweep<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: PlainSignal = {},
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'sweep', request }, options);
+}
+
+/** Keeps ready entries from being victims. Undo: `unpin`. */
+export async function pin<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: PinTarget & { by?: string },
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'pin', request }, options);
+}
+
+export async function unpin<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: PinTarget & { by?: string },
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'unpin', request }, options);
+}
+
+/** Sets limits; a sweep follows. From then on the configuration leaves what was set alone. */
+export async function setLimits<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: { limits: Partial<CacheLimitValues>; by?: string },
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'setLimits', request }, options);
+}
+
+/** Stops periodic sweeps; what is asked for is still done. Undo: `resumeEviction`. */
+export async function pauseEviction<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: PlainSignal = {},
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'pause', request }, options);
+}
+
+export async function resumeEviction<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: PlainSignal = {},
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'resume', request }, options);
+}
+
+/** @returns what the evictor is doing and what it has answered. @throws ImageVolumeCacheError `WorkflowNotFound` where none was ever started. */
+export async function evictionStatus(
+  cache: ImageVolumeCache,
+  { backend }: { backend?: string } = {},
+): Promise<EvictionStatus> {
+  const workflowId = workflowIds.evict(backendOf(cache, backend));
+  return await reporting(cache, workflowId, async (client) => {
+    const query = (): Promise<EvictionStatus> => client.workflow.getHandle(workflowId).query<EvictionStatus>('status');
+    return await client.withDeadline(Date.now() + STATUS_TIMEOUT_MS, query);
+  });
+}
+
+const STATUS_TIMEOUT_MS = 10_000;
+/** One look may take this long; where no worker answers, the next one follows. */
+const LOOK_TIMEOUT_MS = 2000;
+const FIRST_LOOK_MS = 100;
+const LONGEST_LOOK_MS = 1000;
+
+interface Signal {
+  name: EvictorSignalName;
+  request: { requestId?: string } & object;
+}
+
+async function ask<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  { name, request }: Signal,
+  options: EvictorOptions = {},
+): Promise<Answer<Options>> {
+  const backend = backendOf(cache, options.backend);
+  const requestId = request.requestId ?? randomUUID();
+  const given = { ...definedOf(request), requestId };
+  const parsed = parseEvictorSignal(name, [given]);
+  if (parsed.kind === 'refused') throw new ImageVolumeCacheError({ type: 'InvalidRequest', message: parsed.why });
+  const sent: SentToEvictor = { backend, requestId, workflowId: workflowIds.evict(backend) };
+  return await reporting(cache, sent.workflowId, async (client) => {
+    await send(client, cache, { sent, name, given });
+    if (options.wait === false) return sent as Answer<Options>;
+    return { ...sent, result: await untilAnswered(client, sent, options.signal) } as Answer<Options>;
+  });
+}
+
+interface Sending {
+  sent: SentToEvictor;
+  name: EvictorSignalName;
+  given: object;
+}
+
+/** Works without a worker that has started the evictor before. */
+async function send(client: Client, cache: ImageVolumeCache, { sent, name, given }: Sending): Promise<void> {
+  const { backend, workflowId } = sent;
+  await client.workflow.signalWithStart<(input: EvictImageCacheInput) => Promise<void>, [object]>(
+    workflowTypes.evictImageCache,
+    {
+      workflowId,
+      taskQueue: cache.queues.control,
+      args: [{ backend }],
+      signal: name,
+      signalArgs: [given],
+      staticSummary: `eviction on backend ${backend}`,
+    },
+  );
+}
+
+/** Asks the evictor again and again: its answers are kept for a while. */
+async function untilAnswered(client: Client, sent: SentToEvictor, signal?: AbortSignal): Promise<EvictionResult> {
+  const look = async (): Promise<EvictionResult> => {
+    for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_LOOK_MS)) {
+      const found = await findAnswer(client, sent);
+      if (found !== undefined) return found;
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      signal?.throwIfAborted();
+    }
+  };
+  try {
+    return signal === undefined ? await look() : await client.withAbortSignal(followingSignal(signal), look);
+  } catch (error) {
+    if (signal?.aborted !== true) throw error;
+    const { workflowId } = sent;
+    throw new ImageVolumeCacheError({
+      type: 'WaitInterrupted',
+      message: `no longer waiting for ${workflowId}, which goes on`,
+      workflowId,
+      cause: error,
+    });
+  }
+}
+
+/** @returns undefined while there is no answer. A run that ended without one says why. */
+async function findAnswer(
+  client: Client,
+  { workflowId, requestId }: SentToEvictor,
+): Promise<EvictionResult | undefined> {
+  const handle = client.workflow.getHandle(workflowId);
+  const status = await bounded(client, () => handle.query<EvictionStatus>('status'));
+  const answer = status?.results.find((result) => result.requestId === requestId);
+  if (answer !== undefined) return answer;
+  const state = await bounded(client, async () => (await handle.describe()).status.name);
+  if (state === 'FAILED' || state === 'TERMINATED') await handle.result();
+  const isForgotten =
+    state === 'RUNNING' &&
+    status?.waiting === status?.waitingFor.length &&
+    status?.waitingFor.includes(requestId) === false;
+  if (!isForgotten) return undefined;
+  const again = await bounded(client, () => handle.query<EvictionStatus>('status'));
+  const late = again?.results.find((result) => result.requestId === requestId);
+  if (late !== undefined || again === undefined || again.waitingFor.includes(requestId)) return late;
+  throw new ImageVolumeCacheError({
+    type: 'Unexpected',
+    message: `request ${requestId} was answered, but more than ${again.results.length} others were answered since`,
+    workflowId,
+  });
+}
+
+async function bounded<T>(client: Client, work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work);
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw error;
+    return undefined;
+  }
+}
+
+function backendOf({ settings }: ImageVolumeCache, backend: string | undefined): BackendName {
+  return (backend ?? settings.loaded.config.defaultBackend) as BackendName;
+}
+
+function definedOf(request: object): object {
+  return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
+}
+
+async function reporting<T>(
+  cache: ImageVolumeCache,
+  workflowId: string,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  try {
+    return await work(await cache.temporal());
+  } catch (error) {
+    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '', workflowId });
+  }
+}

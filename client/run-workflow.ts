@@ -1,0 +1,63 @@
+import type { WorkflowIdConflictPolicy } from '@temporalio/common';
+import type { workflowTypes } from '../workflows/contract/names';
+import type { ImageVolumeCache } from './connection';
+import { interruptible, reportingErrors } from './waiting';
+
+/** A run that goes on, whoever waits for it. */
+export interface StartedRun {
+  workflowId: string;
+  runId: string;
+}
+
+export interface RunRequest<Input> {
+  type: (typeof workflowTypes)[keyof typeof workflowTypes];
+  workflowId: string;
+  /** What happens to a run of this id that is open. */
+  conflict: WorkflowIdConflictPolicy;
+  input: Input;
+  /** Shown in the Temporal UI. */
+  summary: string;
+}
+
+export interface RunOptions {
+  /** Default: true. */
+  wait?: boolean;
+  /** Ends the waiting, not the work. */
+  signal?: AbortSignal;
+}
+
+/** A started run where nobody waits, else its result. */
+export type Ran<Result, Options extends RunOptions> = Options extends { wait: false }
+  ? StartedRun
+  : StartedRun & { result: Result };
+
+/**
+ * Starts a workflow and waits for its result. @param watch what runs while it is waited for; it is stopped after.
+ * @throws ImageVolumeCacheError; `WaitInterrupted` when the signal is aborted: the work goes on.
+ */
+export async function runWorkflow<Result, Options extends RunOptions = RunOptions>(
+  cache: ImageVolumeCache,
+  { type, workflowId, conflict, input, summary }: RunRequest<unknown>,
+  { options, watch }: { options: Options; watch?: (run: StartedRun) => Promise<{ stop(): Promise<void> }> },
+): Promise<Ran<Result, Options>> {
+  return await reportingErrors(cache, workflowId, async (client) => {
+    const handle = await client.workflow.start<(input: unknown) => Promise<Result>>(type, {
+      workflowId,
+      taskQueue: cache.queues.control,
+      workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+      workflowIdConflictPolicy: conflict,
+      staticSummary: summary,
+      args: [input],
+    });
+    const started: StartedRun = { workflowId, runId: handle.firstExecutionRunId };
+    if (options.wait === false) return started as Ran<Result, Options>;
+    const watching = await watch?.(started);
+    try {
+      const { signal } = options;
+      const result = await interruptible(client, { workflowId, signal }, () => handle.result());
+      return { ...started, result } as unknown as Ran<Result, Options>;
+    } finally {
+      await watching?.stop();
+    }
+  });
+}

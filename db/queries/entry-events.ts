@@ -1,0 +1,54 @@
+import { sql, type SQL } from 'drizzle-orm';
+import type { EntryId } from '../../workflows/contract/ids';
+import { entryEvents, type EntryEventKind } from '../schema';
+import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import type { EntryEventRow } from '../types';
+
+/** What an event says beside whom it happened to. */
+export interface EventNote {
+  kind: EntryEventKind;
+  /** Class of the eviction or cause of the event. */
+  reason?: string;
+  /** One sentence for people. */
+  detail?: string;
+  bytes?: number;
+  /** Whom it was done for. */
+  workflowId?: string;
+}
+
+/** Records one event of an entry that another statement has changed; repeated it records another. Nothing for an entry that is not there. */
+export async function recordEntryEvent(
+  on: Queryable,
+  { entryId, ...note }: EventNote & { entryId: EntryId },
+): Promise<void> {
+  const entry = sql`select ${eventColumns} from cache_entries where id = ${entryId}`;
+  await runStatement(on, sql`with changed as (${entry}) ${eventsOf(sql`changed`, note)}`);
+}
+
+/** @returns the newest first, of these entries. */
+export async function listEntryEvents(
+  on: Queryable,
+  { entryIds, limit }: { entryIds: EntryId[]; limit: number },
+): Promise<EntryEventRow[]> {
+  const rows = await runStatement(
+    on,
+    sql`select ${columnsOf(entryEvents)} from entry_events where entry_id = any (${uuids(entryIds)}) order by id desc limit ${limit}`,
+  );
+  return rows.map((row) => parseRow(entryEvents, row));
+}
+
+type Note = { [Field in keyof EventNote]: EventNote[Field] | SQL };
+
+/**
+ * An insert for every row of `changed`, a part of the statement that has changed entries (with `eventColumns`), so that an event is there exactly
+ * when its change is. `changed` is its name, or what follows `from`. What the note leaves out is the row's own reason, detail and real bytes.
+ */
+export function eventsOf(changed: SQL | string, { kind, reason, detail, bytes, workflowId }: Note): SQL {
+  return sql`insert into entry_events (entry_id, backend, short_key, kind, reason, detail, bytes, workflow_id)
+    select id, backend, short_key, ${kind}::text, ${reason ?? sql`reason`}::text, ${detail ?? sql`reason_detail`}::text, ${bytes ?? sql`real_bytes`}::bigint,
+      ${workflowId ?? null}::text
+    from ${typeof changed === 'string' ? sql.identifier(changed) : changed}`;
+}
+
+/** What `eventsOf` reads of a changed entry. */
+export const eventColumns = sql.raw('id, backend, short_key, reason, reason_detail, real_bytes');

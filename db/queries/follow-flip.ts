@@ -1,0 +1,171 @@
+import { sql } from 'drizzle-orm';
+import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
+import type { Database } from '../client';
+import { cacheEntries, follows } from '../schema';
+import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import type { EntryRow, FollowRow } from '../types';
+import { findLeased, retired } from './cache-entries';
+import { eventsOf } from './entry-events';
+import type { FreeEntry } from './entry-images';
+import { pinnedByFollow } from './follows';
+
+export interface FlipRequest {
+  followId: FollowId;
+  imageId: ImageId;
+  /** The ready entry of that image. */
+  entryId: EntryId;
+  workflowId: string;
+}
+
+export type FlipOutcome =
+  | {
+      kind: 'current';
+      /** The pointer has moved by this call. */
+      flipped: boolean;
+      /** Entries of former content that this call has retired. */
+      retired: EntryId[];
+      /** Retired, and nothing holds them: their image-volumes may be deleted. */
+      free: FreeEntry[];
+    }
+  /** The entry is no longer ready: populate it again. */
+  | { kind: 'lost' }
+  /** The follow is no more. */
+  | { kind: 'unfollowed' };
+
+/**
+ * Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points to that content, and retired
+ * once more than `keep` newer ones are there and nobody leases or pins it. Idempotent: what is free is told again.
+ */
+export function flipFollow(database: Database, request: FlipRequest): Promise<FlipOutcome> {
+  return inTransaction(database, async (transaction) => {
+    const follow = await lockFollow(transaction, request.followId);
+    if (!follow) return { kind: 'unfollowed' };
+    const locked = await lockEntries(transaction, { follow, request });
+    const next = locked.find(({ id }) => id === request.entryId);
+    if (next?.state !== 'ready') return { kind: 'lost' };
+    const flipped = await movePointer(transaction, { follow, request });
+    const flip: Flip = { ...request, follow, locked, next };
+    await supersede(transaction, flip);
+    await movePins(transaction, flip);
+    const goes = await retireBeyondKept(transaction, flip);
+    return { kind: 'current', flipped, retired: goes, free: await findFree(transaction, follow) };
+  });
+}
+
+interface Flip extends FlipRequest {
+  follow: FollowRow;
+  locked: EntryRow[];
+  next: EntryRow;
+}
+
+async function lockFollow(transaction: Queryable, followId: FollowId): Promise<FollowRow | undefined> {
+  const [row] = await runStatement(
+    transaction,
+    sql`select ${columnsOf(follows)} from follows where id = ${followId} for update`,
+  );
+  return row && parseRow(follows, row);
+}
+
+/** Everything that may change: the next one, what the follow points to and pins, and what it has superseded. */
+async function lockEntries(
+  transaction: Queryable,
+  { follow, request }: { follow: FollowRow; request: FlipRequest },
+): Promise<EntryRow[]> {
+  const rows = await runStatement(
+    transaction,
+    sql`select ${columnsOf(cacheEntries, 'e')} from cache_entries e
+      where e.backend = ${follow.backend} and e.state in ('ready', 'retired') and (e.id = ${request.entryId} or e.superseded_by = ${follow.id}
+        or e.pinned_by = ${pinnedByFollow(follow.name)} or e.short_key = (select short_key from cache_entries where id = ${follow.currentEntryId}))
+      order by e.id for update`,
+  );
+  return rows.map((row) => parseRow(cacheEntries, row));
+}
+
+async function movePointer(
+  transaction: Queryable,
+  { follow, request }: { follow: FollowRow; request: FlipRequest },
+): Promise<boolean> {
+  const flipped = follow.currentImageId !== request.imageId;
+  await runStatement(
+    transaction,
+    sql`update follows set current_image_id = ${request.imageId}, current_entry_id = ${request.entryId}, checked_at = now(), problem = null,
+        current_since = ${flipped ? sql`now()` : sql`coalesce(current_since, now())`} where id = ${follow.id}`,
+  );
+  return flipped;
+}
+
+/** Whether a follow but this one points to the content of the entry `e`; asked once the entries are locked. */
+function isFollowed(follow: FollowRow) {
+  return sql`exists (select 1 from follows o join cache_entries c on c.id = o.current_entry_id
+    where o.id <> ${follow.id} and o.backend = e.backend and c.short_key = e.short_key)`;
+}
+
+async function supersede(transaction: Queryable, { follow, locked, next, workflowId }: Flip): Promise<void> {
+  await runStatement(
+    transaction,
+    sql`update cache_entries set superseded_at = null, superseded_by = null
+      where backend = ${follow.backend} and short_key = ${next.shortKey} and superseded_at is not null and state = 'ready'`,
+  );
+  const former = locked.find(({ id }) => id === follow.currentEntryId)?.shortKey;
+  const ids = locked.filter(({ shortKey }) => shortKey === former && shortKey !== next.shortKey).map(({ id }) => id);
+  if (ids.length === 0) return;
+  await runStatement(
+    transaction,
+    sql`with changed as (
+        update cache_entries e set superseded_at = now(), superseded_by = ${follow.id}
+        where e.id = any (${uuids(ids)}) and e.state = 'ready' and e.superseded_at is null and not ${isFollowed(follow)}
+        returning ${columnsOf(cacheEntries)}
+      ) ${eventsOf('changed', { kind: 'superseded', reason: pinnedByFollow(follow.name), workflowId })}`,
+  );
+}
+
+/** What an operator has pinned stays his. */
+async function movePins(transaction: Queryable, { follow, next, workflowId }: Flip): Promise<void> {
+  const by = pinnedByFollow(follow.name);
+  await runStatement(
+    transaction,
+    sql`with changed as (
+        update cache_entries set pinned = false, pinned_by = null
+        where backend = ${follow.backend} and pinned_by = ${by} and (id <> ${next.id} or not ${follow.pin}) returning ${columnsOf(cacheEntries)}
+      ) ${eventsOf('changed', { kind: 'unpinned', reason: by, workflowId })}`,
+  );
+  if (!follow.pin) return;
+  await runStatement(
+    transaction,
+    sql`with changed as (
+        update cache_entries set pinned = true, pinned_by = ${by} where id = ${next.id} and not pinned returning ${columnsOf(cacheEntries)}
+      ) ${eventsOf('changed', { kind: 'pinned', reason: by, workflowId })}`,
+  );
+}
+
+/** Generations are counted by content: all entries of one were superseded in one statement, at one time. */
+async function retireBeyondKept(transaction: Queryable, { follow, locked, workflowId }: Flip): Promise<EntryId[]> {
+  const leased = await findLeased(
+    transaction,
+    locked.map(({ id }) => id),
+  );
+  const free = locked.filter(({ id }) => !leased.has(id)).map(({ id }) => id);
+  const rows = await runStatement<{ id: EntryId }>(
+    transaction,
+    sql`with kept as (
+        select id, dense_rank() over (order by superseded_at desc) as age from cache_entries
+        where backend = ${follow.backend} and superseded_by = ${follow.id} and superseded_at is not null and state = 'ready'
+      ), changed as (
+        update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} has moved on`}
+        from kept where kept.id = e.id and kept.age > greatest(${follow.keep}::int, (select keep_superseded from backends where name = ${follow.backend}))
+          and e.id = any (${uuids(free)}) and not e.pinned and e.state = 'ready' and not ${isFollowed(follow)}
+        returning ${columnsOf(cacheEntries, 'e')}
+      ), noted as (${eventsOf('changed', { kind: 'retired', workflowId })})
+      select id from changed`,
+  );
+  return rows.map(({ id }) => id);
+}
+
+async function findFree(transaction: Queryable, follow: FollowRow): Promise<FreeEntry[]> {
+  const rows = await runStatement<FreeEntry & Record<string, unknown>>(
+    transaction,
+    sql`select id as "entryId", image_volume as "imageVolume", backend from cache_entries
+      where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'retired' and clones = 0 order by id`,
+  );
+  return rows.map((row) => ({ ...row }));
+}

@@ -1,0 +1,26 @@
+import type { CacheLimitValues } from '../../workflows/contract/eviction';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { Database } from '../client';
+import { inTransaction } from '../statement';
+import { findBackend, lockBackend, setLimits } from './backends';
+
+export type LimitsOutcome =
+  | { kind: 'changed' }
+  | { kind: 'unknown-backend' }
+  /** What they would be together. */
+  | { kind: 'low-not-below-high'; freeLowWater: number; freeHighWater: number };
+
+/** Sets some limits on behalf of `by` if they fit to those that stay, under the lock of the backend's row. Repeated it changes nothing. */
+export async function changeLimits(
+  database: Database,
+  { backend, limits, by }: { backend: BackendName; limits: Partial<CacheLimitValues>; by: string },
+): Promise<LimitsOutcome> {
+  if ((await findBackend(database, { name: backend })) === undefined) return { kind: 'unknown-backend' };
+  return await inTransaction(database, async (transaction) => {
+    const row = await lockBackend(transaction, { name: backend });
+    const { freeLowWater, freeHighWater } = { ...row, ...limits };
+    if (freeLowWater >= freeHighWater) return { kind: 'low-not-below-high', freeLowWater, freeHighWater };
+    await setLimits(transaction, { name: backend, limits, by });
+    return { kind: 'changed' };
+  });
+}

@@ -1,0 +1,176 @@
+import { sql } from 'drizzle-orm';
+import type { BackendName, EntryId } from '../../workflows/contract/ids';
+import type { Database } from '../client';
+import { backends, cacheEntries, type RetireReason } from '../schema';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
+import type { BackendRow, EntryRow } from '../types';
+import { lockBackend } from './backends';
+import { eventsOf } from './entry-events';
+import { readEvictionView, type EvictionView } from './eviction-view';
+import { readSums } from './entry-sums';
+
+/** How many rows of the lowest rank are looked at when victims are chosen, and how many when those are not enough. */
+const SCAN_ROWS = 200;
+const LONG_SCAN_ROWS = 2000;
+
+/** What a pure policy answers about a view. */
+export interface VictimSelection {
+  victims: { entryId: EntryId; reason: RetireReason; detail: string }[];
+  /** What the backend's eviction clock is raised to. */
+  clock: number;
+  /** It would like to see parents that clones hold, and more rows. */
+  isShort: boolean;
+}
+
+/** What was taken out of the cache: marked `deleting`, to be deleted on the backend; `held` is retired and goes with its last clone. */
+export interface TakenVictims {
+  deleting: EntryRow[];
+  held: EntryRow[];
+}
+
+export type VictimChoice = ({ kind: 'victims' } & TakenVictims) | { kind: 'none' };
+
+/** By how much the limits are in the way of a reservation. */
+export interface ReservationNeed {
+  neededBytes: number;
+  neededCount: number;
+}
+
+/**
+ * Takes what `choose` selects for one reservation, enough or nothing, under the lock of the backend's row. Repeated for one workflow id it returns what
+ * was marked before too. Nothing in `deleting`: there is room by now. Next: delete their image-volumes, then `reserveFreed`.
+ * @param choose pure.
+ */
+export function takeForReservation<Selection extends VictimSelection>(
+  database: Database,
+  request: {
+    backend: BackendName;
+    bytes: number;
+    workflowId: string;
+    choose(view: EvictionView, need: ReservationNeed): Selection;
+  },
+): Promise<VictimChoice> {
+  const { backend: name, bytes, workflowId, choose } = request;
+  return inTransaction(database, async (transaction) => {
+    const backend = await lockBackend(transaction, { name });
+    if (bytes > backend.maxBytes) return { kind: 'none' };
+    const { marked, need } = await readNeed(transaction, { backend, bytes, workflowId });
+    if (need.neededBytes <= 0 && need.neededCount <= 0) return { kind: 'victims', deleting: marked, held: [] };
+    const selection = await select(transaction, { backend, choose: (view) => choose(view, need) });
+    if (selection.victims.length === 0)
+      return marked.length > 0 ? { kind: 'victims', deleting: marked, held: [] } : { kind: 'none' };
+    const taken = await takeVictims(transaction, { backend, workflowId, selection });
+    return { kind: 'victims', deleting: [...marked, ...taken.deleting], held: taken.held };
+  });
+}
+
+/** Takes what `choose` selects for the backend's evictor. @returns the selection too, for the report. @param choose pure. */
+export function takeForEviction<Selection extends VictimSelection>(
+  database: Database,
+  request: {
+    backend: BackendName;
+    entryIds: EntryId[];
+    workflowId: string;
+    choose(view: EvictionView): Selection;
+  },
+): Promise<TakenVictims & { selection: Selection }> {
+  const { backend: name, entryIds, workflowId, choose } = request;
+  return inTransaction(database, async (transaction) => {
+    const backend = await lockBackend(transaction, { name });
+    const selection = await select(transaction, { backend, entryIds, withIdle: true, choose });
+    return { ...(await takeVictims(transaction, { backend, workflowId, selection })), selection };
+  });
+}
+
+/** What `takeForEviction` would choose from now, and what stays: nothing is locked or changed. */
+export async function viewEvictions(
+  database: Database,
+  { backend: name, entryIds }: { backend: BackendName; entryIds: EntryId[] },
+): Promise<EvictionView> {
+  const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
+  if (!row) throw new Error(`backend ${name} is not registered`);
+  const others = await runStatement<{ id: EntryId }>(
+    database,
+    sql`select id from cache_entries where backend = ${name} and state <> 'gone'
+      and (state in ('populating', 'deleting') or pinned or clones > 0) order by id limit ${SCAN_ROWS}`,
+  );
+  return readEvictionView(database, {
+    backend: parseRow(backends, row),
+    entryIds: [...entryIds, ...others.map(({ id }) => id)],
+    withHeld: true,
+    withIdle: true,
+    scanRows: LONG_SCAN_ROWS,
+    lock: false,
+  });
+}
+
+interface SelectRequest<Selection> {
+  backend: BackendRow;
+  entryIds?: EntryId[];
+  withIdle?: boolean;
+  choose(view: EvictionView): Selection;
+}
+
+/** What nothing holds comes first; only where that is not enough, parents that clones hold are locked and looked at. */
+async function select<Selection extends VictimSelection>(
+  transaction: Queryable,
+  { choose, ...request }: SelectRequest<Selection>,
+): Promise<Selection> {
+  const first = choose(await readEvictionView(transaction, { ...request, scanRows: SCAN_ROWS, lock: true }));
+  if (!first.isShort) return first;
+  return choose(
+    await readEvictionView(transaction, { ...request, withHeld: true, scanRows: LONG_SCAN_ROWS, lock: true }),
+  );
+}
+
+/** @returns by how much the limits are in the way, and the victims that are marked for this workflow already. */
+async function readNeed(
+  transaction: Queryable,
+  { backend, bytes, workflowId }: { backend: BackendRow; bytes: number; workflowId: string },
+): Promise<{ marked: EntryRow[]; need: ReservationNeed }> {
+  const rows = await runStatement(
+    transaction,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries
+      where backend = ${backend.name} and reserved_for = ${workflowId} and state in ('populating', 'deleting') and counted order by id`,
+  );
+  const own = rows.map((row) => parseRow(cacheEntries, row));
+  const used = await readSums(transaction, backend.name);
+  const ownBytes = own.reduce((total, { realBytes }) => total + realBytes, 0);
+  const need = {
+    neededBytes: used.bytes - ownBytes + bytes - backend.maxBytes,
+    neededCount: used.count - own.length + 1 - backend.maxCount,
+  };
+  return { marked: own.filter(({ state }) => state === 'deleting'), need };
+}
+
+/** The candidates are locked: what they were judged by still holds. What clones hold leaves the limits for good. */
+async function takeVictims(
+  transaction: Queryable,
+  { backend, workflowId, selection }: { backend: BackendRow; workflowId: string; selection: VictimSelection },
+): Promise<TakenVictims> {
+  if (selection.victims.length === 0) return { deleting: [], held: [] };
+  const chosen = selection.victims.map(({ entryId: id, reason, detail }) => ({ id, reason, detail }));
+  const rows = await runStatement(
+    transaction,
+    sql`with chosen as (
+        select c.*, e.state as was from jsonb_to_recordset(${json(chosen)}) as c (id uuid, reason text, detail text) join cache_entries e on e.id = c.id
+      ), changed as (
+        update cache_entries e set state = case when e.clones = 0 then 'deleting' else 'retired' end, reason = coalesce(e.reason, c.reason),
+          counted = e.counted and e.clones = 0, retired_at = coalesce(e.retired_at, now()),
+          reserved_for = case when e.clones = 0 then ${workflowId} else e.reserved_for end
+        from chosen c where e.id = c.id and e.state in ('ready', 'retired') returning ${columnsOf(cacheEntries, 'e')}, c.was, c.detail
+      ), noted as (${eventsOf(sql`changed where was = 'ready'`, { kind: 'retired', detail: sql`detail`, workflowId })})
+      select ${columnsOf(cacheEntries)} from changed`,
+  );
+  if (selection.clock > backend.evictionClock)
+    await runStatement(
+      transaction,
+      sql`update backends set eviction_clock = greatest(eviction_clock, ${selection.clock}::float8) where name = ${backend.name}`,
+    );
+  const taken = new Map(rows.map((row) => parseRow(cacheEntries, row)).map((entry) => [entry.id, entry]));
+  const inOrder = selection.victims.flatMap(({ entryId }) => taken.get(entryId) ?? []);
+  return {
+    deleting: inOrder.filter(({ state }) => state === 'deleting'),
+    held: inOrder.filter(({ state }) => state === 'retired'),
+  };
+}

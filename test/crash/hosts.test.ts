@@ -1,0 +1,92 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { GiB, MiB } from '../../workflows/contract/bytes';
+import { expectCleanSlate, until, useStack, type FlowStack } from '../support/flows';
+import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/herd';
+import type { StartingWorker } from '../support/stack';
+
+const hostRoles = ['backend', 'host'];
+/** The server has noticed that a host is silent, waited for its queue, and another host has begun from the start. */
+const TAKE_OVER_MS = 300_000;
+const bytesPerSecond = 4 * MiB;
+
+const cold = { creates: 6, virtualBytes: 32 * MiB, dataBytes: 24 * MiB, bytesPerSecond };
+const herd: HerdImage[] = [
+  { diskFormat: 'qcow2', ...cold },
+  { diskFormat: 'raw', ...cold },
+];
+
+let directory: string;
+beforeAll(async () => (directory = await mkdtemp(join(tmpdir(), 'ivc-hosts-'))));
+afterAll(() => rm(directory, { recursive: true, force: true }));
+
+/** A host beside the stack's own. */
+async function spawnHost({ stack }: FlowStack, name: string): Promise<StartingWorker> {
+  const worker = await stack.spawnWorker({ roles: hostRoles, scratchDirectory: join(directory, name) });
+  await worker.ready;
+  return worker;
+}
+
+describe('a host that falls silent in the middle of its transfers and is lost', () => {
+  const flow = useStack({ workers: [['control']] });
+
+  it(
+    'is followed by another host, which begins from the start; the waiters see nothing',
+    async () => {
+      const { stack } = flow;
+      const lost = await stack.spawnWorker({ roles: hostRoles });
+      await lost.ready;
+      const running = await startHerd(flow, herd);
+      for (const { upload } of running.members)
+        await until('the host to have bytes of each image', async () => {
+          const { bytesServed } = await stack.imageService.counters(upload.image.id);
+          return bytesServed > 4 * MiB;
+        });
+      lost.process.kill('SIGSTOP');
+      const other = await spawnHost(flow, 'other');
+      for (const { upload } of running.members)
+        await until('the server to have taken the transfer back', async () => {
+          const { raw } = await flow.flightHandle(upload.image).describe();
+          return raw.pendingActivities?.some(({ attempt }) => (attempt ?? 0) > 1);
+        });
+      await lost.stop('SIGKILL');
+      for (const arrival of await expectArrival(flow, running)) {
+        expectOnePopulation(arrival);
+        const sizeBytes = arrival.upload.image.sizeBytes ?? 0;
+        expect(arrival.bytesServed).toBeLessThanOrEqual(2 * sizeBytes);
+        const flight = await flow.flightOf(arrival.upload.image);
+        expect(flight).toMatchObject({ flight: 1, answered: true });
+      }
+      expect(await other.stop()).toBe(0);
+      // A start of the lost host's worker gives back what its scratch held.
+      await stack.startWorker();
+      await expectCleanSlate(stack);
+    },
+    TAKE_OVER_MS,
+  );
+});
+
+describe('two hosts of which the scratch of one is full', () => {
+  const flow = useStack({ workers: [['control'], hostRoles] });
+
+  it('make all volumes of a herd: who waits for the full one has its turn when there is room', async () => {
+    const { stack } = flow;
+    await spawnHost(flow, 'roomy');
+    const hostId = (await readFile(join(stack.scratchDirectory, 'host-id'), 'utf8')).trim();
+    await stack.database
+      .sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users) values (${hostId}, 'sha512-ff', ${50 * GiB}, array['somebody'])`;
+    const images = Array.from({ length: 6 }, (): HerdImage => ({ diskFormat: 'qcow2', creates: 2 }));
+    const running = await startHerd(flow, images);
+    await until('a volume to be made on the host with room', async () => {
+      const rows = await stack.database.sql`select 1 from volumes where state = 'available' limit 1`;
+      return rows.length > 0;
+    });
+    await stack.database.sql`delete from scratch_files where content_hash = 'sha512-ff'`;
+    for (const arrival of await expectArrival(flow, running)) {
+      expectOnePopulation(arrival);
+      expect(arrival.bytesServed).toBe(arrival.upload.image.sizeBytes);
+    }
+    await expectCleanSlate(stack);
+  }, 120_000);
+});

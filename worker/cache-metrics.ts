@@ -1,0 +1,107 @@
+import { Runtime } from '@temporalio/worker';
+import type { CacheMetrics } from '../activities/metrics';
+import { evictionClasses } from '../workflows/contract/eviction';
+import type { BackendName } from '../workflows/contract/ids';
+import { findingKinds } from '../workflows/contract/reconcile';
+import { outcomes, type BypassReason } from '../workflows/contract/volume';
+
+/** Seconds: a clone's worth of time up to a transfer of hours. */
+const STAGE_BUCKETS_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600];
+
+/** For the runtime's options: a histogram's buckets are chosen before it is made. */
+export const histogramBuckets: Record<string, number[]> = { ivc_population_stage_seconds: STAGE_BUCKETS_SECONDS };
+
+const bypassReasons: readonly BypassReason[] = ['cache-off', 'too-large-for-cache', 'requested', 'no-room'];
+const endings = [...outcomes, 'failed', 'cancelled'] as const;
+const verdicts = ['ready', 'bypass', 'failed'] as const;
+const refreshResults = ['usable', 'deactivated', 'gone', 'unanswered', 'current', 'flipped', 'no-match'] as const;
+/** What the reconciler leaves to people. */
+const leftToPeople = ['reported', 'failed'] as const;
+
+/**
+ * What the product counts about itself. Every series that an alert or a rate needs begins at 0: the first increase of one that appears with it is lost.
+ * @param backends those of the configuration.
+ */
+export function createCacheMetrics(backends: readonly BackendName[]): CacheMetrics {
+  const meters = createMeters();
+  const addSavedSeconds = inWholeSeconds((seconds, backend) => meters.savedSeconds.add(seconds, { backend }));
+  const metrics: CacheMetrics = {
+    createEnded: ({ backend, outcome, bypassReason }, saved) => {
+      meters.creates.add(1, { backend, outcome, reason: bypassReason ?? '' });
+      if (saved === undefined) return;
+      meters.savedBytes.add(saved.bytes, { backend });
+      addSavedSeconds(saved.seconds, backend);
+    },
+    populationStage: ({ backend, stage }, seconds) => meters.stages.record(seconds, { backend, stage }),
+    populated: (labels) => meters.populations.add(1, labels),
+    downloaded: (bytes) => meters.downloadedBytes.add(bytes),
+    evicted: ({ backend, reason }, bytes) => {
+      meters.evictions.add(1, { backend, class: reason });
+      meters.evictedBytes.add(bytes, { backend, class: reason });
+    },
+    swept: (labels) => meters.sweeps.add(1, labels),
+    quarantined: (labels) => meters.quarantines.add(1, labels),
+    refreshed: (labels) => meters.refreshes.add(1, labels),
+    found: ({ backend, finding, action }) => meters.findings.add(1, { backend, kind: finding, action }),
+  };
+  beginAtZero(meters, backends);
+  return metrics;
+}
+
+type Meters = ReturnType<typeof createMeters>;
+
+function createMeters() {
+  const { metricMeter } = Runtime.instance();
+  const counter = (name: string, description: string) => metricMeter.createCounter(name, '', description);
+  return {
+    creates: counter('ivc_creates', 'Creates that have ended, by outcome and, where the cache was bypassed, by reason'),
+    savedBytes: counter('ivc_saved_bytes', 'Bytes that clones of cached images did not download'),
+    savedSeconds: counter('ivc_saved_seconds', 'Seconds of population that clones of cached images were spared'),
+    stages: metricMeter.createHistogram(
+      'ivc_population_stage_seconds',
+      'float',
+      '',
+      'Stages of populations and bypasses',
+    ),
+    populations: counter('ivc_populations', 'Populations that have ended, by verdict'),
+    downloadedBytes: counter('ivc_downloaded_bytes', 'Bytes that came from the image service'),
+    evictions: counter('ivc_evictions', 'Entries that are gone, by class'),
+    evictedBytes: counter('ivc_evicted_bytes', 'Bytes that evictions gave back, by class'),
+    sweeps: counter('ivc_eviction_sweeps', 'Looks of evictors at their limits'),
+    quarantines: counter('ivc_quarantines', 'Image-volumes that were proven unusable'),
+    refreshes: counter('ivc_refreshes', 'Images and follows that were asked about, by result'),
+    findings: counter('ivc_findings', 'What the reconciler has found, by kind and action'),
+  };
+}
+
+function beginAtZero(meters: Meters, backends: readonly BackendName[]): void {
+  for (const backend of backends) {
+    for (const outcome of endings) {
+      const reasons = outcome === 'bypassed' ? bypassReasons : [''];
+      for (const reason of reasons) meters.creates.add(0, { backend, outcome, reason });
+    }
+    for (const verdict of verdicts) meters.populations.add(0, { backend, verdict });
+    for (const evictionClass of evictionClasses) {
+      meters.evictions.add(0, { backend, class: evictionClass });
+      meters.evictedBytes.add(0, { backend, class: evictionClass });
+    }
+    for (const kind of findingKinds)
+      for (const action of leftToPeople) meters.findings.add(0, { backend, kind, action });
+    meters.savedBytes.add(0, { backend });
+    meters.savedSeconds.add(0, { backend });
+    meters.quarantines.add(0, { backend });
+    meters.sweeps.add(0, { backend });
+  }
+  for (const result of refreshResults) meters.refreshes.add(0, { result });
+  meters.downloadedBytes.add(0);
+}
+
+/** Core's counters take whole numbers: the fraction waits for the next. */
+function inWholeSeconds(add: (seconds: number, backend: string) => void): (seconds: number, backend: string) => void {
+  const fractions = new Map<string, number>();
+  return (seconds, backend) => {
+    const total = (fractions.get(backend) ?? 0) + seconds;
+    fractions.set(backend, total - Math.floor(total));
+    add(Math.floor(total), backend);
+  };
+}

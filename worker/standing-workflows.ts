@@ -1,0 +1,134 @@
+import {
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+  WorkflowNotFoundError,
+  type Client,
+  type ScheduleOptions,
+} from '@temporalio/client';
+import type { ResolvedConfig } from '../client/config/load';
+import type { ConfigureSignal, EvictImageCacheInput } from '../workflows/contract/eviction';
+import type { BackendName } from '../workflows/contract/ids';
+import { workflowIds, workflowTypes, type taskQueues } from '../workflows/contract/names';
+import type { Logger } from './logger';
+
+interface Standing {
+  config: Pick<ResolvedConfig, 'schedules' | 'backends'>;
+  temporal: Client;
+  queues: ReturnType<typeof taskQueues>;
+  logger: Logger;
+}
+
+/** What was missed for so long, since no server ran, is not made good. */
+const CATCHUP_WINDOW = '10m';
+/** A server that does not answer in this time does not hold up the worker. */
+const DEADLINE_MS = 10_000;
+
+/**
+ * Makes what runs by itself as the configuration says: an evictor for each backend, and the schedules of refresh and reconcile. Whatever is switched off is
+ * no longer there, but for evictors, which then only do what they are asked. Idempotent; of several workers the last one's configuration holds.
+ * What is not permitted is logged, and the worker goes on without it.
+ */
+export async function ensureStandingWorkflows(standing: Standing): Promise<void> {
+  const { config, queues } = standing;
+  const { refresh, reconcile, evict } = config.schedules;
+  const backends = Object.keys(config.backends) as BackendName[];
+  const refreshing = { id: queues.refresh, cron: refresh, workflowType: workflowTypes.refreshImageCache, input: {} };
+  await Promise.all([
+    ...backends.map((backend) => attempt(standing, workflowIds.evict(backend), () => ensureEvictor(standing, { backend, evict }))),
+    ...backends.map((backend) => {
+      const id = workflowIds.reconcile(backend);
+      const input = { backend };
+      const wanted = { id, cron: reconcile, workflowType: workflowTypes.reconcileBackend, input };
+      return attempt(standing, `schedule ${id}`, () => ensureSchedule(standing, wanted));
+    }),
+    attempt(standing, `schedule ${queues.refresh}`, () => ensureSchedule(standing, refreshing)),
+  ]);
+}
+
+/** The signal tells a running evictor what a changed configuration says; it starts one that is absent. */
+async function ensureEvictor(
+  { temporal, queues }: Standing,
+  { backend, evict }: { backend: BackendName; evict: ResolvedConfig['schedules']['evict'] },
+): Promise<void> {
+  const workflowId = workflowIds.evict(backend);
+  const sweepIntervalMs = evict === 'off' ? null : evict;
+  const configure: ConfigureSignal = { sweepIntervalMs };
+  if (sweepIntervalMs === null) return await signalRunning(temporal, workflowId, configure);
+  await temporal.workflow.signalWithStart<(input: EvictImageCacheInput) => Promise<void>, [ConfigureSignal]>(
+    workflowTypes.evictImageCache,
+    {
+      workflowId,
+      taskQueue: queues.control,
+      args: [{ backend, sweepIntervalMs }],
+      signal: 'configure',
+      signalArgs: [configure],
+      staticSummary: `eviction on backend ${backend}`,
+    },
+  );
+}
+
+async function signalRunning(temporal: Client, workflowId: string, configure: ConfigureSignal): Promise<void> {
+  try {
+    await temporal.workflow.getHandle(workflowId).signal('configure', configure);
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  }
+}
+
+interface WantedSchedule {
+  id: string;
+  /** In UTC, or `off`. */
+  cron: string;
+  workflowType: string;
+  input: object;
+}
+
+async function ensureSchedule({ temporal, queues }: Standing, wanted: WantedSchedule): Promise<void> {
+  const { id, cron } = wanted;
+  if (cron === 'off') return await deleteSchedule(temporal, { id, taskQueue: queues.control });
+  const options = optionsOf(wanted, queues.control);
+  try {
+    await temporal.schedule.create(options);
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    const { spec, action, policies } = options;
+    await temporal.schedule.getHandle(id).update((found) => {
+      if (found.action.taskQueue !== queues.control)
+        throw new Error(`it is another installation's, which starts workflows on ${found.action.taskQueue}`);
+      // Whether an operator has paused it stays as it is.
+      return { spec, action, policies, state: found.state };
+    });
+  }
+}
+
+function optionsOf({ id, cron, workflowType, input }: WantedSchedule, taskQueue: string) {
+  return {
+    scheduleId: id,
+    spec: { cronExpressions: [cron] },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: CATCHUP_WINDOW },
+    action: { type: 'startWorkflow', workflowType, workflowId: id, taskQueue, args: [input] },
+  } satisfies ScheduleOptions;
+}
+
+/** One of the same name that starts workflows elsewhere is another installation's. */
+async function deleteSchedule(
+  temporal: Client,
+  { id, taskQueue }: { id: string; taskQueue: string },
+): Promise<void> {
+  const handle = temporal.schedule.getHandle(id);
+  try {
+    const { action } = await handle.describe();
+    if (action.taskQueue === taskQueue) await handle.delete();
+  } catch (error) {
+    if (!(error instanceof ScheduleNotFoundError)) throw error;
+  }
+}
+
+async function attempt({ temporal, logger }: Standing, what: string, ensure: () => Promise<void>): Promise<void> {
+  try {
+    await temporal.withDeadline(Date.now() + DEADLINE_MS, ensure);
+  } catch (error) {
+    logger.warn({ what, error: String(error) }, 'what runs by itself could not be set up; the worker goes on without it');
+  }
+}

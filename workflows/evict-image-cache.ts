@@ -1,0 +1,273 @@
+/**
+ * `EvictImageCache`: keeps one backend's cache within its limits, for as long as the installation lives.
+ *
+ *            +---------------------------------- configure, pause, resume: at once
+ *   signal --+-> inbox --> turn: pin, unpin, setLimits one by one; all evicts and sweeps that wait in one go --> answer in `status`
+ *                            ^                                                             |
+ *        periodic sweep ------+                         evict with flatten: clone by clone, beside the turns
+ *
+ * What fails is an answer, never the end of the loop. A long history goes on as a new run that gets everything which has no answer yet.
+ */
+import { condition, continueAsNew, log, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { EvictImageCacheInput, EvictionOrder, EvictionResult, EvictionStatus } from './contract/eviction';
+import { targetOf } from './contract/eviction-signals';
+import type { BackendName } from './contract/ids';
+import { control, evicting, localControl, localThenNormal } from './lib/activity-profiles';
+import { describeEvictor } from './lib/evictor-details';
+import { now, openInbox, queueOf, type Inbox, type WaitingSignal } from './lib/evictor-inbox';
+import { parseEvictorInput, type EvictorInput } from './lib/evictor-input';
+import { failCancelled, findBackendFailure, findFailure, isCancelled, typed } from './lib/failure';
+import { flattenClones } from './lib/flatten-clones';
+import { createSweepClock, type SweepClock } from './lib/sweep-clock';
+import { evictionStatusQuery } from './messages';
+
+/** Orders of one go: their answers must fit into one payload. */
+const ORDERS_AT_ONCE = 200;
+/** Milliseconds that a change of a pin or of a limit may take with its retries. */
+const CHANGE_BUDGET_MS = 60_000;
+/** Evictions whose clones are flattened are kept apart: one after the other, so that the backend does not feel it. */
+type FlattenJob = { signal: WaitingSignal & { signal: 'evict' }; result: EvictionResult };
+
+interface Evictor extends EvictorInput {
+  inbox: Inbox;
+  clock: SweepClock;
+  doing: 'waiting' | 'sweeping' | 'evicting';
+  flattenJobs: FlattenJob[];
+  /** Settles when no job is left, or when it was asked to stop. */
+  flattening?: Promise<void>;
+  stopping: boolean;
+}
+
+export async function EvictImageCache(given: EvictImageCacheInput): Promise<void> {
+  const evictor = openEvictor(parseEvictorInput(given));
+  setHandler(evictionStatusQuery, () => statusOf(evictor), {
+    description: 'what it is doing, and the last 50 answers by request id',
+  });
+  try {
+    await learnInterval(evictor);
+    do await turn(evictor);
+    while (!isHistoryLong(evictor) || evictor.clock.isDue());
+    evictor.stopping = true;
+    await evictor.flattening;
+  } catch (error) {
+    if (!isCancelled(error)) throw error;
+    await evictor.flattening;
+    closeInbox(evictor);
+    failCancelled(error);
+  }
+  await continueAsNew<typeof EvictImageCache>(nextInput(evictor));
+}
+
+function openEvictor(input: EvictorInput): Evictor {
+  const { sweepIntervalMs = null, state } = input;
+  const clock = createSweepClock({ intervalMs: sweepIntervalMs, state });
+  const inbox = openInbox(state, {
+    configure: (settings) => clock.setInterval(settings.sweepIntervalMs),
+    pause: (paused) => clock.pause(paused),
+  });
+  return { ...input, inbox, clock, doing: 'waiting', flattenJobs: [], stopping: false };
+}
+
+/** Asked once, unless whoever started the run has said it. @throws InvalidRequest for a backend that nobody knows (ends the run). */
+async function learnInterval({ backend, sweepIntervalMs, clock }: Evictor): Promise<void> {
+  if (sweepIntervalMs !== undefined) return;
+  const step = { summary: 'read from the configuration how often to sweep' };
+  const settings = await typed(() =>
+    localThenNormal(
+      () => localControl(step).readEvictorSettings({ backend }),
+      () => control(step).readEvictorSettings({ backend }),
+    ),
+  );
+  if (!clock.isConfigured()) clock.setInterval(settings.sweepIntervalMs);
+}
+
+/** Waits for something to do and does it: the change that waits longest, or everything that can be evicted in one go. */
+async function turn(evictor: Evictor): Promise<void> {
+  const { inbox, clock } = evictor;
+  describe(evictor);
+  await untilDue(evictor);
+  const next = inbox.waiting.find(({ begun }) => !begun);
+  if (next === undefined && !clock.isDue()) return;
+  if (next === undefined || next.signal === 'evict' || next.signal === 'sweep') return await evict(evictor);
+  inbox.answer(await change(evictor, next));
+  if (next.signal === 'setLimits') clock.sweepSoon();
+}
+
+async function untilDue(evictor: Evictor): Promise<void> {
+  const { inbox, clock } = evictor;
+  const { changes } = clock;
+  const somethingCame = (): boolean =>
+    inbox.waiting.some(({ begun }) => !begun) || clock.isDue() || clock.changes !== changes || isHistoryLong(evictor);
+  const untilSweepMs = clock.untilDueMs();
+  if (untilSweepMs === undefined) await condition(somethingCame);
+  else if (untilSweepMs > 0) await condition(somethingCame, untilSweepMs);
+}
+
+/** One call for all evicts and sweeps that wait up to the next change, and for the periodic sweep when it is due. */
+async function evict(evictor: Evictor): Promise<void> {
+  const { backend, inbox, clock } = evictor;
+  const batch = takeBatch(inbox);
+  const periodic = clock.isDue() ? clock.begin() : undefined;
+  const orders = [...batch.map(orderOf), ...(periodic ? [periodic] : [])];
+  if (orders.length === 0) return;
+  evictor.doing = batch.some(({ signal }) => signal === 'evict') ? 'evicting' : 'sweeping';
+  describe(evictor);
+  const answers = await answersTo(backend, orders);
+  evictor.doing = 'waiting';
+  for (const signal of batch) settle(evictor, signal, answerFor(signal, answers));
+  if (periodic === undefined) return;
+  const swept = answerFor({ ...periodic, signal: 'sweep' }, answers);
+  clock.end({ failed: swept.outcome === 'failed' });
+  // A sweep that finds nothing to do is no news; it would push out what somebody waits for.
+  if (swept.outcome !== 'nothing-to-do') inbox.answer(swept);
+}
+
+/** @returns what the activity answered, or for each order that it failed; throws only for a cancel. */
+async function answersTo(backend: BackendName, orders: EvictionOrder[]): Promise<EvictionResult[]> {
+  try {
+    return await evicting(backend, { summary: summaryOf(orders) }).evictEntries({ orders });
+  } catch (error) {
+    const failure = findBackendFailure(backend, error);
+    if (failure === undefined) throw error;
+    log.warn('an eviction failed; the next sweep finishes what it has begun', { failureType: failure.type });
+    return orders.map(({ requestId, signal }) => ({
+      requestId,
+      signal,
+      at: now(),
+      outcome: 'failed',
+      summary: `${failure.message}; the next sweep finishes what was begun`,
+    }));
+  }
+}
+
+type EvictionSignal = WaitingSignal & { signal: 'evict' | 'sweep' };
+
+function takeBatch({ waiting }: Inbox): EvictionSignal[] {
+  const open = waiting.filter(({ begun }) => !begun);
+  const end = open.findIndex(({ signal }) => signal !== 'evict' && signal !== 'sweep');
+  return open.slice(0, Math.min(end < 0 ? open.length : end, ORDERS_AT_ONCE)) as EvictionSignal[];
+}
+
+function orderOf({ requestId, ...waiting }: EvictionSignal): EvictionOrder {
+  const { reason, dryRun = false } = waiting.given;
+  const target = waiting.signal === 'evict' ? { target: targetOf(waiting.given) } : {};
+  return { requestId, signal: waiting.signal, ...target, ...(reason !== undefined && { reason }), dryRun };
+}
+
+function answerFor(
+  { requestId, signal }: Pick<EvictionSignal, 'requestId' | 'signal'>,
+  answers: EvictionResult[],
+): EvictionResult {
+  const answer = answers.find((candidate) => candidate.requestId === requestId);
+  return answer ?? { requestId, signal, at: now(), outcome: 'failed', summary: 'the backend gave no answer to it' };
+}
+
+/** Answers, unless clones are to be flattened first. */
+function settle(evictor: Evictor, signal: EvictionSignal, result: EvictionResult): void {
+  const flattens = signal.signal === 'evict' && signal.given.flatten === true && signal.given.dryRun !== true;
+  if (!flattens || (result.held ?? []).length === 0) return evictor.inbox.answer(result);
+  signal.begun = true;
+  evictor.flattenJobs.push({ signal, result });
+  evictor.flattening ??= flattenAll(evictor);
+}
+
+/** Job by job; one that is stopped keeps its signal waiting, and the next run begins it again. */
+async function flattenAll(evictor: Evictor): Promise<void> {
+  const { backend, inbox, flattenJobs } = evictor;
+  const options = { isStopped: () => evictor.stopping, onProgress: () => describe(evictor) };
+  try {
+    for (let job = flattenJobs.shift(); job !== undefined; job = flattenJobs.shift()) {
+      const flattened = await flattenClones(backend, job.result, options);
+      if (flattened === undefined) break;
+      inbox.answer(flattened);
+    }
+  } catch (error) {
+    if (!isCancelled(error)) throw error;
+  }
+  evictor.flattening = undefined;
+  describe(evictor);
+}
+
+type ChangeSignal = Extract<WaitingSignal, { signal: 'pin' | 'unpin' | 'setLimits' }>;
+
+async function change(evictor: Evictor, waiting: WaitingSignal): Promise<EvictionResult> {
+  const { requestId, signal } = waiting;
+  try {
+    const changed = await apply(evictor, waiting as ChangeSignal);
+    return { requestId, signal, at: now(), ...changed };
+  } catch (error) {
+    const failure = findFailure(error);
+    if (failure === undefined) throw error;
+    const outcome = failure.type === 'InvalidRequest' ? 'refused' : 'failed';
+    return { requestId, signal, at: now(), outcome, summary: failure.message };
+  }
+}
+
+async function apply({ backend }: Evictor, waiting: ChangeSignal) {
+  const step = { summary: `${waiting.signal}, as it was asked for`, budgetMs: CHANGE_BUDGET_MS };
+  const { by } = waiting.given;
+  if (waiting.signal === 'setLimits') {
+    const limits = { backend, by, limits: waiting.given.limits };
+    return await localThenNormal(
+      () => localControl(step).applyLimits(limits),
+      () => control(step).applyLimits(limits),
+    );
+  }
+  const pin = { backend, by, target: targetOf(waiting.given), pinned: waiting.signal === 'pin' };
+  return await localThenNormal(
+    () => localControl(step).applyPin(pin),
+    () => control(step).applyPin(pin),
+  );
+}
+
+function summaryOf(orders: EvictionOrder[]): string {
+  const sweeps = orders.filter(({ signal }) => signal === 'sweep').length;
+  const evictions = orders.length - sweeps;
+  const parts = [
+    ...(evictions === 0 ? [] : [`${evictions} request${evictions === 1 ? '' : 's'} to evict`]),
+    ...(sweeps === 0 ? [] : ['sweep: limits, watermarks, idle age, generations']),
+  ];
+  return parts.join('; ');
+}
+
+function isHistoryLong({ maxHistoryEvents }: Evictor): boolean {
+  const { historyLength, continueAsNewSuggested } = workflowInfo();
+  return continueAsNewSuggested || historyLength >= maxHistoryEvents;
+}
+
+/** Who asks a run that was cancelled reads what became of his request. */
+function closeInbox({ inbox }: Evictor): void {
+  for (const { requestId, signal } of [...inbox.waiting])
+    inbox.answer({ requestId, signal, at: now(), outcome: 'failed', summary: 'the evictor was cancelled before it' });
+}
+
+function nextInput({ backend, maxHistoryEvents, inbox, clock }: Evictor): EvictImageCacheInput {
+  const { intervalMs, paused, lastSweepAt, sweeps } = clock.state();
+  return {
+    backend,
+    sweepIntervalMs: intervalMs,
+    maxHistoryEvents,
+    state: { paused, lastSweepAt, sweeps, results: inbox.results, queue: queueOf(inbox) },
+  };
+}
+
+function statusOf({ backend, inbox, clock, doing, flattening }: Evictor): EvictionStatus {
+  const { intervalMs, paused, lastSweepAt, nextSweepAt, sweeps } = clock.state();
+  const idle = flattening === undefined ? (paused ? 'paused' : 'waiting') : 'flattening';
+  return {
+    backend,
+    paused,
+    doing: doing === 'waiting' ? idle : doing,
+    sweepIntervalMs: intervalMs,
+    lastSweepAt,
+    nextSweepAt,
+    sweeps,
+    results: inbox.results,
+    waiting: inbox.waiting.length,
+    waitingFor: inbox.waiting.slice(0, 100).map(({ requestId }) => requestId),
+  };
+}
+
+function describe(evictor: Evictor): void {
+  setCurrentDetails(describeEvictor(statusOf(evictor)));
+}

@@ -1,0 +1,79 @@
+import { log } from '@temporalio/workflow';
+import type { FollowToCheck } from '../../activities/refresh/refresh-request';
+import type { EntryId, ImageId } from '../contract/ids';
+import type { FollowOutcome } from '../contract/refresh';
+import { control, heartbeating } from './activity-profiles';
+import { deleteFreeEntries } from './delete-free-entries';
+import { findFailure, isCancelled } from './failure';
+import { warmImage } from './warm-image';
+
+/** Rounds of populate and flip: more than one only when the entry was evicted before the pointer could move. */
+const MAX_ROUNDS = 3;
+/** A service that does not answer for so long is asked at the next look. */
+const LOOK_BUDGET_MS = 30 * 60_000;
+
+export interface CheckedFollow extends FollowOutcome {
+  deletedEntries: number;
+}
+
+/**
+ * Looks at one follow: finds the newest image that matches, sees to it that it is cached, and only then moves the pointer to it; what was pointed to
+ * is superseded. What fails is an outcome, and the follow says so until its next look.
+ */
+export async function checkFollow(follow: FollowToCheck): Promise<CheckedFollow> {
+  try {
+    return await check(follow);
+  } catch (error) {
+    const failure = isCancelled(error) ? undefined : findFailure(error);
+    if (failure === undefined) throw error;
+    return await fail(follow, null, failure.message);
+  }
+}
+
+async function check(follow: FollowToCheck): Promise<CheckedFollow> {
+  const { followId, name, backend } = follow;
+  const look = { summary: `find the newest image of follow ${name}`, budgetMs: LOOK_BUDGET_MS };
+  const match = await heartbeating(look).matchFollow({ followId });
+  if (match.kind === 'unfollowed') return outcomeOf(follow, { outcome: 'failed', summary: 'it was unfollowed' });
+  if (match.kind === 'no-match') return outcomeOf(follow, { outcome: 'no-match', summary: 'no active image matches' });
+  const { imageId } = match;
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const warmed = await warmImage({ imageId, backend });
+    if (warmed.entryId === null)
+      return await fail(follow, imageId, `image ${imageId} is not cached: ${warmed.summary}`);
+    const flip = await flipFollow(follow, imageId, warmed.entryId);
+    if (flip.kind === 'unfollowed')
+      return outcomeOf(follow, { outcome: 'failed', imageId, summary: 'it was unfollowed' });
+    if (flip.kind === 'lost') continue;
+    const deletedEntries = await deleteFreeEntries(flip.free);
+    const summary = flip.flipped
+      ? `points to image ${imageId} now: ${warmed.summary}`
+      : `image ${imageId} is the newest`;
+    const outcome = flip.flipped ? 'flipped' : 'current';
+    return outcomeOf(follow, { outcome, imageId, retired: flip.retired, deletedEntries, summary });
+  }
+  return await fail(follow, imageId, `image ${imageId} was evicted as soon as it was cached`);
+}
+
+async function flipFollow({ followId, name }: FollowToCheck, imageId: ImageId, entryId: EntryId) {
+  const summary = `let follow ${name} point to image ${imageId}`;
+  return await control({ summary, budgetMs: LOOK_BUDGET_MS }).flipFollow({ followId, imageId, entryId });
+}
+
+async function fail(follow: FollowToCheck, imageId: ImageId | null, problem: string): Promise<CheckedFollow> {
+  const { followId, name } = follow;
+  try {
+    await control({ summary: `note what hinders follow ${name}` }).noteFollowProblem({ followId, problem });
+  } catch (error) {
+    if (isCancelled(error) || findFailure(error) === undefined) throw error;
+    log.warn('what hinders a follow is not written down', { followId, problem, error: String(error) });
+  }
+  return outcomeOf(follow, { outcome: 'failed', imageId, summary: problem });
+}
+
+function outcomeOf(
+  { followId, name, backend }: FollowToCheck,
+  known: Pick<FollowOutcome, 'outcome' | 'summary'> & Partial<CheckedFollow>,
+): CheckedFollow {
+  return { followId, name, backend, imageId: null, retired: [], deletedEntries: 0, ...known };
+}

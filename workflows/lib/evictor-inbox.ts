@@ -1,0 +1,128 @@
+import { defineSignal, setDefaultSignalHandler, setHandler, uuid4 } from '@temporalio/workflow';
+import {
+  evictorSignalNames,
+  type ConfigureSignal,
+  type EvictionResult,
+  type EvictorSignalName,
+  type EvictorState,
+  type PlainSignal,
+} from '../contract/eviction';
+import { parseEvictorSignal, quote, type EvictorSignal } from '../contract/eviction-signals';
+
+/** Answers that are kept. */
+const RESULTS_KEPT = 50;
+/** Of those, the newest whose plans are kept: a plan is long, and all answers must fit into one payload. */
+const PLANS_KEPT = 5;
+/** Entries that one answer names of each kind. */
+const ENTRIES_NAMED = 100;
+/** Signals that may wait: all of them must fit into the input of the next run. */
+const MAX_WAITING = 1000;
+
+/** A signal that has passed and has no answer yet. */
+export type WaitingSignal = Exclude<EvictorSignal, { signal: 'configure' }> & {
+  requestId: string;
+  /** Its answer comes later: its clones are being flattened. */
+  begun: boolean;
+};
+
+export interface Inbox {
+  /** In the order in which they came. */
+  readonly waiting: WaitingSignal[];
+  /** The newest last. */
+  readonly results: EvictionResult[];
+  /** Takes the signal from those that wait. A request is answered once. */
+  answer(result: EvictionResult): void;
+}
+
+export interface InboxHandlers {
+  /** At once, whatever the evictor is doing. */
+  configure(given: ConfigureSignal): void;
+  pause(paused: boolean): void;
+}
+
+/** Takes every signal of the evictor: handlers only look and put aside, so none can hold the workflow. Register before anything is waited for. */
+export function openInbox(state: Pick<EvictorState, 'results' | 'queue'> | undefined, handlers: InboxHandlers): Inbox {
+  const waiting: WaitingSignal[] = [];
+  const results: EvictionResult[] = [...(state?.results ?? [])];
+  const answer = (result: EvictionResult): void => {
+    const at = waiting.findIndex(({ requestId }) => requestId === result.requestId);
+    if (at >= 0) waiting.splice(at, 1);
+    results.push(bounded(result));
+    results.splice(0, results.length - RESULTS_KEPT);
+    results.slice(0, -PLANS_KEPT).forEach((old) => delete old.plan);
+  };
+  const isKnown = (requestId: string): boolean =>
+    [...waiting, ...results].some((known) => known.requestId === requestId);
+  const refuse = (signal: EvictionResult['signal'], requestId: string, summary: string): void => {
+    if (!isKnown(requestId)) answer({ requestId, signal, at: now(), outcome: 'refused', summary });
+  };
+
+  const receive = (signal: EvictorSignalName, args: readonly unknown[]): void => {
+    const parsed = parseEvictorSignal(signal, args);
+    if (parsed.kind === 'refused') return refuse(signal, parsed.requestId ?? uuid4(), parsed.why);
+    const { value } = parsed;
+    if (value.signal === 'configure') return handlers.configure(value.given);
+    const requestId = value.given.requestId ?? uuid4();
+    if (isKnown(requestId)) return;
+    if (value.signal === 'pause' || value.signal === 'resume') {
+      handlers.pause(value.signal === 'pause');
+      return answer(answerToPause(value.signal, { ...value.given, requestId }));
+    }
+    if (waiting.length >= MAX_WAITING)
+      return refuse(signal, requestId, `${MAX_WAITING} signals wait already; send it again later`);
+    waiting.push({ ...value, requestId, begun: false });
+  };
+
+  for (const { signal, given } of state?.queue ?? []) receive(signal, [given]);
+  for (const name of evictorSignalNames)
+    setHandler(defineSignal<unknown[]>(name), (...args) => receive(name, args), { description: descriptions[name] });
+  setDefaultSignalHandler((name) =>
+    refuse('unknown', uuid4(), `signal: got ${quote(name)}, allowed is one of ${evictorSignalNames.join(', ')}`),
+  );
+  return { waiting, results, answer };
+}
+
+/** @returns the signals that wait, as the next run takes them. */
+export function queueOf({ waiting }: Inbox): EvictorState['queue'] {
+  return waiting.map(({ signal, requestId, given }) => ({ signal, requestId, given: { ...given, requestId } }));
+}
+
+export function now(): string {
+  return new Date().toISOString();
+}
+
+const descriptions: Record<EvictorSignalName, string> = {
+  evict: '{entryId | imageId | cacheKey | bytes | count, reason?, flatten?, dryRun?, requestId?}',
+  sweep: '{reason?, dryRun?, requestId?}: limits, watermarks, idle age, generations',
+  pin: '{entryId | imageId | cacheKey, by?, requestId?}: never a victim',
+  unpin: '{entryId | imageId | cacheKey, by?, requestId?}',
+  setLimits: '{limits: {maxBytes, maxCount, …}, by?, requestId?}',
+  pause: '{reason?, requestId?}: no periodic sweeps; what is asked for is done',
+  resume: '{reason?, requestId?}',
+  configure: '{sweepIntervalMs}: what a worker tells when it starts',
+};
+
+function answerToPause(
+  signal: 'pause' | 'resume',
+  { requestId, reason }: PlainSignal & { requestId: string },
+): EvictionResult {
+  const why = reason === undefined ? '' : `: ${reason}`;
+  const summary =
+    signal === 'pause'
+      ? `periodic sweeps are paused${why}; what is asked for is still done`
+      : `periodic sweeps go on${why}`;
+  return { requestId, signal, at: now(), outcome: 'done', summary };
+}
+
+function bounded(result: EvictionResult): EvictionResult {
+  const { evicted, held, flattened, plan } = result;
+  return {
+    ...result,
+    ...(evicted && { evicted: evicted.slice(0, ENTRIES_NAMED) }),
+    ...(held && { held: held.slice(0, ENTRIES_NAMED) }),
+    ...(flattened && { flattened: flattened.slice(0, ENTRIES_NAMED) }),
+    ...(plan && {
+      plan: { ...plan, evict: plan.evict.slice(0, ENTRIES_NAMED), stay: plan.stay.slice(0, ENTRIES_NAMED) },
+    }),
+  };
+}

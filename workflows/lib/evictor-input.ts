@@ -1,0 +1,68 @@
+import { workflowInfo } from '@temporalio/workflow';
+import { evictorSignalNames, type EvictImageCacheInput, type EvictorState } from '../contract/eviction';
+import { quote } from '../contract/eviction-signals';
+import { backendNamePattern, type BackendName } from '../contract/ids';
+import { fail } from './failure';
+
+export interface EvictorInput {
+  backend: BackendName;
+  /** Undefined: the worker's configuration is asked. */
+  sweepIntervalMs: number | null | undefined;
+  maxHistoryEvents: number;
+  state: EvictorState | undefined;
+}
+
+const DEFAULT_MAX_HISTORY_EVENTS = 4000;
+/** A run must come to do something before it goes on as a new one. */
+const LEAST_HISTORY_EVENTS = 20;
+const LEAST_INTERVAL_MS = 1000;
+const ID_PREFIX = 'evict/';
+const fields: (keyof EvictImageCacheInput)[] = ['backend', 'sweepIntervalMs', 'maxHistoryEvents', 'state'];
+
+/** Any Temporal client may have started this run: what it sent is looked at before it is used. @throws InvalidRequest (ends the run). */
+export function parseEvictorInput(given: unknown = {}): EvictorInput {
+  if (!isRecord(given)) return refuse('input', given, `an object with fields of ${fields.join(', ')}`);
+  const unknown = Object.keys(given).find((name) => !fields.some((field) => field === name));
+  if (unknown !== undefined) return refuse(unknown, given[unknown], `no such field, only ${fields.join(', ')}`);
+  const { backend = backendOfId(), sweepIntervalMs, maxHistoryEvents = DEFAULT_MAX_HISTORY_EVENTS, state } = given;
+  if (typeof backend !== 'string' || !backendNamePattern.test(backend))
+    return refuse('backend', backend, 'the name of a backend');
+  if (sweepIntervalMs !== undefined && sweepIntervalMs !== null && !isAtLeast(sweepIntervalMs, LEAST_INTERVAL_MS))
+    return refuse('sweepIntervalMs', sweepIntervalMs, `whole milliseconds from ${LEAST_INTERVAL_MS}, or null`);
+  if (!isAtLeast(maxHistoryEvents, LEAST_HISTORY_EVENTS))
+    return refuse('maxHistoryEvents', maxHistoryEvents, `a whole number from ${LEAST_HISTORY_EVENTS}`);
+  if (state !== undefined && !isState(state))
+    return refuse('state', state, 'what an earlier run has carried over, or nothing');
+  return { backend: backend as BackendName, sweepIntervalMs, maxHistoryEvents, state };
+}
+
+function backendOfId(): string | undefined {
+  const { workflowId } = workflowInfo();
+  return workflowId.startsWith(ID_PREFIX) ? workflowId.slice(ID_PREFIX.length) : undefined;
+}
+
+function refuse(field: string, value: unknown, allowed: string): never {
+  return fail('InvalidRequest', { field, value: quote(value), allowed });
+}
+
+function isState(value: unknown): value is EvictorState {
+  if (!isRecord(value)) return false;
+  const { paused, lastSweepAt, sweeps, results, queue } = value;
+  return (
+    typeof paused === 'boolean' &&
+    (lastSweepAt === null || typeof lastSweepAt === 'string') &&
+    isAtLeast(sweeps, 0) &&
+    Array.isArray(results) &&
+    results.every(isRecord) &&
+    Array.isArray(queue) &&
+    queue.every((item) => isRecord(item) && evictorSignalNames.some((name) => name === item['signal']))
+  );
+}
+
+function isAtLeast(value: unknown, least: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= least;
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,125 @@
+import { log } from '@temporalio/workflow';
+import type { EvictionResult } from '../contract/eviction';
+import type { BackendName, EntryId, VolumeId } from '../contract/ids';
+import { control, evicting, localControl, localThenNormal } from './activity-profiles';
+import { findBackendFailure, isCancelled } from './failure';
+import { deleteFreedParent } from './freed-parent';
+
+interface FlattenOptions {
+  /** Asked between two clones. */
+  isStopped(): boolean;
+  onProgress(): void;
+}
+
+/** What the flattening of one request's clones has come to. */
+interface Tally {
+  flattened: VolumeId[];
+  evicted: NonNullable<EvictionResult['evicted']>;
+  held: NonNullable<EvictionResult['held']>;
+  /** Why clones stay as they are, one sentence each. */
+  stay: string[];
+}
+
+/** Why a request's clones stay is told of the first few. */
+const REASONS_TOLD = 3;
+
+/**
+ * Makes the live clones of the entries that an eviction has retired independent of them, one after the other; the entry whose last clone this was is
+ * deleted. What cannot be flattened now stays, and its retired parent with it until it is deleted.
+ * @returns the eviction's answer with what came of it; undefined when it was stopped: begin again later.
+ */
+export async function flattenClones(
+  backend: BackendName,
+  result: EvictionResult,
+  options: FlattenOptions,
+): Promise<EvictionResult | undefined> {
+  const tally: Tally = { flattened: [], evicted: [], held: [], stay: [] };
+  for (const { entryId } of result.held ?? []) {
+    const left = await flattenClonesOf(entryId, { backend, tally, ...options });
+    if (left === undefined) return undefined;
+    if (left > 0) tally.held.push({ entryId, clones: left });
+  }
+  const { flattened, held, stay } = tally;
+  const evicted = [...(result.evicted ?? []), ...tally.evicted];
+  return {
+    ...result,
+    at: new Date().toISOString(),
+    outcome: result.outcome === 'failed' || (flattened.length === 0 && stay.length > 0) ? 'failed' : 'done',
+    summary: summaryOf(tally),
+    evicted,
+    held,
+    flattened,
+  };
+}
+
+interface EntryFlattening extends FlattenOptions {
+  backend: BackendName;
+  tally: Tally;
+}
+
+/** @returns the clones that still hold the entry; undefined when it was stopped. */
+async function flattenClonesOf(
+  entryId: EntryId,
+  { backend, tally, isStopped, onProgress }: EntryFlattening,
+): Promise<number | undefined> {
+  let left = 0;
+  for (let afterVolumeId: VolumeId | undefined; ;) {
+    const volumeIds = await listClones(entryId, afterVolumeId);
+    for (const volumeId of volumeIds) {
+      if (isStopped()) return undefined;
+      if (!(await flatten({ backend, entryId, volumeId, tally }))) left += 1;
+      onProgress();
+    }
+    afterVolumeId = volumeIds.at(-1);
+    if (afterVolumeId === undefined) return left;
+  }
+}
+
+async function listClones(entryId: EntryId, afterVolumeId?: VolumeId): Promise<VolumeId[]> {
+  const step = { summary: 'list the live clones of the retired entry' };
+  return await localThenNormal(
+    () => localControl(step).listClones({ entryId, afterVolumeId }),
+    () => control(step).listClones({ entryId, afterVolumeId }),
+  );
+}
+
+interface OneFlattening {
+  backend: BackendName;
+  entryId: EntryId;
+  volumeId: VolumeId;
+  tally: Tally;
+}
+
+/** @returns whether the volume does not hold the entry any more. */
+async function flatten({ backend, entryId, volumeId, tally }: OneFlattening): Promise<boolean> {
+  try {
+    const step = { summary: `flatten volume ${volumeId}` };
+    const { flattened, freedEntry, reclaimedBytes } = await evicting(backend, step).flattenVolume({ volumeId });
+    if (flattened) tally.flattened.push(volumeId);
+    if (freedEntry && (await deleteFreedParent(backend, { freedEntry })))
+      tally.evicted.push({ entryId, class: 'requested', reclaimedBytes });
+    return true;
+  } catch (error) {
+    const failure = findBackendFailure(backend, error);
+    if (isCancelled(error) || failure === undefined) throw error;
+    log.warn('a clone stays as it is', { volumeId, failureType: failure.type });
+    tally.stay.push(failure.message);
+    return false;
+  }
+}
+
+function summaryOf({ flattened, evicted, held, stay }: Tally): string {
+  const parts = [
+    `${counted(flattened.length, 'clone was', 'clones were')} flattened`,
+    `${counted(evicted.length, 'retired entry was', 'retired entries were')} deleted`,
+    ...(held.length === 0
+      ? []
+      : [`${counted(held.length, 'entry stays', 'entries stay')} retired and will go with the last clone`]),
+    ...stay.slice(0, REASONS_TOLD),
+  ];
+  return parts.join('; ');
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
+}

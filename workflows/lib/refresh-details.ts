@@ -1,0 +1,74 @@
+/** What the Temporal UI shows of refreshes, follows and warming; see `details.ts`. */
+import type { FollowOutcome, RefreshResult, UnfollowResult, WarmProgress, WarmResult } from '../contract/refresh';
+import { code, paragraphs, text } from './details';
+
+export function describeRefreshing({ imagesAsked, retiredEntries }: RefreshResult, follows: number): string {
+  return paragraphs(
+    `**refreshing**: ${plural(imagesAsked, 'image')} asked for, ${plural(retiredEntries.length, 'entry', 'entries')} retired`,
+    `${plural(follows, 'follow')} to be looked at after the images.`,
+  );
+}
+
+/** @returns one sentence, for the result. */
+export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string {
+  const { imagesAsked, usable, deactivated, gone, unanswered, retiredEntries, keptEntries, follows } = result;
+  const failed = follows.filter(({ outcome }) => outcome === 'failed').length;
+  const flipped = follows.filter(({ outcome }) => outcome === 'flipped').length;
+  return [
+    `${plural(imagesAsked, 'image')} asked for: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
+    `${plural(retiredEntries.length, 'entry', 'entries')} retired, ${result.deletedEntries} deleted, ${keptEntries.length} kept for now`,
+    `${plural(follows.length, 'follow')} looked at: ${flipped} flipped, ${failed} failed`,
+  ].join('; ');
+}
+
+export function describeRefreshed(result: RefreshResult): string {
+  const troubled = result.follows.filter(({ outcome }) => outcome === 'failed' || outcome === 'no-match');
+  return paragraphs(`**refreshed**: ${text(result.summary)}`, troubled.map(followLine).join('\n'));
+}
+
+export function describeFollowing(name: string, backend: string): string {
+  return paragraphs(
+    `**looking** for the newest image of follow ${code(name)} on backend ${code(backend)}`,
+    'The follow is set. Creates use what it had ready until the newest is.',
+  );
+}
+
+export function describeFollowed(outcome: FollowOutcome): string {
+  return paragraphs(`**${outcome.outcome}**`, followLine(outcome));
+}
+
+export function describeUnfollowed({ name, backend, outcome }: UnfollowResult): string {
+  const said = outcome === 'removed' ? 'what was cached for it stays in the cache' : 'there was none';
+  return `**${outcome}**: follow ${code(name)} on backend ${code(backend)}; ${said}`;
+}
+
+export function describeWarming({ total, done, running }: WarmProgress, link: (workflowId: string) => string): string {
+  const lines = running.map(({ imageId, backend, flightWorkflowId }) => {
+    const waits = flightWorkflowId === null ? 'asking' : `waiting for ${link(flightWorkflowId)}`;
+    return `- image ${code(imageId)} on backend ${code(backend)}: ${waits}`;
+  });
+  return paragraphs(`**warming**: ${done.length} of ${total} done`, lines.join('\n'));
+}
+
+/** @returns one sentence, for the result. */
+export function summarizeWarming(warmed: WarmResult['warmed']): string {
+  const count = (outcome: string) => warmed.filter((one) => one.outcome === outcome).length;
+  return `${count('populated')} populated, ${count('ready')} cached already, ${count('not-cached')} not cached, ${count('failed')} failed`;
+}
+
+export function describeWarmed({ warmed, summary }: WarmResult): string {
+  const troubled = warmed.filter(({ entryId }) => entryId === null);
+  const lines = troubled.map(
+    ({ imageId, backend, outcome, summary: why }) =>
+      `- image ${code(imageId)} on backend ${code(backend)}: ${outcome}: ${text(why)}`,
+  );
+  return paragraphs(`**warmed**: ${text(summary)}`, lines.join('\n'));
+}
+
+function followLine({ name, backend, outcome, summary }: FollowOutcome): string {
+  return `- follow ${code(name)} on backend ${code(backend)}: ${outcome}: ${text(summary)}`;
+}
+
+function plural(count: number, one: string, many = `${one}s`): string {
+  return `${count} ${count === 1 ? one : many}`;
+}

@@ -1,0 +1,67 @@
+import type { BackendName, EntryId, ImageId } from '../contract/ids';
+import { bypassReasons } from './details';
+import type { Verdict } from '../contract/population';
+import type { WarmOutcome } from '../contract/refresh';
+import { formatBytes } from '../contract/bytes';
+import { control, heartbeating } from './activity-profiles';
+import { findFailure, isCancelled } from './failure';
+
+/** Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken in between. */
+const MAX_ROUNDS = 6;
+/** What a population and the wait for it may take. */
+const WARM_BUDGET_MS = 6 * 3_600_000;
+
+export interface WarmTarget {
+  imageId: ImageId;
+  backend: BackendName;
+}
+
+export type Warmed = Pick<WarmOutcome, 'outcome' | 'entryId' | 'bytesDownloaded' | 'summary'>;
+
+/**
+ * Sees to it that a ready entry serves the image: the one that there is, or the one that the key's flight makes, which creates join as they join each
+ * other's. What fails is an outcome. @param onFlight hears of the population that is waited for.
+ */
+export async function warmImage(target: WarmTarget, onFlight?: (flightWorkflowId: string) => void): Promise<Warmed> {
+  try {
+    return await warm(target, onFlight);
+  } catch (error) {
+    const failure = isCancelled(error) ? undefined : findFailure(error);
+    if (failure === undefined) throw error;
+    return without('failed', failure.message);
+  }
+}
+
+async function warm({ imageId, backend }: WarmTarget, onFlight?: (id: string) => void): Promise<Warmed> {
+  let populated: Extract<Verdict, { kind: 'ready' }> | undefined;
+  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const look = { summary: `find a ready entry of image ${imageId} on ${backend}, or open its flight` };
+    const start = await control({ ...look, budgetMs: WARM_BUDGET_MS }).openWarming({ imageId, backend });
+    if (start.kind === 'ready') return ready(start.entryId, populated);
+    if (start.kind === 'answered') return refused(start.verdict);
+    onFlight?.(start.flightWorkflowId);
+    const step = { summary: `wait for ${start.flightWorkflowId}`, budgetMs: WARM_BUDGET_MS };
+    const verdict = await heartbeating(step).awaitWarming(start);
+    // The entry is looked for again, so that it is known to serve this image too.
+    if (verdict?.kind === 'ready') populated = verdict;
+    else if (verdict?.kind === 'bypass' || (verdict?.kind === 'failed' && verdict.imageId === imageId))
+      return refused(verdict);
+  }
+  return without('failed', `it was evicted ${MAX_ROUNDS} times as soon as it was populated`);
+}
+
+function ready(entryId: EntryId, populated: Extract<Verdict, { kind: 'ready' }> | undefined): Warmed {
+  if (populated === undefined || populated.timingsMs.download === undefined)
+    return { outcome: 'ready', entryId, bytesDownloaded: 0, summary: 'it was cached already' };
+  const { bytesDownloaded } = populated;
+  return { outcome: 'populated', entryId, bytesDownloaded, summary: `${formatBytes(bytesDownloaded)} downloaded` };
+}
+
+function refused(verdict: Verdict): Warmed {
+  if (verdict.kind === 'bypass') return without('not-cached', bypassReasons[verdict.reason]);
+  return without('failed', verdict.kind === 'failed' ? verdict.failure.message : 'it was evicted meanwhile');
+}
+
+function without(outcome: 'failed' | 'not-cached', summary: string): Warmed {
+  return { outcome, entryId: null, bytesDownloaded: 0, summary };
+}

@@ -1,0 +1,107 @@
+/**
+ * `RefreshImageCache`: asks the image service about every image behind an entry, then looks at every follow.
+ *
+ *   images, page by page: usable | deactivated | gone -> an entry is retired with its last usable image, and deleted when nothing needs it
+ *   follows: newest match -> cached -> the pointer moves -> the former is superseded
+ *
+ * Only a follow populates anything. One image or follow that fails stops no other; the next run asks again.
+ */
+import { continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
+import type { RefreshPage } from '../activities/refresh/refresh-images';
+import type { RefreshPlan } from '../activities/refresh/refresh-request';
+import type { RefreshCursor, RefreshInput, RefreshResult } from './contract/refresh';
+import { control, heartbeating, localControl, localThenNormal } from './lib/activity-profiles';
+import { checkFollow } from './lib/check-follow';
+import { deleteFreeEntries } from './lib/delete-free-entries';
+import { findFailure, isCancelled, typed } from './lib/failure';
+import { inParallel } from './lib/in-parallel';
+import { describeRefreshed, describeRefreshing, summarizeRefresh } from './lib/refresh-details';
+
+/** A run goes on as a new one after so many pages of images, or when the server says that its history grows long. */
+const PAGES_A_RUN = 200;
+/** A service that answers for nothing for so long is asked by the next run. */
+const PAGE_BUDGET_MS = 30 * 60_000;
+const FOLLOWS_AT_ONCE = 4;
+/** Ids that the result holds. */
+const MAX_TOLD = 1000;
+
+export async function RefreshImageCache(input: RefreshInput = {}): Promise<RefreshResult> {
+  const plan = await typed(() => planRefresh(input));
+  const cursor = input.cursor ?? { afterImageId: null, imagesDone: !plan.asksImages, result: emptyResult() };
+  await refreshImages(input, plan, cursor);
+  const { result } = cursor;
+  await refreshFollows(plan, result);
+  result.summary = summarizeRefresh(result);
+  setCurrentDetails(describeRefreshed(result));
+  return result;
+}
+
+async function planRefresh(input: unknown) {
+  const step = { summary: 'check the request, list the follows' };
+  return await localThenNormal(
+    () => localControl(step).planRefresh(input),
+    () => control(step).planRefresh(input),
+  );
+}
+
+/** Ends when all images are asked for, or when the service answers for none of them any more. */
+async function refreshImages(input: RefreshInput, plan: RefreshPlan, cursor: RefreshCursor): Promise<void> {
+  for (let pages = 0; !cursor.imagesDone; pages += 1) {
+    if (pages === PAGES_A_RUN || workflowInfo().continueAsNewSuggested)
+      await continueAsNew<typeof RefreshImageCache>({ ...input, cursor });
+    setCurrentDetails(describeRefreshing(cursor.result, plan.follows.length));
+    const page = await findPage(plan, cursor);
+    if (page === undefined) return;
+    count(cursor.result, page);
+    cursor.result.deletedEntries += await deleteFreeEntries(page.free);
+    Object.assign(cursor, { afterImageId: page.afterImageId, imagesDone: page.done });
+  }
+}
+
+/** @returns undefined when the service did not answer within the page's budget. */
+async function findPage({ scope }: RefreshPlan, { afterImageId }: RefreshCursor): Promise<RefreshPage | undefined> {
+  const summary = `ask for the images after ${afterImageId ?? 'the first'}`;
+  try {
+    return await heartbeating({ summary, budgetMs: PAGE_BUDGET_MS }).refreshImages({ scope, afterImageId });
+  } catch (error) {
+    if (isCancelled(error) || findFailure(error) === undefined) throw error;
+    log.warn('the rest of the images is left to the next run', { afterImageId, error: String(error) });
+    return undefined;
+  }
+}
+
+async function refreshFollows({ follows }: RefreshPlan, result: RefreshResult): Promise<void> {
+  await inParallel(follows, FOLLOWS_AT_ONCE, async (follow) => {
+    const { deletedEntries, ...outcome } = await checkFollow(follow);
+    result.deletedEntries += deletedEntries;
+    result.follows.push(outcome);
+  });
+}
+
+function count(result: RefreshResult, { counts, retired, kept }: RefreshPage): void {
+  const { usable, deactivated, gone, unanswered } = counts;
+  result.imagesAsked += usable + deactivated + gone + unanswered;
+  result.usable += usable;
+  result.deactivated += deactivated;
+  result.gone += gone;
+  result.unanswered += unanswered;
+  result.retiredEntries = [...new Set([...result.retiredEntries, ...retired])].slice(0, MAX_TOLD);
+  const known = new Set(result.keptEntries.map(({ entryId }) => entryId));
+  const more = kept.filter(({ entryId }) => !known.has(entryId) && known.add(entryId));
+  result.keptEntries = [...result.keptEntries, ...more].slice(0, MAX_TOLD);
+}
+
+function emptyResult(): RefreshResult {
+  return {
+    imagesAsked: 0,
+    usable: 0,
+    deactivated: 0,
+    gone: 0,
+    unanswered: 0,
+    retiredEntries: [],
+    keptEntries: [],
+    deletedEntries: 0,
+    follows: [],
+    summary: '',
+  };
+}
