@@ -15,11 +15,22 @@ import { createFindAdmitted } from './records/find-admitted';
 import { createAnswerWaiters, createClaimFlight } from './records/flight';
 import { createAwaitVerdict, createJoinPopulation } from './records/join-population';
 import { createRemoveFollow, createSetFollow } from './refresh/follow-request';
-import { createFlipFollow, createMatchFollow, createNoteFollowProblem } from './refresh/match-follow';
+import {
+  createFlipFollow,
+  createMatchFollow,
+  createNoteFollowProblem,
+  createRetireSuperseded,
+} from './refresh/match-follow';
 import { createRefreshImages } from './refresh/refresh-images';
 import { createPlanRefresh } from './refresh/refresh-request';
 import { createAwaitWarming, createOpenWarming } from './refresh/warm-image';
 import { createPinWarmed, createPlanWarming } from './refresh/warm-request';
+import { createDigestParents } from './reconcile/digest-parents';
+import { createRecheckPolicy } from './reconcile/recheck-policy';
+import { createReconcileObjects } from './reconcile/reconcile-objects';
+import { createPlanReconcile } from './reconcile/reconcile-request';
+import { createReconcileRows } from './reconcile/reconcile-rows';
+import { createReconcileScratch } from './reconcile/reconcile-scratch';
 import { createApplyLimits } from './records/apply-limits';
 import { createApplyPin } from './records/apply-pin';
 import { createReadEvictorSettings } from './records/evictor-settings';
@@ -63,13 +74,16 @@ export function createControlActivities(deps: ControlDependencies) {
     openWarming: createOpenWarming(deps),
     awaitWarming: createAwaitWarming(deps),
     pinWarmed: createPinWarmed(deps),
+    planReconcile: createPlanReconcile(deps),
     planRefresh: createPlanRefresh(deps),
     refreshImages: createRefreshImages(deps),
     setFollow: createSetFollow(deps),
     removeFollow: createRemoveFollow(deps),
     matchFollow: createMatchFollow(deps),
     flipFollow: createFlipFollow(deps),
+    retireSuperseded: createRetireSuperseded(deps),
     noteFollowProblem: createNoteFollowProblem(deps),
+    recheckPolicy: createRecheckPolicy(deps),
   });
 }
 export type ControlActivities = ReturnType<typeof createControlActivities>;
@@ -87,6 +101,9 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     deleteParent: createDeleteParent(deps, backend),
     evictEntries: createEvictEntries(deps, backend),
     flattenVolume: createFlattenVolume(deps, backend),
+    reconcileRows: createReconcileRows(deps, backend),
+    reconcileObjects: createReconcileObjects(deps, backend),
+    digestParents: createDigestParents(deps, backend),
   });
 }
 export type BackendActivities = ReturnType<typeof createBackendActivities>;
@@ -99,6 +116,7 @@ export function createHostActivities(deps: HostDependencies) {
     writeImageVolume: createWriteImageVolume(deps),
     writeVolume: createWriteVolume(deps),
     releaseScratch: createReleaseScratch(deps),
+    reconcileScratch: createReconcileScratch(deps),
   });
 }
 export type HostActivities = ReturnType<typeof createHostActivities>;

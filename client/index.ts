@@ -30,6 +30,7 @@ export type {
   ReportStage,
   ReportTotals,
 } from './report';
+export { reconcile } from './reconcile';
 export { refreshCache } from './refresh';
 export type { RunOptions, StartedRun } from './run-workflow';
 export { warmCache, type WarmOptions, type WarmReport } from './warming';

@@ -272,6 +272,9 @@ export const populations = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.backend, table.shortKey] }),
+    index('populations_running')
+      .on(table.backend)
+      .where(sql`${table.answeredAt} is null`),
     check('populations_verdict_is_answer', sql`(${table.verdict} is null) = (${table.answeredAt} is null)`),
   ],
 );
@@ -329,8 +332,13 @@ export const volumes = pgTable(
     index('volumes_waiting')
       .on(table.backend, table.shortKey, table.waitsForFlight, table.id)
       .where(sql`${table.waitsForFlight} is not null`),
-    index('volumes_project').on(table.projectId, table.createdAt),
-    index('volumes_state').on(table.state),
+    // The order of a list's pages, for each of its filters.
+    index('volumes_created')
+      .on(table.createdAt, table.id)
+      .where(sql`${table.state} <> 'deleted'`),
+    index('volumes_backend').on(table.backend, table.createdAt, table.id),
+    index('volumes_project').on(table.projectId, table.createdAt, table.id),
+    index('volumes_state').on(table.state, table.createdAt, table.id),
     check('volumes_state_known', oneOf(table.state, volumeStates)),
     check('volumes_size', sql`${table.sizeBytes} is null or (${table.sizeBytes} > 0 and ${table.sizeBytes} % 512 = 0)`),
     check(

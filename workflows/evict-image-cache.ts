@@ -175,14 +175,17 @@ function settle(evictor: Evictor, signal: EvictionSignal, result: EvictionResult
 async function flattenAll(evictor: Evictor): Promise<void> {
   const { backend, inbox, flattenJobs } = evictor;
   const options = { isStopped: () => evictor.stopping, onProgress: () => describe(evictor) };
-  try {
-    for (let job = flattenJobs.shift(); job !== undefined; job = flattenJobs.shift()) {
+  for (let job = flattenJobs.shift(); job !== undefined; job = flattenJobs.shift()) {
+    try {
       const flattened = await flattenClones(backend, job.result, options);
       if (flattened === undefined) break;
       inbox.answer(flattened);
+    } catch (error) {
+      if (isCancelled(error)) break;
+      const failure = findBackendFailure(backend, error);
+      if (failure === undefined) throw error;
+      inbox.answer({ ...job.result, at: now(), outcome: 'failed', summary: failure.message });
     }
-  } catch (error) {
-    if (!isCancelled(error)) throw error;
   }
   evictor.flattening = undefined;
   describe(evictor);

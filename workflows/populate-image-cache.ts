@@ -100,7 +100,7 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
   );
   if (reservation.kind !== 'no-room') return reservation;
   setCurrentDetails(describeMakingRoom(progressLink()));
-  return await onBackend(input.backend, { summary: 'make room: retire and delete the least recently used' }).makeRoom({
+  return await onBackend(input.backend, { summary: 'make room: retire and delete what is worth least' }).makeRoom({
     input,
     flight,
   });

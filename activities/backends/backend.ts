@@ -60,7 +60,15 @@ export type ParentDescription =
   | { kind: 'changed'; found: string };
 
 export type VolumeDescription =
-  | { kind: 'present'; sizeBytes: number; realBytes: number; connection: Connection; marker: VolumeMarker | undefined }
+  | {
+      kind: 'present';
+      sizeBytes: number;
+      realBytes: number;
+      connection: Connection;
+      marker: VolumeMarker | undefined;
+      /** The image-volume that it cannot be read without; absent where it needs none. */
+      parent?: string;
+    }
   | { kind: 'absent' };
 
 export interface FlattenOptions {
@@ -69,6 +77,20 @@ export interface FlattenOptions {
   /** Called with the share that is done, from 0 to 1. */
   onProgress?: (fraction: number) => void;
   signal?: AbortSignal;
+}
+
+export interface DigestOptions {
+  /** Of data; holes cost no pace. */
+  bytesPerSecond: number;
+  signal: AbortSignal;
+  onProgress: (bytesDone: number, bytesTotal: number) => void;
+}
+
+export interface ParentDigest {
+  algorithm: 'sha256';
+  /** Hex. */
+  digest: string;
+  bytes: number;
 }
 
 /** One object that is found on the backend; `marker` is undefined for what is half-written or foreign. */
@@ -142,6 +164,13 @@ export interface VolumeBackend {
    * @throws BackendUnavailable.
    */
   reclaimableBytes?(name: string): Promise<number>;
+
+  /**
+   * Hash of a sealed parent's guest-visible bytes, read at the given pace in bounded memory; undefined when it is absent. Drivers that cannot read
+   * their parents leave it out: these are never scrubbed.
+   * @throws ParentUnusable when it is there and not sealed; BackendUnavailable; the signal's reason when aborted.
+   */
+  digestParent?(name: string, options: DigestOptions): Promise<ParentDigest | undefined>;
 
   /**
    * Makes `marker.volumeId` exist as a clone of the sealed `parent`, grown to `marker.sizeBytes`, durable; a second call with the same

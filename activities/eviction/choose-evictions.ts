@@ -147,7 +147,7 @@ function withoutNeedless(victims: Judged[], shortage: Shortage): Judged[] {
   let bytes = victims.reduce((sum, each) => sum + shortage.measure(each), 0) - shortage.bytes;
   let count = victims.length - shortage.count;
   const needless = new Set<Judged>();
-  for (const victim of [...victims].reverse()) {
+  for (const victim of victims.toReversed()) {
     if (victim.isLeftover || victim.due !== undefined || shortage.measure(victim) > bytes || count < 1) continue;
     needless.add(victim);
     bytes -= shortage.measure(victim);

@@ -1,4 +1,4 @@
-import { activityInfo, heartbeat } from '@temporalio/activity';
+import { activityInfo } from '@temporalio/activity';
 import { confirmEntryGone } from '../../db/queries/cache-entries';
 import { observeSpace } from '../../db/queries/backends';
 import { forgetGone, listGoneSince } from '../../db/queries/evictor';
@@ -8,15 +8,17 @@ import type { EvictionOrder, EvictionResult } from '../../workflows/contract/evi
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
+import type { Progress } from '../progress';
 import { workflowExecution } from '../records/admit-volume';
 import { backendHeld } from '../records/clone-volume';
+import { createHeartbeatReporter, keepingAlive } from '../transfer/heartbeat-reporter';
 import { chooseEvictions, type Demand, type Selection } from './choose-evictions';
 import { toVictims } from './choose-for-reservation';
 import { deleteVictim } from './delete-victim';
 import { finishDeletions } from './finish-deletions';
 import { resolveOrder, type ResolvedOrder } from './orders';
 import { planOrder } from './plan';
-import { reportOrder, type Outcome } from './report';
+import { reclaimedOf, reportOrder, whoTook, type Outcome } from './report';
 import { scoreBackend } from './score-backend';
 import { USE_HALF_LIFE_MS } from './score';
 
@@ -25,8 +27,8 @@ export interface EvictEntriesRequest {
   orders: EvictionOrder[];
 }
 
-/** How often others are chosen when the backend would not delete what was chosen. */
-const CHOICES = 3;
+/** Choices of one call; the next sweep goes on. */
+const CHOICES = 10;
 /** After so long what an entry was used for counts nothing: its row is forgotten. */
 const GONE_KEPT_MS = 13 * USE_HALF_LIFE_MS;
 const FORGOTTEN_AT_ONCE = 1000;
@@ -38,40 +40,57 @@ const FORGOTTEN_AT_ONCE = 1000;
  */
 export function createEvictEntries(deps: BackendDependencies, name: BackendName) {
   return async function evictEntries({ orders }: EvictEntriesRequest): Promise<EvictionResult[]> {
-    const run: Run = { deps, backend: backendHeld(deps, name), workflowId: workflowExecution().workflowId };
-    onStep(`looking at ${orders.length} ${orders.length === 1 ? 'order' : 'orders'}`);
-    await observeSpace(deps.database, { name, ...(await run.backend.space()) });
-    const resolved: ResolvedOrder[] = [];
-    for (const order of orders) resolved.push(await resolveOrder(deps.database, { backend: name, order }));
-    const [dry, real] = [resolved.filter(({ order }) => order.dryRun), resolved.filter(({ order }) => !order.dryRun)];
-    const results = new Map<ResolvedOrder, EvictionResult>();
-    for (const each of dry) results.set(each, await planOrder(deps.database, { backend: name, resolved: each }));
-    if (real.length > 0) {
-      const outcome = await work(run, real);
-      for (const each of real) results.set(each, await reportOrder(deps.database, each, outcome));
-    }
-    return resolved.flatMap((each) => results.get(each) ?? []);
+    const backend = backendHeld(deps, name);
+    const { workflowId } = workflowExecution();
+    const first = progressOf(`looking at ${orders.length} ${orders.length === 1 ? 'order' : 'orders'}`);
+    return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
+      const onStep = (summary: string): void => {
+        reporter.signal.throwIfAborted();
+        reporter.report(progressOf(summary));
+      };
+      return await answerOrders({ deps, backend, workflowId, onStep }, orders);
+    });
   };
+}
+
+function progressOf(summary: string): Progress {
+  return { stage: 'waiting', summary };
+}
+
+async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<EvictionResult[]> {
+  const { deps, backend, onStep } = run;
+  await observeSpace(deps.database, { name: backend.name, ...(await backend.space()) });
+  const resolved: ResolvedOrder[] = [];
+  for (const order of orders) resolved.push(await resolveOrder(deps.database, { backend: backend.name, order }));
+  const results = new Map<ResolvedOrder, EvictionResult>();
+  for (const each of resolved.filter(({ order }) => order.dryRun)) {
+    onStep(`planning ${each.order.requestId}`);
+    results.set(each, await planOrder(deps.database, { backend: backend.name, resolved: each }));
+  }
+  const real = resolved.filter(({ order }) => !order.dryRun);
+  if (real.length > 0) {
+    const outcome = await work(run, real);
+    for (const each of real) results.set(each, await reportOrder(deps.database, each, outcome));
+  }
+  return resolved.flatMap((each) => results.get(each) ?? []);
 }
 
 interface Run {
   deps: BackendDependencies;
   backend: VolumeBackend;
   workflowId: string;
-}
-
-function onStep(summary: string): void {
-  heartbeat({ stage: 'waiting', summary });
+  /** Heartbeats; throws when the activity is cancelled. */
+  onStep: (summary: string) => void;
 }
 
 /** What an earlier try has begun is finished first; then one choice serves all orders. */
 async function work(run: Run, resolved: ResolvedOrder[]): Promise<Outcome> {
-  const { deps, backend, workflowId } = run;
-  const outcome: Outcome = { resolved, gone: [], held: [] };
+  const { deps, backend, workflowId, onStep } = run;
+  const outcome: Outcome = { gone: [], held: [] };
   const leftovers = await finishDeletions(deps, backend, { workflowId, onStep });
   const sweeps = resolved.filter(({ order }) => order.signal === 'sweep');
-  if (activityInfo().attempt > 1) outcome.gone.push(...(await goneBefore(run)));
-  else outcome.gone.push(...leftovers.map((entry) => ({ entry, demand: undefined })));
+  for (const entry of leftovers) outcome.gone.push({ entry, order: sweeps[0] });
+  if (activityInfo().attempt > 1) outcome.gone.push(...(await goneBefore(run, resolved)));
   if (sweeps.length > 0) {
     await scoreBackend(deps, backend, onStep);
     deps.metrics.swept({ backend: backend.name });
@@ -85,28 +104,30 @@ async function work(run: Run, resolved: ResolvedOrder[]): Promise<Outcome> {
   return outcome;
 }
 
-/** What earlier tries of this activity have deleted, whose answer is lost. */
-async function goneBefore({ deps, backend, workflowId }: Run): Promise<Outcome['gone']> {
+/** What earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more than it asked for. */
+async function goneBefore({ deps, backend, workflowId }: Run, resolved: ResolvedOrder[]): Promise<Outcome['gone']> {
   const since = new Date(activityInfo().scheduledTimestampMs);
   const rows = await listGoneSince(deps.database, { backend: backend.name, workflowId, since });
-  return rows.map((entry) => ({ entry, demand: undefined }));
+  return rows.map((entry) => ({ entry, order: whoTook(entry, resolved) }));
 }
 
-/** Where the backend would not delete something, that is left alone and others are chosen. */
+/** Where the backend would not delete something, that is left alone and others are chosen; where one choice could not look at enough, another follows. */
 async function evict(run: Run, resolved: ResolvedOrder[], outcome: Outcome): Promise<void> {
+  const { database } = run.deps;
   const refused = new Set<EntryId>();
   for (let choice = 1; choice <= CHOICES; choice += 1) {
-    const before = refused.size;
-    await evictOnce(run, { resolved, outcome, refused });
-    if (refused.size === before) return;
+    await observeSpace(database, { name: run.backend.name, ...(await run.backend.space()) });
+    const before = { refused: refused.size, gone: outcome.gone.length };
+    const { isShort } = await evictOnce(run, { resolved, outcome, refused });
+    if (refused.size === before.refused && !(isShort && outcome.gone.length > before.gone)) return;
   }
 }
 
 async function evictOnce(
-  { deps, backend, workflowId }: Run,
+  { deps, backend, workflowId, onStep }: Run,
   { resolved, outcome, refused }: { resolved: ResolvedOrder[]; outcome: Outcome; refused: Set<EntryId> },
-): Promise<void> {
-  const asked = resolved.map((each, index) => remaining(each.demand, outcome, index));
+): Promise<Selection> {
+  const asked = resolved.map((each) => remaining(each, outcome));
   const taken = await takeForEviction(deps.database, {
     backend: backend.name,
     entryIds: asked.flatMap((demand) => (demand?.kind === 'named' ? demand.entryIds : [])),
@@ -120,24 +141,27 @@ async function evictOnce(
       return { ...toVictims(selection), selection };
     },
   });
-  const chosen = new Map(taken.selection.selection.chosen.map((each) => [each.candidate.entry.id, each]));
-  const demandOf = (entry: EntryRow) => chosen.get(entry.id)?.demand;
-  outcome.held.push(...taken.held.map((entry) => ({ entry, demand: demandOf(entry) })));
+  const { selection } = taken.selection;
+  const chosen = new Map(selection.chosen.map((each) => [each.candidate.entry.id, each]));
+  const orderOf = (entry: EntryRow) => resolved[chosen.get(entry.id)?.demand ?? -1];
+  outcome.held.push(...taken.held.map((entry) => ({ entry, order: orderOf(entry) })));
   for (const entry of taken.deleting) {
     onStep(`deleting image-volume ${entry.imageVolume}, ${outcome.gone.length} gone so far`);
     if (!(await deleteVictim(deps, backend, { victim: entry, workflowId }))) refused.add(entry.id);
     else if (await confirmEntryGone(deps.database, { entryId: entry.id, workflowId }))
-      outcome.gone.push({ entry, demand: demandOf(entry) });
+      outcome.gone.push({ entry, order: orderOf(entry) });
   }
+  return selection;
 }
 
 const nothing: Demand = { kind: 'named', entryIds: [], why: '' };
 
 /** A request for so much is smaller by what it has got. */
-function remaining(demand: Demand | undefined, { gone }: Outcome, index: number): Demand | undefined {
+function remaining(resolved: ResolvedOrder, { gone }: Outcome): Demand | undefined {
+  const { demand } = resolved;
   if (demand?.kind !== 'rank') return demand;
-  const got = gone.filter((each) => each.demand === index);
-  const bytes = got.reduce((sum, { entry }) => sum + (entry.reclaimableBytes ?? entry.realBytes), 0);
+  const got = gone.filter(({ order }) => order === resolved);
+  const bytes = got.reduce((sum, { entry }) => sum + reclaimedOf(entry), 0);
   return {
     ...demand,
     ...(demand.bytes !== undefined && { bytes: Math.max(0, demand.bytes - bytes) }),

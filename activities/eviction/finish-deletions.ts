@@ -17,7 +17,7 @@ const FINISHED_AT_ONCE = 500;
 export async function finishDeletions(
   deps: ControlDependencies,
   backend: VolumeBackend,
-  { workflowId, onStep }: { workflowId: string; onStep(summary: string): void },
+  { workflowId, onStep }: { workflowId: string; onStep: (summary: string) => void },
 ): Promise<EntryRow[]> {
   const running = new Map<string, boolean>([[workflowId, false]]);
   const isAtWork = async (id: string): Promise<boolean> => {

@@ -42,7 +42,7 @@ function judge(candidate: EvictionCandidate, view: EvictionView, beyondKept: Set
   const score =
     backend.policy === 'lru'
       ? (entry.lastUsedAt ?? entry.createdAt).getTime() / 1000
-      : scoreOf(entry, { clock: backend.evictionClock, now }).priority;
+      : scoreOf(entry, { backend, now }).priority;
   const stays = findStayReason(candidate);
   const isLeftover = stays === undefined && entry.state === 'retired';
   const due = stays === undefined ? findDue(candidate, view, beyondKept) : undefined;

@@ -10,11 +10,24 @@ import type { ResolvedOrder } from './orders';
 /** Lines of a result: it is kept in a workflow's state. */
 const RESULT_ROWS = 100;
 
-/** What has happened. `demand`: index of the order that took it; undefined for what an earlier try has begun. */
+/** What has happened, and for whom; undefined: for nobody who asked now. */
 export interface Outcome {
-  resolved: ResolvedOrder[];
-  gone: { entry: EntryRow; demand: number | undefined }[];
-  held: { entry: EntryRow; demand: number | undefined }[];
+  gone: { entry: EntryRow; order: ResolvedOrder | undefined }[];
+  held: { entry: EntryRow; order: ResolvedOrder | undefined }[];
+}
+
+/** @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, else the sweep. */
+export function whoTook(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
+  const kind = entry.reason === 'requested' ? 'rank' : 'sweep';
+  return (
+    resolved.find(({ entries }) => entries.some(({ id }) => id === entry.id)) ??
+    resolved.find(({ demand }) => demand?.kind === kind)
+  );
+}
+
+/** Bytes that the deletion of an entry gave back: what the backend has said, else what was measured. */
+export function reclaimedOf({ reclaimableBytes, realBytes }: EntryRow): number {
+  return reclaimableBytes ?? realBytes;
 }
 
 /** @returns one order's result: what went for it, and of what was named, why it stays. */
@@ -26,10 +39,15 @@ export async function reportOrder(
   const { order, refusal } = resolved;
   const head = { requestId: order.requestId, signal: order.signal, at: new Date().toISOString() };
   if (refusal !== undefined) return { ...head, outcome: 'refused', summary: refusal };
-  const { gone, held } = shareOf(resolved, outcome);
+  const gone = goneFor(resolved, outcome);
   const stays = await findStaying(database, resolved);
-  // What an earlier order has retired goes with its last clone, whoever asked first.
-  const heldNow = [...held, ...stays.filter(({ why }) => why === 'has-clones').map(({ entry }) => entry)];
+  const heldNow = [
+    ...outcome.held
+      .filter((each) => each.order === resolved && resolved.entries.length === 0)
+      .map(({ entry }) => entry),
+    // What an earlier order has retired goes with its last clone, whoever asked first.
+    ...stays.filter(({ why }) => why === 'has-clones').map(({ entry }) => entry),
+  ];
   const kept = stays.filter(({ why }) => why !== 'has-clones');
   const nothingDone = gone.length === 0 && heldNow.length === 0;
   return {
@@ -39,32 +57,17 @@ export async function reportOrder(
     evicted: gone.slice(0, RESULT_ROWS).map((entry) => ({
       entryId: entry.id,
       class: classOfReason(entry.reason),
-      reclaimedBytes: entry.reclaimableBytes ?? entry.realBytes,
+      reclaimedBytes: reclaimedOf(entry),
     })),
     held: heldNow.slice(0, RESULT_ROWS).map(({ id, clones }) => ({ entryId: id, clones })),
   };
 }
 
-/** What an earlier try has deleted belongs to who named it, else to the first order that named nothing. */
-function shareOf(
-  resolved: ResolvedOrder,
-  { resolved: all, gone, held }: Outcome,
-): { gone: EntryRow[]; held: EntryRow[] } {
-  const index = all.indexOf(resolved);
-  const namers = all.filter(({ entries }) => entries.length > 0);
-  const ownerOf = (entry: EntryRow): ResolvedOrder | undefined =>
-    namers.find(({ entries }) => entries.some(({ id }) => id === entry.id)) ??
-    all.find(({ demand }) => demand !== undefined && demand.kind !== 'named');
-  const isOurs = ({ entry, demand }: Outcome['gone'][number]): boolean =>
-    demand === undefined ? ownerOf(entry) === resolved : demand === index;
-  const own = (rows: Outcome['gone']): EntryRow[] => {
-    const named = new Set(resolved.entries.map(({ id }) => id));
-    const ids = new Map(
-      rows.filter((row) => isOurs(row) || named.has(row.entry.id)).map(({ entry }) => [entry.id, entry]),
-    );
-    return [...ids.values()];
-  };
-  return { gone: own(gone), held: [] as EntryRow[], ...(resolved.entries.length === 0 && { held: own(held) }) };
+/** What went for this order, and what it names and went for another. */
+function goneFor(resolved: ResolvedOrder, { gone }: Outcome): EntryRow[] {
+  const named = new Set(resolved.entries.map(({ id }) => id));
+  const own = gone.filter(({ entry, order }) => order === resolved || named.has(entry.id));
+  return [...new Map(own.map(({ entry }) => [entry.id, entry])).values()];
 }
 
 type Staying = { entry: EntryRow; why: StayReason };
@@ -101,7 +104,7 @@ function describe({
   kept: Staying[];
 }): string {
   const parts: string[] = [];
-  const bytes = gone.reduce((sum, entry) => sum + (entry.reclaimableBytes ?? entry.realBytes), 0);
+  const bytes = gone.reduce((sum, entry) => sum + reclaimedOf(entry), 0);
   if (gone.length > 0) parts.push(`evicted ${gone.length}, which gives back ${formatBytes(bytes)}`);
   if (held.length > 0) parts.push(`retired ${held.length}, to be deleted with the last of ${clonesOf(held)} clones`);
   for (const { entry, why } of kept.slice(0, 3))

@@ -19,16 +19,17 @@ export async function scoreBackend(
   await scoreEntries(database, {
     backend: backend.name,
     staleBefore: new Date(now.getTime() - SCORE_AGE_MS),
-    score: (entry, { evictionClock }) => scoreOf(entry, { clock: evictionClock, now }),
+    score: (entry, row) => scoreOf(entry, { backend: row, now }),
     onBatch: (scored) => onStep(`scored ${scored} entries`),
   });
-  const { reclaimableBytes } = backend;
-  if (reclaimableBytes === undefined) return;
+  if (backend.reclaimableBytes === undefined) return;
   const lowest = await listLowestImageVolumes(database, { backend: backend.name, limit: ASKED_ROWS });
   const found = [];
   for (let from = 0; from < lowest.length; from += ASKED_AT_ONCE) {
     const batch = lowest.slice(from, from + ASKED_AT_ONCE);
-    const answers = await Promise.all(batch.map(({ imageVolume }) => reclaimableBytes(imageVolume)));
+    const answers = await Promise.all(
+      batch.map(async ({ imageVolume }) => await backend.reclaimableBytes?.(imageVolume)),
+    );
     found.push(...batch.map(({ entryId }, index) => ({ entryId, bytes: answers[index] ?? 0 })));
     onStep(`asked the backend about ${found.length} image-volumes`);
   }

@@ -1,26 +1,19 @@
 import { GiB, MiB } from '../../workflows/contract/bytes';
-import type { EntryRow } from '../../db/types';
+import type { BackendRow, EntryRow } from '../../db/types';
 
-/** After so long without a use, what an entry was used for counts half. */
-export const USE_HALF_LIFE_MS = 7 * 24 * 3_600_000;
+/** After so long without a use, what an entry was used for counts half. With longer ones, what was used in a burst outstays what is used now: see the bench `policies`. */
+export const USE_HALF_LIFE_MS = 24 * 3_600_000;
 /** The least that R is taken for: a tiny image-volume is not kept for ever because it gives back next to nothing. */
-export const LEAST_RECLAIMABLE_BYTES = 32 * MiB;
+const LEAST_RECLAIMABLE_BYTES = 32 * MiB;
 /** The least that C is taken for: what no population, however small, is faster than. */
-export const LEAST_COST_SECONDS = 1;
+const LEAST_COST_SECONDS = 1;
 
 /** What a score is made of. */
-export type ScoredFields = Pick<
+export type ScoredEntry = Pick<
   EntryRow,
-  | 'uses'
-  | 'usesScored'
-  | 'useScore'
-  | 'scoredAt'
-  | 'priorityBase'
-  | 'costSeconds'
-  | 'reclaimableBytes'
-  | 'realBytes'
-  | 'createdAt'
+  'uses' | 'usesScored' | 'useScore' | 'scoredAt' | 'priorityBase' | 'costSeconds' | 'reclaimableBytes' | 'realBytes'
 >;
+export type ScoringBackend = Pick<BackendRow, 'evictionClock' | 'maxBytes' | 'maxCount'>;
 
 export interface Score {
   /** F at `now`. */
@@ -33,19 +26,21 @@ export interface Score {
 
 /**
  * GreedyDual-Size-Frequency: `H = L + F * C / R`. L: the backend's eviction clock when a use was seen last; F: uses that decay with time and outlive
- * eviction; C: seconds of the measured population; R: GiB that a deletion would give back. The lowest H goes first and becomes the next L, so what
- * nobody uses any more grows old whatever it was worth. Source: Cherkasova, "Improving WWW Proxies Performance with GreedyDual-Size-Frequency", 1998.
+ * eviction; C: seconds of the measured population; R: GiB that a deletion would give back, at least those of one place of `maxCount`. The lowest H goes
+ * first and becomes the next L, so what nobody uses any more grows old whatever it was worth.
+ * Source: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy", HP Labs, 1998.
  */
-export function scoreOf(entry: ScoredFields, { clock, now }: { clock: number; now: Date }): Score {
+export function scoreOf(entry: ScoredEntry, { backend, now }: { backend: ScoringBackend; now: Date }): Score {
   const newUses = entry.uses - entry.usesScored;
   const useScore = entry.useScore * decaySince(entry.scoredAt, now) + newUses;
-  const priorityBase = newUses > 0 ? clock : entry.priorityBase;
-  return { useScore, priorityBase, priority: priorityBase + useScore * worthOf(entry) };
+  const priorityBase = newUses > 0 ? backend.evictionClock : entry.priorityBase;
+  return { useScore, priorityBase, priority: priorityBase + useScore * worthOf(entry, backend) };
 }
 
-/** Seconds that a GiB of its place spares each time it is used. */
-function worthOf({ costSeconds, reclaimableBytes, realBytes }: ScoredFields): number {
-  const bytes = Math.max(reclaimableBytes ?? realBytes, LEAST_RECLAIMABLE_BYTES);
+/** Seconds that a GiB of its place spares each time it is used. Where the count is the tighter limit, small ones take as much of it as large ones. */
+function worthOf({ costSeconds, reclaimableBytes, realBytes }: ScoredEntry, backend: ScoringBackend): number {
+  const placeBytes = backend.maxBytes / backend.maxCount;
+  const bytes = Math.max(reclaimableBytes ?? realBytes, placeBytes, LEAST_RECLAIMABLE_BYTES);
   return Math.max(costSeconds ?? 0, LEAST_COST_SECONDS) / (bytes / GiB);
 }
 

@@ -5,7 +5,7 @@ export interface Shortage {
   bytes: number;
   count: number;
   /** Bytes that this entry's going gives back. */
-  measure(judged: Judged): number;
+  measure: (judged: Judged) => number;
 }
 
 export interface Lowest {

@@ -1,5 +1,6 @@
 import type { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
+import { downloadInto } from './direct-download';
 import { openDownload } from './download-request';
 import { failureOfStatus } from './errors';
 import type { CreateImageRequest, ImageService, ListImagesQuery, UploadImageRequest } from './image-service';
@@ -38,6 +39,11 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
     async openDownload(request) {
       imagePath(request.imageId);
       return openDownload(transport, request);
+    },
+
+    async downloadInto(request, sink) {
+      imagePath(request.imageId);
+      return await downloadInto(transport, request, sink);
     },
 
     async createImage(request) {
@@ -94,7 +100,7 @@ async function uploadImage(
     path: `${imagePath(imageId)}/file`,
     headers,
     body,
-    headersMs: transport.uploadAnswerMs,
+    headersMs: transport.limits.uploadAnswerMs,
     signal,
   });
   const text = await readErrorText(response);

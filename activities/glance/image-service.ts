@@ -1,3 +1,4 @@
+import type { ByteSink } from './byte-sink';
 import type { Image, ImageStatus } from '../../workflows/contract/image';
 
 /** Which images a list answers, and from where: the newest first, hidden ones never. What is left out is not looked at. */
@@ -74,6 +75,12 @@ export interface ImageService {
 
   /** @throws ImageNotActive (queued, deactivated, or its file vanished), ImageChanged (`offsetBytes` is past the end of what is there). */
   openDownload(request: DownloadRequest): Promise<Download>;
+
+  /**
+   * Puts the image's bytes from `offsetBytes` on into `sink`, where the service answers with exactly these and in the plainest way; the fast road for large bodies.
+   * @returns false when it does not, and nothing was used: take `openDownload`. @throws as that, with what came before in the sink.
+   */
+  downloadInto?(request: DownloadRequest, sink: ByteSink): Promise<boolean>;
 
   /** Makes a queued record. Undo: `deleteImage`. */
   createImage(request: CreateImageRequest): Promise<Image>;

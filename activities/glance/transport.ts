@@ -4,7 +4,7 @@ import { Pool, type Dispatcher } from 'undici';
 import { Failure } from '../../workflows/contract/failures';
 import { KiB, MiB } from '../../workflows/contract/bytes';
 import { withDeadline } from './deadline';
-import { parseEndpoint } from './endpoint';
+import { parseEndpoint, type Endpoint } from './endpoint';
 import { failureOfNetwork, wasCut } from './errors';
 
 /** Milliseconds. */
@@ -54,7 +54,9 @@ export interface MetadataAnswer {
 
 export interface Transport {
   readonly service: string;
-  readonly uploadAnswerMs: number;
+  readonly place: Pick<Endpoint, 'origin' | 'basePath'>;
+  readonly limits: Readonly<GlanceTimeouts>;
+  getToken?: (rejected?: string) => Promise<string>;
   /** One metadata call: its body read within limits, asked again when the service says "later" or an idle connection was just closed. */
   exchange(request: HttpRequest & { body?: string }): Promise<MetadataAnswer>;
   /** One request whose answer's body is still to be read or thrown away. */
@@ -140,7 +142,7 @@ export function createTransport({ endpoint, getToken, timeouts }: TransportOptio
     });
   }
 
-  return { service, uploadAnswerMs: limits.uploadAnswerMs, exchange, open, close: () => pool.close() };
+  return { service, place: { origin, basePath }, limits, getToken, exchange, open, close: () => pool.close() };
 }
 
 /** @returns the text of an answer that is not what was asked for, cut at a limit; its connection is given back or closed. */

@@ -171,12 +171,13 @@ async function fetchRest(file: HashedFile, head: HeadInspection | undefined, tra
 async function fetchPart(file: HashedFile, head: HeadInspection | undefined, transfer: Transfer): Promise<void> {
   const { images, image, expected, reporter, progress } = transfer;
   const { sizeBytes } = expected;
-  const { startsAtBytes, body } = await images.openDownload({
-    imageId: image.id,
-    offsetBytes: file.bytes,
-    expectedBytes: sizeBytes,
-    signal: reporter.signal,
-  });
+  const request = { imageId: image.id, offsetBytes: file.bytes, expectedBytes: sizeBytes, signal: reporter.signal };
+  try {
+    if (await images.downloadInto?.(request, watchedSink(file, head, transfer))) return;
+  } finally {
+    await file.flush();
+  }
+  const { startsAtBytes, body } = await images.openDownload(request);
   let position = startsAtBytes;
   const known = file.bytes;
   try {
@@ -197,6 +198,27 @@ async function fetchPart(file: HashedFile, head: HeadInspection | undefined, tra
       service: images.endpoint,
       cause: `the body ended at byte ${position} of ${sizeBytes}`,
     });
+}
+
+/** The file's own, with everything that is looked at while the bytes come. */
+function watchedSink(
+  { sink, bytes }: HashedFile,
+  head: HeadInspection | undefined,
+  transfer: Transfer,
+): HashedFile['sink'] {
+  let position = bytes;
+  let room: Buffer | undefined;
+  return {
+    room: () => (room = sink.room()),
+    awaitRoom: () => sink.awaitRoom(),
+    filled(count) {
+      transfer.bytesDownloaded += count;
+      if (room !== undefined) head?.see(room.subarray(0, count), position);
+      position += count;
+      sink.filled(count);
+      transfer.progress.downloading(position);
+    },
+  };
 }
 
 /** @returns the passing failure of `work`; throws what is final. */

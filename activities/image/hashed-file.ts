@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
+import type { ByteSink } from '../glance/byte-sink';
 import { startHashThread } from './hash-thread';
 import { appendSparse } from './sparse-write';
 import { createWriteBack } from './write-back';
@@ -17,6 +18,8 @@ export interface HashedFile {
   takeOver(bytes: number, onProgress: (bytes: number) => void): Promise<void>;
   /** Waits only when disk or hash fall behind. @throws what an earlier write threw. */
   append(chunk: Buffer): Promise<void>;
+  /** As `append`, for bytes that are put in place by somebody else. */
+  readonly sink: ByteSink;
   /** Writes what is gathered and waits for all writes. */
   flush(): Promise<void>;
   /** @returns the hash in hex of everything, after a flush. */
@@ -32,11 +35,17 @@ export interface HashedFileOptions {
   writeBack: boolean;
 }
 
+interface Gathering {
+  block: SharedArrayBuffer;
+  view: Buffer;
+  filled: number;
+}
+
 /** `handle` is open for reading and writing; what the file holds counts only once it is taken over. */
 export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: HashedFileOptions): HashedFile {
   const thread = startHashThread(algorithm);
   const pool = createPool();
-  let current: { block: SharedArrayBuffer; view: Buffer; filled: number } | undefined;
+  let current: Gathering | undefined;
   /** Bytes given to the disk, done or not. */
   let issued = 0;
   let bytes = 0;
@@ -57,8 +66,33 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
     Promise.all([writes, thread.update(block, lengthBytes)]).then(() => pool.give(block), pool.fail);
   };
 
+  const begin = (block: SharedArrayBuffer): Gathering => (current = { block, view: Buffer.from(block), filled: 0 });
+  const fill = (count: number): void => {
+    if (current === undefined) throw new Error('there is no block to fill');
+    current.filled += count;
+    if (current.filled < BLOCK_BYTES) return;
+    const { block, filled } = current;
+    current = undefined;
+    issue(block, filled);
+  };
+  const sink: ByteSink = {
+    room() {
+      const free = current === undefined ? pool.tryTake() : undefined;
+      if (free !== undefined) begin(free);
+      return current?.view.subarray(current.filled);
+    },
+    filled: fill,
+    async awaitRoom() {
+      if (current !== undefined) return;
+      const block = await pool.take();
+      // Who waited for a connection that is gone by now comes too late.
+      if (current === undefined) begin(block);
+      else pool.give(block);
+    },
+  };
+
   const flush = async (): Promise<void> => {
-    if (current !== undefined) {
+    if (current !== undefined && current.filled > 0) {
       const { block, filled } = current;
       current = undefined;
       issue(block, filled);
@@ -83,18 +117,13 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
     },
     async append(chunk) {
       for (let taken = 0; taken < chunk.length;) {
-        if (current === undefined) {
-          const block = await pool.take();
-          current = { block, view: Buffer.from(block), filled: 0 };
-        }
-        const copied = chunk.copy(current.view, current.filled, taken);
+        const { view, filled } = current ?? begin(await pool.take());
+        const copied = chunk.copy(view, filled, taken);
         taken += copied;
-        current.filled += copied;
-        if (current.filled < BLOCK_BYTES) continue;
-        issue(current.block, current.filled);
-        current = undefined;
+        fill(copied);
       }
     },
+    sink,
     flush,
     async digest() {
       await flush();
@@ -115,6 +144,8 @@ const spareBlocks: SharedArrayBuffer[] = [];
 const SPARE_BLOCKS = 2 * BLOCKS;
 
 interface Pool {
+  /** @returns a block that is free now. @throws as `take`. */
+  tryTake(): SharedArrayBuffer | undefined;
   take(): Promise<SharedArrayBuffer>;
   give(this: void, block: SharedArrayBuffer): void;
   /** Whoever waits for a block, now or later, hears of it. */
@@ -128,17 +159,18 @@ function createPool(): Pool {
   const made: SharedArrayBuffer[] = [];
   let failure: { error: unknown } | undefined;
   let waiter: { resolve: (block: SharedArrayBuffer) => void; reject: (error: unknown) => void } | undefined;
+  const tryTake = (): SharedArrayBuffer | undefined => {
+    if (failure !== undefined) throw failure.error;
+    const block = free.pop();
+    if (block !== undefined || made.length === BLOCKS) return block;
+    const another = spareBlocks.pop() ?? new SharedArrayBuffer(BLOCK_BYTES);
+    made.push(another);
+    return another;
+  };
   return {
+    tryTake,
     async take() {
-      if (failure !== undefined) throw failure.error;
-      const block = free.pop();
-      if (block !== undefined) return block;
-      if (made.length < BLOCKS) {
-        const another = spareBlocks.pop() ?? new SharedArrayBuffer(BLOCK_BYTES);
-        made.push(another);
-        return another;
-      }
-      return new Promise((resolve, reject) => (waiter = { resolve, reject }));
+      return tryTake() ?? (await new Promise((resolve, reject) => (waiter = { resolve, reject })));
     },
     give(block) {
       const waiting = waiter;

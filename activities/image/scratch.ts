@@ -93,6 +93,8 @@ export async function openScratch({ directory }: { directory: string }): Promise
         const file = await findFile(path);
         if (file !== undefined) return { bytes: file.bytes, bytesDownloaded: 0, seconds: 0 };
         try {
+          // Somebody may have emptied the scratch since it was opened.
+          await mkdir(images, { recursive: true, mode: 0o700 });
           return await publish(path, (partialPath) => transfer(partialPath, joined));
         } catch (error) {
           throw isFull(error)

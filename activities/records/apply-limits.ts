@@ -4,6 +4,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { ANONYMOUS, type ChangeOutcome } from './apply-pin';
+import { checkNotLate } from './check-not-late';
 
 export interface LimitsRequest {
   backend: BackendName;
@@ -15,6 +16,7 @@ export interface LimitsRequest {
 /** Sets limits on behalf of an operator: from then on the configuration leaves them alone. Idempotent. @throws InvalidRequest (final). */
 export function createApplyLimits({ database }: ControlDependencies) {
   return async function applyLimits({ backend, limits, by = ANONYMOUS }: LimitsRequest): Promise<ChangeOutcome> {
+    checkNotLate();
     const changed = await changeLimits(database, { backend, limits, by });
     if (changed.kind === 'unknown-backend')
       throw new Failure('InvalidRequest', { field: 'backend', value: backend, allowed: 'one that a worker holds' });

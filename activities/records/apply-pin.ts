@@ -3,6 +3,7 @@ import type { EvictionResult, PinTarget } from '../../workflows/contract/evictio
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
+import { checkNotLate } from './check-not-late';
 
 /** What a change of the evictor's comes to. */
 export type ChangeOutcome = Pick<EvictionResult, 'outcome' | 'summary'>;
@@ -21,6 +22,7 @@ export interface PinRequest {
 export function createApplyPin({ database }: ControlDependencies) {
   return async function applyPin({ backend, target, pinned, by = ANONYMOUS }: PinRequest): Promise<ChangeOutcome> {
     const { workflowId } = workflowExecution();
+    checkNotLate();
     const { matched, changed } = await pinEntries(database, { backend, target, pinned, by, workflowId });
     const [[field, value] = []] = Object.entries(target);
     const done = pinned ? 'pinned' : 'unpinned';

@@ -36,20 +36,22 @@ const followSchema = z.strictObject({
 export function createSetFollow(deps: ControlDependencies) {
   return async function setFollow(input: unknown): Promise<FollowToCheck> {
     const request = parseRequest(followSchema, input);
-    const { imageName, name = imageName, tags = [], properties = {}, keep = 0, pin = false } = request;
+    const { imageName, name = imageName, tags = [], properties = {}, pin = false } = request;
     if (!followNamePattern.test(name))
       throw new Failure('InvalidRequest', {
         field: 'name',
         value: JSON.stringify(name),
         allowed: 'a name of at most 64 letters, digits, and . _ + -, which the name of the image is not',
       });
+    const backend = chooseBackend(deps, request.backend);
+    const keep = request.keep ?? deps.config.backends[backend]?.cache.keepSuperseded ?? 0;
     const row = await setFollowRow(deps.database, {
       name,
       imageName,
       owner: request.owner as ProjectId | undefined,
       tags: [...new Set(tags)].sort(),
       properties,
-      backend: chooseBackend(deps, request.backend),
+      backend,
       keep,
       pin,
       by: request.by ?? workflowExecution().workflowId,

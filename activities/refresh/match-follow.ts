@@ -1,5 +1,6 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { flipFollow as flipFollowRow, type FlipOutcome } from '../../db/queries/follow-flip';
+import { retireSuperseded as retireSupersededRows, type RetiredContents } from '../../db/queries/follow-surplus';
 import { findFollow, noteFollowChecked } from '../../db/queries/follows';
 import type { FollowRow } from '../../db/types';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
@@ -25,7 +26,9 @@ export function createMatchFollow(deps: ControlDependencies) {
     const newest = await findNewest(deps, follow);
     const problem = newest === undefined ? 'no active image matches' : follow.problem;
     await noteFollowChecked(deps.database, { followId, newestImageId: newest?.id ?? null, problem });
-    return newest === undefined ? { kind: 'no-match' } : { kind: 'match', imageId: newest.id };
+    if (newest !== undefined) return { kind: 'match', imageId: newest.id };
+    deps.metrics.refreshed({ result: 'no-match' });
+    return { kind: 'no-match' };
   };
 }
 
@@ -64,8 +67,16 @@ export function createFlipFollow(deps: ControlDependencies) {
   }): Promise<FlipOutcome> {
     const { workflowId } = workflowExecution();
     const flip = await flipFollowRow(deps.database, { ...request, workflowId });
-    if (flip.kind === 'current') deps.metrics.refreshed({ result: flip.flipped ? 'follow-flipped' : 'follow-current' });
+    if (flip.kind === 'current') deps.metrics.refreshed({ result: flip.flipped ? 'flipped' : 'current' });
     return flip;
+  };
+}
+
+/** Retires what the follow has superseded and need not stay. Idempotent: what is free is told again. */
+export function createRetireSuperseded(deps: ControlDependencies) {
+  return async function retireSuperseded({ followId }: { followId: FollowId }): Promise<RetiredContents> {
+    const { workflowId } = workflowExecution();
+    return await retireSupersededRows(deps.database, { followId, workflowId });
   };
 }
 
@@ -79,6 +90,6 @@ export function createNoteFollowProblem(deps: ControlDependencies) {
     problem: string;
   }): Promise<void> {
     await noteFollowChecked(deps.database, { followId, problem });
-    deps.metrics.refreshed({ result: 'follow-failed' });
+    deps.metrics.refreshed({ result: 'failed' });
   };
 }

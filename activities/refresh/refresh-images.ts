@@ -107,7 +107,10 @@ function useOf(status: ImageStatus): ImageUseState | 'unanswered' {
     case 'pending_delete':
     case 'killed':
       return 'gone';
-    default:
+    case 'queued':
+    case 'saving':
+    case 'uploading':
+    case 'importing':
       return 'unanswered';
   }
 }

@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { forgetScratch, measureScratch, releaseScratch, reserveScratch } from '../../db/queries/scratch-files';
+import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { HostDependencies } from '../dependencies';
@@ -6,6 +8,10 @@ import { expandImage } from '../image/expand';
 import type { ProgressReporter } from '../progress';
 import { contentHashOf } from '../records/cache-key';
 import { waitingForTurn } from './heartbeat-reporter';
+
+/** Two that each hold a compressed file may wait for each other's room: neither waits longer than this. */
+const MAX_WAIT_MS = 30 * 60_000;
+const POLL_MS = 500;
 
 export interface ExpandedRequest {
   imageId: string;
@@ -23,23 +29,70 @@ export function isCompressed({ containerFormat }: Pick<CacheKey, 'containerForma
 
 /**
  * Makes the decompressed image exist in the host's scratch, counted in its budget as it grows; all users of the host share it. It takes a conversion's turn.
+ * Where others leave it no room, it gives back what it has and begins again when there is as much as it lacked.
  * Idempotent. Undo: `releaseExpanded`; a failure undoes it itself, so that a half never keeps room from others.
- * @returns its path. @throws as `expandImage`; ScratchFull (retried).
+ * @returns its path. @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`, or for what the whole scratch cannot hold.
  */
 export async function ensureExpanded(
   deps: HostDependencies,
-  { imageId, cacheKey, user, path }: ExpandedRequest,
+  request: ExpandedRequest,
+  reporter: ProgressReporter,
+): Promise<string> {
+  const deadlineMs = performance.now() + MAX_WAIT_MS;
+  for (let setAside = 0; ;) {
+    let lackingBytes = 0;
+    const onLack = (bytes: number): void => void (lackingBytes = bytes);
+    try {
+      return await expandOnce(deps, { ...request, setAside, onLack }, reporter);
+    } catch (error) {
+      const canWait = lackingBytes > 0 && lackingBytes < deps.config.scratch.maxBytes;
+      if (!canWait || !(await waitForRoom(deps, { ...request, lackingBytes, deadlineMs }, reporter))) throw error;
+      setAside = lackingBytes;
+    }
+  }
+}
+
+/** @returns whether the room is set aside; false at the deadline. */
+async function waitForRoom(
+  deps: HostDependencies,
+  { cacheKey, user, lackingBytes, deadlineMs }: ExpandedRequest & { lackingBytes: number; deadlineMs: number },
+  reporter: ProgressReporter,
+): Promise<boolean> {
+  const { database, hostId, config } = deps;
+  const contentHash = expandedHashOf(contentHashOf(cacheKey));
+  const wanted = { hostId, contentHash, user, bytes: lackingBytes, maxBytes: config.scratch.maxBytes };
+  while (performance.now() < deadlineMs) {
+    const reserved = await reserveScratch(database, wanted);
+    if (reserved.kind === 'reserved') return true;
+    const free = formatBytes(reserved.freeBytes);
+    const summary = `waiting for ${formatBytes(lackingBytes)} of scratch to decompress into, ${free} are free`;
+    reporter.report({ stage: 'waiting', summary });
+    await delay(POLL_MS, undefined, { signal: reporter.signal }).catch(() => reporter.signal.throwIfAborted());
+  }
+  return false;
+}
+
+interface Expansion extends ExpandedRequest {
+  /** Bytes that are set aside already. */
+  setAside: number;
+  /** Hears how many bytes in all there was no room for. */
+  onLack: (bytes: number) => void;
+}
+
+async function expandOnce(
+  deps: HostDependencies,
+  { imageId, cacheKey, user, path, setAside, onLack }: Expansion,
   reporter: ProgressReporter,
 ): Promise<string> {
   const { database, hostId, policy, toolGuard } = deps;
   const contentHash = expandedHashOf(contentHashOf(cacheKey));
-  const reserve = (bytes: number) => reserveBytes(deps, { contentHash, user, bytes });
+  const reserve = (bytes: number) => reserveBytes(deps, { contentHash, user, bytes, onLack });
   const transfer = async (expandedPath: string, joined: ProgressReporter) => {
     const image = { imageId, path, expandedPath, policy, reporter: joined, guard: toolGuard, reserve };
     return { ...(await expandImage(image)), bytesDownloaded: 0, seconds: 0 };
   };
   try {
-    await reserve(0);
+    await reserve(setAside);
     const ensured = await deps.conversions.run(
       () => deps.scratch.ensure(contentHash, { sizeBytes: 0, reporter, transfer }),
       { onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'conversion')), signal: reporter.signal },
@@ -69,10 +122,11 @@ function expandedHashOf(contentHash: string): string {
 
 async function reserveBytes(
   { database, hostId, config }: HostDependencies,
-  { contentHash, user, bytes }: { contentHash: string; user: string; bytes: number },
+  { contentHash, user, bytes, onLack }: Pick<Expansion, 'user' | 'onLack'> & { contentHash: string; bytes: number },
 ): Promise<void> {
   const { maxBytes } = config.scratch;
   const reserved = await reserveScratch(database, { hostId, contentHash, user, bytes, maxBytes });
-  if (reserved.kind === 'full')
-    throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
+  if (reserved.kind === 'reserved') return;
+  onLack(bytes);
+  throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
 }

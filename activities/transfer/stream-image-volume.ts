@@ -157,6 +157,7 @@ async function findScratchFile(deps: HostDependencies, contentHash: string): Pro
 function readingFrom(file: FileHandle, images: ImageService): ImageService {
   return {
     ...images,
+    downloadInto: undefined,
     openDownload: ({ offsetBytes }) =>
       Promise.resolve({
         startsAtBytes: offsetBytes,

@@ -13,6 +13,7 @@ import { registerEvict } from './commands/evict';
 import { registerImageList } from './commands/image-list';
 import { registerImageShow } from './commands/image-show';
 import { registerImageUpload } from './commands/image-upload';
+import { registerReconcile } from './commands/reconcile';
 import { registerReport } from './commands/report';
 import { registerRefresh } from './commands/refresh';
 import { registerStatus } from './commands/status';
@@ -51,6 +52,7 @@ export function createProgram(): Command {
 
   program.commandsGroup('Operators:');
   registerEvict(program);
+  registerReconcile(program);
 
   program.commandsGroup('Objects:');
   const image = program.command('image').description('images of the image service');

@@ -51,17 +51,17 @@ export function parseUuid(text: string): string {
   throw invalid(text, 'a UUID such as 0f8fad5b-d9cb-469f-a165-70867728950e');
 }
 
+/** @returns what was collected so far and one more. */
+export function collectUuids(text: string, collected: string[] = []): string[] {
+  return [...collected, parseUuid(text)];
+}
+
 export function parseBackend(text: string): string {
   if (backendNamePattern.test(text)) return text;
   throw invalid(text, 'a backend name: lower-case letters, digits and hyphens, 40 at most');
 }
 
-/** @returns what was collected so far and one more `key=value`; a value may hold further equals signs. */
-/** For options that may be given several times, or once with several values. */
-export function collectUuids(text: string, collected: string[] = []): string[] {
-  return [...collected, parseUuid(text)];
-}
-
+/** As `collectUuids`: for options that are given several times, or once with several values. */
 export function collectBackends(text: string, collected: string[] = []): string[] {
   return [...collected, parseBackend(text)];
 }
@@ -71,6 +71,7 @@ export function collectTexts(text: string, collected: string[] = []): string[] {
   return [...collected, text];
 }
 
+/** @returns what was collected so far and one more `key=value`; a value may hold further equals signs. */
 export function collectPairs(text: string, collected: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=');
   if (at < 1) throw invalid(text, 'key=value');

@@ -34,6 +34,8 @@ CREATE TABLE "follows" (
 	CONSTRAINT "follows_keep" CHECK ("follows"."keep" >= 0)
 );
 --> statement-breakpoint
+DROP INDEX "volumes_project";--> statement-breakpoint
+DROP INDEX "volumes_state";--> statement-breakpoint
 ALTER TABLE "populations" ALTER COLUMN "leader_volume_id" DROP NOT NULL;--> statement-breakpoint
 ALTER TABLE "backends" ADD COLUMN "eviction_clock" double precision DEFAULT 0 NOT NULL;--> statement-breakpoint
 ALTER TABLE "cache_entries" ADD COLUMN "image_bytes" bigint;--> statement-breakpoint
@@ -55,4 +57,9 @@ CREATE INDEX "cache_entries_created" ON "cache_entries" USING btree ("created_at
 CREATE INDEX "cache_entries_sums" ON "cache_entries" USING btree ("backend","counted","state","real_bytes") WHERE "cache_entries"."state" <> 'gone';--> statement-breakpoint
 CREATE INDEX "cache_entries_superseded" ON "cache_entries" USING btree ("backend","superseded_at") WHERE "cache_entries"."superseded_at" is not null;--> statement-breakpoint
 CREATE INDEX "entry_images_unusable" ON "entry_images" USING btree ("entry_id") WHERE "entry_images"."state" <> 'usable';--> statement-breakpoint
-CREATE INDEX "volumes_lease" ON "volumes" USING btree ("entry_id") WHERE "volumes"."holds_entry" and "volumes"."state" in ('creating', 'deleting');
+CREATE INDEX "populations_running" ON "populations" USING btree ("backend") WHERE "populations"."answered_at" is null;--> statement-breakpoint
+CREATE INDEX "volumes_lease" ON "volumes" USING btree ("entry_id") WHERE "volumes"."holds_entry" and "volumes"."state" in ('creating', 'deleting');--> statement-breakpoint
+CREATE INDEX "volumes_created" ON "volumes" USING btree ("created_at","id") WHERE "volumes"."state" <> 'deleted';--> statement-breakpoint
+CREATE INDEX "volumes_backend" ON "volumes" USING btree ("backend","created_at","id");--> statement-breakpoint
+CREATE INDEX "volumes_project" ON "volumes" USING btree ("project_id","created_at","id");--> statement-breakpoint
+CREATE INDEX "volumes_state" ON "volumes" USING btree ("state","created_at","id");

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { and, desc, eq, inArray, sql, type SQL } from 'drizzle-orm';
-import type { BackendName, EntryId, FollowId, ImageId, ProjectId } from '../../workflows/contract/ids';
+import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { hasKey, keyColumnNames, keyValues } from '../cache-key';
 import { cloneLimitOf, nearCloneLimit } from '../clone-limit';
@@ -197,24 +197,6 @@ export async function countQuarantines(
   return row?.quarantines ?? 0;
 }
 
-/**
- * Notes that newer content of a follow is ready beside this entry, with its event; it goes on taking clones until it is retired.
- * Idempotent. @returns whether it is superseded.
- */
-export async function supersedeEntry(
-  database: Database,
-  { entryId, followId, ...note }: { entryId: EntryId; followId: FollowId; detail?: string; workflowId?: string },
-): Promise<boolean> {
-  await runStatement(
-    database,
-    sql`with changed as (
-        update cache_entries set superseded_at = now(), superseded_by = ${followId} where id = ${entryId} and state = 'ready' and superseded_at is null
-        returning ${eventColumns}
-      ) ${eventsOf(sql`changed`, { kind: 'superseded', ...note })}`,
-  );
-  return (await findEntry(database, { entryId }))?.supersededAt instanceof Date;
-}
-
 export type DeletionOutcome =
   | { kind: 'deleting'; entry: EntryRow }
   | { kind: 'held'; clones: number }
@@ -318,9 +300,9 @@ export function listEntries(
           backend && eq(cacheEntries.backend, backend),
           shortKey ? eq(cacheEntries.shortKey, shortKey) : undefined,
           state ? eq(cacheEntries.state, state) : sql`${cacheEntries.state} <> 'gone'`,
-          // Compared in the database: a Date has no microseconds.
+          // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
           afterId &&
-            sql`(${cacheEntries.createdAt}, ${cacheEntries.id}) < (select created_at, id from cache_entries where id = ${afterId})`,
+            sql`(${cacheEntries.createdAt}, ${cacheEntries.id}) < ((select created_at from cache_entries where id = ${afterId}), ${afterId}::uuid)`,
         ),
       )
       .orderBy(desc(cacheEntries.createdAt), desc(cacheEntries.id))

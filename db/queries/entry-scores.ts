@@ -25,8 +25,8 @@ export async function scoreEntries(
   request: {
     backend: BackendName;
     staleBefore: Date;
-    score(entry: EntryRow, backend: BackendRow): EntryScore;
-    onBatch?(scored: number): void;
+    score: (entry: EntryRow, backend: BackendRow) => EntryScore;
+    onBatch?: (scored: number) => void;
   },
 ): Promise<number> {
   let scored = 0;

@@ -36,6 +36,8 @@ export interface ViewRequest {
   /** Entries of each kind, those of the lowest rank. */
   scanRows: number;
   lock: boolean;
+  /** Sums that were read under the same lock already: reading them takes longest in a large cache. */
+  used?: CacheSums;
 }
 
 /** Locks first and looks for leases and waiters in further statements, which see what was committed while the locks were waited for. */
@@ -51,7 +53,7 @@ export async function readEvictionView(on: Queryable, request: ViewRequest): Pro
     now: new Date(),
     backend,
     candidates: await withFacts(on, entries),
-    used: await readSums(on, backend.name),
+    used: request.used ?? (await readSums(on, backend.name)),
     keepOfFollow: await readKeepOfFollow(on, backend.name),
   };
 }

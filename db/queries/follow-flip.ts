@@ -1,12 +1,11 @@
 import { sql } from 'drizzle-orm';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
-import { cacheEntries, follows } from '../schema';
+import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { EntryRow, FollowRow } from '../types';
-import { findLeased, retired } from './cache-entries';
 import { eventsOf } from './entry-events';
-import type { FreeEntry } from './entry-images';
+import { hasSurplus, isFollowed, lockFollow } from './follow-surplus';
 import { pinnedByFollow } from './follows';
 
 export interface FlipRequest {
@@ -22,24 +21,21 @@ export type FlipOutcome =
       kind: 'current';
       /** The pointer has moved by this call. */
       flipped: boolean;
-      /** Entries of former content that this call has retired. */
-      retired: EntryId[];
-      /** Retired, and nothing holds them: their image-volumes may be deleted. */
-      free: FreeEntry[];
+      /** Former content is there that need not stay: `retireSuperseded`. */
+      hasSurplus: boolean;
     }
-  /** The entry is no longer ready: populate it again. */
+  /** The entry is no longer ready, or another look has found another newest image since: look again. */
   | { kind: 'lost' }
   /** The follow is no more. */
   | { kind: 'unfollowed' };
 
-/**
- * Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points to that content, and retired
- * once more than `keep` newer ones are there and nobody leases or pins it. Idempotent: what is free is told again.
- */
+/** Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points to that content. Idempotent. */
 export function flipFollow(database: Database, request: FlipRequest): Promise<FlipOutcome> {
   return inTransaction(database, async (transaction) => {
     const follow = await lockFollow(transaction, request.followId);
     if (!follow) return { kind: 'unfollowed' };
+    // Of two looks at the same time the later one holds: the pointer never goes back to what was the newest before.
+    if (follow.newestImageId !== request.imageId) return { kind: 'lost' };
     const locked = await lockEntries(transaction, { follow, request });
     const next = locked.find(({ id }) => id === request.entryId);
     if (next?.state !== 'ready') return { kind: 'lost' };
@@ -47,8 +43,7 @@ export function flipFollow(database: Database, request: FlipRequest): Promise<Fl
     const flip: Flip = { ...request, follow, locked, next };
     await supersede(transaction, flip);
     await movePins(transaction, flip);
-    const goes = await retireBeyondKept(transaction, flip);
-    return { kind: 'current', flipped, retired: goes, free: await findFree(transaction, follow) };
+    return { kind: 'current', flipped, hasSurplus: await hasSurplus(transaction, follow) };
   });
 }
 
@@ -56,14 +51,6 @@ interface Flip extends FlipRequest {
   follow: FollowRow;
   locked: EntryRow[];
   next: EntryRow;
-}
-
-async function lockFollow(transaction: Queryable, followId: FollowId): Promise<FollowRow | undefined> {
-  const [row] = await runStatement(
-    transaction,
-    sql`select ${columnsOf(follows)} from follows where id = ${followId} for update`,
-  );
-  return row && parseRow(follows, row);
 }
 
 /** Everything that may change: the next one, what the follow points to and pins, and what it has superseded. */
@@ -92,12 +79,6 @@ async function movePointer(
         current_since = ${flipped ? sql`now()` : sql`coalesce(current_since, now())`} where id = ${follow.id}`,
   );
   return flipped;
-}
-
-/** Whether a follow but this one points to the content of the entry `e`; asked once the entries are locked. */
-function isFollowed(follow: FollowRow) {
-  return sql`exists (select 1 from follows o join cache_entries c on c.id = o.current_entry_id
-    where o.id <> ${follow.id} and o.backend = e.backend and c.short_key = e.short_key)`;
 }
 
 async function supersede(transaction: Queryable, { follow, locked, next, workflowId }: Flip): Promise<void> {
@@ -136,36 +117,4 @@ async function movePins(transaction: Queryable, { follow, next, workflowId }: Fl
         update cache_entries set pinned = true, pinned_by = ${by} where id = ${next.id} and not pinned returning ${columnsOf(cacheEntries)}
       ) ${eventsOf('changed', { kind: 'pinned', reason: by, workflowId })}`,
   );
-}
-
-/** Generations are counted by content: all entries of one were superseded in one statement, at one time. */
-async function retireBeyondKept(transaction: Queryable, { follow, locked, workflowId }: Flip): Promise<EntryId[]> {
-  const leased = await findLeased(
-    transaction,
-    locked.map(({ id }) => id),
-  );
-  const free = locked.filter(({ id }) => !leased.has(id)).map(({ id }) => id);
-  const rows = await runStatement<{ id: EntryId }>(
-    transaction,
-    sql`with kept as (
-        select id, dense_rank() over (order by superseded_at desc) as age from cache_entries
-        where backend = ${follow.backend} and superseded_by = ${follow.id} and superseded_at is not null and state = 'ready'
-      ), changed as (
-        update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} has moved on`}
-        from kept where kept.id = e.id and kept.age > greatest(${follow.keep}::int, (select keep_superseded from backends where name = ${follow.backend}))
-          and e.id = any (${uuids(free)}) and not e.pinned and e.state = 'ready' and not ${isFollowed(follow)}
-        returning ${columnsOf(cacheEntries, 'e')}
-      ), noted as (${eventsOf('changed', { kind: 'retired', workflowId })})
-      select id from changed`,
-  );
-  return rows.map(({ id }) => id);
-}
-
-async function findFree(transaction: Queryable, follow: FollowRow): Promise<FreeEntry[]> {
-  const rows = await runStatement<FreeEntry & Record<string, unknown>>(
-    transaction,
-    sql`select id as "entryId", image_volume as "imageVolume", backend from cache_entries
-      where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'retired' and clones = 0 order by id`,
-  );
-  return rows.map((row) => ({ ...row }));
 }

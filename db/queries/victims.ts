@@ -7,7 +7,7 @@ import type { BackendRow, EntryRow } from '../types';
 import { lockBackend } from './backends';
 import { eventsOf } from './entry-events';
 import { readEvictionView, type EvictionView } from './eviction-view';
-import { readSums } from './entry-sums';
+import { readSums, type CacheSums } from './entry-sums';
 
 /** How many rows of the lowest rank are looked at when victims are chosen, and how many when those are not enough. */
 const SCAN_ROWS = 200;
@@ -41,22 +41,22 @@ export interface ReservationNeed {
  * was marked before too. Nothing in `deleting`: there is room by now. Next: delete their image-volumes, then `reserveFreed`.
  * @param choose pure.
  */
-export function takeForReservation<Selection extends VictimSelection>(
+export function takeForReservation(
   database: Database,
   request: {
     backend: BackendName;
     bytes: number;
     workflowId: string;
-    choose(view: EvictionView, need: ReservationNeed): Selection;
+    choose: (view: EvictionView, need: ReservationNeed) => VictimSelection;
   },
 ): Promise<VictimChoice> {
   const { backend: name, bytes, workflowId, choose } = request;
   return inTransaction(database, async (transaction) => {
     const backend = await lockBackend(transaction, { name });
     if (bytes > backend.maxBytes) return { kind: 'none' };
-    const { marked, need } = await readNeed(transaction, { backend, bytes, workflowId });
+    const { marked, need, used } = await readNeed(transaction, { backend, bytes, workflowId });
     if (need.neededBytes <= 0 && need.neededCount <= 0) return { kind: 'victims', deleting: marked, held: [] };
-    const selection = await select(transaction, { backend, choose: (view) => choose(view, need) });
+    const selection = await select(transaction, { backend, used, choose: (view) => choose(view, need) });
     if (selection.victims.length === 0)
       return marked.length > 0 ? { kind: 'victims', deleting: marked, held: [] } : { kind: 'none' };
     const taken = await takeVictims(transaction, { backend, workflowId, selection });
@@ -71,7 +71,7 @@ export function takeForEviction<Selection extends VictimSelection>(
     backend: BackendName;
     entryIds: EntryId[];
     workflowId: string;
-    choose(view: EvictionView): Selection;
+    choose: (view: EvictionView) => Selection;
   },
 ): Promise<TakenVictims & { selection: Selection }> {
   const { backend: name, entryIds, workflowId, choose } = request;
@@ -106,9 +106,10 @@ export async function viewEvictions(
 
 interface SelectRequest<Selection> {
   backend: BackendRow;
+  used?: CacheSums;
   entryIds?: EntryId[];
   withIdle?: boolean;
-  choose(view: EvictionView): Selection;
+  choose: (view: EvictionView) => Selection;
 }
 
 /** What nothing holds comes first; only where that is not enough, parents that clones hold are locked and looked at. */
@@ -127,7 +128,7 @@ async function select<Selection extends VictimSelection>(
 async function readNeed(
   transaction: Queryable,
   { backend, bytes, workflowId }: { backend: BackendRow; bytes: number; workflowId: string },
-): Promise<{ marked: EntryRow[]; need: ReservationNeed }> {
+): Promise<{ marked: EntryRow[]; need: ReservationNeed; used: CacheSums }> {
   const rows = await runStatement(
     transaction,
     sql`select ${columnsOf(cacheEntries)} from cache_entries
@@ -140,7 +141,7 @@ async function readNeed(
     neededBytes: used.bytes - ownBytes + bytes - backend.maxBytes,
     neededCount: used.count - own.length + 1 - backend.maxCount,
   };
-  return { marked: own.filter(({ state }) => state === 'deleting'), need };
+  return { marked: own.filter(({ state }) => state === 'deleting'), need, used };
 }
 
 /** The candidates are locked: what they were judged by still holds. What clones hold leaves the limits for good. */

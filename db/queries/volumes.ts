@@ -1,4 +1,4 @@
-import { and, desc, eq, ne, sql } from 'drizzle-orm';
+import { and, desc, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { LeasedEntry } from '../../workflows/contract/population';
@@ -441,10 +441,11 @@ export function listVolumes(
           projectId && eq(volumes.projectId, projectId),
           backend && eq(volumes.backend, backend),
           imageId && eq(volumes.imageId, imageId),
-          state ? eq(volumes.state, state) : ne(volumes.state, 'deleted'),
-          // Compared in the database: a Date has no microseconds.
+          // Not a parameter: a plan for all values could not use the index of what is not deleted.
+          state ? eq(volumes.state, state) : sql`${volumes.state} <> 'deleted'`,
+          // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
           afterId &&
-            sql`(${volumes.createdAt}, ${volumes.id}) < (select created_at, id from volumes where id = ${afterId})`,
+            sql`(${volumes.createdAt}, ${volumes.id}) < ((select created_at from volumes where id = ${afterId}), ${afterId}::uuid)`,
         ),
       )
       .orderBy(desc(volumes.createdAt), desc(volumes.id))

@@ -1,13 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
 import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
-import { parsePeakRssBytes } from '../support/metrics';
 import { startStack, type Stack, type StackOptions } from '../support/stack';
 
 const dist = resolve(__dirname, '../..');
@@ -72,12 +71,6 @@ export async function startEmptyWorker(): Promise<{ taskQueue: string; stop(): P
     ADDRESS: process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '',
   });
   return { taskQueue: 'bench-empty', stop: () => worker.stop() };
-}
-
-export function workerPeakRssBytes({ workers }: Stack): number {
-  return Math.max(
-    ...workers.map(({ process: { pid } }) => parsePeakRssBytes(readFileSync(`/proc/${pid}/status`, 'utf8'))),
-  );
 }
 
 async function startProcess(

@@ -7,8 +7,16 @@ import { startBenchStack, startServers, type BenchServers } from './bench-stack'
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
 import { measureMisses } from './measures/miss';
+import { measureResume } from './measures/resume';
+import { measureScale } from './measures/scale';
+import { formatPolicies, measurePolicies } from './policies/report';
+import { formatScale } from './scale-report';
 import type { Measure } from './result';
 
+/** Needs a database and nothing else. */
+const SCALE = 'scale';
+/** Needs nothing at all. */
+const POLICIES = 'policies';
 const measures: Record<
   string,
   (servers: BenchServers, stack: Stack, method: 'reflink' | 'overlay') => Promise<Measure[]>
@@ -16,6 +24,7 @@ const measures: Record<
   hit: measureHits,
   herd: measureHerds,
   miss: measureMisses,
+  resume: measureResume,
 };
 /** Room for every volume of the bench, as a sparse file. */
 const XFS_BYTES = 40 * GiB;
@@ -28,14 +37,31 @@ async function main(): Promise<void> {
       backend: { type: 'string', multiple: true },
     },
   });
-  const names = values.only ?? Object.keys(measures);
-  const unknown = names.find((name) => measures[name] === undefined);
-  if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${Object.keys(measures).join(', ')}`);
+  const known = [...Object.keys(measures), SCALE, POLICIES];
+  const names = values.only ?? known;
+  const unknown = names.find((name) => !known.includes(name));
+  if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${known.join(', ')}`);
+  const onStacks = names.filter((name) => measures[name] !== undefined);
+  const results = onStacks.length === 0 ? [] : await measureOnStacks(onStacks, values.backend);
+  const scale = names.includes(SCALE) ? await measureScale() : [];
+  const policies = names.includes(POLICIES) ? measurePolicies() : [];
+  if (values.json) process.stdout.write(`${JSON.stringify([...results, ...scale, ...policies], null, 2)}\n`);
+  else {
+    const tables = [
+      results.length > 0 ? formatResults(results) : '',
+      scale.length > 0 ? formatScale(scale) : '',
+      policies.length > 0 ? formatPolicies(policies) : '',
+    ];
+    process.stdout.write(`${tables.filter((table) => table !== '').join('\n')}\n`);
+  }
+}
+
+async function measureOnStacks(names: string[], backends: string[] | undefined): Promise<Measure[]> {
   const servers = await startServers();
   try {
     const results: Measure[] = [];
-    for (const method of methodsOf(values.backend)) results.push(...(await measureOn(servers, method, names)));
-    process.stdout.write(values.json ? `${JSON.stringify(results, null, 2)}\n` : `${formatResults(results)}\n`);
+    for (const method of methodsOf(backends)) results.push(...(await measureOn(servers, method, names)));
+    return results;
   } finally {
     await servers.stop();
   }
@@ -89,6 +115,8 @@ function formatResults(results: Measure[]): string {
     'DOWNLOADS',
     'POPULATIONS',
     'WORKER RSS',
+    'SCRATCH',
+    'SERVED',
   ];
   const text = (value: number | undefined) => (value === undefined ? '-' : String(value));
   return formatTable(
@@ -112,6 +140,8 @@ function formatResults(results: Measure[]): string {
       text(result.downloads),
       text(result.populations),
       result.workerRssBytes === undefined ? '-' : formatBytes(result.workerRssBytes),
+      result.scratchBytes === undefined ? '-' : formatBytes(result.scratchBytes),
+      text(result.servedShare),
     ]),
   );
 }

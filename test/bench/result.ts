@@ -1,6 +1,6 @@
 /** One line of the bench; what does not apply is left out. */
 export interface Measure {
-  measure: 'hit' | 'herd' | 'miss';
+  measure: 'hit' | 'herd' | 'miss' | 'resume';
   backend: string;
   inFlight?: number;
   callers?: number;
@@ -17,7 +17,11 @@ export interface Measure {
   sqlStatements?: number;
   downloads?: number;
   populations?: number;
+  /** Peaks. */
   workerRssBytes?: number;
+  scratchBytes?: number;
+  /** Bytes that the image service sent, as a share of the image. */
+  servedShare?: number;
 }
 
 /** @returns the value below which `share` of the sorted sample lies (nearest rank). */

@@ -8,7 +8,7 @@ import { toBuckets, toTotals } from '../../client/report-rows';
 import type { OutcomeBucket } from '../../db/queries/report';
 import { brand } from '../support/brand';
 import { ensureTools } from '../support/boot-packages';
-import { startBrowser, type Browser, type Page, type PageOptions } from '../support/browser';
+import { startBrowser, type Browser, type Page, type PageOptions } from '../support/browser/browser';
 
 /** With the browser being installed. */
 const SETUP_TIMEOUT_MS = 300_000;

@@ -127,6 +127,37 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
         });
       });
 
+      it('has the sha256 of what a guest reads as its digest, where the driver can read it', async () => {
+        if (place.backend.digestParent === undefined) return;
+        const signal = new AbortController().signal;
+        const seen: number[] = [];
+        const onProgress = (bytesDone: number): void => void seen.push(bytesDone);
+        const options = { bytesPerSecond: 1024 * MiB, signal, onProgress };
+        expect(await place.backend.digestParent('img', options)).toBeUndefined();
+        await seal('img');
+        const { sha256 } = await readGuest(place.parentDiskOf('img'));
+        expect(await place.backend.digestParent('img', options)).toEqual({
+          algorithm: 'sha256',
+          digest: sha256,
+          bytes: IMAGE_BYTES,
+        });
+        expect(seen.at(-1)).toBe(IMAGE_BYTES);
+      });
+
+      it('ends its digest with the reason of an abort, and reads no faster than it may', async () => {
+        if (place.backend.digestParent === undefined) return;
+        await seal('img');
+        const abort = new AbortController();
+        const reason = new Error('stop');
+        const digest = place.backend.digestParent('img', {
+          // A byte a second: all the sample's bytes would take days.
+          bytesPerSecond: 1,
+          signal: abort.signal,
+          onProgress: () => setImmediate(() => abort.abort(reason)),
+        });
+        await expect(digest).rejects.toBe(reason);
+      });
+
       it('takes far fewer bytes than its size when the image is mostly empty', async () => {
         const target = await place.backend.ensureWriteTarget({
           kind: 'image-volume',

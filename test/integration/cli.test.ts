@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { compareImages } from '../../activities/image/qemu-img';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
@@ -333,7 +333,7 @@ describe('what operators look at', () => {
   });
 
   it('is a doctor who says how qemu-img is confined on this host, and what is missing', async () => {
-    const withoutTools = { ...stack.environment, PATH: dirname(process.execPath) };
+    const withoutTools = { ...stack.environment, PATH: join(stack.scratchDirectory, 'no-tools-here') };
     const { stdout } = await runIvc(['doctor', '--json'], withoutTools);
     const { findings } = JSON.parse(stdout) as { findings: { check: string; state: string; found: string }[] };
     expect(findings.find(({ check }) => check === 'confinement of qemu-img')).toMatchObject({

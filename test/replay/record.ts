@@ -6,6 +6,7 @@ import { deleteVolume } from '../../client/volumes';
 import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
 import { flowsOf, type FlowStack } from '../support/flows';
 import { startStack } from '../support/stack';
+import { recordRefresh, type Save } from './record-refresh';
 import { withoutMachine } from './without-machine';
 
 /** Runs one create of every kind on servers of its own and writes their histories beside this file. See README.md. */
@@ -25,20 +26,28 @@ async function main(): Promise<void> {
     process.env['IVC_TEST_DATABASE_URL'] = postgres.url;
     const stack = await startStack();
     stops.push(() => stack.stop());
-    await record(flowsOf({ stack: () => stack, directory: () => directory }));
+    const flow = flowsOf({ stack: () => stack, directory: () => directory });
+    await record(flow, saverOf(flow));
+    await recordRefresh(flow, saverOf(flow));
   } finally {
     for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop();
   }
 }
 
-async function record(flow: FlowStack): Promise<void> {
-  const { client, imageService, cache } = flow.stack;
-  const save = async (name: string, { workflowId, runId }: { workflowId: string; runId?: string }): Promise<void> => {
-    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+/** @returns what writes a run's history, if its name is among the command's arguments or there are none. */
+function saverOf(flow: FlowStack): Save {
+  const wanted = process.argv.slice(2);
+  return async (name, { workflowId, runId }) => {
+    if (wanted.length > 0 && !wanted.includes(name)) return;
+    const history = await flow.stack.client.workflow.getHandle(workflowId, runId).fetchHistory();
     const json = withoutMachine(JSON.parse(historyToJSON(history)), flow.stack.volumesDirectory);
     writeFileSync(join(__dirname, 'histories', `${name}.json`), `${JSON.stringify(json)}\n`);
     process.stderr.write(`${name}: ${history.events?.length ?? 0} events\n`);
   };
+}
+
+async function record(flow: FlowStack, save: Save): Promise<void> {
+  const { imageService, cache } = flow.stack;
   const settle = (running: { result: () => Promise<unknown> }): Promise<unknown> =>
     running.result().catch(() => undefined);
   const closeGate = (imageId: string) =>
@@ -75,7 +84,17 @@ async function record(flow: FlowStack): Promise<void> {
   await settle(failed);
   await flow.flightHandle(corrupt.image).result();
   await save('failed', failed);
-  await save('populate-failed', { workflowId: flow.flightHandle(corrupt.image).workflowId });
+  await save('populate-failed-tagged', { workflowId: flow.flightHandle(corrupt.image).workflowId });
+
+  const given = await flow.upload('given-up');
+  await closeGate(given.image.id);
+  const last = await flow.start(given.image);
+  await flow.untilWaiting(last.volumeId);
+  await last.handle.cancel();
+  await settle(last);
+  await flow.flightHandle(given.image).cancel();
+  await settle(flow.flightHandle(given.image));
+  await save('populate-cancelled', { workflowId: flow.flightHandle(given.image).workflowId });
 
   const slow = await flow.upload('slow');
   await closeGate(slow.image.id);

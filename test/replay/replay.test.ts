@@ -47,6 +47,11 @@ describe('the workflows of this version', () => {
         'delete',
         'populate',
         'populate-failed',
+        'warm',
+        'refresh',
+        'follow',
+        'follow-flipped',
+        'unfollow',
       ]),
     );
   });
@@ -60,6 +65,8 @@ describe('the workflows of this version', () => {
     ['populate', 'downloadToScratch', 'writeImageVolume'],
     ['delete', 'removeVolume', 'deleteVolume'],
     ['hit', 'DeleteVolume', 'CreateVolumeFromImage'],
+    ['refresh', 'matchFollow', 'refreshImages'],
+    ['follow-flipped', 'retireSuperseded', 'flipFollow'],
   ])('refuse the run "%s" when it says %s in place of %s', async (name, doctored, recorded) => {
     const history = readHistory(name);
     expect(history).toContain(`"name":"${recorded}"`);

@@ -107,6 +107,12 @@ export async function createWorld(stack: EveryStepStack, diskFormat: 'raw' | 'qc
   };
 }
 
+/** @returns the result of a run that is done. @throws Error that says how it ended. */
+export function resultOf<Result>(ending: Ending<Result>): Result {
+  if (ending.kind === 'done') return ending.result;
+  throw new Error(`a run that was to be done is ${JSON.stringify(ending)}`);
+}
+
 export function newVolumeId(): VolumeId {
   return randomUUID() as VolumeId;
 }

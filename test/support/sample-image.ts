@@ -4,7 +4,7 @@ import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { ImageService } from '../../activities/glance/image-service';
+import type { CreateImageRequest, ImageService } from '../../activities/glance/image-service';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
 
@@ -26,6 +26,8 @@ export interface SampleOptions {
   virtualBytes?: number;
   /** Bytes that are not zero, spread over the disk. */
   dataBytes?: number;
+  /** Of a qcow2's clusters, whose data is then such as can be compressed. */
+  compression?: 'zlib' | 'zstd';
 }
 
 /** A disk of a size nobody rounds, half of it holes; every one is different. */
@@ -35,6 +37,7 @@ export async function makeSampleImage({
   diskFormat = 'qcow2',
   virtualBytes = 16 * MiB,
   dataBytes = virtualBytes / 2,
+  compression,
 }: SampleOptions): Promise<SampleImage> {
   const rawPath = join(directory, `${name}.raw`);
   const file = await open(rawPath, 'w');
@@ -44,26 +47,29 @@ export async function makeSampleImage({
     const lengthBytes = Math.min(MiB, dataBytes - piece * MiB);
     // The very first sector stays clear of what looks like another format.
     const offset = Math.floor((piece * (virtualBytes - lengthBytes)) / Math.max(1, pieces - 1) / 4096) * 4096;
-    await file.write(randomBytes(lengthBytes), 0, lengthBytes, offset);
+    const data =
+      compression === undefined ? randomBytes(lengthBytes) : Buffer.from(randomBytes(lengthBytes / 2).toString('hex'));
+    await file.write(data, 0, lengthBytes, offset);
   }
   await file.write(Buffer.alloc(4096), 0, 4096, 0);
   await file.close();
   if (diskFormat === 'raw') return { path: rawPath, rawPath, diskFormat, virtualBytes };
   const path = join(directory, `${name}.qcow2`);
-  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', rawPath, path]);
+  const compressed = compression === undefined ? [] : ['-c', '-W', '-m', '16', '-o', `compression_type=${compression}`];
+  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...compressed, rawPath, path]);
   return { path, rawPath, diskFormat, virtualBytes };
 }
 
 export async function uploadSample(
   images: ImageService,
   sample: SampleImage,
-  more: { minDiskGiB?: number; diskFormat?: string; containerFormat?: string } = {},
+  more: Partial<CreateImageRequest> = {},
 ): Promise<Image> {
   const { id } = await images.createImage({
     name: 'sample',
-    diskFormat: more.diskFormat ?? sample.diskFormat,
-    containerFormat: more.containerFormat ?? 'bare',
-    minDiskGiB: more.minDiskGiB,
+    diskFormat: sample.diskFormat,
+    containerFormat: 'bare',
+    ...more,
   });
   const { size } = await stat(sample.path);
   await images.uploadImage({ imageId: id, sizeBytes: size, body: createReadStream(sample.path) });

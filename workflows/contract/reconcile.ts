@@ -23,6 +23,8 @@ export const findingKinds = [
   'clone-count-wrong',
   'scratch-without-row',
   'scratch-row-without-file',
+  /** Whoever used it has ended. */
+  'scratch-unused',
   'scratch-of-lost-host',
   'digest-mismatch',
 ] as const;
@@ -59,6 +61,20 @@ export interface ReconcileResult {
   counts: Partial<Record<FindingKind, number>>;
   digested: number;
   scrubbed: number;
+  /** Parts that could not be looked at, a sentence each; the next run tries again. */
+  problems: string[];
   /** One sentence for people. */
   summary: string;
+}
+
+/** What one step of a reconciliation answers. Every step takes `{ backend, dryRun, … }`, may be repeated and goes on where its last try was. */
+export interface ReconcileStep {
+  /** Objects and rows that were looked at. */
+  looked: number;
+  /** Of many, the first. */
+  findings: Finding[];
+  /** Of all, where `findings` has not all of them. */
+  counts?: Partial<Record<FindingKind, number>>;
+  digested?: number;
+  scrubbed?: number;
 }

@@ -28,6 +28,7 @@ export interface FollowInput {
   tags?: string[];
   properties?: Record<string, string>;
   backend?: string;
+  /** Default: `keepSuperseded` of the backend's cache. */
   keep?: number;
   pin?: boolean;
   by?: string;

@@ -98,8 +98,8 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
 }
 
 /**
- * The evictor's work on its backend, for as long as it reports progress. It ends with a failure when nobody holds the backend, or when it has failed
- * several times: the evictor tells so and goes on, and its next sweep finishes what was begun.
+ * The evictor's and the reconciler's work on their backend, for as long as it reports progress. It ends with a failure when nobody holds the backend, or
+ * when it has failed several times: they tell so and go on, and the next sweep or look finishes what was begun.
  */
 export function evicting(backend: BackendName, step: StepOptions) {
   return onBackend(backend, step, {
@@ -107,6 +107,19 @@ export function evicting(backend: BackendName, step: StepOptions) {
     heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
     scheduleToStartTimeout: 2 * MINUTE_MS,
     retry: { ...patient, maximumAttempts: 5 },
+  });
+}
+
+/** A look at one host's scratch, for as long as it reports progress. It ends with a failure when nobody polls the host's queue. */
+export function onScratch(host: HostId, { summary }: StepOptions) {
+  return proxyActivities<HostActivities>({
+    cancellationType,
+    taskQueue: siblingQueues(workflowInfo().taskQueue).host(host),
+    startToCloseTimeout: HOUR_MS,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+    scheduleToStartTimeout: HOST_SCHEDULE_TO_START_MS,
+    retry: { ...patient, maximumAttempts: 5 },
+    summary,
   });
 }
 

@@ -1,4 +1,4 @@
-import { log } from '@temporalio/workflow';
+import { log, sleep } from '@temporalio/workflow';
 import type { FollowToCheck } from '../../activities/refresh/refresh-request';
 import type { EntryId, ImageId } from '../contract/ids';
 import type { FollowOutcome } from '../contract/refresh';
@@ -7,10 +7,12 @@ import { deleteFreeEntries } from './delete-free-entries';
 import { findFailure, isCancelled } from './failure';
 import { warmImage } from './warm-image';
 
-/** Rounds of populate and flip: more than one only when the entry was evicted before the pointer could move. */
+/** Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the pointer could move. */
 const MAX_ROUNDS = 3;
 /** A service that does not answer for so long is asked at the next look. */
 const LOOK_BUDGET_MS = 30 * 60_000;
+/** What an admission takes, with much to spare. */
+const SETTLE_MS = 1000;
 
 export interface CheckedFollow extends FollowOutcome {
   deletedEntries: number;
@@ -32,32 +34,46 @@ export async function checkFollow(follow: FollowToCheck): Promise<CheckedFollow>
 
 async function check(follow: FollowToCheck): Promise<CheckedFollow> {
   const { followId, name, backend } = follow;
-  const look = { summary: `find the newest image of follow ${name}`, budgetMs: LOOK_BUDGET_MS };
-  const match = await heartbeating(look).matchFollow({ followId });
-  if (match.kind === 'unfollowed') return outcomeOf(follow, { outcome: 'failed', summary: 'it was unfollowed' });
-  if (match.kind === 'no-match') return outcomeOf(follow, { outcome: 'no-match', summary: 'no active image matches' });
-  const { imageId } = match;
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
+    const look = { summary: `find the newest image of follow ${name}`, budgetMs: LOOK_BUDGET_MS };
+    const match = await heartbeating(look).matchFollow({ followId });
+    if (match.kind === 'no-match')
+      return outcomeOf(follow, { outcome: 'no-match', summary: 'no active image matches' });
+    if (match.kind === 'unfollowed') return unfollowed(follow);
+    const { imageId } = match;
     const warmed = await warmImage({ imageId, backend });
     if (warmed.entryId === null)
       return await fail(follow, imageId, `image ${imageId} is not cached: ${warmed.summary}`);
     const flip = await flipFollow(follow, imageId, warmed.entryId);
-    if (flip.kind === 'unfollowed')
-      return outcomeOf(follow, { outcome: 'failed', imageId, summary: 'it was unfollowed' });
+    if (flip.kind === 'unfollowed') return unfollowed(follow);
     if (flip.kind === 'lost') continue;
-    const deletedEntries = await deleteFreeEntries(flip.free);
     const summary = flip.flipped
       ? `points to image ${imageId} now: ${warmed.summary}`
       : `image ${imageId} is the newest`;
     const outcome = flip.flipped ? 'flipped' : 'current';
-    return outcomeOf(follow, { outcome, imageId, retired: flip.retired, deletedEntries, summary });
+    return outcomeOf(follow, { outcome, imageId, summary, ...(flip.hasSurplus && (await giveUpSurplus(follow))) });
   }
-  return await fail(follow, imageId, `image ${imageId} was evicted as soon as it was cached`);
+  return await fail(follow, null, `what is the newest, or its entry, has changed ${MAX_ROUNDS} times meanwhile`);
+}
+
+function unfollowed(follow: FollowToCheck): CheckedFollow {
+  return outcomeOf(follow, { outcome: 'failed', summary: 'it was unfollowed' });
 }
 
 async function flipFollow({ followId, name }: FollowToCheck, imageId: ImageId, entryId: EntryId) {
   const summary = `let follow ${name} point to image ${imageId}`;
   return await control({ summary, budgetMs: LOOK_BUDGET_MS }).flipFollow({ followId, imageId, entryId });
+}
+
+/** Retires former contents once creates that were admitted with them, a moment before the pointer moved, have their clones or are known to wait. */
+async function giveUpSurplus({
+  followId,
+  name,
+}: FollowToCheck): Promise<Pick<CheckedFollow, 'retired' | 'deletedEntries'>> {
+  await sleep(SETTLE_MS);
+  const step = { summary: `retire what follow ${name} has superseded`, budgetMs: LOOK_BUDGET_MS };
+  const { retired, free } = await control(step).retireSuperseded({ followId });
+  return { retired, deletedEntries: await deleteFreeEntries(free) };
 }
 
 async function fail(follow: FollowToCheck, imageId: ImageId | null, problem: string): Promise<CheckedFollow> {

@@ -83,7 +83,7 @@ export function describePopulating(
 
 export function describeMakingRoom(pending: string): string {
   return paragraphs(
-    '**making room**: the cache is full, so the least recently used image-volumes that no volume needs are deleted',
+    '**making room**: the cache is full, so the image-volumes that are worth least and that no volume needs are deleted',
     `How far it is: ${pending}.`,
   );
 }

@@ -1,7 +1,7 @@
 import { log } from '@temporalio/workflow';
 import type { EvictionResult } from '../contract/eviction';
 import type { BackendName, EntryId, VolumeId } from '../contract/ids';
-import { control, evicting, localControl, localThenNormal } from './activity-profiles';
+import { control, evicting } from './activity-profiles';
 import { findBackendFailure, isCancelled } from './failure';
 import { deleteFreedParent } from './freed-parent';
 
@@ -16,12 +16,16 @@ interface Tally {
   flattened: VolumeId[];
   evicted: NonNullable<EvictionResult['evicted']>;
   held: NonNullable<EvictionResult['held']>;
+  /** Retired entries that nothing holds, and whose deletion failed. */
+  undeleted: number;
   /** Why clones stay as they are, one sentence each. */
   stay: string[];
 }
 
 /** Why a request's clones stay is told of the first few. */
 const REASONS_TOLD = 3;
+/** Milliseconds that a list may take with its retries. */
+const LIST_BUDGET_MS = 10 * 60_000;
 
 /**
  * Makes the live clones of the entries that an eviction has retired independent of them, one after the other; the entry whose last clone this was is
@@ -33,18 +37,19 @@ export async function flattenClones(
   result: EvictionResult,
   options: FlattenOptions,
 ): Promise<EvictionResult | undefined> {
-  const tally: Tally = { flattened: [], evicted: [], held: [], stay: [] };
+  const tally: Tally = { flattened: [], evicted: [], held: [], undeleted: 0, stay: [] };
   for (const { entryId } of result.held ?? []) {
     const left = await flattenClonesOf(entryId, { backend, tally, ...options });
     if (left === undefined) return undefined;
     if (left > 0) tally.held.push({ entryId, clones: left });
   }
-  const { flattened, held, stay } = tally;
+  const { flattened, held, undeleted, stay } = tally;
+  const failed = undeleted > 0 || (flattened.length === 0 && stay.length > 0);
   const evicted = [...(result.evicted ?? []), ...tally.evicted];
   return {
     ...result,
     at: new Date().toISOString(),
-    outcome: result.outcome === 'failed' || (flattened.length === 0 && stay.length > 0) ? 'failed' : 'done',
+    outcome: failed ? 'failed' : 'done',
     summary: summaryOf(tally),
     evicted,
     held,
@@ -76,11 +81,8 @@ async function flattenClonesOf(
 }
 
 async function listClones(entryId: EntryId, afterVolumeId?: VolumeId): Promise<VolumeId[]> {
-  const step = { summary: 'list the live clones of the retired entry' };
-  return await localThenNormal(
-    () => localControl(step).listClones({ entryId, afterVolumeId }),
-    () => control(step).listClones({ entryId, afterVolumeId }),
-  );
+  const step = { summary: 'list the live clones of the retired entry', budgetMs: LIST_BUDGET_MS };
+  return await control(step).listClones({ entryId, afterVolumeId });
 }
 
 interface OneFlattening {
@@ -96,8 +98,10 @@ async function flatten({ backend, entryId, volumeId, tally }: OneFlattening): Pr
     const step = { summary: `flatten volume ${volumeId}` };
     const { flattened, freedEntry, reclaimedBytes } = await evicting(backend, step).flattenVolume({ volumeId });
     if (flattened) tally.flattened.push(volumeId);
-    if (freedEntry && (await deleteFreedParent(backend, { freedEntry })))
+    if (freedEntry === undefined) return true;
+    if (await deleteFreedParent(backend, { freedEntry }))
       tally.evicted.push({ entryId, class: 'requested', reclaimedBytes });
+    else tally.undeleted += 1;
     return true;
   } catch (error) {
     const failure = findBackendFailure(backend, error);
@@ -108,13 +112,14 @@ async function flatten({ backend, entryId, volumeId, tally }: OneFlattening): Pr
   }
 }
 
-function summaryOf({ flattened, evicted, held, stay }: Tally): string {
+function summaryOf({ flattened, evicted, held, undeleted, stay }: Tally): string {
   const parts = [
     `${counted(flattened.length, 'clone was', 'clones were')} flattened`,
     `${counted(evicted.length, 'retired entry was', 'retired entries were')} deleted`,
     ...(held.length === 0
       ? []
       : [`${counted(held.length, 'entry stays', 'entries stay')} retired and will go with the last clone`]),
+    ...(undeleted === 0 ? [] : ['the next sweep deletes what could not be deleted now']),
     ...stay.slice(0, REASONS_TOLD),
   ];
   return parts.join('; ');

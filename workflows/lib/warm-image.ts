@@ -4,12 +4,13 @@ import type { Verdict } from '../contract/population';
 import type { WarmOutcome } from '../contract/refresh';
 import { formatBytes } from '../contract/bytes';
 import { control, heartbeating } from './activity-profiles';
-import { findFailure, isCancelled } from './failure';
+import { findFailure, isBudgetSpent, isCancelled } from './failure';
 
 /** Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken in between. */
 const MAX_ROUNDS = 6;
+const HOUR_MS = 3_600_000;
 /** What a population and the wait for it may take. */
-const WARM_BUDGET_MS = 6 * 3_600_000;
+const WARM_BUDGET_MS = 6 * HOUR_MS;
 
 export interface WarmTarget {
   imageId: ImageId;
@@ -28,7 +29,8 @@ export async function warmImage(target: WarmTarget, onFlight?: (flightWorkflowId
   } catch (error) {
     const failure = isCancelled(error) ? undefined : findFailure(error);
     if (failure === undefined) throw error;
-    return without('failed', failure.message);
+    const isLate = isBudgetSpent(error);
+    return without('failed', isLate ? `not done within ${WARM_BUDGET_MS / HOUR_MS} h` : failure.message);
   }
 }
 

@@ -5,6 +5,7 @@ import type { BackendCapabilities, VolumeBackend } from '../backend';
 import { ensureClone } from './clone';
 import { chooseCloneMethod, type CloneMethod, type CloneSetting } from './clone-method';
 import type { FileBackendContext } from './context';
+import { digestParent } from './digest';
 import { ensureDirectory } from './directory';
 import { withFailures } from './errors';
 import { layoutOf } from './layout';
@@ -55,6 +56,8 @@ export async function createFileBackend({
     ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
     describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
     reclaimableBytes: async (image) => await guarded(async () => await reclaimableBytes(context, image)),
+    digestParent: async (image, options) =>
+      await withFailures(context, {}, async () => await digestParent(context, image, options)),
     ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
     ensureFlattened: async (volumeId, options) => await ensureFlattened(context, volumeId, options),
     describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),

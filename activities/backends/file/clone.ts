@@ -76,10 +76,7 @@ async function publishOverlay({ context, parent, marker, attempt }: CloneStep): 
     });
   }
   const backingFile = relative(context.layout.volumes, imagePaths(context.layout, parent).data);
-  await writeNewFile(
-    attempt.data,
-    formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, annotation }),
-  );
+  await writeNewFile(attempt.data, formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, annotation }));
   return await publishFile(attempt.data, volumePaths(context.layout, marker.volumeId).qcow2);
 }
 

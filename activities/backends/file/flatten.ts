@@ -100,8 +100,13 @@ async function copyGuestBytes(
 /** Of the second name that an overlay has while it is replaced. */
 const REPLACED = '-replaced';
 
+/** Whether an attempt is such a second name, which a guest may have open. */
+export function isReplaced(attempt: string): boolean {
+  return attempt.endsWith(REPLACED);
+}
+
 /** Finishes a replacement, this one or one that was killed. @throws VolumeInUse when a guest has the overlay open: it has its name again. */
-async function settleReplaced(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
+export async function settleReplaced(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
   const { volumes } = context.layout;
   const { qcow2: path } = volumePaths(context.layout, volumeId);
   for (const file of await readdir(volumes)) {

@@ -1,5 +1,6 @@
 import type { Stats } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { Connection } from '../../../workflows/contract/volume';
@@ -37,7 +38,7 @@ export async function readVolume({
   path,
   format,
   markerPath,
-}: FoundVolume): Promise<{ sizeBytes: number; stored: StoredVolumeMarker | undefined }> {
+}: FoundVolume): Promise<{ sizeBytes: number; stored: StoredVolumeMarker | undefined; neededParent?: string }> {
   if (format === 'raw') {
     const [{ size }, stored] = await Promise.all([stat(path), findVolumeMarker(markerPath)]);
     return { sizeBytes: size, stored };
@@ -46,6 +47,7 @@ export async function readVolume({
   return {
     sizeBytes: overlay?.virtualBytes ?? 0,
     stored: overlay?.annotation === undefined ? undefined : parseVolumeMarker(overlay.annotation),
+    ...(overlay?.backingFile !== undefined && { neededParent: basename(overlay.backingFile, '.raw') }),
   };
 }
 
@@ -55,13 +57,14 @@ export async function describeVolume(context: FileBackendContext, volumeId: Volu
     await checkClaim(context);
     return { kind: 'absent' };
   }
-  const { sizeBytes, stored } = await readVolume(volume);
+  const { sizeBytes, stored, neededParent } = await readVolume(volume);
   return {
     kind: 'present',
     sizeBytes,
     realBytes: volume.realBytes,
     connection: connectionOf(volume),
     marker: stored?.marker,
+    ...(neededParent !== undefined && { parent: neededParent }),
   };
 }
 

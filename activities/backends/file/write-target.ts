@@ -5,7 +5,8 @@ import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
 import { unlessAbsent, withFailures } from './errors';
-import { attemptPaths, imagePaths, ORPHANED_MARKER, volumePaths, type AttemptId } from './layout';
+import { isReplaced, settleReplaced } from './flatten';
+import { attemptPaths, imagePaths, isVolumeId, ORPHANED_MARKER, volumePaths, type AttemptId } from './layout';
 import { checkSize } from './sizes';
 
 /** Makes a hole of `virtualBytes` for one attempt: always a new file, so that a late writer of an earlier try writes into nothing. */
@@ -47,6 +48,7 @@ export async function ensureAttemptAbsent(context: FileBackendContext, attempt: 
   const paths = attemptPaths(context.layout, attempt);
   await withFailures(context, {}, async () => {
     await checkClaim(context);
+    if (isReplaced(attempt.attempt) && isVolumeId(attempt.name)) await settleReplaced(context, attempt.name);
     if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
     await Promise.all([removeFile(paths.data), removeFile(paths.marker)]);
   });

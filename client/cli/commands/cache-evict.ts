@@ -4,7 +4,7 @@ import type { PinTarget } from '../../../workflows/contract/eviction';
 import { backendOfEntry } from '../backend-of-entry';
 import { showAnswer } from '../output/eviction';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { parseBackend, parseUuid } from '../values';
+import { collectUuids, parseBackend, parseUuid } from '../values';
 import { userName } from './evict';
 
 interface EntryOptions extends SharedOptions {
@@ -19,13 +19,13 @@ export function registerCacheEvict(cache: Command): void {
   const command = cache
     .command('evict')
     .description('give these entries up; one that clones hold is retired and goes with the last of them')
-    .argument('<entry-id...>', 'the entries')
+    .argument('<entry-id...>', 'the entries', collectUuids)
     .option('--reason <text>', 'why, for the history')
     .option('--flatten', 'make clones independent first, so that their parents can go now')
     .option('--no-wait', 'ask for it and return');
   withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
     const { reason = `by ${userName()} with ivc`, flatten } = options;
-    process.exitCode = await forEach(ids.map(parseUuid), options, (client, entryId, sending) =>
+    process.exitCode = await forEach(ids, options, (client, entryId, sending) =>
       evict(client, { entryId, reason, flatten }, sending),
     );
   });
@@ -41,7 +41,7 @@ export function registerCachePin(cache: Command): void {
     const command = cache
       .command(name)
       .description(description)
-      .argument('[entry-id...]', 'the entries')
+      .argument('[entry-id...]', 'the entries', collectUuids, [])
       .option('--image <id>', 'all ready entries of this image instead', parseUuid)
       .option('--backend <name>', 'whose cache, with --image (default: the default backend)', parseBackend)
       .option('--no-wait', 'ask for it and return');
@@ -52,7 +52,7 @@ export function registerCachePin(cache: Command): void {
       const by = userName();
       process.exitCode =
         image === undefined
-          ? await forEach(ids.map(parseUuid), options, (client, entryId, sending) =>
+          ? await forEach(ids, options, (client, entryId, sending) =>
               send(client, { entryId, by }, sending),
             )
           : await withClient(options, async (client) =>

@@ -31,7 +31,7 @@ export function registerCacheFollow(cache: Command): void {
     .option('--tag <tag...>', 'only images with all of these tags', collectTexts)
     .option('--property <key=value...>', 'only images with all of these properties', collectPairs)
     .option('--backend <name>', 'where (default: the default backend)', parseBackend)
-    .option('--keep <n>', 'former contents that stay cached', parseWholeNumber, 0)
+    .option('--keep <n>', 'former contents that stay cached (default: keepSuperseded of the backend)', parseWholeNumber)
     .option('--pin', 'keep the current one from being evicted')
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action(follow);

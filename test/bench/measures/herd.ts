@@ -3,8 +3,9 @@ import { createVolume } from '../../../client/volumes';
 import { MiB } from '../../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample } from '../../support/sample-image';
 import type { Stack } from '../../support/stack';
-import { workerPeakRssBytes, type BenchServers } from '../bench-stack';
+import type { BenchServers } from '../bench-stack';
 import { convertBare } from '../floors';
+import { workerPeakRssBytes } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
 
 const CALLERS = [1, 16, 100, 500];
@@ -48,9 +49,14 @@ export async function measureHerds(servers: BenchServers, stack: Stack, method: 
   return measures;
 }
 
-export async function imageCounters({ imagesUrl }: BenchServers, imageId: string): Promise<{ downloads: number }> {
+interface ImageCounters {
+  downloads: number;
+  bytesServed: number;
+}
+
+export async function imageCounters({ imagesUrl }: BenchServers, imageId: string): Promise<ImageCounters> {
   const counters = (await (await fetch(`${imagesUrl}/admin/counters`)).json()) as {
-    images: Record<string, { downloads: number }>;
+    images: Record<string, ImageCounters>;
   };
-  return counters.images[imageId] ?? { downloads: 0 };
+  return counters.images[imageId] ?? { downloads: 0, bytesServed: 0 };
 }

@@ -5,8 +5,9 @@ import { readActions, readCounter } from '../../support/metrics';
 import { makeSampleImage, uploadSample } from '../../support/sample-image';
 import type { Stack } from '../../support/stack';
 import { MiB } from '../../../workflows/contract/bytes';
-import { startEmptyWorker, workerPeakRssBytes, type BenchServers } from '../bench-stack';
+import { startEmptyWorker, type BenchServers } from '../bench-stack';
 import { cloneBare, runEmptyWorkflow } from '../floors';
+import { workerPeakRssBytes } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
 
 const HITS = 100;

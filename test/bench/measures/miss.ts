@@ -1,76 +1,90 @@
 import { rm, stat } from 'node:fs/promises';
 import { createVolume } from '../../../client/volumes';
 import { GiB, MiB } from '../../../workflows/contract/bytes';
-import { makeSampleImage, uploadSample } from '../../support/sample-image';
+import { makeSampleImage, uploadSample, type SampleOptions } from '../../support/sample-image';
 import type { Stack } from '../../support/stack';
-import { workerPeakRssBytes, type BenchServers } from '../bench-stack';
+import type { BenchServers } from '../bench-stack';
 import { convertBare } from '../floors';
+import { withPeaks, type Peaks } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
 
-const SIZES = [64 * MiB, 512 * MiB, 2 * GiB];
-const FORMATS = ['qcow2', 'raw'] as const;
+/** Half of each disk is data: random, or for compressed clusters such as compresses to about the half. */
+type Sample = Required<Pick<SampleOptions, 'diskFormat' | 'virtualBytes'>> & Pick<SampleOptions, 'compression'>;
+const SAMPLES: Sample[] = [
+  { diskFormat: 'qcow2', virtualBytes: 64 * MiB },
+  { diskFormat: 'qcow2', virtualBytes: 512 * MiB },
+  { diskFormat: 'qcow2', virtualBytes: 2 * GiB },
+  { diskFormat: 'qcow2', virtualBytes: 512 * MiB, compression: 'zlib' },
+  { diskFormat: 'qcow2', virtualBytes: 512 * MiB, compression: 'zstd' },
+  { diskFormat: 'qcow2', virtualBytes: 2 * GiB, compression: 'zlib' },
+  { diskFormat: 'raw', virtualBytes: 64 * MiB },
+  { diskFormat: 'raw', virtualBytes: 512 * MiB },
+  { diskFormat: 'raw', virtualBytes: 2 * GiB },
+];
 const RUNS = 3;
 
-/** Cold misses of images that are half random, each beside the bare tools in the same run. */
+/** Cold misses, each beside the bare tools in the same run, with the most that memory and scratch took. */
 export async function measureMisses(servers: BenchServers, stack: Stack, method: string): Promise<Measure[]> {
   const measures: Measure[] = [];
-  for (const diskFormat of FORMATS) {
-    for (const virtualBytes of SIZES)
-      measures.push(await measureMiss(servers, stack, { method, diskFormat, virtualBytes }));
-  }
+  for (const sample of SAMPLES) measures.push(await measureMiss(servers, stack, { ...sample, method }));
   return measures;
 }
 
-interface Miss {
-  method: string;
-  diskFormat: 'qcow2' | 'raw';
-  virtualBytes: number;
+interface Run {
+  imageBytes: number;
+  missMs: number;
+  floorMs: number;
+  peaks: Peaks;
 }
 
 async function measureMiss(
   servers: BenchServers,
   stack: Stack,
-  { method, diskFormat, virtualBytes }: Miss,
+  { method, ...kind }: Sample & { method: string },
 ): Promise<Measure> {
-  const missesMs: number[] = [];
-  const floorsMs: number[] = [];
-  let imageBytes = 0;
-  for (let run = 0; run < RUNS; run += 1) {
-    const sample = await makeSampleImage({
-      directory: servers.directory,
-      name: `miss-${method}-${diskFormat}-${virtualBytes}-${run}`,
-      diskFormat,
-      virtualBytes,
-    });
-    imageBytes = (await stat(sample.path)).size;
-    const image = await uploadSample(servers.images, sample);
-    await rm(sample.path);
-    await rm(sample.rawPath, { force: true });
-    const url = `${servers.imagesUrl}/v2/images/${image.id}/file`;
-    const miss = async (): Promise<void> => {
-      const { outcome } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
-      if (outcome !== 'miss') throw new Error(`expected a miss, got ${outcome}`);
-    };
-    missesMs.push((await timed(1, 1, miss)).totalMs);
-    floorsMs.push(
-      (
-        await timed(1, 1, () =>
-          convertBare(url, { directory: stack.volumesDirectory, virtualBytes, format: diskFormat }),
-        )
-      ).totalMs,
-    );
-    await servers.images.deleteImage(image.id);
-  }
-  const [p50Ms, floorMs] = [percentile(missesMs, 0.5), percentile(floorsMs, 0.5)];
+  const runs: Run[] = [];
+  for (let run = 0; run < RUNS; run += 1) runs.push(await runOnce(servers, stack, kind));
+  const p50Ms = percentile(missesOf(runs), 0.5);
+  const floorMs = percentile(
+    runs.map((run) => run.floorMs),
+    0.5,
+  );
+  const name = kind.compression === undefined ? kind.diskFormat : `${kind.diskFormat} (${kind.compression} clusters)`;
   return {
     measure: 'miss',
     backend: `file/${method}`,
-    imageBytes,
+    imageBytes: Math.max(...runs.map(({ imageBytes }) => imageBytes)),
     n: RUNS,
     p50Ms: rounded(p50Ms),
-    p95Ms: rounded(percentile(missesMs, 0.95)),
-    floor: { what: `curl + qemu-img convert of ${diskFormat} + fsync`, p50Ms: rounded(floorMs) },
+    p95Ms: rounded(percentile(missesOf(runs), 0.95)),
+    floor: { what: `curl + qemu-img convert of ${name} + fsync`, p50Ms: rounded(floorMs) },
     ratio: rounded(p50Ms / floorMs, 2),
-    workerRssBytes: workerPeakRssBytes(stack),
+    workerRssBytes: Math.max(...runs.map(({ peaks }) => peaks.workerRssBytes)),
+    scratchBytes: Math.max(...runs.map(({ peaks }) => peaks.scratchBytes)),
   };
+}
+
+/** One image that nobody has seen: its miss, then the same by bare tools. */
+async function runOnce(servers: BenchServers, stack: Stack, kind: Sample): Promise<Run> {
+  const sample = await makeSampleImage({ ...kind, directory: servers.directory, name: 'miss' });
+  const imageBytes = (await stat(sample.path)).size;
+  const image = await uploadSample(servers.images, sample);
+  await rm(sample.path);
+  await rm(sample.rawPath, { force: true });
+  const miss = async (): Promise<void> => {
+    const { outcome } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    if (outcome !== 'miss') throw new Error(`expected a miss, got ${outcome}`);
+  };
+  let missMs = 0;
+  const peaks = await withPeaks(stack, async () => void (missMs = (await timed(1, 1, miss)).totalMs));
+  const url = `${servers.imagesUrl}/v2/images/${image.id}/file`;
+  const { virtualBytes, diskFormat: format } = kind;
+  const bare = () => convertBare(url, { directory: stack.volumesDirectory, virtualBytes, format });
+  const floorMs = (await timed(1, 1, bare)).totalMs;
+  await servers.images.deleteImage(image.id);
+  return { imageBytes, missMs, floorMs, peaks };
+}
+
+function missesOf(runs: Run[]): number[] {
+  return runs.map(({ missMs }) => missMs);
 }

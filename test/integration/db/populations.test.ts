@@ -3,6 +3,7 @@ import {
   claimFlight,
   findFlight,
   joinFlight,
+  openFlight,
   waitersOf,
   type JoinRequest,
 } from '../../../db/queries/populations';
@@ -220,5 +221,48 @@ describe('waitersOf', () => {
     await beginDelete(database, deleted);
     await admitVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second' }));
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toEqual([]);
+  });
+});
+
+describe('openFlight', () => {
+  const opening = { backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1' };
+
+  test('opens a flight without a leader, and finds it again until it is answered', async () => {
+    const { database } = inventory;
+    const opened = { kind: 'open', flight: 1, runId: null, answeredRunId: null };
+    expect(await openFlight(database, opening)).toEqual(opened);
+    expect(await openFlight(database, opening)).toEqual(opened);
+    expect(await findFlight(database, flightKey)).toMatchObject({ flight: 1, leaderVolumeId: null, verdict: null });
+    await answer(1, noRoom);
+    expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 2, runId: null });
+  });
+
+  test('joins the flight that a volume leads, and a volume joins the one that it has opened', async () => {
+    const { database } = inventory;
+    const leader = await admitted(database, key);
+    expect(await joinFlight(database, joining(leader))).toMatchObject({ role: 'leader', flight: 1 });
+    expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 1 });
+    await answer(1, noRoom);
+    expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 2 });
+    const joiner = await admitted(database, key);
+    expect(await joinFlight(database, joining(joiner))).toMatchObject({ kind: 'waiting', role: 'joined', flight: 2 });
+    expect(await findFlight(database, flightKey)).toMatchObject({ leaderVolumeId: null });
+  });
+
+  test('remembers a refusal under the same policy, and no other verdict', async () => {
+    const { database } = inventory;
+    await openFlight(database, opening);
+    await answer(1, failed('BackendUnavailable'));
+    expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 2 });
+    await answer(2, failed('ImageRefused'));
+    expect(await openFlight(database, opening)).toEqual({ kind: 'remembered', verdict: failed('ImageRefused') });
+    expect(await openFlight(database, { ...opening, policyVersion: 'p2' })).toMatchObject({ kind: 'open', flight: 3 });
+  });
+
+  test('tells a collision of short keys', async () => {
+    const { database } = inventory;
+    await openFlight(database, opening);
+    const other = { ...cacheKey('another disk'), short: key.short };
+    expect(await openFlight(database, { ...opening, key: other })).toEqual({ kind: 'collision' });
   });
 });

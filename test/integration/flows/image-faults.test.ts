@@ -69,6 +69,10 @@ describe('an image service with faults', () => {
       });
     }
     expect(await flow.entriesOf(image)).toEqual([]);
+    const failedFlights = `WorkflowType = 'PopulateImageCache' AND Outcome = 'failed' AND ImageId = '${image.id}'`;
+    await flow.until('the list of runs to show that the flight failed', async () => {
+      return (await flow.stack.client.workflow.count(failedFlights)).count === 1;
+    });
   });
 
   it.each([

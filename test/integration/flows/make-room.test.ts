@@ -1,7 +1,8 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { deleteVolume } from '../../../client/volumes';
-import { sums } from '../../../db/queries/cache-entries';
+import { findEntry, sums } from '../../../db/queries/cache-entries';
+import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/flows';
 
@@ -41,7 +42,7 @@ describe('a cache that is full', () => {
   const flow = useStack({ cache: { maxBytes: MAX_BYTES, maxCount: MAX_COUNT }, clone: 'overlay' });
   afterEach(() => expectCleanSlate(flow.stack));
 
-  it('evicts the least recently used image-volume without clones for a new image, and never exceeds its limits', async () => {
+  it('evicts the image-volume that is worth least for a new image, and never exceeds its limits', async () => {
     const [stale, used] = [await cacheUnused(flow, 'stale'), await cacheUnused(flow, 'used')];
     // Used again after the other one.
     const again = await flow.create(used.image);
@@ -82,5 +83,59 @@ describe('a cache that is full', () => {
     });
     expect(most.count).toBeLessThanOrEqual(MAX_COUNT);
     expect(most.bytes).toBeLessThanOrEqual(MAX_BYTES);
+  });
+});
+
+describe('a cache for one entry', () => {
+  const flow = useStack({ cache: { maxCount: 1, freeLowWater: '0%', freeHighWater: '0%' }, clone: 'overlay' });
+  afterEach(() => expectCleanSlate(flow.stack));
+
+  it('holds one entry at most while four images are populated at once, and each of them gets its volume', async () => {
+    const uploads = await Promise.all(
+      ['one', 'two', 'three', 'four'].map((name) => flow.upload(name, { virtualBytes: VIRTUAL_BYTES })),
+    );
+    const most = await watchSums(flow, async () => {
+      const volumes = await Promise.all(uploads.map(({ image }) => flow.create(image)));
+      expect(volumes.some(({ outcome }) => outcome === 'miss')).toBe(true);
+      for (const { volumeId } of volumes) await deleteVolume(flow.stack.cache, volumeId);
+    });
+    expect(most.count).toBe(1);
+    expect(await sums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({ pinnedBytes: 0 });
+  });
+
+  it('gives up the parent of a live clone for a new image: it is shown apart and goes with its last clone', async () => {
+    const [first, second] = [await flow.upload('first'), await flow.upload('second')];
+    const clone = await flow.create(first.image);
+    const [parent] = await flow.entriesOf(first.image);
+    const volume = await flow.create(second.image);
+    expect(volume).toMatchObject({ outcome: 'miss' });
+    expect(await flow.entriesOf(first.image)).toMatchObject([{ state: 'retired', reason: 'evicted', counted: false }]);
+    expect(await sums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({
+      count: 1,
+      pinnedBytes: parent?.realBytes,
+    });
+    await flow.expectGuestBytes(first.sample, clone);
+    // Its content is asked for again: the next generation takes the place of the other parent.
+    const again = await flow.create(first.image);
+    expect(again).toMatchObject({ outcome: 'miss' });
+    for (const { volumeId } of [clone, volume, again]) await deleteVolume(flow.stack.cache, volumeId);
+    expect(await stateOf(parent)).toBe('gone');
+  });
+
+  const stateOf = async (entry: EntryRow | undefined) =>
+    entry && (await findEntry(flow.stack.database, { entryId: entry.id }))?.state;
+});
+
+describe('a cache on a backend that is nearly full', () => {
+  const flow = useStack({ cache: { maxCount: 1, freeLowWater: '100%', freeHighWater: '100%' }, clone: 'overlay' });
+  afterEach(() => expectCleanSlate(flow.stack));
+
+  it('keeps the parents of live clones: what clones hold is bounded by the low watermark', async () => {
+    const [first, second] = [await flow.upload('first'), await flow.upload('second')];
+    const clone = await flow.create(first.image);
+    const bypassed = await flow.create(second.image);
+    expect(bypassed).toMatchObject({ outcome: 'bypassed' });
+    expect(await flow.entriesOf(first.image)).toMatchObject([{ state: 'ready' }]);
+    for (const { volumeId } of [clone, bypassed]) await deleteVolume(flow.stack.cache, volumeId);
   });
 });

@@ -5,7 +5,7 @@ import type { VolumeId } from '../../../workflows/contract/ids';
 import { workflowIds } from '../../../workflows/contract/names';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, newVolumeId, type Ending, type World } from '../../support/every-step-world';
+import { createWorld, newVolumeId, type Ending, type World, resultOf } from '../../support/every-step-world';
 import { until } from '../../support/flows';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 
@@ -83,7 +83,7 @@ describe('a flight that nobody waits for any more, where it is to stop then', ()
     releaseUndo();
     const ending = await late.ending;
     expect(ending).toMatchObject({ kind: 'done', result: { outcome: 'miss' } });
-    if (ending.kind === 'done') expect(await world.hasGuestBytes(ending.result)).toBe(true);
+    expect(await world.hasGuestBytes(resultOf(ending))).toBe(true);
     await assertCleanSlate(world);
   });
 

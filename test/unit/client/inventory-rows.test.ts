@@ -115,13 +115,34 @@ it('shows a volume with its public error and without what the workflows keep in 
 });
 
 it('shows an entry with its key as one thing and its own images alone', () => {
-  expect(toCacheEntry(entry, [imageOf('e', 'i1'), imageOf('other', 'i2')])).toMatchObject({
+  const facts = { leased: false, awaited: false };
+  expect(toCacheEntry(entry, [imageOf('e', 'i1'), imageOf('other', 'i2')], facts)).toMatchObject({
     entryId: 'e',
     cacheKey: { containerFormat: 'bare', diskFormat: 'qcow2', hashAlgorithm: 'sha512', hashValue: 'ab', short: 'k' },
     images: [{ imageId: 'i1', projectId: 'p', state: 'usable', lastSeenAt: '2026-01-02T03:04:05.678Z' }],
     lastUsedAt: '2026-01-02T03:04:05.678Z',
   });
 });
+
+it.each<[string, Partial<EntryRow>, { leased: boolean; awaited: boolean }]>([
+  ['populating', { state: 'populating' }, { leased: false, awaited: false }],
+  ['deleting', { state: 'deleting' }, { leased: false, awaited: false }],
+  ['leased', { pinned: true }, { leased: true, awaited: true }],
+  ['pinned', { pinned: true }, { leased: false, awaited: true }],
+  ['awaited', {}, { leased: false, awaited: true }],
+  ['has-clones', {}, { leased: false, awaited: false }],
+  ['has-clones', { state: 'retired' }, { leased: false, awaited: false }],
+  ['within-limits', { clones: 0 }, { leased: false, awaited: false }],
+])('says of an entry that stays: %s', (why, fields, facts) => {
+  expect(toCacheEntry({ ...entry, ...fields }, [], facts).whyItStays).toBe(why);
+});
+
+it.each<Partial<EntryRow>>([{ state: 'gone' }, { state: 'retired', clones: 0 }])(
+  'says nothing of an entry that does not stay: %j',
+  (fields) => {
+    expect(toCacheEntry({ ...entry, ...fields }, [], { leased: false, awaited: false }).whyItStays).toBeNull();
+  },
+);
 
 it('counts as hits only creates that were answered with a volume', () => {
   const saved = { savedBytes: 9, savedSeconds: 2 };

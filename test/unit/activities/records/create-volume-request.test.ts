@@ -48,6 +48,20 @@ describe('parseCreateVolumeRequest', () => {
     });
   });
 
+  it('takes the name of a follow in place of an image id', () => {
+    expect(parseCreateVolumeRequest({ imageId: 'follow:debian-12' })).toEqual({ imageId: 'follow:debian-12' });
+  });
+
+  it.each(['follow:', 'follow:a b', 'follow:../x', `follow:${'x'.repeat(65)}`, 'follow', 'Follow:x', 'debian-12'])(
+    'refuses %j as an image',
+    (given) => {
+      expect(refusalOf({ imageId: given })).toMatchObject({
+        field: 'imageId',
+        allowed: 'a UUID in lower case, or follow:<name>',
+      });
+    },
+  );
+
   it('refuses more metadata than it would keep', () => {
     const metadata = Object.fromEntries(Array.from({ length: 129 }, (_, index) => [`key-${index}`, 'x']));
     expect(refusalOf({ imageId, metadata })).toMatchObject({ field: 'metadata', allowed: 'at most 128 entries' });

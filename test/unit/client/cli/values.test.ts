@@ -1,6 +1,8 @@
 import { assert, property, string } from 'fast-check';
 import {
+  collectBackends,
   collectPairs,
+  collectTexts,
   parseBackend,
   parseCount,
   parseSize,
@@ -79,4 +81,11 @@ it('tells a count, which is above zero, from a whole number', () => {
   expect(() => parseCount('0')).toThrow('Got 0');
   expect(parseWholeNumber('0')).toBe(0);
   expect(() => parseWholeNumber('1.5')).toThrow('Got 1.5');
+});
+
+it('collects what is given several times, and refuses each that is wrong', () => {
+  expect(collectBackends('ceph', ['local'])).toEqual(['local', 'ceph']);
+  expect(() => collectBackends('..', ['local'])).toThrow('Got .., allowed is a backend name');
+  expect(collectTexts('latest', collectTexts('stable'))).toEqual(['stable', 'latest']);
+  expect(() => collectTexts('')).toThrow('Got nothing');
 });

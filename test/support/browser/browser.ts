@@ -4,12 +4,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
-import { findTool } from '../../activities/command';
+import { findTool } from '../../../activities/command';
 
 const START_TIMEOUT_MS = 60_000;
 const CALL_TIMEOUT_MS = 30_000;
 const WAIT_TIMEOUT_MS = 30_000;
 const POLL_MS = 100;
+const QUIET_MS = 1500;
 /** How long it may take to go when it is asked to. */
 const END_TIMEOUT_MS = 5000;
 
@@ -52,6 +53,8 @@ export interface Page {
   evaluate<Value>(expression: string): Promise<Value>;
   /** Waits until the expression is true. */
   until(expression: string): Promise<void>;
+  /** Waits until nothing has been asked for in a while: a page that draws itself is then drawn. */
+  settle(): Promise<void>;
   /** Writes a PNG: the whole page, or a part of it. */
   screenshot(path: string, clip?: { x: number; y: number; width: number; height: number }): Promise<void>;
   /** What console and security policy had to say, errors and warnings only. */
@@ -118,8 +121,10 @@ async function openPage(
   const complaints: string[] = [];
   const requests: string[] = [];
   let loads = 0;
+  let lastRequestAtMs = Date.now();
   session.listen(sessionId, (method, params) => {
     if (method === 'Page.loadEventFired') loads += 1;
+    if (method.startsWith('Network.')) lastRequestAtMs = Date.now();
     if (method === 'Network.requestWillBeSent') requests.push((params as unknown as RequestSent).request.url);
     if (method === 'Log.entryAdded') complaints.push((params as unknown as LogEntry).entry.text);
     if (method === 'Runtime.exceptionThrown') complaints.push(JSON.stringify(params));
@@ -151,6 +156,7 @@ async function openPage(
     },
     evaluate,
     until: (expression) => until(expression, () => evaluate<boolean>(`Boolean(${expression})`)),
+    settle: () => until('requests to end', () => Date.now() - lastRequestAtMs > QUIET_MS),
     screenshot: async (path, clip) => {
       const area = clip && { clip: { ...clip, scale: 1 } };
       const { data } = await call<{ data: string }>('Page.captureScreenshot', {

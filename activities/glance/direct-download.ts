@@ -1,0 +1,133 @@
+import { connect as connectTcp, isIP, type Socket, type OnReadOpts } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { Failure } from '../../workflows/contract/failures';
+import { createBodyReader, type BodyReader, type BodyReaderOptions } from './body-reader';
+import type { ByteSink } from './byte-sink';
+import { failureOfNetwork } from './errors';
+import type { DownloadRequest } from './image-service';
+import type { ResponseHead } from './response-head';
+import type { Transport } from './transport';
+
+/**
+ * Reads a body from the connection straight into `sink`: a general HTTP client allocates and copies every 64 KiB, which costs several times the processor
+ * time. Only the plain answer is understood: exactly the bytes that were asked for, with their length, not encoded in any way.
+ * @returns false for every other answer, of which nothing was used: ask again by `openDownload`, which judges it.
+ * @throws ImageServiceUnavailable (retried), with what came before in the sink; what the sink throws; the caller's abort as its reason.
+ */
+export async function downloadInto(
+  transport: Transport,
+  { imageId, offsetBytes, expectedBytes, signal }: DownloadRequest,
+  sink: ByteSink,
+): Promise<boolean> {
+  signal?.throwIfAborted();
+  const token = await transport.getToken?.();
+  const { origin, basePath } = transport.place;
+  const url = new URL(origin);
+  const lines = [
+    `GET ${basePath}/v2/images/${imageId}/file HTTP/1.1`,
+    `host: ${url.host}`,
+    'accept: */*',
+    'connection: close',
+    ...(offsetBytes === 0 ? [] : [`range: bytes=${offsetBytes}-`]),
+    ...(token === undefined ? [] : [`x-auth-token: ${token}`]),
+  ];
+  const isPlain = (head: ResponseHead): boolean => isWhatWasAsked(head, { offsetBytes, expectedBytes });
+  const body = { lengthBytes: expectedBytes - offsetBytes, isPlain, sink };
+  return await transfer(transport, { url, request: `${lines.join('\r\n')}\r\n\r\n`, signal }, body);
+}
+
+function isWhatWasAsked(
+  { status, headers }: ResponseHead,
+  { offsetBytes, expectedBytes }: Pick<DownloadRequest, 'offsetBytes' | 'expectedBytes'>,
+): boolean {
+  if (headers.has('transfer-encoding') || headers.has('content-encoding')) return false;
+  if (headers.get('content-length') !== String(expectedBytes - offsetBytes)) return false;
+  if (offsetBytes === 0) return status === 200;
+  return (
+    status === 206 && headers.get('content-range') === `bytes ${offsetBytes}-${expectedBytes - 1}/${expectedBytes}`
+  );
+}
+
+interface Exchange {
+  url: URL;
+  request: string;
+  signal: AbortSignal | undefined;
+}
+
+type Body = Pick<BodyReaderOptions, 'lengthBytes' | 'isPlain' | 'sink'>;
+
+function transfer({ service, limits }: Transport, { url, request, signal }: Exchange, body: Body): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    let settled = false;
+    let ended = false;
+    const settle = (how: () => void): void => {
+      if (settled) return;
+      settled = true;
+      reader.close();
+      signal?.removeEventListener('abort', onAbort);
+      clearTimeout(connecting);
+      socket.destroy();
+      how();
+    };
+    const fail = (error: unknown): void =>
+      settle(() => reject(error instanceof Error ? error : new Error(String(error))));
+    const unavailable = (cause: string): void => fail(new Failure('ImageServiceUnavailable', { service, cause }));
+    const cut = (): void => unavailable('the connection was cut');
+    const onAbort = (): void => fail(signal?.reason);
+
+    const reader = createBodyReader({
+      ...body,
+      onBody: () => socket.setTimeout(limits.bodyIdleMs),
+      // The time that the disk takes is not the service's.
+      onFull: () => socket.setTimeout(0),
+      onRoom: () => {
+        if (ended) return cut();
+        socket.setTimeout(limits.bodyIdleMs);
+        socket.resume();
+      },
+      onEnd: (isUsed) => settle(() => resolve(isUsed)),
+      onFailure: fail,
+    });
+    const socket = openSocket(url, readingInto(reader, fail));
+    const connecting = setTimeout(() => unavailable('no connection in time'), limits.connectMs);
+    socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+      clearTimeout(connecting);
+      socket.setTimeout(limits.headersMs);
+      socket.write(request);
+    });
+    socket.on('timeout', () => unavailable(reader.hasHead ? 'the answer stalls' : 'no answer in time'));
+    socket.on('error', (error) => fail(failureOfNetwork(service, error)));
+    const onEnd = (): void => {
+      ended = true;
+      if (!reader.isFull) cut();
+    };
+    socket.on('end', onEnd).on('close', onEnd);
+    signal?.addEventListener('abort', onAbort, { once: true });
+  });
+}
+
+/** What is thrown while the connection hands on its bytes would end the process. */
+function readingInto(reader: BodyReader, fail: (error: unknown) => void): OnReadOpts {
+  const nowhere: Uint8Array = Buffer.alloc(1);
+  const guarded = <Result>(work: () => Result, otherwise: Result): Result => {
+    try {
+      return work();
+    } catch (error) {
+      fail(error);
+      return otherwise;
+    }
+  };
+  return {
+    buffer: () => guarded<Uint8Array>(() => reader.next(), nowhere),
+    callback: (bytes, buffer) => guarded(() => reader.take(bytes, buffer), false),
+  };
+}
+
+function openSocket(url: URL, onread: OnReadOpts): Socket {
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
+  if (url.protocol === 'http:') return connectTcp({ host, port: Number(url.port || 80), onread });
+  const servername = isIP(host) === 0 ? host : undefined;
+  // The type leaves out what the documentation of tls.connect names.
+  const options = { host, port: Number(url.port || 443), servername, onread };
+  return connectTls(options);
+}

@@ -1,0 +1,88 @@
+import { adoptEntry, adoptVolume } from '../../db/queries/reconcile-adopt';
+import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
+import type { EntryId } from '../../workflows/contract/ids';
+import { workflowIds } from '../../workflows/contract/names';
+import type { Finding } from '../../workflows/contract/reconcile';
+import type { VolumeMarker } from '../backends/backend';
+import { shortKeyOf } from '../records/cache-key';
+import type { ReconcileRun } from './run';
+import type { FoundObject, Scan } from './scan';
+
+/**
+ * Volumes of this installation without a row: told, and where it is asked for their rows are made again from their markers, `available`, with their
+ * hold on the parent that they need.
+ * @returns how many have no row after it.
+ */
+export async function adoptVolumes(run: ReconcileRun, scan: Scan, adopt: boolean): Promise<number> {
+  let withoutRow = 0;
+  for (const volume of scan.volumesWithoutRow) {
+    run.collector.at(`volume ${volume.name} has no row`);
+    const told = await deal(run, { scan, volume, adopt });
+    if (told === undefined) continue;
+    run.collector.add(told);
+    if (told.action !== 'adopted') withoutRow += 1;
+  }
+  return withoutRow;
+}
+
+interface Adoption {
+  scan: Scan;
+  volume: FoundObject<VolumeMarker>;
+  adopt: boolean;
+}
+
+/** @returns undefined when there is nothing to tell any more. */
+async function deal(run: ReconcileRun, { scan, volume, adopt }: Adoption): Promise<Finding | undefined> {
+  const { name, marker, realBytes } = volume;
+  const found = `volume ${name}${marker.name === null ? '' : ` (${marker.name})`} of project ${marker.projectId}, ${formatBytes(marker.sizeBytes)}, has no row`;
+  const finding = { kind: 'volume-without-row', object: name, found, bytes: realBytes } as const;
+  const failed = (why: string): Finding => ({ ...finding, found: `${found}; ${why}`, action: 'failed' });
+  if (!isPlausible(volume)) return failed('its marker is of another volume');
+  if (!adopt) return { ...finding, found: `${found}; --adopt makes it again`, action: 'reported' };
+  if (run.dryRun) return { ...finding, action: 'would-adopt' };
+  const adopted = await adoptOne(run, { scan, marker });
+  if (adopted === 'absent') return undefined;
+  return adopted === 'adopted' ? { ...finding, action: 'adopted' } : failed(adopted.why);
+}
+
+/** Pure. A file that was copied under another name is no volume of ours. */
+export function isPlausible({ name, marker }: Pick<FoundObject<VolumeMarker>, 'name' | 'marker'>): boolean {
+  return marker.volumeId === name && marker.cacheKey.short === shortKeyOf(marker.cacheKey);
+}
+
+type Adopted = 'adopted' | 'absent' | { why: string };
+
+async function adoptOne(
+  run: ReconcileRun,
+  { scan, marker }: { scan: Scan; marker: VolumeMarker },
+): Promise<Adopted> {
+  const { deps, backend, runId } = run;
+  const described = await backend.describeVolume(marker.volumeId);
+  if (described.kind === 'absent') return 'absent';
+  const { sizeBytes, connection, parent } = described;
+  if (sizeBytes <= 0 || sizeBytes % SECTOR_BYTES !== 0) return { why: `its size is ${sizeBytes} bytes` };
+  const entry = parent === undefined ? undefined : await adoptParent(run, scan, parent);
+  if (entry?.why !== undefined) return { why: entry.why };
+  const { volumeId, projectId, name, cacheKey: key } = marker;
+  const isAdopted = await adoptVolume(deps.database, {
+    found: { volumeId, projectId, name, backend: backend.name, key, sizeBytes, connection, entryId: entry?.entryId },
+    workflowId: workflowIds.createVolume(volumeId),
+    runId,
+  });
+  return isAdopted ? 'adopted' : { why: 'its row or its parent has changed meanwhile' };
+}
+
+/** @returns the entry to hold, or why there is none. */
+async function adoptParent(
+  { deps, backend, workflowId }: ReconcileRun,
+  { imageVolumes }: Scan,
+  parent: string,
+): Promise<{ entryId: EntryId; why?: undefined } | { entryId?: undefined; why: string }> {
+  const imageVolume = imageVolumes.get(parent);
+  if (imageVolume === undefined) return { why: `its image-volume ${parent} is not on the backend` };
+  const { marker, realBytes } = imageVolume;
+  const { cacheKey: key, generation, virtualBytes } = marker;
+  const found = { backend: backend.name, imageVolume: parent, key, generation, virtualBytes, realBytes };
+  const entryId = await adoptEntry(deps.database, { found, workflowId });
+  return entryId === undefined ? { why: `its image-volume ${parent} is being populated or deleted` } : { entryId };
+}

@@ -1,0 +1,110 @@
+import { cancellationSignal } from '@temporalio/activity';
+import { listLeastScrubbed, listUndigested, noteScrubbed, recordDigest } from '../../db/queries/digests';
+import { quarantineEntry } from '../../db/queries/cache-entries';
+import type { EntryRow } from '../../db/types';
+import { formatBytes } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { ReconcileStep } from '../../workflows/contract/reconcile';
+import type { ParentDigest, VolumeBackend } from '../backends/backend';
+import type { BackendDependencies } from '../dependencies';
+import { backendHeld } from '../records/clone-volume';
+import { createCollector, type Collector } from './collector';
+
+/** No further parent is begun after so long: the rest is for the next run. */
+const BEGIN_WITHIN_MS = 10 * 60_000;
+const PARENTS_A_RUN = 1000;
+
+export interface DigestRequest {
+  dryRun: boolean;
+  /** Also reads again what has its digest, what was looked at longest ago first. */
+  scrub: boolean;
+}
+
+interface Reading {
+  collector: Collector;
+  backend: VolumeBackend;
+  /** Unix time, in milliseconds, after which no further parent is begun. */
+  untilMs: number;
+}
+
+/**
+ * Gives every ready entry the digest of its parent's guest-visible bytes and, when asked, compares those that have one: a mismatch is proof, and the
+ * entry is quarantined. Paced by `schedules.scrubRate`. Goes on from parent to parent, so a repeated try loses one at most.
+ */
+export function createDigestParents(deps: BackendDependencies, name: BackendName) {
+  return async function digestParents({ dryRun, scrub }: DigestRequest): Promise<ReconcileStep> {
+    const collector = createCollector(deps, name);
+    const backend = backendHeld(deps, name);
+    if (dryRun || backend.digestParent === undefined) return collector.step();
+    const reading = { collector, backend, untilMs: Date.now() + BEGIN_WITHIN_MS };
+    const digested = await digestNew(deps, reading);
+    const scrubbed = scrub ? await scrubOld(deps, reading) : 0;
+    return { ...collector.step(), digested, scrubbed };
+  };
+}
+
+async function digestNew(deps: BackendDependencies, reading: Reading): Promise<number> {
+  const entries = await listUndigested(deps.database, { backend: reading.backend.name, limit: PARENTS_A_RUN });
+  let digested = 0;
+  for (const entry of entries) {
+    if (Date.now() > reading.untilMs) break;
+    const found = await read(deps, entry, reading);
+    if (found === undefined) continue;
+    await recordDigest(deps.database, { entryId: entry.id, ...found });
+    digested += 1;
+  }
+  return digested;
+}
+
+async function scrubOld(deps: BackendDependencies, reading: Reading): Promise<number> {
+  const entries = await listLeastScrubbed(deps.database, { backend: reading.backend.name, limit: PARENTS_A_RUN });
+  let scrubbed = 0;
+  for (const entry of entries) {
+    if (Date.now() > reading.untilMs) break;
+    const found = await read(deps, entry, reading);
+    if (found === undefined) continue;
+    if (found.digest === entry.digest) await noteScrubbed(deps.database, { entryId: entry.id });
+    else await condemn(deps, { entry, found }, reading.collector);
+    scrubbed += 1;
+  }
+  return scrubbed;
+}
+
+/** @returns undefined where there is nothing sealed to read: the look at the backend's objects says why. */
+async function read(
+  deps: BackendDependencies,
+  entry: EntryRow,
+  { collector, backend }: Reading,
+): Promise<ParentDigest | undefined> {
+  collector.looked();
+  const onProgress = (done: number, total: number): void =>
+    collector.at(`reading image-volume ${entry.imageVolume}: ${formatBytes(done)} of ${formatBytes(total)}`);
+  try {
+    return await backend.digestParent?.(entry.imageVolume, {
+      bytesPerSecond: deps.config.schedules.scrubRate,
+      signal: cancellationSignal(),
+      onProgress,
+    });
+  } catch (error) {
+    if (error instanceof Failure && error.type === 'ParentUnusable') return undefined;
+    throw error;
+  }
+}
+
+async function condemn(
+  deps: BackendDependencies,
+  { entry, found }: { entry: EntryRow; found: ParentDigest },
+  collector: Collector,
+): Promise<void> {
+  const sentence = `its bytes hash to ${found.digest}, they were sealed as ${entry.digest}`;
+  const outcome = await quarantineEntry(deps.database, { entryId: entry.id, found: sentence });
+  if (outcome.kind !== 'quarantined') return;
+  collector.add({
+    kind: 'digest-mismatch',
+    object: entry.imageVolume,
+    found: sentence,
+    bytes: entry.realBytes,
+    action: 'repaired',
+  });
+}

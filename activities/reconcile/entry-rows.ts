@@ -1,0 +1,75 @@
+import { confirmEntryGone, listEntries } from '../../db/queries/cache-entries';
+import { listDeleting } from '../../db/queries/evictor';
+import { findFlight } from '../../db/queries/populations';
+import {
+  beginAbandonment,
+  correctCloneCount,
+  listFreeEntries,
+  listMiscounted,
+} from '../../db/queries/reconcile-rows';
+import type { EntryRow } from '../../db/types';
+import { workflowIds } from '../../workflows/contract/names';
+import { deleteFreeEntry } from './delete-free-entry';
+import { isRunning } from './is-running';
+import { settle, type Repaired } from './repair';
+import type { ReconcileRun } from './run';
+
+/** Entries of one kind that one run looks at; the next run looks at the others. */
+const ROWS = 1000;
+
+/** `populating` entries whose population does not run: what was written is removed, the reservation given up. */
+export async function repairPopulating(run: ReconcileRun): Promise<void> {
+  const { deps, backend, collector } = run;
+  const entries = await listEntries(deps.database, { backend: backend.name, state: 'populating', limit: ROWS });
+  collector.looked(entries.length);
+  for (const entry of entries) {
+    const flightId = entry.reservedFor ?? workflowIds.populate(backend.name, entry.shortKey);
+    // Read before its run is looked for: a run that begins after that changes it.
+    const claimedBy = (await findFlight(deps.database, { backend: backend.name, shortKey: entry.shortKey }))?.runId;
+    if (await isRunning(deps, flightId)) continue;
+    const found = `image-volume ${entry.imageVolume} is populating, and ${flightId} does not run`;
+    await settle(run, {
+      finding: { kind: 'stuck-populating', object: entry.imageVolume, found, bytes: entry.realBytes },
+      since: entry.createdAt,
+      repair: async () => await abandon(run, entry, claimedBy ?? null),
+    });
+  }
+}
+
+async function abandon(run: ReconcileRun, entry: EntryRow, runId: string | null): Promise<Repaired> {
+  const { deps, backend, workflowId } = run;
+  if (!(await beginAbandonment(deps.database, { entry, runId, workflowId }))) return 'unfounded';
+  await backend.ensureImageVolumeAbsent(entry.imageVolume);
+  await confirmEntryGone(deps.database, { entryId: entry.id, workflowId });
+  return 'repaired';
+}
+
+export async function repairCloneCounts(run: ReconcileRun): Promise<void> {
+  const { deps, backend, workflowId } = run;
+  for (const { entryId, imageVolume, clones, holders } of await listMiscounted(deps.database, backend.name)) {
+    const found = `image-volume ${imageVolume} counts ${clones} clones, ${holders} volumes hold it`;
+    await settle(run, {
+      finding: { kind: 'clone-count-wrong', object: imageVolume, found, bytes: null },
+      repair: async () =>
+        (await correctCloneCount(deps.database, { entryId, workflowId })) ? 'repaired' : 'unfounded',
+    });
+  }
+}
+
+/** What is `deleting` for nobody who runs, and what is `retired` and free since longer than anybody takes to delete it. */
+export async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
+  const { deps, backend, collector } = run;
+  const listed = { backend: backend.name, limit: ROWS };
+  const [deleting, free] = [await listDeleting(deps.database, listed), await listFreeEntries(deps.database, listed)];
+  collector.looked(deleting.length + free.length);
+  for (const entry of [...deleting, ...free]) {
+    const { id, imageVolume, state, reservedFor, retiredAt, createdAt, realBytes } = entry;
+    if (state === 'deleting' && reservedFor !== null && (await isRunning(deps, reservedFor))) continue;
+    const found = `image-volume ${imageVolume} is ${state === 'deleting' ? state : 'retired and free'}, and nobody deletes it`;
+    await settle(run, {
+      finding: { kind: 'stuck-entry-deletion', object: imageVolume, found, bytes: realBytes },
+      since: retiredAt ?? createdAt,
+      repair: async () => await deleteFreeEntry(run, id),
+    });
+  }
+}

@@ -1,0 +1,43 @@
+import { MISSING } from '../../db/queries/reconcile-volumes';
+import type { EntryRow, VolumeRow } from '../../db/types';
+import type { BackendName, VolumeId } from '../../workflows/contract/ids';
+import type { BackendObject } from '../backends/backend';
+
+/** The rows of a batch of objects. */
+export interface ObjectRows {
+  volumes: ReadonlyMap<VolumeId, VolumeRow>;
+  /** By image-volume. */
+  entries: ReadonlyMap<string, EntryRow>;
+}
+
+/** Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `elsewhere`: the row's volume is on another backend. */
+export function judgeVolume(
+  row: VolumeRow | undefined,
+  backend: BackendName,
+): 'in-order' | 'ended' | 'elsewhere' | 'without-row' {
+  if (row === undefined) return 'without-row';
+  if (row.backend !== backend) return 'elsewhere';
+  // One that was available has a user's bytes, whatever the row says of it now.
+  const wasAvailable = row.errorType === MISSING || row.connection !== null;
+  return row.state === 'deleted' || (row.state === 'error' && !wasAvailable) ? 'ended' : 'in-order';
+}
+
+/** Pure. What an image-volume on the backend is by its row. */
+export function judgeImageVolume(row: EntryRow | undefined): 'in-order' | 'orphan' {
+  return row === undefined || row.state === 'gone' ? 'orphan' : 'in-order';
+}
+
+/** As `reserveEntry` names them: what is named otherwise and has no row is nobody's. */
+const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
+
+/** Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. */
+export function judgePartial({ partial }: BackendObject, { volumes, entries }: ObjectRows): 'awaited' | 'leftover' | 'foreign' {
+  if (partial === undefined) return 'foreign';
+  if (partial.kind === 'volume') {
+    const state = volumes.get(partial.name as VolumeId)?.state;
+    return state === 'creating' || state === 'deleting' ? 'awaited' : 'leftover';
+  }
+  const entry = entries.get(partial.name);
+  if (entry === undefined && !imageVolumePattern.test(partial.name)) return 'foreign';
+  return entry?.state === 'populating' || entry?.state === 'deleting' ? 'awaited' : 'leftover';
+}

@@ -1,0 +1,95 @@
+import { findVolume } from '../../db/queries/volumes';
+import { endDeadCreate, listVolumesById } from '../../db/queries/reconcile-volumes';
+import type { VolumeRow } from '../../db/types';
+import type { VolumeState } from '../../workflows/contract/volume';
+import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import { deleteFreeEntry } from './delete-free-entry';
+import { isRunning } from './is-running';
+import { settle, type Repaired } from './repair';
+import type { ReconcileRun } from './run';
+
+const PAGE_ROWS = 200;
+
+/** `creating` rows whose run is closed or unknown end as that run's own failure would have ended them. */
+export async function repairCreating(run: ReconcileRun): Promise<void> {
+  const { deps } = run;
+  for await (const volume of volumesIn(run, 'creating')) {
+    if (await isRunning(deps, volume.workflowId)) continue;
+    if (!(await isUnchanged(run, volume))) continue;
+    const { id, sizeBytes, workflowId, runId, updatedAt } = volume;
+    await settle(run, {
+      finding: {
+        kind: 'stuck-creating',
+        object: id,
+        found: `volume ${id} is creating, and run ${runId} of ${workflowId} does not run`,
+        bytes: sizeBytes,
+      },
+      since: updatedAt,
+      repair: async () => await endCreate(run, volume),
+    });
+  }
+}
+
+async function endCreate(run: ReconcileRun, volume: VolumeRow): Promise<Repaired> {
+  const { deps, backend } = run;
+  const ended = await endDeadCreate(deps.database, {
+    volume,
+    remove: async () => await backend.ensureVolumeAbsent(volume.id),
+    message: `the run that created volume ${volume.id} ended without finishing it; ask again`,
+  });
+  if (ended === undefined) return 'unfounded';
+  deps.metrics.createEnded({ backend: backend.name, outcome: 'failed' });
+  if (ended.freedEntry) await deleteFreeEntry(run, ended.freedEntry.entryId);
+  return 'repaired';
+}
+
+/** `deleting` rows that no run deletes get one; it refuses what somebody has open. */
+export async function repairDeleting(run: ReconcileRun): Promise<void> {
+  const { deps } = run;
+  for await (const volume of volumesIn(run, 'deleting')) {
+    const workflowId = workflowIds.deleteVolume(volume.id);
+    if (await isRunning(deps, workflowId)) continue;
+    if (!(await isUnchanged(run, volume))) continue;
+    const { id, sizeBytes, updatedAt } = volume;
+    const found = `volume ${id} is deleting, and ${workflowId} does not run`;
+    await settle(run, {
+      finding: { kind: 'stuck-deleting', object: id, found, bytes: sizeBytes },
+      since: updatedAt,
+      repair: async () => {
+        await deps.temporal.workflow.start(workflowTypes.deleteVolume, {
+          workflowId,
+          taskQueue: deps.queues.control,
+          args: [{ volumeId: id }],
+          workflowIdReusePolicy: 'ALLOW_DUPLICATE',
+          workflowIdConflictPolicy: 'USE_EXISTING',
+          staticSummary: `delete volume ${id}, as was begun before`,
+        });
+        return 'repaired';
+      },
+    });
+  }
+}
+
+/** A run that has ended since the row was read has changed the row. */
+async function isUnchanged({ deps }: ReconcileRun, { id, state, runId }: VolumeRow): Promise<boolean> {
+  const row = await findVolume(deps.database, { volumeId: id });
+  return row?.state === state && row.runId === runId;
+}
+
+/** A backend's rows in a state, a page at a time. */
+export async function* volumesIn(
+  { deps, backend, collector }: ReconcileRun,
+  state: VolumeState,
+): AsyncIterable<VolumeRow> {
+  let afterId: VolumeRow['id'] | undefined;
+  for (;;) {
+    const page = await listVolumesById(deps.database, { backend: backend.name, state, afterId, limit: PAGE_ROWS });
+    collector.looked(page.length);
+    for (const volume of page) {
+      collector.at(`looking at ${state} volumes`);
+      yield volume;
+    }
+    afterId = page.at(-1)?.id;
+    if (page.length < PAGE_ROWS) return;
+  }
+}

@@ -1,0 +1,103 @@
+import { sql, type SQL } from 'drizzle-orm';
+import type { EntryId, FollowId } from '../../workflows/contract/ids';
+import type { Database } from '../client';
+import { cacheEntries, follows } from '../schema';
+import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import type { EntryRow, FollowRow } from '../types';
+import { findLeased, retired } from './cache-entries';
+import { eventsOf } from './entry-events';
+import type { FreeEntry } from './entry-images';
+import { pinnedByFollow } from './follows';
+
+export interface RetiredContents {
+  /** Retired by this call. */
+  retired: EntryId[];
+  /** Retired, and nothing holds them: their image-volumes may be deleted. */
+  free: FreeEntry[];
+}
+
+/**
+ * Retires the contents that the follow has superseded and that more than `keep` newer ones stand before, but for what is leased, awaited by a create,
+ * pinned, or followed by another. Idempotent: what is free is told again.
+ */
+export function retireSuperseded(
+  database: Database,
+  { followId, workflowId }: { followId: FollowId; workflowId: string },
+): Promise<RetiredContents> {
+  return inTransaction(database, async (transaction) => {
+    const follow = await lockFollow(transaction, followId);
+    if (!follow) return { retired: [], free: [] };
+    const candidates = await lockReady(transaction, follow);
+    const gone = await retire(transaction, { follow, candidates, workflowId });
+    return { retired: gone, free: await findFree(transaction, follow) };
+  });
+}
+
+/** Locked, a follow's pointer stays what it is until the transaction ends. */
+export async function lockFollow(transaction: Queryable, followId: FollowId): Promise<FollowRow | undefined> {
+  const [row] = await runStatement(
+    transaction,
+    sql`select ${columnsOf(follows)} from follows where id = ${followId} for update`,
+  );
+  return row && parseRow(follows, row);
+}
+
+/** Whether a follow but this one points to the content of the entry `e`; asked once the entries are locked. */
+export function isFollowed(follow: FollowRow): SQL {
+  return sql`exists (select 1 from follows o join cache_entries c on c.id = o.current_entry_id
+    where o.id <> ${follow.id} and o.backend = e.backend and c.short_key = e.short_key)`;
+}
+
+/** @returns whether `retireSuperseded` may have something to do. */
+export async function hasSurplus(transaction: Queryable, follow: FollowRow): Promise<boolean> {
+  const [row] = await runStatement<{ surplus: boolean }>(
+    transaction,
+    sql`select exists (select 1 from (${generations(follow)}) g where g.age > ${follow.keep}::int)
+      or exists (select 1 from cache_entries where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'retired' and clones = 0) as surplus`,
+  );
+  return row?.surplus === true;
+}
+
+/** Former contents by age; all entries of one were superseded in one statement, at one time. */
+function generations({ backend, id }: FollowRow): SQL {
+  return sql`select id, dense_rank() over (order by superseded_at desc) as age from cache_entries
+    where backend = ${backend} and superseded_by = ${id} and superseded_at is not null and state = 'ready'`;
+}
+
+async function lockReady(transaction: Queryable, follow: FollowRow): Promise<EntryRow[]> {
+  const rows = await runStatement(
+    transaction,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries
+      where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'ready' order by id for update`,
+  );
+  return rows.map((row) => parseRow(cacheEntries, row));
+}
+
+async function retire(
+  transaction: Queryable,
+  { follow, candidates, workflowId }: { follow: FollowRow; candidates: EntryRow[]; workflowId: string },
+): Promise<EntryId[]> {
+  const ids = candidates.map(({ id }) => id);
+  const leased = await findLeased(transaction, ids);
+  const rows = await runStatement<{ id: EntryId }>(
+    transaction,
+    sql`with former as (${generations(follow)}), changed as (
+        update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} has moved on`}
+        from former g where g.id = e.id and g.age > ${follow.keep}::int
+          and e.id = any (${uuids(ids.filter((id) => !leased.has(id)))}) and not e.pinned and e.state = 'ready' and not ${isFollowed(follow)}
+          and not exists (select 1 from volumes v where v.backend = e.backend and v.short_key = e.short_key and v.state = 'creating')
+        returning ${columnsOf(cacheEntries, 'e')}
+      ), noted as (${eventsOf('changed', { kind: 'retired', workflowId })})
+      select id from changed`,
+  );
+  return rows.map(({ id }) => id);
+}
+
+async function findFree(transaction: Queryable, { backend, id }: FollowRow): Promise<FreeEntry[]> {
+  const rows = await runStatement<FreeEntry & Record<string, unknown>>(
+    transaction,
+    sql`select id as "entryId", image_volume as "imageVolume", backend from cache_entries
+      where backend = ${backend} and superseded_by = ${id} and state = 'retired' and clones = 0 order by id`,
+  );
+  return rows.map((row) => ({ ...row }));
+}

@@ -1,0 +1,138 @@
+import { randomUUID } from 'node:crypto';
+import { sql } from 'drizzle-orm';
+import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
+import type { Connection } from '../../workflows/contract/volume';
+import { hasKey, keyColumnNames, keyValues } from '../cache-key';
+import type { Database } from '../client';
+import { cacheEntries } from '../schema';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
+import type { EntryRow } from '../types';
+import { lockBackend } from './backends';
+import { eventColumns, eventsOf } from './entry-events';
+
+/** @returns the entries of these image-volumes; one that is there in place of one that is gone. */
+export async function readEntriesOf(
+  database: Queryable,
+  { backend, imageVolumes }: { backend: BackendName; imageVolumes: string[] },
+): Promise<Map<string, EntryRow>> {
+  if (imageVolumes.length === 0) return new Map();
+  const rows = await runStatement(
+    database,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend}
+      and image_volume = any (array(select jsonb_array_elements_text(${JSON.stringify(imageVolumes)}::jsonb)))
+      order by state <> 'gone', generation`,
+  );
+  return new Map(rows.map((row) => parseRow(cacheEntries, row)).map((row) => [row.imageVolume, row]));
+}
+
+/** An image-volume as its marker tells it. */
+export interface FoundImageVolume {
+  backend: BackendName;
+  imageVolume: string;
+  key: CacheKey;
+  generation: number;
+  virtualBytes: number;
+  realBytes: number;
+}
+
+/**
+ * Makes the entry of an image-volume again that volumes need: `retired`, outside of the limits, deleted with the last of them. One that is there stays.
+ * Idempotent. @returns undefined when it is being deleted.
+ */
+export function adoptEntry(
+  database: Database,
+  { found, workflowId }: { found: FoundImageVolume; workflowId: string },
+): Promise<EntryId | undefined> {
+  const { backend, imageVolume, key, generation } = found;
+  return inTransaction(database, async (transaction) => {
+    await lockBackend(transaction, { name: backend });
+    const known = (await readEntriesOf(transaction, { backend, imageVolumes: [imageVolume] })).get(imageVolume);
+    if (known?.state === 'ready' || known?.state === 'retired') return known.id;
+    if (known !== undefined && known.state !== 'gone') return undefined;
+    const [row] = await runStatement<{ id: EntryId }>(
+      transaction,
+      sql`with changed as (
+          insert into cache_entries (id, backend, ${keyColumnNames}, generation, state, reason, reason_detail, image_volume, virtual_bytes, real_bytes,
+            counted, retired_at)
+          select ${randomUUID()}::uuid, ${backend}, ${keyValues(key)}, case when taken.it then taken.latest + 1 else ${generation}::int end, 'retired',
+            'requested', 'made again from its marker for the volumes that need it', ${imageVolume}, ${found.virtualBytes}::bigint, ${found.realBytes}::bigint,
+            false, now()
+          from (select coalesce(bool_or(generation = ${generation}), false) as it, max(generation) as latest from cache_entries
+            where backend = ${backend} and short_key = ${key.short}) taken
+          returning ${eventColumns}
+        ), noted as (${eventsOf('changed', { kind: 'repaired', workflowId })})
+        select id from changed`,
+    );
+    return row?.id;
+  });
+}
+
+/** A volume as its marker and the backend tell it. */
+export interface FoundVolume {
+  volumeId: VolumeId;
+  projectId: ProjectId;
+  name: string | null;
+  backend: BackendName;
+  key: CacheKey;
+  sizeBytes: number;
+  connection: Connection;
+  /** The parent that it needs. */
+  entryId?: EntryId;
+}
+
+/** Stands for the image of a volume that nothing in the inventory tells any more. */
+const UNKNOWN_IMAGE = '00000000-0000-0000-0000-000000000000';
+
+/**
+ * Makes a volume's row again, `available` and bootable, with its hold on its parent in the same transaction. A row that is there stays.
+ * @returns whether this call made it; false too when the parent can no longer be held.
+ */
+export function adoptVolume(
+  database: Database,
+  { found, workflowId, runId }: { found: FoundVolume; workflowId: string; runId: string },
+): Promise<boolean> {
+  const { volumeId, projectId, name, backend, key, sizeBytes, connection, entryId } = found;
+  return inTransaction(database, async (transaction) => {
+    const imageId = await findImageOf(transaction, { backend, key });
+    const request = { imageId, backend, projectId, name, sizeBytes, metadata: {}, bypassCache: false };
+    const rows = await runStatement(
+      transaction,
+      sql`with parent as (
+          update cache_entries set clones = clones + 1 where id = ${entryId ?? null}::uuid and state in ('ready', 'retired')
+            and not exists (select 1 from volumes where id = ${volumeId}) returning id
+        )
+        insert into volumes (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, entry_id, holds_entry, workflow_id, run_id,
+          outcome, connection, bootable, image_metadata, metadata, available_at)
+        select ${volumeId}, ${projectId}, ${name}, ${backend}, ${imageId}, ${key.short}, ${json(request)}, ${sizeBytes}::bigint, 'available',
+          parent.id, parent.id is not null, ${workflowId}, ${runId}, ${entryId === undefined ? 'bypassed' : 'hit'}, ${json(connection)}, true, '{}', '{}', now()
+        from (select 1) as one left join parent on true where ${entryId === undefined}::boolean or parent.id is not null
+        on conflict (id) do nothing returning id`,
+    );
+    if (rows.length === 0 && entryId !== undefined) throw new NotAdopted();
+    return rows.length > 0;
+  }).catch((error: unknown) => {
+    if (error instanceof NotAdopted) return false;
+    throw error;
+  });
+}
+
+/** Undoes the hold on the parent: another call has made the row meanwhile. */
+class NotAdopted extends Error {}
+
+/** An image that had these bytes: the key's own, else one that an entry served or a population read. */
+async function findImageOf(
+  transaction: Queryable,
+  { backend, key }: { backend: BackendName; key: CacheKey },
+): Promise<ImageId> {
+  if (key.imageId !== undefined) return key.imageId;
+  const [row] = await runStatement<{ imageId: ImageId }>(
+    transaction,
+    sql`select i.image_id as "imageId", 1 as rank, i.last_seen_at as at from cache_entries e join entry_images i on i.entry_id = e.id
+        where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)}
+      union all select p.image_id, 2, p.started_at from populations p where p.backend = ${backend} and p.short_key = ${key.short} and ${hasKey('p', key)}
+      union all (select v.image_id, 3, v.created_at from volumes v where v.backend = ${backend} and v.short_key = ${key.short} limit 1)
+      order by rank, at desc limit 1`,
+  );
+  return row?.imageId ?? (UNKNOWN_IMAGE as ImageId);
+}

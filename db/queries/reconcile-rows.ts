@@ -1,0 +1,107 @@
+import { sql } from 'drizzle-orm';
+import type { BackendName, EntryId, HostId } from '../../workflows/contract/ids';
+import type { Database } from '../client';
+import { cacheEntries } from '../schema';
+import { columnsOf, inTransaction, parseRow, runStatement } from '../statement';
+import type { EntryRow } from '../types';
+import { lockBackend } from './backends';
+import { eventColumns, eventsOf } from './entry-events';
+
+/** @returns the hosts that hold scratch files, as far as the inventory knows. */
+export async function listScratchHosts(database: Database): Promise<HostId[]> {
+  const rows = await runStatement<{ hostId: HostId }>(
+    database,
+    sql`select distinct host_id as "hostId" from scratch_files order by 1`,
+  );
+  return rows.map(({ hostId }) => hostId);
+}
+
+/** @returns retired entries that nothing holds and nobody deletes, by id after `afterId`. */
+export async function listFreeEntries(
+  database: Database,
+  { backend, afterId, limit }: { backend: BackendName; afterId?: EntryId; limit: number },
+): Promise<EntryRow[]> {
+  const rows = await runStatement(
+    database,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'retired' and clones = 0
+      and (${afterId ?? null}::uuid is null or id > ${afterId ?? null}::uuid) order by id limit ${limit}`,
+  );
+  return rows.map((row) => parseRow(cacheEntries, row));
+}
+
+export interface MiscountedEntry {
+  entryId: EntryId;
+  imageVolume: string;
+  clones: number;
+  /** Volumes that hold it. */
+  holders: number;
+}
+
+/** @returns entries whose count is not what the volumes say, as one snapshot sees both. */
+export async function listMiscounted(database: Database, backend: BackendName): Promise<MiscountedEntry[]> {
+  return await runStatement<MiscountedEntry & Record<string, unknown>>(
+    database,
+    sql`select e.id as "entryId", e.image_volume as "imageVolume", e.clones, coalesce(h.holders, 0) as holders
+      from cache_entries e left join (
+        select entry_id, count(*) as holders from volumes where holds_entry group by entry_id
+      ) h on h.entry_id = e.id
+      where e.backend = ${backend} and e.clones <> coalesce(h.holders, 0) order by e.id`,
+  );
+}
+
+/**
+ * Sets an entry's `clones` to the number of volumes that hold it, with its event. Whoever takes or gives back a hold has the entry locked until his
+ * volume is written: counted in a second statement, after the lock, it is exact. Idempotent.
+ * @returns whether it was wrong.
+ */
+export function correctCloneCount(
+  database: Database,
+  { entryId, workflowId }: { entryId: EntryId; workflowId: string },
+): Promise<boolean> {
+  return inTransaction(database, async (transaction) => {
+    await runStatement(transaction, sql`select id from cache_entries where id = ${entryId} for update`);
+    const detail = sql`'the count of clones was ' || was || ', ' || clones || ' volumes hold it'`;
+    const rows = await runStatement(
+      transaction,
+      sql`with before as (
+          select id, clones as was, (select count(*) from volumes where entry_id = ${entryId} and holds_entry)::int as holders
+          from cache_entries where id = ${entryId}
+        ), changed as (
+          update cache_entries e set clones = b.holders from before b where e.id = b.id and e.clones <> b.holders
+          returning e.id, e.backend, e.short_key, e.reason, e.reason_detail, e.real_bytes, e.clones, b.was
+        ), noted as (${eventsOf('changed', { kind: 'repaired', reason: 'clone-count-wrong', detail, workflowId })})
+        select id from changed`,
+    );
+    return rows.length > 0;
+  });
+}
+
+/**
+ * `populating -> deleting` of a reservation whose population is dead, so that whoever comes next removes what was written and confirms it gone.
+ * A run that begins meanwhile claims its flight first: then nothing is changed.
+ * @param runId what the flight's row said before its population was found dead.  @returns whether it is `deleting` by this call.
+ */
+export function beginAbandonment(
+  database: Database,
+  { entry, runId, workflowId }: { entry: EntryRow; runId: string | null; workflowId: string },
+): Promise<boolean> {
+  const { id, backend, shortKey, flight } = entry;
+  return inTransaction(database, async (transaction) => {
+    await lockBackend(transaction, { name: backend });
+    const claims = await runStatement<{ run_id: string | null }>(
+      transaction,
+      sql`select run_id from populations where backend = ${backend} and short_key = ${shortKey} for update`,
+    );
+    if ((claims[0]?.run_id ?? null) !== runId) return false;
+    const detail = 'its population did not run any more';
+    const rows = await runStatement(
+      transaction,
+      sql`with changed as (
+          update cache_entries set state = 'deleting', reason = 'abandoned', reason_detail = ${detail}, reserved_for = null, retired_at = now()
+          where id = ${id} and state = 'populating' and flight is not distinct from ${flight}::int returning ${eventColumns}
+        ), noted as (${eventsOf('changed', { kind: 'repaired', workflowId })})
+        select id from changed`,
+    );
+    return rows.length > 0;
+  });
+}

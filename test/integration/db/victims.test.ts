@@ -1,0 +1,324 @@
+import { sql } from 'drizzle-orm';
+import { chooseEvictions, type Demand } from '../../../activities/eviction/choose-evictions';
+import { toVictims } from '../../../activities/eviction/choose-for-reservation';
+import { scoreOf } from '../../../activities/eviction/score';
+import type { Database } from '../../../db/client';
+import {
+  confirmEntryGone,
+  findEntry,
+  keepUndeletable,
+  listEntries,
+  pinEntry,
+  quarantineEntry,
+  reserveFreed,
+  retireEntry,
+  sums,
+  unpinEntry,
+} from '../../../db/queries/cache-entries';
+import { findBackend, observeSpace, setLimits } from '../../../db/queries/backends';
+import { listEntryEvents } from '../../../db/queries/entry-events';
+import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/queries/entry-scores';
+import { forgetGone } from '../../../db/queries/evictor';
+import { takeForEviction, viewEvictions } from '../../../db/queries/victims';
+import { acquireEntry, beginDelete, finishDelete } from '../../../db/queries/volumes';
+import { GiB } from '../../../workflows/contract/bytes';
+import type { EntryId } from '../../../workflows/contract/ids';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import {
+  admitted,
+  available,
+  BACKEND,
+  cacheKey,
+  leased,
+  readyEntry,
+  registerLocal,
+  reservation,
+  reserved,
+  takeVictims,
+} from './fixtures';
+import { holding, openTransaction, untilBlocked } from './locks';
+
+let inventory: MigratedDatabase;
+beforeEach(async () => {
+  inventory = await createMigratedDatabase();
+  await registerLocal(inventory.database, { limits: { policy: 'gdsf', maxCount: 50, maxBytes: 1000 * GiB } });
+});
+afterEach(() => inventory.drop());
+
+const key = cacheKey('debian 12');
+const workflowId = `evict/${BACKEND}`;
+
+function evict(database: Database, demand: Demand) {
+  const entryIds = demand.kind === 'named' ? demand.entryIds : [];
+  const choose = (view: Parameters<typeof chooseEvictions>[0]) => toVictims(chooseEvictions(view, [demand]));
+  return takeForEviction(database, { backend: BACKEND, entryIds, workflowId, choose });
+}
+
+function score(database: Database, staleBefore = new Date(0)) {
+  const now = new Date();
+  return scoreEntries(database, {
+    backend: BACKEND,
+    staleBefore,
+    score: (entry, backend) => scoreOf(entry, { backend, now }),
+  });
+}
+
+async function historyOf(database: Database, entryId: EntryId) {
+  const newestFirst = await listEntryEvents(database, { entryIds: [entryId], limit: 20 });
+  const events = newestFirst.toReversed();
+  return events.map(({ kind, reason, detail, bytes }) => ({ kind, reason, detail, bytes }));
+}
+
+describe('parents with clones', () => {
+  test('of fifty images whose every parent has a long-lived clone, one gives its place to the fifty-first', async () => {
+    const { database } = inventory;
+    for (let image = 1; image <= 50; image += 1) {
+      await readyEntry(database, cacheKey(`image ${image}`));
+      await available(database, cacheKey(`image ${image}`));
+    }
+    const request = reservation(cacheKey('image 51'));
+    const choice = await takeVictims(database, request);
+    expect(choice).toMatchObject({
+      kind: 'victims',
+      deleting: [],
+      held: [{ state: 'retired', reason: 'evicted', clones: 1 }],
+    });
+    expect(await reserveFreed(database, { ...request, freedEntryIds: [] })).toMatchObject({ kind: 'reserved' });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ count: 50, bytes: 50 * GiB, pinnedBytes: GiB });
+  });
+
+  test('are retired on request and leave with their last clone', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const { volume } = await available(database, key);
+    const taken = await evict(database, { kind: 'named', entryIds: [entryId], why: 'a mistake' });
+    expect(taken).toMatchObject({
+      deleting: [],
+      held: [{ id: entryId, state: 'retired', counted: false, reason: 'requested' }],
+    });
+    await beginDelete(database, { volumeId: volume.id });
+    expect(await finishDelete(database, { volumeId: volume.id })).toMatchObject({ freedEntry: { entryId } });
+  });
+});
+
+describe('the evictor against creates', () => {
+  const demand: Demand = { kind: 'rank', count: 1, why: 'asked for' };
+  const acquirement = (volume: { id: never; runId: string }) => ({
+    volumeId: volume.id,
+    runId: volume.runId,
+    backend: BACKEND,
+    key,
+  });
+
+  test('an entry that is leased while its row is waited for stays', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const acquire = await openTransaction(url);
+    await acquireEntry(acquire.database, acquirement(volume as never));
+    const taken = evict(database, demand);
+    await untilBlocked(database, { text: 'select "id", "backend"' });
+    await acquire.commit();
+    expect(await taken).toMatchObject({ deleting: [], held: [] });
+    expect(await findEntry(database, { entryId })).toMatchObject({ state: 'ready', clones: 1 });
+  });
+
+  test('an acquire that waits for the evictor finds the key cold', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const volume = await admitted(database, key);
+    const lock = await holding(url, sql`lock table volumes in access exclusive mode`);
+    const taken = evict(database, demand);
+    await untilBlocked(database, { text: 'select distinct entry_id' });
+    const acquire = acquireEntry(database, acquirement(volume as never));
+    await untilBlocked(database, { count: 2 });
+    await lock.commit();
+    expect(await taken).toMatchObject({ deleting: [{ id: entryId, state: 'deleting', reservedFor: workflowId }] });
+    expect(await acquire).toMatchObject({ kind: 'cold' });
+  });
+
+  test('a pin that comes while the evictor waits for the row is obeyed', async () => {
+    const { database, url } = inventory;
+    const { id: entryId } = await readyEntry(database, key);
+    const pin = await openTransaction(url);
+    await pinEntry(pin.database, { entryId, by: 'alice' });
+    const taken = evict(database, demand);
+    await untilBlocked(database, { text: 'select "id", "backend"' });
+    await pin.commit();
+    expect(await taken).toMatchObject({ deleting: [], held: [] });
+  });
+
+  test('a reservation and the evictor never take the same entry, and a reservation that waits sees what the evictor took', async () => {
+    const { database } = inventory;
+    await setLimits(database, { name: BACKEND, limits: { maxCount: 4 }, by: 'alice' });
+    for (const name of ['1', '2', '3', '4']) await readyEntry(database, cacheKey(name));
+    const [taken, ...choices] = await Promise.all([
+      evict(database, { kind: 'rank', count: 2, why: 'asked for' }),
+      takeVictims(database, reservation(cacheKey('5'))),
+      takeVictims(database, reservation(cacheKey('6'))),
+    ]);
+    const victims = [
+      ...taken.deleting,
+      ...choices.flatMap((choice) => (choice.kind === 'victims' ? choice.deleting : [])),
+    ];
+    expect(new Set(victims.map(({ id }) => id)).size).toBe(victims.length);
+    expect(victims).toHaveLength(4);
+  });
+});
+
+describe('scoring', () => {
+  test('counts each use once, however often and however many score at the same time, and raises no clock', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await readyEntry(database, key, { bytes: 2 * GiB });
+    await available(database, key);
+    await leased(database, key);
+    await Promise.all([score(database), score(database), score(database)]);
+    expect(await score(database)).toBe(0);
+    const scored = await findEntry(database, { entryId });
+    expect(scored).toMatchObject({ uses: 2, usesScored: 2, useScore: 2, scoredAt: expect.any(Date) });
+    // Seconds over GiB of a place of the limits, twice.
+    expect(scored?.priority).toBeCloseTo((2 * 4.5) / 20);
+    await leased(database, key);
+    expect(await score(database)).toBe(1);
+    expect((await findEntry(database, { entryId }))?.useScore).toBeCloseTo(3);
+    expect(await findBackend(database, { name: BACKEND })).toMatchObject({ evictionClock: 0 });
+  });
+
+  test('looks again at what was scored before an instant, and at nothing else', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    expect(await score(database)).toBe(1);
+    expect(await score(database)).toBe(0);
+    expect(await score(database, new Date(Date.now() + 60_000))).toBe(1);
+  });
+
+  test('outlives eviction: the next generation of a key begins with what the last was used for', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    await acquireAndEnd(database);
+    await score(database);
+    const [taken] = (await evict(database, { kind: 'rank', count: 1, why: 'asked for' })).deleting;
+    await confirmEntryGone(database, { entryId: taken?.id as EntryId });
+    expect(await reserved(database, key)).toMatchObject({
+      generation: 2,
+      uses: 1,
+      usesScored: 1,
+      useScore: 1,
+      scoredAt: taken?.scoredAt,
+    });
+  });
+
+  test('victims by score raise the clock, which new entries begin with', async () => {
+    const { database } = inventory;
+    await setLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
+    await readyEntry(database, key, { bytes: 2 * GiB });
+    await acquireAndEnd(database);
+    const request = reservation(cacheKey('other'));
+    expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ shortKey: key.short }] });
+    const backend = await findBackend(database, { name: BACKEND });
+    expect(backend?.evictionClock).toBeGreaterThan(0);
+    const [victim] = await listEntries(database, { backend: BACKEND, state: 'deleting', limit: 1 });
+    await confirmEntryGone(database, { entryId: victim?.id as EntryId });
+    expect(await readyEntry(database, cacheKey('other'))).toMatchObject({
+      priorityBase: backend?.evictionClock,
+      priority: backend?.evictionClock,
+    });
+  });
+
+  test('notes what the backend would get back from those that may go first', async () => {
+    const { database } = inventory;
+    const [first, second] = [await readyEntry(database, key), await readyEntry(database, cacheKey('other'))];
+    await available(database, key);
+    expect(await listLowestImageVolumes(database, { backend: BACKEND, limit: 10 })).toEqual([
+      { entryId: second.id, imageVolume: second.imageVolume },
+    ]);
+    await noteReclaimable(database, { found: [{ entryId: second.id, bytes: 7 }] });
+    expect(await findEntry(database, { entryId: second.id })).toMatchObject({ reclaimableBytes: 7 });
+    expect(await findEntry(database, { entryId: first.id })).toMatchObject({ reclaimableBytes: null });
+  });
+
+  async function acquireAndEnd(database: Database): Promise<void> {
+    const { volume } = await available(database, key);
+    await beginDelete(database, { volumeId: volume.id });
+    await finishDelete(database, { volumeId: volume.id });
+  }
+});
+
+test('what happens to an entry is in its history exactly once, with its reason', async () => {
+  const { database } = inventory;
+  const [one, two, three] = [
+    await readyEntry(database, key),
+    await readyEntry(database, cacheKey('two')),
+    await readyEntry(database, cacheKey('three')),
+  ];
+  const bytes = GiB;
+  for (let time = 0; time < 2; time += 1) {
+    await pinEntry(database, { entryId: one.id, by: 'alice' });
+    await quarantineEntry(database, { entryId: two.id, found: 'changed' });
+    await retireEntry(database, { entryId: three.id, reason: 'image-gone', detail: 'its image is gone' });
+  }
+  for (let time = 0; time < 2; time += 1) await unpinEntry(database, { entryId: one.id, by: 'bob' });
+  const taken = await evict(database, { kind: 'named', entryIds: [one.id], why: 'a mistake' });
+  for (const { id } of [...taken.deleting, ...taken.deleting]) await confirmEntryGone(database, { entryId: id });
+  const registered = { kind: 'registered', reason: null, detail: expect.stringContaining('image'), bytes };
+  expect(await historyOf(database, one.id)).toEqual([
+    registered,
+    { kind: 'pinned', reason: null, detail: 'by alice', bytes },
+    { kind: 'unpinned', reason: null, detail: 'by bob', bytes },
+    { kind: 'retired', reason: 'requested', detail: 'requested: a mistake', bytes },
+    { kind: 'deleted', reason: 'requested', detail: null, bytes },
+  ]);
+  expect(await historyOf(database, two.id)).toEqual([
+    registered,
+    { kind: 'quarantined', reason: 'quarantined', detail: 'changed', bytes },
+  ]);
+  expect(await historyOf(database, three.id)).toEqual([
+    registered,
+    { kind: 'retired', reason: 'image-gone', detail: 'its image is gone', bytes },
+  ]);
+});
+
+test('what the backend will not delete goes back to retired, outside of the limits, and says so once', async () => {
+  const { database } = inventory;
+  const { id: entryId } = await readyEntry(database, key);
+  for (let time = 0; time < 2; time += 1) {
+    await evict(database, { kind: 'rank', count: 1, why: 'asked for' });
+    await keepUndeletable(database, { entryId, found: 'it is of another installation' });
+  }
+  expect(await findEntry(database, { entryId })).toMatchObject({
+    state: 'retired',
+    counted: false,
+    reservedFor: null,
+    reasonDetail: 'it is of another installation',
+  });
+  expect((await historyOf(database, entryId)).filter(({ kind }) => kind === 'retired')).toHaveLength(2);
+  expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0, pinnedBytes: GiB });
+});
+
+test('a view locks nothing and shows what may go and what may not', async () => {
+  const { database, url } = inventory;
+  await readyEntry(database, key);
+  await leased(database, key);
+  await reserved(database, cacheKey('other'));
+  await observeSpace(database, { name: BACKEND, totalBytes: 10, freeBytes: 5 });
+  const held = await holding(url, sql`select 1 from cache_entries, backends for update`);
+  const view = await viewEvictions(database, { backend: BACKEND, entryIds: [] });
+  await held.commit();
+  expect(view.backend).toMatchObject({ totalBytes: 10, freeBytes: 5 });
+  expect(Object.fromEntries(view.candidates.map(({ entry, leased: isLeased }) => [entry.state, isLeased]))).toEqual({
+    populating: false,
+    ready: true,
+  });
+});
+
+test('entries that have been gone for long are forgotten, their volumes and their history are not', async () => {
+  const { database } = inventory;
+  const { id: entryId } = await readyEntry(database, key);
+  const [{ id } = { id: entryId }] = (await evict(database, { kind: 'rank', count: 1, why: 'asked for' })).deleting;
+  await confirmEntryGone(database, { entryId: id });
+  await forgetGone(database, { backend: BACKEND, before: new Date(Date.now() - 60_000), limit: 10 });
+  expect(await findEntry(database, { entryId })).toMatchObject({ state: 'gone' });
+  await forgetGone(database, { backend: BACKEND, before: new Date(Date.now() + 60_000), limit: 10 });
+  expect(await findEntry(database, { entryId })).toBeUndefined();
+  expect(await historyOf(database, entryId)).toHaveLength(3);
+});

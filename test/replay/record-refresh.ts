@@ -1,0 +1,43 @@
+import { randomUUID } from 'node:crypto';
+import { followImage, unfollowImage } from '../../client/follows';
+import { refreshCache } from '../../client/refresh';
+import { warmCache } from '../../client/warming';
+import type { FlowStack } from '../support/flows';
+import { refreshFlows } from '../support/refresh';
+
+/** Writes the history of a run under a name. */
+export type Save = (name: string, run: { workflowId: string; runId?: string }) => Promise<void>;
+
+/** One run of every kind of warming, following and refreshing. */
+export async function recordRefresh(flow: FlowStack, save: Save): Promise<void> {
+  const { cache, backend, images, imageService } = flow.stack;
+  const { publish } = refreshFlows(flow);
+
+  const [cold, slow] = [await publish(), await publish()];
+  const input = { imageIds: [cold.id, slow.id, randomUUID()], backends: [backend], pin: true };
+  await save('warm', await warmCache(cache, input, { wait: true }));
+  await save('warm-refused', await warmRefused(flow));
+
+  const follow = { imageName: 'followed', backend };
+  await save('follow-no-match', await followImage(cache, follow, { wait: true }));
+  const old = await publish({ name: 'followed' });
+  await save('follow', await followImage(cache, follow, { wait: true }));
+  await flow.create(old);
+  await publish({ name: 'followed' });
+  await images.deleteImage(slow.id);
+  await imageService.inject({ kind: 'status-500', on: 'record', imageId: cold.id, times: 1000 });
+  await save('refresh', await refreshCache(cache, {}, { wait: true }));
+  await imageService.clearFaults();
+  await publish({ name: 'followed' });
+  await save('follow-flipped', await followImage(cache, follow, { wait: true }));
+  await unfollowImage(cache, { name: 'followed', backend });
+  await save('unfollow', { workflowId: `follow/${backend}/followed` });
+}
+
+async function warmRefused({ stack }: FlowStack): Promise<{ workflowId: string }> {
+  const workflowId = `warm/${randomUUID()}`;
+  const { client, cache } = stack;
+  const run = { workflowId, taskQueue: cache.queues.control, args: [{ imageIds: [] }] };
+  await client.workflow.execute('WarmImageCache', run).catch(() => undefined);
+  return { workflowId };
+}

@@ -1,0 +1,33 @@
+import { findEntry, listEntries } from '../../db/queries/cache-entries';
+import { workflowTypes } from '../../workflows/contract/names';
+import type { RefreshResult } from '../../workflows/contract/refresh';
+import { describeEveryStep, type Scenario } from '../support/every-step';
+import { repeatedAct } from '../support/every-step-runs';
+
+const ofGoneImage: Scenario = {
+  name: 'a refresh that finds an image gone',
+  steps: ['planRefresh', 'refreshImages', 'deleteParent'],
+  prepare: async (world) => {
+    const { image, cacheKey, stack } = world;
+    const { backend, database, images } = stack;
+    const created = await world.create();
+    if (created.kind !== 'done') throw new Error(`the create ended as ${JSON.stringify(created)}`);
+    await world.remove(created.result.volumeId);
+    const [entry] = await listEntries(database, { backend, shortKey: cacheKey.short, limit: 1 });
+    if (entry === undefined) throw new Error('the image is not cached');
+    await images.deleteImage(image.id);
+    const isGone = async (): Promise<boolean> => (await findEntry(database, { entryId: entry.id }))?.state === 'gone';
+    return repeatedAct<RefreshResult>(world, {
+      type: workflowTypes.refreshImageCache,
+      input: { imageIds: [image.id] },
+      // A step that failed for good has left its part to the next run.
+      isDone: ({ imagesAsked, gone, deletedEntries, unanswered }) =>
+        unanswered === 0 && gone === imagesAsked && deletedEntries === 1,
+      check: async () => expect(await isGone()).toBe(true),
+    });
+  },
+};
+
+describe('RefreshImageCache', () => {
+  describeEveryStep([ofGoneImage]);
+});

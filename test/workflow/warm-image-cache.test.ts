@@ -1,0 +1,28 @@
+import { listEntries } from '../../db/queries/cache-entries';
+import { workflowTypes } from '../../workflows/contract/names';
+import type { WarmResult } from '../../workflows/contract/refresh';
+import { describeEveryStep, type Scenario } from '../support/every-step';
+import { repeatedAct } from '../support/every-step-runs';
+
+const ofColdImage: Scenario = {
+  name: 'a warming of a cold image that is to be pinned',
+  steps: ['planWarming', 'openWarming', 'awaitWarming', 'openWarming', 'pinWarmed'],
+  prepare: (world) => {
+    const { image, cacheKey, stack } = world;
+    const { backend, database } = stack;
+    const act = repeatedAct<WarmResult>(world, {
+      type: workflowTypes.warmImageCache,
+      input: { imageIds: [image.id], backends: [backend], pin: true, by: 'an operator' },
+      isDone: ({ warmed }) => warmed.every(({ outcome }) => outcome === 'populated' || outcome === 'ready'),
+      check: async () => {
+        const entries = await listEntries(database, { backend, shortKey: cacheKey.short, limit: 10 });
+        expect(entries).toMatchObject([{ state: 'ready', pinnedBy: 'an operator', clones: 0 }]);
+      },
+    });
+    return Promise.resolve(act);
+  },
+};
+
+describe('WarmImageCache', () => {
+  describeEveryStep([ofColdImage]);
+});
