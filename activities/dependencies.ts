@@ -26,6 +26,8 @@ export interface ControlDependencies {
   metrics: CacheMetrics;
   /** Backends that this worker holds; the control role alone holds none. */
   backends: ReadonlyMap<BackendName, VolumeBackend>;
+  /** The host whose transfers this very process runs, with the host role. */
+  ownHost?: HostId;
 }
 
 /** What a worker with the backend role has besides. */

@@ -73,3 +73,4 @@ export type {
   Outcome,
   VolumeState,
 } from '../workflows/contract/volume';
+export type { Finding, FindingKind, ReconcileInput, ReconcileResult } from '../workflows/contract/reconcile';

@@ -12,8 +12,25 @@ import type { BackendName, EntryId, ProjectId, VolumeId } from '../workflows/con
 import { Failure } from '../workflows/contract/failures';
 import type { VolumeState } from '../workflows/contract/volume';
 import { ImageVolumeCacheError } from './errors';
-import { toBackendStatus, toCacheEntry, toDecision, toDecisionSummary, toEntryEvent, toFollow, toVolume } from './inventory-rows';
-import type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, EntryEvent, Follow, Volume } from './records';
+import {
+  toBackendStatus,
+  toCacheEntry,
+  toDecision,
+  toDecisionSummary,
+  toEntryEvent,
+  toFollow,
+  toVolume,
+} from './inventory-rows';
+import type {
+  BackendStatus,
+  CacheEntry,
+  CacheEntryState,
+  Decision,
+  DecisionSummary,
+  EntryEvent,
+  Follow,
+  Volume,
+} from './records';
 import { chooseBucketMs, type Report, type ReportFilter } from './report';
 import { toBuckets, toEntryLeft, toMiss, toTotals } from './report-rows';
 import { missing, type Settings } from './settings';
@@ -25,6 +42,8 @@ export interface VolumeFilter {
   state?: VolumeState;
   /** Default: `DEFAULT_LIMIT`. */
   limit?: number;
+  /** A volume's id: those that follow it. */
+  after?: string;
 }
 export interface EntryFilter {
   backend?: string;
@@ -83,12 +102,13 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
 
   return reporting({
     ping: async () => void (await backends.listBackends(database)),
-    listVolumes: async ({ projectId, backend, state, limit = DEFAULT_LIMIT } = {}) => {
+    listVolumes: async ({ projectId, backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
       const filter = {
         projectId: projectId as ProjectId | undefined,
         backend: backend as BackendName | undefined,
         state,
         limit,
+        afterId: after as VolumeId | undefined,
       };
       return (await volumes.listVolumes(database, filter)).map(toVolume);
     },
@@ -97,7 +117,12 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       return row && toVolume(row);
     },
     listEntries: async ({ backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
-      const filter = { backend: backend as BackendName | undefined, state, limit, afterId: after as EntryId | undefined };
+      const filter = {
+        backend: backend as BackendName | undefined,
+        state,
+        limit,
+        afterId: after as EntryId | undefined,
+      };
       return await withEntryFacts(database, modules, await entries.listEntries(database, filter));
     },
     findEntry: async (entryId) => {

@@ -31,7 +31,7 @@ await main(async () => {
     await ivc(data, 'up', '--detach');
     const browser = await startBrowser();
     try {
-      const shoot = { browser, work, data };
+      const shoot = { browser, work, data, startedAtMs: Date.now() };
       await pictureQuickstart(shoot);
       await pictureReport(shoot);
       await pictureWorkflow(shoot);
@@ -56,7 +56,7 @@ async function pictureQuickstart({ browser, work, data }) {
 }
 
 /** More images and creates, a bypass and a refusal among them, so that the report has something to tell. */
-async function pictureReport({ browser, work, data }) {
+async function pictureReport({ browser, work, data, startedAtMs }) {
   const { makeSampleImage } = await import(join(root, 'dist/client/cli/quickstart/sample-image.js'));
   for (const name of ['debian', 'ubuntu', 'fedora']) {
     const path = await makeSampleImage(work, name);
@@ -67,12 +67,13 @@ async function pictureReport({ browser, work, data }) {
     if (name === 'debian') await ivc(data, 'volume', 'create', '--image', id, '--bypass-cache');
   }
   const html = join(work, 'report.html');
-  await ivc(data, 'report', '--since', '5m', '--html', html);
+  const seconds = Math.ceil((Date.now() - startedAtMs) / 1000);
+  await ivc(data, 'report', '--since', `${seconds}s`, '--html', html);
   const page = await browser.newPage({ width: WIDTH, height: 900 });
   await page.open(pathToFileURL(html).href);
   const { width } = await boxOf(page, 'body');
-  const { y: end } = await boxOf(page, 'main > section:nth-of-type(3)');
-  await save(page, 'report', { x: (WIDTH - width) / 2, y: 0, width, height: Math.min(end, 1000) });
+  const plots = await boxOf(page, '.plots');
+  await save(page, 'report', { x: (WIDTH - width) / 2, y: 0, width, height: plots.y + plots.height + 12 });
 }
 
 /** The population of the quickstart's herd, as the Temporal UI shows a closed run. */
@@ -82,11 +83,11 @@ async function pictureWorkflow({ browser, data }) {
   const [entry] = entries;
   if (!entry || !temporal.uiUrl) throw new ToolError('nothing is cached, or there is no UI');
   const workflowId = encodeURIComponent(`populate/${entry.backend}/${entry.cacheKey.short}`);
-  const page = await browser.newPage({ width: 1400, height: 1000 });
+  const page = await browser.newPage({ width: 1400, height: 1080 });
   await page.open(`${temporal.uiUrl}/namespaces/${temporal.namespace}/workflows/${workflowId}`);
   await page.until(`/registerEntry/.test(document.body.innerText) && /answerWaiters/.test(document.body.innerText)`);
   await page.settle();
-  await save(page, 'workflow', { x: 0, y: 0, width: 1400, height: 1000 });
+  await save(page, 'workflow', { x: 0, y: 0, width: 1400, height: 1080 });
 }
 
 function terminalPage(command, text) {

@@ -14,7 +14,16 @@ export const histogramBuckets: Record<string, number[]> = { ivc_population_stage
 const bypassReasons: readonly BypassReason[] = ['cache-off', 'too-large-for-cache', 'requested', 'no-room'];
 const endings = [...outcomes, 'failed', 'cancelled'] as const;
 const verdicts = ['ready', 'bypass', 'failed'] as const;
-const refreshResults = ['usable', 'deactivated', 'gone', 'unanswered', 'current', 'flipped', 'no-match'] as const;
+const refreshResults = [
+  'usable',
+  'deactivated',
+  'gone',
+  'unanswered',
+  'current',
+  'flipped',
+  'no-match',
+  'failed',
+] as const;
 /** What the reconciler leaves to people. */
 const leftToPeople = ['reported', 'failed'] as const;
 

@@ -95,7 +95,7 @@ export async function compose({ config, roles, connection, logger }: Compose): P
   });
   return {
     roles: {
-      control: roles.includes('control') ? control : undefined,
+      control: roles.includes('control') ? { ...control, ownHost: scratch?.hostId } : undefined,
       backend: roles.includes('backend') ? backend : undefined,
       host,
     },

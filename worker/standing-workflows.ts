@@ -35,7 +35,9 @@ export async function ensureStandingWorkflows(standing: Standing): Promise<void>
   const backends = Object.keys(config.backends) as BackendName[];
   const refreshing = { id: queues.refresh, cron: refresh, workflowType: workflowTypes.refreshImageCache, input: {} };
   await Promise.all([
-    ...backends.map((backend) => attempt(standing, workflowIds.evict(backend), () => ensureEvictor(standing, { backend, evict }))),
+    ...backends.map((backend) =>
+      attempt(standing, workflowIds.evict(backend), () => ensureEvictor(standing, { backend, evict })),
+    ),
     ...backends.map((backend) => {
       const id = workflowIds.reconcile(backend);
       const input = { backend };
@@ -112,10 +114,7 @@ function optionsOf({ id, cron, workflowType, input }: WantedSchedule, taskQueue:
 }
 
 /** One of the same name that starts workflows elsewhere is another installation's. */
-async function deleteSchedule(
-  temporal: Client,
-  { id, taskQueue }: { id: string; taskQueue: string },
-): Promise<void> {
+async function deleteSchedule(temporal: Client, { id, taskQueue }: { id: string; taskQueue: string }): Promise<void> {
   const handle = temporal.schedule.getHandle(id);
   try {
     const { action } = await handle.describe();
@@ -129,6 +128,9 @@ async function attempt({ temporal, logger }: Standing, what: string, ensure: () 
   try {
     await temporal.withDeadline(Date.now() + DEADLINE_MS, ensure);
   } catch (error) {
-    logger.warn({ what, error: String(error) }, 'what runs by itself could not be set up; the worker goes on without it');
+    logger.warn(
+      { what, error: String(error) },
+      'what runs by itself could not be set up; the worker goes on without it',
+    );
   }
 }

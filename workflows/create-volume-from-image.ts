@@ -151,6 +151,7 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
     if (acquired.kind === 'cloned') return await finish(create, acquired);
     if (acquired.kind === 'leased') {
       progress.stage = 'cloning';
+      noteElapsed(create);
       const cloned = await onBackend(admission.backend, {
         summary: 'clone the image-volume',
         budgetMs: budgetMs(create),
@@ -184,6 +185,7 @@ async function finish(
 
 async function acquire(create: Create) {
   const { volumeId, admission, story } = create;
+  noteElapsed(create);
   const step = { summary: 'take a ready entry as lease, clone it where that is instant', budgetMs: budgetMs(create) };
   return await localThenNormal(
     () => localControl(step).acquireAndClone({ volumeId, admission, story }),
@@ -247,7 +249,7 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   tag(admission);
   undo.before('the written volume', () => removeVolume({ volumeId, backend: admission.backend }));
   const user = workflowIds.createVolume(volumeId);
-  return await withHost(admission.backend, budgetMs(create), async ({ hostId, moves }) => {
+  return await withHost(admission.backend, { budgetMs: budgetMs(create) }, async ({ hostId, moves }) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
       image: admission.imageId,
       target: `volume ${volumeId}`,
@@ -260,6 +262,7 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
     story.bytesDownloaded += scratch.bytesDownloaded;
     story.timingsMs.download = scratch.downloadMs;
     setCurrentDetails(describeBypass(reason, scratch, progressLink()));
+    noteElapsed(create);
     const result = await convert.writeVolume({ volumeId, admission, story, user });
     undo.forget();
     return result;
@@ -321,6 +324,11 @@ function failureOf(create: Create, error: unknown): FailureRecord | undefined {
 
 async function removeVolume({ volumeId, backend }: Admitted): Promise<void> {
   await onBackend(backend, { summary: 'undo: remove what was made of the volume' }).removeVolume({ volumeId });
+}
+
+/** For the total, which a later step measures by its own clock from here on. */
+function noteElapsed({ admission, story }: Create): void {
+  story.elapsedMs = Math.max(Date.now() - story.startedAtMs, admission.admitMs);
 }
 
 /** What is left of the create's budget: kept by its activities, never by a workflow timeout, which would skip the undo. */

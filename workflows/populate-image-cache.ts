@@ -9,6 +9,7 @@
  */
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { FlightClaim } from '../activities/records/flight';
+import type { HostId } from './contract/ids';
 import type { PopulateInput, Reservation, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
 import {
@@ -72,7 +73,7 @@ async function populate({ input, flight, conversionMs }: FlightClaim): Promise<V
   try {
     const reservation = await reserve(input, flight, undo);
     if (reservation.kind !== 'reserved') return reservation;
-    return await transfer({ input, entry: reservation.entry, conversionMs }, undo);
+    return await transfer({ input, conversionMs, ...reservation }, undo);
   } catch (error) {
     const cancelled = isCancelled(error);
     const failure = cancelled ? undefined : findFailure(error);
@@ -119,9 +120,10 @@ interface Transfer {
   input: PopulateInput;
   entry: ReservedEntry;
   conversionMs: number | undefined;
+  hostId?: HostId;
 }
 
-async function transfer({ input, entry, conversionMs }: Transfer, undo: UndoStack): Promise<Verdict> {
+async function transfer({ input, entry, conversionMs, hostId: first }: Transfer, undo: UndoStack): Promise<Verdict> {
   const { backend } = input;
   const user = workflowInfo().workflowId;
   undo.before('the image-volume', () =>
@@ -129,7 +131,7 @@ async function transfer({ input, entry, conversionMs }: Transfer, undo: UndoStac
       imageVolume: entry.imageVolume,
     }),
   );
-  const written = await withHost(backend, undefined, async ({ hostId, moves }) => {
+  const written = await withHost(backend, { first }, async ({ hostId, moves }) => {
     const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
     const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume, conversionMs });
     undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));

@@ -10,7 +10,15 @@ import { log, setCurrentDetails } from '@temporalio/workflow';
 import type { ReconcilePlan } from '../activities/reconcile/reconcile-request';
 import type { HostId } from './contract/ids';
 import type { ReconcileInput, ReconcileResult, ReconcileStep } from './contract/reconcile';
-import { control, evicting, heartbeating, localControl, localThenNormal, onBackend, onScratch } from './lib/activity-profiles';
+import {
+  control,
+  evicting,
+  heartbeating,
+  localControl,
+  localThenNormal,
+  onBackend,
+  onScratch,
+} from './lib/activity-profiles';
 import { findBackendFailure, findTimeout, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { describeReconciled, describeReconciling, summarizeReconciliation } from './lib/reconcile-details';
@@ -26,15 +34,25 @@ export async function ReconcileBackend(input: ReconcileInput): Promise<Reconcile
   const plan = await typed(() => planReconcile(input));
   const result = emptyResult(plan);
   const { backend, dryRun, adopt, scrub } = plan;
-  await look(result, 'rows whose run is dead', async (summary) => await evicting(backend, { summary }).reconcileRows({ backend, dryRun }));
-  await look(result, "the backend's objects", async (summary) =>
-    await evicting(backend, { summary }).reconcileObjects({ backend, dryRun, adopt }),
+  await look(
+    result,
+    'rows whose run is dead',
+    async (summary) => await evicting(backend, { summary }).reconcileRows({ backend, dryRun }),
   );
-  await look(result, 'entries against the image policy', async (summary) =>
-    await heartbeating({ summary, budgetMs: POLICY_BUDGET_MS }).recheckPolicy({ backend, dryRun }),
+  await look(
+    result,
+    "the backend's objects",
+    async (summary) => await evicting(backend, { summary }).reconcileObjects({ backend, dryRun, adopt }),
   );
-  await look(result, scrub ? 'digests and scrubs' : 'digests', async (summary) =>
-    await evicting(backend, { summary }).digestParents({ dryRun, scrub }),
+  await look(
+    result,
+    'entries against the image policy',
+    async (summary) => await heartbeating({ summary, budgetMs: POLICY_BUDGET_MS }).recheckPolicy({ backend, dryRun }),
+  );
+  await look(
+    result,
+    scrub ? 'digests and scrubs' : 'digests',
+    async (summary) => await evicting(backend, { summary }).digestParents({ dryRun, scrub }),
   );
   await lookAtScratches(plan, result);
   result.summary = summarizeReconciliation(result);
@@ -68,7 +86,10 @@ async function look(
 }
 
 /** Those that the inventory knows, and that of a host which holds the backend. */
-async function lookAtScratches({ backend, dryRun, hosts: known }: ReconcilePlan, result: ReconcileResult): Promise<void> {
+async function lookAtScratches(
+  { backend, dryRun, hosts: known }: ReconcilePlan,
+  result: ReconcileResult,
+): Promise<void> {
   const hosts = new Set(known);
   await look(result, 'the hosts of the backend', async () => {
     const { hostId } = await onBackend(backend, { summary: 'pick a host', budgetMs: SHORT_BUDGET_MS }).pickHost();

@@ -80,14 +80,19 @@ function takeNamed(round: Round, { entryIds, why }: Extract<Demand, { kind: 'nam
   const named = new Set(entryIds);
   for (const judged of free(round, { withHeld: true })) {
     if (!named.has(judged.candidate.entry.id)) continue;
-    take(round, judged, { class: judged.isLeftover ? (judged.due ?? 'requested') : 'requested', why, demand });
+    take(round, judged, { class: classOfRequested(judged), why, demand });
   }
 }
 
 function takeByRank(round: Round, { bytes, count, why }: Extract<Demand, { kind: 'rank' }>, demand: number): void {
   const shortage: Shortage = { bytes: bytes ?? 0, count: count ?? 0, measure: reclaimableOf };
   for (const judged of takeLowest(free(round), shortage).taken)
-    take(round, judged, { class: judged.due ?? 'requested', why, demand });
+    take(round, judged, { class: classOfRequested(judged), why, demand });
+}
+
+/** What is retired already keeps the class that it went for. */
+function classOfRequested({ isLeftover, due }: Judged): EvictionClass {
+  return isLeftover ? (due ?? 'requested') : 'requested';
 }
 
 function takeDue(round: Round, demand: number): void {

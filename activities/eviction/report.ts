@@ -16,12 +16,13 @@ export interface Outcome {
   held: { entry: EntryRow; order: ResolvedOrder | undefined }[];
 }
 
-/** @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, else the sweep. */
+/** @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, or the sweep. */
 export function whoTook(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
   const kind = entry.reason === 'requested' ? 'rank' : 'sweep';
   return (
     resolved.find(({ entries }) => entries.some(({ id }) => id === entry.id)) ??
-    resolved.find(({ demand }) => demand?.kind === kind)
+    resolved.find(({ demand }) => demand?.kind === kind) ??
+    resolved.find(({ demand }) => demand !== undefined && demand.kind !== 'named')
   );
 }
 

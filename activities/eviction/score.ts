@@ -11,7 +11,15 @@ const LEAST_COST_SECONDS = 1;
 /** What a score is made of. */
 export type ScoredEntry = Pick<
   EntryRow,
-  'uses' | 'usesScored' | 'useScore' | 'scoredAt' | 'priorityBase' | 'costSeconds' | 'reclaimableBytes' | 'realBytes'
+  | 'uses'
+  | 'usesScored'
+  | 'useScore'
+  | 'scoredAt'
+  | 'readyAt'
+  | 'priorityBase'
+  | 'costSeconds'
+  | 'reclaimableBytes'
+  | 'realBytes'
 >;
 export type ScoringBackend = Pick<BackendRow, 'evictionClock' | 'maxBytes' | 'maxCount'>;
 
@@ -31,15 +39,20 @@ export interface Score {
  * Source: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy", HP Labs, 1998.
  */
 export function scoreOf(entry: ScoredEntry, { backend, now }: { backend: ScoringBackend; now: Date }): Score {
-  const newUses = entry.uses - entry.usesScored;
+  const newUses = Math.max(entry.uses - entry.usesScored, isScoredFirst(entry) ? 1 : 0);
   const useScore = entry.useScore * decaySince(entry.scoredAt, now) + newUses;
   const priorityBase = newUses > 0 ? backend.evictionClock : entry.priorityBase;
   return { useScore, priorityBase, priority: priorityBase + useScore * worthOf(entry, backend) };
 }
 
+/** What was populated before anybody asked, by warming or a follow, begins as if it had been used once. */
+function isScoredFirst({ scoredAt, readyAt }: ScoredEntry): boolean {
+  return scoredAt === null || (readyAt !== null && scoredAt < readyAt);
+}
+
 /** Seconds that a GiB of its place spares each time it is used. Where the count is the tighter limit, small ones take as much of it as large ones. */
 function worthOf({ costSeconds, reclaimableBytes, realBytes }: ScoredEntry, backend: ScoringBackend): number {
-  const placeBytes = backend.maxBytes / backend.maxCount;
+  const placeBytes = backend.maxBytes / Math.max(1, backend.maxCount);
   const bytes = Math.max(reclaimableBytes ?? realBytes, placeBytes, LEAST_RECLAIMABLE_BYTES);
   return Math.max(costSeconds ?? 0, LEAST_COST_SECONDS) / (bytes / GiB);
 }

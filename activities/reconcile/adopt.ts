@@ -52,10 +52,7 @@ export function isPlausible({ name, marker }: Pick<FoundObject<VolumeMarker>, 'n
 
 type Adopted = 'adopted' | 'absent' | { why: string };
 
-async function adoptOne(
-  run: ReconcileRun,
-  { scan, marker }: { scan: Scan; marker: VolumeMarker },
-): Promise<Adopted> {
+async function adoptOne(run: ReconcileRun, { scan, marker }: { scan: Scan; marker: VolumeMarker }): Promise<Adopted> {
   const { deps, backend, runId } = run;
   const described = await backend.describeVolume(marker.volumeId);
   if (described.kind === 'absent') return 'absent';

@@ -28,7 +28,12 @@ type Unusable = Exclude<ParentDescription, { kind: 'sealed' }>;
 
 function findingOf({ imageVolume, realBytes }: EntryRow, parent: Unusable) {
   const kind = parent.kind === 'absent' ? 'entry-missing' : 'entry-changed';
-  return { kind, object: imageVolume, found: `image-volume ${imageVolume}: ${describe(parent)}`, bytes: realBytes } as const;
+  return {
+    kind,
+    object: imageVolume,
+    found: `image-volume ${imageVolume}: ${describe(parent)}`,
+    bytes: realBytes,
+  } as const;
 }
 
 function describe(parent: Unusable): string {

@@ -23,7 +23,8 @@ export async function isUnmounted({ deps, backend, collector }: ReconcileRun, { 
 
 /** Looks for the volume of every row that is available, and of those that were marked missing. */
 export async function checkVolumes(run: ReconcileRun): Promise<void> {
-  for await (const volume of volumesIn(run, 'available')) if (await isAbsent(run, volume)) await settleMissing(run, volume);
+  for await (const volume of volumesIn(run, 'available'))
+    if (await isAbsent(run, volume)) await settleMissing(run, volume);
   for await (const volume of volumesIn(run, 'error'))
     if (volume.errorType === MISSING && !(await isAbsent(run, volume))) await settleFound(run, volume);
 }

@@ -100,6 +100,7 @@ async function condemn(
   const sentence = `its bytes hash to ${found.digest}, they were sealed as ${entry.digest}`;
   const outcome = await quarantineEntry(deps.database, { entryId: entry.id, found: sentence });
   if (outcome.kind !== 'quarantined') return;
+  deps.metrics.quarantined({ backend: entry.backend });
   collector.add({
     kind: 'digest-mismatch',
     object: entry.imageVolume,

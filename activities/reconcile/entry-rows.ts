@@ -1,12 +1,7 @@
 import { confirmEntryGone, listEntries } from '../../db/queries/cache-entries';
 import { listDeleting } from '../../db/queries/evictor';
 import { findFlight } from '../../db/queries/populations';
-import {
-  beginAbandonment,
-  correctCloneCount,
-  listFreeEntries,
-  listMiscounted,
-} from '../../db/queries/reconcile-rows';
+import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } from '../../db/queries/reconcile-rows';
 import type { EntryRow } from '../../db/types';
 import { workflowIds } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';

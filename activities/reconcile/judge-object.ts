@@ -31,7 +31,10 @@ export function judgeImageVolume(row: EntryRow | undefined): 'in-order' | 'orpha
 const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
 
 /** Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. */
-export function judgePartial({ partial }: BackendObject, { volumes, entries }: ObjectRows): 'awaited' | 'leftover' | 'foreign' {
+export function judgePartial(
+  { partial }: BackendObject,
+  { volumes, entries }: ObjectRows,
+): 'awaited' | 'leftover' | 'foreign' {
   if (partial === undefined) return 'foreign';
   if (partial.kind === 'volume') {
     const state = volumes.get(partial.name as VolumeId)?.state;

@@ -5,7 +5,10 @@ import { settle } from './repair';
 import type { ReconcileRun } from './run';
 
 /** What an attempt has written and not published. */
-export async function settlePartial(run: ReconcileRun, { name, partial, realBytes, modifiedAt }: BackendObject): Promise<void> {
+export async function settlePartial(
+  run: ReconcileRun,
+  { name, partial, realBytes, modifiedAt }: BackendObject,
+): Promise<void> {
   if (partial === undefined) return;
   await settle(run, {
     finding: {

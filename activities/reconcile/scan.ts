@@ -58,7 +58,11 @@ async function look(run: ReconcileRun, scan: Scan, batch: BackendObject[]): Prom
 
 async function readRows({ deps, backend }: ReconcileRun, batch: BackendObject[]): Promise<ObjectRows> {
   const namesOf = (kind: 'volume' | 'image-volume'): string[] => [
-    ...new Set(batch.filter((object) => (object.partial?.kind ?? object.kind) === kind).map(({ name, partial }) => partial?.name ?? name)),
+    ...new Set(
+      batch
+        .filter((object) => (object.partial?.kind ?? object.kind) === kind)
+        .map(({ name, partial }) => partial?.name ?? name),
+    ),
   ];
   const volumeIds = namesOf('volume').filter((name): name is VolumeId => uuidPattern.test(name));
   const imageVolumes = namesOf('image-volume');

@@ -36,7 +36,7 @@ const MAX_RECORDED_CHARACTERS = 64;
  */
 export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     const { workflowId, runId } = workflowExecution();
     let volumeId: VolumeId | undefined;
     try {
@@ -63,7 +63,7 @@ export function createAdmitVolume(deps: ControlDependencies) {
         safetyIntervalMs: deps.config.createSafetyInterval,
         conversionMs: deps.config.tools.wallClock,
         searchAttributes: deps.searchAttributes,
-        admitMs: Date.now() - startedAtMs,
+        admitMs: Math.round(performance.now() - startedAtMs),
       };
       return await insert(deps, { volumeId, admission, request, image, workflowId, runId });
     } catch (error) {

@@ -35,7 +35,7 @@ export interface CloneRequest extends AcquireRequest {
  */
 export function createAcquireAndClone(deps: ControlDependencies) {
   return async function acquireAndClone({ volumeId, admission, story }: AcquireRequest): Promise<AcquireOutcome> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     const { runId } = workflowExecution();
     const { backend, cacheKey } = admission;
     const held = deps.backends.get(backend);
@@ -50,11 +50,17 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
     if (acquired.kind === 'not-creating') return await getCompleted(deps, { volumeId, admission, story });
 
-    story.timingsMs.acquire = Date.now() - startedAtMs;
+    story.timingsMs.acquire = Math.round(performance.now() - startedAtMs);
     if (acquired.nearCloneLimit) rollOverInBackground(deps, admission);
     if (held?.capabilities.clone !== 'instant') return { kind: 'leased', entry: acquired.entry };
     try {
-      return await cloneAndComplete(deps, held, { volumeId, admission, story, entry: acquired.entry });
+      return await cloneAndComplete(deps, held, {
+        volumeId,
+        admission,
+        story,
+        entry: acquired.entry,
+        stepStartedAtMs: startedAtMs,
+      });
     } catch (error) {
       // A backend's passing trouble is for the retries of an activity of its own, which hold up no workflow task.
       if (error instanceof Failure && error.type === 'BackendUnavailable')
@@ -90,17 +96,18 @@ export function backendHeld(deps: ControlDependencies, name: string): VolumeBack
 async function cloneAndComplete(
   deps: ControlDependencies,
   backend: VolumeBackend,
-  request: CloneRequest,
+  request: CloneRequest & { stepStartedAtMs?: number },
 ): Promise<CloneOutcome> {
   const { volumeId, admission, story, entry } = request;
-  const startedAtMs = Date.now();
+  const startedAtMs = performance.now();
+  const { stepStartedAtMs = startedAtMs } = request;
   const marker = markerOf(deps, request, sizeOf(admission, entry.virtualBytes));
   try {
     const connection = await backend.ensureClone(entry.imageVolume, marker);
-    story.timingsMs.clone = Date.now() - startedAtMs;
+    story.timingsMs.clone = Math.round(performance.now() - startedAtMs);
     return {
       kind: 'cloned',
-      ...(await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend })),
+      ...(await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend, stepStartedAtMs })),
     };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -171,6 +178,8 @@ interface Completion {
   sizeBytes: number;
   connection: Connection;
   backend: VolumeBackend;
+  /** When the activity began, by this process's monotonic clock. */
+  stepStartedAtMs: number;
 }
 
 /**
@@ -179,9 +188,10 @@ interface Completion {
  */
 export async function complete(
   deps: ControlDependencies,
-  { volumeId, story, sizeBytes, connection, backend }: Completion,
+  { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs }: Completion,
 ): Promise<Completed> {
-  story.timingsMs.total = Date.now() - story.startedAtMs;
+  const stepMs = performance.now() - stepStartedAtMs;
+  story.timingsMs.total = Math.round((story.elapsedMs ?? story.timingsMs.admit ?? 0) + stepMs);
   const { outcome, reason, bytesDownloaded, timingsMs } = story;
   const completed = await completeVolume(deps.database, {
     volumeId,

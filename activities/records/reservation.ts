@@ -32,7 +32,9 @@ export function createReserveEntry(deps: ControlDependencies) {
   return async function reserveEntry(request: ReserveRequest): Promise<Reservation | { kind: 'no-room' }> {
     const reserved = reservationOf(await reserveEntryRow(deps.database, await wantedOf(deps, request)));
     await abandonAfterAnswer(deps, request, reserved);
-    return reserved;
+    return reserved.kind === 'reserved' && deps.backends.has(request.input.backend)
+      ? { ...reserved, hostId: deps.ownHost }
+      : reserved;
   };
 }
 

@@ -42,7 +42,7 @@ export function createDownloadToScratch(deps: HostDependencies) {
     user,
     moves,
   }: DownloadRequest): Promise<ScratchImage | NoRoomHere> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
     const request = { source, user, movable: moves === undefined ? undefined : { backend: source.backend, moves } };
     const ensured = await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
@@ -51,7 +51,7 @@ export function createDownloadToScratch(deps: HostDependencies) {
     if ('kind' in ensured) return ensured;
     const { bytes, bytesDownloaded } = ensured;
     const contentHash = contentHashOf(source.cacheKey);
-    const downloadMs = Date.now() - startedAtMs;
+    const downloadMs = Math.round(performance.now() - startedAtMs);
     if (bytesDownloaded > 0)
       deps.metrics.populationStage({ backend: source.backend, stage: 'download' }, downloadMs / 1000);
     return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs };

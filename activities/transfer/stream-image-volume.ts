@@ -118,7 +118,7 @@ async function fillAndSeal(
   { input, entry, image, target, path }: Attempt & { target: WriteTarget; path: string },
   { reporter, content }: Parameters<StreamWork<unknown>>[0],
 ): Promise<StreamedImageVolume> {
-  const startedAtMs = Date.now();
+  const startedAtMs = performance.now();
   const { imageId, cacheKey } = input;
   const scratchFile = content === undefined ? await findScratchFile(deps, contentHashOf(cacheKey)) : undefined;
   const local = content ?? scratchFile;
@@ -131,20 +131,20 @@ async function fillAndSeal(
   } finally {
     await scratchFile?.close();
   }
-  const downloadedAtMs = Date.now();
+  const downloadedAtMs = performance.now();
   reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
   const virtualBytes = await inspectImageFile(deps, { imageId, cacheKey, path });
   await truncate(path, virtualBytes);
   await checkWritten(deps, imageId, path);
   reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
   const sealed = await seal(deps, { input, entry, target, virtualBytes });
-  deps.metrics.populationStage({ backend: input.backend, stage: 'stream' }, (Date.now() - startedAtMs) / 1000);
+  deps.metrics.populationStage({ backend: input.backend, stage: 'stream' }, (performance.now() - startedAtMs) / 1000);
   return {
     kind: 'streamed',
     ...sealed,
     bytesDownloaded: local === undefined ? bytesDownloaded : 0,
-    downloadMs: downloadedAtMs - startedAtMs,
-    convertMs: Date.now() - downloadedAtMs,
+    downloadMs: Math.round(downloadedAtMs - startedAtMs),
+    convertMs: Math.round(performance.now() - downloadedAtMs),
   };
 }
 

@@ -32,7 +32,7 @@ export interface WrittenImageVolume {
  */
 export function createWriteImageVolume(deps: HostDependencies) {
   return async function writeImageVolume({ input, entry, user }: WriteImageVolumeRequest): Promise<WrittenImageVolume> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     const backend = backendHeld(deps, input.backend);
     const { imageId, cacheKey } = input;
     const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
@@ -42,7 +42,7 @@ export function createWriteImageVolume(deps: HostDependencies) {
       if (sealed.kind === 'sealed') {
         await releaseScratchOf(deps, { contentHash: contentHashOf(input.cacheKey), user });
         const { virtualBytes, realBytes } = sealed;
-        return { virtualBytes, realBytes, convertMs: Date.now() - startedAtMs };
+        return { virtualBytes, realBytes, convertMs: Math.round(performance.now() - startedAtMs) };
       }
       const path = await getScratchPath(deps, { source: input, user }, reporter);
       const image = { imageId, cacheKey, path };
@@ -75,7 +75,7 @@ export function createWriteImageVolume(deps: HostDependencies) {
         },
       );
       await releaseScratchOf(deps, { contentHash: contentHashOf(input.cacheKey), user });
-      const convertMs = Date.now() - startedAtMs;
+      const convertMs = Math.round(performance.now() - startedAtMs);
       deps.metrics.populationStage({ backend: input.backend, stage: 'convert' }, convertMs / 1000);
       return { ...written, convertMs };
     });

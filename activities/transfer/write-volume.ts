@@ -32,7 +32,7 @@ export function createWriteVolume(deps: HostDependencies) {
     story,
     user,
   }: WriteVolumeRequest): Promise<CreateVolumeResult> {
-    const startedAtMs = Date.now();
+    const startedAtMs = performance.now();
     const backend = backendHeld(deps, admission.backend);
     const { imageId, cacheKey } = admission;
     const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
@@ -69,9 +69,16 @@ export function createWriteVolume(deps: HostDependencies) {
           signal: reporter.signal,
         },
       );
-      story.timingsMs.convert = Date.now() - startedAtMs;
+      story.timingsMs.convert = Math.round(performance.now() - startedAtMs);
       deps.metrics.populationStage({ backend: admission.backend, stage: 'convert' }, story.timingsMs.convert / 1000);
-      const { result } = await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend });
+      const { result } = await complete(deps, {
+        volumeId,
+        story,
+        sizeBytes: marker.sizeBytes,
+        connection,
+        backend,
+        stepStartedAtMs: startedAtMs,
+      });
       await releaseScratchOf(deps, { contentHash: contentHashOf(cacheKey), user });
       return result;
     });

@@ -5,10 +5,7 @@ import { cacheLimitsSchema } from '../config/schema';
 type Written = keyof typeof cacheLimitsSchema.shape;
 
 /** @returns what was collected so far and one more limit, written as in `temporal.yaml`: `maxBytes=10GiB`, `freeLowWater=5%`, `idleAge=30d`, `idleAge=off`. */
-export function collectLimits(
-  text: string,
-  collected: Partial<CacheLimitValues> = {},
-): Partial<CacheLimitValues> {
+export function collectLimits(text: string, collected: Partial<CacheLimitValues> = {}): Partial<CacheLimitValues> {
   const at = text.indexOf('=');
   const name = text.slice(0, Math.max(at, 0));
   const written = text.slice(at + 1);

@@ -39,6 +39,8 @@ export function createProgram(): Command {
   const program = new Command('ivc')
     .description('Bootable block volumes from images in the time of one clone.')
     .version(packageVersion(), '-V, --version')
+    // An option of `evict` and the same one of `evict pause` are told apart by where they stand.
+    .enablePositionalOptions()
     .addHelpText('after', examples);
 
   program.commandsGroup('Stack:');

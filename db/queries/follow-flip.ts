@@ -87,7 +87,7 @@ async function supersede(transaction: Queryable, { follow, locked, next, workflo
     sql`update cache_entries set superseded_at = null, superseded_by = null
       where backend = ${follow.backend} and short_key = ${next.shortKey} and superseded_at is not null and state = 'ready'`,
   );
-  const former = locked.find(({ id }) => id === follow.currentEntryId)?.shortKey;
+  const former = await findShortKey(transaction, follow);
   const ids = locked.filter(({ shortKey }) => shortKey === former && shortKey !== next.shortKey).map(({ id }) => id);
   if (ids.length === 0) return;
   await runStatement(
@@ -98,6 +98,15 @@ async function supersede(transaction: Queryable, { follow, locked, next, workflo
         returning ${columnsOf(cacheEntries)}
       ) ${eventsOf('changed', { kind: 'superseded', reason: pinnedByFollow(follow.name), workflowId })}`,
   );
+}
+
+/** Of what the follow pointed to: its entry may be gone while further generations of that content are ready. */
+async function findShortKey(transaction: Queryable, { currentEntryId }: FollowRow): Promise<string | undefined> {
+  const [row] = await runStatement<{ short_key: string }>(
+    transaction,
+    sql`select short_key from cache_entries where id = ${currentEntryId}`,
+  );
+  return row?.short_key;
 }
 
 /** What an operator has pinned stays his. */

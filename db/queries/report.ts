@@ -102,7 +102,7 @@ export async function readExpensiveMisses(database: Database, period: ReportPeri
         bytes_downloaded as "bytesDownloaded", workflow_id as "workflowId"
       from decisions where ${within(period)} and outcome = 'miss' order by 5 desc, id limit ${MAX_ROWS}`,
   );
-  return rows.map((row) => dated<ExpensiveMiss>(row));
+  return rows.map((row) => ({ ...(row as unknown as ExpensiveMiss), at: dateOf(row) }));
 }
 
 export interface ImageUse {
@@ -157,12 +157,12 @@ export async function readEntriesLeft(database: Database, period: ReportPeriod):
         ${imagesOf(sql`i.entry_id in (select o.id from cache_entries o where o.backend = l.backend and l.workflow_id like 'populate/%' and o.short_key = split_part(l.workflow_id, '/', 3))`)} as "forImageIds"
       from last l left join cache_entries e on e.id = l.entry_id order by l.at desc, l.id desc limit ${MAX_ROWS}`,
   );
-  return rows.map((row) => dated<EntryLeft>(row));
+  return rows.map((row) => ({ ...(row as unknown as EntryLeft), at: dateOf(row) }));
 }
 
 /** The driver gives times as text. */
-function dated<Row extends { at: Date }>(row: RawRow): Row {
-  return { ...row, at: new Date(String(row['at'])) } as unknown as Row;
+function dateOf({ at }: RawRow): Date {
+  return new Date(String(at));
 }
 
 function imagesOf(condition: SQL): SQL {

@@ -52,7 +52,7 @@ describe('the report’s page', () => {
     expect(await marks('#outcomes rect')).toBe(16 * 3);
     expect(await marks('#saved-bytes circle')).toBe(48);
     expect(await marks('#saved-seconds circle')).toBe(48);
-    expect(await marks('#stages rect')).toBe(2);
+    expect(await marks('#stages rect')).toBe(3);
     expect(await page.evaluate('document.querySelector("#hit-rate circle title").textContent')).toContain('80 %');
     expect(page.complaints()).toEqual([]);
     expect(page.requests()).toEqual([pathToFileURL(join(directory, 'report.html')).href]);
@@ -145,6 +145,7 @@ function sampleReport(): Report {
     bucketSeconds: bucketMs / 1000,
     reasons: [],
     stages: [
+      { outcome: 'bypassed', stage: 'download', creates: 16, p50Ms: 60_000, p95Ms: 3_599_000, maxMs: 3_600_000 },
       { outcome: 'hit', stage: 'clone', creates: 128, p50Ms: 12, p95Ms: 40, maxMs: 90 },
       { outcome: 'miss', stage: 'download', creates: 16, p50Ms: 8000, p95Ms: 12_000, maxMs: 15_000 },
     ],

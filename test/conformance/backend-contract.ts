@@ -127,6 +127,17 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
         });
       });
 
+      it('says what its deletion would give back, where the driver can tell: nothing when it is absent, no more than it takes', async () => {
+        if (place.backend.reclaimableBytes === undefined) return;
+        expect(await place.backend.reclaimableBytes('img')).toBe(0);
+        await seal('img');
+        const described = await place.backend.describeParent('img');
+        const reclaimable = await place.backend.reclaimableBytes('img');
+        expect(reclaimable).toBeGreaterThan(0);
+        expect(described).toMatchObject({ kind: 'sealed' });
+        expect(described.kind === 'sealed' && reclaimable <= described.realBytes).toBe(true);
+      });
+
       it('has the sha256 of what a guest reads as its digest, where the driver can read it', async () => {
         if (place.backend.digestParent === undefined) return;
         const signal = new AbortController().signal;

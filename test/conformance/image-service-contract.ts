@@ -267,6 +267,23 @@ export function describeImageService(name: string, start: () => Promise<StartedI
         }
       });
 
+      it.each([0, 1, MiB, SIZE_BYTES - 1])(
+        'is read straight into what the caller gives, from byte %d on',
+        async (offsetBytes) => {
+          const { id } = await createActive();
+          const target = Buffer.alloc(SIZE_BYTES - offsetBytes);
+          let filled = 0;
+          const sink = {
+            room: () => target.subarray(filled),
+            filled: (count: number) => void (filled += count),
+            awaitRoom: () => Promise.resolve(),
+          };
+          const request = { imageId: id, offsetBytes, expectedBytes: SIZE_BYTES };
+          expect(await images.downloadInto?.(request, sink)).toBe(true);
+          expect(target.equals(bytes.subarray(offsetBytes))).toBe(true);
+        },
+      );
+
       it.each([
         { range: 'bytes=3-', status: 206, contentRange: `bytes 3-${SIZE_BYTES - 1}/${SIZE_BYTES}` },
         { range: 'bytes=3-9', status: 206, contentRange: `bytes 3-9/${SIZE_BYTES}` },

@@ -1,11 +1,13 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { reconcile } from '../../client/reconcile';
 import { GiB, MiB } from '../../workflows/contract/bytes';
 import { expectCleanSlate, until, useStack, type FlowStack } from '../support/flows';
 import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/herd';
 import type { StartingWorker } from '../support/stack';
 
+const off = { refresh: 'off', reconcile: 'off', evict: 'off' };
 const hostRoles = ['backend', 'host'];
 /** The server has noticed that a host is silent, waited for its queue, and another host has begun from the start. */
 const TAKE_OVER_MS = 300_000;
@@ -29,7 +31,7 @@ async function spawnHost({ stack }: FlowStack, name: string): Promise<StartingWo
 }
 
 describe('a host that falls silent in the middle of its transfers and is lost', () => {
-  const flow = useStack({ workers: [['control']] });
+  const flow = useStack({ workers: [['control']], config: { schedules: { ...off, grace: '1ms' } } });
 
   it(
     'is followed by another host, which begins from the start; the waiters see nothing',
@@ -59,8 +61,10 @@ describe('a host that falls silent in the middle of its transfers and is lost', 
         expect(flight).toMatchObject({ flight: 1, answered: true });
       }
       expect(await other.stop()).toBe(0);
-      // A start of the lost host's worker gives back what its scratch held.
+      // What the lost host's scratch held is given back when its worker is there again.
       await stack.startWorker();
+      const { result } = await reconcile(stack.cache, { backend: stack.backend }, { wait: true });
+      expect(result.counts).toMatchObject({ 'scratch-unused': 1 });
       await expectCleanSlate(stack);
     },
     TAKE_OVER_MS,

@@ -6,6 +6,7 @@ import { deleteVolume } from '../../client/volumes';
 import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
 import { flowsOf, type FlowStack } from '../support/flows';
 import { startStack } from '../support/stack';
+import { recordReconcile } from './record-reconcile';
 import { recordRefresh, type Save } from './record-refresh';
 import { withoutMachine } from './without-machine';
 
@@ -29,6 +30,7 @@ async function main(): Promise<void> {
     const flow = flowsOf({ stack: () => stack, directory: () => directory });
     await record(flow, saverOf(flow));
     await recordRefresh(flow, saverOf(flow));
+    await recordReconcile(flow, saverOf(flow));
   } finally {
     for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop();
   }

@@ -18,7 +18,10 @@ export interface EvictorPlace {
 }
 
 /** Sends signals to an evictor of a test's own and reads its answers, with nothing but the Temporal client. */
-export function evictorOf({ client, taskQueue, backend, workflowId }: EvictorPlace, input: Partial<EvictImageCacheInput> = {}) {
+export function evictorOf(
+  { client, taskQueue, backend, workflowId }: EvictorPlace,
+  input: Partial<EvictImageCacheInput> = {},
+) {
   const handle = client.workflow.getHandle(workflowId);
   const status = (): Promise<EvictionStatus> => handle.query<EvictionStatus>('status');
   const hasEnded = async (): Promise<boolean> => (await handle.describe()).status.name !== 'RUNNING';

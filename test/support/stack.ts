@@ -18,7 +18,7 @@ import { startTestImageService, type TestImageService } from './image-service';
 
 /** The checkout, from the sources and from dist alike. */
 const root = resolve(__dirname, __dirname.includes('dist') ? '../../..' : '../..');
-const READY_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 120_000;
 
 export interface StackOptions {
   /** One process for each list of roles. */

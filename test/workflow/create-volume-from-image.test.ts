@@ -26,7 +26,7 @@ const joined: Scenario = {
   name: 'a joining create',
   steps: ['admitVolume', 'acquireAndClone', 'joinPopulation', 'awaitVerdict', 'acquireAndClone'],
   prepare: async (world, fault) => {
-    const release = world.stack.faults.hold(world.flightId, 'pickHost');
+    const release = world.stack.faults.hold(world.flightId, 'registerEntry');
     const leaderId = newVolumeId();
     const leader = world.create(leaderId);
     await world.untilWaiting(leaderId);

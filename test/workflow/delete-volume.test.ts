@@ -29,7 +29,7 @@ const ofCreating: Scenario = {
   name: 'a delete of a volume that is creating',
   steps: ['beginDelete', 'cancelCreate', 'deleteVolume', 'finishDelete'],
   prepare: async (world, fault) => {
-    const release = world.stack.faults.hold(world.flightId, 'pickHost');
+    const release = world.stack.faults.hold(world.flightId, 'registerEntry');
     const volumeId = newVolumeId();
     const creating = world.create(volumeId);
     await world.untilWaiting(volumeId);

@@ -72,7 +72,10 @@ async function actOf(world: World, { signals, flatten, volume }: Asked): Promise
         answers.push(first.outcome === 'failed' ? await evictor.ask(signal, payloads[signal]) : first);
       }
       if (signals.includes('setLimits'))
-        await until('the sweep that follows', async () => (await evictor.hasEnded()) || (await evictor.status()).sweeps > 0);
+        await until(
+          'the sweep that follows',
+          async () => (await evictor.hasEnded()) || (await evictor.status()).sweeps > 0,
+        );
       await evictor.stop();
     },
     check: async () => {

@@ -9,15 +9,7 @@ const outsideOfTheVerdict = ['claimFlight', 'answerWaiters'];
 const converting: Scenario = {
   name: 'a population that converts',
   diskFormat: 'qcow2',
-  steps: [
-    'claimFlight',
-    'reserveEntry',
-    'pickHost',
-    'downloadToScratch',
-    'writeImageVolume',
-    'registerEntry',
-    'answerWaiters',
-  ],
+  steps: ['claimFlight', 'reserveEntry', 'downloadToScratch', 'writeImageVolume', 'registerEntry', 'answerWaiters'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };
 
@@ -25,7 +17,7 @@ const converting: Scenario = {
 const streaming: Scenario = {
   name: 'a population that streams',
   diskFormat: 'raw',
-  steps: ['claimFlight', 'reserveEntry', 'pickHost', 'streamImageVolume', 'registerEntry', 'answerWaiters'],
+  steps: ['claimFlight', 'reserveEntry', 'streamImageVolume', 'registerEntry', 'answerWaiters'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };
 

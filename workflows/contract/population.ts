@@ -81,6 +81,8 @@ export type StreamedImageVolume =
 export interface Story {
   /** Unix time of the workflow's start. */
   startedAtMs: number;
+  /** Milliseconds from the start to the step that gets this, by the server's clock: workers' clocks may differ. */
+  elapsedMs?: number;
   outcome: CreateVolumeResult['outcome'];
   reason: string;
   /** With outcome `bypassed`. */
@@ -115,5 +117,6 @@ export type AcquireOutcome =
 
 /** What a flight's reservation answers. */
 export type Reservation =
-  | { kind: 'reserved'; entry: { id: EntryId; imageVolume: string; generation: number } }
+  /** `hostId`: the host of the very worker that reserved, where that one reaches the backend: no other needs to be picked. */
+  | { kind: 'reserved'; entry: { id: EntryId; imageVolume: string; generation: number }; hostId?: HostId }
   | Extract<Verdict, { kind: 'ready' | 'bypass' }>;

@@ -13,6 +13,12 @@ export interface PickedHost {
   moves: number;
 }
 
+export interface HostOptions {
+  budgetMs?: number;
+  /** A host that is known to reach the backend; default: one is picked. */
+  first?: HostId;
+}
+
 /**
  * Runs `work` on a host that reaches the backend; when that host is lost (nobody polls its queue any more), or has no room in its scratch while another may
  * have some, `work` begins again on another one. Where there is no other, it waits for its turn on the same. Ends only by `work`'s result, its failure, or
@@ -20,12 +26,14 @@ export interface PickedHost {
  */
 export async function withHost<Result extends object>(
   backend: BackendName,
-  budgetMs: number | undefined,
+  { budgetMs, first }: HostOptions,
   work: (host: PickedHost) => Promise<Result | NoRoomHere>,
 ): Promise<Result> {
   const full = new Set<HostId>();
+  let known = first;
   for (let moves = 0; ;) {
-    const hostId = await pickHost(backend, budgetMs, full);
+    const hostId = known ?? (await pickHost(backend, budgetMs, full));
+    known = undefined;
     try {
       const result = await work({ hostId, moves });
       if (!isNoRoom(result)) return result;

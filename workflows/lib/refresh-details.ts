@@ -23,7 +23,7 @@ export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string
 
 export function describeRefreshed(result: RefreshResult): string {
   const troubled = result.follows.filter(({ outcome }) => outcome === 'failed' || outcome === 'no-match');
-  return paragraphs(`**refreshed**: ${text(result.summary)}`, troubled.map(followLine).join('\n'));
+  return withList(`**refreshed**: ${text(result.summary)}`, troubled.map(followLine));
 }
 
 export function describeFollowing(name: string, backend: string): string {
@@ -47,7 +47,7 @@ export function describeWarming({ total, done, running }: WarmProgress, link: (w
     const waits = flightWorkflowId === null ? 'asking' : `waiting for ${link(flightWorkflowId)}`;
     return `- image ${code(imageId)} on backend ${code(backend)}: ${waits}`;
   });
-  return paragraphs(`**warming**: ${done.length} of ${total} done`, lines.join('\n'));
+  return withList(`**warming**: ${done.length} of ${total} done`, lines);
 }
 
 /** @returns one sentence, for the result. */
@@ -62,7 +62,11 @@ export function describeWarmed({ warmed, summary }: WarmResult): string {
     ({ imageId, backend, outcome, summary: why }) =>
       `- image ${code(imageId)} on backend ${code(backend)}: ${outcome}: ${text(why)}`,
   );
-  return paragraphs(`**warmed**: ${text(summary)}`, lines.join('\n'));
+  return withList(`**warmed**: ${text(summary)}`, lines);
+}
+
+function withList(head: string, lines: string[]): string {
+  return lines.length === 0 ? head : paragraphs(head, lines.join('\n'));
 }
 
 function followLine({ name, backend, outcome, summary }: FollowOutcome): string {

@@ -52,9 +52,7 @@ export function registerCachePin(cache: Command): void {
       const by = userName();
       process.exitCode =
         image === undefined
-          ? await forEach(ids, options, (client, entryId, sending) =>
-              send(client, { entryId, by }, sending),
-            )
+          ? await forEach(ids, options, (client, entryId, sending) => send(client, { entryId, by }, sending))
           : await withClient(options, async (client) =>
               showAnswer(
                 await send(client, { imageId: image, by } satisfies PinTarget & { by: string }, { backend, wait }),

@@ -28,7 +28,11 @@ async function show(id: string, options: SharedOptions): Promise<void> {
     const found = await inventory.findEntry(id as EntryId);
     if (found === undefined) throw entryNotFound(id);
     const events = await inventory.listEntryEvents({ entryId: found.entryId, limit: EVENTS_SHOWN });
-    return { entry: found, history: events, decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }) };
+    return {
+      entry: found,
+      history: events,
+      decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }),
+    };
   });
   if (options.json) return printJson({ ...entry, history, decisions });
   print(describe(entry));

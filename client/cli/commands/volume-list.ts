@@ -3,17 +3,20 @@ import { volumeStates, type VolumeState } from '../../../workflows/contract/volu
 import type { Volume } from '../../records';
 import { listVolumes } from '../../volumes';
 import { formatAge, formatOptionalBytes } from '../output/format';
-import { print, printJson } from '../output/print';
+import { note, print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { parseBackend, parseCount } from '../values';
+import { parseBackend, parseCount, parseUuid } from '../values';
 
 interface ListOptions extends SharedOptions {
   backend?: string;
   project?: string;
   state?: VolumeState;
-  limit?: number;
+  limit: number;
+  after?: string;
 }
+
+const PAGE_VOLUMES = 200;
 
 export function registerVolumeList(volume: Command): void {
   const command = volume
@@ -22,21 +25,24 @@ export function registerVolumeList(volume: Command): void {
     .option('--backend <name>', 'only of this backend', parseBackend)
     .option('--project <id>', 'only of this project')
     .addOption(new Option('--state <state>', 'only in this state (default: all but deleted)').choices(volumeStates))
-    .option('--limit <n>', 'at most so many', parseCount);
+    .option('--limit <n>', 'at most so many', parseCount, PAGE_VOLUMES)
+    .option('--after <volume-id>', 'those that follow this one: the next page', parseUuid);
   withSharedOptions(command).action(list);
 }
 
-async function list({ backend, project, state, limit, ...shared }: ListOptions): Promise<void> {
+async function list({ backend, project, state, limit, after, ...shared }: ListOptions): Promise<void> {
   const volumes = await withClient(shared, (cache) =>
-    listVolumes(cache, { backend, projectId: project, state, limit }),
+    listVolumes(cache, { backend, projectId: project, state, limit, after }),
   );
-  if (shared.json) return printJson({ volumes });
+  const next = volumes.length < limit ? null : (volumes.at(-1)?.volumeId ?? null);
+  if (shared.json) return printJson({ volumes, next });
   print(
     formatTable(
       ['VOLUME ID', 'NAME', 'STATE', 'SIZE', 'BACKEND', 'OUTCOME', 'IMAGE', 'PROJECT', 'AGE'],
       volumes.map(toRow),
     ),
   );
+  if (next !== null) note(`there may be more: --after ${next}`);
 }
 
 function toRow({

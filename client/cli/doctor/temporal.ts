@@ -5,6 +5,7 @@ import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
 import { toImageVolumeCacheError } from '../../errors';
 import { fault, look, ok, skipped, warning, type Finding } from './check';
+import { checkStanding } from './standing';
 
 const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
 const { TASK_QUEUE_TYPE_ACTIVITY, TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
@@ -24,13 +25,14 @@ export async function checkTemporal(cache: ImageVolumeCache, backends: string[])
       ...server,
       skipped('search attributes', 'Temporal is not reached'),
       skipped('workers', 'Temporal is not reached'),
+      skipped('what runs by itself', 'Temporal is not reached'),
     ];
   }
   const attributes = await look('search attributes', 'the worker goes on without them', () =>
     checkSearchAttributes(cache),
   );
   const workers = await look('workers', 'start one with `ivc worker`', () => checkPollers(cache, backends));
-  return [...server, ...attributes, ...workers];
+  return [...server, ...attributes, ...workers, ...(await checkStanding(cache, backends))];
 }
 
 async function checkServer(cache: ImageVolumeCache): Promise<Finding> {

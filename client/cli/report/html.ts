@@ -70,7 +70,7 @@ function plots({ buckets, stages, totals }: Report): string {
       value: p50Ms,
       tick: p95Ms,
       kind: outcome,
-      text: `${formatDuration(p50Ms)}, 95 % ${formatDuration(p95Ms)}`,
+      text: `${formatDuration(p50Ms)} / ${formatDuration(p95Ms)}`,
     }));
   const figures = [
     figure(
@@ -108,7 +108,7 @@ function plots({ buckets, stages, totals }: Report): string {
     ),
     stageRows.length === 0
       ? ''
-      : figure('stages', 'Stages: median and 95 %', plotBars('Duration of each stage', stageRows)),
+      : figure('stages', 'Stages: median / 95 %', plotBars('Duration of each stage', stageRows)),
   ];
   return figures.join('\n');
 }

@@ -1,3 +1,2 @@
 /** Outcomes in the order in which they are stacked and listed: what the cache served first. */
 export const reportOutcomes = ['hit', 'joined', 'miss', 'bypassed', 'refused', 'failed'] as const;
-export type ReportOutcome = (typeof reportOutcomes)[number];

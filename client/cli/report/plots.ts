@@ -91,7 +91,7 @@ export function plotBars(
   title: string,
   rows: readonly { label: string; value: number; tick: number; text: string; kind: string }[],
 ): string {
-  const [rowHeight, labelWidth, textWidth] = [22, 120, 170];
+  const [rowHeight, labelWidth, textWidth] = [22, 140, 170];
   const height = rows.length * rowHeight + 4;
   const top = Math.max(1e-9, ...rows.map(({ tick }) => tick));
   const width = WIDTH - labelWidth - textWidth;

@@ -25,8 +25,8 @@ export function formatReportText(report: Report): string {
   return sections.filter((text) => text !== '').join('\n\n');
 }
 
-function section(title: string, table: string | undefined): string {
-  return table === undefined ? '' : `${title}\n${table}`;
+function section(title: string, rows: string | undefined): string {
+  return rows === undefined ? '' : `${title}\n${rows}`;
 }
 
 function table(head: string[], rows: string[][]): string | undefined {

@@ -130,13 +130,14 @@ async function timeOf(work: InventoryWork, n: number): Promise<number> {
 
 /** The plans of one more time, on a connection that tells them. */
 async function explain(name: string, url: string, n: number): Promise<string[]> {
-  const { database, takePlans } = connectExplained(url);
+  const explained = connectExplained(url);
+  const { database } = explained;
   try {
     const work = inventoryWorks(database, LARGE).find((candidate) => candidate.name === name);
     await work?.prepare?.(n);
-    takePlans();
+    explained.takePlans();
     await work?.run(n);
-    const plans = takePlans();
+    const plans = explained.takePlans();
     await work?.undo?.(n);
     return plans.map(({ text, plan }) => `${shorten(text)}\n${plan}`);
   } finally {

@@ -78,7 +78,16 @@ function createCache(trace: Trace, policy: Policy) {
     const { uses = 0, usesScored = 0, useScore = 0, scoredAt = null } = gone.get(image) ?? {};
     const at = new Date(atMs);
     const clock = backend.evictionClock;
-    const before = { uses, usesScored, useScore, scoredAt, priorityBase: clock, createdAt: at, lastUsedAt: at };
+    const before = {
+      uses,
+      usesScored,
+      useScore,
+      scoredAt,
+      priorityBase: clock,
+      createdAt: at,
+      readyAt: at,
+      lastUsedAt: at,
+    };
     cached.set(image, entryRow({ shortKey: String(image), realBytes: bytes, costSeconds, ...before }));
     usedBytes += bytes;
     return true;

@@ -60,6 +60,8 @@ test('decisions are found newest first and summed up by outcome', async () => {
     hit: 2,
     miss: 1,
     joined: 0,
+    savedBytes: 0,
+    savedSeconds: 0,
     bypassed: 0,
     refused: 1,
     failed: 0,

@@ -114,6 +114,18 @@ describe('flipFollow', () => {
     expect(events.filter(({ kind }) => kind === 'superseded')).toHaveLength(1);
   });
 
+  test('supersedes every generation of what it pointed to, though the one that it named is gone', async () => {
+    const { database } = inventory;
+    const follow = await set();
+    const first = await flip(follow, 'first');
+    await database.orm.execute(
+      sql`update cache_entries set state = 'gone', counted = false where id = ${first.entryId}`,
+    );
+    const next = await readyEntry(database, cacheKey('first'));
+    await flip(follow, 'second');
+    expect(await findEntry(database, { entryId: next.id })).toMatchObject({ generation: 2, supersededBy: follow.id });
+  });
+
   test('takes back that a content is superseded when it is the newest again', async () => {
     const { database } = inventory;
     const follow = await set({ keep: 1 });

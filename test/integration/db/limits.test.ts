@@ -49,7 +49,7 @@ import {
 } from './fixtures';
 
 const SEED = 20_260_117;
-const RUNS = 50;
+const RUNS = 30;
 const MAX_BYTES = 100;
 const MAX_COUNT = 4;
 const KEYS = 2;

@@ -41,7 +41,8 @@ describe('every statement that grows with the inventory has an index to use', ()
     }
     expect(plans.length).toBeGreaterThan(0);
     expect(plans.flatMap(tablesReadWhole)).toEqual([]);
-    if (work?.ordered) expect(plans.filter(({ plan }) => /\bSort\b/.test(plan))).toEqual([]);
+    const sorted = plans.filter(({ plan }) => work?.ordered && /\bSort\b/.test(plan));
+    expect(sorted).toEqual([]);
   });
 });
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
@@ -201,7 +202,33 @@ describe('evictEntries', () => {
     await own();
     expect(await sweep()).toMatchObject({ evicted: [{ entryId: stuck.entry.id }] });
   });
+
+  it('goes on after a kill in the middle of its deletions, evicts no more than was asked for, and reports all of it', async () => {
+    const { sql } = flow.stack.database;
+    const all = [await cached('first'), await cached('second'), await cached('third'), await cached('dear')];
+    for (const [index, { entry }] of all.entries())
+      await sql`update cache_entries set cost_seconds = ${index === 3 ? 500 : index + 1} where id = ${entry.id}`;
+    const [first, second, third, dear] = all.map(({ entry }) => entry) as [EntryRow, EntryRow, EntryRow, EntryRow];
+    const open = holdMarker(imagePathOf(second).replace(/raw$/, 'json'));
+    const asked = evict({ count: 3 });
+    await flow.until('the first to be gone', async () => (await stateOf(first)) === 'gone');
+    await flow.stack.workers[0]?.stop('SIGKILL');
+    open();
+    await flow.stack.startWorker();
+    const { evicted } = await asked;
+    expect(evicted).toHaveLength(3);
+    expect(new Set(evicted?.map(({ entryId }) => entryId))).toEqual(new Set([first.id, second.id, third.id]));
+    expect(await Promise.all([first, second, third, dear].map(stateOf))).toEqual(['gone', 'gone', 'gone', 'ready']);
+    expect(existsSync(imagePathOf(second))).toBe(false);
+  });
 });
+
+/** Whoever reads the marker waits, until the returned function is called. */
+function holdMarker(path: string): () => void {
+  renameSync(path, `${path}.kept`);
+  execFileSync('mkfifo', [path]);
+  return () => renameSync(`${path}.kept`, path);
+}
 
 /** Makes an image-volume another installation's. @returns what makes it ours again. */
 async function swapInstallation(marker: string): Promise<() => Promise<void>> {

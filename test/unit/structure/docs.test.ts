@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { findingRules } from '../../../activities/reconcile/findings';
 import { failures } from '../../../workflows/contract/failures';
 
 const document = readFileSync(resolve(__dirname, '../../../docs/operating.md'), 'utf8');
@@ -13,6 +14,16 @@ describe('the failure table of the documentation', () => {
       type,
       { retry, workflow, exitCode },
     ]);
+    expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
+  });
+});
+
+describe('the table of findings of the documentation', () => {
+  it('is the table of findings of the code', () => {
+    const documented = [...document.matchAll(/^\| `([a-z-]+)` \| (.+) \| (yes|no) \| (.+) \|$/gm)].map(
+      ([, kind, found, grace, done]) => [kind, { found, grace: grace === 'yes', done }],
+    );
+    const actual = Object.entries(findingRules).map(([kind, { found, grace, done }]) => [kind, { found, grace, done }]);
     expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
   });
 });

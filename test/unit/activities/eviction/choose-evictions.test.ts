@@ -18,7 +18,13 @@ function candidate(
   { leased = false, awaited = false, images = [], ...entry }: Given = {},
 ): EvictionCandidate {
   return {
-    entry: entryRow({ id: id as EntryId, createdAt: agoMs(HOUR_MS), lastUsedAt: agoMs(HOUR_MS), ...entry }),
+    entry: entryRow({
+      id: id as EntryId,
+      createdAt: agoMs(HOUR_MS),
+      lastUsedAt: agoMs(HOUR_MS),
+      scoredAt: NOW,
+      ...entry,
+    }),
     leased,
     awaited,
     images,

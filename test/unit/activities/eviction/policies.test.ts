@@ -15,4 +15,5 @@ test.each(SEEDS)(
     // Who knows the future is cheaper still, everywhere.
     expect(traces.filter(({ beside }) => beside.offline > beside.gdsf)).toEqual([]);
   },
+  120_000,
 );

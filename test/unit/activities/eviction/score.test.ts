@@ -34,3 +34,11 @@ test('where the count is the tighter limit, a small entry takes as much of it as
     scoreOf(large, { backend, now: NOW }).priority,
   );
 });
+
+test('what was populated before anybody asked counts as used once, and no more when it was scored', () => {
+  const warmed = entryRow({ costSeconds: 1, realBytes: GiB, readyAt: NOW });
+  expect(scoreOf(warmed, { backend, now: NOW })).toEqual({ useScore: 1, priorityBase: 7, priority: 8 });
+  const scored = { ...warmed, useScore: 1, scoredAt: NOW, priorityBase: 7 };
+  expect(scoreOf(scored, { backend, now: NOW })).toEqual({ useScore: 1, priorityBase: 7, priority: 8 });
+  expect(scoreOf({ ...warmed, uses: 1 }, { backend, now: NOW }).useScore).toBe(1);
+});

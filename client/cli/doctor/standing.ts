@@ -1,0 +1,73 @@
+import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import type { BackendName } from '../../../workflows/contract/ids';
+import { workflowIds } from '../../../workflows/contract/names';
+import type { ImageVolumeCache } from '../../connection';
+import { toImageVolumeCacheError } from '../../errors';
+import { look, ok, warning, type Finding } from './check';
+
+/** How long one question to the server may take. */
+const QUESTION_TIMEOUT_MS = 5000;
+const REMEDY = 'restart a worker with the control role: it sets up what runs by itself';
+
+/** What runs by itself: an evictor for each backend, and the schedules. */
+export async function checkStanding(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
+  const { refresh, reconcile, evict } = cache.settings.loaded.config.schedules;
+  const evictors = backends.map((name) => workflowIds.evict(name as BackendName));
+  const schedules = [
+    { id: cache.queues.refresh, cron: refresh },
+    ...backends.map((name) => ({ id: workflowIds.reconcile(name as BackendName), cron: reconcile })),
+  ];
+  const found = await Promise.all([
+    ...evictors.map((id) => look(id, REMEDY, () => checkEvictor(cache, { id, isOff: evict === 'off' }))),
+    ...schedules.map(({ id, cron }) => look(`schedule ${id}`, REMEDY, () => checkSchedule(cache, { id, cron }))),
+  ]);
+  return found.flat();
+}
+
+async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<Finding> {
+  const status = await ask(cache, async (client) => {
+    try {
+      return (await client.workflow.getHandle(id).describe()).status.name;
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return 'absent';
+      throw error;
+    }
+  });
+  if (status === 'RUNNING') return ok(id, 'runs');
+  if (isOff) return ok(id, 'off by configuration; `ivc evict` starts it');
+  return warning(id, `does not run (${status}): nothing is evicted but for populations`, REMEDY);
+}
+
+async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string; cron: string }): Promise<Finding> {
+  const check = `schedule ${id}`;
+  const found = await ask(cache, async (client) => {
+    try {
+      return await client.schedule.getHandle(id).describe();
+    } catch (error) {
+      if (error instanceof ScheduleNotFoundError) return undefined;
+      throw error;
+    }
+  });
+  if (cron === 'off') return ok(check, 'off by configuration');
+  if (found === undefined) return warning(check, `is not there; ${cron} is configured`, REMEDY);
+  if (found.state.paused)
+    return warning(
+      check,
+      `is paused: ${found.state.note ?? 'without a note'}`,
+      `temporal schedule toggle --unpause --schedule-id ${id}`,
+    );
+  const next = found.info.nextActionTimes[0]?.toISOString() ?? 'unknown';
+  return ok(check, `${cron}, next at ${next}`);
+}
+
+async function ask<T>(
+  cache: ImageVolumeCache,
+  question: (client: Awaited<ReturnType<ImageVolumeCache['temporal']>>) => Promise<T>,
+): Promise<T> {
+  const client = await cache.temporal();
+  try {
+    return await client.withDeadline(Date.now() + QUESTION_TIMEOUT_MS, () => question(client));
+  } catch (error) {
+    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '' });
+  }
+}

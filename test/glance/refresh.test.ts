@@ -1,0 +1,80 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { warmCache } from '../../client/warming';
+import type { Image } from '../../workflows/contract/image';
+import { expectCleanSlate, flowsOf, type FlowStack } from '../support/flows';
+import { startRealGlance, type RealGlance } from '../support/real-glance';
+import { refreshFlows } from '../support/refresh';
+import { startStack, type Stack } from '../support/stack';
+
+const START_TIMEOUT_MS = 300_000;
+
+let glance: RealGlance;
+let stack: Stack;
+let directory: string;
+let flow: FlowStack;
+let flows: ReturnType<typeof refreshFlows>;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'ivc-glance-'));
+  glance = await startRealGlance();
+  stack = await startStack({ imagesEndpoint: glance.endpoint });
+  flow = flowsOf({ stack: () => stack, directory: () => directory });
+  flows = refreshFlows(flow);
+}, START_TIMEOUT_MS);
+
+afterAll(async () => {
+  await stack.stop();
+  await glance.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+const addMember = async ({ id }: Image, member: string): Promise<void> => {
+  const answer = await fetch(`${glance.endpoint}/v2/images/${id}/members`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ member }),
+  });
+  expect(answer.status).toBe(200);
+};
+
+describe('with a real Glance', () => {
+  afterEach(() => expectCleanSlate(stack));
+
+  it('edited tags, properties and visibility, and a new member, download nothing and make no entry', async () => {
+    const image = await flows.publish();
+    const created = await flow.create(image);
+    await stack.images.addTag(image.id, 'edited');
+    await flows.edit(image, [{ op: 'add', path: '/os_distro', value: 'debian' }]);
+    await addMember(image, 'another-project');
+    await flows.edit(image, [{ op: 'replace', path: '/visibility', value: 'community' }]);
+    expect(await flows.refresh()).toMatchObject({ usable: 1, retiredEntries: [], unanswered: 0 });
+    expect(await flow.create(image)).toMatchObject({ outcome: 'hit', bytesDownloaded: 0 });
+    expect(await flow.entriesOf(image)).toMatchObject([{ generation: 1, state: 'ready', clones: 2 }]);
+    expect(await flow.flightOf(image)).toMatchObject({ flight: 1, leaderVolumeId: created.volumeId });
+  });
+
+  it('a follow has the newest that matches, also after it was deactivated, and what is gone leaves the cache', async () => {
+    const meant = { name: 'debian-12', tags: ['latest'], properties: { os_distro: 'debian' } };
+    const { tags, properties } = meant;
+    const input = { imageName: meant.name, tags, properties };
+    const old = await flows.publish(meant);
+    await flows.publish({ ...meant, tags: [] });
+    expect(await flows.follow(input)).toMatchObject({ outcome: 'flipped', imageId: old.id });
+    const newest = await flows.publish(meant);
+    expect((await flows.refresh({ follow: meant.name })).follows).toMatchObject([
+      { outcome: 'flipped', imageId: newest.id },
+    ]);
+    expect(await flow.entriesOf(old)).toEqual([]);
+    await stack.images.deactivate(newest.id);
+    expect(await flows.follow(input)).toMatchObject({ outcome: 'flipped', imageId: old.id });
+    await stack.images.reactivate(newest.id);
+    expect(await flows.follow(input)).toMatchObject({ outcome: 'flipped', imageId: newest.id });
+
+    const other = await flows.publish();
+    await warmCache(stack.cache, { imageIds: [other.id], backends: [stack.backend] }, { wait: true });
+    await stack.images.deleteImage(other.id);
+    expect(await flows.refresh({ imageIds: [other.id] })).toMatchObject({ gone: 1, deletedEntries: 1 });
+  });
+});

@@ -1,0 +1,84 @@
+import type { BackendObject } from '../../../../activities/backends/backend';
+import { isPlausible } from '../../../../activities/reconcile/adopt';
+import { judgeImageVolume, judgePartial, judgeVolume } from '../../../../activities/reconcile/judge-object';
+import { shortKeyOf } from '../../../../activities/records/cache-key';
+import type { EntryState } from '../../../../db/schema';
+import type { EntryRow, VolumeRow } from '../../../../db/types';
+import type { BackendName } from '../../../../workflows/contract/ids';
+import { volumeStates } from '../../../../workflows/contract/volume';
+
+const backend = 'local' as BackendName;
+const volumeId = '3f0b8d39-5b0f-4d5c-9d52-0f5b7d8d2f01';
+const imageVolume = 'image-volume-0123456789abcdef0123456789abcdef-1-0123abcd';
+const connection = { driver: 'file', path: '/volumes/a.qcow2', format: 'qcow2' } as const;
+
+const volumeRow = (row: Partial<VolumeRow>): VolumeRow =>
+  ({ id: volumeId, backend, state: 'available', errorType: null, connection: null, ...row }) as VolumeRow;
+const entryRow = (state: EntryState): EntryRow => ({ imageVolume, state }) as EntryRow;
+const partialOf = (kind: 'volume' | 'image-volume', name: string): BackendObject => ({
+  kind: 'partial',
+  name: `${name}.1-a.partial`,
+  realBytes: 0,
+  modifiedAt: new Date(0),
+  partial: { kind, name, attempt: '1-a' },
+});
+
+describe('a volume on the backend', () => {
+  it('is without a row only when no backend has one', () => {
+    expect(judgeVolume(undefined, backend)).toBe('without-row');
+    expect(judgeVolume(volumeRow({ backend: 'other' as BackendName }), backend)).toBe('elsewhere');
+  });
+
+  it.each(volumeStates)('is judged by its row in state %s', (state) => {
+    const hasEnded = state === 'deleted' || state === 'error';
+    expect(judgeVolume(volumeRow({ state }), backend)).toBe(hasEnded ? 'ended' : 'in-order');
+  });
+
+  it('stays when its row is in error and was available before', () => {
+    expect(judgeVolume(volumeRow({ state: 'error', connection }), backend)).toBe('in-order');
+    expect(judgeVolume(volumeRow({ state: 'error', errorType: 'VolumeNotFound' }), backend)).toBe('in-order');
+  });
+});
+
+describe('an image-volume on the backend', () => {
+  it('is an orphan without a row, and when its row is gone', () => {
+    expect(judgeImageVolume(undefined)).toBe('orphan');
+    expect(judgeImageVolume(entryRow('gone'))).toBe('orphan');
+    for (const state of ['populating', 'ready', 'retired', 'deleting'] as const)
+      expect(judgeImageVolume(entryRow(state))).toBe('in-order');
+  });
+});
+
+describe('what an attempt has written', () => {
+  const rows = (volume?: VolumeRow, entry?: EntryRow) => ({
+    volumes: new Map(volume ? [[volume.id, volume]] : []),
+    entries: new Map(entry ? [[entry.imageVolume, entry]] : []),
+  });
+
+  it('is awaited while its row is in the making or being deleted, and left over else', () => {
+    const ofVolume = partialOf('volume', volumeId);
+    expect(judgePartial(ofVolume, rows(volumeRow({ state: 'creating' })))).toBe('awaited');
+    expect(judgePartial(ofVolume, rows(volumeRow({ state: 'available' })))).toBe('leftover');
+    expect(judgePartial(ofVolume, rows())).toBe('leftover');
+    const ofImage = partialOf('image-volume', imageVolume);
+    expect(judgePartial(ofImage, rows(undefined, entryRow('populating')))).toBe('awaited');
+    expect(judgePartial(ofImage, rows(undefined, entryRow('ready')))).toBe('leftover');
+    expect(judgePartial(ofImage, rows())).toBe('leftover');
+  });
+
+  it('is foreign when it is named as nothing of ours is', () => {
+    expect(judgePartial(partialOf('image-volume', 'debian'), rows())).toBe('foreign');
+  });
+});
+
+describe('a marker', () => {
+  const key = { containerFormat: 'bare', diskFormat: 'raw', hashAlgorithm: 'sha512', hashValue: 'ff' };
+  const marker = { volumeId, cacheKey: { ...key, short: shortKeyOf(key) } } as never;
+
+  it('makes a row only for the volume whose name it has', () => {
+    expect(isPlausible({ name: volumeId, marker })).toBe(true);
+    expect(isPlausible({ name: 'a-copy', marker })).toBe(false);
+    const forged = { volumeId, cacheKey: { ...key, short: '00' } } as never;
+    expect(isPlausible({ name: volumeId, marker: forged })).toBe(false);
+  });
+});
