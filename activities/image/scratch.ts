@@ -28,6 +28,8 @@ export interface Scratch {
   list(): Promise<ScratchEntry[]>;
   /** Bytes that an unprivileged process may still write. */
   freeBytes(): Promise<number>;
+  /** Bytes that its files may have together: what they have and what is free. Nobody who may not write to the end should begin. */
+  capacityBytes(): Promise<number>;
   /** Gives the scratch back to other workers. */
   close(): Promise<void>;
 }
@@ -84,6 +86,11 @@ export async function openScratch({ directory }: { directory: string }): Promise
     pathOf,
     find,
     freeBytes,
+    async capacityBytes() {
+      // In this order what is written meanwhile is counted once at most.
+      const files = await listFiles(images);
+      return files.reduce((total, { bytes }) => total + bytes, 0) + (await freeBytes());
+    },
     async ensure(contentHash, { sizeBytes, reporter, transfer }) {
       const path = pathOf(contentHash);
       const present = await find(contentHash);

@@ -1,10 +1,12 @@
-import { adoptEntry, adoptVolume } from '../../db/queries/reconcile-adopt';
+import { adoptEntry, adoptVolume, finishVolume, type FoundVolume } from '../../db/queries/reconcile-adopt';
+import { readVolumes } from '../../db/queries/reconcile-volumes';
 import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import { workflowIds } from '../../workflows/contract/names';
 import type { Finding } from '../../workflows/contract/reconcile';
 import type { VolumeMarker } from '../backends/backend';
 import { shortKeyOf } from '../records/cache-key';
+import { settle } from './repair';
 import type { ReconcileRun } from './run';
 import type { FoundObject, Scan } from './scan';
 
@@ -52,21 +54,54 @@ export function isPlausible({ name, marker }: Pick<FoundObject<VolumeMarker>, 'n
 
 type Adopted = 'adopted' | 'absent' | { why: string };
 
-async function adoptOne(run: ReconcileRun, { scan, marker }: { scan: Scan; marker: VolumeMarker }): Promise<Adopted> {
-  const { deps, backend, runId } = run;
-  const described = await backend.describeVolume(marker.volumeId);
+/** What the backend tells of a volume, and the entry of the parent that it needs. */
+type Described = Pick<FoundVolume, 'sizeBytes' | 'connection' | 'entryId'>;
+
+async function describe(
+  run: ReconcileRun,
+  { scan, marker }: { scan: Scan; marker: VolumeMarker },
+): Promise<Described | 'absent' | { why: string }> {
+  const described = await run.backend.describeVolume(marker.volumeId);
   if (described.kind === 'absent') return 'absent';
   const { sizeBytes, connection, parent } = described;
   if (sizeBytes <= 0 || sizeBytes % SECTOR_BYTES !== 0) return { why: `its size is ${sizeBytes} bytes` };
-  const entry = parent === undefined ? undefined : await adoptParent(run, scan, parent);
-  if (entry?.why !== undefined) return { why: entry.why };
+  if (parent === undefined) return { sizeBytes, connection };
+  const { entryId, why } = await adoptParent(run, scan, parent);
+  return why === undefined ? { sizeBytes, connection, entryId } : { why };
+}
+
+async function adoptOne(run: ReconcileRun, { scan, marker }: { scan: Scan; marker: VolumeMarker }): Promise<Adopted> {
+  const described = await describe(run, { scan, marker });
+  if (described === 'absent' || 'why' in described) return described;
   const { volumeId, projectId, name, cacheKey: key } = marker;
-  const isAdopted = await adoptVolume(deps.database, {
-    found: { volumeId, projectId, name, backend: backend.name, key, sizeBytes, connection, entryId: entry?.entryId },
+  const isAdopted = await adoptVolume(run.deps.database, {
+    found: { volumeId, projectId, name, backend: run.backend.name, key, ...described },
     workflowId: workflowIds.createVolume(volumeId),
-    runId,
+    runId: run.runId,
   });
   return isAdopted ? 'adopted' : { why: 'its row or its parent has changed meanwhile' };
+}
+
+/** Rows that are older than their volumes: the run that made them completed, or is past knowing, so somebody may have got them. */
+export async function finishVolumes(run: ReconcileRun, scan: Scan): Promise<void> {
+  for (const { volume, row } of scan.finished) {
+    const now = (await readVolumes(run.deps.database, [row.id])).get(row.id);
+    if (now?.state !== row.state || now.runId !== row.runId) continue;
+    const { name, marker, realBytes } = volume;
+    const kind = row.state === 'creating' ? 'stuck-creating' : 'volume-of-deleted-row';
+    const found = `volume ${name} is complete, and its row is ${row.state}`;
+    await settle(run, {
+      finding: { kind, object: name, found, bytes: realBytes },
+      since: row.updatedAt,
+      repair: async () => {
+        if (!isPlausible(volume)) return { kept: 'its marker is of another volume' };
+        const described = await describe(run, { scan, marker });
+        if (described === 'absent') return 'unfounded';
+        if ('why' in described) return { kept: described.why };
+        return (await finishVolume(run.deps.database, { volume: row, ...described })) ? 'repaired' : 'unfounded';
+      },
+    });
+  }
 }
 
 /** @returns the entry to hold, or why there is none. */

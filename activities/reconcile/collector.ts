@@ -5,6 +5,8 @@ import type { CacheMetrics } from '../metrics';
 
 /** Findings that one step tells in full. */
 const TOLD = 200;
+/** Heartbeats carry what was repaired: not one for each object. */
+const HEARTBEAT_INTERVAL_MS = 500;
 
 /** What a step has found so far. What an earlier try of it has repaired is told too, as far as its heartbeats say. */
 export interface Collector {
@@ -19,6 +21,7 @@ export function createCollector(deps: { metrics: CacheMetrics }, backend: Backen
   const findings = findRepaired();
   const counts: Partial<Record<FindingKind, number>> = {};
   let looked = 0;
+  let beatAtMs = -Infinity;
   for (const { kind } of findings) counts[kind] = (counts[kind] ?? 0) + 1;
   const isTold = ({ kind, object, action }: Finding): boolean =>
     findings.some((told) => told.kind === kind && told.object === object && told.action === action);
@@ -35,6 +38,8 @@ export function createCollector(deps: { metrics: CacheMetrics }, backend: Backen
     },
     at: (summary) => {
       cancellationSignal().throwIfAborted();
+      if (performance.now() - beatAtMs < HEARTBEAT_INTERVAL_MS) return;
+      beatAtMs = performance.now();
       const repaired = findings.filter(({ action }) => action === 'repaired' || action === 'adopted');
       heartbeat({ stage: 'waiting', summary, repaired });
     },

@@ -10,16 +10,20 @@ export interface ObjectRows {
   entries: ReadonlyMap<string, EntryRow>;
 }
 
-/** Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `elsewhere`: the row's volume is on another backend. */
+/**
+ * Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `unfinished`: only its run tells whether somebody got it.
+ * `elsewhere`: the row's volume is on another backend.
+ */
 export function judgeVolume(
   row: VolumeRow | undefined,
   backend: BackendName,
-): 'in-order' | 'ended' | 'elsewhere' | 'without-row' {
+): 'in-order' | 'ended' | 'unfinished' | 'elsewhere' | 'without-row' {
   if (row === undefined) return 'without-row';
   if (row.backend !== backend) return 'elsewhere';
   // One that was available has a user's bytes, whatever the row says of it now.
   const wasAvailable = row.errorType === MISSING || row.connection !== null;
-  return row.state === 'deleted' || (row.state === 'error' && !wasAvailable) ? 'ended' : 'in-order';
+  if (row.state === 'deleted') return 'ended';
+  return row.state === 'creating' || (row.state === 'error' && !wasAvailable) ? 'unfinished' : 'in-order';
 }
 
 /** Pure. What an image-volume on the backend is by its row. */

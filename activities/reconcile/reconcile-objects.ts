@@ -1,7 +1,7 @@
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { BackendDependencies } from '../dependencies';
-import { adoptVolumes } from './adopt';
+import { adoptVolumes, finishVolumes } from './adopt';
 import { checkEntries } from './check-entries';
 import { checkVolumes, isUnmounted } from './check-volumes';
 import { removeOrphans } from './orphans';
@@ -28,6 +28,7 @@ export function createReconcileObjects(deps: BackendDependencies, name: BackendN
     if (await isUnmounted(run, scan)) return run.collector.step();
     await checkVolumes(run);
     await checkEntries(run);
+    await finishVolumes(run, scan);
     const withoutRow = await adoptVolumes(run, scan, adopt);
     await removeOrphans(run, { scan, withoutRow });
     return run.collector.step();

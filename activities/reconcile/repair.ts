@@ -11,7 +11,7 @@ export interface Repair {
   /** Since when it is as it is; for the grace age. */
   since?: Date | null;
   /** Idempotent; looks again before it changes anything. */
-  repair(): Promise<Repaired>;
+  repair: () => Promise<Repaired>;
 }
 
 /**

@@ -4,6 +4,7 @@ import type { EntryRow, VolumeRow } from '../../db/types';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { uuidPattern } from '../../workflows/contract/ids';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
+import { findEnding } from './is-running';
 import { judgeImageVolume, judgePartial, judgeVolume, type ObjectRows } from './judge-object';
 import { settlePartial, settleVolumeOfEndedRow } from './leftovers';
 import { report } from './repair';
@@ -27,11 +28,13 @@ export interface Scan {
   /** Image-volumes without a row, or whose row is gone, and that row. */
   orphans: { object: FoundObject<ImageVolumeMarker>; row: EntryRow | undefined }[];
   volumesWithoutRow: FoundObject<VolumeMarker>[];
+  /** Volumes whose row says that they were never available, and whose run may have ended otherwise: the database is older. */
+  finished: { volume: FoundObject<VolumeMarker>; row: VolumeRow }[];
 }
 
 /** Streams the backend's objects against the rows, a batch at a time, and deals with what concerns one object alone. */
 export async function scanObjects(run: ReconcileRun): Promise<Scan> {
-  const scan: Scan = { own: 0, imageVolumes: new Map(), orphans: [], volumesWithoutRow: [] };
+  const scan: Scan = { own: 0, imageVolumes: new Map(), orphans: [], volumesWithoutRow: [], finished: [] };
   let batch: BackendObject[] = [];
   for await (const object of run.backend.list()) {
     batch.push(object);
@@ -96,6 +99,11 @@ async function lookAtVolume({ run, scan, rows }: Look, object: BackendObject, ma
   if (judged === 'without-row') scan.volumesWithoutRow.push({ ...object, marker });
   if (judged === 'elsewhere') reportElsewhere(run, object, row);
   if (judged === 'ended' && row) await settleVolumeOfEndedRow(run, object, row);
+  if (judged !== 'unfinished' || !row) return;
+  const ending = await findEnding(run.deps, row.workflowId);
+  if (ending === 'completed' || ending === 'unknown') scan.finished.push({ volume: { ...object, marker }, row });
+  // One that is still creating was dealt with as a row.
+  if (ending === 'failed' && row.state === 'error') await settleVolumeOfEndedRow(run, object, row);
 }
 
 function reportElsewhere(run: ReconcileRun, { name, realBytes }: BackendObject, row: VolumeRow | undefined): void {

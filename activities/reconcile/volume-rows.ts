@@ -4,7 +4,7 @@ import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
-import { isRunning } from './is-running';
+import { findEnding, isRunning } from './is-running';
 import { settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 
@@ -14,8 +14,10 @@ const PAGE_ROWS = 200;
 export async function repairCreating(run: ReconcileRun): Promise<void> {
   const { deps } = run;
   for await (const volume of volumesIn(run, 'creating')) {
-    if (await isRunning(deps, volume.workflowId)) continue;
-    if (!(await isUnchanged(run, volume))) continue;
+    const ending = await findEnding(deps, volume.workflowId);
+    if (ending === 'running' || !(await isUnchanged(run, volume))) continue;
+    // Somebody may have got it, and the row be older than that: the look at objects decides.
+    if (ending !== 'failed' && (await run.backend.describeVolume(volume.id)).kind === 'present') continue;
     const { id, sizeBytes, workflowId, runId, updatedAt } = volume;
     await settle(run, {
       finding: {

@@ -75,12 +75,13 @@ function anyOf(signal: AbortSignal, other: AbortSignal | undefined): AbortSignal
   return other === undefined ? signal : AbortSignal.any([signal, other]);
 }
 
-function tryReserve(
-  { database, hostId, config }: HostDependencies,
+/** Two halves on a disk that holds one image would keep each other from ever being whole: the disk bounds the budget. */
+async function tryReserve(
+  { database, hostId, config, scratch }: HostDependencies,
   { image, contentHash, user }: ScratchReservationRequest,
 ) {
-  const { maxBytes } = config.scratch;
-  return reserveScratch(database, { hostId, contentHash, user, bytes: image.sizeBytes ?? 0, maxBytes });
+  const maxBytes = Math.min(config.scratch.maxBytes, await scratch.capacityBytes());
+  return await reserveScratch(database, { hostId, contentHash, user, bytes: image.sizeBytes ?? 0, maxBytes });
 }
 
 async function isThere({ database, hostId }: HostDependencies, contentHash: string): Promise<boolean> {

@@ -47,8 +47,10 @@ export function createStreamImageVolume(deps: HostDependencies) {
     const first = { stage: 'waiting', summary: `asking the image service for image ${imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const sealed = await backend.describeParent(entry.imageVolume);
-      if (sealed.kind === 'sealed')
+      if (sealed.kind === 'sealed') {
+        await removeEarlierAttempts(backend, entry);
         return { ...sealed, kind: 'streamed', bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
+      }
       const image = await getPinnedImage(deps, input);
       createHeadInspection(image, deps.policy);
       const stream = { imageVolume: entry.imageVolume, contentHash: contentHashOf(cacheKey) };
@@ -59,6 +61,13 @@ export function createStreamImageVolume(deps: HostDependencies) {
       });
     });
   };
+}
+
+/** What an attempt has left that was overtaken by a later seal. */
+async function removeEarlierAttempts(backend: VolumeBackend, { imageVolume: name }: Attempt['entry']): Promise<void> {
+  const current = activityInfo().attempt;
+  for (let earlier = current - 1; earlier > 0 && earlier >= current - MAX_EARLIER_ATTEMPTS; earlier -= 1)
+    await backend.ensureAttemptAbsent({ kind: 'image-volume', name, attempt: attemptName(earlier) });
 }
 
 interface Attempt extends StreamImageVolumeRequest {
@@ -85,8 +94,10 @@ async function writeAttempt(
     return await fillAndSeal(deps, { ...attempt, target, path }, context);
   } catch (error) {
     // What a passing failure leaves is where the next attempt goes on; the flight's undo removes it with the image-volume.
+    // Where another attempt has sealed it meanwhile, nobody goes on.
     const failure = await failureOf(error, attempt);
-    if (failure instanceof Failure && isFinal(failure)) await undo();
+    const isOver = failure instanceof Failure && isFinal(failure);
+    if (isOver || (await backend.describeParent(entry.imageVolume)).kind === 'sealed') await undo();
     throw failure;
   }
 }

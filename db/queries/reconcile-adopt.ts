@@ -7,9 +7,10 @@ import { hasKey, keyColumnNames, keyValues } from '../cache-key';
 import type { Database } from '../client';
 import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
-import type { EntryRow } from '../types';
+import type { EntryRow, VolumeRow } from '../types';
 import { lockBackend } from './backends';
 import { eventColumns, eventsOf } from './entry-events';
+import { lockAsSeen } from './reconcile-volumes';
 
 /** @returns the entries of these image-volumes; one that is there in place of one that is gone. */
 export async function readEntriesOf(
@@ -111,14 +112,55 @@ export function adoptVolume(
     );
     if (rows.length === 0 && entryId !== undefined) throw new NotAdopted();
     return rows.length > 0;
-  }).catch((error: unknown) => {
-    if (error instanceof NotAdopted) return false;
-    throw error;
-  });
+  }).catch(unlessNotAdopted);
+}
+
+/**
+ * Makes a row `available` that says it never was, with its hold on the parent that it needs and no other. Under the locks of the volume, then of the
+ * entries. Idempotent. @returns false when the row is no longer what it was seen as, or the parent can no longer be held.
+ */
+export function finishVolume(
+  database: Database,
+  {
+    volume,
+    sizeBytes,
+    connection,
+    entryId,
+  }: { volume: VolumeRow } & Pick<FoundVolume, 'sizeBytes' | 'connection' | 'entryId'>,
+): Promise<boolean> {
+  return inTransaction(database, async (transaction) => {
+    if ((await runStatement(transaction, lockAsSeen(volume))).length === 0) return false;
+    const held = volume.holdsEntry ? (volume.entryId ?? undefined) : undefined;
+    if (held !== entryId) {
+      await runStatement(
+        transaction,
+        sql`update cache_entries set clones = clones - 1 where id = ${held ?? null}::uuid`,
+      );
+      const taken = await runStatement(
+        transaction,
+        sql`update cache_entries set clones = clones + 1 where id = ${entryId ?? null}::uuid and state in ('ready', 'retired') returning id`,
+      );
+      if (entryId !== undefined && taken.length === 0) throw new NotAdopted();
+    }
+    await runStatement(
+      transaction,
+      sql`update volumes set state = 'available', given_up = false, size_bytes = ${sizeBytes}, connection = ${json(connection)}, bootable = true,
+          entry_id = coalesce(${entryId ?? null}::uuid, entry_id), holds_entry = ${entryId !== undefined}::boolean, waits_for_flight = null, activity_id = null,
+          outcome = coalesce(outcome, ${entryId === undefined ? 'bypassed' : 'hit'}), error_type = null, error_message = null,
+          available_at = now(), updated_at = now()
+        where id = ${volume.id}`,
+    );
+    return true;
+  }).catch(unlessNotAdopted);
 }
 
 /** Undoes the hold on the parent: another call has made the row meanwhile. */
 class NotAdopted extends Error {}
+
+function unlessNotAdopted(error: unknown): false {
+  if (error instanceof NotAdopted) return false;
+  throw error;
+}
 
 /** An image that had these bytes: the key's own, else one that an entry served or a population read. */
 async function findImageOf(

@@ -103,7 +103,7 @@ export function endDeadCreate(
 }
 
 /** The row, when it still is in the state and of the run that it was seen in. */
-function lockAsSeen({ id, state, runId, holdsEntry, entryId }: VolumeRow): SQL {
+export function lockAsSeen({ id, state, runId, holdsEntry, entryId }: VolumeRow): SQL {
   return sql`select id from volumes where id = ${id} and state = ${state} and run_id = ${runId} and holds_entry = ${holdsEntry}
     and entry_id is not distinct from ${entryId}::uuid for no key update`;
 }

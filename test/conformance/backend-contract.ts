@@ -246,6 +246,73 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
       });
     });
 
+    describe('a clone that is flattened', () => {
+      it('keeps its bytes, its size, its marker and its connection, and needs its parent no more', async () => {
+        if (place.backend.ensureFlattened === undefined) return;
+        const source = await seal('img');
+        const marker = volumeMarker(place, { sizeBytes: GROWN_BYTES });
+        const connection = await place.backend.ensureClone('img', marker);
+        await writeAsGuest(place.diskOf(connection), { offset: 128 * 1024 });
+        const before = await readGuest(place.diskOf(connection));
+        const shares: number[] = [];
+        const options = { onProgress: (share: number) => shares.push(share), bytesPerSecond: 1024 * MiB };
+        const found = await place.backend.ensureFlattened(marker.volumeId, options);
+        expect(found).toBe(place.backend.capabilities.clonesPinParent ? 'flattened' : 'independent');
+        await place.backend.ensureImageVolumeAbsent('img');
+        expect(await readGuest(place.diskOf(connection))).toEqual(before);
+        expect(await isSameGuest(source, place.diskOf(connection))).toBe(false);
+        expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({
+          kind: 'present',
+          sizeBytes: GROWN_BYTES,
+          connection,
+          marker,
+        });
+        expect(await place.backend.ensureFlattened(marker.volumeId, {})).toBe('independent');
+        expect(await place.backend.ensureClone('img', marker)).toEqual(connection);
+        expect(await kinds(place.backend)).toEqual(['volume']);
+      });
+
+      it('stays as it is while a guest has it open', async () => {
+        if (place.backend.ensureFlattened === undefined || !place.backend.capabilities.clonesPinParent) return;
+        await seal('img');
+        const marker = volumeMarker(place);
+        const connection = await place.backend.ensureClone('img', marker);
+        const letGo = await holdAsGuest(place.diskOf(connection));
+        try {
+          const flattened = place.backend.ensureFlattened(marker.volumeId, {});
+          await expect(flattened).rejects.toMatchObject({ type: 'VolumeInUse' });
+        } finally {
+          await letGo();
+        }
+        await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject({ type: 'ParentUnusable' });
+        expect(await place.backend.ensureFlattened(marker.volumeId, {})).toBe('flattened');
+      });
+
+      it('is one and sound when two flatten it at the same moment, and absent when it is deleted meanwhile', async () => {
+        const { ensureFlattened, capabilities } = place.backend;
+        if (ensureFlattened === undefined || !capabilities.clonesPinParent) return;
+        const source = await seal('img');
+        const [kept, deleted] = [volumeMarker(place), volumeMarker(place)];
+        const connection = await place.backend.ensureClone('img', kept);
+        await place.backend.ensureClone('img', deleted);
+        await Promise.allSettled([
+          ensureFlattened(kept.volumeId, {}),
+          ensureFlattened(kept.volumeId, {}),
+          ensureFlattened(deleted.volumeId, {}),
+          place.backend.ensureVolumeAbsent(deleted.volumeId),
+        ]);
+        expect(await ensureFlattened(kept.volumeId, {})).not.toBe('absent');
+        expect(await ensureFlattened(deleted.volumeId, {})).toBe('absent');
+        await place.backend.ensureImageVolumeAbsent('img');
+        expect(await isSameGuest(source, place.diskOf(connection))).toBe(true);
+        expect(await kinds(place.backend)).toEqual(['volume']);
+      });
+
+      it('is absent when nobody has made it', async () => {
+        expect(await place.backend.ensureFlattened?.(volumeMarker(place).volumeId, {})).not.toBe('flattened');
+      });
+    });
+
     describe('a clone', () => {
       it('is byte-identical to its parent', async () => {
         await seal('img');

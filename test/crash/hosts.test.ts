@@ -60,11 +60,12 @@ describe('a host that falls silent in the middle of its transfers and is lost', 
         const flight = await flow.flightOf(arrival.upload.image);
         expect(flight).toMatchObject({ flight: 1, answered: true });
       }
+      // What the lost host's scratch held is told, and given back when its worker is there again.
+      const look = async () => (await reconcile(stack.cache, { backend: stack.backend }, { wait: true })).result;
+      expect((await look()).counts).toMatchObject({ 'scratch-of-lost-host': 1 });
       expect(await other.stop()).toBe(0);
-      // What the lost host's scratch held is given back when its worker is there again.
       await stack.startWorker();
-      const { result } = await reconcile(stack.cache, { backend: stack.backend }, { wait: true });
-      expect(result.counts).toMatchObject({ 'scratch-unused': 1 });
+      expect((await look()).counts).toMatchObject({ 'scratch-unused': 1 });
       await expectCleanSlate(stack);
     },
     TAKE_OVER_MS,

@@ -1,7 +1,7 @@
 import { KiB, MiB } from '../../workflows/contract/bytes';
 import { describeWithMounts } from '../support/describe-with-mounts';
 import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
-import { expectCleanSlate, flowsOf, until, useStack } from '../support/flows';
+import { expectCleanSlate, flowsOf, useStack } from '../support/flows';
 import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/herd';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -68,8 +68,10 @@ describeWithMounts('a scratch whose file system is full', () => {
 
   it('costs a herd time and nothing else', async () => {
     const running = await startHerd(flow, herd);
-    await until('the herd to be under way', async () => running.members.every(({ creates }) => creates.length > 0));
-    for (const arrival of await expectArrival(flow, running)) expectOnePopulation(arrival);
+    for (const arrival of await expectArrival(flow, running)) {
+      expectOnePopulation(arrival);
+      expect(arrival.bytesServed).toBe(arrival.upload.image.sizeBytes);
+    }
     await expectCleanSlate(flow.stack);
   }, 300_000);
 });

@@ -156,7 +156,7 @@ describe('ivc volume', () => {
       exitCode: 0,
       stdout: `volume ${volumeId} was absent already\n`,
     });
-    expect((await ivcJson('volume', 'list', '--project', 'tidy')).document).toEqual({ volumes: [] });
+    expect((await ivcJson('volume', 'list', '--project', 'tidy')).document).toEqual({ volumes: [], next: null });
     expect((await ivcJson('volume', 'list', '--project', 'tidy', '--state', 'deleted')).document).toMatchObject({
       volumes: [{ volumeId }],
     });

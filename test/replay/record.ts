@@ -67,7 +67,7 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await save('miss', miss);
   await save('joined', joined);
   await save('hit', hit);
-  await save('populate', { workflowId: flow.flightHandle(image).workflowId });
+  await save('populate-own-host', { workflowId: flow.flightHandle(image).workflowId });
 
   await deleteVolume(cache, hit.volumeId);
   await save('delete', { workflowId: `delete/${hit.volumeId}` });

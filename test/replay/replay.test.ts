@@ -52,6 +52,8 @@ describe('the workflows of this version', () => {
         'follow',
         'follow-flipped',
         'unfollow',
+        'reconcile',
+        'reconcile-adopt',
       ]),
     );
   });

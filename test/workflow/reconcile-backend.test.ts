@@ -53,12 +53,23 @@ interface Disagreement {
 /** Older than the grace age, which protects what the other cases have in the making. */
 async function disagree({ stack }: World, { dead, missing, forgotten, partial }: Disagreement): Promise<void> {
   const { sql } = stack.database;
-  await sql`update volumes set state = 'creating', connection = null, updated_at = now() - interval '1 day' where id = ${dead.volumeId}`;
+  const { workflowId, runId } = await runTerminated(stack);
+  await sql`update volumes set state = 'creating', connection = null, updated_at = now() - interval '1 day', workflow_id = ${workflowId}, run_id = ${runId}
+    where id = ${dead.volumeId}`;
   await sql`update volumes set updated_at = now() - interval '1 day' where id = ${missing.volumeId}`;
   rmSync(pathOf(missing));
   await sql`delete from volumes where id = ${forgotten.volumeId}`;
   writeFileSync(partial, 'half');
   utimesSync(partial, new Date(0), new Date(0));
+}
+
+/** A run that nobody has worked on. */
+async function runTerminated({ client, taskQueue }: World['stack']): Promise<{ workflowId: string; runId: string }> {
+  const workflowId = `volume/${randomUUID()}`;
+  const idle = { workflowId, taskQueue: `${taskQueue}-idle`, args: [] };
+  const handle = await client.workflow.start(workflowTypes.createVolumeFromImage, idle);
+  await handle.terminate();
+  return { workflowId, runId: handle.firstExecutionRunId };
 }
 
 async function expectAgreement(world: World, { dead, missing, forgotten, partial }: Disagreement): Promise<void> {

@@ -5,6 +5,7 @@ import type { StackEvent } from '../../config/stack-events';
 import { exitCodes } from '../exit-codes';
 import { formatEndpoints, publicEndpoints } from '../output/endpoints';
 import { note, print, printJson } from '../output/print';
+import { describeStanding } from '../output/standing';
 import { startStackProcess, type StackProcess } from '../stack-process';
 
 interface UpOptions {
@@ -43,6 +44,7 @@ async function up({ config, data, detach = false, json = false }: UpOptions): Pr
     bound: !detach,
     onEvent: (event) => {
       outcome = show(event, { json, detach }) ?? outcome;
+      if (event.kind === 'ready') note(describeStanding(loaded.config));
       if (outcome.kind === 'ready' && detach) release(stack);
     },
   });

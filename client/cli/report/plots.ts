@@ -115,13 +115,20 @@ function frame(
   });
   const every = Math.max(1, Math.ceil(buckets.length / X_LABELS));
   const width = PLOT_WIDTH / Math.max(1, buckets.length);
-  const spansDays = (buckets[0]?.at ?? '').slice(0, 10) !== (buckets.at(-1)?.at ?? '').slice(0, 10);
+  const formatTime = chooseTimeFormat(buckets);
   const labels = buckets.map(({ at }, index) => {
     if (index % every !== 0) return '';
-    const text = spansDays ? formatInstant(at).slice(5) : formatInstant(at).slice(11);
-    return `<text x="${round(LEFT + (index + 0.5) * width)}" y="${HEIGHT - 8}" text-anchor="middle">${escapeHtml(text)}</text>`;
+    return `<text x="${round(LEFT + (index + 0.5) * width)}" y="${HEIGHT - 8}" text-anchor="middle">${escapeHtml(formatTime(at))}</text>`;
   });
   return svg(title, HEIGHT, `${lines.join('')}${labels.join('')}${marks}`);
+}
+
+/** @returns the part of an instant that tells buckets apart. */
+function chooseTimeFormat(buckets: readonly ReportBucket[]): (at: string) => string {
+  const [first, last] = [buckets[0]?.at ?? '', buckets.at(-1)?.at ?? ''];
+  if (first.slice(0, 10) !== last.slice(0, 10)) return (at) => formatInstant(at).slice(5);
+  const withSeconds = buckets.some(({ at }) => at.slice(17, 19) !== '00');
+  return (at) => at.slice(11, withSeconds ? 19 : 16);
 }
 
 function svg(title: string, height: number, content: string): string {

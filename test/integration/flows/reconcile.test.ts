@@ -36,7 +36,7 @@ const sql = () => flow.stack.database.sql;
 describe('a reconciliation', () => {
   afterEach(async () => {
     await flow.stack.imageService.clearFaults();
-    expect((await look()).findings).toEqual([]);
+    await expectNothingFound();
     await expectCleanSlate(flow.stack);
   });
 
@@ -163,30 +163,38 @@ describe('a reconciliation', () => {
 
   it('ends a create whose run was terminated, with its lease and its bytes', async () => {
     const { volume, entry } = await makeVolume();
-    await sql()`update volumes set state = 'creating', connection = null where id = ${volume.volumeId}`;
-    const waiting = await upload();
-    await flow.stack.imageService.inject({
-      kind: 'status-503',
-      on: 'file',
-      imageId: waiting.image.id,
-      times: 1_000_000,
-    });
-    const { volumeId, handle, result } = await flow.start(waiting.image);
+    const { image } = await upload();
+    await flow.stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: image.id, times: 1_000_000 });
+    const { volumeId, workflowId, runId, handle, result } = await flow.start(image);
     await flow.untilWaiting(volumeId);
     await handle.terminate('as an operator may');
     await result().catch(() => undefined);
+    await sql()`update volumes set state = 'creating', connection = null, workflow_id = ${workflowId}, run_id = ${runId}
+      where id = ${volume.volumeId}`;
     const looked = await look();
     expect([actionOn(looked, volume.volumeId), actionOn(looked, volumeId)]).toEqual(['repaired', 'repaired']);
-    expect(await flow.volume(volume.volumeId)).toMatchObject({
-      state: 'error',
-      holdsEntry: false,
-      errorType: 'CreateCancelled',
-    });
-    expect(await flow.volume(volumeId)).toMatchObject({ state: 'error', waitsForFlight: null });
+    const ended = { state: 'error', holdsEntry: false, waitsForFlight: null, errorType: 'CreateCancelled' };
+    expect(await flow.volume(volume.volumeId)).toMatchObject(ended);
+    expect(await flow.volume(volumeId)).toMatchObject(ended);
     expect((await entryNow(entry))?.clones).toBe(0);
     expect(existsSync(pathOf(volume))).toBe(false);
     await flow.stack.imageService.clearFaults();
-    await flow.flightHandle(waiting.image).result();
+    await flow.flightHandle(image).result();
+  });
+
+  it('keeps a volume whose run completed though its row says that it never did', async () => {
+    const [creating, failed] = [await makeVolume(), await makeVolume()];
+    await sql()`update volumes set state = 'creating', connection = null, entry_id = null, holds_entry = false where id = ${creating.volume.volumeId}`;
+    await sql()`update cache_entries set clones = 0 where id = ${creating.entry.id}`;
+    await sql()`update volumes set state = 'error', connection = null where id = ${failed.volume.volumeId}`;
+    const { counts } = await look();
+    expect(counts).toEqual({ 'stuck-creating': 1, 'volume-of-deleted-row': 1 });
+    for (const { volume, sample, entry } of [creating, failed]) {
+      const { connection } = volume;
+      expect(await flow.volume(volume.volumeId)).toMatchObject({ state: 'available', connection, entryId: entry.id });
+      expect((await entryNow(entry))?.clones).toBe(1);
+      await flow.expectGuestBytes(sample, volume);
+    }
   });
 
   it('deletes again what stopped being deleted', async () => {
@@ -350,6 +358,10 @@ describe('a reconciliation', () => {
     expect(readFileSync(inBackend('backend.json'), 'utf8')).toContain(backend);
   });
 });
+
+async function expectNothingFound(): Promise<void> {
+  expect((await look()).findings).toEqual([]);
+}
 
 /** As if the database were older than all of this. */
 async function forget(volumeId: string, entries: EntryRow[]): Promise<void> {

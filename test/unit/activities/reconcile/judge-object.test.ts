@@ -30,8 +30,14 @@ describe('a volume on the backend', () => {
   });
 
   it.each(volumeStates)('is judged by its row in state %s', (state) => {
-    const hasEnded = state === 'deleted' || state === 'error';
-    expect(judgeVolume(volumeRow({ state }), backend)).toBe(hasEnded ? 'ended' : 'in-order');
+    const judged = {
+      creating: 'unfinished',
+      error: 'unfinished',
+      deleted: 'ended',
+      available: 'in-order',
+      deleting: 'in-order',
+    };
+    expect(judgeVolume(volumeRow({ state }), backend)).toBe(judged[state]);
   });
 
   it('stays when its row is in error and was available before', () => {

@@ -10,7 +10,6 @@ import { SECTOR_BYTES, TiB } from '../../../../../workflows/contract/bytes';
 const overlay = {
   virtualBytes: 10 * TiB,
   backingFile: '../images/img.raw',
-  backingFormat: 'raw',
   annotation: '{"a":1}',
 } as const;
 const headOf = (content: ReturnType<typeof formatOverlay>): Buffer => content.writes[0]?.bytes ?? Buffer.alloc(0);
@@ -25,6 +24,11 @@ describe('formatOverlay', () => {
         expect(parseOverlay(headOf(formatOverlay(given)))).toEqual({ virtualBytes, backingFile, annotation });
       }),
     );
+  });
+
+  it('names no parent where there is none', () => {
+    const { virtualBytes, annotation } = overlay;
+    expect(parseOverlay(headOf(formatOverlay({ virtualBytes, annotation })))).toEqual({ virtualBytes, annotation });
   });
 
   it('keeps its head within the first cluster and its regions apart at the largest size and annotation', () => {
