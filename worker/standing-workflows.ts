@@ -94,14 +94,21 @@ async function ensureSchedule({ temporal, queues }: Standing, wanted: WantedSche
     await temporal.schedule.create(options);
   } catch (error) {
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
-    const { spec, action, policies } = options;
-    await temporal.schedule.getHandle(id).update((found) => {
-      if (found.action.taskQueue !== queues.control)
-        throw new Error(`it is another installation's, which starts workflows on ${found.action.taskQueue}`);
-      // Whether an operator has paused it stays as it is.
-      return { spec, action, policies, state: found.state };
-    });
+    return await updateSchedule(temporal, options);
   }
+}
+
+async function updateSchedule(
+  temporal: Client,
+  { scheduleId, ...options }: ReturnType<typeof optionsOf>,
+): Promise<void> {
+  const { spec, action, policies } = options;
+  await temporal.schedule.getHandle(scheduleId).update((found) => {
+    if (found.action.taskQueue !== action.taskQueue)
+      throw new Error(`it is another installation's, which starts workflows on ${found.action.taskQueue}`);
+    // Whether an operator has paused it stays as it is.
+    return { spec, action, policies, state: found.state };
+  });
 }
 
 function optionsOf({ id, cron, workflowType, input }: WantedSchedule, taskQueue: string) {

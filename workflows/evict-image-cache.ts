@@ -8,7 +8,15 @@
  *
  * What fails is an answer, never the end of the loop. A long history goes on as a new run that gets everything which has no answer yet.
  */
-import { condition, continueAsNew, log, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
+import {
+  condition,
+  continueAsNew,
+  log,
+  sleep,
+  setCurrentDetails,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
 import type { EvictImageCacheInput, EvictionOrder, EvictionResult, EvictionStatus } from './contract/eviction';
 import { targetOf } from './contract/eviction-signals';
 import type { BackendName } from './contract/ids';
@@ -49,6 +57,8 @@ export async function EvictImageCache(given: EvictImageCacheInput): Promise<void
     while (!isHistoryLong(evictor) || evictor.clock.isDue());
     evictor.stopping = true;
     await evictor.flattening;
+    // A cancel that came with the signal which made the history long would stay behind with this run.
+    await sleep(1);
   } catch (error) {
     if (!isCancelled(error)) throw error;
     await evictor.flattening;
@@ -240,8 +250,9 @@ function isHistoryLong({ maxHistoryEvents }: Evictor): boolean {
 
 /** Who asks a run that was cancelled reads what became of his request. */
 function closeInbox({ inbox }: Evictor): void {
-  for (const { requestId, signal } of [...inbox.waiting])
-    inbox.answer({ requestId, signal, at: now(), outcome: 'failed', summary: 'the evictor was cancelled before it' });
+  const summary = 'the evictor was cancelled before it';
+  for (let next = inbox.waiting[0]; next !== undefined; next = inbox.waiting[0])
+    inbox.answer({ requestId: next.requestId, signal: next.signal, at: now(), outcome: 'failed', summary });
 }
 
 function nextInput({ backend, maxHistoryEvents, inbox, clock }: Evictor): EvictImageCacheInput {

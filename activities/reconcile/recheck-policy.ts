@@ -23,7 +23,9 @@ export function createRecheckPolicy(deps: ControlDependencies) {
   }): Promise<ReconcileStep> {
     const collector = createCollector(deps, backend);
     const { policyVersion } = deps;
-    const entries = await listOfOtherPolicy(deps.database, { backend, policyVersion, limit: ENTRIES_A_RUN });
+    const { containers } = deps.config.policy;
+    const listed = { backend, policyVersion, containers, limit: ENTRIES_A_RUN };
+    const entries = await listOfOtherPolicy(deps.database, listed);
     for (const entry of entries) {
       collector.looked();
       collector.at(`judging entry ${entry.id} under image policy ${policyVersion}`);

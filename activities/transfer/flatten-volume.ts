@@ -39,12 +39,12 @@ async function flatten({ config, ...deps }: BackendDependencies, name: BackendNa
   if (backend.ensureFlattened === undefined)
     throw new Failure('InvalidRequest', { field: 'flatten', value: 'true', allowed: `false on backend ${name}` });
   const first = { stage: 'converting', summary: `flattening volume ${volumeId}` } as const;
-  return await keepingAlive(createHeartbeatReporter(), first, async ({ report, signal }) => {
+  return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
     const found = await backend.ensureFlattened?.(volumeId, {
       bytesPerSecond: config.schedules.scrubRate,
       onProgress: (fraction) =>
-        report({ ...first, summary: `${first.summary}: ${Math.round(100 * fraction)} % of it is its own` }),
-      signal,
+        reporter.report({ ...first, summary: `${first.summary}: ${Math.round(100 * fraction)} % of it is its own` }),
+      signal: reporter.signal,
     });
     return found === 'flattened';
   });

@@ -46,15 +46,15 @@ export function createStreamImageVolume(deps: HostDependencies) {
     const backend = backendHeld(deps, backendName);
     const first = { stage: 'waiting', summary: `asking the image service for image ${imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
-      const sealed = await backend.describeParent(entry.imageVolume);
-      if (sealed.kind === 'sealed') {
-        await removeEarlierAttempts(backend, entry);
-        return { ...sealed, kind: 'streamed', bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
-      }
+      const sealed = await findSealed(backend, entry);
+      if (sealed !== undefined) return sealed;
       const image = await getPinnedImage(deps, input);
       createHeadInspection(image, deps.policy);
       const stream = { imageVolume: entry.imageVolume, contentHash: contentHashOf(cacheKey) };
       return await streams.run(stream, reporter, async (context) => {
+        // The older attempt that was ended for this one may have sealed it first.
+        const sealedMeanwhile = await findSealed(backend, entry);
+        if (sealedMeanwhile !== undefined) return sealedMeanwhile;
         const run = () => writeAttempt(deps, { input, entry, image, backend }, context);
         const onWait = (ahead: number) => context.reporter.report(waitingForTurn(ahead, 'download'));
         return await deps.downloads.run(run, { onWait, signal: context.reporter.signal });
@@ -63,11 +63,17 @@ export function createStreamImageVolume(deps: HostDependencies) {
   };
 }
 
-/** What an attempt has left that was overtaken by a later seal. */
-async function removeEarlierAttempts(backend: VolumeBackend, { imageVolume: name }: Attempt['entry']): Promise<void> {
+/** @returns what an earlier attempt has sealed. What others of them have left is removed: nobody goes on with it. */
+async function findSealed(
+  backend: VolumeBackend,
+  { imageVolume: name }: Attempt['entry'],
+): Promise<StreamedImageVolume | undefined> {
+  const sealed = await backend.describeParent(name);
+  if (sealed.kind !== 'sealed') return undefined;
   const current = activityInfo().attempt;
   for (let earlier = current - 1; earlier > 0 && earlier >= current - MAX_EARLIER_ATTEMPTS; earlier -= 1)
     await backend.ensureAttemptAbsent({ kind: 'image-volume', name, attempt: attemptName(earlier) });
+  return { ...sealed, kind: 'streamed', bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
 }
 
 interface Attempt extends StreamImageVolumeRequest {

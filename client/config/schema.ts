@@ -131,7 +131,7 @@ export const configSchema = z.strictObject({
         .union([z.literal('off'), duration.refine((ms) => ms >= 1000, 'at least 1s')], 'off, or a duration')
         .default(5 * 60_000),
       /** Bytes a second that digests and scrubs may read, so that guests do not feel them. */
-      scrubRate: size.default(100 * 1024 ** 2),
+      scrubRate: size.refine((bytes) => bytes >= 1024 ** 2, 'at least 1MiB').default(100 * 1024 ** 2),
       /** What the reconciler finds is left alone until it is this old. */
       grace: duration.default(15 * 60_000),
     })

@@ -34,10 +34,9 @@ describe('a scratch that is smaller than an image', () => {
   it('ends the create at the end of its budget; the population tells what is missing, and smaller images are not held up', async () => {
     const large = await flow.upload('large', { virtualBytes: 8 * MiB, dataBytes: 6 * MiB });
     const small = await flow.upload('small', { virtualBytes: 4 * MiB, dataBytes: 512 * KiB });
-    const create = flow.create(large.image);
-    const ended = expect(create).rejects.toMatchObject({ type: 'BudgetSpent' });
+    const create = await flow.start(large.image);
     await flow.expectGuestBytes(small.sample, await flow.create(small.image));
-    await ended;
+    await expect(create.result()).rejects.toMatchObject({ cause: { type: 'BudgetSpent' } });
     const { raw } = await flow.flightHandle(large.image).describe();
     const failures = raw.pendingActivities?.map(({ lastFailure }) => lastFailure?.applicationFailureInfo?.type);
     expect(failures).toEqual(['ScratchFull']);

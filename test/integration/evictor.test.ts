@@ -187,22 +187,26 @@ describe('signals', () => {
     expect(last.filter(({ outcome }) => outcome === 'failed' || outcome === 'refused')).toEqual([]);
   });
 
-  it.each<[string, string, unknown[], string]>([
-    ['a text', 'evict', ['text'], 'input: got "text", allowed is an object'],
-    ['a list', 'sweep', [[]], 'input: got [], allowed is an object'],
-    ['null', 'evict', [null], 'input: got null'],
-    ['nothing', 'evict', [], 'target: got nothing, allowed is exactly one of entryId'],
-    ['two values', 'sweep', [{}, {}], 'input: got "2 values"'],
-    ['an unknown field', 'evict', [{ volumeId: 'x' }], 'volumeId: got "x", allowed is no such field'],
-    ['several targets', 'evict', [{ count: 1, bytes: 1 }], 'target: got ["count","bytes"]'],
-    ['a wrong type', 'evict', [{ count: '1' }], 'count: got "1", allowed is a whole number from 1'],
-    ['a flag in words', 'evict', [{ count: 1, dryRun: 'yes' }], 'dryRun: got "yes", allowed is true or false'],
-    ['flatten by rank', 'evict', [{ count: 1, flatten: true }], 'flatten: got true'],
-    ['a limit that is none', 'setLimits', [{ limits: { maxSize: 1 } }], 'limits.maxSize: got 1'],
-    ['no limit', 'setLimits', [{ limits: {} }], 'limits: got {}'],
-    ['an unknown name', 'evcit', [{}], 'signal: got "evcit", allowed is one of evict'],
-    ['a request id that is no text', 'pause', [{ requestId: 7 }], 'requestId: got 7'],
-  ])('that are malformed by %s are refused in the status', async (_what, signal, args, why) => {
+  it.each<[string, string, { args: unknown[]; why: string }]>([
+    ['a text', 'evict', { args: ['text'], why: 'input: got "text", allowed is an object' }],
+    ['a list', 'sweep', { args: [[]], why: 'input: got [], allowed is an object' }],
+    ['null', 'evict', { args: [null], why: 'input: got null' }],
+    ['nothing', 'evict', { args: [], why: 'target: got nothing, allowed is exactly one of entryId' }],
+    ['two values', 'sweep', { args: [{}, {}], why: 'input: got "2 values"' }],
+    ['an unknown field', 'evict', { args: [{ volumeId: 'x' }], why: 'volumeId: got "x", allowed is no such field' }],
+    ['several targets', 'evict', { args: [{ count: 1, bytes: 1 }], why: 'target: got ["count","bytes"]' }],
+    ['a wrong type', 'evict', { args: [{ count: '1' }], why: 'count: got "1", allowed is a whole number from 1' }],
+    [
+      'a flag in words',
+      'evict',
+      { args: [{ count: 1, dryRun: 'yes' }], why: 'dryRun: got "yes", allowed is true or false' },
+    ],
+    ['flatten by rank', 'evict', { args: [{ count: 1, flatten: true }], why: 'flatten: got true' }],
+    ['a limit that is none', 'setLimits', { args: [{ limits: { maxSize: 1 } }], why: 'limits.maxSize: got 1' }],
+    ['no limit', 'setLimits', { args: [{ limits: {} }], why: 'limits: got {}' }],
+    ['an unknown name', 'evcit', { args: [{}], why: 'signal: got "evcit", allowed is one of evict' }],
+    ['a request id that is no text', 'pause', { args: [{ requestId: 7 }], why: 'requestId: got 7' }],
+  ])('that are malformed by %s are refused in the status', async (_what, signal, { args, why }) => {
     const before = (await evictor.status()).results.length;
     await evictor.send(signal, ...args);
     const { results } = await evictor.status();
@@ -264,7 +268,8 @@ describe('signals', () => {
 
 it('an eviction whose worker is killed in its middle is finished by the next worker', async () => {
   const { entryId } = await populateFree('killed');
-  const { database, workers, startWorker } = flow.stack;
+  const { stack } = flow;
+  const { database, workers } = stack;
   const { imageVolume } = (
     await database.sql<
       { imageVolume: string }[]
@@ -288,7 +293,7 @@ it('an eviction whose worker is killed in its middle is finished by the next wor
     await holder`rollback`;
     holder.release();
   }
-  await startWorker();
+  await stack.startWorker();
   expect(await evictor.answerTo(requestId)).toMatchObject({ outcome: 'done' });
   expect(await stateOf(entryId)).toBe('gone');
   expect(existsSync(file)).toBe(false);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import { deleteVolume } from '../../client/volumes';
 import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
+import { evictorOf } from '../support/evictor';
 import { flowsOf, type FlowStack } from '../support/flows';
 import { startStack } from '../support/stack';
 import { recordReconcile } from './record-reconcile';
@@ -29,6 +30,7 @@ async function main(): Promise<void> {
     stops.push(() => stack.stop());
     const flow = flowsOf({ stack: () => stack, directory: () => directory });
     await record(flow, saverOf(flow));
+    await recordEvictor(flow, saverOf(flow));
     await recordRefresh(flow, saverOf(flow));
     await recordReconcile(flow, saverOf(flow));
   } finally {
@@ -107,6 +109,31 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await save('cancelled', cancelled);
   await imageService.clearFaults();
   await flow.flightHandle(slow.image).result();
+}
+
+/** Every kind of signal, a flattened clone and a cancel; then a run that goes on as a new one. */
+async function recordEvictor(flow: FlowStack, save: Save): Promise<void> {
+  const { client, cache, backend } = flow.stack;
+  const place = { client, backend, taskQueue: cache.queues.control };
+  const { image } = await flow.upload('evicted');
+  await flow.create(image);
+  const evictor = evictorOf({ ...place, workflowId: `evict/${backend}` });
+  await evictor.ask('pin', { imageId: image.id });
+  await evictor.ask('unpin', { imageId: image.id });
+  await evictor.ask('setLimits', { limits: { maxCount: 40 } });
+  await evictor.send('evict', 'malformed');
+  await evictor.ask('evict', { imageId: image.id, flatten: true });
+  await evictor.ask('pause');
+  await evictor.stop();
+  await save('evict', { workflowId: `evict/${backend}` });
+
+  const workflowId = 'evict/continued';
+  const continued = evictorOf({ ...place, workflowId }, { sweepIntervalMs: null, maxHistoryEvents: 20 });
+  await continued.ask('resume');
+  const { runId } = await continued.handle.describe();
+  while ((await continued.handle.describe()).runId === runId) await continued.ask('sweep', { dryRun: true });
+  await continued.stop();
+  await save('evict-continued', { workflowId, runId });
 }
 
 main().catch((error: unknown) => {

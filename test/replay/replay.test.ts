@@ -45,6 +45,8 @@ describe('the workflows of this version', () => {
         'failed',
         'cancelled',
         'delete',
+        'evict',
+        'evict-continued',
         'populate',
         'populate-failed',
         'warm',

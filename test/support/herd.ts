@@ -53,9 +53,11 @@ export async function startHerd(
   );
   const herd = members.map(({ member }) => member);
   let over = false;
-  const ended = Promise.allSettled(herd.flatMap(({ creates }) => creates.map(({ result }) => result()))).then(() => {
+  const awaitAll = async (): Promise<void> => {
+    await Promise.allSettled(herd.flatMap(({ creates }) => creates.map(({ result }) => result())));
     over = true;
-  });
+  };
+  const ended = awaitAll();
   return { members: herd, ended, hasEnded: () => over };
 }
 

@@ -61,7 +61,7 @@ export function quote(value: unknown): string {
 
 interface FieldRule {
   allowed: string;
-  passes(value: unknown): boolean;
+  passes: (value: unknown) => boolean;
 }
 type Rules = Record<string, FieldRule>;
 
@@ -157,7 +157,9 @@ function findRelation(signal: EvictorSignalName, given: Record<string, unknown>)
       return given['sweepIntervalMs'] === undefined
         ? sentence('sweepIntervalMs', undefined, orNull(whole(1000)).allowed)
         : undefined;
-    default:
+    case 'sweep':
+    case 'pause':
+    case 'resume':
       return undefined;
   }
 }

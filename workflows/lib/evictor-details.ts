@@ -7,7 +7,7 @@ const ANSWERS_SHOWN = 8;
 /** What the Temporal UI shows of an evictor under *User Metadata*. */
 export function describeEvictor(status: EvictionStatus): string {
   const { backend, doing, waiting, results } = status;
-  const answers = results.slice(-ANSWERS_SHOWN).reverse().map(describeAnswer);
+  const answers = results.slice(-ANSWERS_SHOWN).toReversed().map(describeAnswer);
   return paragraphs(
     `**${doing}**: the cache of backend ${code(backend)}${waiting === 0 ? '' : `; ${waiting} signals have no answer yet`}`,
     describeSweeps(status),

@@ -7,8 +7,8 @@ import { deleteFreedParent } from './freed-parent';
 
 interface FlattenOptions {
   /** Asked between two clones. */
-  isStopped(): boolean;
-  onProgress(): void;
+  isStopped: () => boolean;
+  onProgress: () => void;
 }
 
 /** What the flattening of one request's clones has come to. */

@@ -28,9 +28,9 @@ export function summarizeReconciliation(result: Omit<ReconcileResult, 'summary'>
   });
   const told = all > findings.length ? ` (of the first ${findings.length})` : '';
   return [
-    `${looked} objects and rows looked at: ${all === 0 ? 'everything agrees' : `${all} findings: ${actions.join(', ')}${told}`}`,
-    ...(digested > 0 ? [`${digested} digests taken`] : []),
-    ...(scrubbed > 0 ? [`${scrubbed} image-volumes scrubbed`] : []),
+    `${looked} objects and rows looked at: ${all === 0 ? 'everything agrees' : `${all} ${all === 1 ? 'finding' : 'findings'}: ${actions.join(', ')}${told}`}`,
+    ...(digested > 0 ? [`digests taken: ${digested}`] : []),
+    ...(scrubbed > 0 ? [`image-volumes scrubbed: ${scrubbed}`] : []),
     ...problems.map((problem) => `not looked at: ${problem}`),
   ].join('; ');
 }

@@ -99,12 +99,16 @@ describe('a reconciliation', () => {
     const { database } = flow.stack;
     await database.sql`update cache_entries set policy_version = 'before' where id = ${(await qcow2.entry()).id}`;
     const { id } = await vhd.entry();
+    const { id: boxedId } = await (await cached('policy-container', 'raw')).entry();
+    await database.sql`update cache_entries set container_format = 'docker' where id = ${boxedId}`;
     // As if it had come as a format that is switched off by now.
     await database.sql`update cache_entries set policy_version = 'before', disk_format = 'ploop' where id = ${id}`;
     const { findings } = await run();
     expect(findings).toContainEqual(
       expect.objectContaining({ kind: 'entry-against-policy', object: id, action: 'repaired' }),
     );
+    const boxed = findings.find(({ object }) => object === boxedId);
+    expect(boxed).toMatchObject({ action: 'repaired', found: 'container format docker is switched off' });
     expect((await qcow2.entry()).policyVersion).not.toBe('before');
     const [row] = await database.sql<{ state: string; reason: string }[]>`
       select state, reason from cache_entries where id = ${id}`;

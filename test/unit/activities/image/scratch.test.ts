@@ -1,11 +1,12 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DownloadedImage } from '../../../../activities/image/download';
 import { openScratch, readHostId, type EnsureRequest, type Scratch } from '../../../../activities/image/scratch';
 import type { Progress, ProgressReporter } from '../../../../activities/progress';
+import { TiB } from '../../../../workflows/contract/bytes';
 import { uuidPattern } from '../../../../workflows/contract/ids';
 
 const HASH = 'sha512-0123abcd';
@@ -223,5 +224,14 @@ describe('a scratch', () => {
 
   it('knows how many bytes are free', async () => {
     expect(await scratch.freeBytes()).toBeGreaterThan(0);
+  });
+
+  it('counts what its files have as room of its own', async () => {
+    const before = await scratch.capacityBytes();
+    const path = scratch.pathOf(HASH);
+    await writeFile(path, '');
+    await truncate(path, TiB);
+    // What others on this machine write meanwhile is far less.
+    expect(await scratch.capacityBytes()).toBeGreaterThan(before + TiB / 2);
   });
 });
