@@ -43,6 +43,7 @@ import {
   createRegisterEntry,
   createReserveEntry,
 } from './records/reservation';
+import { givingUpAfter } from './transfer/giving-up-after';
 import { createFlattenVolume } from './transfer/flatten-volume';
 import { createDownloadToScratch, createReleaseScratch } from './transfer/scratch-image';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
@@ -108,13 +109,16 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
 }
 export type BackendActivities = ReturnType<typeof createBackendActivities>;
 
+/** A conversion that fails by itself so often fails for good. */
+const CONVERSION_TRIES = 3;
+
 /** On `host-<host id>`: everything that touches one host's scratch. */
 export function createHostActivities(deps: HostDependencies) {
   return withTypedFailures({
     downloadToScratch: createDownloadToScratch(deps),
     streamImageVolume: createStreamImageVolume(deps),
-    writeImageVolume: createWriteImageVolume(deps),
-    writeVolume: createWriteVolume(deps),
+    writeImageVolume: givingUpAfter(CONVERSION_TRIES, createWriteImageVolume(deps)),
+    writeVolume: givingUpAfter(CONVERSION_TRIES, createWriteVolume(deps)),
     releaseScratch: createReleaseScratch(deps),
     reconcileScratch: createReconcileScratch(deps),
   });

@@ -1,8 +1,25 @@
 import type { StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/queries/cache-entries';
 import type { DecisionSummary as SummaryRow } from '../db/queries/decisions';
-import type { BackendRow, DecisionRow, EntryEventRow, EntryImageRow, EntryRow, FollowRow, VolumeRow } from '../db/types';
-import type { BackendLimits, BackendStatus, CacheEntry, Decision, DecisionSummary, EntryEvent, Follow, Volume } from './records';
+import type {
+  BackendRow,
+  DecisionRow,
+  EntryEventRow,
+  EntryImageRow,
+  EntryRow,
+  FollowRow,
+  VolumeRow,
+} from '../db/types';
+import type {
+  BackendLimits,
+  BackendStatus,
+  CacheEntry,
+  Decision,
+  DecisionSummary,
+  EntryEvent,
+  Follow,
+  Volume,
+} from './records';
 
 /* Rows as records: a column may be renamed, a field of the records may not. */
 
@@ -169,7 +186,16 @@ export function toBackendStatus(
 function toLimits(row: BackendRow): BackendLimits {
   const { cacheEnabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy } = row;
   return {
-    values: { enabled: cacheEnabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy },
+    values: {
+      enabled: cacheEnabled,
+      maxBytes,
+      maxCount,
+      freeLowWater,
+      freeHighWater,
+      idleAgeMs,
+      keepSuperseded,
+      policy,
+    },
     setByOperator: row.operatorLimits,
     setBy: row.limitsSetBy,
     setAt: isoOrNull(row.limitsSetAt),

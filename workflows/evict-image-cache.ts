@@ -20,7 +20,7 @@ import {
 import type { EvictImageCacheInput, EvictionOrder, EvictionResult, EvictionStatus } from './contract/eviction';
 import { targetOf } from './contract/eviction-signals';
 import type { BackendName } from './contract/ids';
-import { control, evicting, localControl, localThenNormal } from './lib/activity-profiles';
+import { control, evicting } from './lib/activity-profiles';
 import { describeEvictor } from './lib/evictor-details';
 import { now, openInbox, queueOf, type Inbox, type WaitingSignal } from './lib/evictor-inbox';
 import { parseEvictorInput, type EvictorInput } from './lib/evictor-input';
@@ -82,12 +82,7 @@ function openEvictor(input: EvictorInput): Evictor {
 async function learnInterval({ backend, sweepIntervalMs, clock }: Evictor): Promise<void> {
   if (sweepIntervalMs !== undefined) return;
   const step = { summary: 'read from the configuration how often to sweep' };
-  const settings = await typed(() =>
-    localThenNormal(
-      () => localControl(step).readEvictorSettings({ backend }),
-      () => control(step).readEvictorSettings({ backend }),
-    ),
-  );
+  const settings = await typed(() => control(step).readEvictorSettings({ backend }));
   if (!clock.isConfigured()) clock.setInterval(settings.sweepIntervalMs);
 }
 
@@ -221,16 +216,10 @@ async function apply({ backend }: Evictor, waiting: ChangeSignal) {
   const { by } = waiting.given;
   if (waiting.signal === 'setLimits') {
     const limits = { backend, by, limits: waiting.given.limits };
-    return await localThenNormal(
-      () => localControl(step).applyLimits(limits),
-      () => control(step).applyLimits(limits),
-    );
+    return await control(step).applyLimits(limits);
   }
   const pin = { backend, by, target: targetOf(waiting.given), pinned: waiting.signal === 'pin' };
-  return await localThenNormal(
-    () => localControl(step).applyPin(pin),
-    () => control(step).applyPin(pin),
-  );
+  return await control(step).applyPin(pin);
 }
 
 function summaryOf(orders: EvictionOrder[]): string {

@@ -405,8 +405,7 @@ async function lockEntry(transaction: Queryable, entryId: EntryId): Promise<Entr
   return row && parseRow(cacheEntries, row);
 }
 
-/** @returns which of these entries creates hold a lease on. Of locked entries only: in the locking statement it would see the past. */
-export /** `deleting -> gone`, with its event. */
+/** `deleting -> gone`, with its event. */
 function gone(which: SQL, workflowId?: string): SQL {
   return sql`with changed as (
       update cache_entries set state = 'gone', counted = false, gone_at = now() where ${which} and state = 'deleting' returning ${eventColumns}

@@ -160,10 +160,11 @@ describe('a parent with a live clone', () => {
 });
 
 describe('signals', () => {
+  beforeAll(async () => void (await evictor.ask('resume')));
+
   it('work with the documented lines of the Temporal command line', async () => {
     const { image, entryId } = await populateFree('lines');
     const { backend } = flow.stack;
-    await evictor.ask('resume');
     const lines = documentedLines()
       .replaceAll('127.0.0.1:7233', flow.stack.cache.settings.address ?? '')
       .replaceAll('evict/local', workflowIds.evict(backend))

@@ -138,7 +138,11 @@ describe('a malformed input', () => {
     ['a list', ['[]'], `input: got [], allowed is an object with fields of ${fields}`],
     ['a text', ['"text"'], `input: got "text", allowed is an object with fields of ${fields}`],
     ['an object without the image', ['{}'], 'imageId: got nothing, allowed is a UUID in lower case, or follow:<name>'],
-    ['an image id that is a number', ['{"imageId":5}'], 'imageId: got 5, allowed is a UUID in lower case, or follow:<name>'],
+    [
+      'an image id that is a number',
+      ['{"imageId":5}'],
+      'imageId: got 5, allowed is a UUID in lower case, or follow:<name>',
+    ],
     ['an unknown field', ['{"imageId":"IMAGE","size":1}'], `size: got 1, allowed is no such field, only ${fields}`],
     [
       'a size in words',

@@ -155,7 +155,8 @@ export function onHost(host: HostId, { image, target, budgetMs, conversionMs }: 
       ...moving,
       summary: `inspect image ${image}, write it into ${target}`,
       startToCloseTimeout: (conversionMs ?? DEFAULT_CONVERSION_MS) + AROUND_CONVERSION_MS,
-      retry: { ...patient, maximumAttempts: 3 },
+      // What fails by itself ends itself: a count here would count lost workers too.
+      retry: patient,
     }),
     cleanup: proxyActivities<HostActivities>({
       ...shared,

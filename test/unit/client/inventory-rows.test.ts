@@ -74,7 +74,7 @@ const entry: EntryRow = {
   digest: null,
   digestSeenAt: null,
   supersededAt: null,
-        supersededBy: null,
+  supersededBy: null,
   clones: 2,
   createdAt: at,
   readyAt: at,
