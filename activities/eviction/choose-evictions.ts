@@ -55,7 +55,7 @@ export function chooseEvictions(view: EvictionView, demands: Demand[]): Selectio
 }
 
 /** One choice under way. */
-export interface Round {
+interface Round {
   view: EvictionView;
   /** In the order in which they go. */
   judged: Judged[];

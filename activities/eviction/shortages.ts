@@ -1,12 +1,19 @@
 import type { EvictionView } from '../../db/queries/eviction-view';
 import { formatBytes } from '../../workflows/contract/bytes';
-import type { Round } from './choose-evictions';
+import type { EntryId } from '../../workflows/contract/ids';
+import type { Judged } from './judge';
 import { reclaimableOf, type Shortage } from './take-lowest';
+
+/** What a choice that is under way has taken so far. */
+interface Takings {
+  view: EvictionView;
+  taken: ReadonlyMap<EntryId, Judged & { held: boolean }>;
+}
 
 type Explained = Shortage & { why: string };
 
 /** @returns by how much the limits are exceeded by what is not taken yet; undefined when they hold. */
-export function limitsShortage({ view, taken }: Round): Explained | undefined {
+export function limitsShortage({ view, taken }: Takings): Explained | undefined {
   const { backend, used } = view;
   const going = [...taken.values()].filter(({ candidate }) => candidate.entry.counted);
   const bytes =
@@ -22,7 +29,7 @@ export function limitsShortage({ view, taken }: Round): Explained | undefined {
  * The watermarks of the backend's real space, with hysteresis: nothing is needed above the low one; below it, as much as brings it to the high one.
  * @returns undefined when there is space enough, or none is known.
  */
-export function spaceShortage({ view, taken }: Round): Explained | undefined {
+export function spaceShortage({ view, taken }: Takings): Explained | undefined {
   const { freeBytes, totalBytes, freeLowWater, freeHighWater } = view.backend;
   if (freeBytes === null || totalBytes === null) return undefined;
   if (freeBytes >= freeLowWater * totalBytes) return undefined;

@@ -87,6 +87,8 @@ export async function openScratch({ directory }: { directory: string }): Promise
     find,
     freeBytes,
     async capacityBytes() {
+      // Somebody may have emptied the scratch since it was opened.
+      await mkdir(images, { recursive: true, mode: 0o700 });
       // In this order what is written meanwhile is counted once at most.
       const files = await listFiles(images);
       return files.reduce((total, { bytes }) => total + bytes, 0) + (await freeBytes());
@@ -184,7 +186,7 @@ async function findFile(path: string): Promise<ScratchFile | undefined> {
 
 async function listFiles(images: string): Promise<ScratchEntry[]> {
   const entries: ScratchEntry[] = [];
-  for (const name of (await readdir(images)).sort()) {
+  for (const name of (await readNames(images)).sort()) {
     const path = join(images, name);
     const complete = !name.endsWith(PARTIAL);
     const contentHash = complete ? name : name.slice(0, -PARTIAL.length);
@@ -193,6 +195,16 @@ async function listFiles(images: string): Promise<ScratchEntry[]> {
       entries.push({ contentHash, path, complete, bytes: found.size, modifiedAt: found.mtime });
   }
   return entries;
+}
+
+/** @returns none where somebody has removed the directory. */
+async function readNames(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (hasCode(error, 'ENOENT')) return [];
+    throw error;
+  }
 }
 
 async function getFreeBytes(path: string): Promise<number> {
