@@ -10,6 +10,10 @@ import type { BackendName } from '../../workflows/contract/ids';
 import { workflowTypes } from '../../workflows/contract/names';
 import { until } from './flows';
 
+const QUESTION_TIMEOUT_MS = 2000;
+/** Answers that an evictor keeps. */
+const RESULTS_KEPT = 50;
+
 export interface EvictorPlace {
   client: Client;
   taskQueue: string;
@@ -23,7 +27,9 @@ export function evictorOf(
   input: Partial<EvictImageCacheInput> = {},
 ) {
   const handle = client.workflow.getHandle(workflowId);
-  const status = (): Promise<EvictionStatus> => handle.query<EvictionStatus>('status');
+  // A busy server may keep one question for long, while others push the answer out.
+  const status = (): Promise<EvictionStatus> =>
+    client.withDeadline(Date.now() + QUESTION_TIMEOUT_MS, () => handle.query<EvictionStatus>('status'));
   const hasEnded = async (): Promise<boolean> => (await handle.describe()).status.name !== 'RUNNING';
   const send = async (signal: string, ...args: unknown[]): Promise<void> => {
     await client.workflow.signalWithStart(workflowTypes.evictImageCache, {
@@ -36,11 +42,14 @@ export function evictorOf(
   };
   const answerTo = (requestId: string): Promise<EvictionResult> =>
     until(`an answer to ${requestId}`, async () => {
-      const { results } = await status();
+      const { results, waiting, waitingFor } = await status();
       const found = results.find((result) => result.requestId === requestId);
-      if (found !== undefined || !(await hasEnded())) return found;
-      const signal: EvictionResult['signal'] = 'unknown';
-      return { requestId, signal, at: '', outcome: 'failed' as const, summary: 'the evictor has ended' };
+      if (found !== undefined) return found;
+      const unknown = { requestId, signal: 'unknown', at: '', outcome: 'failed' } as const;
+      if (await hasEnded()) return { ...unknown, summary: 'the evictor has ended' };
+      const isForgotten =
+        results.length === RESULTS_KEPT && waiting === waitingFor.length && !waitingFor.includes(requestId);
+      return isForgotten ? { ...unknown, summary: 'it was answered, and many others since' } : undefined;
     });
   return {
     handle,
