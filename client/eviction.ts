@@ -14,9 +14,9 @@ import type {
 import { parseEvictorSignal } from '../workflows/contract/eviction-signals';
 import type { BackendName } from '../workflows/contract/ids';
 import { workflowIds, workflowTypes } from '../workflows/contract/names';
-import { followingSignal } from './abort';
 import type { ImageVolumeCache } from './connection';
-import { ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
+import { ImageVolumeCacheError } from './errors';
+import { interruptible, reportingErrors } from './waiting';
 
 /** A request that the evictor has got, whoever waits for its answer. */
 export interface SentToEvictor {
@@ -108,7 +108,7 @@ export async function evictionStatus(
   { backend }: { backend?: string } = {},
 ): Promise<EvictionStatus> {
   const workflowId = workflowIds.evict(backendOf(cache, backend));
-  return await reporting(cache, workflowId, async (client) => {
+  return await reportingErrors(cache, workflowId, async (client) => {
     const query = (): Promise<EvictionStatus> => client.workflow.getHandle(workflowId).query<EvictionStatus>('status');
     return await client.withDeadline(Date.now() + STATUS_TIMEOUT_MS, query);
   });
@@ -136,7 +136,7 @@ async function ask<Options extends EvictorOptions>(
   const parsed = parseEvictorSignal(name, [given]);
   if (parsed.kind === 'refused') throw new ImageVolumeCacheError({ type: 'InvalidRequest', message: parsed.why });
   const sent: SentToEvictor = { backend, requestId, workflowId: workflowIds.evict(backend) };
-  return await reporting(cache, sent.workflowId, async (client) => {
+  return await reportingErrors(cache, sent.workflowId, async (client) => {
     await send(client, cache, { sent, name, given });
     if (options.wait === false) return sent as Answer<Options>;
     return { ...sent, result: await untilAnswered(client, sent, options.signal) } as Answer<Options>;
@@ -175,18 +175,7 @@ async function untilAnswered(client: Client, sent: SentToEvictor, signal?: Abort
       signal?.throwIfAborted();
     }
   };
-  try {
-    return signal === undefined ? await look() : await client.withAbortSignal(followingSignal(signal), look);
-  } catch (error) {
-    if (signal?.aborted !== true) throw error;
-    const { workflowId } = sent;
-    throw new ImageVolumeCacheError({
-      type: 'WaitInterrupted',
-      message: `no longer waiting for ${workflowId}, which goes on`,
-      workflowId,
-      cause: error,
-    });
-  }
+  return await interruptible(client, { workflowId: sent.workflowId, signal }, look);
 }
 
 /** @returns undefined while there is no answer. A run that ended without one says why. */
@@ -230,16 +219,4 @@ function backendOf({ settings }: ImageVolumeCache, backend: string | undefined):
 
 function definedOf(request: object): object {
   return Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined));
-}
-
-async function reporting<T>(
-  cache: ImageVolumeCache,
-  workflowId: string,
-  work: (client: Client) => Promise<T>,
-): Promise<T> {
-  try {
-    return await work(await cache.temporal());
-  } catch (error) {
-    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '', workflowId });
-  }
 }
