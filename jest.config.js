@@ -37,7 +37,7 @@ module.exports = {
     suite('glance', stack),
     suite('filesystems'),
     suite('boot', stack),
-    suite('browser'),
+    suite('browser', stack),
     suite('crash', stack),
   ],
 };

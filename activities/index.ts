@@ -45,7 +45,8 @@ import {
 } from './records/reservation';
 import { givingUpAfter } from './transfer/giving-up-after';
 import { createFlattenVolume } from './transfer/flatten-volume';
-import { createDownloadToScratch, createReleaseScratch } from './transfer/scratch-image';
+import { createDownloadToScratch } from './transfer/download-to-scratch';
+import { createReleaseScratch } from './transfer/scratch-image';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
 import { createWriteImageVolume } from './transfer/write-image-volume';
 import { createWriteVolume } from './transfer/write-volume';

@@ -3,14 +3,14 @@
  *
  *   claim the flight -> reserve -+-> ready already ------------------------------------------+
  *                                +-> bypass: cache off, too large, no room ------------------+-> answer every waiter
- *                                +-> reserved: download -> inspect, write, seal -> register -+
+ *                                +-> reserved: download -> inspect, write, seal -> register -+   (or all of it in one step, while the bytes come)
  *
  * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
  */
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { FlightClaim } from '../activities/records/flight';
 import type { HostId } from './contract/ids';
-import type { PopulateInput, Reservation, Verdict } from './contract/population';
+import type { PopulateInput, ReservedEntry, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
 import {
   describeMakingRoom,
@@ -114,8 +114,6 @@ function isFlat({ containerFormat, diskFormat }: PopulateInput['cacheKey']): boo
   return containerFormat !== 'compressed' && flatFormats.includes(diskFormat);
 }
 
-type ReservedEntry = Extract<Reservation, { kind: 'reserved' }>['entry'];
-
 interface Transfer {
   input: PopulateInput;
   entry: ReservedEntry;
@@ -140,10 +138,11 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
       const streamed = await host.transfer.streamImageVolume({ input, entry });
       if (streamed.kind === 'streamed') return streamed;
     }
-    const scratch = await host.transfer.downloadToScratch({ source: input, user, moves });
+    const scratch = await host.transfer.downloadToScratch({ source: input, user, moves, into: entry });
     if (isNoRoom(scratch)) return scratch;
+    const { bytesDownloaded, downloadMs, written: unpacked } = scratch;
+    if (unpacked !== undefined) return { bytesDownloaded, downloadMs, ...unpacked };
     setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
-    const { bytesDownloaded, downloadMs } = scratch;
     return { bytesDownloaded, downloadMs, ...(await host.convert.writeImageVolume({ input, entry, user })) };
   });
   const timingsMs = { download: written.downloadMs, convert: written.convertMs };

@@ -7,7 +7,7 @@ import type { Image } from '../../workflows/contract/image';
 import type { ImageService } from '../glance/image-service';
 import type { ProgressReporter } from '../progress';
 import { checkUnchanged, parseExpectedBytes, type ExpectedBytes } from './expected-bytes';
-import { createHashedFile, type HashedFile } from './hashed-file';
+import { createHashedFile, type ByteWatcher, type HashedFile } from './hashed-file';
 import { createHeadInspection, type HeadInspection } from './head-inspection';
 import type { ImagePolicy } from './policy';
 import { createTransferProgress, type TransferProgress } from './transfer-progress';
@@ -36,6 +36,8 @@ export interface DownloadImageRequest {
   policy?: ImagePolicy;
   /** Whether the bytes go to the disk while more come, for a file that is fsynced soon after. */
   writeBack?: boolean;
+  /** Begins to watch the bytes, which are those of the whole file: once, and again at a clean restart. */
+  watch?: () => Promise<ByteWatcher>;
   limits?: Partial<DownloadLimits>;
 }
 
@@ -60,6 +62,7 @@ export async function downloadImage({
   reporter,
   policy,
   writeBack = false,
+  watch,
   limits,
 }: DownloadImageRequest): Promise<DownloadedImage> {
   const startedMs = performance.now();
@@ -76,6 +79,7 @@ export async function downloadImage({
       progress,
       policy,
       writeBack,
+      watch,
       limits: { ...defaultLimits, ...limits },
       bytesDownloaded: 0,
     };
@@ -100,6 +104,7 @@ interface Transfer {
   progress: TransferProgress;
   policy: ImagePolicy | undefined;
   writeBack: boolean;
+  watch: DownloadImageRequest['watch'];
   limits: DownloadLimits;
   bytesDownloaded: number;
 }
@@ -117,9 +122,9 @@ async function fillVerified(transfer: Transfer): Promise<void> {
 
 /** @returns the hash of all bytes. */
 async function fillOnce(transfer: Transfer): Promise<string> {
-  const { expected, handle, image, policy, writeBack } = transfer;
+  const { expected, handle, image, policy, writeBack, watch } = transfer;
   const head = policy && createHeadInspection(image, policy);
-  const file = createHashedFile(handle, { algorithm: expected.algorithm, writeBack });
+  const file = createHashedFile(handle, { algorithm: expected.algorithm, watcher: await watch?.(), writeBack });
   try {
     await takeOverDisk(file, transfer);
     await head?.seeFile(handle, file.bytes);

@@ -28,9 +28,16 @@ export interface HashedFile {
   close(): Promise<void>;
 }
 
+/** Sees a file's bytes as they come, all of them and in their order. */
+export interface ByteWatcher {
+  /** `bytes` stay as they are until it resolves, which holds up those that come later. It never rejects. */
+  see(bytes: Buffer): Promise<void>;
+}
+
 export interface HashedFileOptions {
   /** A name that node:crypto knows. */
   algorithm: string;
+  watcher?: ByteWatcher;
   /** Whether the disk is to write while more bytes come, so that a later fsync finds little to do. */
   writeBack: boolean;
 }
@@ -42,7 +49,7 @@ interface Gathering {
 }
 
 /** `handle` is open for reading and writing; what the file holds counts only once it is taken over. */
-export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: HashedFileOptions): HashedFile {
+export function createHashedFile(handle: FileHandle, { algorithm, watcher, writeBack }: HashedFileOptions): HashedFile {
   const thread = startHashThread(algorithm);
   const pool = createPool();
   let current: Gathering | undefined;
@@ -50,6 +57,7 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
   let issued = 0;
   let bytes = 0;
   let writes: Promise<void> = Promise.resolve();
+  let seen: Promise<unknown> = Promise.resolve();
   const disk = createWriteBack(handle);
 
   /** One write after the other, so that what is on disk never has a hole. */
@@ -59,11 +67,16 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
     bytes = position + view.length;
     if (writeBack) disk.advance(view.length);
   };
+  /** Disk, hash and watcher read the block at the same time: it is shared, not transferred. */
+  const consume = async (block: SharedArrayBuffer, lengthBytes: number): Promise<void> => {
+    const watched = watcher?.see(Buffer.from(block, 0, lengthBytes));
+    seen = Promise.all([seen, watched]);
+    await Promise.all([thread.update(block, lengthBytes), watched]);
+  };
   const issue = (block: SharedArrayBuffer, lengthBytes: number): void => {
     writes = write(writes, Buffer.from(block, 0, lengthBytes), issued);
     issued += lengthBytes;
-    // Disk and hash read the block at the same time: it is shared, not transferred.
-    Promise.all([writes, thread.update(block, lengthBytes)]).then(() => pool.give(block), pool.fail);
+    Promise.all([writes, consume(block, lengthBytes)]).then(() => pool.give(block), pool.fail);
   };
 
   const begin = (block: SharedArrayBuffer): Gathering => (current = { block, view: Buffer.from(block), filled: 0 });
@@ -109,7 +122,7 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
         const block = await pool.take();
         const { bytesRead } = await handle.read(Buffer.from(block), 0, Math.min(BLOCK_BYTES, upTo - bytes), bytes);
         if (bytesRead === 0) throw new Error(`the file ends at byte ${bytes} while it is read again`);
-        thread.update(block, bytesRead).then(() => pool.give(block), pool.fail);
+        consume(block, bytesRead).then(() => pool.give(block), pool.fail);
         bytes += bytesRead;
         issued = bytes;
         onProgress(bytes);
@@ -133,6 +146,7 @@ export function createHashedFile(handle: FileHandle, { algorithm, writeBack }: H
     async close() {
       await writes.catch(() => undefined);
       await disk.settle().catch(() => undefined);
+      await seen;
       await thread.close();
       pool.close();
     },

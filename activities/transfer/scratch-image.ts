@@ -2,14 +2,15 @@ import { forgetScratch, measureScratch, releaseScratch as releaseScratchRow } fr
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ImageId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';
-import type { NoRoomHere, ScratchImage } from '../../workflows/contract/population';
+import type { NoRoomHere } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
+import type { ByteWatcher } from '../image/hashed-file';
 import type { EnsuredFile } from '../image/scratch';
 import type { ProgressReporter } from '../progress';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
 import { ensureExpanded, isCompressed, releaseExpanded } from './expanded-image';
-import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
+import { waitingForTurn } from './heartbeat-reporter';
 import { reserveInTurn } from './reserve-in-turn';
 import { hasOtherWorkers, RoomElsewhere, type MovableTransfer } from './room-elsewhere';
 
@@ -25,42 +26,17 @@ export interface ScratchRequest {
   user: string;
 }
 
-export interface DownloadRequest extends ScratchRequest {
-  /** How often the caller has gone on to another host already; absent: it stays here. */
-  moves?: number;
+/** A request as one step makes it. */
+export interface TransferRequest extends ScratchRequest {
+  movable?: MovableTransfer;
+  /** Begins to watch the bytes of a transfer that this step begins, as `DownloadImageRequest.watch`; one that it shares is watched by others. */
+  watch?: (image: Image) => Promise<ByteWatcher>;
 }
 
-/**
- * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
- * time, whoever asks. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn, or after a while answers so, where
- * another host may have room. Idempotent. Undo: `releaseScratch`.
- * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt (final); ImageServiceUnavailable, ScratchFull (retried).
- */
-export function createDownloadToScratch(deps: HostDependencies) {
-  return async function downloadToScratch({
-    source,
-    user,
-    moves,
-  }: DownloadRequest): Promise<ScratchImage | NoRoomHere> {
-    const startedAtMs = performance.now();
-    const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
-    const request = { source, user, movable: moves === undefined ? undefined : { backend: source.backend, moves } };
-    const ensured = await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
-      ensureHereOrElsewhere(deps, request, reporter),
-    );
-    if ('kind' in ensured) return ensured;
-    const { bytes, bytesDownloaded } = ensured;
-    const contentHash = contentHashOf(source.cacheKey);
-    const downloadMs = Math.round(performance.now() - startedAtMs);
-    if (bytesDownloaded > 0)
-      deps.metrics.populationStage({ backend: source.backend, stage: 'download' }, downloadMs / 1000);
-    return { hostId: deps.hostId, contentHash, bytes, bytesDownloaded, downloadMs };
-  };
-}
-
-async function ensureHereOrElsewhere(
+/** Brings the file here, or tells that another host may have the room that this one has not. @throws as `downloadToScratch`. */
+export async function ensureHereOrElsewhere(
   deps: HostDependencies,
-  request: ScratchRequest & { movable?: MovableTransfer },
+  request: TransferRequest,
   reporter: ProgressReporter,
 ): Promise<EnsuredFile | NoRoomHere> {
   try {
@@ -75,10 +51,10 @@ async function ensureHereOrElsewhere(
   }
 }
 
-/** See `createDownloadToScratch`; one look at the disk where this process has verified the file already. */
+/** See `downloadToScratch`; one look at the disk where this process has verified the file already. */
 export async function ensureScratchFile(
   deps: HostDependencies,
-  request: ScratchRequest & { movable?: MovableTransfer },
+  request: TransferRequest,
   reporter: ProgressReporter,
 ): Promise<EnsuredFile> {
   try {
@@ -96,7 +72,7 @@ async function releaseAfterEnd(deps: HostDependencies, { source, user }: Scratch
 
 async function bringToScratch(
   deps: HostDependencies,
-  { source, user, movable }: ScratchRequest & { movable?: MovableTransfer },
+  { source, user, movable, watch }: TransferRequest,
   reporter: ProgressReporter,
 ): Promise<EnsuredFile> {
   const contentHash = contentHashOf(source.cacheKey);
@@ -110,7 +86,14 @@ async function bringToScratch(
         sizeBytes: image.sizeBytes ?? 0,
         reporter,
         transfer: async (path, joined) => {
-          const done = await downloadImage({ images: deps.images, image, path, reporter: joined, policy: headPolicy });
+          const done = await downloadImage({
+            images: deps.images,
+            image,
+            path,
+            reporter: joined,
+            policy: headPolicy,
+            watch: watch && (() => watch(image)),
+          });
           deps.metrics.downloaded(done.bytesDownloaded);
           return done;
         },

@@ -1,10 +1,9 @@
 import { constants } from 'node:fs';
 import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
-import { activityInfo } from '@temporalio/activity';
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
-import type { PopulateInput, Reservation, StreamedImageVolume } from '../../workflows/contract/population';
+import type { PopulateInput, ReservedEntry, StreamedImageVolume } from '../../workflows/contract/population';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import type { ImageService } from '../glance/image-service';
@@ -18,15 +17,13 @@ import { checkFreeSpace } from '../records/space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { getPinnedImage } from './scratch-image';
 import { checkWritten, inspectImageFile } from './write-guest-bytes';
-import { attemptName, seal } from './write-image-volume';
+import { attemptName, earlierAttemptNames, seal } from './write-image-volume';
 
 export interface StreamImageVolumeRequest {
   input: PopulateInput;
-  entry: Extract<Reservation, { kind: 'reserved' }>['entry'];
+  entry: ReservedEntry;
 }
 
-/** Earlier attempts whose bytes are looked for: each one takes over those of the last, so that one is nearly always enough. */
-const MAX_EARLIER_ATTEMPTS = 20;
 const READ_BYTES = MiB;
 
 /**
@@ -70,9 +67,8 @@ async function findSealed(
 ): Promise<StreamedImageVolume | undefined> {
   const sealed = await backend.describeParent(name);
   if (sealed.kind !== 'sealed') return undefined;
-  const current = activityInfo().attempt;
-  for (let earlier = current - 1; earlier > 0 && earlier >= current - MAX_EARLIER_ATTEMPTS; earlier -= 1)
-    await backend.ensureAttemptAbsent({ kind: 'image-volume', name, attempt: attemptName(earlier) });
+  for (const attempt of earlierAttemptNames())
+    await backend.ensureAttemptAbsent({ kind: 'image-volume', name, attempt });
   return { ...sealed, kind: 'streamed', bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
 }
 
@@ -116,9 +112,8 @@ async function ensureTarget(deps: HostDependencies, { image, backend, entry }: A
     name: entry.imageVolume,
     virtualBytes: roundUpTo(sizeBytes, SECTOR_BYTES),
   } as const;
-  const current = activityInfo().attempt;
-  for (let earlier = current - 1; earlier > 0 && earlier >= current - MAX_EARLIER_ATTEMPTS; earlier -= 1) {
-    const target = await backend.takeOverAttempt?.({ ...request, from: attemptName(earlier), to: attemptName() });
+  for (const from of earlierAttemptNames()) {
+    const target = await backend.takeOverAttempt?.({ ...request, from, to: attemptName() });
     if (target === undefined) continue;
     // An attempt that died while it sealed has made the file a whole number of sectors.
     if (target.path !== undefined && (await stat(target.path)).size > sizeBytes) await truncate(target.path, sizeBytes);

@@ -6,7 +6,7 @@ import { supportedDiskFormats, type CacheKey, type SupportedDiskFormat } from '.
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
-import { convertToRaw, getImageInfo, type QemuFormat } from '../image/qemu-img';
+import { convertToRaw, getImageInfo, type QemuFormat, type QemuImage } from '../image/qemu-img';
 import type { ProgressReporter } from '../progress';
 
 /** Guest bytes that are looked at after they were written. */
@@ -59,8 +59,8 @@ export async function writeGuestBytes(
   { backend, target, virtualBytes }: WriteRequest,
   { deps, reporter }: { deps: HostDependencies; reporter: ProgressReporter },
 ): Promise<void> {
-  const source = { path: image.path, format: qemuFormatOf(image.cacheKey.diskFormat) };
-  await checkToolAgrees(image, source, { virtualBytes, deps });
+  const source = sourceOf(image);
+  await checkToolAgrees(image, { virtualBytes, deps });
   const total = formatBytes(virtualBytes);
   reporter.report({
     stage: 'converting',
@@ -96,19 +96,19 @@ const qemuFormats: Record<SupportedDiskFormat, QemuFormat> = {
   vdi: 'vdi',
 };
 
-function qemuFormatOf(diskFormat: string): QemuFormat {
+function sourceOf({ path, cacheKey: { diskFormat } }: GuestBytes): QemuImage {
   const format = supportedDiskFormats.find((supported) => supported === diskFormat);
   if (format === undefined) throw new Error(`no image of format ${diskFormat} is admitted`);
-  return qemuFormats[format];
+  return { path, format: qemuFormats[format] };
 }
 
-/** The tool that will read the file must see what our own inspection saw. */
-async function checkToolAgrees(
-  { imageId }: GuestBytes,
-  source: { path: string; format: QemuFormat },
+/** `qemu-img` must see what our own inspection saw. @throws ImageRefused (final), ToolFailed (retried). */
+export async function checkToolAgrees(
+  image: GuestBytes,
   { virtualBytes, deps }: { virtualBytes: number; deps: HostDependencies },
 ): Promise<void> {
-  const info = await getImageInfo(source, { guard: deps.toolGuard });
+  const { imageId } = image;
+  const info = await getImageInfo(sourceOf(image), { guard: deps.toolGuard });
   const refuse = (found: string, allowed: string) =>
     new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed });
   // A raw file that is no whole number of sectors is read as if zeros followed.

@@ -2,27 +2,21 @@ import { stat } from 'node:fs/promises';
 import { activityInfo } from '@temporalio/activity';
 import { findEntry } from '../../db/queries/cache-entries';
 import { Failure } from '../../workflows/contract/failures';
-import type { PopulateInput, Reservation } from '../../workflows/contract/population';
+import type { PopulateInput, ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { backendHeld } from '../records/clone-volume';
 import { contentHashOf } from '../records/cache-key';
 import { checkFreeSpace } from '../records/space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
-import { getScratchPath, releaseScratchOf } from './scratch-image';
+import { getScratchPath, releaseScratchOf, type ScratchSource } from './scratch-image';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 
 export interface WriteImageVolumeRequest {
   input: PopulateInput;
-  entry: Extract<Reservation, { kind: 'reserved' }>['entry'];
+  entry: ReservedEntry;
   /** Who uses the scratch file; released when the image-volume is sealed. */
   user: string;
-}
-
-export interface WrittenImageVolume {
-  virtualBytes: number;
-  realBytes: number;
-  convertMs: number;
 }
 
 /**
@@ -82,7 +76,8 @@ export function createWriteImageVolume(deps: HostDependencies) {
   };
 }
 
-interface SealRequest extends Pick<WriteImageVolumeRequest, 'input' | 'entry'> {
+interface SealRequest extends Pick<WriteImageVolumeRequest, 'entry'> {
+  input: ScratchSource;
   target: WriteTarget;
   virtualBytes: number;
 }
@@ -111,6 +106,16 @@ export async function seal(
     found: `an entry that is ${row?.state ?? 'absent'}`,
     allowed: 'one that is populating',
   });
+}
+
+/** Earlier attempts that are looked for: each one takes over what the last has left, or removes it, so that one is nearly always enough. */
+const MAX_EARLIER_ATTEMPTS = 20;
+
+/** @returns the names of the running activity's earlier attempts, the last one first. */
+export function earlierAttemptNames(): string[] {
+  const { attempt: current } = activityInfo();
+  const count = Math.min(current - 1, MAX_EARLIER_ATTEMPTS);
+  return Array.from({ length: count }, (_none, back) => attemptName(current - 1 - back));
 }
 
 /** A name of its own for each attempt of each run; by default the running one's. */

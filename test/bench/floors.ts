@@ -23,7 +23,10 @@ export async function cloneBare(
   await sync(directory);
 }
 
-/** A cold miss as a person makes it: `curl -o`, `qemu-img convert` with our options, fsync. */
+/**
+ * A cold miss as a person makes it: `curl -o`, `qemu-img convert` with our options, fsync. What is made stays, as a volume does: memory that a removal
+ * has just given back is written faster than any other, which would flatter the next run.
+ */
 export async function convertBare(
   url: string,
   { directory, virtualBytes, format }: { directory: string; virtualBytes: number; format: string },
@@ -50,7 +53,7 @@ export async function convertBare(
   ]);
   await sync(target);
   await sync(work);
-  await rm(work, { recursive: true });
+  await rm(image);
 }
 
 async function sync(path: string): Promise<void> {

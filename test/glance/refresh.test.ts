@@ -55,6 +55,17 @@ describe('with a real Glance', () => {
     expect(await flow.flightOf(image)).toMatchObject({ flight: 1, leaderVolumeId: created.volumeId });
   });
 
+  it('a copy to another store downloads nothing and makes no entry, though the record has moved', async () => {
+    const image = await flows.publish();
+    await flow.create(image);
+    expect(await glance.copyToOtherStore(image.id)).toHaveLength(2);
+    expect((await stack.images.getImage(image.id)).updatedAt).not.toBe(image.updatedAt);
+    expect(await flows.refresh({ imageIds: [image.id] })).toMatchObject({ usable: 1, retiredEntries: [] });
+    expect(await flow.create(image)).toMatchObject({ outcome: 'hit', bytesDownloaded: 0 });
+    expect(await flow.entriesOf(image)).toMatchObject([{ generation: 1, state: 'ready', clones: 2 }]);
+    expect(await flow.flightOf(image)).toMatchObject({ flight: 1 });
+  }, 120_000);
+
   it('a follow has the newest that matches, also after it was deactivated, and what is gone leaves the cache', async () => {
     const meant = { name: 'debian-12', tags: ['latest'], properties: { os_distro: 'debian' } };
     const { tags, properties } = meant;

@@ -43,13 +43,17 @@ export interface World {
   hasGuestBytes(volume: Pick<CreateVolumeResult, 'connection'>): Promise<boolean>;
 }
 
-export async function createWorld(stack: EveryStepStack, diskFormat: 'raw' | 'qcow2' = 'raw'): Promise<World> {
+/** How an image gets into its image-volume: straight (`raw`), unpacked while it comes to the scratch (`qcow2`), or converted from there. */
+export type ImageKind = 'raw' | 'qcow2' | 'compressed qcow2';
+
+export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'): Promise<World> {
   const { client, database, backend, taskQueue } = stack;
   const sample = await makeSampleImage({
     directory: stack.samplesDirectory,
     name: randomUUID(),
-    diskFormat,
+    diskFormat: kind === 'raw' ? 'raw' : 'qcow2',
     virtualBytes: IMAGE_BYTES,
+    ...(kind === 'compressed qcow2' ? { compression: 'zlib' } : {}),
   });
   const image = await uploadSample(stack.images, sample);
   const cacheKey = cacheKeyOf(image);

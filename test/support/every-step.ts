@@ -6,7 +6,7 @@ import { createSemaphore } from '../../activities/semaphore';
 import { faultKinds, type FaultKind, type Step } from './every-step-faults';
 import { assertCleanSlate, assertStackIsIdle } from './every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from './every-step-stack';
-import { createWorld, type World } from './every-step-world';
+import { createWorld, type ImageKind, type World } from './every-step-world';
 
 const CASES_AT_ONCE = 8;
 const CASE_TIMEOUT_MS = 240_000;
@@ -22,8 +22,8 @@ export interface Scenario {
   name: string;
   /** Activities of the struck run, in order. */
   steps: string[];
-  /** Of the world's image; default: raw. */
-  diskFormat?: 'raw' | 'qcow2';
+  /** The world's image; default: raw. */
+  image?: ImageKind;
   /** Brings the world to where the struck run begins. @returns that run's workflow id, and the rest of the case. */
   prepare(world: World, fault?: CaseFault): Promise<Act>;
 }
@@ -115,7 +115,7 @@ function faultKindsOf({ activity }: Step): FaultKind[] {
 }
 
 async function runClean(stack: EveryStepStack, scenario: Scenario): Promise<void> {
-  const world = await createWorld(stack, scenario.diskFormat);
+  const world = await createWorld(stack, scenario.image);
   const act = await scenario.prepare(world);
   await act.run();
   await world.untilClosed();
@@ -125,7 +125,7 @@ async function runClean(stack: EveryStepStack, scenario: Scenario): Promise<void
 }
 
 async function runFaulty(stack: EveryStepStack, scenario: Scenario, fault: CaseFault): Promise<void> {
-  const world = await createWorld(stack, scenario.diskFormat);
+  const world = await createWorld(stack, scenario.image);
   const act = await scenario.prepare(world, fault);
   const armed = act.failsByItself ? undefined : stack.faults.arm({ ...fault, workflowId: act.workflowId });
   await act.run();

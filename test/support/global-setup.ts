@@ -6,7 +6,7 @@ import { runningStack } from './running-stack';
 
 /**
  * Starts one Temporal server (in memory) and one PostgreSQL (nothing flushed) for a whole run, whatever the number of projects that name this file.
- * Tests find them in `IVC_TEST_TEMPORAL_ADDRESS`, `IVC_TEST_TEMPORAL_METRICS` and `IVC_TEST_DATABASE_URL` (the administrator's database `postgres`).
+ * Tests find them in `IVC_TEST_TEMPORAL_ADDRESS`, `IVC_TEST_TEMPORAL_UI`, `IVC_TEST_TEMPORAL_METRICS` and `IVC_TEST_DATABASE_URL` (the administrator's database `postgres`).
  */
 async function globalSetup(): Promise<void> {
   if (runningStack.directory !== undefined) return;
@@ -27,6 +27,7 @@ async function startTestTemporal(directory: string): Promise<void> {
   const temporal = await startTemporalServer({ binary, logPath: join(directory, 'temporal.log') });
   runningStack.parts.push(temporal);
   process.env['IVC_TEST_TEMPORAL_ADDRESS'] = temporal.address;
+  process.env['IVC_TEST_TEMPORAL_UI'] = temporal.uiUrl;
   process.env['IVC_TEST_TEMPORAL_METRICS'] = temporal.metricsUrl;
 }
 

@@ -1,19 +1,24 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface RealGlance {
   endpoint: string;
-  /** Ends the process and removes its directory. */
+  /** Has Glance copy an image's bytes from its store to its other one (import method `copy-image`). @returns the names of the stores that hold them. */
+  copyToOtherStore(imageId: string): Promise<string[]>;
+  /** Ends its processes and removes its directory. */
   stop(): Promise<void>;
 }
 
+/** Where uploads go, and where copies do. */
+const [STORE, OTHER_STORE] = ['files', 'copies'];
 const packages = ['glance-api', 'glance-common', 'python3-glance'];
 const START_TIMEOUT_MS = 60_000;
+const COPY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
 const POLL_MS = 100;
 const LOG_TAIL_CHARACTERS = 2000;
@@ -22,55 +27,106 @@ const LOG_TAIL_CHARACTERS = 2000;
 const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
 
 /**
- * A real OpenStack Glance from Debian's packages (installed when missing and we are root): file store, SQLite, on a free port of 127.0.0.1,
+ * A real OpenStack Glance from Debian's packages (installed when missing and we are root): two file stores, SQLite, on a free port of 127.0.0.1,
  * without Keystone, so every caller is an administrator. It ends with this process, however that ends.
  */
 export async function startRealGlance(): Promise<RealGlance> {
   await ensurePackages();
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
-  let api: ChildProcess | undefined;
+  const apis: ChildProcess[] = [];
   const stop = async (): Promise<void> => {
-    if (api !== undefined) await end(api);
+    await Promise.all(apis.map(end));
     await rm(directory, { recursive: true, force: true });
   };
-  try {
+  const start = async (identity: Identity): Promise<string> => {
     const port = await findFreePort();
-    const config = await writeConfig(directory, port);
-    await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
+    const config = await writeConfig(directory, { port, identity });
+    if (apis.length === 0) await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
     const endpoint = `http://127.0.0.1:${port}`;
-    const log = join(directory, 'glance-api.log');
-    api = await startApi(config, log);
+    const log = join(directory, `glance-api-${identity}.log`);
+    const api = await startApi(config, log);
+    apis.push(api);
     await waitUntilReady(endpoint, { api, log });
-    return { endpoint, stop };
+    return endpoint;
+  };
+  let operators: Promise<string> | undefined;
+  try {
+    return {
+      endpoint: await start('nobody'),
+      // A task has an owner: that takes a caller with an identity.
+      copyToOtherStore: async (imageId) => await copyToOtherStore(await (operators ??= start('headers')), imageId),
+      stop,
+    };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function writeConfig(directory: string, port: number): Promise<string> {
+/** Who a caller is: nobody and an administrator, or whom the headers name that Keystone's middleware would have set. */
+type Identity = 'nobody' | 'headers';
+const operatorHeaders = {
+  'content-type': 'application/json',
+  'x-identity-status': 'Confirmed',
+  'x-user-id': 'operator',
+  'x-project-id': 'operators',
+  'x-roles': 'admin',
+};
+
+async function copyToOtherStore(endpoint: string, imageId: string): Promise<string[]> {
+  const url = `${endpoint}/v2/images/${imageId}`;
+  const answer = await fetch(`${url}/import`, {
+    method: 'POST',
+    headers: operatorHeaders,
+    body: JSON.stringify({ method: { name: 'copy-image' }, stores: [OTHER_STORE] }),
+  });
+  if (answer.status !== 202) throw new Error(`copy-image was answered ${answer.status}: ${await answer.text()}`);
+  const deadline = Date.now() + COPY_TIMEOUT_MS;
+  while (Date.now() < deadline) {
+    const record = (await (await fetch(url, { headers: operatorHeaders })).json()) as Record<string, string>;
+    const stores = (record['stores'] ?? '').split(',');
+    if (stores.includes(OTHER_STORE) && record['os_glance_importing_to_stores'] === '') return stores;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+  throw new Error(`image ${imageId} was not copied to store ${OTHER_STORE} within ${COPY_TIMEOUT_MS} ms`);
+}
+
+const pipelines: Record<Identity, string> = {
+  nobody: 'unauthenticated-context rootapp',
+  headers: 'context rootapp',
+};
+
+async function writeConfig(
+  directory: string,
+  { port, identity }: { port: number; identity: Identity },
+): Promise<string> {
   const below = (name: string): string => join(directory, name);
-  for (const name of ['images', 'staging', 'tasks', 'lock', 'policy.d']) await mkdir(below(name), { mode: 0o700 });
-  await copyFile('/etc/glance/glance-api-paste.ini', below('paste.ini'));
-  const path = below('glance-api.conf');
+  for (const name of [STORE, OTHER_STORE, 'staging', 'tasks', 'lock', 'policy.d'])
+    await mkdir(below(name), { mode: 0o700, recursive: true });
+  const paste = await readFile('/etc/glance/glance-api-paste.ini', 'utf8');
+  const pastePath = below(`paste-${identity}.ini`);
+  await writeFile(pastePath, paste.replace(`${pipelines.nobody}\n`, `${pipelines[identity]}\n`));
+  const path = below(`glance-api-${identity}.conf`);
   const config = `[DEFAULT]
 bind_host = 127.0.0.1
 bind_port = ${port}
 workers = 0
-enabled_backends = files:file
+enabled_backends = ${STORE}:file,${OTHER_STORE}:file
 use_stderr = true
 [database]
 connection = sqlite:///${below('glance.sqlite')}
 [glance_store]
-default_backend = files
-[files]
-filesystem_store_datadir = ${below('images')}
+default_backend = ${STORE}
+[${STORE}]
+filesystem_store_datadir = ${below(STORE)}
+[${OTHER_STORE}]
+filesystem_store_datadir = ${below(OTHER_STORE)}
 [os_glance_staging_store]
 filesystem_store_datadir = ${below('staging')}
 [os_glance_tasks_store]
 filesystem_store_datadir = ${below('tasks')}
 [paste_deploy]
-config_file = ${below('paste.ini')}
+config_file = ${pastePath}
 [oslo_concurrency]
 lock_path = ${below('lock')}
 [oslo_policy]

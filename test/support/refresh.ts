@@ -45,7 +45,9 @@ export function refreshFlows(flow: FlowStack) {
       });
       expect(answer.status).toBe(200);
     },
+    /** Requests for its file, refused ones included. */
     downloadsOf: async ({ id }: Image): Promise<number> => (await flow.stack.imageService.counters(id)).downloads,
+    bytesServedOf: async ({ id }: Image): Promise<number> => (await flow.stack.imageService.counters(id)).bytesServed,
     imageStateOf: async ({ id }: Image): Promise<string | undefined> => {
       const [row] = await flow.stack.database.sql<{ state: string }[]>`
         select state from entry_images where image_id = ${id} order by last_seen_at desc limit 1`;

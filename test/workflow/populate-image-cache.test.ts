@@ -8,21 +8,29 @@ const outsideOfTheVerdict = ['claimFlight', 'answerWaiters'];
 
 const converting: Scenario = {
   name: 'a population that converts',
-  diskFormat: 'qcow2',
+  image: 'compressed qcow2',
   steps: ['claimFlight', 'reserveEntry', 'downloadToScratch', 'writeImageVolume', 'registerEntry', 'answerWaiters'],
+  prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
+};
+
+/** A qcow2 is written into the image-volume while it comes to the scratch. */
+const unpacking: Scenario = {
+  name: 'a population that unpacks',
+  image: 'qcow2',
+  steps: ['claimFlight', 'reserveEntry', 'downloadToScratch', 'registerEntry', 'answerWaiters'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };
 
 /** A raw image goes straight into the image-volume. */
 const streaming: Scenario = {
   name: 'a population that streams',
-  diskFormat: 'raw',
+  image: 'raw',
   steps: ['claimFlight', 'reserveEntry', 'streamImageVolume', 'registerEntry', 'answerWaiters'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };
 
 describe('PopulateImageCache', () => {
-  describeEveryStep([converting, streaming]);
+  describeEveryStep([converting, unpacking, streaming]);
 });
 
 /** Two creates wait for the flight: whatever happens to it, both are answered. */

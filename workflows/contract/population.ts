@@ -58,6 +58,15 @@ export interface ScratchImage {
   bytes: number;
   bytesDownloaded: number;
   downloadMs: number;
+  /** Set where the image-volume was written meanwhile, and sealed; the scratch file is given back then. */
+  written?: WrittenImageVolume;
+}
+
+/** A sealed image-volume. */
+export interface WrittenImageVolume {
+  virtualBytes: number;
+  realBytes: number;
+  convertMs: number;
 }
 
 /** What a host answers whose scratch has had no room for a while, where another host may have some. */
@@ -67,15 +76,7 @@ export interface NoRoomHere {
 
 /** What a host answers that was asked to write an image into its image-volume while it downloads. `unsuitable`: go through its scratch. */
 export type StreamedImageVolume =
-  | {
-      kind: 'streamed';
-      virtualBytes: number;
-      realBytes: number;
-      bytesDownloaded: number;
-      downloadMs: number;
-      convertMs: number;
-    }
-  | { kind: 'unsuitable' };
+  ({ kind: 'streamed'; bytesDownloaded: number; downloadMs: number } & WrittenImageVolume) | { kind: 'unsuitable' };
 
 /** What has happened so far to one create; ends in its decision record. */
 export interface Story {
@@ -115,8 +116,15 @@ export type CloneOutcome =
 export type AcquireOutcome =
   CloneOutcome | { kind: 'leased'; entry: LeasedEntry } | { kind: 'cold'; atCloneLimit: boolean };
 
+/** An entry that is to be populated. */
+export interface ReservedEntry {
+  id: EntryId;
+  /** The name that its image-volume will have. */
+  imageVolume: string;
+  generation: number;
+}
+
 /** What a flight's reservation answers. */
 export type Reservation =
   /** `hostId`: the host of the very worker that reserved, where that one reaches the backend: no other needs to be picked. */
-  | { kind: 'reserved'; entry: { id: EntryId; imageVolume: string; generation: number }; hostId?: HostId }
-  | Extract<Verdict, { kind: 'ready' | 'bypass' }>;
+  { kind: 'reserved'; entry: ReservedEntry; hostId?: HostId } | Extract<Verdict, { kind: 'ready' | 'bypass' }>;

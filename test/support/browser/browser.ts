@@ -53,6 +53,10 @@ export interface Page {
   evaluate<Value>(expression: string): Promise<Value>;
   /** Waits until the expression is true. */
   until(expression: string): Promise<void>;
+  /** Waits for the one visible element that fits and clicks on it. @param text what is written on it, where several fit. */
+  click(selector: string, text?: string): Promise<void>;
+  /** Clicks on an element and puts text into it, as a paste does. */
+  type(selector: string, text: string): Promise<void>;
   /** Waits until nothing has been asked for in a while: a page that draws itself is then drawn. */
   settle(): Promise<void>;
   /** Writes a PNG: the whole page, or a part of it. */
@@ -146,6 +150,14 @@ async function openPage(
     if (evaluated.exceptionDetails) throw new Error(`${expression}: ${JSON.stringify(evaluated.exceptionDetails)}`);
     return evaluated.result.value as Value;
   };
+  const click = async (selector: string, text?: string): Promise<void> => {
+    const visible = `[...document.querySelectorAll(${JSON.stringify(selector)})].filter((one) => one.checkVisibility({ visibilityProperty: true }))`;
+    const fitting =
+      text === undefined ? visible : `${visible}.filter((one) => one.innerText.trim() === ${JSON.stringify(text)})`;
+    const what = `one ${selector}${text === undefined ? '' : ` with ${text}`} to click on`;
+    const clicked = `(([one, other]) => one && !other && !one.disabled && (one.focus(), one.click(), true))(${fitting})`;
+    await until(what, () => evaluate<boolean>(`Boolean(${clicked})`));
+  };
   const until = (what: string, check: () => boolean | Promise<boolean>) => waitUntil(check, what);
   return {
     open: async (url) => {
@@ -156,6 +168,11 @@ async function openPage(
     },
     evaluate,
     until: (expression) => until(expression, () => evaluate<boolean>(`Boolean(${expression})`)),
+    click,
+    type: async (selector, text) => {
+      await click(selector);
+      await call('Input.insertText', { text });
+    },
     settle: () => until('requests to end', () => Date.now() - lastRequestAtMs > QUIET_MS),
     screenshot: async (path, clip) => {
       const area = clip && { clip: { ...clip, scale: 1 } };

@@ -1,0 +1,112 @@
+import type { NoRoomHere, ReservedEntry, ScratchImage } from '../../workflows/contract/population';
+import type { HostDependencies } from '../dependencies';
+import type { ProgressReporter } from '../progress';
+import { contentHashOf } from '../records/cache-key';
+import { backendHeld } from '../records/clone-volume';
+import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import {
+  ensureHereOrElsewhere,
+  releaseScratchOf,
+  type ScratchRequest,
+  type ScratchSource,
+  type TransferRequest,
+} from './scratch-image';
+import { beginUnpacking, isUnpacked } from './unpack-image-volume';
+
+export interface DownloadRequest extends ScratchRequest {
+  /** How often the caller has gone on to another host already; absent: it stays here. */
+  moves?: number;
+  /** Its image-volume is written while the bytes come, where the image's format lets it: `written` is set then. */
+  into?: ReservedEntry;
+}
+
+/**
+ * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
+ * time, whoever asks. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn, or after a while answers so, where
+ * another host may have room. Idempotent. Undo: `releaseScratch`, and `removeImageVolume` with `into`.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace (final);
+ * ImageServiceUnavailable, ScratchFull, BackendUnavailable (retried).
+ */
+export function createDownloadToScratch(deps: HostDependencies) {
+  return async function downloadToScratch(request: DownloadRequest): Promise<ScratchImage | NoRoomHere> {
+    const { source, into } = request;
+    const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
+    return await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
+      into !== undefined && isUnpacked(source)
+        ? downloadInto(deps, { ...request, into }, reporter)
+        : downloadOnly(deps, request, reporter),
+    );
+  };
+}
+
+async function downloadInto(
+  deps: HostDependencies,
+  request: DownloadRequest & { into: ReservedEntry },
+  reporter: ProgressReporter,
+): Promise<ScratchImage | NoRoomHere> {
+  const { source, user, into: entry } = request;
+  const release = () => releaseScratchOf(deps, { contentHash: contentHashOf(source.cacheKey), user });
+  const sealed = await backendHeld(deps, source.backend).describeParent(entry.imageVolume);
+  // An earlier try may have sealed it before its answer was lost.
+  if (sealed.kind === 'sealed') {
+    await release();
+    const { virtualBytes, realBytes } = sealed;
+    const nothing = { bytes: 0, bytesDownloaded: 0, downloadMs: 0 };
+    return { ...placeOf(deps, request), ...nothing, written: { virtualBytes, realBytes, convertMs: 0 } };
+  }
+  const startedAtMs = performance.now();
+  const unpacking = await beginUnpacking(deps, { source, entry });
+  try {
+    const image = await download(deps, { ...request, watch: unpacking.watch }, reporter);
+    if ('kind' in image) return image;
+    const written = await unpacking.finish(deps.scratch.pathOf(image.contentHash), reporter);
+    note(deps, { source, stage: written === undefined ? 'download' : 'stream', image, startedAtMs });
+    if (written === undefined) return image;
+    await release();
+    return { ...image, written };
+  } finally {
+    await unpacking.end();
+  }
+}
+
+async function downloadOnly(
+  deps: HostDependencies,
+  request: DownloadRequest,
+  reporter: ProgressReporter,
+): Promise<ScratchImage | NoRoomHere> {
+  const startedAtMs = performance.now();
+  const image = await download(deps, request, reporter);
+  if (!('kind' in image)) note(deps, { source: request.source, stage: 'download', image, startedAtMs });
+  return image;
+}
+
+async function download(
+  deps: HostDependencies,
+  { source, user, moves, watch }: DownloadRequest & Pick<TransferRequest, 'watch'>,
+  reporter: ProgressReporter,
+): Promise<ScratchImage | NoRoomHere> {
+  const startedAtMs = performance.now();
+  const movable = moves === undefined ? undefined : { backend: source.backend, moves };
+  const ensured = await ensureHereOrElsewhere(deps, { source, user, movable, watch }, reporter);
+  if ('kind' in ensured) return ensured;
+  const { bytes, bytesDownloaded } = ensured;
+  const downloadMs = Math.round(performance.now() - startedAtMs);
+  return { ...placeOf(deps, { source }), bytes, bytesDownloaded, downloadMs };
+}
+
+interface Transferred {
+  source: ScratchSource;
+  stage: 'download' | 'stream';
+  image: ScratchImage;
+  startedAtMs: number;
+}
+
+/** Whoever brought the bytes tells how long it took. */
+function note(deps: HostDependencies, { source, stage, image, startedAtMs }: Transferred): void {
+  if (image.bytesDownloaded === 0) return;
+  deps.metrics.populationStage({ backend: source.backend, stage }, (performance.now() - startedAtMs) / 1000);
+}
+
+function placeOf({ hostId }: HostDependencies, { source }: Pick<DownloadRequest, 'source'>) {
+  return { hostId, contentHash: contentHashOf(source.cacheKey) };
+}

@@ -1,0 +1,114 @@
+import { open } from 'node:fs/promises';
+import { Failure } from '../../workflows/contract/failures';
+import type { Image } from '../../workflows/contract/image';
+import type { ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
+import type { WriteTarget } from '../backends/backend';
+import type { HostDependencies } from '../dependencies';
+import type { ByteWatcher } from '../image/hashed-file';
+import { createQcow2Unpacking, type Qcow2Unpacking } from '../image/unpack-qcow2';
+import type { ProgressReporter } from '../progress';
+import { backendHeld } from '../records/clone-volume';
+import { checkFreeSpace } from '../records/space';
+import { isCompressed } from './expanded-image';
+import type { ScratchSource } from './scratch-image';
+import { checkToolAgrees, checkWritten, inspectImageFile } from './write-guest-bytes';
+import { attemptName, earlierAttemptNames, seal } from './write-image-volume';
+
+/** One attempt's image-volume, written while the image comes to the scratch. */
+export interface ImageVolumeUnpacking {
+  /** For a transfer that this attempt begins. */
+  watch(this: void, image: Image): Promise<ByteWatcher>;
+  /**
+   * When the image is in the scratch, verified: inspects it and what was written, and seals that.
+   * @returns undefined when a conversion must write the image-volume. @throws ImageRefused, ImageUnsupported, NoSpace, ImageChanged (final); BackendUnavailable (retried).
+   */
+  finish(path: string, reporter: ProgressReporter): Promise<WrittenImageVolume | undefined>;
+  /** Removes what was written and not sealed; nothing writes any more then. */
+  end(): Promise<void>;
+}
+
+export function isUnpacked({ cacheKey }: ScratchSource): boolean {
+  return cacheKey.diskFormat === 'qcow2' && !isCompressed(cacheKey);
+}
+
+/**
+ * A qcow2 is written into its image-volume as it comes, with no `qemu-img convert` after the last byte; which ones, `createQcow2Layout` says. Every attempt
+ * writes to a name of its own and begins with the image's first byte, since a transfer that goes on reads again what is on disk.
+ */
+export async function beginUnpacking(
+  deps: HostDependencies,
+  { source, entry }: { source: ScratchSource; entry: ReservedEntry },
+): Promise<ImageVolumeUnpacking> {
+  const backend = backendHeld(deps, source.backend);
+  const written = { kind: 'image-volume', name: entry.imageVolume } as const;
+  const attempt = attemptName();
+  for (const earlier of earlierAttemptNames()) await backend.ensureAttemptAbsent({ ...written, attempt: earlier });
+  let unpacking: Qcow2Unpacking | undefined;
+  let target: WriteTarget | undefined;
+
+  const openTarget = async (sizeBytes: number, virtualBytes: number) => {
+    await checkFreeSpace(deps, backend.name, sizeBytes);
+    target = await backend.ensureWriteTarget({ ...written, attempt, virtualBytes });
+    if (target.path === undefined) throw new Error(`backend ${backend.name} writes no files`);
+    return await open(target.path, 'r+');
+  };
+  const end = async (): Promise<void> => {
+    await unpacking?.end();
+    unpacking = undefined;
+    if (target !== undefined) await backend.ensureAttemptAbsent({ ...written, attempt });
+    target = undefined;
+  };
+
+  return {
+    watch: async ({ sizeBytes }) => {
+      await end();
+      const size = sizeBytes ?? 0;
+      return (unpacking = createQcow2Unpacking({
+        sizeBytes: size,
+        openTarget: (virtualBytes) => openTarget(size, virtualBytes),
+      }));
+    },
+    async finish(path, reporter) {
+      if (unpacking === undefined || unpacking.unfinished !== undefined) return undefined;
+      const startedAtMs = performance.now();
+      const { imageId, cacheKey } = source;
+      const image = { imageId, cacheKey, path };
+      reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
+      const [unpacked, virtualBytes] = await Promise.all([finishFrom(path, unpacking), inspectTwice(deps, image)]);
+      if ('unfinished' in unpacked || unpacked.virtualBytes !== virtualBytes || target?.path === undefined)
+        return undefined;
+      await unpacking.end();
+      await checkWritten(deps, imageId, target.path);
+      const sealed = await seal(deps, { input: source, entry, target, virtualBytes });
+      return { ...sealed, convertMs: Math.round(performance.now() - startedAtMs) };
+    },
+    end,
+  };
+}
+
+async function finishFrom(
+  path: string,
+  unpacking: Qcow2Unpacking,
+): Promise<Awaited<ReturnType<Qcow2Unpacking['finish']>>> {
+  const image = await open(path, 'r');
+  try {
+    return await unpacking.finish(image);
+  } finally {
+    await image.close();
+  }
+}
+
+/** By our own parser, then by `qemu-img`, which must agree. @returns undefined when that one cannot be asked now: a conversion will ask it again. */
+async function inspectTwice(
+  deps: HostDependencies,
+  image: Parameters<typeof inspectImageFile>[1],
+): Promise<number | undefined> {
+  const virtualBytes = await inspectImageFile(deps, image);
+  try {
+    await checkToolAgrees(image, { virtualBytes, deps });
+    return virtualBytes;
+  } catch (error) {
+    if (error instanceof Failure && error.type === 'ToolFailed') return undefined;
+    throw error;
+  }
+}

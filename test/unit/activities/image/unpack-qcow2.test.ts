@@ -1,0 +1,274 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import * as fc from 'fast-check';
+import { createQcow2Layout } from '../../../../activities/image/formats/qcow2-layout';
+import { createQcow2Unpacking } from '../../../../activities/image/unpack-qcow2';
+import { KiB, MiB } from '../../../../workflows/contract/bytes';
+import { mutantsOf, patched, qcow2Image } from '../../../support/image-fixtures';
+
+const directory = mkdtempSync(join(tmpdir(), 'unpack-'));
+const path = join(directory, 'image.qcow2');
+const target = join(directory, 'target.raw');
+const converted = join(directory, 'converted.raw');
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+const QEMU_TIMEOUT_MS = 20_000;
+const CLUSTER = 64 * KiB;
+/** Odd, so that no piece begins or ends where a cluster does. */
+const PIECE_BYTES = 300_007;
+
+function qemu(tool: 'qemu-img' | 'qemu-io', ...args: string[]): void {
+  execFileSync(tool, args, { timeout: QEMU_TIMEOUT_MS, stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** An image that a guest has written to, in the order of `commands`. */
+function write(size: string, options: string, commands: string[]): void {
+  qemu('qemu-img', 'create', '-q', '-f', 'qcow2', ...(options === '' ? [] : ['-o', options]), path, size);
+  if (commands.length > 0) qemu('qemu-io', '-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), path);
+}
+
+/** Unpacks `path` into `target`, as it comes in pieces of so many bytes. @returns why not, or the size. */
+async function unpack(pieceBytes = PIECE_BYTES): Promise<{ virtualBytes: number } | { unfinished: unknown }> {
+  rmSync(target, { force: true });
+  const unpacking = createQcow2Unpacking({
+    sizeBytes: statSync(path).size,
+    openTarget: async (virtualBytes) => {
+      const handle = await open(target, 'wx');
+      await handle.truncate(virtualBytes);
+      return handle;
+    },
+  });
+  const bytes = readFileSync(path);
+  for (let at = 0; at < bytes.length; at += pieceBytes) void unpacking.see(bytes.subarray(at, at + pieceBytes));
+  const image = await open(path);
+  try {
+    return await unpacking.finish(image);
+  } finally {
+    await unpacking.end();
+    await image.close();
+  }
+}
+
+/** @returns whether qemu-img converts it at all. */
+function convert(): boolean {
+  rmSync(converted, { force: true });
+  const args = ['convert', '-f', 'qcow2', '-O', 'raw', path, converted];
+  const { status, signal } = spawnSync('qemu-img', args, { timeout: QEMU_TIMEOUT_MS, stdio: 'ignore' });
+  expect(signal).toBeNull();
+  return status === 0;
+}
+
+/** @returns whether two raw files have the same size and bytes; holes cost nothing. */
+function isSame(one: string, other: string): boolean {
+  const args = ['compare', '-f', 'raw', '-F', 'raw', one, other];
+  const { status } = spawnSync('qemu-img', args, { timeout: QEMU_TIMEOUT_MS, stdio: 'ignore' });
+  return statSync(one).size === statSync(other).size && status === 0;
+}
+
+/** @returns whether it was unpacked, to the size and the bytes that qemu-img makes of it. */
+async function isUnpacked(pieceBytes?: number): Promise<boolean> {
+  const unpacked = await unpack(pieceBytes);
+  if (!convert() || 'unfinished' in unpacked) return false;
+  return unpacked.virtualBytes === statSync(converted).size && isSame(target, converted);
+}
+
+const scattered = ['write -P 3 0 1M', 'write -P 4 20M 192k', 'write -P 5 700001k 3k', 'write -P 6 1279M 1M'];
+
+describe('a qcow2 that is unpacked while it comes', () => {
+  it.each([
+    '',
+    'compat=0.10',
+    'cluster_size=4k',
+    'cluster_size=2M',
+    'lazy_refcounts=on',
+    'refcount_bits=1',
+    'preallocation=metadata',
+  ])('has the bytes that qemu-img converts, made with %p', async (options) => {
+    write('1280M', options, scattered);
+    expect(await isUnpacked()).toBe(true);
+  });
+
+  it.each([1, 71, 65_536, 8 * MiB])('has them whatever pieces it comes in, such as %d bytes', async (pieceBytes) => {
+    // Byte by byte only what is small.
+    write('3M', 'cluster_size=4k', pieceBytes === 1 ? ['write -P 9 1M 4k'] : ['write -P 9 0 1M', 'write -P 8 2M 500k']);
+    expect(await isUnpacked(pieceBytes)).toBe(true);
+  });
+
+  it('leaves out what reads as zeros: unallocated, discarded, written with zeros, zeroed with a cluster behind it', async () => {
+    write('64M', 'preallocation=metadata', [
+      'write -P 7 0 8M',
+      'discard 1M 1M',
+      'write -z 3M 1M',
+      'write -z -u 5M 1M',
+      'write -P 0 7M 1M',
+    ]);
+    expect(await isUnpacked()).toBe(true);
+    expect(statSync(target).blocks * 512).toBeLessThan(4.5 * MiB);
+  });
+
+  it('has a disk that ends within a cluster, and a file that does', async () => {
+    write('1000001k', '', ['write -P 7 1000000k 1k', 'write -P 8 0 64k']);
+    expect(await isUnpacked()).toBe(true);
+    const bytes = readFileSync(path);
+    writeFileSync(path, bytes.subarray(0, bytes.length - 32 * KiB));
+    const cut = await unpack();
+    expect(convert() && isSame(converted, target)).toBe(true);
+    expect(cut).toEqual({ virtualBytes: 1_000_001 * KiB });
+  });
+
+  it('has an image of random data as qemu-img converts it, its tables among the data', async () => {
+    const raw = join(directory, 'random.raw');
+    const file = await open(raw, 'w');
+    await file.truncate(1200 * MiB);
+    for (let at = 12_345; at < 1100 * MiB; at += 100 * MiB) await file.write(randomBytes(2 * MiB), 0, 2 * MiB, at);
+    await file.close();
+    qemu('qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2', '-W', '-m', '16', raw, path);
+    expect(await unpack(4 * MiB)).toEqual({ virtualBytes: 1200 * MiB });
+    expect(isSame(target, raw)).toBe(true);
+  });
+
+  it('has what a guest has written from its end to its start, and over again', async () => {
+    const backwards = Array.from({ length: 30 }, (_none, at) => `write -P ${at + 1} ${(29 - at) * 43}M 130k`);
+    write('1300M', '', [...backwards, 'discard 0 800M', 'write -P 77 900M 1M', 'write -P 78 1M 3M']);
+    expect(await isUnpacked()).toBe(true);
+  });
+
+  it('brings clusters that came before their table, and those that two entries name', async () => {
+    const [first, l2, last] = [5, 6, 7];
+    const image = Buffer.concat([
+      qcow2Image({ virtualBytes: 32 * MiB }),
+      Buffer.alloc(CLUSTER, 0x11),
+      Buffer.alloc(CLUSTER),
+      Buffer.alloc(CLUSTER, 0x22),
+    ]);
+    const entry = (cluster: number) => BigInt(cluster * CLUSTER);
+    writeFileSync(
+      path,
+      patched(image, [
+        [3 * CLUSTER, 'u64be', entry(l2)],
+        [l2 * CLUSTER, 'u64be', entry(first)],
+        [l2 * CLUSTER + 8, 'u64be', entry(last)],
+        [l2 * CLUSTER + 24, 'u64be', entry(last)],
+        [l2 * CLUSTER + 32, 'u64be', entry(first)],
+      ]),
+    );
+    expect(await isUnpacked()).toBe(true);
+    const bytes = readFileSync(target);
+    expect([0, 1, 2, 3, 4].map((cluster) => bytes[cluster * CLUSTER])).toEqual([0x11, 0x22, 0, 0x22, 0x11]);
+  });
+
+  it.each<[string, () => void]>([
+    ['compressed clusters', () => compress('zlib')],
+    ['incompatible features', () => compress('zstd')],
+    ['incompatible features', () => write('1M', 'extended_l2=on', [])],
+    ['clusters of 2^9 bytes', () => write('1M', 'cluster_size=512', ['write -P 1 0 64k'])],
+    [
+      'internal snapshots',
+      () => {
+        write('1M', '', ['write -P 1 0 64k']);
+        qemu('qemu-img', 'snapshot', '-c', 'one', path);
+      },
+    ],
+    ['no header', () => writeFileSync(path, Buffer.alloc(70))],
+    ['no header', () => writeFileSync(path, Buffer.alloc(MiB))],
+  ])('with %s is left to a conversion', async (why, make) => {
+    make();
+    expect(await unpack()).toEqual({ unfinished: why });
+  });
+
+  it('leaves to a conversion what would read tables as data, or beyond the file', async () => {
+    for (const cluster of [3, 5, 100]) {
+      writeFileSync(path, qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[BigInt(cluster * CLUSTER)]] }));
+      expect(await unpack()).toEqual({ unfinished: 'an L2 entry that names no data' });
+    }
+  });
+
+  it('is left to a conversion when its target cannot be written, and what brings it goes on', async () => {
+    write('1M', '', ['write -P 1 0 64k']);
+    const reason = new Error('no room');
+    const unpacking = createQcow2Unpacking({
+      sizeBytes: statSync(path).size,
+      openTarget: () => Promise.reject(reason),
+    });
+    await unpacking.see(readFileSync(path));
+    expect(unpacking.unfinished).toBe(reason);
+    await unpacking.end();
+  });
+
+  it('writes nothing any more once it was ended', async () => {
+    write('1M', '', ['write -P 1 0 64k']);
+    const bytes = readFileSync(path);
+    rmSync(target, { force: true });
+    const openTarget = () => open(target, 'wx');
+    const unpacking = createQcow2Unpacking({ sizeBytes: bytes.length, openTarget });
+    await unpacking.see(bytes.subarray(0, 50));
+    await unpacking.end();
+    await unpacking.see(bytes.subarray(50));
+    expect(existsSync(target)).toBe(false);
+  });
+});
+
+function compress(type: string): void {
+  const raw = join(directory, 'compressible.raw');
+  writeFileSync(raw, Buffer.alloc(MiB, 'compressible'));
+  qemu('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', `compression_type=${type}`, raw, path);
+}
+
+describe('a qcow2 that somebody has damaged', () => {
+  const seeds = (): { format: string; image: Buffer }[] => {
+    write('24M', '', ['write -P 3 0 200k', 'write -P 4 20M 192k', 'write -P 5 10M 64k']);
+    return [{ format: 'qcow2', image: readFileSync(path) }];
+  };
+
+  it('is unpacked as qemu-img converts it, or left to a conversion', async () => {
+    const [seed] = seeds();
+    const tables = [3 * CLUSTER, 4 * CLUSTER, 4 * CLUSTER + 160 * 8, 4 * CLUSTER + 320 * 8];
+    const cluster = fc.nat(20).map((index) => BigInt(index * CLUSTER));
+    const flags = fc.constantFrom(0n, 1n, 2n, 1n << 63n, 1n << 62n, 1n << 56n, 512n);
+    const entry = fc.record({
+      at: fc.constantFrom(...tables).chain((table) => fc.nat(8).map((index) => table + index * 8)),
+      value: fc.tuple(cluster, flags).map(([offset, flag]) => offset | flag),
+    });
+    let unpacked = 0;
+    const property = fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 4 }), async (entries) => {
+      writeFileSync(
+        path,
+        patched(
+          seed?.image ?? Buffer.alloc(0),
+          entries.map(({ at, value }) => [at, 'u64be', value]),
+        ),
+      );
+      if ('unfinished' in (await unpack()) || !convert()) return;
+      unpacked += 1;
+      expect(isSame(target, converted)).toBe(true);
+    });
+    await fc.assert(property, { numRuns: 150, seed: 1 });
+    expect(unpacked).toBeGreaterThan(20);
+  });
+
+  it('never makes the layout throw, take a byte twice or point outside of the guest', () => {
+    const mutants = mutantsOf(seeds(), ({ image }) => image);
+    const property = fc.property(mutants, fc.integer({ min: 10_000, max: MiB }), ({ image }, pieceBytes) => {
+      const layout = createQcow2Layout({ sizeBytes: image.length });
+      const isOfGuest = (offset: number, bytes: number) => bytes > 0 && offset + bytes <= (layout.virtualBytes ?? 0);
+      for (let at = 0; at < image.length; at += pieceBytes) {
+        const bytes = image.subarray(at, at + pieceBytes);
+        let taken = 0;
+        for (const { start, end, guestOffset } of layout.take(bytes)) {
+          if (start < taken || end > bytes.length || !isOfGuest(guestOffset, end - start)) return false;
+          taken = end;
+        }
+      }
+      const brought = layout.finish() ?? [];
+      return brought.every(
+        ({ fileOffset, lengthBytes, guestOffset }) =>
+          fileOffset + lengthBytes <= image.length && isOfGuest(guestOffset, lengthBytes),
+      );
+    });
+    expect(fc.check(property, { numRuns: 400, seed: 2 })).toMatchObject({ failed: false });
+  });
+});
