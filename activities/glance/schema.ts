@@ -61,12 +61,18 @@ export const imagePageSchema = z
 /** Fields of the API that are no properties of the image, beside those the schema names. `stores`, `locations`, `direct_url`: where its bytes are. */
 const noProperties = new Set(['self', 'file', 'schema', 'stores', 'locations', 'direct_url', 'validation_data']);
 
+/** Glance's own properties, of an import or a copy that runs or has run. Source: its `glance/api/v2/images.py`. */
+const RESERVED_PREFIX = 'os_glance_';
+
 function propertiesOf(record: Record<string, unknown>): Record<string, string> {
   const known = new Set(Object.keys(imageSchema.in.shape));
   return Object.fromEntries(
     Object.entries(record).filter(
       (entry): entry is [string, string] =>
-        typeof entry[1] === 'string' && !known.has(entry[0]) && !noProperties.has(entry[0]),
+        typeof entry[1] === 'string' &&
+        !known.has(entry[0]) &&
+        !noProperties.has(entry[0]) &&
+        !entry[0].startsWith(RESERVED_PREFIX),
     ),
   );
 }

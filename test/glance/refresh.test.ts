@@ -59,7 +59,9 @@ describe('with a real Glance', () => {
     const image = await flows.publish();
     await flow.create(image);
     expect(await glance.copyToOtherStore(image.id)).toHaveLength(2);
-    expect((await stack.images.getImage(image.id)).updatedAt).not.toBe(image.updatedAt);
+    const { updatedAt, properties } = await stack.images.getImage(image.id);
+    expect(updatedAt).not.toBe(image.updatedAt);
+    expect(properties).toEqual({});
     expect(await flows.refresh({ imageIds: [image.id] })).toMatchObject({ usable: 1, retiredEntries: [] });
     expect(await flow.create(image)).toMatchObject({ outcome: 'hit', bytesDownloaded: 0 });
     expect(await flow.entriesOf(image)).toMatchObject([{ generation: 1, state: 'ready', clones: 2 }]);

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BackendName } from '../../workflows/contract/ids';
 import { MiB } from '../../workflows/contract/bytes';
+import type { Image } from '../../workflows/contract/image';
 import { until, useStack } from '../support/flows';
 import { uploadSample } from '../support/sample-image';
 
@@ -75,6 +76,60 @@ describe('a raw image', () => {
     expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + 4 * MiB);
     expect(readdirSync(images).filter((name) => name.endsWith('.partial'))).toEqual([]);
   }, 90_000);
+});
+
+describe('a qcow2', () => {
+  const images = () => join(flow.stack.volumesDirectory, 'images');
+  const partials = () => readdirSync(images()).filter((name) => name.endsWith('.partial'));
+  const activitiesOf = async (image: Image): Promise<string[]> => {
+    const { events } = await flow.flightHandle(image).fetchHistory();
+    return (events ?? []).flatMap((event) => event.activityTaskScheduledEventAttributes?.activityType?.name ?? []);
+  };
+
+  it('is in its image-volume when the last byte has come, with no conversion after it', async () => {
+    const { sample, image } = await flow.upload('unpacked', { virtualBytes: SIZE_BYTES });
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'slow', bytesPerSecond: 12 * MiB });
+    const create = await flow.start(image);
+    await until('most of its bytes to be written', async () =>
+      partials().some((name) => statSync(join(images(), name)).blocks * 512 >= 16 * MiB),
+    );
+    await flow.expectGuestBytes(sample, await create.result());
+    expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
+    expect(partials()).toEqual([]);
+    const [entry] = await flow.entriesOf(image);
+    expect(entry?.realBytes).toBeLessThan(0.6 * SIZE_BYTES);
+  });
+
+  it('is unpacked anew after its worker was killed, from the bytes on disk', async () => {
+    const { sample, image } = await flow.upload('unpack-killed', { virtualBytes: SIZE_BYTES });
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'stall', afterBytes: 24 * MiB });
+    const create = await flow.start(image);
+    await until('most of its bytes to be written', async () =>
+      partials().some((name) => statSync(join(images(), name)).blocks * 512 >= 16 * MiB),
+    );
+    await flow.stack.workers.at(-1)?.stop('SIGKILL');
+    await flow.stack.startWorker();
+    await flow.expectGuestBytes(sample, await create.result());
+    const { bytesServed } = await flow.stack.imageService.counters(image.id);
+    expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + 4 * MiB);
+    expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
+    expect(partials()).toEqual([]);
+  }, 90_000);
+
+  it('is unpacked anew after a clean restart, when its first bytes were wrong', async () => {
+    const { sample, image } = await flow.upload('unpack-wrong', { virtualBytes: SIZE_BYTES });
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'wrong-bytes', afterBytes: 20 * MiB });
+    await flow.expectGuestBytes(sample, await flow.create(image));
+    expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
+    expect(partials()).toEqual([]);
+  });
+
+  it('with compressed clusters is converted when it has come', async () => {
+    const { sample, image } = await flow.upload('unpack-compressed', { compression: 'zlib' });
+    await flow.expectGuestBytes(sample, await flow.create(image));
+    expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'writeImageVolume', 'answerWaiters']);
+    expect(partials()).toEqual([]);
+  });
 });
 
 describe('two backends that populate the same image at once', () => {

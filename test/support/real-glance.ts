@@ -152,7 +152,7 @@ async function startApi(config: string, log: string): Promise<ChildProcess> {
 async function waitUntilReady(endpoint: string, { api, log }: { api: ChildProcess; log: string }): Promise<void> {
   const deadline = Date.now() + START_TIMEOUT_MS;
   while (Date.now() < deadline && api.exitCode === null && api.signalCode === null) {
-    const answer = await fetch(`${endpoint}/v2/images?limit=1`).catch(() => undefined);
+    const answer = await fetch(`${endpoint}/v2/images?limit=1`, { headers: operatorHeaders }).catch(() => undefined);
     await answer?.arrayBuffer();
     if (answer?.ok) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
