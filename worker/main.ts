@@ -1,6 +1,8 @@
 import { Connection } from '@temporalio/client';
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
 import { Command, InvalidArgumentError } from 'commander';
+import type { HostDependencies } from '../activities/dependencies';
+import { endLostAttempts } from '../activities/transfer/lost-attempts';
 import { loadConfig } from '../client/config/load';
 import { compose } from './dependencies';
 import { histogramBuckets } from './cache-metrics';
@@ -42,7 +44,8 @@ async function main(): Promise<void> {
     findTrouble(workers, () => composition.database.ping()),
   );
 
-  const { control } = composition.roles;
+  const { control, host } = composition.roles;
+  if (host) await endLost(host, logger);
   if (control) await ensureStandingWorkflows({ ...control, logger });
 
   stopOnSignal(workers, logger);
@@ -63,6 +66,19 @@ async function main(): Promise<void> {
     await connection.close();
     await native.close();
     logger.info('worker stopped');
+  }
+}
+
+/** Where it cannot be done, their heartbeats time out. */
+async function endLost(host: HostDependencies, logger: Logger): Promise<void> {
+  try {
+    const ended = await endLostAttempts(host);
+    if (ended.length > 0) logger.info({ ended }, 'transfers that a lost worker of this host had begun start again');
+  } catch (error) {
+    logger.warn(
+      { error: String(error) },
+      'what a lost worker of this host had begun starts again when its heartbeats time out',
+    );
   }
 }
 

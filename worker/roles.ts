@@ -1,6 +1,7 @@
 import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/worker';
 import { createBackendActivities, createControlActivities, createHostActivities } from '../activities';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
+import { hostIdentity } from '../activities/transfer/lost-attempts';
 import { dataConverter, workflowBundlePath } from './bundle';
 
 export const roles = ['control', 'backend', 'host'] as const;
@@ -67,6 +68,8 @@ export async function createWorkers(
   if (host) {
     options.push({
       taskQueue: host.queues.host(host.hostId),
+      // Tells the next worker of this host which attempts were this one's.
+      identity: hostIdentity(host.hostId),
       activities: createHostActivities(host),
       maxConcurrentActivityTaskExecutions: TRANSFERS_AT_ONCE,
     });

@@ -198,6 +198,19 @@ async function isWanted(
   return row !== undefined;
 }
 
+/** @returns the flights of these backends that a run has claimed and not answered. */
+export function listRunningFlights(
+  database: Database,
+  { backends }: { backends: readonly BackendName[] },
+): Promise<FlightKey[]> {
+  return runStatement<FlightKey & Record<string, unknown>>(
+    database,
+    sql`select backend, short_key as "shortKey" from populations
+      where backend = any(array(select jsonb_array_elements_text(${JSON.stringify(backends)}::jsonb)))
+        and answered_at is null and run_id is not null order by started_at`,
+  );
+}
+
 export interface FlightWaiter {
   volumeId: VolumeId;
   workflowId: string;

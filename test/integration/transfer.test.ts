@@ -17,6 +17,15 @@ const SIZE_BYTES = 64 * MiB;
 /** What the service may have sent before it learns that nobody reads on: the first MiB, and what sockets and buffers hold. */
 const EARLY_BYTES = 16 * MiB;
 
+/** @returns why each attempt of the flight's activities was not the first. */
+async function lostAttemptsOf(image: Image): Promise<string[]> {
+  const { events } = await flow.flightHandle(image).fetchHistory();
+  return (events ?? []).flatMap(({ activityTaskStartedEventAttributes: started }) => {
+    const failure = started?.lastFailure;
+    return failure ? (failure.applicationFailureInfo?.type ?? failure.message ?? 'unknown') : [];
+  });
+}
+
 describe('an image that its first bytes condemn', () => {
   it('is refused before the rest has come when it is of another format than declared', async () => {
     const { sample } = await flow.upload('mismatched', { virtualBytes: 2 * SIZE_BYTES });
@@ -74,6 +83,8 @@ describe('a raw image', () => {
     await flow.expectGuestBytes(sample, await create.result());
     const { bytesServed } = await flow.stack.imageService.counters(image.id);
     expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + 4 * MiB);
+    // Nobody has waited for a heartbeat to time out.
+    expect(await lostAttemptsOf(image)).toEqual(['HostLost']);
     expect(readdirSync(images).filter((name) => name.endsWith('.partial'))).toEqual([]);
   }, 90_000);
 });
@@ -112,6 +123,7 @@ describe('a qcow2', () => {
     await flow.expectGuestBytes(sample, await create.result());
     const { bytesServed } = await flow.stack.imageService.counters(image.id);
     expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + 4 * MiB);
+    expect(await lostAttemptsOf(image)).toEqual(['HostLost']);
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
     expect(partials()).toEqual([]);
   }, 90_000);
@@ -122,6 +134,19 @@ describe('a qcow2', () => {
     await flow.expectGuestBytes(sample, await flow.create(image));
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
     expect(partials()).toEqual([]);
+  });
+
+  it('goes on while a worker of another host starts', async () => {
+    const { sample, image } = await flow.upload('another-host', { virtualBytes: SIZE_BYTES });
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'slow', bytesPerSecond: 8 * MiB });
+    const create = await flow.start(image);
+    await until('its first bytes to be written', async () => partials().length > 0);
+    const scratchDirectory = join(flow.directory, 'another-scratch');
+    const other = await flow.stack.spawnWorker({ roles: ['host'], scratchDirectory });
+    await other.ready;
+    await flow.expectGuestBytes(sample, await create.result());
+    expect(await lostAttemptsOf(image)).toEqual([]);
+    await other.stop();
   });
 
   it('with compressed clusters is converted when it has come', async () => {

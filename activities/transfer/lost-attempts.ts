@@ -1,0 +1,70 @@
+import { hostname } from 'node:os';
+import { ActivityNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { listRunningFlights } from '../../db/queries/populations';
+import { listScratch } from '../../db/queries/scratch-files';
+import { Failure } from '../../workflows/contract/failures';
+import type { HostId } from '../../workflows/contract/ids';
+import { workflowIds } from '../../workflows/contract/names';
+import type { HostDependencies } from '../dependencies';
+import { toApplicationFailure } from '../failure';
+
+const DEADLINE_MS = 10_000;
+const WORKFLOWS_AT_ONCE = 16;
+/** `PENDING_ACTIVITY_STATE_STARTED` of Temporal's API. One whose cancel was requested is left to its timeout: a failure would be another end. */
+const STARTED = 2;
+
+/** Who a host's worker is to the server: the process, as the SDK names it, and its host. */
+export function hostIdentity(hostId: HostId): string {
+  return `${process.pid}@${hostname()}${ofHost(hostId)}`;
+}
+
+function ofHost(hostId: HostId): string {
+  return ` on host ${hostId}`;
+}
+
+/**
+ * Ends the attempts that a dead worker of this host has left, so that they begin again at once and not when their heartbeats time out: a kill costs a
+ * restart. Only for a worker that holds the host's scratch and takes no work yet: whoever ran them held it before, and is gone. Idempotent.
+ * @returns the workflows whose attempts were ended.
+ */
+export async function endLostAttempts(deps: HostDependencies): Promise<string[]> {
+  const ended: string[] = [];
+  await deps.temporal.withDeadline(Date.now() + DEADLINE_MS, async () => {
+    const workflows = await listWorkflows(deps);
+    for (let first = 0; first < workflows.length; first += WORKFLOWS_AT_ONCE) {
+      const some = workflows.slice(first, first + WORKFLOWS_AT_ONCE);
+      const found = await Promise.all(some.map((workflowId) => endAttemptsOf(deps, workflowId)));
+      ended.push(...found.flat());
+    }
+  });
+  return ended;
+}
+
+/** Workflows that may have something running on this host: flights, and whoever uses its scratch. */
+async function listWorkflows({ database, backends, hostId }: HostDependencies): Promise<string[]> {
+  const flights = await listRunningFlights(database, { backends: [...backends.keys()] });
+  const files = await listScratch(database, { hostId });
+  return [
+    ...new Set([
+      ...flights.map(({ backend, shortKey }) => workflowIds.populate(backend, shortKey)),
+      ...files.flatMap(({ users }) => users),
+    ]),
+  ];
+}
+
+async function endAttemptsOf({ temporal, hostId }: HostDependencies, workflowId: string): Promise<string[]> {
+  const lost = toApplicationFailure(new Failure('HostLost', { host: hostId }));
+  try {
+    const { runId, raw } = await temporal.workflow.getHandle(workflowId).describe();
+    const attempts = (raw.pendingActivities ?? []).filter(
+      ({ state, lastWorkerIdentity }) => state === STARTED && lastWorkerIdentity?.endsWith(ofHost(hostId)),
+    );
+    for (const { activityId } of attempts)
+      await temporal.activity.fail({ workflowId, runId, activityId: activityId ?? '' }, lost);
+    return attempts.map(() => workflowId);
+  } catch (error) {
+    // It has ended meanwhile, one way or another.
+    if (error instanceof WorkflowNotFoundError || error instanceof ActivityNotFoundError) return [];
+    throw error;
+  }
+}
