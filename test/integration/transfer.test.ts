@@ -92,6 +92,10 @@ describe('a raw image', () => {
 describe('a qcow2', () => {
   const images = () => join(flow.stack.volumesDirectory, 'images');
   const partials = () => readdirSync(images()).filter((name) => name.endsWith('.partial'));
+  const untilUnpacked = (bytes: number) =>
+    until('its first bytes to be written', async () =>
+      partials().some((name) => statSync(join(images(), name)).blocks * 512 >= bytes),
+    );
   const activitiesOf = async (image: Image): Promise<string[]> => {
     const { events } = await flow.flightHandle(image).fetchHistory();
     return (events ?? []).flatMap((event) => event.activityTaskScheduledEventAttributes?.activityType?.name ?? []);
@@ -101,9 +105,7 @@ describe('a qcow2', () => {
     const { sample, image } = await flow.upload('unpacked', { virtualBytes: SIZE_BYTES });
     await flow.stack.imageService.inject({ imageId: image.id, kind: 'slow', bytesPerSecond: 12 * MiB });
     const create = await flow.start(image);
-    await until('most of its bytes to be written', async () =>
-      partials().some((name) => statSync(join(images(), name)).blocks * 512 >= 16 * MiB),
-    );
+    await untilUnpacked(16 * MiB);
     await flow.expectGuestBytes(sample, await create.result());
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
     expect(partials()).toEqual([]);
@@ -115,9 +117,7 @@ describe('a qcow2', () => {
     const { sample, image } = await flow.upload('unpack-killed', { virtualBytes: SIZE_BYTES });
     await flow.stack.imageService.inject({ imageId: image.id, kind: 'stall', afterBytes: 24 * MiB });
     const create = await flow.start(image);
-    await until('most of its bytes to be written', async () =>
-      partials().some((name) => statSync(join(images(), name)).blocks * 512 >= 16 * MiB),
-    );
+    await untilUnpacked(16 * MiB);
     await flow.stack.workers.at(-1)?.stop('SIGKILL');
     await flow.stack.startWorker();
     await flow.expectGuestBytes(sample, await create.result());
@@ -140,7 +140,7 @@ describe('a qcow2', () => {
     const { sample, image } = await flow.upload('another-host', { virtualBytes: SIZE_BYTES });
     await flow.stack.imageService.inject({ imageId: image.id, kind: 'slow', bytesPerSecond: 8 * MiB });
     const create = await flow.start(image);
-    await until('its first bytes to be written', async () => partials().length > 0);
+    await untilUnpacked(4 * MiB);
     const scratchDirectory = join(flow.directory, 'another-scratch');
     const other = await flow.stack.spawnWorker({ roles: ['host'], scratchDirectory });
     await other.ready;

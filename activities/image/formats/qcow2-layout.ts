@@ -1,3 +1,5 @@
+import { MiB } from '../../../workflows/contract/bytes';
+import { readL1Entry, readL2Entry } from './qcow2-entries';
 import { bytesPerL1Entry, parseQcow2Header, QCOW2_READ_BYTES, type Qcow2Header } from './qcow2-header';
 
 /** Bytes of the guest's disk among bytes of the file. */
@@ -36,16 +38,8 @@ const MOST_CLUSTER_BITS = 21;
 const MOST_L1_ENTRIES = 65_536;
 const MOST_PENDING = 262_144;
 const MOST_EARLY = 4096;
-
-/** Entries are two halves, since their 64 bits are more than a number holds. Source: QEMU's docs/interop/qcow2.txt. */
-const RESERVED_HIGH = 0x3f000000;
-const L1_RESERVED_HIGH = 0x7f000000;
-const L1_RESERVED_LOW = 0x1ff;
-const COMPRESSED_HIGH = 0x40000000;
-const OFFSET_HIGH = 0x00ffffff;
-const OFFSET_LOW = 0xfffffe00;
-const L2_RESERVED_LOW = 0x1fe;
-const READS_AS_ZEROS_LOW = 0x1;
+/** They are read again, as often as they are named. */
+const MOST_EARLY_BYTES = 64 * MiB;
 
 /** An area of the file that is wanted as a whole. */
 interface Gathering {
@@ -86,10 +80,8 @@ export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2La
   const readL1 = (bytes: Buffer, { l1, clusterBytes }: Qcow2Header): void => {
     const found = new Map<number, number>();
     for (let at = 0; at < bytes.length; at += 8) {
-      const [high, low] = [bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4)];
-      const offset = (high & OFFSET_HIGH) * 2 ** 32 + low;
-      if ((high & L1_RESERVED_HIGH) !== 0 || (low & L1_RESERVED_LOW) !== 0 || offset % clusterBytes !== 0)
-        return giveUp('an L1 entry that is none');
+      const offset = readL1Entry(bytes, at);
+      if (offset === undefined || offset % clusterBytes !== 0) return giveUp('an L1 entry that is none');
       if (offset === 0) continue;
       if (offset < l1.offset + bytes.length) return giveUp('an L2 table before the L1 table');
       if (found.has(offset / clusterBytes)) return giveUp('an L2 table for two L1 entries');
@@ -104,20 +96,17 @@ export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2La
     const firstGuest = (l1Index * clusterBytes) / 8;
     const guestClusters = Math.ceil(virtualBytes / clusterBytes);
     for (let at = 0; at < table.length && firstGuest + at / 8 < guestClusters; at += 8) {
-      const [high, low] = [table.readUInt32BE(at), table.readUInt32BE(at + 4)];
-      if ((high & COMPRESSED_HIGH) !== 0) return giveUp('compressed clusters');
-      if ((high & RESERVED_HIGH) !== 0 || (low & L2_RESERVED_LOW) !== 0) return giveUp('an L2 entry that is none');
-      const isZero = (low & READS_AS_ZEROS_LOW) !== 0;
-      if (isZero && version < 3) return giveUp('an L2 entry that is none');
-      // Unsigned again: `&` makes a signed number of it.
-      const offset = (high & OFFSET_HIGH) * 2 ** 32 + ((low & OFFSET_LOW) >>> 0);
-      if (isZero || offset === 0) continue;
+      const { compressed, offset, readsAsZeros, hasReservedBits } = readL2Entry(table, at);
+      if (compressed) return giveUp('compressed clusters');
+      if (hasReservedBits || (readsAsZeros && version < 3)) return giveUp('an L2 entry that is none');
+      if (readsAsZeros || offset === 0) continue;
       const [host, guest] = [offset / clusterBytes, firstGuest + at / 8];
       if (!Number.isInteger(host) || offset >= sizeBytes || isOfTables(host, known))
         return giveUp('an L2 entry that names no data');
       if (host < next || pending.has(host)) early.push({ host, guest });
       else pending.set(host, guest);
-      if (pending.size > MOST_PENDING || early.length > MOST_EARLY) return giveUp('data far from its tables');
+      const isFar = early.length > Math.min(MOST_EARLY, MOST_EARLY_BYTES / clusterBytes);
+      if (pending.size > MOST_PENDING || isFar) return giveUp('data far from its tables');
     }
     parsedL2Tables += 1;
   };

@@ -1,16 +1,10 @@
 import { roundUpTo } from '../../../workflows/contract/bytes';
+import { readL1Entry, readL2Entry } from './qcow2-entries';
 import { bytesPerL1Entry, type Qcow2Header } from './qcow2-header';
 import { expansionLimit, findExpansionRefusal } from './expansion';
 import type { Steps, Subject } from './steps';
 import { sortAndFindOverlap, walkTable, walkTables } from './tables';
 import { refuse, type Refusal } from './verdict';
-
-/** Bits 0 to 8 and 56 to 62 of an L1 entry are reserved; bits 9 to 55 are the offset. */
-const L1_RESERVED_HIGH = 0x7f000000;
-const L1_RESERVED_LOW = 0x1ff;
-const OFFSET_HIGH = 0x00ffffff;
-const OFFSET_LOW = 0xfffffe00;
-const COMPRESSED_HIGH = 0x40000000;
 
 /**
  * Walks the active L1 table and, where the guest's size would let a small file write out of all proportion, the L2 tables behind it.
@@ -52,11 +46,8 @@ function parseL1Entry(
   at: number,
   { clusterBytes, fileEnd }: { clusterBytes: number; fileEnd: number },
 ): number | undefined {
-  const high = bytes.readUInt32BE(at);
-  const low = bytes.readUInt32BE(at + 4);
-  if ((high & L1_RESERVED_HIGH) !== 0 || (low & L1_RESERVED_LOW) !== 0) return undefined;
-  const offset = (high & OFFSET_HIGH) * 2 ** 32 + low;
-  return offset % clusterBytes === 0 && offset + clusterBytes <= fileEnd ? offset : undefined;
+  const offset = readL1Entry(bytes, at);
+  return offset !== undefined && offset % clusterBytes === 0 && offset + clusterBytes <= fileEnd ? offset : undefined;
 }
 
 function badL1Entry(entry: Buffer, { offset, clusterBytes }: { offset: number; clusterBytes: number }): Refusal {
@@ -86,12 +77,11 @@ function* findClusterRefusal(l2Offsets: number[], header: Qcow2Header, subject: 
 }
 
 function countClusters(l2: Buffer, entryBytes: number): { standard: number; compressed: number } {
-  let standard = 0;
-  let compressed = 0;
+  const counted = { standard: 0, compressed: 0 };
   for (let at = 0; at + entryBytes <= l2.length; at += entryBytes) {
-    const high = l2.readUInt32BE(at);
-    if ((high & COMPRESSED_HIGH) !== 0) compressed++;
-    else if ((high & OFFSET_HIGH) !== 0 || (l2.readUInt32BE(at + 4) & OFFSET_LOW) !== 0) standard++;
+    const { compressed, offset } = readL2Entry(l2, at);
+    if (compressed) counted.compressed++;
+    else if (offset !== 0) counted.standard++;
   }
-  return { standard, compressed };
+  return counted;
 }

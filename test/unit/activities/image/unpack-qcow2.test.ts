@@ -180,6 +180,14 @@ describe('a qcow2 that is unpacked while it comes', () => {
     expect(await unpack()).toEqual({ unfinished: why });
   });
 
+  it('leaves to a conversion what would write the same bytes over and over', async () => {
+    const cluster = 5;
+    const entries = Array.from({ length: 1100 }, () => BigInt((cluster + 1) * CLUSTER));
+    const image = qcow2Image({ virtualBytes: 80 * MiB, l2Tables: [entries] });
+    writeFileSync(path, Buffer.concat([image, Buffer.alloc(CLUSTER, 1)]));
+    expect(await unpack()).toEqual({ unfinished: 'data far from its tables' });
+  });
+
   it('leaves to a conversion what would read tables as data, or beyond the file', async () => {
     for (const cluster of [3, 5, 100]) {
       writeFileSync(path, qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[BigInt(cluster * CLUSTER)]] }));
