@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ActivityNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { temporal } from '@temporalio/proto';
 import { listRunningFlights } from '../../db/queries/populations';
 import { listScratch } from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
@@ -10,8 +11,8 @@ import { toApplicationFailure } from '../failure';
 
 const DEADLINE_MS = 10_000;
 const WORKFLOWS_AT_ONCE = 16;
-/** `PENDING_ACTIVITY_STATE_STARTED` of Temporal's API. One whose cancel was requested is left to its timeout: a failure would be another end. */
-const STARTED = 2;
+/** One whose cancel was requested is left to its timeout: a failure would be another end. */
+const { PENDING_ACTIVITY_STATE_STARTED: STARTED } = temporal.api.enums.v1.PendingActivityState;
 
 /** Who a host's worker is to the server: the process, as the SDK names it, and its host. */
 export function hostIdentity(hostId: HostId): string {
@@ -52,15 +53,15 @@ async function listWorkflows({ database, backends, hostId }: HostDependencies): 
   ];
 }
 
-async function endAttemptsOf({ temporal, hostId }: HostDependencies, workflowId: string): Promise<string[]> {
+async function endAttemptsOf({ temporal: client, hostId }: HostDependencies, workflowId: string): Promise<string[]> {
   const lost = toApplicationFailure(new Failure('HostLost', { host: hostId }));
   try {
-    const { runId, raw } = await temporal.workflow.getHandle(workflowId).describe();
+    const { runId, raw } = await client.workflow.getHandle(workflowId).describe();
     const attempts = (raw.pendingActivities ?? []).filter(
       ({ state, lastWorkerIdentity }) => state === STARTED && lastWorkerIdentity?.endsWith(ofHost(hostId)),
     );
     for (const { activityId } of attempts)
-      await temporal.activity.fail({ workflowId, runId, activityId: activityId ?? '' }, lost);
+      await client.activity.fail({ workflowId, runId, activityId: activityId ?? '' }, lost);
     return attempts.map(() => workflowId);
   } catch (error) {
     // It has ended meanwhile, one way or another.
