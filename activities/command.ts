@@ -4,7 +4,6 @@ import { delimiter, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { KiB, MiB } from '../workflows/contract/bytes';
 import { Failure } from '../workflows/contract/failures';
-import type { Confinement } from './confinement';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_MAX_OUTPUT_BYTES = MiB;
@@ -26,8 +25,8 @@ export interface CommandLimits {
 export interface CommandOptions {
   timeoutMs: number;
   limits?: CommandLimits;
-  /** Default: the tool has this process' rights. */
-  confinement?: Confinement;
+  /** `argv` stands before the tool's own arguments: programs that take rights away. Default: the tool has this process' rights. */
+  confinement?: { argv: readonly string[] };
   /** Open files that the tool inherits as its descriptors 3, 4, …; see `withHandedOver`. */
   descriptors?: readonly number[];
   /** Aborted: the whole process group is killed, reaped, and the signal's reason is thrown. */

@@ -45,6 +45,7 @@ export async function beginUnpacking(
   for (const earlier of earlierAttemptNames()) await backend.ensureAttemptAbsent({ ...written, attempt: earlier });
   let unpacking: Qcow2Unpacking | undefined;
   let target: WriteTarget | undefined;
+  let isOver = false;
 
   const openTarget = async (sizeBytes: number, virtualBytes: number) => {
     await checkFreeSpace(deps, backend.name, sizeBytes);
@@ -52,7 +53,7 @@ export async function beginUnpacking(
     if (target.path === undefined) throw new Error(`backend ${backend.name} writes no files`);
     return await open(target.path, 'r+');
   };
-  const end = async (): Promise<void> => {
+  const discard = async (): Promise<void> => {
     await unpacking?.end();
     unpacking = undefined;
     if (target !== undefined) await backend.ensureAttemptAbsent({ ...written, attempt });
@@ -61,7 +62,9 @@ export async function beginUnpacking(
 
   return {
     watch: async ({ sizeBytes }) => {
-      await end();
+      // Others share the transfer and go on with it; whoever began it has left.
+      if (isOver) return { see: () => Promise.resolve() };
+      await discard();
       const size = sizeBytes ?? 0;
       return (unpacking = createQcow2Unpacking({
         sizeBytes: size,
@@ -82,7 +85,10 @@ export async function beginUnpacking(
       const sealed = await seal(deps, { input: source, entry, target, virtualBytes });
       return { ...sealed, convertMs: Math.round(performance.now() - startedAtMs) };
     },
-    end,
+    async end() {
+      isOver = true;
+      await discard();
+    },
   };
 }
 

@@ -30,11 +30,13 @@ export async function cloneBare(
 export async function convertBare(
   url: string,
   { directory, virtualBytes, format }: { directory: string; virtualBytes: number; format: string },
-): Promise<void> {
+): Promise<{ readMs: number; writeMs: number }> {
+  const startedAtMs = performance.now();
   const work = join(directory, `bare-${randomUUID()}`);
   await mkdir(work);
   const [image, target] = [join(work, 'image'), join(work, 'target.raw')];
   await run('curl', ['-sf', '-o', image, url]);
+  const readAtMs = performance.now();
   await (await open(target, 'wx')).close();
   await truncate(target, virtualBytes);
   await run('qemu-img', [
@@ -53,7 +55,9 @@ export async function convertBare(
   ]);
   await sync(target);
   await sync(work);
+  const writtenAtMs = performance.now();
   await rm(image);
+  return { readMs: readAtMs - startedAtMs, writeMs: writtenAtMs - readAtMs };
 }
 
 async function sync(path: string): Promise<void> {

@@ -69,7 +69,17 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await save('miss', miss);
   await save('joined', joined);
   await save('hit', hit);
-  await save('populate-own-host', { workflowId: flow.flightHandle(image).workflowId });
+  await save('populate-unpacked', { workflowId: flow.flightHandle(image).workflowId });
+
+  const streamed = await flow.upload('streamed', { diskFormat: 'raw' });
+  await flow.create(streamed.image);
+  await flow.flightHandle(streamed.image).result();
+  await save('populate-streamed', { workflowId: flow.flightHandle(streamed.image).workflowId });
+
+  const converted = await flow.upload('converted', { compression: 'zlib' });
+  await flow.create(converted.image);
+  await flow.flightHandle(converted.image).result();
+  await save('populate-converted', { workflowId: flow.flightHandle(converted.image).workflowId });
 
   await deleteVolume(cache, hit.volumeId);
   await save('delete', { workflowId: `delete/${hit.volumeId}` });

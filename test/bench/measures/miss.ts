@@ -59,7 +59,7 @@ async function measureMiss(
     n: RUNS,
     p50Ms: rounded(p50Ms),
     p95Ms: rounded(percentile(missesOf(runs), 0.95)),
-    floor: { what: `curl + qemu-img convert of ${name} + fsync`, p50Ms: rounded(floorMs) },
+    floor: { what: floorOf(name), p50Ms: rounded(floorMs) },
     ratio: rounded(p50Ms / floorMs, 2),
     workerRssBytes: Math.max(...runs.map(({ peaks }) => peaks.workerRssBytes)),
     scratchBytes: Math.max(...runs.map(({ peaks }) => peaks.scratchBytes)),
@@ -84,13 +84,22 @@ async function runOnce(
   const url = `${servers.imagesUrl}/v2/images/${image.id}/file`;
   const { virtualBytes, diskFormat: format } = kind;
   const bare = () => convertBare(url, { directory: stack.volumesDirectory, virtualBytes, format });
-  const measureBare = async () => (await timed(1, 1, bare)).totalMs;
+  const measureBare = async () => {
+    const { readMs, writeMs } = await bare();
+    return format === 'raw' ? Math.max(readMs, writeMs) : readMs + writeMs;
+  };
   const floorFirstMs = bareFirst ? await measureBare() : undefined;
   let missMs = 0;
   const peaks = await withPeaks(stack, async () => void (missMs = (await timed(1, 1, miss)).totalMs));
   const floorMs = floorFirstMs ?? (await measureBare());
   await servers.images.deleteImage(image.id);
   return { imageBytes, missMs, floorMs, peaks };
+}
+
+/** A raw image can be written while it comes: nobody needs more than the slower of both. */
+function floorOf(name: string): string {
+  const [read, write] = ['curl', `qemu-img convert of ${name} + fsync`];
+  return name === 'raw' ? `the slower of ${read} and ${write}` : `${read} + ${write}`;
 }
 
 function missesOf(runs: Run[]): number[] {
