@@ -201,6 +201,33 @@ export function describeFileBackend(
       expect(await kinds(place.backend)).toEqual(['image-volume']);
     });
 
+    it('removes what a killed try has left when it makes the clone, and when it finds it made', async () => {
+      const marker = volumeMarker(place);
+      const left = ['clone.partial', 'clone.json.partial', '99-0123456789ab.partial'];
+      const leave = (names: string[]) =>
+        Promise.all(
+          names.map((end) => writeFile(join(place.directory, 'volumes', `${marker.volumeId}.${end}`), 'half')),
+        );
+      const partials = async () =>
+        (await readdir(join(place.directory, 'volumes'))).filter((file) => file.endsWith('.partial'));
+      await leave(left);
+      const connection = await place.backend.ensureClone('img', marker);
+      expect(await partials()).toEqual([]);
+      await leave(left.slice(0, 2));
+      expect(await place.backend.ensureClone('img', marker)).toEqual(connection);
+      expect(await partials()).toEqual([]);
+      const disk = place.diskOf(connection);
+      expect(await isSameGuest(disk, { format: 'raw', filename: image() })).toBe(true);
+    });
+
+    it('makes one of many clones of one volume at once, and leaves nothing of the others', async () => {
+      const marker = volumeMarker(place);
+      const connections = await Promise.all(Array.from({ length: 16 }, () => place.backend.ensureClone('img', marker)));
+      expect(new Set(connections.map((connection) => JSON.stringify(connection))).size).toBe(1);
+      const files = await readdir(join(place.directory, 'volumes'));
+      expect(files.filter((file) => file.endsWith('.partial'))).toEqual([]);
+    });
+
     it('keeps every answered clone, and nothing half-made counts as a volume, when a cloning process is killed', async () => {
       const parent = place.parentDiskOf('img');
       for (const answers of [1, 7, 20]) {

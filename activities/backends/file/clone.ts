@@ -6,10 +6,11 @@ import type { Connection } from '../../../workflows/contract/volume';
 import type { VolumeMarker } from '../backend';
 import type { FileBackendContext } from './context';
 import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } from './durable';
-import { withFailures } from './errors';
+import { isSystemError, withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
 import { writeJson } from './markers';
 import { getSealedParent } from './parent';
+import { removeAttempts } from './remove';
 import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES, parseOverlay } from './qcow2-overlay';
 import { checkSize } from './sizes';
 import { confirmPublished, connectionOf, findVolume, readHead, type FoundVolume } from './volume';
@@ -36,7 +37,9 @@ export async function ensureClone(
     const format = context.method === 'overlay' ? 'qcow2' : 'raw';
     if (existing === undefined && (await makeClone(context, parent, marker)))
       return connectionOf({ path: paths[format], format });
-    return await confirmPublished(context, { marker, parent });
+    const connection = await confirmPublished(context, { marker, parent });
+    await removeAttempt(attemptOf(context, marker, FIRST_ATTEMPT));
+    return connection;
   });
 }
 
@@ -44,18 +47,43 @@ async function needsParent({ path, format }: FoundVolume): Promise<boolean> {
   return format === 'qcow2' && parseOverlay(await readHead(path))?.backingFile !== undefined;
 }
 
+/** Its name is the same for all tries at a volume, so that the next one sees what a killed one has left. */
+const FIRST_ATTEMPT = 'clone';
+
 /** @returns whether this call made it; false when another was faster. Whatever goes wrong, nothing half-made stays. */
 async function makeClone(context: FileBackendContext, parent: string, marker: VolumeMarker): Promise<boolean> {
-  const attempt = attemptPaths(context.layout, { kind: 'volume', name: marker.volumeId, attempt: newAttempt() });
-  const step = { context, parent, marker, attempt };
+  const step = { context, parent, marker };
+  try {
+    return await runAttempt({ ...step, attempt: attemptOf(context, marker, FIRST_ATTEMPT) });
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw error;
+  }
+  // Somebody else's, dead or alive: it may go when the volume has its name, since nothing that is visible is ever replaced.
+  const published = await runAttempt({ ...step, attempt: attemptOf(context, marker, newAttempt()) });
+  await removeAttempts(context.layout.volumes, marker.volumeId);
+  return published;
+}
+
+async function runAttempt(step: CloneStep): Promise<boolean> {
+  const { context, attempt, marker } = step;
   try {
     const published = context.method === 'overlay' ? await publishOverlay(step) : await publishReflink(step);
     if (published) await syncDirectory(context.layout.volumes);
     return published;
   } catch (error) {
-    await Promise.all([removeFile(attempt.data), removeFile(attempt.marker)]);
+    if (!isSystemError(error, 'EEXIST')) await removeAttempt(attempt);
+    // Whoever was faster has removed all attempts.
+    if (isSystemError(error, 'ENOENT') && (await findVolume(context, marker.volumeId)) !== undefined) return false;
     throw error;
   }
+}
+
+function attemptOf({ layout }: FileBackendContext, { volumeId }: VolumeMarker, attempt: string): CloneStep['attempt'] {
+  return attemptPaths(layout, { kind: 'volume', name: volumeId, attempt });
+}
+
+async function removeAttempt({ data, marker }: CloneStep['attempt']): Promise<void> {
+  await Promise.all([removeFile(data), removeFile(marker)]);
 }
 
 interface CloneStep {
@@ -83,10 +111,12 @@ async function publishOverlay({ context, parent, marker, attempt }: CloneStep): 
 /** Two durable files at once; the marker gets its name first, so that a volume never lacks it. */
 async function publishReflink({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
   const paths = volumePaths(context.layout, marker.volumeId);
-  await Promise.all([
+  // Both have ended before anybody removes what they have made.
+  const made = await Promise.allSettled([
     reflinkGrown(imagePaths(context.layout, parent).data, attempt.data, marker.sizeBytes),
     writeJson(attempt.marker, { marker, parent }),
   ]);
+  for (const outcome of made) if (outcome.status === 'rejected') throw outcome.reason;
   await replaceFile(attempt.marker, paths.marker);
   return await publishFile(attempt.data, paths.raw);
 }
