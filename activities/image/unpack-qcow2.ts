@@ -1,9 +1,11 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
-import { createQcow2Layout, type FilePiece, type GuestPiece } from './formats/qcow2-layout';
+import { decompressClusters } from './decompress-clusters';
+import type { CompressedPiece } from './formats/qcow2-compressed';
+import { createQcow2Layout, type FilePiece, type TakenBytes } from './formats/qcow2-layout';
 import type { ByteWatcher } from './hashed-file';
 import { writeSparse } from './sparse-write';
-import { createWriteBack } from './write-back';
+import { createWriteBack, type WriteBack } from './write-back';
 
 /** Writes the guest's bytes of a qcow2 into a raw file while the qcow2 comes. */
 export interface Qcow2Unpacking extends ByteWatcher {
@@ -21,16 +23,25 @@ export interface Qcow2Unpacking extends ByteWatcher {
 export interface UnpackRequest {
   /** Of the qcow2. */
   sizeBytes: number;
+  /** Of the clusters that it may hold. */
+  mostGuestBytes: number;
   /** Makes the target, which reads as zeros: opened for writing. What it throws leaves the image to a conversion. */
   openTarget: (virtualBytes: number) => Promise<FileHandle>;
+}
+
+interface Target {
+  handle: FileHandle;
+  disk: WriteBack;
+  virtualBytes: number;
+  clusterBytes: number;
 }
 
 const READ_BYTES = MiB;
 
 /** A conversion by `qemu-img` that could not be begun before the last byte has come; see `createQcow2Layout` for what is left to that one. */
-export function createQcow2Unpacking({ sizeBytes, openTarget }: UnpackRequest): Qcow2Unpacking {
-  const layout = createQcow2Layout({ sizeBytes });
-  let target: { handle: FileHandle; disk: ReturnType<typeof createWriteBack> } | undefined;
+export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: UnpackRequest): Qcow2Unpacking {
+  const layout = createQcow2Layout({ sizeBytes, mostGuestBytes });
+  let target: Target | undefined;
   let unfinished: unknown;
   let work: Promise<void> = Promise.resolve();
 
@@ -43,27 +54,46 @@ export function createQcow2Unpacking({ sizeBytes, openTarget }: UnpackRequest): 
     try {
       await step();
     } catch (error) {
-      unfinished = error;
+      unfinished ??= error;
     }
   };
 
-  const open = async (): Promise<typeof target> => {
-    if (target !== undefined || layout.virtualBytes === undefined) return target;
-    const handle = await openTarget(layout.virtualBytes);
-    return (target = { handle, disk: createWriteBack(handle) });
+  const open = async (): Promise<Target | undefined> => {
+    const { virtualBytes, clusterBytes } = layout;
+    if (target !== undefined || virtualBytes === undefined || clusterBytes === undefined) return target;
+    const handle = await openTarget(virtualBytes);
+    return (target = { handle, disk: createWriteBack(handle), virtualBytes, clusterBytes });
   };
-  const write = async (bytes: Buffer, pieces: GuestPiece[]): Promise<void> => {
+  const write = async (bytes: Buffer, { pieces, compressed }: TakenBytes): Promise<void> => {
     const into = await open();
     if (into === undefined) return;
     for (const { start, end, guestOffset } of pieces) {
       await writeSparse(into.handle, { view: bytes.subarray(start, end), position: guestOffset });
       into.disk.advance(end - start);
     }
+    await decompress(compressed, into);
   };
+  const decompress = (pieces: CompressedPiece[], { handle, disk, virtualBytes, clusterBytes }: Target): Promise<void> =>
+    decompressClusters(pieces, {
+      clusterBytes,
+      async write(runs) {
+        if (unfinished !== undefined) throw new Error('no more of it is wanted');
+        for (const { bytes, guestOffset } of runs) {
+          // The disk may end within its last cluster.
+          const view = bytes.subarray(0, virtualBytes - guestOffset);
+          await writeSparse(handle, { view, position: guestOffset });
+          disk.advance(view.length);
+        }
+      },
+    });
   const bring = async (image: FileHandle, pieces: FilePiece[]): Promise<void> => {
     const into = await open();
     if (into === undefined) throw new Error('the image has no header');
-    for (const piece of pieces) await copy(image, into.handle, piece);
+    for (const piece of pieces) {
+      const { isCompressed, guestOffset } = piece;
+      if (isCompressed) await decompress([{ bytes: await read(image, piece), guestOffset }], into);
+      else await copy(image, into.handle, piece);
+    }
     await into.disk.settle();
     await into.handle.sync();
   };
@@ -75,8 +105,8 @@ export function createQcow2Unpacking({ sizeBytes, openTarget }: UnpackRequest): 
     see(bytes) {
       // Nothing of it can be used any more.
       if (unfinished !== undefined) return work;
-      const pieces = layout.take(bytes);
-      return enqueue(() => write(bytes, pieces));
+      const taken = layout.take(bytes);
+      return enqueue(() => write(bytes, taken));
     },
     async finish(image) {
       await enqueue(async () => {
@@ -96,17 +126,23 @@ export function createQcow2Unpacking({ sizeBytes, openTarget }: UnpackRequest): 
   };
 }
 
-async function copy(
+async function copy(image: FileHandle, target: FileHandle, piece: FilePiece): Promise<void> {
+  for (let done = 0; done < piece.lengthBytes; done += READ_BYTES) {
+    const lengthBytes = Math.min(READ_BYTES, piece.lengthBytes - done);
+    const view = await read(image, { fileOffset: piece.fileOffset + done, lengthBytes });
+    await writeSparse(target, { view, position: piece.guestOffset + done });
+  }
+}
+
+async function read(
   image: FileHandle,
-  target: FileHandle,
-  { fileOffset, lengthBytes, guestOffset }: FilePiece,
-): Promise<void> {
-  const buffer = Buffer.alloc(Math.min(READ_BYTES, lengthBytes));
+  { fileOffset, lengthBytes }: Pick<FilePiece, 'fileOffset' | 'lengthBytes'>,
+): Promise<Buffer> {
+  const buffer = Buffer.alloc(lengthBytes);
   for (let done = 0; done < lengthBytes;) {
-    const wanted = Math.min(buffer.length, lengthBytes - done);
-    const { bytesRead } = await image.read(buffer, 0, wanted, fileOffset + done);
+    const { bytesRead } = await image.read(buffer, done, lengthBytes - done, fileOffset + done);
     if (bytesRead === 0) throw new Error(`the image ends at byte ${fileOffset + done} while it is read again`);
-    await writeSparse(target, { view: buffer.subarray(0, bytesRead), position: guestOffset + done });
     done += bytesRead;
   }
+  return buffer;
 }

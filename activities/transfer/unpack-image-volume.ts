@@ -4,6 +4,7 @@ import type { Image } from '../../workflows/contract/image';
 import type { ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
+import { expansionLimit } from '../image/formats/expansion';
 import type { ByteWatcher } from '../image/hashed-file';
 import { createQcow2Unpacking, type Qcow2Unpacking } from '../image/unpack-qcow2';
 import type { ProgressReporter } from '../progress';
@@ -68,6 +69,7 @@ export async function beginUnpacking(
       const size = sizeBytes ?? 0;
       return (unpacking = createQcow2Unpacking({
         sizeBytes: size,
+        mostGuestBytes: expansionLimit({ sizeBytes: size, policy: deps.policy }),
         openTarget: (virtualBytes) => openTarget(size, virtualBytes),
       }));
     },

@@ -57,14 +57,10 @@ async function main(): Promise<void> {
 }
 
 async function measureOnStacks(names: string[], backends: string[] | undefined): Promise<Measure[]> {
-  const servers = await startServers();
-  try {
-    const results: Measure[] = [];
-    for (const method of methodsOf(backends)) results.push(...(await measureOn(servers, method, names)));
-    return results;
-  } finally {
-    await servers.stop();
-  }
+  const servers = started(await startServers());
+  const results: Measure[] = [];
+  for (const method of methodsOf(backends)) results.push(...(await measureOn(servers, method, names)));
+  return results;
 }
 
 /** Reflinks are measured on an XFS of our own, which takes root. */
@@ -74,25 +70,19 @@ function methodsOf(given: string[] | undefined): Array<'reflink' | 'overlay'> {
 }
 
 async function measureOn(servers: BenchServers, method: 'reflink' | 'overlay', names: string[]): Promise<Measure[]> {
+  const before = parts.length;
   const mounted = method === 'reflink' ? await mountFileSystem('xfs', XFS_BYTES) : undefined;
-  try {
-    const stack = await startBenchStack(servers, {
-      clone: method,
-      volumesDirectory: mounted && `${mounted.directory}/volumes`,
-    });
-    try {
-      const results: Measure[] = [];
-      for (const name of names) {
-        process.stderr.write(`measuring ${name} on file/${method}\n`);
-        results.push(...((await measures[name]?.(servers, stack, method)) ?? []));
-      }
-      return results;
-    } finally {
-      await stack.stop();
-    }
-  } finally {
-    await mounted?.unmount();
+  if (mounted !== undefined) started({ stop: () => mounted.unmount() });
+  const stack = started(
+    await startBenchStack(servers, { clone: method, volumesDirectory: mounted && `${mounted.directory}/volumes` }),
+  );
+  const results: Measure[] = [];
+  for (const name of names) {
+    process.stderr.write(`measuring ${name} on file/${method}\n`);
+    results.push(...((await measures[name]?.(servers, stack, method)) ?? []));
   }
+  await stopDownTo(before);
+  return results;
 }
 
 function formatResults(results: Measure[]): string {
@@ -146,7 +136,29 @@ function formatResults(results: Measure[]): string {
   );
 }
 
-main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
-  process.exitCode = 1;
-});
+interface Part {
+  stop(this: void): Promise<void>;
+}
+
+const parts: Part[] = [];
+
+/** Remembers what is to be stopped at the end, or when somebody interrupts. */
+function started<Started extends Part>(part: Started): Started {
+  parts.push(part);
+  return part;
+}
+
+/** The last one first, until so many are left. */
+async function stopDownTo(count: number): Promise<void> {
+  while (parts.length > count) await parts.pop()?.stop();
+}
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+  process.once(signal, () => void stopDownTo(0).finally(() => process.exit(130)));
+
+main()
+  .catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = 1;
+  })
+  .finally(() => void stopDownTo(0));

@@ -149,8 +149,15 @@ describe('a qcow2', () => {
     await other.stop();
   });
 
-  it('with compressed clusters is converted when it has come', async () => {
-    const { sample, image } = await flow.upload('unpack-compressed', { compression: 'zlib' });
+  it('is decompressed while it comes', async () => {
+    const { sample, image } = await flow.upload('unpack-zlib', { virtualBytes: SIZE_BYTES, compression: 'zlib' });
+    await flow.expectGuestBytes(sample, await flow.create(image));
+    expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
+    expect(partials()).toEqual([]);
+  });
+
+  it('of another compression is converted when it has come', async () => {
+    const { sample, image } = await flow.upload('unpack-zstd', { compression: 'zstd' });
     await flow.expectGuestBytes(sample, await flow.create(image));
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'writeImageVolume', 'answerWaiters']);
     expect(partials()).toEqual([]);

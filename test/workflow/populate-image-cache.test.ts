@@ -8,7 +8,7 @@ const outsideOfTheVerdict = ['claimFlight', 'answerWaiters'];
 
 const converting: Scenario = {
   name: 'a population that converts',
-  image: 'compressed qcow2',
+  image: 'zstd qcow2',
   steps: ['claimFlight', 'reserveEntry', 'downloadToScratch', 'writeImageVolume', 'registerEntry', 'answerWaiters'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };

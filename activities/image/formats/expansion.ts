@@ -2,7 +2,7 @@ import type { Subject } from './steps';
 import { refuse, type Refusal } from './verdict';
 
 /** @returns the bytes that a file of this size may make us write. */
-export function expansionLimit({ sizeBytes, policy }: Subject): number {
+export function expansionLimit({ sizeBytes, policy }: Pick<Subject, 'sizeBytes' | 'policy'>): number {
   return policy.expansionAllowanceBytes + policy.maxExpansion * sizeBytes;
 }
 

@@ -1,5 +1,6 @@
 import { MiB } from '../../../workflows/contract/bytes';
-import { readL1Entry, readL2Entry } from './qcow2-entries';
+import { createCompressedClusters, type CompressedPiece } from './qcow2-compressed';
+import { readCompressedEntry, readL1Entry, readL2Entry, type CompressedData } from './qcow2-entries';
 import { bytesPerL1Entry, parseQcow2Header, QCOW2_READ_BYTES, type Qcow2Header } from './qcow2-header';
 
 /** Bytes of the guest's disk among bytes of the file. */
@@ -10,21 +11,32 @@ export interface GuestPiece {
   guestOffset: number;
 }
 
-/** Bytes of the guest's disk that lie somewhere in the file. */
+/** Bytes of the guest's disk that lie somewhere in the file, or that compressed data there make. */
 export interface FilePiece {
   fileOffset: number;
   lengthBytes: number;
   guestOffset: number;
+  isCompressed: boolean;
+}
+
+/** What bytes of the file are, each in the file's order. */
+export interface TakenBytes {
+  /** As they are; neighbours in one piece. */
+  pieces: GuestPiece[];
+  /** To be decompressed to a cluster each. */
+  compressed: CompressedPiece[];
 }
 
 /** Where in a qcow2 the guest's bytes are, told while the file comes: nearly every one has its tables before what they name. */
 export interface Qcow2Layout {
   /** Once the header has come. */
   readonly virtualBytes: number | undefined;
+  /** With it. */
+  readonly clusterBytes: number | undefined;
   /** Why the file cannot be taken apart in this way. It says nothing against the image. */
   readonly unsuitable: string | undefined;
-  /** Takes the file's next bytes. @returns those of them that are known to be the guest's; neighbours in one piece. */
-  take(bytes: Buffer): GuestPiece[];
+  /** Takes the file's next bytes. @returns those of them that are known to be the guest's. */
+  take(bytes: Buffer): TakenBytes;
   /** When the whole file was taken. @returns the guest's bytes that came before their table; undefined when not every one is known. */
   finish(): FilePiece[] | undefined;
 }
@@ -49,11 +61,17 @@ interface Gathering {
 }
 
 /**
- * Follows a qcow2 without compressed clusters, snapshots or encryption; every other one is unsuitable as soon as that is seen. It believes nothing: what
- * would make `qemu-img` fail or think twice makes the file unsuitable. Pure; memory is bounded whatever the file says.
- * @param sizeBytes of the file.
+ * Follows a qcow2 without snapshots, encryption or features that change its tables; every other one is unsuitable as soon as that is seen. It believes
+ * nothing: what would make `qemu-img` fail or think twice makes the file unsuitable. Pure; memory is bounded whatever the file says.
+ * @param sizeBytes of the file. @param mostGuestBytes that its clusters may have; by default as many as they like.
  */
-export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2Layout {
+export function createQcow2Layout({
+  sizeBytes,
+  mostGuestBytes = Infinity,
+}: {
+  sizeBytes: number;
+  mostGuestBytes?: number;
+}): Qcow2Layout {
   let position = 0;
   let unsuitable: string | undefined;
   let header: Qcow2Header | undefined;
@@ -62,9 +80,11 @@ export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2La
   /** Host cluster of each L2 table -> its index in the L1 table. */
   let l1IndexOf: Map<number, number> | undefined;
   let parsedL2Tables = 0;
+  let guestBytes = 0;
   /** Host cluster -> guest cluster, of those that are still to come. */
   const pending = new Map<number, number>();
-  const early: { host: number; guest: number }[] = [];
+  const compressed = createCompressedClusters();
+  const early: FilePiece[] = [];
 
   const giveUp = (why: string): void => void (unsuitable ??= why);
 
@@ -91,24 +111,40 @@ export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2La
   };
 
   const readL2 = (table: Buffer, { l1Index, header: known }: { l1Index: number; header: Qcow2Header }): void => {
-    const { clusterBytes, virtualBytes, version } = known;
-    const next = Math.ceil(position / clusterBytes);
+    const { clusterBits, clusterBytes, virtualBytes, version } = known;
     const firstGuest = (l1Index * clusterBytes) / 8;
     const guestClusters = Math.ceil(virtualBytes / clusterBytes);
     for (let at = 0; at < table.length && firstGuest + at / 8 < guestClusters; at += 8) {
-      const { compressed, offset, readsAsZeros, hasReservedBits } = readL2Entry(table, at);
-      if (compressed) return giveUp('compressed clusters');
-      if (hasReservedBits || (readsAsZeros && version < 3)) return giveUp('an L2 entry that is none');
-      if (readsAsZeros || offset === 0) continue;
-      const [host, guest] = [offset / clusterBytes, firstGuest + at / 8];
-      if (!Number.isInteger(host) || offset >= sizeBytes || isOfTables(host, known))
-        return giveUp('an L2 entry that names no data');
-      if (host < next || pending.has(host)) early.push({ host, guest });
-      else pending.set(host, guest);
+      const entry = readL2Entry(table, at);
+      if (entry.compressed || entry.offset !== 0) guestBytes += clusterBytes;
+      const guest = firstGuest + at / 8;
+      if (entry.compressed) expectCompressed(readCompressedEntry(table, { at, clusterBits }), guest * clusterBytes);
+      else if (entry.hasReservedBits || (entry.readsAsZeros && version < 3)) giveUp('an L2 entry that is none');
+      else if (!entry.readsAsZeros && entry.offset !== 0) expectPlain(entry.offset, { guest, header: known });
       const isFar = early.length > Math.min(MOST_EARLY, MOST_EARLY_BYTES / clusterBytes);
-      if (pending.size > MOST_PENDING || isFar) return giveUp('data far from its tables');
+      if (pending.size + compressed.count > MOST_PENDING || isFar) giveUp('data far from its tables');
+      if (guestBytes > mostGuestBytes) giveUp('clusters out of proportion to its size');
+      if (unsuitable !== undefined) return;
     }
     parsedL2Tables += 1;
+  };
+
+  const expectPlain = (offset: number, { guest, header: known }: { guest: number; header: Qcow2Header }): void => {
+    const { clusterBytes, virtualBytes } = known;
+    const host = offset / clusterBytes;
+    if (!Number.isInteger(host) || offset >= sizeBytes || isOfTables(host, known))
+      return giveUp('an L2 entry that names no data');
+    if (offset >= position && !pending.has(host)) return void pending.set(host, guest);
+    const guestOffset = guest * clusterBytes;
+    const lengthBytes = Math.min(clusterBytes, sizeBytes - offset, virtualBytes - guestOffset);
+    early.push({ fileOffset: offset, lengthBytes, guestOffset, isCompressed: false });
+  };
+
+  const expectCompressed = ({ offset, lengthBytes }: CompressedData, guestOffset: number): void => {
+    if (offset >= sizeBytes) return giveUp('an L2 entry that names no data');
+    const inFile = Math.min(lengthBytes, sizeBytes - offset);
+    if (offset < position) early.push({ fileOffset: offset, lengthBytes: inFile, guestOffset, isCompressed: true });
+    else compressed.expect({ offset, end: offset + inFile, guestOffset });
   };
 
   const isOfTables = (host: number, { l1, clusterBytes }: Qcow2Header): boolean => {
@@ -161,13 +197,17 @@ export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2La
     get virtualBytes() {
       return header?.virtualBytes;
     },
+    get clusterBytes() {
+      return header?.clusterBytes;
+    },
     get unsuitable() {
       return unsuitable;
     },
     take(bytes) {
+      const from = position;
       const pieces: GuestPiece[] = [];
       for (let start = 0; start < bytes.length;) {
-        if (unsuitable !== undefined) return [];
+        if (unsuitable !== undefined) break;
         const into = gathering ?? gatheringHere();
         if (into !== undefined) start += gather(bytes.subarray(start), into);
         else if (header !== undefined) {
@@ -176,17 +216,13 @@ export function createQcow2Layout({ sizeBytes }: { sizeBytes: number }): Qcow2La
           if (piece !== undefined) append(pieces, piece);
         }
       }
-      return unsuitable === undefined ? pieces : [];
+      const complete = compressed.take(bytes, from);
+      if (complete === undefined) giveUp('compressed clusters that overlap');
+      return unsuitable === undefined ? { pieces, compressed: complete ?? [] } : { pieces: [], compressed: [] };
     },
     finish() {
-      const isWhole = unsuitable === undefined && position === sizeBytes && pending.size === 0;
-      if (!isWhole || header === undefined || l1IndexOf?.size !== parsedL2Tables) return undefined;
-      const { clusterBytes, virtualBytes } = header;
-      return early.map(({ host, guest }) => {
-        const [fileOffset, guestOffset] = [host * clusterBytes, guest * clusterBytes];
-        const lengthBytes = Math.min(clusterBytes, sizeBytes - fileOffset, virtualBytes - guestOffset);
-        return { fileOffset, lengthBytes, guestOffset };
-      });
+      const isWhole = unsuitable === undefined && position === sizeBytes && pending.size + compressed.count === 0;
+      return isWhole && l1IndexOf?.size === parsedL2Tables ? early : undefined;
     },
   };
 }

@@ -5,6 +5,7 @@ import { makeSampleImage, uploadSample, type SampleOptions } from '../../support
 import type { Stack } from '../../support/stack';
 import type { BenchServers } from '../bench-stack';
 import { convertBare } from '../floors';
+import { createPageCache, type PageCache } from '../page-cache';
 import { withPeaks, type Peaks } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
 
@@ -27,8 +28,20 @@ const RUNS = 4;
 /** Cold misses, each beside the bare tools in the same run, with the most that memory and scratch took. */
 export async function measureMisses(servers: BenchServers, stack: Stack, method: string): Promise<Measure[]> {
   const measures: Measure[] = [];
-  for (const sample of SAMPLES) measures.push(await measureMiss(servers, stack, { ...sample, method }));
+  const pageCache = await createPageCache(servers.directory);
+  try {
+    const place = { servers, stack, pageCache };
+    for (const sample of SAMPLES) measures.push(await measureMiss(place, { ...sample, method }));
+  } finally {
+    await pageCache.close();
+  }
   return measures;
+}
+
+interface Place {
+  servers: BenchServers;
+  stack: Stack;
+  pageCache: PageCache;
 }
 
 interface Run {
@@ -38,14 +51,9 @@ interface Run {
   peaks: Peaks;
 }
 
-async function measureMiss(
-  servers: BenchServers,
-  stack: Stack,
-  { method, ...kind }: Sample & { method: string },
-): Promise<Measure> {
+async function measureMiss(place: Place, { method, ...kind }: Sample & { method: string }): Promise<Measure> {
   const runs: Run[] = [];
-  for (let run = 0; run < RUNS; run += 1)
-    runs.push(await runOnce(servers, stack, { ...kind, bareFirst: run % 2 === 1 }));
+  for (let run = 0; run < RUNS; run += 1) runs.push(await runOnce(place, { ...kind, bareFirst: run % 2 === 1 }));
   const p50Ms = percentile(missesOf(runs), 0.5);
   const floorMs = percentile(
     runs.map((run) => run.floorMs),
@@ -68,8 +76,7 @@ async function measureMiss(
 
 /** One image that nobody has seen: its miss, and the same by bare tools. */
 async function runOnce(
-  servers: BenchServers,
-  stack: Stack,
+  { servers, stack, pageCache }: Place,
   { bareFirst, ...kind }: Sample & { bareFirst: boolean },
 ): Promise<Run> {
   const sample = await makeSampleImage({ ...kind, directory: servers.directory, name: 'miss' });
@@ -85,11 +92,13 @@ async function runOnce(
   const { virtualBytes, diskFormat: format } = kind;
   const bare = () => convertBare(url, { directory: stack.volumesDirectory, virtualBytes, format });
   const measureBare = async () => {
+    await pageCache.fill();
     const { readMs, writeMs } = await bare();
     return format === 'raw' ? Math.max(readMs, writeMs) : readMs + writeMs;
   };
   const floorFirstMs = bareFirst ? await measureBare() : undefined;
   let missMs = 0;
+  await pageCache.fill();
   const peaks = await withPeaks(stack, async () => void (missMs = (await timed(1, 1, miss)).totalMs));
   const floorMs = floorFirstMs ?? (await measureBare());
   await servers.images.deleteImage(image.id);

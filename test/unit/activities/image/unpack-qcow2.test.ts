@@ -4,6 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { deflateRawSync } from 'node:zlib';
 import * as fc from 'fast-check';
 import { createQcow2Layout } from '../../../../activities/image/formats/qcow2-layout';
 import { createQcow2Unpacking } from '../../../../activities/image/unpack-qcow2';
@@ -20,6 +21,7 @@ const QEMU_TIMEOUT_MS = 20_000;
 const CLUSTER = 64 * KiB;
 /** Odd, so that no piece begins or ends where a cluster does. */
 const PIECE_BYTES = 300_007;
+const MOST_GUEST_BYTES = 2 ** 40;
 
 function qemu(tool: 'qemu-img' | 'qemu-io', ...args: string[]): void {
   execFileSync(tool, args, { timeout: QEMU_TIMEOUT_MS, stdio: ['ignore', 'ignore', 'pipe'] });
@@ -32,10 +34,14 @@ function write(size: string, options: string, commands: string[]): void {
 }
 
 /** Unpacks `path` into `target`, as it comes in pieces of so many bytes. @returns why not, or the size. */
-async function unpack(pieceBytes = PIECE_BYTES): Promise<{ virtualBytes: number } | { unfinished: unknown }> {
+async function unpack(
+  pieceBytes = PIECE_BYTES,
+  mostGuestBytes = MOST_GUEST_BYTES,
+): Promise<{ virtualBytes: number } | { unfinished: unknown }> {
   rmSync(target, { force: true });
   const unpacking = createQcow2Unpacking({
     sizeBytes: statSync(path).size,
+    mostGuestBytes,
     openTarget: async (virtualBytes) => {
       const handle = await open(target, 'wx');
       await handle.truncate(virtualBytes);
@@ -161,9 +167,71 @@ describe('a qcow2 that is unpacked while it comes', () => {
     expect([0, 1, 2, 3, 4].map((cluster) => bytes[cluster * CLUSTER])).toEqual([0x11, 0x22, 0, 0x22, 0x11]);
   });
 
+  it.each(['', 'compat=0.10', 'cluster_size=4k', 'cluster_size=2M'])(
+    'has compressed clusters as qemu-img converts them, made with %p',
+    async (options) => {
+      compress(...(options === '' ? [] : ['-o', options]));
+      for (const pieceBytes of [PIECE_BYTES, 4 * MiB]) expect(await isUnpacked(pieceBytes)).toBe(true);
+    },
+  );
+
+  it('has compressed clusters that a guest has written to', async () => {
+    compress();
+    const commands = ['write -P 7 100k 1k', 'write -P 8 2M 3M', 'write -z 300k 64k', 'discard 400k 200k'];
+    qemu('qemu-io', '-f', 'qcow2', ...commands.flatMap((command) => ['-c', command]), path);
+    expect(await isUnpacked()).toBe(true);
+  });
+
+  it('brings compressed clusters that came before their table', async () => {
+    const [first, l2] = [5, 6];
+    const data = deflate(Buffer.alloc(CLUSTER, 'compressible'));
+    const image = Buffer.concat([qcow2Image({ virtualBytes: 32 * MiB - 512 }), Buffer.alloc(3 * CLUSTER)]);
+    data.copy(image, first * CLUSTER + 300);
+    data.copy(image, 7 * CLUSTER - 100 + CLUSTER);
+    writeFileSync(
+      path,
+      patched(image, [
+        [3 * CLUSTER, 'u64be', BigInt(l2 * CLUSTER)],
+        [l2 * CLUSTER, 'u64be', compressedEntry(first * CLUSTER + 300, data.length)],
+        [l2 * CLUSTER + 511 * 8, 'u64be', compressedEntry(first * CLUSTER + 300, data.length)],
+      ]),
+    );
+    expect(await isUnpacked()).toBe(true);
+    expect(readFileSync(target).subarray(32 * MiB - CLUSTER, 32 * MiB - CLUSTER + 12)).toEqual(
+      Buffer.from('compressible'),
+    );
+  });
+
+  it.each<[string, Buffer, string]>([
+    ['is no such data', Buffer.alloc(CLUSTER, 0xff), 'invalid block type'],
+    ['is less than a cluster', deflate(Buffer.alloc(CLUSTER - 1, 'short')), 'a cluster of 65535 of 65536 bytes'],
+    ['is more than a cluster', deflate(Buffer.alloc(CLUSTER * 1000)), 'larger than 65536 bytes'],
+    ['ends too early', deflate(randomBytes(CLUSTER)).subarray(0, 60 * KiB), 'unexpected end of file'],
+  ])('leaves to a conversion compressed data that %s', async (_what, data, why) => {
+    const image = qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[compressedEntry(6 * CLUSTER, data.length)]] });
+    writeFileSync(path, Buffer.concat([image, data]));
+    const unpacked = await unpack();
+    expect('unfinished' in unpacked && String(unpacked.unfinished)).toContain(why);
+  });
+
+  it('has compressed data that repeats what is farther away than it should, as qemu-img takes it', async () => {
+    const noise = randomBytes(CLUSTER / 4);
+    const data = deflate(Buffer.concat([noise, noise, noise, noise]), 15);
+    expect(data.length).toBeLessThan(CLUSTER / 2);
+    const image = qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[compressedEntry(6 * CLUSTER, data.length)]] });
+    writeFileSync(path, Buffer.concat([image, data]));
+    expect(await isUnpacked()).toBe(true);
+  });
+
+  it('leaves to a conversion compressed clusters that overlap without end', async () => {
+    const entries = Array.from({ length: 1000 }, (_none, at) => compressedEntry(6 * CLUSTER + at, 2 * CLUSTER - 1000));
+    const image = qcow2Image({ virtualBytes: 64 * MiB, l2Tables: [entries] });
+    writeFileSync(path, Buffer.concat([image, Buffer.alloc(4 * CLUSTER)]));
+    expect(await unpack(7 * CLUSTER)).toEqual({ unfinished: 'compressed clusters that overlap' });
+  });
+
   it.each<[string, () => void]>([
-    ['compressed clusters', () => compress('zlib')],
-    ['incompatible features', () => compress('zstd')],
+    ['incompatible features', () => compress('-o', 'compression_type=zstd')],
     ['incompatible features', () => write('1M', 'extended_l2=on', [])],
     ['clusters of 2^9 bytes', () => write('1M', 'cluster_size=512', ['write -P 1 0 64k'])],
     [
@@ -178,6 +246,13 @@ describe('a qcow2 that is unpacked while it comes', () => {
   ])('with %s is left to a conversion', async (why, make) => {
     make();
     expect(await unpack()).toEqual({ unfinished: why });
+  });
+
+  it('leaves to a conversion what holds more than is allowed', async () => {
+    compress();
+    const { size } = statSync(path);
+    expect(await unpack(PIECE_BYTES, size)).toEqual({ unfinished: 'clusters out of proportion to its size' });
+    expect(await unpack(PIECE_BYTES, 4 * size)).toHaveProperty('virtualBytes');
   });
 
   it('leaves to a conversion what would write the same bytes over and over', async () => {
@@ -200,6 +275,7 @@ describe('a qcow2 that is unpacked while it comes', () => {
     const reason = new Error('no room');
     const unpacking = createQcow2Unpacking({
       sizeBytes: statSync(path).size,
+      mostGuestBytes: MOST_GUEST_BYTES,
       openTarget: () => Promise.reject(reason),
     });
     await unpacking.see(readFileSync(path));
@@ -212,7 +288,7 @@ describe('a qcow2 that is unpacked while it comes', () => {
     const bytes = readFileSync(path);
     rmSync(target, { force: true });
     const openTarget = () => open(target, 'wx');
-    const unpacking = createQcow2Unpacking({ sizeBytes: bytes.length, openTarget });
+    const unpacking = createQcow2Unpacking({ sizeBytes: bytes.length, mostGuestBytes: MOST_GUEST_BYTES, openTarget });
     await unpacking.see(bytes.subarray(0, 50));
     await unpacking.end();
     await unpacking.see(bytes.subarray(50));
@@ -220,42 +296,81 @@ describe('a qcow2 that is unpacked while it comes', () => {
   });
 });
 
-function compress(type: string): void {
+/** An L2 entry of an image with clusters of 64 KiB. */
+function compressedEntry(offset: number, lengthBytes: number): bigint {
+  const sectors = Math.ceil(((offset % 512) + lengthBytes) / 512);
+  return (1n << 62n) | (BigInt(sectors - 1) << 54n) | BigInt(offset);
+}
+
+function deflate(bytes: Buffer, windowBits = 12): Buffer {
+  return deflateRawSync(bytes, { windowBits });
+}
+
+/** Text, which becomes little, noise, which becomes none, and zeros between them. */
+function compress(...options: string[]): void {
   const raw = join(directory, 'compressible.raw');
-  writeFileSync(raw, Buffer.alloc(MiB, 'compressible'));
-  qemu('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', '-o', `compression_type=${type}`, raw, path);
+  const text = Buffer.from(Array.from({ length: 200_000 }, (_none, at) => `${at * at} words `).join(''));
+  writeFileSync(raw, Buffer.concat([text, Buffer.alloc(MiB), randomBytes(700 * KiB + 512), text]));
+  qemu('qemu-img', 'convert', '-c', '-f', 'raw', '-O', 'qcow2', ...options, raw, path);
 }
 
 describe('a qcow2 that somebody has damaged', () => {
   const seeds = (): { format: string; image: Buffer }[] => {
     write('24M', '', ['write -P 3 0 200k', 'write -P 4 20M 192k', 'write -P 5 10M 64k']);
-    return [{ format: 'qcow2', image: readFileSync(path) }];
+    const plain = readFileSync(path);
+    compress();
+    return [plain, readFileSync(path)].map((image) => ({ format: 'qcow2', image }));
   };
 
-  it('is unpacked as qemu-img converts it, or left to a conversion', async () => {
-    const [seed] = seeds();
-    const tables = [3 * CLUSTER, 4 * CLUSTER, 4 * CLUSTER + 160 * 8, 4 * CLUSTER + 320 * 8];
-    const cluster = fc.nat(20).map((index) => BigInt(index * CLUSTER));
-    const flags = fc.constantFrom(0n, 1n, 2n, 1n << 63n, 1n << 62n, 1n << 56n, 512n);
-    const entry = fc.record({
-      at: fc.constantFrom(...tables).chain((table) => fc.nat(8).map((index) => table + index * 8)),
-      value: fc.tuple(cluster, flags).map(([offset, flag]) => offset | flag),
-    });
+  /** Damages up to four places of `image` in so many ways. @returns how often it was unpacked all the same, each time as qemu-img converts it. */
+  const unpackDamaged = async (
+    image: Buffer,
+    { damage, numRuns }: { damage: fc.Arbitrary<{ at: number; value: bigint }>; numRuns: number },
+  ): Promise<number> => {
     let unpacked = 0;
-    const property = fc.asyncProperty(fc.array(entry, { minLength: 1, maxLength: 4 }), async (entries) => {
+    const property = fc.asyncProperty(fc.array(damage, { minLength: 1, maxLength: 4 }), async (damages) => {
       writeFileSync(
         path,
         patched(
-          seed?.image ?? Buffer.alloc(0),
-          entries.map(({ at, value }) => [at, 'u64be', value]),
+          image,
+          damages.map(({ at, value }) => [at, 'u64be', value]),
         ),
       );
       if ('unfinished' in (await unpack()) || !convert()) return;
       unpacked += 1;
       expect(isSame(target, converted)).toBe(true);
     });
-    await fc.assert(property, { numRuns: 150, seed: 1 });
-    expect(unpacked).toBeGreaterThan(20);
+    await fc.assert(property, { numRuns, seed: 1 });
+    return unpacked;
+  };
+  const l2Table = 4 * CLUSTER;
+  const cluster = fc.nat(20).map((index) => BigInt(index * CLUSTER));
+  const entriesFrom = (...tables: number[]) =>
+    fc.constantFrom(...tables).chain((table) => fc.nat(8).map((index) => table + index * 8));
+
+  it('is unpacked as qemu-img converts it, or left to a conversion', async () => {
+    const [seed] = seeds();
+    const flags = fc.constantFrom(0n, 1n, 2n, 1n << 63n, 1n << 62n, 1n << 56n, 512n);
+    const damage = fc.record({
+      at: entriesFrom(3 * CLUSTER, l2Table, l2Table + 160 * 8, l2Table + 320 * 8),
+      value: fc.tuple(cluster, flags).map(([offset, flag]) => offset | flag),
+    });
+    expect(await unpackDamaged(seed?.image ?? Buffer.alloc(0), { damage, numRuns: 150 })).toBeGreaterThan(15);
+  });
+
+  it('with compressed clusters is unpacked as qemu-img converts it, or left to a conversion', async () => {
+    compress();
+    const image = readFileSync(path);
+    const entry = fc.record({
+      at: entriesFrom(l2Table, l2Table + 20 * 8),
+      value: fc.tuple(fc.nat(image.length), fc.nat(2 * CLUSTER)).map(([at, length]) => compressedEntry(at, length)),
+    });
+    const other = fc.nat(40).map((index) => image.readBigUInt64BE(l2Table + index * 8));
+    const swapped = fc.record({ at: entriesFrom(l2Table, l2Table + 20 * 8), value: fc.oneof(other, cluster) });
+    const data = fc.record({ at: fc.nat({ max: image.length - 6 * CLUSTER }), value: fc.bigInt(0n, 2n ** 64n - 1n) });
+    const inData = data.map(({ at, value }) => ({ at: at + 5 * CLUSTER, value }));
+    const damage = fc.oneof({ arbitrary: swapped, weight: 6 }, entry, inData);
+    expect(await unpackDamaged(image, { damage, numRuns: 50 })).toBeGreaterThan(15);
   });
 
   it('never makes the layout throw, take a byte twice or point outside of the guest', () => {
@@ -266,15 +381,18 @@ describe('a qcow2 that somebody has damaged', () => {
       for (let at = 0; at < image.length; at += pieceBytes) {
         const bytes = image.subarray(at, at + pieceBytes);
         let taken = 0;
-        for (const { start, end, guestOffset } of layout.take(bytes)) {
+        const { pieces, compressed } = layout.take(bytes);
+        for (const { start, end, guestOffset } of pieces) {
           if (start < taken || end > bytes.length || !isOfGuest(guestOffset, end - start)) return false;
           taken = end;
         }
+        for (const piece of compressed)
+          if (piece.bytes.length > 2 * CLUSTER || !isOfGuest(piece.guestOffset, 1)) return false;
       }
       const brought = layout.finish() ?? [];
       return brought.every(
-        ({ fileOffset, lengthBytes, guestOffset }) =>
-          fileOffset + lengthBytes <= image.length && isOfGuest(guestOffset, lengthBytes),
+        ({ fileOffset, lengthBytes, guestOffset, isCompressed }) =>
+          fileOffset + lengthBytes <= image.length && isOfGuest(guestOffset, isCompressed ? 1 : lengthBytes),
       );
     });
     expect(fc.check(property, { numRuns: 400, seed: 2 })).toMatchObject({ failed: false });
