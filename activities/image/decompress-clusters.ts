@@ -1,60 +1,95 @@
-import { promisify } from 'node:util';
-import { inflateRaw } from 'node:zlib';
+import { availableParallelism } from 'node:os';
 import { MiB } from '../../workflows/contract/bytes';
 import type { CompressedPiece } from './formats/qcow2-compressed';
+import { startThread } from './thread';
 
-/** Neighbouring clusters of the guest's disk. */
-export interface DecompressedRun {
-  bytes: Buffer;
-  guestOffset: number;
+/** Decompresses clusters of a qcow2 whose compression type is zlib, on threads of its own. */
+export interface ClusterDecompression {
+  /**
+   * @param write gets neighbouring clusters of the guest's disk as one; its bytes are others once it has resolved. It runs more than once at a time.
+   * @throws what makes the data other than one cluster each; what `write` throws.
+   */
+  run(pieces: CompressedPiece[], write: (bytes: Buffer, guestOffset: number) => Promise<void>): Promise<void>;
+  /** Ends the threads. */
+  close(): Promise<void>;
 }
 
 /** The window that qcow2 grants, as a power of two. Source: QEMU's block/qcow2-threads.c. */
 const WINDOW_BITS = 12;
-/** Decompressed bytes that are made at the same time: work for every core, and the bound of the memory that it takes. */
-const BATCH_BYTES = 4 * MiB;
+const MOST_THREADS = 4;
+/** Decompressed bytes of one question to a thread: few enough to be bounded, many enough that asking costs little. */
+const BATCH_BYTES = MiB;
 
-const inflate = promisify(inflateRaw);
+/** Each call of zlib's asynchronous functions costs as much as the decompression of a cluster: threads that take many at once do not. */
+const threadSource = `
+const { parentPort, workerData: { clusterBytes, windowBits } } = require('node:worker_threads');
+const { inflateRawSync } = require('node:zlib');
+const options = { windowBits, chunkSize: clusterBytes, maxOutputLength: clusterBytes };
+const decompress = ({ pieces, output }) => {
+  const room = new Uint8Array(output);
+  for (const [index, piece] of pieces.entries()) {
+    const made = inflateRawSync(piece, options);
+    if (made.length !== clusterBytes) throw new Error('a cluster of ' + made.length + ' of ' + clusterBytes + ' bytes');
+    room.set(made, index * clusterBytes);
+  }
+};
+parentPort.on('message', (message) => {
+  try {
+    decompress(message);
+    parentPort.postMessage({});
+  } catch (error) {
+    parentPort.postMessage({ failure: error.message });
+  }
+});
+`;
 
-/**
- * Decompresses clusters of a qcow2 whose compression type is zlib, a bounded number of them at a time, beside the event loop.
- * @param write gets what one batch has made while the next one is made; it runs once at a time.
- * @throws what makes the data other than one cluster each; what `write` throws.
- */
-export async function decompressClusters(
-  pieces: CompressedPiece[],
-  { clusterBytes, write }: { clusterBytes: number; write: (runs: DecompressedRun[]) => Promise<void> },
-): Promise<void> {
+export function startClusterDecompression(clusterBytes: number): ClusterDecompression {
   const batch = Math.max(Math.floor(BATCH_BYTES / clusterBytes), 1);
-  let writing: Promise<void> = Promise.resolve();
-  for (let at = 0; at < pieces.length; at += batch) {
-    const clusters = pieces.slice(at, at + batch).map((piece) => decompress(piece, clusterBytes));
-    const [made] = await Promise.all([Promise.all(clusters), writing]);
-    writing = write(joinNeighbours(made));
-  }
-  await writing;
+  const threads = Array.from({ length: Math.min(availableParallelism(), MOST_THREADS) }, () =>
+    startThread<{ failure?: string }>(threadSource, {
+      name: 'cluster decompression',
+      data: { clusterBytes, windowBits: WINDOW_BITS },
+    }),
+  );
+  // A thread has work of one lane while the other writes what it has made.
+  const lanes = [...threads, ...threads].map((thread) => ({
+    thread,
+    output: new SharedArrayBuffer(batch * clusterBytes),
+  }));
+  return {
+    async run(pieces, write) {
+      let next = 0;
+      const runLane = async ({ thread, output }: (typeof lanes)[number]): Promise<void> => {
+        while (next < pieces.length) {
+          const taken = pieces.slice(next, (next += batch));
+          const { failure } = await thread.ask({ pieces: taken.map(({ bytes }) => sharable(bytes)), output });
+          if (failure !== undefined) throw new Error(failure);
+          for (const { from, end } of neighbours(taken, clusterBytes))
+            await write(
+              Buffer.from(output, from * clusterBytes, (end - from) * clusterBytes),
+              taken[from]?.guestOffset ?? 0,
+            );
+        }
+      };
+      const outcomes = await Promise.allSettled(lanes.map(runLane));
+      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+    },
+    close: async () => void (await Promise.all(threads.map((thread) => thread.close()))),
+  };
 }
 
-async function decompress({ bytes, guestOffset }: CompressedPiece, clusterBytes: number): Promise<DecompressedRun> {
-  const made = await inflate(bytes, {
-    windowBits: WINDOW_BITS,
-    chunkSize: clusterBytes,
-    maxOutputLength: clusterBytes,
-  });
-  if (made.length !== clusterBytes) throw new Error(`a cluster of ${made.length} of ${clusterBytes} bytes`);
-  return { bytes: made, guestOffset };
+/** A view of memory that is not shared would be sent with all that is around it. */
+function sharable(bytes: Buffer): Uint8Array {
+  return bytes.buffer instanceof SharedArrayBuffer ? bytes : Uint8Array.from(bytes);
 }
 
-function joinNeighbours(clusters: DecompressedRun[]): DecompressedRun[] {
-  const runs: { parts: Buffer[]; guestOffset: number; end: number }[] = [];
-  for (const { bytes, guestOffset } of clusters) {
+/** @returns runs of pieces, from index `from` to before index `end`, whose clusters follow each other on the guest's disk. */
+function neighbours(pieces: CompressedPiece[], clusterBytes: number): { from: number; end: number }[] {
+  const runs: { from: number; end: number }[] = [];
+  for (const [index, { guestOffset }] of pieces.entries()) {
     const last = runs.at(-1);
-    if (last === undefined || last.end !== guestOffset)
-      runs.push({ parts: [bytes], guestOffset, end: guestOffset + bytes.length });
-    else {
-      last.parts.push(bytes);
-      last.end += bytes.length;
-    }
+    if (last !== undefined && pieces[index - 1]?.guestOffset === guestOffset - clusterBytes) last.end = index + 1;
+    else runs.push({ from: index, end: index + 1 });
   }
-  return runs.map(({ parts, guestOffset }) => ({ bytes: Buffer.concat(parts), guestOffset }));
+  return runs;
 }

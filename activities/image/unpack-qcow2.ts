@@ -1,6 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
-import { decompressClusters } from './decompress-clusters';
+import { startClusterDecompression, type ClusterDecompression } from './decompress-clusters';
 import type { CompressedPiece } from './formats/qcow2-compressed';
 import { createQcow2Layout, type FilePiece, type TakenBytes } from './formats/qcow2-layout';
 import type { ByteWatcher } from './hashed-file';
@@ -42,6 +42,7 @@ const READ_BYTES = MiB;
 export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: UnpackRequest): Qcow2Unpacking {
   const layout = createQcow2Layout({ sizeBytes, mostGuestBytes });
   let target: Target | undefined;
+  let decompression: ClusterDecompression | undefined;
   let unfinished: unknown;
   let work: Promise<void> = Promise.resolve();
 
@@ -73,19 +74,17 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     }
     await decompress(compressed, into);
   };
-  const decompress = (pieces: CompressedPiece[], { handle, disk, virtualBytes, clusterBytes }: Target): Promise<void> =>
-    decompressClusters(pieces, {
-      clusterBytes,
-      async write(runs) {
-        if (unfinished !== undefined) throw new Error('no more of it is wanted');
-        for (const { bytes, guestOffset } of runs) {
-          // The disk may end within its last cluster.
-          const view = bytes.subarray(0, virtualBytes - guestOffset);
-          await writeSparse(handle, { view, position: guestOffset });
-          disk.advance(view.length);
-        }
-      },
+  const decompress = async (pieces: CompressedPiece[], into: Target): Promise<void> => {
+    if (pieces.length === 0) return;
+    decompression ??= startClusterDecompression(into.clusterBytes);
+    await decompression.run(pieces, async (bytes, guestOffset) => {
+      if (unfinished !== undefined) throw new Error('no more of it is wanted');
+      // The disk may end within its last cluster.
+      const view = bytes.subarray(0, into.virtualBytes - guestOffset);
+      await writeSparse(into.handle, { view, position: guestOffset });
+      into.disk.advance(view.length);
     });
+  };
   const bring = async (image: FileHandle, pieces: FilePiece[]): Promise<void> => {
     const into = await open();
     if (into === undefined) throw new Error('the image has no header');
@@ -122,6 +121,8 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
       await target?.disk.settle().catch(() => undefined);
       await target?.handle.close();
       target = undefined;
+      await decompression?.close();
+      decompression = undefined;
     },
   };
 }

@@ -11,6 +11,8 @@ export interface Measure {
   perSecond?: number;
   floor: { what: string; p50Ms: number; perSecond?: number };
   ratio: number;
+  /** SHA-512 of the image's bytes, bare. No floor holds it, and no download that is verified does without. */
+  hashMs?: number;
   temporalActions?: number;
   historyEvents?: number;
   processes?: number;

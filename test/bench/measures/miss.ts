@@ -1,6 +1,6 @@
 import { rm, stat } from 'node:fs/promises';
 import { createVolume } from '../../../client/volumes';
-import { GiB, MiB } from '../../../workflows/contract/bytes';
+import { formatBytes, GiB, MiB } from '../../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample, type SampleOptions } from '../../support/sample-image';
 import type { Stack } from '../../support/stack';
 import type { BenchServers } from '../bench-stack';
@@ -48,27 +48,33 @@ interface Run {
   imageBytes: number;
   missMs: number;
   floorMs: number;
+  hashMs: number;
   peaks: Peaks;
 }
 
 async function measureMiss(place: Place, { method, ...kind }: Sample & { method: string }): Promise<Measure> {
   const runs: Run[] = [];
-  for (let run = 0; run < RUNS; run += 1) runs.push(await runOnce(place, { ...kind, bareFirst: run % 2 === 1 }));
-  const p50Ms = percentile(missesOf(runs), 0.5);
-  const floorMs = percentile(
-    runs.map((run) => run.floorMs),
-    0.5,
-  );
-  const name = kind.compression === undefined ? kind.diskFormat : `${kind.diskFormat} (${kind.compression} clusters)`;
+  const name = nameOf(kind);
+  for (let index = 0; index < RUNS; index += 1) {
+    const run = await runOnce(place, { ...kind, bareFirst: index % 2 === 1 });
+    runs.push(run);
+    const [miss, floor, hash] = [run.missMs, run.floorMs, run.hashMs].map((ms) => Math.round(ms));
+    const size = formatBytes(kind.virtualBytes);
+    process.stderr.write(`${name} of ${size}: ${miss} ms beside ${floor} ms, its hash ${hash} ms\n`);
+  }
+  const percentileOf = (share: number, pick: (run: Run) => number) => percentile(runs.map(pick), share);
+  const p50Ms = percentileOf(0.5, ({ missMs }) => missMs);
+  const floorMs = percentileOf(0.5, (run) => run.floorMs);
   return {
     measure: 'miss',
     backend: `file/${method}`,
     imageBytes: Math.max(...runs.map(({ imageBytes }) => imageBytes)),
     n: RUNS,
     p50Ms: rounded(p50Ms),
-    p95Ms: rounded(percentile(missesOf(runs), 0.95)),
+    p95Ms: rounded(percentileOf(0.95, ({ missMs }) => missMs)),
     floor: { what: floorOf(name), p50Ms: rounded(floorMs) },
     ratio: rounded(p50Ms / floorMs, 2),
+    hashMs: rounded(percentileOf(0.5, ({ hashMs }) => hashMs)),
     workerRssBytes: Math.max(...runs.map(({ peaks }) => peaks.workerRssBytes)),
     scratchBytes: Math.max(...runs.map(({ peaks }) => peaks.scratchBytes)),
   };
@@ -93,24 +99,24 @@ async function runOnce(
   const bare = () => convertBare(url, { directory: stack.volumesDirectory, virtualBytes, format });
   const measureBare = async () => {
     await pageCache.fill();
-    const { readMs, writeMs } = await bare();
-    return format === 'raw' ? Math.max(readMs, writeMs) : readMs + writeMs;
+    const { readMs, writeMs, hashMs } = await bare();
+    return { floorMs: format === 'raw' ? Math.max(readMs, writeMs) : readMs + writeMs, hashMs };
   };
-  const floorFirstMs = bareFirst ? await measureBare() : undefined;
+  const bareBefore = bareFirst ? await measureBare() : undefined;
   let missMs = 0;
   await pageCache.fill();
   const peaks = await withPeaks(stack, async () => void (missMs = (await timed(1, 1, miss)).totalMs));
-  const floorMs = floorFirstMs ?? (await measureBare());
+  const floor = bareBefore ?? (await measureBare());
   await servers.images.deleteImage(image.id);
-  return { imageBytes, missMs, floorMs, peaks };
+  return { imageBytes, missMs, ...floor, peaks };
+}
+
+function nameOf({ diskFormat, compression }: Omit<Sample, 'virtualBytes'>): string {
+  return compression === undefined ? diskFormat : `${diskFormat} (${compression} clusters)`;
 }
 
 /** A raw image can be written while it comes: nobody needs more than the slower of both. */
 function floorOf(name: string): string {
   const [read, write] = ['curl', `qemu-img convert of ${name} + fsync`];
   return name === 'raw' ? `the slower of ${read} and ${write}` : `${read} + ${write}`;
-}
-
-function missesOf(runs: Run[]): number[] {
-  return runs.map(({ missMs }) => missMs);
 }

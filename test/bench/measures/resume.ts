@@ -1,13 +1,12 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createVolume } from '../../../client/volumes';
-import { GiB, MiB } from '../../../workflows/contract/bytes';
+import { GiB } from '../../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample, type SampleImage } from '../../support/sample-image';
 import type { Stack } from '../../support/stack';
 import type { BenchServers } from '../bench-stack';
+import { hashBare } from '../floors';
 import { usedBytes } from '../peak';
 import { rounded, timed, type Measure } from '../result';
 import { imageCounters } from './herd';
@@ -36,7 +35,8 @@ export async function measureResume(servers: BenchServers, stack: Stack, method:
     })
   ).totalMs;
   const { bytesServed } = await imageCounters(servers, broken.imageId);
-  const readBackMs = (await timed(1, 1, () => readBack(broken.sample, broken.imageBytes * KILLED_AT))).totalMs;
+  // What a resumed download does first.
+  const readBackMs = await hashBare(broken.sample.path, broken.imageBytes * KILLED_AT);
   for (const { sample } of [unbroken, broken]) await removeSample(sample);
   const floorMs = unbrokenMs + HEARTBEAT_TIMEOUT_MS + readBackMs;
   return [
@@ -75,14 +75,6 @@ async function killAt({ scratchDirectory, workers }: Stack, bytes: number): Prom
   const worker = workers.at(-1);
   while ((await usedBytes(join(scratchDirectory, 'images'))) < bytes) await delay(POLL_MS);
   await worker?.stop('SIGKILL');
-}
-
-/** What a resumed download does first, as bare as it can be. */
-async function readBack({ path }: SampleImage, bytes: number): Promise<void> {
-  const hash = createHash('sha512');
-  for await (const chunk of createReadStream(path, { end: Math.floor(bytes) - 1, highWaterMark: 4 * MiB }))
-    hash.update(chunk as Buffer);
-  hash.digest();
 }
 
 async function removeSample({ path, rawPath }: SampleImage): Promise<void> {
