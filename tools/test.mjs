@@ -67,7 +67,15 @@ async function runJest(suites, jestArguments) {
     const jest = join(root, 'node_modules/jest/bin/jest.js');
     // `--selectProjects` takes all words that follow it, so it comes last.
     const atOnce = suites.every((suite) => DEFAULT_SUITES.includes(suite)) && !choosesWorkers(jestArguments);
-    const args = [jest, ...(atOnce ? AT_ONCE : []), ...jestArguments, '--json', `--outputFile=${outputFile}`, '--selectProjects', ...suites];
+    const args = [
+      jest,
+      ...(atOnce ? AT_ONCE : []),
+      ...jestArguments,
+      '--json',
+      `--outputFile=${outputFile}`,
+      '--selectProjects',
+      ...suites,
+    ];
     const exitCode = await exitCodeOf(process.execPath, args);
     return { exitCode, report: existsSync(outputFile) ? JSON.parse(readFileSync(outputFile, 'utf8')) : undefined };
   } finally {
