@@ -1,16 +1,16 @@
 import { availableParallelism } from 'node:os';
 import { MiB } from '../../workflows/contract/bytes';
 import type { CompressedPiece } from './formats/qcow2-compressed';
-import { startThread } from './thread';
+import { startThread, type Thread } from './thread';
 
-/** Decompresses clusters of a qcow2 whose compression type is zlib, on threads of its own. */
+/** Decompresses clusters of a qcow2 whose compression type is zlib, on the worker's few threads for that. */
 export interface ClusterDecompression {
   /**
    * @param write gets neighbouring clusters of the guest's disk as one; its bytes are others once it has resolved. It runs more than once at a time.
    * @throws what makes the data other than one cluster each; what `write` throws.
    */
   run(pieces: CompressedPiece[], write: (bytes: Buffer, guestOffset: number) => Promise<void>): Promise<void>;
-  /** Ends the threads. */
+  /** The last one ends the threads. */
   close(): Promise<void>;
 }
 
@@ -22,10 +22,10 @@ const BATCH_BYTES = MiB;
 
 /** Each call of zlib's asynchronous functions costs as much as the decompression of a cluster: threads that take many at once do not. */
 const threadSource = `
-const { parentPort, workerData: { clusterBytes, windowBits } } = require('node:worker_threads');
+const { parentPort, workerData: { windowBits } } = require('node:worker_threads');
 const { inflateRawSync } = require('node:zlib');
-const options = { windowBits, chunkSize: clusterBytes, maxOutputLength: clusterBytes };
-const decompress = ({ pieces, output }) => {
+const decompress = ({ pieces, output, clusterBytes }) => {
+  const options = { windowBits, chunkSize: clusterBytes, maxOutputLength: clusterBytes };
   const room = new Uint8Array(output);
   for (const [index, piece] of pieces.entries()) {
     const made = inflateRawSync(piece, options);
@@ -43,14 +43,34 @@ parentPort.on('message', (message) => {
 });
 `;
 
+type DecompressionThread = Thread<{ failure?: string }>;
+
+/** However many images come at once: decompression takes so many cores of a host and no more. */
+let shared: { threads: DecompressionThread[]; users: number } | undefined;
+
+function shareThreads(): DecompressionThread[] {
+  shared ??= { threads: startThreads(), users: 0 };
+  shared.users += 1;
+  return shared.threads;
+}
+
+async function leaveThreads(): Promise<void> {
+  if (shared === undefined || --shared.users > 0) return;
+  const { threads } = shared;
+  shared = undefined;
+  await Promise.all(threads.map((thread) => thread.close()));
+}
+
+function startThreads(): DecompressionThread[] {
+  const options = { name: 'cluster decompression', data: { windowBits: WINDOW_BITS } };
+  return Array.from({ length: Math.min(availableParallelism(), MOST_THREADS) }, () =>
+    startThread(threadSource, options),
+  );
+}
+
 export function startClusterDecompression(clusterBytes: number): ClusterDecompression {
   const batch = Math.max(Math.floor(BATCH_BYTES / clusterBytes), 1);
-  const threads = Array.from({ length: Math.min(availableParallelism(), MOST_THREADS) }, () =>
-    startThread<{ failure?: string }>(threadSource, {
-      name: 'cluster decompression',
-      data: { clusterBytes, windowBits: WINDOW_BITS },
-    }),
-  );
+  const threads = shareThreads();
   // A thread has work of one lane while the other writes what it has made.
   const lanes = [...threads, ...threads].map((thread) => ({
     thread,
@@ -59,22 +79,25 @@ export function startClusterDecompression(clusterBytes: number): ClusterDecompre
   return {
     async run(pieces, write) {
       let next = 0;
-      const runLane = async ({ thread, output }: (typeof lanes)[number]): Promise<void> => {
-        while (next < pieces.length) {
-          const taken = pieces.slice(next, (next += batch));
-          const { failure } = await thread.ask({ pieces: taken.map(({ bytes }) => sharable(bytes)), output });
-          if (failure !== undefined) throw new Error(failure);
-          for (const { from, end } of neighbours(taken, clusterBytes))
-            await write(
-              Buffer.from(output, from * clusterBytes, (end - from) * clusterBytes),
-              taken[from]?.guestOffset ?? 0,
-            );
+      const runBatch = async ({ thread, output }: (typeof lanes)[number], taken: CompressedPiece[]): Promise<void> => {
+        const inputs = taken.map(({ bytes }) => sharable(bytes));
+        const { failure } = await thread.ask({ pieces: inputs, output, clusterBytes });
+        if (failure !== undefined) throw new Error(failure);
+        for (const { from, end, guestOffset } of neighbours(taken, clusterBytes))
+          await write(Buffer.from(output, from * clusterBytes, (end - from) * clusterBytes), guestOffset);
+      };
+      const runLane = async (lane: (typeof lanes)[number]): Promise<void> => {
+        try {
+          while (next < pieces.length) await runBatch(lane, pieces.slice(next, (next += batch)));
+        } catch (error) {
+          next = pieces.length;
+          throw error;
         }
       };
       const outcomes = await Promise.allSettled(lanes.map(runLane));
       for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
     },
-    close: async () => void (await Promise.all(threads.map((thread) => thread.close()))),
+    close: leaveThreads,
   };
 }
 
@@ -83,13 +106,19 @@ function sharable(bytes: Buffer): Uint8Array {
   return bytes.buffer instanceof SharedArrayBuffer ? bytes : Uint8Array.from(bytes);
 }
 
-/** @returns runs of pieces, from index `from` to before index `end`, whose clusters follow each other on the guest's disk. */
-function neighbours(pieces: CompressedPiece[], clusterBytes: number): { from: number; end: number }[] {
-  const runs: { from: number; end: number }[] = [];
+/** Pieces from index `from` to before index `end`, whose clusters follow each other on the guest's disk. */
+interface Neighbours {
+  from: number;
+  end: number;
+  guestOffset: number;
+}
+
+function neighbours(pieces: CompressedPiece[], clusterBytes: number): Neighbours[] {
+  const runs: Neighbours[] = [];
   for (const [index, { guestOffset }] of pieces.entries()) {
     const last = runs.at(-1);
     if (last !== undefined && pieces[index - 1]?.guestOffset === guestOffset - clusterBytes) last.end = index + 1;
-    else runs.push({ from: index, end: index + 1 });
+    else runs.push({ from: index, end: index + 1, guestOffset });
   }
   return runs;
 }

@@ -121,8 +121,9 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
       await target?.disk.settle().catch(() => undefined);
       await target?.handle.close();
       target = undefined;
-      await decompression?.close();
+      const ended = decompression;
       decompression = undefined;
+      await ended?.close();
     },
   };
 }
