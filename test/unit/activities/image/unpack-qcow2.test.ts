@@ -182,6 +182,23 @@ describe('a qcow2 that is unpacked while it comes', () => {
     expect(await isUnpacked()).toBe(true);
   });
 
+  it('shares its threads with another that ends before it', async () => {
+    compress();
+    const bytes = readFileSync(path);
+    const other = createQcow2Unpacking({
+      sizeBytes: bytes.length,
+      mostGuestBytes: MOST_GUEST_BYTES,
+      openTarget: () => open(join(directory, 'other.raw'), 'w'),
+    });
+    const endOther = async (): Promise<void> => {
+      await other.see(bytes.subarray(0, bytes.length / 2));
+      await other.end();
+    };
+    const [unpacked] = await Promise.all([isUnpacked(), endOther()]);
+    expect(unpacked).toBe(true);
+    expect(await isUnpacked()).toBe(true);
+  });
+
   it('brings compressed clusters that came before their table', async () => {
     const [first, l2] = [5, 6];
     const data = deflate(Buffer.alloc(CLUSTER, 'compressible'));
