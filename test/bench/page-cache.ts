@@ -6,6 +6,8 @@ import { GiB, KiB, MiB } from '../../workflows/contract/bytes';
 /** What Linux keeps free in any case, so that no read can fill it. */
 const LEFT_FREE_BYTES = GiB;
 const READ_BYTES = 8 * MiB;
+/** Meanwhile others give memory back, some of them all the time. */
+const MOST_PASSES = 2;
 
 export interface PageCache {
   /** Leaves next to no memory free. */
@@ -27,8 +29,8 @@ export async function createPageCache(directory: string): Promise<PageCache> {
   let read = 0;
   return {
     async fill() {
-      for (let free = freeBytes(); free > LEFT_FREE_BYTES; free = freeBytes()) {
-        const end = read + free - LEFT_FREE_BYTES;
+      for (let pass = 0; pass < MOST_PASSES && freeBytes() > LEFT_FREE_BYTES; pass += 1) {
+        const end = read + freeBytes() - LEFT_FREE_BYTES;
         await file.truncate(end);
         for (; read < end; read += READ_BYTES) await file.read(buffer, 0, READ_BYTES, read);
       }
