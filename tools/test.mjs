@@ -8,7 +8,7 @@ import { exitCodeOf, main, root, ToolError } from './lib/run.mjs';
 
 const DEFAULT_SUITES = ['unit', 'workflow', 'replay', 'conformance', 'integration'];
 /** Their files share nothing but the servers, and wait longer than they compute. Those of the other suites may install packages, one at a time. */
-const AT_ONCE = [`--maxWorkers=${Math.max(3, availableParallelism() - 1)}`, '--workerIdleMemoryLimit=1GB'];
+const AT_ONCE = [`--maxWorkers=${Math.max(2, availableParallelism() - 1)}`, '--workerIdleMemoryLimit=1GB'];
 
 await main(async (args) => {
   const { suites, jestArguments } = parseArguments(args);

@@ -1,23 +1,7 @@
-import { MiB } from '../../../workflows/contract/bytes';
-import { createCompressedClusters, type CompressedPiece } from './qcow2-compressed';
-import { readCompressedEntry, readL1Entry, readL2Entry, type CompressedData } from './qcow2-entries';
+import { createNamedClusters, type FilePiece, type GuestPiece, type NamedClusters } from './qcow2-clusters';
+import type { CompressedPiece } from './qcow2-compressed';
+import { readL1Entry } from './qcow2-entries';
 import { bytesPerL1Entry, parseQcow2Header, QCOW2_READ_BYTES, type Qcow2Header } from './qcow2-header';
-
-/** Bytes of the guest's disk among bytes of the file. */
-export interface GuestPiece {
-  /** From `start` to before `end` of the bytes that were given. */
-  start: number;
-  end: number;
-  guestOffset: number;
-}
-
-/** Bytes of the guest's disk that lie somewhere in the file, or that compressed data there make. */
-export interface FilePiece {
-  fileOffset: number;
-  lengthBytes: number;
-  guestOffset: number;
-  isCompressed: boolean;
-}
 
 /** What bytes of the file are, each in the file's order. */
 export interface TakenBytes {
@@ -46,12 +30,8 @@ const MAGIC = 0x514649fb;
 /** Smaller clusters than these make more entries than they save. */
 const LEAST_CLUSTER_BITS = 12;
 const MOST_CLUSTER_BITS = 21;
-/** Bounds of what is kept: an L2 table each, and clusters that are known and have not come, or have come too early. */
+/** An L2 table each. */
 const MOST_L1_ENTRIES = 65_536;
-const MOST_PENDING = 262_144;
-const MOST_EARLY = 4096;
-/** They are read again, as often as they are named. */
-const MOST_EARLY_BYTES = 64 * MiB;
 
 /** An area of the file that is wanted as a whole. */
 interface Gathering {
@@ -74,27 +54,24 @@ export function createQcow2Layout({
 }): Qcow2Layout {
   let position = 0;
   let unsuitable: string | undefined;
-  let header: Qcow2Header | undefined;
+  let known: { header: Qcow2Header; l1Bytes: number; clusters: NamedClusters } | undefined;
   let gathering: Gathering | undefined;
-  let l1Bytes = 0;
   /** Host cluster of each L2 table -> its index in the L1 table. */
   let l1IndexOf: Map<number, number> | undefined;
   let parsedL2Tables = 0;
-  let guestBytes = 0;
-  /** Host cluster -> guest cluster, of those that are still to come. */
-  const pending = new Map<number, number>();
-  const compressed = createCompressedClusters();
-  const early: FilePiece[] = [];
 
   const giveUp = (why: string): void => void (unsuitable ??= why);
 
   const readHeader = (bytes: Buffer): void => {
     if (bytes.length < QCOW2_READ_BYTES || bytes.readUInt32BE(0) !== MAGIC) return giveUp('no header');
-    const parsed = parseQcow2Header(bytes);
-    const why = findUnsuitable(parsed);
+    const header = parseQcow2Header(bytes);
+    const why = findUnsuitable(header);
     if (why !== undefined) return giveUp(why);
-    header = parsed;
-    l1Bytes = Math.ceil(parsed.virtualBytes / bytesPerL1Entry(parsed)) * 8;
+    const l1Bytes = Math.ceil(header.virtualBytes / bytesPerL1Entry(header)) * 8;
+    const firstOfL1 = header.l1.offset / header.clusterBytes;
+    const isTable = (host: number): boolean =>
+      l1IndexOf?.has(host) === true || (host >= firstOfL1 && host < firstOfL1 + l1Bytes / header.clusterBytes);
+    known = { header, l1Bytes, clusters: createNamedClusters({ header, sizeBytes, mostGuestBytes, isTable }) };
   };
 
   const readL1 = (bytes: Buffer, { l1, clusterBytes }: Qcow2Header): void => {
@@ -110,46 +87,10 @@ export function createQcow2Layout({
     l1IndexOf = found;
   };
 
-  const readL2 = (table: Buffer, { l1Index, header: known }: { l1Index: number; header: Qcow2Header }): void => {
-    const { clusterBits, clusterBytes, virtualBytes, version } = known;
-    const firstGuest = (l1Index * clusterBytes) / 8;
-    const guestClusters = Math.ceil(virtualBytes / clusterBytes);
-    for (let at = 0; at < table.length && firstGuest + at / 8 < guestClusters; at += 8) {
-      const entry = readL2Entry(table, at);
-      if (entry.compressed || entry.offset !== 0) guestBytes += clusterBytes;
-      const guest = firstGuest + at / 8;
-      if (entry.compressed) expectCompressed(readCompressedEntry(table, { at, clusterBits }), guest * clusterBytes);
-      else if (entry.hasReservedBits || (entry.readsAsZeros && version < 3)) giveUp('an L2 entry that is none');
-      else if (!entry.readsAsZeros && entry.offset !== 0) expectPlain(entry.offset, { guest, header: known });
-      const isFar = early.length > Math.min(MOST_EARLY, MOST_EARLY_BYTES / clusterBytes);
-      if (pending.size + compressed.count > MOST_PENDING || isFar) giveUp('data far from its tables');
-      if (guestBytes > mostGuestBytes) giveUp('clusters out of proportion to its size');
-      if (unsuitable !== undefined) return;
-    }
+  const readL2 = (bytes: Buffer, { clusters, firstGuest }: { clusters: NamedClusters; firstGuest: number }): void => {
+    const why = clusters.name({ bytes, firstGuest, position });
+    if (why !== undefined) return giveUp(why);
     parsedL2Tables += 1;
-  };
-
-  const expectPlain = (offset: number, { guest, header: known }: { guest: number; header: Qcow2Header }): void => {
-    const { clusterBytes, virtualBytes } = known;
-    const host = offset / clusterBytes;
-    if (!Number.isInteger(host) || offset >= sizeBytes || isOfTables(host, known))
-      return giveUp('an L2 entry that names no data');
-    if (offset >= position && !pending.has(host)) return void pending.set(host, guest);
-    const guestOffset = guest * clusterBytes;
-    const lengthBytes = Math.min(clusterBytes, sizeBytes - offset, virtualBytes - guestOffset);
-    early.push({ fileOffset: offset, lengthBytes, guestOffset, isCompressed: false });
-  };
-
-  const expectCompressed = ({ offset, lengthBytes }: CompressedData, guestOffset: number): void => {
-    if (offset >= sizeBytes) return giveUp('an L2 entry that names no data');
-    const inFile = Math.min(lengthBytes, sizeBytes - offset);
-    if (offset < position) early.push({ fileOffset: offset, lengthBytes: inFile, guestOffset, isCompressed: true });
-    else compressed.expect({ offset, end: offset + inFile, guestOffset });
-  };
-
-  const isOfTables = (host: number, { l1, clusterBytes }: Qcow2Header): boolean => {
-    const first = l1.offset / clusterBytes;
-    return l1IndexOf?.has(host) === true || (host >= first && host < first + l1Bytes / clusterBytes);
   };
 
   /** What the file has at `position`: an area to gather, or a cluster of the guest's. */
@@ -159,13 +100,14 @@ export function createQcow2Layout({
       filled: 0,
       read,
     });
-    const known = header;
     if (known === undefined) return gather(Math.min(QCOW2_READ_BYTES, sizeBytes), readHeader);
-    if (position === known.l1.offset && l1IndexOf === undefined)
-      return gather(l1Bytes, (bytes) => readL1(bytes, known));
-    const l1Index = l1IndexOf?.get(position / known.clusterBytes);
+    const { header, l1Bytes, clusters } = known;
+    if (position === header.l1.offset && l1IndexOf === undefined)
+      return gather(l1Bytes, (bytes) => readL1(bytes, header));
+    const l1Index = l1IndexOf?.get(position / header.clusterBytes);
     if (l1Index === undefined) return undefined;
-    return gather(known.clusterBytes, (table) => readL2(table, { l1Index, header: known }));
+    const firstGuest = (l1Index * header.clusterBytes) / 8;
+    return gather(header.clusterBytes, (table) => readL2(table, { clusters, firstGuest }));
   };
 
   /** @returns how many of `bytes` were taken. */
@@ -178,27 +120,12 @@ export function createQcow2Layout({
     return taken;
   };
 
-  /** @returns the piece that begins at `start`, if it is known to be the guest's, and where the next one begins. */
-  const cut = (bytes: Buffer, { start, known }: { start: number; known: Qcow2Header }) => {
-    const { clusterBytes, virtualBytes } = known;
-    const within = position % clusterBytes;
-    const end = Math.min(start + clusterBytes - within, bytes.length);
-    const host = Math.floor(position / clusterBytes);
-    const guest = pending.get(host);
-    position += end - start;
-    if (guest === undefined) return { end };
-    if (position % clusterBytes === 0 || position === sizeBytes) pending.delete(host);
-    const guestOffset = guest * clusterBytes + within;
-    const piece: GuestPiece = { start, end: Math.min(end, start + virtualBytes - guestOffset), guestOffset };
-    return { end, piece: piece.end > start ? piece : undefined };
-  };
-
   return {
     get virtualBytes() {
-      return header?.virtualBytes;
+      return known?.header.virtualBytes;
     },
     get clusterBytes() {
-      return header?.clusterBytes;
+      return known?.header.clusterBytes;
     },
     get unsuitable() {
       return unsuitable;
@@ -210,19 +137,20 @@ export function createQcow2Layout({
         if (unsuitable !== undefined) break;
         const into = gathering ?? gatheringHere();
         if (into !== undefined) start += gather(bytes.subarray(start), into);
-        else if (header !== undefined) {
-          const { end, piece } = cut(bytes, { start, known: header });
+        else if (known !== undefined) {
+          const { end, piece } = known.clusters.cut(bytes, { start, position });
+          position += end - start;
           start = end;
           if (piece !== undefined) append(pieces, piece);
         }
       }
-      const complete = compressed.take(bytes, from);
-      if (complete === undefined) giveUp('compressed clusters that overlap');
-      return unsuitable === undefined ? { pieces, compressed: complete ?? [] } : { pieces: [], compressed: [] };
+      const compressed = known === undefined ? [] : known.clusters.takeCompressed(bytes, from);
+      if (compressed === undefined) giveUp('compressed clusters that overlap');
+      return unsuitable === undefined ? { pieces, compressed: compressed ?? [] } : { pieces: [], compressed: [] };
     },
     finish() {
-      const isWhole = unsuitable === undefined && position === sizeBytes && pending.size + compressed.count === 0;
-      return isWhole && l1IndexOf?.size === parsedL2Tables ? early : undefined;
+      const isWhole = unsuitable === undefined && position === sizeBytes && known?.clusters.count === 0;
+      return isWhole && l1IndexOf?.size === parsedL2Tables ? known?.clusters.early : undefined;
     },
   };
 }
