@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
+import { findEntry } from '../../db/queries/cache-entries';
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
@@ -96,11 +97,22 @@ async function writeAttempt(
     return await fillAndSeal(deps, { ...attempt, target, path }, context);
   } catch (error) {
     // What a passing failure leaves is where the next attempt goes on; the flight's undo removes it with the image-volume.
-    // Where another attempt has sealed it meanwhile, nobody goes on.
+    // Where another attempt has sealed it meanwhile, or the flight is undone already, nobody goes on.
     const failure = await failureOf(error, attempt);
     const isOver = failure instanceof Failure && isFinal(failure);
-    if (isOver || (await backend.describeParent(entry.imageVolume)).kind === 'sealed') await undo();
+    if (isOver || (await hasEnded(deps, attempt))) await undo();
     throw failure;
+  }
+}
+
+/** Whether the image-volume is sealed, or its reservation given up. */
+async function hasEnded(deps: HostDependencies, { backend, entry }: Attempt): Promise<boolean> {
+  if ((await backend.describeParent(entry.imageVolume)).kind === 'sealed') return true;
+  try {
+    return (await findEntry(deps.database, { entryId: entry.id }))?.state !== 'populating';
+  } catch {
+    // What made the attempt fail is what its caller hears; the reconciler removes what is left.
+    return false;
   }
 }
 
