@@ -1,14 +1,12 @@
 /** `test.mjs [suite…] [-- jest arguments]`: from a fresh checkout, sets up, builds and runs the suites; without a name, those that need nothing else. */
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { availableParallelism, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from './build.mjs';
 import { exitCodeOf, main, root, ToolError } from './lib/run.mjs';
 
 const DEFAULT_SUITES = ['unit', 'workflow', 'replay', 'conformance', 'integration'];
-/** Their files share nothing but the servers, and wait longer than they compute. Those of the other suites may install packages, one at a time. */
-const AT_ONCE = [`--maxWorkers=${Math.max(2, availableParallelism() - 1)}`, '--workerIdleMemoryLimit=1GB'];
 
 await main(async (args) => {
   const { suites, jestArguments } = parseArguments(args);
@@ -43,10 +41,6 @@ function choosesByName(jestArguments) {
   return jestArguments.some((arg) => /^(?:-t|--testNamePattern)/.test(arg));
 }
 
-function choosesWorkers(jestArguments) {
-  return jestArguments.some((arg) => /^(?:-i|-w|--runInBand|--maxWorkers)/.test(arg));
-}
-
 function knownSuites() {
   const { projects } = createRequire(import.meta.url)(join(root, 'jest.config.js'));
   return projects.map(({ displayName }) => displayName);
@@ -66,16 +60,7 @@ async function runJest(suites, jestArguments) {
   try {
     const jest = join(root, 'node_modules/jest/bin/jest.js');
     // `--selectProjects` takes all words that follow it, so it comes last.
-    const atOnce = suites.every((suite) => DEFAULT_SUITES.includes(suite)) && !choosesWorkers(jestArguments);
-    const args = [
-      jest,
-      ...(atOnce ? AT_ONCE : []),
-      ...jestArguments,
-      '--json',
-      `--outputFile=${outputFile}`,
-      '--selectProjects',
-      ...suites,
-    ];
+    const args = [jest, ...jestArguments, '--json', `--outputFile=${outputFile}`, '--selectProjects', ...suites];
     const exitCode = await exitCodeOf(process.execPath, args);
     return { exitCode, report: existsSync(outputFile) ? JSON.parse(readFileSync(outputFile, 'utf8')) : undefined };
   } finally {

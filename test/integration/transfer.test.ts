@@ -96,6 +96,15 @@ describe('a qcow2', () => {
     until('its first bytes to be written', async () =>
       partials().some((name) => statSync(join(images(), name)).blocks * 512 >= bytes),
     );
+  /** What was sent and is not on disk when its worker is killed comes again. */
+  const untilInScratch = (bytes: number) => {
+    const scratch = join(flow.stack.scratchDirectory, 'images');
+    return until('its first bytes to be in the scratch', async () =>
+      readdirSync(scratch).some(
+        (name) => (statSync(join(scratch, name), { throwIfNoEntry: false })?.size ?? 0) >= bytes,
+      ),
+    );
+  };
   const activitiesOf = async (image: Image): Promise<string[]> => {
     const { events } = await flow.flightHandle(image).fetchHistory();
     return (events ?? []).flatMap((event) => event.activityTaskScheduledEventAttributes?.activityType?.name ?? []);
@@ -118,6 +127,7 @@ describe('a qcow2', () => {
     await flow.stack.imageService.inject({ imageId: image.id, kind: 'stall', afterBytes: 24 * MiB });
     const create = await flow.start(image);
     await untilUnpacked(16 * MiB);
+    await untilInScratch(20 * MiB);
     await flow.stack.workers.at(-1)?.stop('SIGKILL');
     await flow.stack.startWorker();
     await flow.expectGuestBytes(sample, await create.result());
