@@ -38,7 +38,7 @@ export const rounded = (value: number, digits = 1): number => Number(value.toFix
 export async function timed(
   count: number,
   inFlight: number,
-  work: (index: number) => Promise<unknown>,
+  work: (index: number) => Promise<void>,
 ): Promise<{ eachMs: number[]; totalMs: number }> {
   const eachMs: number[] = [];
   let next = 0;
