@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { MiB } from '../../workflows/contract/bytes';
+import { settleAll } from '../settle-all';
 import type { CompressedPiece } from './formats/qcow2-compressed';
 import { startThread, type Thread } from './thread';
 
@@ -94,8 +95,7 @@ export function startClusterDecompression(clusterBytes: number): ClusterDecompre
           throw error;
         }
       };
-      const outcomes = await Promise.allSettled(lanes.map(runLane));
-      for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
+      await settleAll(lanes.map(runLane));
     },
     close: leaveThreads,
   };

@@ -3,6 +3,7 @@ import { chmod, copyFile, open } from 'node:fs/promises';
 import { relative } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import type { Connection } from '../../../workflows/contract/volume';
+import { settleAll } from '../../settle-all';
 import type { VolumeMarker } from '../backend';
 import type { FileBackendContext } from './context';
 import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } from './durable';
@@ -112,11 +113,10 @@ async function publishOverlay({ context, parent, marker, attempt }: CloneStep): 
 async function publishReflink({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
   const paths = volumePaths(context.layout, marker.volumeId);
   // Both have ended before anybody removes what they have made.
-  const made = await Promise.allSettled([
+  await settleAll([
     reflinkGrown(imagePaths(context.layout, parent).data, attempt.data, marker.sizeBytes),
     writeJson(attempt.marker, { marker, parent }),
   ]);
-  for (const outcome of made) if (outcome.status === 'rejected') throw outcome.reason;
   await replaceFile(attempt.marker, paths.marker);
   return await publishFile(attempt.data, paths.raw);
 }
