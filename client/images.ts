@@ -1,24 +1,21 @@
 import { createReadStream } from 'node:fs';
 import { open, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
-import type {
-  CreateImageRequest,
-  ImagePage,
-  ImageService,
-  ListImagesQuery,
-  UploadImageRequest,
-} from '../activities/glance/image-service';
+import { request } from 'undici';
+import { z } from 'zod';
+import { createGlanceClient } from '../activities/glance/client';
+import type { CreateImageRequest, ImageService } from '../activities/glance/image-service';
 import { MiB } from '../workflows/contract/bytes';
+import { Failure } from '../workflows/contract/failures';
 import type { Image } from '../workflows/contract/image';
-import { connectImageApi, type ImageApi } from './image-api';
-import { countersSchema, imagePageSchema, imageSchema } from './image-schema';
+import { failureError } from './errors';
 
 /** The image service as a person at a command line needs it. Errors are `ImageVolumeCacheError`s: ImageNotFound, InvalidRequest, ImageServiceUnavailable. */
 export interface ImageCatalog extends Pick<
   ImageService,
   'endpoint' | 'getImage' | 'listImages' | 'createImage' | 'uploadImage' | 'deleteImage' | 'close'
 > {
-  /** Creates an image from a file and fills it; what did not arrive whole is taken away again. */
+  /** Creates an image from a file and fills it; a record whose bytes did not arrive whole is removed. */
   upload(path: string, options?: UploadOptions): Promise<Image>;
   /** Downloads of an image since the local image service started; null where the service does not count them. */
   countDownloads(imageId: string): Promise<number | null>;
@@ -31,66 +28,91 @@ export interface UploadOptions extends Partial<CreateImageRequest> {
 
 /** Nothing is sent before the first call. @throws ImageVolumeCacheError InvalidRequest (endpoint). */
 export function connectImages(endpoint: string): ImageCatalog {
-  const api = connectImageApi(endpoint);
-  const getImage = async (imageId: string, signal?: AbortSignal): Promise<Image> =>
-    api.read(imageSchema, { method: 'GET', path: imagePath(imageId), imageId, signal });
-  const createImage = async (request: CreateImageRequest): Promise<Image> =>
-    api.read(imageSchema, {
-      method: 'POST',
-      path: '/v2/images',
-      imageId: request.id,
-      body: JSON.stringify(recordOf(request)),
-      contentType: 'application/json',
-    });
-  const uploadImage = async ({ imageId, body, sizeBytes, signal }: UploadImageRequest): Promise<void> => {
-    const contentType = 'application/octet-stream';
-    await api.send({
-      method: 'PUT',
-      path: `${imagePath(imageId)}/file`,
-      imageId,
-      body,
-      sizeBytes,
-      contentType,
-      signal,
-    });
+  const glance = openGlance(endpoint);
+  const catalog: Omit<ImageCatalog, 'upload' | 'countDownloads'> = {
+    endpoint: glance.endpoint,
+    getImage: (imageId, signal) => asClientErrors(() => glance.getImage(imageId, signal)),
+    listImages: (query, signal) => asClientErrors(() => glance.listImages(query, signal)),
+    createImage: (wanted) => asClientErrors(() => glance.createImage(wanted)),
+    uploadImage: (upload) => asClientErrors(() => glance.uploadImage(upload)),
+    deleteImage: (imageId) => asClientErrors(() => glance.deleteImage(imageId)),
+    close: () => glance.close(),
   };
-  const deleteImage = async (imageId: string): Promise<void> =>
-    api.send({ method: 'DELETE', path: imagePath(imageId), imageId });
-
   return {
-    endpoint: api.endpoint,
-    getImage,
-    createImage,
-    uploadImage,
-    deleteImage,
-    listImages: (query, signal) => listImages(api, query, signal),
-    async upload(path, { onProgress = () => undefined, signal, ...given } = {}) {
-      const { size: bytesTotal } = await stat(path);
-      const name = basename(path, extname(path));
-      const { id } = await createImage({
-        name,
-        containerFormat: 'bare',
-        diskFormat: await detectDiskFormat(path),
-        ...given,
-      });
-      try {
-        const body = counted(createReadStream(path, { highWaterMark: MiB }), (bytesDone) =>
-          onProgress({ bytesDone, bytesTotal }),
-        );
-        await uploadImage({ imageId: id, body, sizeBytes: bytesTotal, signal });
-      } catch (error) {
-        // The first error is the one to tell.
-        await deleteImage(id).catch(() => undefined);
-        throw error;
-      }
-      return getImage(id);
-    },
+    ...catalog,
+    upload: (path, options) => uploadFile(catalog, path, options),
     async countDownloads(imageId) {
-      const answer = await api.find(countersSchema, { method: 'GET', path: '/admin/counters' });
-      return answer === undefined ? null : (answer.images[imageId]?.downloads ?? 0);
+      const counters = await readCounters(glance.endpoint);
+      return counters === undefined ? null : (counters.images[imageId]?.downloads ?? 0);
     },
-    close: () => api.close(),
   };
+}
+
+function openGlance(endpoint: string): ImageService {
+  try {
+    return createGlanceClient({ endpoint });
+  } catch (error) {
+    throw toClientError(error);
+  }
+}
+
+async function asClientErrors<Result>(call: () => Promise<Result>): Promise<Result> {
+  try {
+    return await call();
+  } catch (error) {
+    throw toClientError(error);
+  }
+}
+
+/** A caller's own abort and a bug pass as they are. */
+function toClientError(error: unknown): unknown {
+  return error instanceof Failure ? failureError(error.type, error.details) : error;
+}
+
+async function uploadFile(
+  catalog: Pick<ImageCatalog, 'getImage' | 'createImage' | 'uploadImage' | 'deleteImage'>,
+  path: string,
+  { onProgress = () => undefined, signal, ...given }: UploadOptions = {},
+): Promise<Image> {
+  const { size: bytesTotal } = await stat(path);
+  const name = basename(path, extname(path));
+  const { id } = await catalog.createImage({
+    name,
+    containerFormat: 'bare',
+    diskFormat: await detectDiskFormat(path),
+    ...given,
+  });
+  try {
+    const body = counted(createReadStream(path, { highWaterMark: MiB }), (bytesDone) =>
+      onProgress({ bytesDone, bytesTotal }),
+    );
+    await catalog.uploadImage({ imageId: id, body, sizeBytes: bytesTotal, signal });
+  } catch (error) {
+    // The first error is the one to tell.
+    await catalog.deleteImage(id).catch(() => undefined);
+    throw error;
+  }
+  return catalog.getImage(id);
+}
+
+/** `GET /admin/counters`, which only the local image service has; an image that nobody has asked for is not in it. */
+const countersSchema = z.object({ images: z.record(z.string(), z.object({ downloads: z.int().nonnegative() })) });
+const COUNTERS_TIMEOUT_MS = 30_000;
+
+async function readCounters(endpoint: string): Promise<z.output<typeof countersSchema> | undefined> {
+  try {
+    const { statusCode, body } = await request(`${endpoint}/admin/counters`, {
+      headersTimeout: COUNTERS_TIMEOUT_MS,
+      bodyTimeout: COUNTERS_TIMEOUT_MS,
+      // The connection would be kept beyond `close`.
+      reset: true,
+    });
+    const answer: unknown = statusCode === 200 ? await body.json() : await body.dump();
+    return statusCode === 200 ? countersSchema.parse(answer) : undefined;
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    throw failureError('ImageServiceUnavailable', { service: endpoint, cause });
+  }
 }
 
 /** What the file's first bytes say it is; anything unknown is raw. Only a default for the record: a worker inspects what it downloads. */
@@ -105,35 +127,6 @@ export async function detectDiskFormat(path: string): Promise<'qcow2' | 'raw'> {
 }
 
 const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');
-
-async function listImages(api: ImageApi, query: ListImagesQuery = {}, signal?: AbortSignal): Promise<ImagePage> {
-  const { tags = [], properties = {}, ...fields } = query;
-  const parameters = new URLSearchParams({ ...properties, sort: 'created_at:desc,id:desc' });
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) parameters.set(name, String(value));
-  for (const tag of tags) parameters.append('tag', tag);
-  return api.read(imagePageSchema, {
-    method: 'GET',
-    path: `/v2/images?${parameters.toString()}`,
-    imageId: query.marker,
-    signal,
-  });
-}
-
-function imagePath(imageId: string): string {
-  return `/v2/images/${encodeURIComponent(imageId)}`;
-}
-
-function recordOf(request: CreateImageRequest): Record<string, unknown> {
-  const { diskFormat, containerFormat, minDiskGiB, minRamMiB, properties, ...fields } = request;
-  return {
-    ...properties,
-    ...fields,
-    disk_format: diskFormat,
-    container_format: containerFormat,
-    min_disk: minDiskGiB,
-    min_ram: minRamMiB,
-  };
-}
 
 async function* counted(body: AsyncIterable<Buffer>, onBytes: (bytesDone: number) => void): AsyncGenerator<Buffer> {
   let bytesDone = 0;

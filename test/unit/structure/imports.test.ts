@@ -49,8 +49,9 @@ const rules: Rule[] = [
     isBroken: ({ from, to }) => isAdapter(from) && inside(to, 'db'),
   },
   {
-    says: 'client imports no values of activities',
-    isBroken: ({ from, to, typeOnly }) => inside(from, 'client') && inside(to, 'activities') && !typeOnly,
+    says: 'client imports no values of activities, but the client of the image service',
+    isBroken: ({ from, to, typeOnly }) =>
+      inside(from, 'client') && inside(to, 'activities') && !inside(to, 'activities/glance') && !typeOnly,
   },
   {
     says: 'client imports values of db in client/inventory.ts only',
@@ -140,7 +141,7 @@ describe('what may import what', () => {
     { from: 'workflows/contract/x.ts', to: '@temporalio/workflow', typeOnly: true },
     { from: 'activities/backends/file/x.ts', to: '@temporalio/activity', typeOnly: false },
     { from: 'db/queries/x.ts', to: '@temporalio/client', typeOnly: true },
-    { from: 'client/x.ts', to: 'activities/glance/client.ts', typeOnly: false },
+    { from: 'client/x.ts', to: 'activities/image/inspect.ts', typeOnly: false },
     { from: 'client/x.ts', to: 'db/client.ts', typeOnly: false },
     { from: 'client/cli/x.ts', to: 'worker/main.ts', typeOnly: true },
     { from: 'activities/glance/x.ts', to: 'db/client.ts', typeOnly: true },
