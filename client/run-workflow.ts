@@ -1,4 +1,5 @@
 import type { WorkflowIdConflictPolicy } from '@temporalio/common';
+import { text } from '../workflows/contract/markdown';
 import type { workflowTypes } from '../workflows/contract/names';
 import type { ImageVolumeCache } from './connection';
 import { interruptible, reportingErrors } from './waiting';
@@ -46,7 +47,7 @@ export async function runWorkflow<Result, Options extends RunOptions = RunOption
       taskQueue: cache.queues.control,
       workflowIdReusePolicy: 'ALLOW_DUPLICATE',
       workflowIdConflictPolicy: conflict,
-      staticSummary: summary,
+      staticSummary: text(summary),
       args: [input],
     });
     const started: StartedRun = { workflowId, runId: handle.firstExecutionRunId };

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { encodeWorkflowIdConflictPolicy, encodeWorkflowIdReusePolicy } from '@temporalio/common';
 import { encodeToPayload } from '@temporalio/common/lib/internal-non-workflow';
+import { text } from '../workflows/contract/markdown';
 import { workflowTypes } from '../workflows/contract/names';
 import type { CreateVolumeInput } from '../workflows/contract/volume';
 
@@ -39,7 +40,7 @@ export async function startCreate(
     workflowIdReusePolicy: encodeWorkflowIdReusePolicy('ALLOW_DUPLICATE'),
     workflowIdConflictPolicy: encodeWorkflowIdConflictPolicy('USE_EXISTING'),
     input: { payloads: [await encodeToPayload(converter, input)] },
-    userMetadata: { summary: await encodeToPayload(converter, summary) },
+    userMetadata: { summary: await encodeToPayload(converter, text(summary)) },
   });
   return { runId, reused: !started };
 }

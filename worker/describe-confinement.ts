@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { describeConfinement } from '../activities/confinement';
+import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
 import { openToolGuard } from './tool-guard';
 
@@ -17,6 +18,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  note((error instanceof Error ? error.message : String(error)).split('\n'));
   process.exitCode = 1;
 });

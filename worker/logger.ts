@@ -1,5 +1,6 @@
 import { DefaultLogger, type LogLevel, type LogMetadata } from '@temporalio/worker';
 import { pino, type Logger } from 'pino';
+import { visibleJson } from '../workflows/contract/visible-text';
 
 export type { Logger };
 
@@ -15,11 +16,12 @@ const SECRET_FIELDS = [
   '*.headers["x-auth-token"]',
 ];
 
-/** JSON lines on stderr; stdout is for the worker's one line that says it is ready. */
+/** JSON lines on stderr, harmless to a terminal; stdout is for the worker's one line that says it is ready. */
 export function createLogger(level: string): Logger {
+  const stderr = pino.destination({ fd: 2, sync: false });
   return pino(
     { level, base: { pid: process.pid }, redact: SECRET_FIELDS, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination({ fd: 2, sync: false }),
+    { write: (line: string) => stderr.write(visibleJson(line)) },
   );
 }
 

@@ -3,6 +3,7 @@ import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
 import { Command, InvalidArgumentError } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
 import { endLostAttempts } from '../activities/transfer/lost-attempts';
+import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
 import { compose } from './dependencies';
 import { histogramBuckets } from './cache-metrics';
@@ -142,6 +143,6 @@ async function findTrouble(
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`image-volume-cache worker: ${error instanceof Error ? error.message : String(error)}\n`);
+  note(`image-volume-cache worker: ${error instanceof Error ? error.message : String(error)}`.split('\n'));
   process.exit(1);
 });

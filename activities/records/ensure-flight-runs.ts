@@ -1,5 +1,6 @@
 import { findFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
+import { link, paragraphs } from '../../workflows/contract/markdown';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import type { PopulateInput } from '../../workflows/contract/population';
 import { workflowPath, workflowsPath } from '../../workflows/contract/ui-links';
@@ -46,9 +47,9 @@ function describeWaiters(
 ): string {
   const { namespace } = temporal.options;
   const { workflowId } = workflowExecution();
-  const first = `Started for [${workflowId}](${workflowPath(namespace, workflowId)}).`;
+  const first = `Started for ${link(workflowId, workflowPath(namespace, workflowId))}.`;
   const waiting = `WorkflowType = "${workflowTypes.createVolumeFromImage}" AND Backend = "${backend}" AND CacheKey = "${cacheKey.short}" AND ExecutionStatus = "Running"`;
   return searchAttributes
-    ? `${first}\n\n[The creates of this image that run now](${workflowsPath(namespace, waiting)})`
+    ? paragraphs(first, link('The creates of this image that run now', workflowsPath(namespace, waiting)))
     : first;
 }

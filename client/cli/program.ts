@@ -23,6 +23,7 @@ import { registerVolumeDelete } from './commands/volume-delete';
 import { registerVolumeList } from './commands/volume-list';
 import { registerVolumeShow } from './commands/volume-show';
 import { registerWorker } from './commands/worker';
+import { visibleText } from '../../workflows/contract/visible-text';
 import { packageVersion } from './version';
 
 const examples = `
@@ -83,13 +84,24 @@ export function createProgram(): Command {
   return program;
 }
 
+/** Commander adds a line of its own to a message: the command or option that was most likely meant. */
+const SUGGESTION = /\n\(Did you mean [^\n]*\)$/;
+
 /** Every command: throws instead of exiting, shows its options beside a usage error, refuses what it does not know. */
 function prepare(command: Command): void {
   command
     .exitOverride()
+    .configureOutput({ outputError: (message, write) => write(`${visibleMessage(message.trimEnd())}\n`) })
     .showHelpAfterError(`(\`${pathOf(command)} --help\` shows what is allowed)`)
     .allowExcessArguments(false);
   for (const child of command.commands) prepare(child);
+}
+
+/** What was typed is in the message. */
+function visibleMessage(message: string): string {
+  const [suggestion = ''] = SUGGESTION.exec(message) ?? [];
+  const said = visibleText(message.slice(0, message.length - suggestion.length));
+  return `${said}${suggestion === '' ? '' : `\n${visibleText(suggestion.slice(1))}`}`;
 }
 
 function pathOf(command: Command): string {

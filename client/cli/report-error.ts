@@ -21,9 +21,16 @@ interface ErrorReport {
 export function reportError(error: unknown, { json }: { json: boolean }): number {
   const { said = false, hint, ...report } = judge(error);
   if (report.exitCode === exitCodes.done) return exitCodes.done;
-  if (!said) note(`ivc: ${report.message}${hint === undefined ? '' : `\n${hint}`}`);
+  if (!said) note([...sentencesOf(error, report), ...(hint === undefined ? [] : [hint])]);
   if (json) printJson({ error: report });
   return report.exitCode;
+}
+
+/** Only the faults of a configuration are told in several lines, and where an unexpected error comes from. */
+function sentencesOf(error: unknown, { message }: Pick<ErrorReport, 'message'>): string[] {
+  if (error instanceof ConfigError) return `ivc: ${message}`.split('\n');
+  const where = process.env['IVC_DEBUG'] && error instanceof Error ? stackOf(error) : [];
+  return [`ivc: ${message}`, ...where];
 }
 
 function judge(error: unknown): ErrorReport {
@@ -53,5 +60,16 @@ function hintFor({ type, exitCode, workflowId }: ImageVolumeCacheError): string 
 
 function describe(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return process.env['IVC_DEBUG'] ? (error.stack ?? error.message) : `${error.message} (IVC_DEBUG=1 shows where)`;
+  return process.env['IVC_DEBUG'] ? error.message : `${error.message} (IVC_DEBUG=1 shows where)`;
+}
+
+/** @returns the lines below the message. */
+function stackOf({ message, stack = '' }: Error): string[] {
+  const at = stack.indexOf(message);
+  return at < 0
+    ? stack.split('\n')
+    : stack
+        .slice(at + message.length)
+        .split('\n')
+        .slice(1);
 }

@@ -1,3 +1,5 @@
+import { visibleText } from '../../workflows/contract/visible-text';
+
 /** One fault of the configuration. */
 export interface ConfigIssue {
   /** Dotted path such as `backends.local.cache.maxBytes`; empty for the file as a whole. */
@@ -19,11 +21,9 @@ export class ConfigError extends Error {
     readonly file: string,
     readonly issues: ConfigIssue[],
   ) {
-    super(
-      [`${file} has ${issues.length === 1 ? 'a fault' : `${issues.length} faults`}:`, ...issues.map(formatIssue)].join(
-        '\n',
-      ),
-    );
+    const head = `${file} has ${issues.length === 1 ? 'a fault' : `${issues.length} faults`}:`;
+    // A path or a key may hold a line break; the message has a line for each fault.
+    super([head, ...issues.map(formatIssue)].map(visibleText).join('\n'));
   }
 }
 

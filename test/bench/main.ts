@@ -135,7 +135,7 @@ function formatResults(results: Measure[]): string {
       result.scratchBytes === undefined ? '-' : formatBytes(result.scratchBytes),
       text(result.servedShare),
     ]),
-  );
+  ).join('\n');
 }
 
 interface Part {

@@ -17,6 +17,6 @@ export function formatScale(measures: ScaleMeasure[]): string {
       String(ratio),
       withinAllowed ? 'yes' : 'NO',
     ]),
-  );
+  ).join('\n');
   return `${plans.join('\n\n')}\n\n${figures}`;
 }

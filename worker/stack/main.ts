@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { note, print } from '../../client/cli/output/print';
 import { ConfigError } from '../../client/config/config-error';
 import { loadConfig } from '../../client/config/load';
 import type { StackEvent } from '../../client/config/stack-events';
@@ -45,9 +46,9 @@ function stopOnSignals({ bound, onSecond }: { bound: boolean; onSecond: () => vo
 }
 
 function report(event: StackEvent): void {
-  if (event.kind === 'line') console.log(`${new Date().toISOString()} ${event.text}`);
-  if (event.kind === 'ready') console.log(`${new Date().toISOString()} ready`);
-  if (event.kind === 'failed') console.error(`${new Date().toISOString()} ${event.message}`);
+  if (event.kind === 'line') print(`${new Date().toISOString()} ${event.text}`.split('\n'));
+  if (event.kind === 'ready') print(`${new Date().toISOString()} ready`);
+  if (event.kind === 'failed') note(`${new Date().toISOString()} ${event.message}`.split('\n'));
   if (process.connected) process.send?.(event, undefined, undefined, () => undefined);
 }
 

@@ -5,6 +5,7 @@
 import { formatBytes } from '../contract/bytes';
 import type { FailureRecord } from '../contract/failures';
 import type { VolumeId } from '../contract/ids';
+import { code, paragraphs, text } from '../contract/markdown';
 import type { Admission, ScratchImage, Verdict } from '../contract/population';
 import type { BypassReason, Connection, CreateVolumeResult, TimingsMs } from '../contract/volume';
 
@@ -172,18 +173,4 @@ export function formatMs(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
   return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
-}
-
-export function paragraphs(...all: string[]): string {
-  return all.join('\n\n');
-}
-
-/** Shows `value` as it is, whatever it holds. */
-export function code(value: string): string {
-  return `\`${value.replace(/[`\r\n]/g, ' ')}\``;
-}
-
-/** Escapes what would be Markdown. */
-export function text(value: string): string {
-  return value.replace(/[\\`*_{}[\]<>#|!]/g, '\\$&').replace(/\s+/g, ' ');
 }

@@ -1,5 +1,6 @@
 import type { EvictionResult, EvictionStatus } from '../contract/eviction';
-import { code, formatMs, paragraphs, text } from './details';
+import { code, paragraphs, text } from '../contract/markdown';
+import { formatMs } from './details';
 
 /** Answers that the details show. */
 const ANSWERS_SHOWN = 8;

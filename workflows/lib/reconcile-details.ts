@@ -1,6 +1,6 @@
 /** What the Temporal UI shows of a reconciliation; see `details.ts`. */
 import type { Finding, ReconcileResult } from '../contract/reconcile';
-import { code, paragraphs, text } from './details';
+import { code, paragraphs, text } from '../contract/markdown';
 
 const LINES = 50;
 

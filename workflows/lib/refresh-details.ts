@@ -1,6 +1,6 @@
 /** What the Temporal UI shows of refreshes, follows and warming; see `details.ts`. */
 import type { FollowOutcome, RefreshResult, UnfollowResult, WarmProgress, WarmResult } from '../contract/refresh';
-import { code, paragraphs, text } from './details';
+import { code, paragraphs, text } from '../contract/markdown';
 
 export function describeRefreshing({ imagesAsked, retiredEntries }: RefreshResult, follows: number): string {
   return paragraphs(

@@ -44,7 +44,7 @@ async function limits(client: ImageVolumeCache, { set, json, ...options }: Limit
   return found === undefined ? exitCodes.notFound : exitCodes.done;
 }
 
-function describe({ values, setByOperator, setBy, setAt }: BackendLimits): string {
+function describe({ values, setByOperator, setBy, setAt }: BackendLimits): string[] {
   const { enabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy } = values;
   const written: [keyof CacheLimitValues, string, string][] = [
     ['enabled', 'enabled', String(enabled)],

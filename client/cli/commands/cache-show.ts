@@ -37,12 +37,12 @@ async function show(id: string, options: SharedOptions): Promise<void> {
   if (options.json) return printJson({ ...entry, history, decisions });
   print(describe(entry));
   if (history.length > 0)
-    print(`\n${formatTable(['AGE', 'EVENT', 'REASON', 'BYTES', 'DETAIL', 'BY'], history.map(toEventRow))}`);
+    print(['', ...formatTable(['AGE', 'EVENT', 'REASON', 'BYTES', 'DETAIL', 'BY'], history.map(toEventRow))]);
   if (decisions.length > 0)
-    print(`\n${formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))}`);
+    print(['', ...formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))]);
 }
 
-function describe(entry: CacheEntry): string {
+function describe(entry: CacheEntry): string[] {
   const { containerFormat, diskFormat, hashAlgorithm, hashValue, short } = entry.cacheKey;
   return formatRecord({
     entryId: entry.entryId,

@@ -9,6 +9,9 @@ import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
 
+/** The one check whose faults are told in several lines. */
+const CONFIGURATION = 'configuration';
+
 export function registerDoctor(program: Command): void {
   const command = program
     .command('doctor')
@@ -29,7 +32,7 @@ async function examine(options: SharedOptions): Promise<Finding[]> {
     return await withClient(options, examineAll);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return [fault('configuration', error.message, 'mend it; nothing else was looked at')];
+    return [fault(CONFIGURATION, error.message, 'mend it; nothing else was looked at')];
   }
 }
 
@@ -46,13 +49,18 @@ async function examineAll(cache: ImageVolumeCache): Promise<Finding[]> {
   return [checkConfiguration(cache), ...parts.flat()];
 }
 
-function describe(findings: Finding[]): string {
-  const rows = findings.map(({ check, state, found }) => [state === 'fault' ? 'FAULT' : state, check, found]);
+function describe(findings: Finding[]): string[] {
+  const rows = findings.map(({ check, state, found }) => [
+    state === 'fault' ? 'FAULT' : state,
+    check,
+    check === CONFIGURATION ? found.split('\n') : found,
+  ]);
   const remedies = findings.flatMap(({ check, remedy }) =>
-    remedy === undefined ? [] : [`${check}:\n  ${remedy.replaceAll('\n', '\n  ')}`],
+    remedy === undefined ? [] : [`${check}:`, ...remedy.split('\n').map((line) => `  ${line}`)],
   );
   return [
-    formatTable(['STATE', 'CHECK', 'FOUND'], rows),
-    ...(remedies.length === 0 ? ['\nAll is well.'] : ['\nWhat to do:', ...remedies]),
-  ].join('\n');
+    ...formatTable(['STATE', 'CHECK', 'FOUND'], rows),
+    '',
+    ...(remedies.length === 0 ? ['All is well.'] : ['What to do:', ...remedies]),
+  ];
 }

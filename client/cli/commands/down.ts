@@ -29,8 +29,8 @@ async function down({ config, data }: DownOptions): Promise<number> {
     config: path,
     bound: false,
     onEvent: (event) => {
-      if (event.kind === 'line') note(event.text);
-      if (event.kind === 'failed') note(event.message);
+      if (event.kind === 'line') note(event.text.split('\n'));
+      if (event.kind === 'failed') note(event.message.split('\n'));
     },
   });
   return (await ended) === 0 ? exitCodes.done : exitCodes.failed;

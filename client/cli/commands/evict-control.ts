@@ -43,9 +43,10 @@ async function status({ backend, ...shared }: ControlOptions): Promise<void> {
   if (shared.json) return printJson(found);
   print(describe(found));
   if (found.results.length > 0)
-    print(
-      `\n${formatTable(['AGE', 'SIGNAL', 'OUTCOME', 'REQUEST', 'SUMMARY'], found.results.map(toRow).toReversed())}`,
-    );
+    print([
+      '',
+      ...formatTable(['AGE', 'SIGNAL', 'OUTCOME', 'REQUEST', 'SUMMARY'], found.results.map(toRow).toReversed()),
+    ]);
 }
 
 function describe({

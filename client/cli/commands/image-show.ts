@@ -17,7 +17,7 @@ async function show(imageId: string, options: SharedOptions): Promise<void> {
   print(describeImage(image));
 }
 
-export function describeImage(image: Image): string {
+export function describeImage(image: Image): string[] {
   return formatRecord({
     imageId: image.id,
     name: image.name ?? undefined,

@@ -61,7 +61,7 @@ function show(result: ReconcileResult & { workflowId: string; runId: string }, j
       bytes === null ? '-' : formatBytes(bytes),
       found,
     ]);
-    print(`${formatTable(['KIND', 'ACTION', 'SIZE', 'FOUND'], rows)}\n`);
+    print([...formatTable(['KIND', 'ACTION', 'SIZE', 'FOUND'], rows), '']);
   }
   print(summary);
 }

@@ -70,5 +70,5 @@ function show(result: RefreshResult & { workflowId: string; runId: string }, jso
     imageId ?? '-',
     summary,
   ]);
-  print(`\n${formatTable(['FOLLOW', 'BACKEND', 'OUTCOME', 'NEWEST', 'WHY'], rows)}`);
+  print(['', ...formatTable(['FOLLOW', 'BACKEND', 'OUTCOME', 'NEWEST', 'WHY'], rows)]);
 }

@@ -29,18 +29,17 @@ async function status({ hours, ...shared }: StatusOptions): Promise<void> {
   const found = await withClient(shared, (cache) => readStatus(cache, hours));
   if (shared.json) return printJson({ periodHours: hours, ...found });
   const { temporal, backends, decisions, flights } = found;
-  print(
-    `Temporal ${temporal.address}, namespace ${temporal.namespace}${temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`}\n`,
-  );
+  const ui = temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`;
+  print([`Temporal ${temporal.address}, namespace ${temporal.namespace}${ui}`, '']);
   print(
     formatTable(
       ['BACKEND', 'DRIVER', 'FREE', 'OF', 'CACHE', 'LIMIT', 'ENTRIES', 'PINNED', 'POLICY', 'HIT RATE'],
       backends.map(toBackendRow),
     ),
   );
-  print(`\nLast ${hours} h: ${describeDecisions(decisions)}`);
+  print(['', `Last ${hours} h: ${describeDecisions(decisions)}`]);
   if (flights.length === 0) return print('No population runs.');
-  print(`\n${formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))}`);
+  print(['', ...formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))]);
 }
 
 async function readStatus(cache: ImageVolumeCache, hours: number) {

@@ -59,14 +59,14 @@ type Outcome = { kind: 'starting' } | { kind: 'ready' } | { kind: 'failed'; exit
 function show(event: StackEvent, { json, detach }: { json: boolean; detach: boolean }): Outcome | undefined {
   switch (event.kind) {
     case 'line':
-      note(event.text);
+      note(event.text.split('\n'));
       return undefined;
     case 'ready':
       showEndpoints(event.endpoints, json);
       note(hint(event, detach));
       return { kind: 'ready' };
     case 'failed':
-      note(event.message);
+      note(event.message.split('\n'));
       return { kind: 'failed', exitCode: event.exitCode };
   }
 }

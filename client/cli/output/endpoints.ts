@@ -3,7 +3,7 @@ import type { Endpoints } from '../../config/endpoints';
 import { formatRecord } from './table';
 
 /** Where everything listens, for people: the database's URL stays in `endpoints.json`, since it holds a password. */
-export function formatEndpoints({ temporal, database, images, worker, dataDirectory }: Endpoints): string {
+export function formatEndpoints({ temporal, database, images, worker, dataDirectory }: Endpoints): string[] {
   return formatRecord({
     'Temporal UI': temporal.uiUrl,
     Temporal: `${temporal.address}, namespace ${temporal.namespace}`,

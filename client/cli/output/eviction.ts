@@ -22,28 +22,32 @@ export function exitCodeOf({ outcome }: Pick<EvictionResult, 'outcome'>): number
   return outcome === 'failed' ? exitCodes.failed : exitCodes.done;
 }
 
-function describeResult({ outcome, summary, evicted = [], held = [], plan }: EvictionResult): string {
+function describeResult({ outcome, summary, evicted = [], held = [], plan }: EvictionResult): string[] {
   const rows = [
     ...evicted.map((entry) => [entry.entryId, 'deleted', entry.class, formatBytes(entry.reclaimedBytes)]),
     ...held.map(({ entryId, clones }) => [entryId, 'retired', `${clones} clones hold it`, '-']),
   ];
   return [
     `${outcome}: ${summary}`,
-    ...(rows.length === 0 ? [] : ['', formatTable(['ENTRY ID', 'NOW', 'WHY', 'RECLAIMED'], rows)]),
-    ...(plan === undefined ? [] : ['', describePlan(plan)]),
-  ].join('\n');
+    ...(rows.length === 0 ? [] : ['', ...formatTable(['ENTRY ID', 'NOW', 'WHY', 'RECLAIMED'], rows)]),
+    ...(plan === undefined ? [] : ['', ...describePlan(plan)]),
+  ];
 }
 
-function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string {
+function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string[] {
   const goes =
     evict.length === 0
-      ? 'Nothing would go.'
-      : `In this order ${formatBytes(reclaimableBytes)} would be given back:\n\n${formatTable(
-          ['#', 'ENTRY ID', 'KEY', 'CLASS', 'SCORE', 'REAL', 'RECLAIMABLE', 'CLONES', 'WHY'],
-          evict.map(toPlannedRow),
-        )}`;
+      ? ['Nothing would go.']
+      : [
+          `In this order ${formatBytes(reclaimableBytes)} would be given back:`,
+          '',
+          ...formatTable(
+            ['#', 'ENTRY ID', 'KEY', 'CLASS', 'SCORE', 'REAL', 'RECLAIMABLE', 'CLONES', 'WHY'],
+            evict.map(toPlannedRow),
+          ),
+        ];
   if (stay.length === 0) return goes;
-  return `${goes}\n\nThese stay:\n\n${formatTable(['ENTRY ID', 'KEY', 'WHY'], stay.map(toStayingRow))}`;
+  return [...goes, '', 'These stay:', '', ...formatTable(['ENTRY ID', 'KEY', 'WHY'], stay.map(toStayingRow))];
 }
 
 function toPlannedRow(planned: PlannedEviction, index: number): string[] {

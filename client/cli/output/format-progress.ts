@@ -1,4 +1,5 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
+import { visibleText } from '../../../workflows/contract/visible-text';
 import type { CreateReport } from '../../progress';
 import { formatDuration } from './format';
 
@@ -9,6 +10,10 @@ export interface Shown extends CreateReport {
 
 /** `downloading 120 MiB of 512 MiB, 93.1 MiB/s, 4.2 s left`, as far as it is known. */
 export function formatProgress(report: Shown): string {
+  return visibleText(describe(report));
+}
+
+function describe(report: Shown): string {
   const { stage, flightWorkflowId, work } = report;
   const bytes = bytesOf(report);
   if (bytes === undefined)

@@ -30,11 +30,11 @@ export interface QuickstartReport {
   temporalUi: string | undefined;
 }
 
-/** What a newcomer reads when all is done. */
+/** What a newcomer reads when all is done. @returns its lines. */
 export function formatReport(
   { images, volumes, temporalUi }: QuickstartReport,
   { stays, dataFlag }: { stays: boolean; dataFlag: string },
-): string {
+): string[] {
   const nameOf = (imageId: string) => images.find((image) => image.imageId === imageId)?.name ?? imageId;
   const volumeTable = formatTable(
     ['VOLUME', 'IMAGE', 'OUTCOME', 'TIME', 'DOWNLOADED', 'REASON'],
@@ -66,5 +66,5 @@ export function formatReport(
     `another volume              npm run --silent ivc -- volume create --image ${first?.imageId ?? 'IMAGE'}${dataFlag}`,
     `what is cached              npm run --silent ivc -- cache list${dataFlag}`,
   ];
-  return `\n${volumeTable}\n\n${imageTable}\n\nWhere to look next:\n  ${next.join('\n  ')}\n`;
+  return ['', ...volumeTable, '', ...imageTable, '', 'Where to look next:', ...next.map((line) => `  ${line}`), ''];
 }

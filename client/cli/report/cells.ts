@@ -1,3 +1,5 @@
+import { visibleText } from '../../../workflows/contract/visible-text';
+
 /** `2026-01-31 14:05`, in UTC. */
 export function formatInstant(at: string): string {
   return at.slice(0, 16).replace('T', ' ');
@@ -9,7 +11,7 @@ export function orDash(text: string | null): string {
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
-/** Text as HTML that says exactly that, in an element and in a quoted attribute. */
+/** Text as HTML that says exactly that, in an element and in a quoted attribute; what would reorder the text around it is shown as an escape. */
 export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => escapes[character] ?? '');
+  return visibleText(text).replace(/[&<>"']/g, (character) => escapes[character] ?? '');
 }

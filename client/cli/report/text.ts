@@ -9,12 +9,12 @@ import { reportOutcomes } from './outcomes';
 const MAX_LINES = 24;
 const BAR_WIDTH = 30;
 
-/** The report as tables for a terminal. */
-export function formatReportText(report: Report): string {
+/** The report as tables for a terminal. @returns its lines. */
+export function formatReportText(report: Report): string[] {
   const { backend, from, to, totals } = report;
   const of = backend === null ? 'all backends' : `backend ${backend}`;
   const sections = [
-    `${formatInstant(from)} to ${formatInstant(to)}, ${of}\n${describeTotals(totals)}`,
+    [`${formatInstant(from)} to ${formatInstant(to)}, ${of}`, ...describeTotals(totals)],
     section('Hit rate over time', overTime(report)),
     section('Not served by the cache', reasons(report)),
     section('Stages', stages(report.stages)),
@@ -22,24 +22,25 @@ export function formatReportText(report: Report): string {
     section('Most expensive misses', misses(report.expensiveMisses)),
     section('What left the cache, and for whom', left(report.left)),
   ];
-  return sections.filter((text) => text !== '').join('\n\n');
+  return sections.filter((lines) => lines.length > 0).flatMap((lines, index) => (index === 0 ? lines : ['', ...lines]));
 }
 
-function section(title: string, rows: string | undefined): string {
-  return rows === undefined ? '' : `${title}\n${rows}`;
+function section(title: string, rows: string[]): string[] {
+  return rows.length === 0 ? [] : [title, ...rows];
 }
 
-function table(head: string[], rows: string[][]): string | undefined {
-  return rows.length === 0 ? undefined : formatTable(head, rows);
+function table(head: string[], rows: string[][]): string[] {
+  return rows.length === 0 ? [] : formatTable(head, rows);
 }
 
-function describeTotals(totals: ReportTotals): string {
+function describeTotals(totals: ReportTotals): string[] {
   const counts = reportOutcomes.map((outcome) => `${totals[outcome]} ${outcome}`).join(', ');
   const saved = `${formatBytes(totals.savedBytes)} and ${formatDuration(totals.savedSeconds * 1000)} saved`;
-  return `${counts}\nhit rate ${formatShare(totals.hitRate)}, ${formatBytes(totals.bytesDownloaded)} downloaded, ${saved}`;
+  const served = `hit rate ${formatShare(totals.hitRate)}, ${formatBytes(totals.bytesDownloaded)} downloaded, ${saved}`;
+  return [counts, served];
 }
 
-function overTime({ buckets }: Report): string | undefined {
+function overTime({ buckets }: Report): string[] {
   const busy = buckets.filter((bucket) => reportOutcomes.some((outcome) => bucket[outcome] > 0)).slice(-MAX_LINES);
   return table(
     ['FROM', 'CREATES', 'HIT RATE', ''],
@@ -52,14 +53,14 @@ function overTime({ buckets }: Report): string | undefined {
   );
 }
 
-function reasons({ reasons: found }: Report): string | undefined {
+function reasons({ reasons: found }: Report): string[] {
   return table(
     ['OUTCOME', 'CREATES', 'REASON'],
     found.map(({ outcome, creates, reason }) => [outcome, String(creates), reason]),
   );
 }
 
-function stages(found: ReportStage[]): string | undefined {
+function stages(found: ReportStage[]): string[] {
   return table(
     ['OUTCOME', 'STAGE', 'CREATES', 'P50', 'P95', 'MAX'],
     found.map(({ outcome, stage, creates, p50Ms, p95Ms, maxMs }) => [
@@ -71,7 +72,7 @@ function stages(found: ReportStage[]): string | undefined {
   );
 }
 
-function images(found: ReportImage[]): string | undefined {
+function images(found: ReportImage[]): string[] {
   return table(
     ['IMAGE', 'CREATES', 'HITS', 'DOWNLOADED', 'SAVED', 'TIME SAVED'],
     found.map(({ imageId, creates, hits, bytesDownloaded, savedBytes, savedSeconds }) => [
@@ -85,7 +86,7 @@ function images(found: ReportImage[]): string | undefined {
   );
 }
 
-function misses(found: ReportMiss[]): string | undefined {
+function misses(found: ReportMiss[]): string[] {
   return table(
     ['AT', 'IMAGE', 'BACKEND', 'TOTAL', 'DOWNLOAD', 'CONVERT', 'DOWNLOADED', 'VOLUME'],
     found.map(({ at, imageId, backend, totalMs, downloadMs, convertMs, bytesDownloaded, volumeId }) => [
@@ -101,7 +102,7 @@ function misses(found: ReportMiss[]): string | undefined {
   );
 }
 
-function left(found: ReportEntryLeft[]): string | undefined {
+function left(found: ReportEntryLeft[]): string[] {
   return table(
     ['AT', 'IMAGES', 'BACKEND', 'WHAT', 'WHY', 'BYTES', 'USES', 'COST', 'FOR'],
     found.map((entry) => [

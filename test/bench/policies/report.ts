@@ -56,5 +56,5 @@ export function formatPolicies(lines: PolicyMeasure[]): string {
       rate(byteHitRate.offline),
       about,
     ]),
-  );
+  ).join('\n');
 }

@@ -1,3 +1,4 @@
+import { note } from '../../../client/cli/output/print';
 import { startImageService } from './server';
 
 /**
@@ -24,6 +25,6 @@ function parsePort(text: string): number {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`image service: ${error instanceof Error ? error.message : String(error)}\n`);
+  note(`image service: ${error instanceof Error ? error.message : String(error)}`);
   process.exitCode = 1;
 });

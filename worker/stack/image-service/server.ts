@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { note } from '../../../client/cli/output/print';
 import { KiB } from '../../../workflows/contract/bytes';
 import { openCatalog } from './catalog';
 import { createCounters } from './counters';
@@ -69,8 +70,7 @@ async function answer(service: Service, request: IncomingMessage, response: Serv
     await route(service, { request, response });
   } catch (error) {
     if (response.headersSent || response.destroyed) return void response.destroy();
-    if (!(error instanceof HttpError))
-      process.stderr.write(`image service: ${request.method ?? ''}: ${String(error)}\n`);
+    if (!(error instanceof HttpError)) note(`image service: ${request.method ?? ''}: ${String(error)}`);
     endRefusedBody(request);
     sendError(
       response,

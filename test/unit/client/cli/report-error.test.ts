@@ -64,6 +64,15 @@ describe('usage', () => {
     expect(stdout).toBe('');
   });
 
+  it('shows control characters of what was typed as escapes', async () => {
+    expect(await exitCodeOf('volume', 'show', '\u001b]0;x\u0007\nivc: all is well')).toBe(2);
+    expect(stderr).toContain("'\\u001b]0;x\\u0007\\nivc: all is well' is invalid for argument 'volume-id'");
+    expect(await exitCodeOf('evict', 'statux\u202e')).toBe(2);
+    expect(await exitCodeOf('volum')).toBe(2);
+    expect(stderr).toContain("error: unknown command 'volum'\n(Did you mean volume?)\n");
+    expect(stderr).not.toMatch(/[^\P{Cc}\n]|\p{Bidi_Control}/u);
+  });
+
   it('is a document for a program', async () => {
     expect(await exitCodeOf('volume', 'show', '12', '--json')).toBe(2);
     expect(JSON.parse(stdout)).toMatchObject({
@@ -109,6 +118,15 @@ describe('reportError', () => {
     ]);
     expect(reportError(error, { json: false })).toBe(2);
     expect(stderr).toContain('scratch.maxBytes (line 3): got "lots", allowed is a size');
+  });
+
+  it('shows control characters of a message as escapes, and keeps them exact for a program', () => {
+    const message = 'name: got "\u001b]52;c;eA==\u0007\nivc: done\u202e"';
+    const error = new ImageVolumeCacheError({ type: 'InvalidRequest', message });
+    reportError(error, { json: true });
+    expect(stderr).toBe('ivc: name: got "\\u001b]52;c;eA==\\u0007\\nivc: done\\u202e"\n');
+    expect(JSON.parse(stdout)).toMatchObject({ error: { message } });
+    expect(stdout).not.toMatch(/[^\P{Cc}\n]|\p{Bidi_Control}/u);
   });
 
   it('calls everything else unexpected', () => {

@@ -58,6 +58,23 @@ describe('qemuDrive', () => {
   });
 });
 
+const hostile = 'a\u001b]52;c;ZXZpbA==\u0007\r\nb\u009b2J\u007f\u202ec\u2066\u2028d\t';
+const shown = 'a\\u001b]52;c;ZXZpbA==\\u0007\\r\\nb\\u009b2J\\u007f\\u202ec\\u2066\\u2028d\\t';
+
+it('shows control characters as escapes in a cell, a field and a progress line, so that they fake no row', () => {
+  expect(formatTable(['NAME', 'STATE'], [[hostile, 'ok']])).toEqual([
+    `NAME${' '.repeat(shown.length - 2)}STATE`,
+    `${shown}  ok`,
+  ]);
+  expect(formatRecord({ name: hostile, state: 'ok' })).toEqual([`name   ${shown}`, 'state  ok']);
+  expect(formatProgress({ stage: hostile })).toBe(shown);
+  expect(formatProgress({ stage: 'waiting', work: { stage: 'sealing', summary: hostile } })).toBe(shown);
+});
+
+it('shows a cell of several lines where its lines are ours', () => {
+  expect(formatTable(['A', 'B'], [['1', ['x', 'y\n']]])).toEqual(['A  B', '1  x', '   y\\n']);
+});
+
 describe('formatProgress', () => {
   it('shows bytes, rate and the time that is left', () => {
     const work = {
@@ -98,13 +115,13 @@ it('lines up a table without lines or trailing spaces', () => {
         ['5', 'error'],
       ],
     ),
-  ).toBe('ID    STATE\n1234  ok\n5     error');
+  ).toEqual(['ID    STATE', '1234  ok', '5     error']);
 });
 
 it('shows the head of a table without rows', () => {
-  expect(formatTable(['ID', 'STATE'], [])).toBe('ID  STATE');
+  expect(formatTable(['ID', 'STATE'], [])).toEqual(['ID  STATE']);
 });
 
 it('leaves out the fields of a record that are unknown', () => {
-  expect(formatRecord({ id: '1', name: undefined, state: 'ok' })).toBe('id     1\nstate  ok');
+  expect(formatRecord({ id: '1', name: undefined, state: 'ok' })).toEqual(['id     1', 'state  ok']);
 });
