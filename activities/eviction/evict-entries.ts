@@ -32,6 +32,8 @@ const CHOICES = 10;
 /** After so long what an entry was used for counts nothing: its row is forgotten. */
 const GONE_KEPT_MS = 13 * USE_HALF_LIFE_MS;
 const FORGOTTEN_AT_ONCE = 1000;
+/** Rows of volumes that one sweep lets go of what it forgets: seconds of work. */
+const VOLUMES_RELEASED = 20_000;
 
 /**
  * Scores the backend's entries, chooses what goes, retires and deletes it. Heartbeats; repeated, killed or late it goes on from what the inventory
@@ -97,8 +99,13 @@ async function work(run: Run, resolved: ResolvedOrder[]): Promise<Outcome> {
   }
   await evict(run, resolved, outcome);
   if (sweeps.length > 0) {
-    const before = new Date(Date.now() - GONE_KEPT_MS);
-    await forgetGone(deps.database, { backend: backend.name, before, limit: FORGOTTEN_AT_ONCE });
+    await forgetGone(deps.database, {
+      backend: backend.name,
+      keptMs: GONE_KEPT_MS,
+      limit: FORGOTTEN_AT_ONCE,
+      mostVolumes: VOLUMES_RELEASED,
+      onBatch: () => onStep('forgetting entries that have been gone for long'),
+    });
   }
   await observeSpace(deps.database, { name: backend.name, ...(await backend.space()) });
   return outcome;

@@ -65,15 +65,56 @@ export async function listGoneSince(
   return rows.map((row) => parseRow(cacheEntries, row));
 }
 
-/** Forgets entries that were gone before an instant, at most `limit`: by then what they were used for counts nothing. Idempotent. */
+/** Volumes that one statement lets go of: each costs a change of all its indexes, and a statement has seconds. */
+const RELEASED_AT_ONCE = 1000;
+
+/**
+ * Forgets entries that have been gone for `keptMs`, at most `limit`: by then what they were used for counts nothing. The rows of their volumes, which
+ * name them still, let go of them first, batch by batch and at most `mostVolumes`; what is left over is the next call's. Idempotent.
+ * @param onBatch called before each batch; may throw to stop.
+ */
 export async function forgetGone(
   database: Database,
-  { backend, before, limit }: { backend: BackendName; before: Date; limit: number },
+  request: { backend: BackendName; keptMs: number; limit: number; mostVolumes: number; onBatch?: () => void },
 ): Promise<void> {
+  const entryIds = await listForgettable(database, request);
+  if (entryIds.length === 0) return;
+  for (let released = 0; released < request.mostVolumes;) {
+    request.onBatch?.();
+    const most = Math.min(RELEASED_AT_ONCE, request.mostVolumes - released);
+    const batch = await releaseVolumes(database, entryIds, most);
+    released += batch;
+    if (batch < most) break;
+  }
+  request.onBatch?.();
   await runStatement(
     database,
-    sql`delete from cache_entries where id in (
-        select id from cache_entries where backend = ${backend} and state = 'gone' and gone_at < ${before.toISOString()}::timestamptz
-        order by id limit ${limit})`,
+    sql`delete from cache_entries e where e.id = any (${uuids(entryIds)}) and e.state = 'gone'
+      and not exists (select 1 from volumes v where v.entry_id = e.id)`,
   );
+}
+
+async function listForgettable(
+  database: Database,
+  { backend, keptMs, limit }: { backend: BackendName; keptMs: number; limit: number },
+): Promise<EntryId[]> {
+  const rows = await runStatement<{ id: EntryId }>(
+    database,
+    sql`select id from cache_entries where backend = ${backend} and state = 'gone'
+      and gone_at < now() - ${keptMs}::float8 * interval '1 millisecond' order by id limit ${limit}`,
+  );
+  return rows.map(({ id }) => id);
+}
+
+/** @returns how many rows no longer name one of the entries. A volume that still holds its entry keeps it. */
+async function releaseVolumes(database: Database, entryIds: EntryId[], limit: number): Promise<number> {
+  const rows = await runStatement<{ released: number }>(
+    database,
+    sql`with released as (
+        update volumes set entry_id = null where id = any (array(
+          select id from volumes where entry_id = any (${uuids(entryIds)}) and not holds_entry limit ${limit}
+        )) and not holds_entry returning 1
+      ) select count(*) as released from released`,
+  );
+  return rows[0]?.released ?? 0;
 }

@@ -4,6 +4,7 @@ import type { Database } from '../../db/client';
 import { abandonReservation, listEntries, reserveEntry } from '../../db/queries/cache-entries';
 import { summarizeDecisions } from '../../db/queries/decisions';
 import { sums } from '../../db/queries/entry-sums';
+import { forgetGone } from '../../db/queries/evictor';
 import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../db/queries/gauges';
 import { takeForReservation } from '../../db/queries/victims';
 import {
@@ -15,7 +16,7 @@ import {
   finishDelete,
   listVolumes,
 } from '../../db/queries/volumes';
-import type { EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import { GiB } from '../../workflows/contract/bytes';
 import { filledKey, type Filling } from './fill-inventory';
 
@@ -33,6 +34,7 @@ export interface InventoryWork {
 
 const PAGE = 100;
 const PERIOD_MS = 86_400_000;
+const FORGOTTEN_VOLUMES = 2000;
 const LIST_PROJECT = 'project-7' as ProjectId;
 
 /** What must not take longer because there is more: each through the function that the product calls. */
@@ -140,7 +142,30 @@ function making(database: Database, { backend, entries }: Filling): InventoryWor
       },
     },
     { name: 'sums of a cache', run: () => sums(database, { backend }) },
+    forgetting(database, backend),
   ];
+}
+
+/** An entry that many volumes have named, as a popular image leaves it. */
+function forgetting(database: Database, backend: BackendName): InventoryWork {
+  return {
+    name: `forget an entry that ${FORGOTTEN_VOLUMES} volumes named`,
+    times: 20,
+    prepare: async (n) => {
+      const key = filledKey(-n);
+      const [entry] =
+        await database.sql`insert into cache_entries (id, backend, short_key, container_format, disk_format,
+          hash_algorithm, hash_value, generation, state, counted, image_volume, real_bytes, gone_at)
+        values (gen_random_uuid(), ${backend}, ${key.short}, 'bare', 'raw', 'sha512', ${key.hashValue}, 1, 'gone', false, 'forgotten', 0,
+          now() - interval '1 day') returning id`;
+      await database.sql`insert into volumes (id, project_id, backend, image_id, short_key, request, size_bytes, state, entry_id, workflow_id,
+          run_id, image_metadata, metadata)
+        select gen_random_uuid(), 'forgotten', ${backend}, 'scale', ${key.short}, '{}', 512, 'deleted', ${entry?.['id']}, 'volume/' || n, 'run',
+          '{}', '{}' from generate_series(1, ${FORGOTTEN_VOLUMES}::int) n`;
+    },
+    run: () => forgetGone(database, { backend, keptMs: PERIOD_MS / 2, limit: 1, mostVolumes: 2 * FORGOTTEN_VOLUMES }),
+    undo: () => database.sql`delete from volumes where project_id = 'forgotten'`,
+  };
 }
 
 function listing(database: Database, { backend, volumes, entries }: Filling): InventoryWork[] {

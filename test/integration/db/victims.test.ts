@@ -316,9 +316,44 @@ test('entries that have been gone for long are forgotten, their volumes and thei
   const { id: entryId } = await readyEntry(database, key);
   const [{ id } = { id: entryId }] = (await evict(database, { kind: 'rank', count: 1, why: 'asked for' })).deleting;
   await confirmEntryGone(database, { entryId: id });
-  await forgetGone(database, { backend: BACKEND, before: new Date(Date.now() - 60_000), limit: 10 });
+  const request = { backend: BACKEND, limit: 10, mostVolumes: 10 };
+  await forgetGone(database, { ...request, keptMs: 60_000 });
   expect(await findEntry(database, { entryId })).toMatchObject({ state: 'gone' });
-  await forgetGone(database, { backend: BACKEND, before: new Date(Date.now() + 60_000), limit: 10 });
+  await forgetGone(database, { ...request, keptMs: 0 });
   expect(await findEntry(database, { entryId })).toBeUndefined();
   expect(await historyOf(database, entryId)).toHaveLength(3);
+});
+
+test('an entry that very many volumes name is forgotten over several sweeps, none of which touches more than it may', async () => {
+  const { database } = inventory;
+  const { id: entryId } = await readyEntry(database, key);
+  const other = await readyEntry(database, cacheKey('other'));
+  await database.sql`insert into volumes (id, project_id, backend, image_id, short_key, request, size_bytes, state, entry_id, workflow_id, run_id,
+      image_metadata, metadata)
+    select gen_random_uuid(), 'p', ${BACKEND}, 'i', ${key.short}, '{}', 512, 'deleted', ${entryId}, 'volume/' || n, 'run', '{}', '{}'
+    from generate_series(1, 2500) n`;
+  await database.sql`update cache_entries set state = 'gone', counted = false, gone_at = now() - interval '1 day'`;
+  const naming = async (): Promise<number> =>
+    (await database.sql<{ n: number }[]>`select count(*)::int as n from volumes where entry_id = ${entryId}`)[0]?.n ??
+    0;
+  const request = { backend: BACKEND, keptMs: 60_000, limit: 10, mostVolumes: 1200 };
+  await forgetGone(database, request);
+  expect(await naming()).toBe(1300);
+  expect(await findEntry(database, { entryId: other.id })).toBeUndefined();
+  expect(await findEntry(database, { entryId })).toMatchObject({ state: 'gone' });
+  await forgetGone(database, request);
+  await forgetGone(database, request);
+  expect(await findEntry(database, { entryId })).toBeUndefined();
+  expect(await database.sql`select 1 from volumes`).toHaveLength(2500);
+});
+
+test('an entry that was called gone while a volume holds it stays, and does not stop the others from being forgotten', async () => {
+  const { database } = inventory;
+  const { id: entryId } = await readyEntry(database, key);
+  await leased(database, key);
+  const other = await readyEntry(database, cacheKey('other'));
+  await database.sql`update cache_entries set state = 'gone', counted = false, gone_at = now() - interval '1 day'`;
+  await forgetGone(database, { backend: BACKEND, keptMs: 60_000, limit: 10, mostVolumes: 100 });
+  expect(await findEntry(database, { entryId })).toMatchObject({ state: 'gone' });
+  expect(await findEntry(database, { entryId: other.id })).toBeUndefined();
 });
