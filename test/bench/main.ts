@@ -9,6 +9,7 @@ import { measureHits } from './measures/hit';
 import { measureMisses } from './measures/miss';
 import { measureResume } from './measures/resume';
 import { measureScale } from './measures/scale';
+import { measureDirectories } from './measures/scale-directory';
 import { formatPolicies, measurePolicies } from './policies/report';
 import { formatScale } from './scale-report';
 import type { Measure } from './result';
@@ -43,7 +44,7 @@ async function main(): Promise<void> {
   if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${known.join(', ')}`);
   const onStacks = names.filter((name) => measures[name] !== undefined);
   const results = onStacks.length === 0 ? [] : await measureOnStacks(onStacks, values.backend);
-  const scale = names.includes(SCALE) ? await measureScale() : [];
+  const scale = names.includes(SCALE) ? [...(await measureDirectories()), ...(await measureScale())] : [];
   const policies = names.includes(POLICIES) ? measurePolicies() : [];
   if (values.json) process.stdout.write(`${JSON.stringify([...results, ...scale, ...policies], null, 2)}\n`);
   else {

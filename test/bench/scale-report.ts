@@ -4,7 +4,8 @@ import type { ScaleMeasure } from './measures/scale';
 /** The plans of the large database, then the figures of both. */
 export function formatScale(measures: ScaleMeasure[]): string {
   if (measures.length === 0) return '';
-  const plans = measures.map(
+  const explained = measures.filter(({ plans: of }) => of.length > 0);
+  const plans = explained.map(
     ({ name, plans: of }) => `--- ${name}, 10,000 entries and 1,000,000 volumes\n${of.join('\n')}`,
   );
   const figures = formatTable(

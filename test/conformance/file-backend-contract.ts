@@ -11,6 +11,7 @@ import { checkImage, createOverlay, getImageInfo } from '../../activities/image/
 import { MiB, TiB } from '../../workflows/contract/bytes';
 import type { BackendName, InstallationId, VolumeId } from '../../workflows/contract/ids';
 import { brand } from '../support/brand';
+import { countReads } from '../support/count-reads';
 import { IMAGE_BYTES, volumeMarker } from '../support/markers';
 import { isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
 import { kinds, objects, sealSample, type BackendPlace } from './backend-contract';
@@ -22,6 +23,7 @@ export interface FilePlace extends BackendPlace {
 
 const name = brand<BackendName>('local');
 const GROWN_BYTES = 64 * MiB;
+const OTHER_VOLUMES = 40;
 
 /** A file backend in a new directory below `parent`. */
 export async function makeFilePlace(parent: string, clone: CloneSetting = 'auto'): Promise<FilePlace> {
@@ -206,10 +208,9 @@ export function describeFileBackend(
       const left = ['clone.partial', 'clone.json.partial', '99-0123456789ab.partial'];
       const leave = (names: string[]) =>
         Promise.all(
-          names.map((end) => writeFile(join(place.directory, 'volumes', `${marker.volumeId}.${end}`), 'half')),
+          names.map((end) => writeFile(join(place.directory, 'partial-volumes', `${marker.volumeId}.${end}`), 'half')),
         );
-      const partials = async () =>
-        (await readdir(join(place.directory, 'volumes'))).filter((file) => file.endsWith('.partial'));
+      const partials = () => readdir(join(place.directory, 'partial-volumes'));
       await leave(left);
       const connection = await place.backend.ensureClone('img', marker);
       expect(await partials()).toEqual([]);
@@ -224,8 +225,35 @@ export function describeFileBackend(
       const marker = volumeMarker(place);
       const connections = await Promise.all(Array.from({ length: 16 }, () => place.backend.ensureClone('img', marker)));
       expect(new Set(connections.map((connection) => JSON.stringify(connection))).size).toBe(1);
-      const files = await readdir(join(place.directory, 'volumes'));
-      expect(files.filter((file) => file.endsWith('.partial'))).toEqual([]);
+      expect(await readdir(join(place.directory, 'partial-volumes'))).toEqual([]);
+    });
+
+    it('removes what an earlier version has left beside volumes and image-volumes', async () => {
+      const names = [`volumes/${randomUUID()}.1-ab.partial`, 'images/img.1-ab.partial', 'images/img.1-ab.json.partial'];
+      for (const file of names) await writeFile(join(place.directory, file), 'half');
+      await removePartials(place, await objects(place.backend));
+      expect(await kinds(place.backend)).toEqual(['image-volume']);
+    });
+
+    it('goes on with what an earlier version has written beside image-volumes', async () => {
+      const request = { kind: 'image-volume', name: 'next', virtualBytes: IMAGE_BYTES } as const;
+      const { path = '' } = await place.backend.ensureWriteTarget({ ...request, attempt: 'a1' });
+      await rename(path, join(place.directory, 'images', 'next.a1.partial'));
+      const taken = await place.backend.takeOverAttempt?.({ ...request, from: 'a1', to: 'a2' });
+      expect((await stat(taken?.path ?? '')).size).toBe(IMAGE_BYTES);
+    });
+
+    it('reads nothing of other volumes and other parents, however many there are, when it makes or deletes one', async () => {
+      await sealSample(place, samples, 'other');
+      for (let made = 0; made < OTHER_VOLUMES; made += 1) await place.backend.ensureClone('other', volumeMarker(place));
+      const marker = volumeMarker(place);
+      const reads = [
+        await countReads(() => place.backend.ensureClone('img', marker)),
+        await countReads(() => place.backend.ensureVolumeAbsent(marker.volumeId)),
+        await countReads(() => place.backend.ensureImageVolumeAbsent('img')),
+      ];
+      expect(reads.filter(({ names, opened }) => names + opened > OTHER_VOLUMES / 2)).toEqual([]);
+      expect(await kinds(place.backend)).toEqual(['image-volume', ...Array<string>(OTHER_VOLUMES).fill('volume')]);
     });
 
     it('keeps every answered clone, and nothing half-made counts as a volume, when a cloning process is killed', async () => {
@@ -259,6 +287,52 @@ export function describeFileBackend(
           expect(await checkImage(overlay)).toEqual({ errors: 0, leaks: 0 });
         },
       );
+
+      describe('knows the clones that need a parent', () => {
+        let volumeId: VolumeId;
+        const refused = {
+          type: 'ParentUnusable',
+          details: { found: expect.stringContaining(' needed by ') as string },
+        };
+        beforeEach(async () => {
+          const marker = volumeMarker(place);
+          volumeId = marker.volumeId;
+          await place.backend.ensureClone('img', marker);
+        });
+        afterEach(async () => {
+          expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+          await rm(join(place.directory, 'partial-volumes'), { recursive: true });
+          await mkdir(join(place.directory, 'partial-volumes'));
+          await place.backend.ensureVolumeAbsent(volumeId);
+          await place.backend.ensureImageVolumeAbsent('img');
+          expect(await readdir(join(place.directory, 'clones'))).not.toContain('img');
+        });
+
+        it('when it has made them itself', async () => {
+          await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(refused);
+        });
+
+        it('when an earlier version has made them, or the directory was moved without its notes', async () => {
+          await rm(join(place.directory, 'clones'), { recursive: true });
+          const backend = await place.reopen();
+          await expect(backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(refused);
+        });
+
+        it('when somebody has put an overlay back, after it was listed', async () => {
+          await rm(join(place.directory, 'clones', 'img'), { recursive: true });
+          expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
+          await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(refused);
+        });
+
+        it('when one is on its way', async () => {
+          const [file] = await readdir(join(place.directory, 'volumes'));
+          await rename(
+            join(place.directory, 'volumes', file ?? ''),
+            join(place.directory, 'partial-volumes', `${volumeId}.clone.partial`),
+          );
+          await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(refused);
+        });
+      });
 
       it('still knows its volumes after QEMU rewrote an overlay header', async () => {
         const marker = volumeMarker(place, { sizeBytes: GROWN_BYTES });

@@ -63,6 +63,8 @@ async function expectCleanSlate(): Promise<void> {
   const known = new Set<string>(rows.map(({ id }) => id));
   expect(files.filter((name) => !known.has(name.split('.')[0] ?? ''))).toEqual([]);
   expect(files.filter((name) => /partial|tmp/.test(name))).toEqual([]);
+  for (const folder of ['partial-volumes', 'partial-images'])
+    expect(readdirSync(join(stack.volumesDirectory, folder))).toEqual([]);
   const entries = await listEntries(stack.database, { backend: stack.backend, limit: 1000 });
   const parents = readdirSync(join(stack.volumesDirectory, 'images')).filter((name) => name.endsWith('.raw'));
   expect(parents.sort()).toEqual(entries.map(({ imageVolume }) => `${imageVolume}.raw`).sort());

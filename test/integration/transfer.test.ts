@@ -73,7 +73,7 @@ describe('a raw image', () => {
     const { sample, image } = await flow.upload('killed', { diskFormat: 'raw', virtualBytes: SIZE_BYTES });
     await flow.stack.imageService.inject({ imageId: image.id, kind: 'stall', afterBytes: 40 * MiB });
     const create = await flow.start(image);
-    const images = join(flow.stack.volumesDirectory, 'images');
+    const images = join(flow.stack.volumesDirectory, 'partial-images');
     await until('40 MiB to be on disk', async () =>
       readdirSync(images).some((name) => name.endsWith('.partial') && statSync(join(images, name)).size >= 40 * MiB),
     );
@@ -90,7 +90,7 @@ describe('a raw image', () => {
 });
 
 describe('a qcow2', () => {
-  const images = () => join(flow.stack.volumesDirectory, 'images');
+  const images = () => join(flow.stack.volumesDirectory, 'partial-images');
   const partials = () => readdirSync(images()).filter((name) => name.endsWith('.partial'));
   const untilUnpacked = (bytes: number) =>
     until('its first bytes to be written', async () =>

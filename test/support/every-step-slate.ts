@@ -78,6 +78,8 @@ export async function assertStackIsIdle(stack: EveryStepStack): Promise<void> {
     ...(await readdir(join(volumesDirectory, 'images'))),
   ];
   expect(names.filter((name) => name.endsWith('.partial'))).toEqual([]);
+  for (const folder of ['partial-volumes', 'partial-images'])
+    expect(await readdir(join(volumesDirectory, folder))).toEqual([]);
 }
 
 /** @returns the names of files that begin with one of `prefixes`, each once and without the ending of a finished file. */

@@ -3,6 +3,7 @@ import { resolve } from 'node:path';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import type { BackendCapabilities, VolumeBackend } from '../backend';
 import { ensureClone } from './clone';
+import { beginCloneNotes } from './clone-notes';
 import { chooseCloneMethod, type CloneMethod, type CloneSetting } from './clone-method';
 import type { FileBackendContext } from './context';
 import { digestParent } from './digest';
@@ -39,6 +40,7 @@ export async function createFileBackend({
   const layout = layoutOf(resolve(directory));
   const chosen = await withFailures({ name, layout }, {}, async () => {
     await ensureDirectory(layout, { installation, backend: name });
+    await beginCloneNotes(layout);
     return await chooseCloneMethod(layout, clone);
   });
   const context: FileBackendContext = { name, installation, layout, method: chosen.method };

@@ -5,6 +5,7 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { Connection } from '../../../workflows/contract/volume';
 import { settleAll } from '../../settle-all';
 import type { VolumeMarker } from '../backend';
+import { noteClone } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } from './durable';
 import { isSystemError, withFailures } from './errors';
@@ -61,7 +62,7 @@ async function makeClone(context: FileBackendContext, parent: string, marker: Vo
   }
   // Somebody else's, dead or alive: it may go when the volume has its name, since nothing that is visible is ever replaced.
   const published = await runAttempt({ ...step, attempt: attemptOf(context, marker, newAttempt()) });
-  await removeAttempts(context.layout.volumes, marker.volumeId);
+  await removeAttempts(context, 'volume', marker.volumeId);
   return published;
 }
 
@@ -94,7 +95,7 @@ interface CloneStep {
   attempt: { data: string; marker: string };
 }
 
-/** One durable file: the marker is in the overlay's header. */
+/** One durable file: the marker is in the overlay's header. Its parent knows of it before it is there. */
 async function publishOverlay({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
   const annotation = JSON.stringify({ marker, parent });
   if (Buffer.byteLength(annotation) > MAX_ANNOTATION_BYTES) {
@@ -105,7 +106,10 @@ async function publishOverlay({ context, parent, marker, attempt }: CloneStep): 
     });
   }
   const backingFile = relative(context.layout.volumes, imagePaths(context.layout, parent).data);
-  await writeNewFile(attempt.data, formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, annotation }));
+  await settleAll([
+    noteClone(context, { parent, volumeId: marker.volumeId }),
+    writeNewFile(attempt.data, formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, annotation })),
+  ]);
   return await publishFile(attempt.data, volumePaths(context.layout, marker.volumeId).qcow2);
 }
 

@@ -12,8 +12,9 @@ import { parseClaim, writeJson, type Claim } from './markers';
  * @throws ForeignObject when another installation or backend has claimed it.
  */
 export async function ensureDirectory(layout: Layout, claim: Claim): Promise<void> {
-  await mkdir(layout.images, { recursive: true, mode: 0o700 });
-  await mkdir(layout.volumes, { recursive: true, mode: 0o700 });
+  const { images, volumes, partialImages, partialVolumes, clones } = layout;
+  for (const path of [images, volumes, partialImages, partialVolumes, clones])
+    await mkdir(path, { recursive: true, mode: 0o700 });
   await ensureClaim(layout, claim);
   await syncDirectory(layout.directory);
   await syncDirectory(dirname(layout.directory)).catch(() => undefined); // The parent may be another user's.

@@ -107,12 +107,12 @@ export function isReplaced(attempt: string): boolean {
 
 /** Finishes a replacement, this one or one that was killed. @throws VolumeInUse when a guest has the overlay open: it has its name again. */
 export async function settleReplaced(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
-  const { volumes } = context.layout;
+  const { volumes, partialVolumes } = context.layout;
   const { qcow2: path } = volumePaths(context.layout, volumeId);
-  for (const file of await readdir(volumes)) {
+  for (const file of await readdir(partialVolumes)) {
     const parsed = parseFileName(file);
     if (parsed?.name !== volumeId || parsed.attempt?.endsWith(REPLACED) !== true) continue;
-    const replaced = join(volumes, file);
+    const replaced = join(partialVolumes, file);
     if (await isSameFile(path, replaced)) continue; // Not replaced yet, or given back.
     if (await isOpenInQemu(replaced)) {
       await unlessAbsent(rename(replaced, path));

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../../workflows/contract/ids';
 
@@ -10,14 +10,22 @@ import { uuidPattern, type VolumeId } from '../../../workflows/contract/ids';
  *     images/<name>.raw   <name>.json      a sealed image-volume, 0400, and its marker
  *     volumes/<id>.raw    <id>.json        a volume with all its bytes, 0600, and its marker
  *     volumes/<id>.qcow2                   an overlay on `../images/<name>.raw`, 0600; its marker is in its header
- *     …/<name>.<attempt>.partial           what an attempt has not published yet
- *     …/<name>.<attempt>.json.partial      its marker
+ *     partial-images/<name>.<attempt>.partial        what an attempt has not published yet
+ *     partial-images/<name>.<attempt>.json.partial   its marker
+ *     partial-volumes/…                              the same of volumes
+ *     clones/<name>/<id>                   an empty file: the overlay `<id>` needs image-volume `<name>`
+ *
+ * So nothing that is done to one object reads the names of all of them. The folders of partials are siblings of those that they publish into: the
+ * relative name of a backing file holds in both.
  */
 export interface Layout {
   directory: string;
   claim: string;
   images: string;
   volumes: string;
+  partialImages: string;
+  partialVolumes: string;
+  clones: string;
 }
 
 export type ObjectKind = 'image-volume' | 'volume';
@@ -40,7 +48,20 @@ export function layoutOf(directory: string): Layout {
     claim: join(directory, 'backend.json'),
     images: join(directory, 'images'),
     volumes: join(directory, 'volumes'),
+    partialImages: join(directory, 'partial-images'),
+    partialVolumes: join(directory, 'partial-volumes'),
+    clones: join(directory, 'clones'),
   };
+}
+
+/** Where an attempt's files lie until they are published. */
+export function partialsOf({ partialImages, partialVolumes }: Layout, kind: ObjectKind): string {
+  return kind === 'volume' ? partialVolumes : partialImages;
+}
+
+/** Where published objects lie. */
+export function objectsOf({ images, volumes }: Layout, kind: ObjectKind): string {
+  return kind === 'volume' ? volumes : images;
 }
 
 /** Paths of one image-volume. @throws InvalidRequest for a name that is no plain file name. */
@@ -57,12 +78,39 @@ export function volumePaths(layout: Layout, volumeId: string) {
 }
 
 /** Paths of what one attempt writes before it is published. @throws InvalidRequest for names that are no plain file names. */
-export function attemptPaths(layout: Layout, { kind, name, attempt }: AttemptId) {
+export function attemptPaths(layout: Layout, attempt: AttemptId) {
+  return attemptPathsIn(partialsOf(layout, attempt.kind), attempt);
+}
+
+/** Where earlier versions have put what an attempt writes: beside what is published. */
+export function formerAttemptPaths(layout: Layout, attempt: AttemptId) {
+  return attemptPathsIn(objectsOf(layout, attempt.kind), attempt);
+}
+
+function attemptPathsIn(directory: string, { kind, name, attempt }: AttemptId) {
   if (kind === 'image-volume') checkName('name', name);
   else if (!isVolumeId(name)) throw invalidVolumeId(name);
   checkName('attempt', attempt);
-  const base = join(kind === 'volume' ? layout.volumes : layout.images, `${name}.${attempt}`);
+  const base = join(directory, `${name}.${attempt}`);
   return { data: `${base}.partial`, marker: `${base}.json.partial` };
+}
+
+/** Where the clones that need an image-volume are noted. @throws InvalidRequest for a name that is no plain file name. */
+export function clonesPath(layout: Layout, imageVolume: string): string {
+  checkName('name', imageVolume);
+  return join(layout.clones, imageVolume);
+}
+
+/** @param backingFile as an overlay in `volumes/` names it. @returns the image-volume that it is; undefined when it is none of this directory. */
+export function imageVolumeOf(layout: Layout, backingFile: string): string | undefined {
+  const path = join(layout.volumes, backingFile);
+  const name = basename(path, '.raw');
+  return dirname(path) === layout.images && path.endsWith('.raw') && isImageVolumeName(name) ? name : undefined;
+}
+
+/** Whether a name from the disk can be an image-volume's. */
+export function isImageVolumeName(value: string): boolean {
+  return namePattern.test(value);
 }
 
 /** Whether a name from the disk can be a volume's. */

@@ -1,24 +1,44 @@
 import { opendir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { BackendObject, Marker } from '../backend';
+import { ensureCloneNoted } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { toFailure, unlessAbsent } from './errors';
-import { imagePaths, isVolumeId, ORPHANED_MARKER, parseFileName, volumePaths, type ObjectKind } from './layout';
+import {
+  imagePaths,
+  isVolumeId,
+  objectsOf,
+  ORPHANED_MARKER,
+  parseFileName,
+  partialsOf,
+  volumePaths,
+  type ObjectKind,
+} from './layout';
 import { findImageMarker } from './markers';
 import { findVolume, readVolume } from './volume';
 
 const BYTES_PER_BLOCK = 512;
 /** What the root may hold: `lost+found` is the file system's own. */
-const OWN_ENTRIES = new Set(['backend.json', 'images', 'volumes', 'lost+found']);
+const OWN_ENTRIES = new Set([
+  'backend.json',
+  'images',
+  'volumes',
+  'partial-images',
+  'partial-volumes',
+  'clones',
+  'lost+found',
+]);
 
-/** Everything below the backend's directory, a directory at a time; what goes meanwhile is left out. */
+/** Everything below the backend's directory, a directory at a time; what goes meanwhile is left out. Overlays that are not noted as clones are then. */
 export async function* listObjects(context: FileBackendContext): AsyncIterable<BackendObject> {
   try {
     await checkClaim(context);
     yield* listRoot(context);
-    yield* listDirectory(context, 'image-volume');
-    yield* listDirectory(context, 'volume');
+    for (const kind of ['image-volume', 'volume'] as const) {
+      yield* listDirectory(context, kind, objectsOf(context.layout, kind));
+      yield* listDirectory(context, kind, partialsOf(context.layout, kind));
+    }
   } catch (error) {
     throw await toFailure(error, { context, neededBytes: 0 });
   }
@@ -32,11 +52,14 @@ async function* listRoot(context: FileBackendContext): AsyncIterable<BackendObje
   }
 }
 
-async function* listDirectory(context: FileBackendContext, kind: ObjectKind): AsyncIterable<BackendObject> {
-  const directory = kind === 'volume' ? context.layout.volumes : context.layout.images;
+async function* listDirectory(
+  context: FileBackendContext,
+  kind: ObjectKind,
+  directory: string,
+): AsyncIterable<BackendObject> {
   for await (const { name: file } of await opendir(directory)) {
     const object = await describe(join(directory, file));
-    const judged = object && (await judge(context, kind, file));
+    const judged = object && (await judge(context, { kind, directory, file }));
     if (object && judged) yield { ...judged, ...object };
   }
 }
@@ -44,16 +67,16 @@ async function* listDirectory(context: FileBackendContext, kind: ObjectKind): As
 /** @returns undefined for what is told with something else: the marker of an object that is there. */
 async function judge(
   context: FileBackendContext,
-  kind: ObjectKind,
-  file: string,
+  { kind, directory, file }: { kind: ObjectKind; directory: string; file: string },
 ): Promise<Pick<BackendObject, 'kind' | 'name' | 'marker' | 'partial'> | undefined> {
   const parsed = parseFileName(file);
   const isName = kind === 'image-volume' || (parsed !== undefined && isVolumeId(parsed.name));
-  const foreign = { kind: 'foreign', name: `${kind === 'volume' ? 'volumes' : 'images'}/${file}` } as const;
+  const foreign = { kind: 'foreign', name: `${basename(directory)}/${file}` } as const;
   if (parsed === undefined || !isName || (kind === 'image-volume' && parsed.extension === 'qcow2')) return foreign;
   const { name, attempt, extension } = parsed;
   if (extension === 'partial' && attempt !== undefined)
     return { kind: 'partial', name: file, partial: { kind, name, attempt } };
+  if (directory === partialsOf(context.layout, kind)) return foreign;
   if (extension === 'json') {
     const isOrphan = !(await hasObject(context, kind, name));
     return isOrphan ? { kind: 'partial', name: file, partial: { kind, name, attempt: ORPHANED_MARKER } } : undefined;
@@ -65,7 +88,10 @@ async function judge(
 async function findMarker(context: FileBackendContext, kind: ObjectKind, name: string): Promise<Marker | undefined> {
   if (kind === 'image-volume') return (await findImageMarker(imagePaths(context.layout, name).marker))?.marker;
   const volume = isVolumeId(name) ? await findVolume(context, name) : undefined;
-  return volume && (await unlessAbsent(readVolume(volume)))?.stored?.marker;
+  const read = volume && (await unlessAbsent(readVolume(volume)));
+  if (read?.neededParent !== undefined && isVolumeId(name))
+    await ensureCloneNoted(context, { parent: read.neededParent, volumeId: name });
+  return read?.stored?.marker;
 }
 
 async function hasObject(context: FileBackendContext, kind: ObjectKind, name: string): Promise<boolean> {

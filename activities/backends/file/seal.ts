@@ -34,7 +34,7 @@ export async function sealImageVolume(
     }
     await syncDirectory(context.layout.images);
     const sealed = await getSealedParent(context, marker.name);
-    await removeAttempts(context.layout.images, marker.name);
+    await removeAttempts(context, 'image-volume', marker.name);
     return sealed;
   });
 }
@@ -56,7 +56,7 @@ export async function publishVolume(
       await publishFile(attempt.data, paths.raw);
     }
     const connection = await confirmPublished(context, { marker, parent: null });
-    await removeAttempts(context.layout.volumes, marker.volumeId);
+    await removeAttempts(context, 'volume', marker.volumeId);
     return connection;
   });
 }

@@ -1,12 +1,21 @@
 import { rename, stat } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
+import { settleAll } from '../../settle-all';
 import type { WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
 import { unlessAbsent, withFailures } from './errors';
 import { isReplaced, settleReplaced } from './flatten';
-import { attemptPaths, imagePaths, isVolumeId, ORPHANED_MARKER, volumePaths, type AttemptId } from './layout';
+import {
+  attemptPaths,
+  formerAttemptPaths,
+  imagePaths,
+  isVolumeId,
+  ORPHANED_MARKER,
+  volumePaths,
+  type AttemptId,
+} from './layout';
 import { checkSize } from './sizes';
 
 /** Makes a hole of `virtualBytes` for one attempt: always a new file, so that a late writer of an earlier try writes into nothing. */
@@ -38,7 +47,8 @@ export async function takeOverAttempt(
   const left = attemptPaths(context.layout, { ...request, attempt: from }).data;
   return await withFailures(context, {}, async () => {
     await checkClaim(context);
-    if ((await unlessAbsent(rename(left, path).then(() => true))) === undefined) return undefined;
+    const former = formerAttemptPaths(context.layout, { ...request, attempt: from }).data;
+    if (!(await moveFile(left, path)) && !(await moveFile(former, path))) return undefined;
     return { attempt: to, virtualBytes, qemuTarget: `file:${path}`, path };
   });
 }
@@ -50,8 +60,14 @@ export async function ensureAttemptAbsent(context: FileBackendContext, attempt: 
     await checkClaim(context);
     if (isReplaced(attempt.attempt) && isVolumeId(attempt.name)) await settleReplaced(context, attempt.name);
     if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
-    await Promise.all([removeFile(paths.data), removeFile(paths.marker)]);
+    const former = formerAttemptPaths(context.layout, attempt);
+    await settleAll([paths.data, paths.marker, former.data, former.marker].map((path) => removeFile(path)));
   });
+}
+
+/** @returns whether there was something to move. */
+async function moveFile(from: string, to: string): Promise<boolean> {
+  return (await unlessAbsent(rename(from, to).then(() => true))) ?? false;
 }
 
 async function removeOrphanedMarker({ layout }: FileBackendContext, { kind, name }: AttemptId): Promise<void> {

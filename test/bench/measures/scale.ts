@@ -15,7 +15,7 @@ const BACKEND = 'scale' as BackendName;
 const SMALL: Filling = { backend: BACKEND, entries: 100, volumes: 10_000 };
 const LARGE: Filling = { backend: BACKEND, entries: 10_000, volumes: 1_000_000 };
 /** How much longer anything may take with a hundred times as much. */
-const ALLOWED_RATIO = 3;
+export const ALLOWED_RATIO = 3;
 const WARM_UP = 10;
 const TIMES = 200;
 /** Inserting and vacuuming a million rows. */

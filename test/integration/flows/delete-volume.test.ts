@@ -15,7 +15,8 @@ const flow = useStack();
 
 /** Files of the backend that begin with an id. */
 function filesOf(volumeId: string): string[] {
-  return readdirSync(join(flow.stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId));
+  const folders = ['volumes', 'partial-volumes'].map((folder) => join(flow.stack.volumesDirectory, folder));
+  return folders.flatMap((folder) => readdirSync(folder)).filter((name) => name.startsWith(volumeId));
 }
 
 function remove(volumeId: string) {

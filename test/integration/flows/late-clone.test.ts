@@ -49,7 +49,8 @@ beforeAll(async () => {
 afterAll(() => stack.stop());
 
 function filesOf(volumeId: string): string[] {
-  return readdirSync(join(stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId));
+  const folders = ['volumes', 'partial-volumes'].map((folder) => join(stack.volumesDirectory, folder));
+  return folders.flatMap((folder) => readdirSync(folder)).filter((name) => name.startsWith(volumeId));
 }
 
 function entriesOf({ cacheKey }: World) {

@@ -1,0 +1,125 @@
+import { mkdir, open, opendir, readdir, rm, stat, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { FileBackendContext } from './context';
+import { syncDirectory } from './durable';
+import { isSystemError, unlessAbsent } from './errors';
+import {
+  clonesPath,
+  imageVolumeOf,
+  isImageVolumeName,
+  isVolumeId,
+  parseFileName,
+  volumePaths,
+  type Layout,
+} from './layout';
+import { parseOverlay } from './qcow2-overlay';
+import { readHead } from './volume';
+
+/*
+ * Which overlays need an image-volume, told without opening all overlays: an overlay is noted, durably, before it can be seen, so an image-volume
+ * that no note names is needed by none. A note alone proves nothing: what it names is looked at.
+ */
+
+/** Notes that have been made again or begun with an empty directory: until it is there, some may be missing. No image-volume has a name with a dot. */
+const COMPLETE = '.complete';
+
+interface CloneNote {
+  parent: string;
+  volumeId: string;
+}
+
+/** Notes that the volume needs its parent; durable when this returns. Idempotent. */
+export async function noteClone({ layout }: Pick<FileBackendContext, 'layout'>, note: CloneNote): Promise<void> {
+  const directory = clonesPath(layout, note.parent);
+  await writeNote(layout, note);
+  await syncDirectory(directory);
+}
+
+/** As `noteClone`, for one that should be noted already: a person, or a worker of an earlier version, has put it there. */
+export async function ensureCloneNoted(context: Pick<FileBackendContext, 'layout'>, note: CloneNote): Promise<void> {
+  if (!isImageVolumeName(note.parent)) return;
+  const found = await unlessAbsent(stat(join(clonesPath(context.layout, note.parent), note.volumeId)));
+  if (found === undefined) await noteClone(context, note);
+}
+
+/** After the volume is gone. What a kill leaves goes with its parent. */
+export async function forgetClone({ layout }: FileBackendContext, { parent, volumeId }: CloneNote): Promise<void> {
+  if (isImageVolumeName(parent)) await unlessAbsent(unlink(join(clonesPath(layout, parent), volumeId)));
+}
+
+/** After the image-volume is gone. */
+export async function forgetClonesOf({ layout }: FileBackendContext, imageVolume: string): Promise<void> {
+  await rm(clonesPath(layout, imageVolume), { recursive: true, force: true });
+}
+
+/** A directory that holds no volume has no clone to note. */
+export async function beginCloneNotes(layout: Layout): Promise<void> {
+  for await (const _ of await opendir(layout.volumes)) return;
+  await declareComplete(layout);
+}
+
+/** @returns the name of an overlay, published or on its way, whose backing file is the image-volume. Opens those that are noted or on their way. */
+export async function findCloneOf(context: FileBackendContext, imageVolume: string): Promise<string | undefined> {
+  const { layout } = context;
+  await ensureAllNoted(context);
+  for (const note of (await unlessAbsent(readdir(clonesPath(layout, imageVolume)))) ?? []) {
+    if (!isVolumeId(note)) continue;
+    if ((await findParent(layout, volumePaths(layout, note).qcow2)) === imageVolume) return `${note}.qcow2`;
+  }
+  for (const file of await readdir(layout.partialVolumes))
+    if ((await findParent(layout, join(layout.partialVolumes, file))) === imageVolume) return file;
+  return undefined;
+}
+
+/** Once for a directory that an earlier version has filled, or that was moved without its notes: opens every overlay. */
+async function ensureAllNoted({ layout }: FileBackendContext): Promise<void> {
+  if ((await unlessAbsent(stat(join(layout.clones, COMPLETE)))) !== undefined) return;
+  const parents = new Set<string>();
+  for await (const { name: file } of await opendir(layout.volumes)) {
+    const parsed = parseFileName(file);
+    if (parsed?.extension !== 'qcow2' || !isVolumeId(parsed.name)) continue;
+    const parent = await findParent(layout, join(layout.volumes, file));
+    if (parent === undefined) continue;
+    parents.add(parent);
+    await writeNote(layout, { parent, volumeId: parsed.name });
+  }
+  for (const parent of parents) await syncDirectory(clonesPath(layout, parent));
+  await declareComplete(layout);
+}
+
+async function declareComplete({ clones }: Layout): Promise<void> {
+  await writeEmpty(join(clones, COMPLETE));
+  await syncDirectory(clones);
+}
+
+/** @returns the image-volume that an overlay cannot be read without. */
+async function findParent(layout: Layout, path: string): Promise<string | undefined> {
+  const head = await unlessAbsent(readHead(path));
+  const backingFile = head && parseOverlay(head)?.backingFile;
+  return backingFile === undefined ? undefined : imageVolumeOf(layout, backingFile);
+}
+
+async function writeNote(layout: Layout, { parent, volumeId }: CloneNote): Promise<void> {
+  const directory = clonesPath(layout, parent);
+  const path = join(directory, volumeId);
+  try {
+    await writeEmpty(path);
+  } catch (error) {
+    if (!isSystemError(error, 'ENOENT')) throw error;
+    await makeDirectory(layout, directory);
+    await writeEmpty(path);
+  }
+}
+
+async function makeDirectory({ clones }: Layout, directory: string): Promise<void> {
+  try {
+    await mkdir(directory, { mode: 0o700 });
+  } catch (error) {
+    if (!isSystemError(error, 'EEXIST')) throw error;
+  }
+  await syncDirectory(clones);
+}
+
+async function writeEmpty(path: string): Promise<void> {
+  await (await open(path, 'a', 0o600)).close();
+}
