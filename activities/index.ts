@@ -1,7 +1,6 @@
 import type { BackendName, HostId } from '../workflows/contract/ids';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from './dependencies';
 import { createEvictEntries } from './eviction/evict-entries';
-import { withTypedFailures } from './failure';
 import { createAdmitVolume } from './records/admit-volume';
 import { createAcquireAndClone, createCloneVolume } from './records/clone-volume';
 import {
@@ -53,7 +52,7 @@ import { createWriteVolume } from './transfer/write-volume';
 
 /** On `image-volume-cache`: the inventory and image metadata. */
 export function createControlActivities(deps: ControlDependencies) {
-  return withTypedFailures({
+  return {
     admitVolume: createAdmitVolume(deps),
     findAdmitted: createFindAdmitted(deps),
     acquireAndClone: createAcquireAndClone(deps),
@@ -86,13 +85,13 @@ export function createControlActivities(deps: ControlDependencies) {
     retireSuperseded: createRetireSuperseded(deps),
     noteFollowProblem: createNoteFollowProblem(deps),
     recheckPolicy: createRecheckPolicy(deps),
-  });
+  };
 }
 export type ControlActivities = ReturnType<typeof createControlActivities>;
 
 /** On `backend-<name>`: where that backend is reachable. */
 export function createBackendActivities(deps: BackendDependencies, backend: BackendName) {
-  return withTypedFailures({
+  return {
     /** The answer is this worker's own host, so it reaches the backend by construction. */
     pickHost: async (): Promise<{ hostId: HostId }> => ({ hostId: deps.hostId }),
     cloneVolume: createCloneVolume(deps),
@@ -106,7 +105,7 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     reconcileRows: createReconcileRows(deps, backend),
     reconcileObjects: createReconcileObjects(deps, backend),
     digestParents: createDigestParents(deps, backend),
-  });
+  };
 }
 export type BackendActivities = ReturnType<typeof createBackendActivities>;
 
@@ -115,13 +114,13 @@ const CONVERSION_TRIES = 3;
 
 /** On `host-<host id>`: everything that touches one host's scratch. */
 export function createHostActivities(deps: HostDependencies) {
-  return withTypedFailures({
+  return {
     downloadToScratch: createDownloadToScratch(deps),
     streamImageVolume: createStreamImageVolume(deps),
     writeImageVolume: givingUpAfter(CONVERSION_TRIES, createWriteImageVolume(deps)),
     writeVolume: givingUpAfter(CONVERSION_TRIES, createWriteVolume(deps)),
     releaseScratch: createReleaseScratch(deps),
     reconcileScratch: createReconcileScratch(deps),
-  });
+  };
 }
 export type HostActivities = ReturnType<typeof createHostActivities>;

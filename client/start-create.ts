@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
-import { encodeWorkflowIdConflictPolicy, encodeWorkflowIdReusePolicy } from '@temporalio/common';
-import { encodeToPayload } from '@temporalio/common/lib/internal-non-workflow';
+import { encodeWorkflowIdConflictPolicy, encodeWorkflowIdReusePolicy, type Payload } from '@temporalio/common';
 import { text } from '../workflows/contract/markdown';
 import { workflowTypes } from '../workflows/contract/names';
 import type { CreateVolumeInput } from '../workflows/contract/volume';
@@ -29,7 +28,6 @@ export async function startCreate(
   { workflowId, taskQueue, input, summary }: StartCreateRequest,
 ): Promise<StartedCreate> {
   const { workflowService, options } = client;
-  const converter = options.loadedDataConverter;
   const { runId, started } = await workflowService.startWorkflowExecution({
     namespace: options.namespace,
     identity: options.identity,
@@ -39,8 +37,18 @@ export async function startCreate(
     taskQueue: { name: taskQueue },
     workflowIdReusePolicy: encodeWorkflowIdReusePolicy('ALLOW_DUPLICATE'),
     workflowIdConflictPolicy: encodeWorkflowIdConflictPolicy('USE_EXISTING'),
-    input: { payloads: [await encodeToPayload(converter, input)] },
-    userMetadata: { summary: await encodeToPayload(converter, text(summary)) },
+    input: { payloads: [await toPayload(client, input)] },
+    userMetadata: { summary: await toPayload(client, text(summary)) },
   });
   return { runId, reused: !started };
+}
+
+/** As the client itself encodes what it sends. */
+async function toPayload({ options: { loadedDataConverter } }: Client, value: unknown): Promise<Payload> {
+  const { payloadConverter, payloadCodecs } = loadedDataConverter;
+  let payloads = [payloadConverter.toPayload(value)];
+  for (const codec of payloadCodecs) payloads = await codec.encode(payloads);
+  const [payload] = payloads;
+  if (payload === undefined) throw new Error('a payload codec has encoded nothing');
+  return payload;
 }

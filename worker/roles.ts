@@ -3,6 +3,7 @@ import { createBackendActivities, createControlActivities, createHostActivities 
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { hostIdentity } from '../activities/transfer/lost-attempts';
 import { dataConverter, workflowBundlePath } from './bundle';
+import { typedFailures } from './typed-failures';
 
 export const roles = ['control', 'backend', 'host'] as const;
 export type Role = (typeof roles)[number];
@@ -43,6 +44,7 @@ export async function createWorkers(
     shutdownForceTime: settings.shutdownGraceTime + FORCE_AFTER_GRACE_MS,
     maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL_MS,
     dataConverter,
+    interceptors: { activity: [typedFailures] },
   };
   const options: WorkerOptions[] = [];
   if (control) {

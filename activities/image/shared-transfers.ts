@@ -1,4 +1,4 @@
-import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
+import { Failure } from '../../workflows/contract/failures';
 import type { Progress, ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
 
@@ -108,7 +108,5 @@ async function follow(
 
 /** The same bytes may be the file of several images, of which one is gone or declared to be what it is not. */
 function isFinal(error: unknown): boolean {
-  if (!(error instanceof Failure)) return false;
-  const type: FailureType = error.type;
-  return !failures[type].retry;
+  return error instanceof Failure && error.isFinal;
 }

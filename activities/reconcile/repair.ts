@@ -1,4 +1,4 @@
-import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
+import { Failure } from '../../workflows/contract/failures';
 import type { Finding } from '../../workflows/contract/reconcile';
 import { findingRules } from './findings';
 import type { ReconcileRun } from './run';
@@ -30,15 +30,9 @@ export async function settle(run: ReconcileRun, { finding, since, repair }: Repa
     if (repaired === 'repaired') return collector.add({ ...finding, action: 'repaired' });
     collector.add({ ...finding, found: `${finding.found}; ${repaired.kept}`, action: 'reported' });
   } catch (error) {
-    if (!isFinal(error)) throw error;
+    if (!(error instanceof Failure && error.isFinal)) throw error;
     collector.add({ ...finding, found: `${finding.found}; ${error.message}`, action: 'failed' });
   }
-}
-
-function isFinal(error: unknown): error is Failure {
-  if (!(error instanceof Failure)) return false;
-  const type: FailureType = error.type;
-  return !failures[type].retry;
 }
 
 /** Tells of something that a person decides about. */

@@ -2,7 +2,7 @@ import { activityInfo, cancellationSignal } from '@temporalio/activity';
 import { recordDecision } from '../../db/queries/decisions';
 import { admitVolume as insertVolume, failVolume } from '../../db/queries/volumes';
 import { GiB, MiB, roundUpTo } from '../../workflows/contract/bytes';
-import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
+import { Failure } from '../../workflows/contract/failures';
 import {
   uuidPattern,
   type BackendName,
@@ -67,7 +67,8 @@ export function createAdmitVolume(deps: ControlDependencies) {
       };
       return await insert(deps, { volumeId, admission, request, image, workflowId, runId });
     } catch (error) {
-      if (isRefusal(error)) await endRefused(deps, { input, volumeId, failure: error });
+      // What may pass is no refusal yet.
+      if (error instanceof Failure && error.isFinal) await endRefused(deps, { input, volumeId, failure: error });
       throw error;
     }
   };
@@ -197,13 +198,6 @@ function imageMetadataOf(image: Image): Record<string, string> {
     ...properties,
     ...Object.fromEntries(Object.entries(own).map(([key, value]) => [key, String(value ?? '')])),
   };
-}
-
-/** What time may mend is no refusal yet. */
-function isRefusal(error: unknown): error is Failure {
-  if (!(error instanceof Failure)) return false;
-  const type: FailureType = error.type;
-  return !failures[type].retry;
 }
 
 /** Records the refusal. An earlier try whose answer was lost may have inserted the row: that one ends here. */

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { findEntry } from '../../db/queries/cache-entries';
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
-import { Failure, failures, type FailureType } from '../../workflows/contract/failures';
+import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { PopulateInput, ReservedEntry, StreamedImageVolume } from '../../workflows/contract/population';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
@@ -99,7 +99,7 @@ async function writeAttempt(
     // What a passing failure leaves is where the next attempt goes on; the flight's undo removes it with the image-volume.
     // Where another attempt has sealed it meanwhile, or the flight is undone already, nobody goes on.
     const failure = await failureOf(error, attempt);
-    const isOver = failure instanceof Failure && isFinal(failure);
+    const isOver = failure instanceof Failure && failure.isFinal;
     if (isOver || (await hasEnded(deps, attempt))) await undo();
     throw failure;
   }
@@ -198,9 +198,4 @@ async function failureOf(error: unknown, { image, backend }: Attempt): Promise<u
     { backend: backend.name, neededBytes: image.sizeBytes ?? 0, freeBytes },
     { cause: error },
   );
-}
-
-function isFinal({ type }: Failure): boolean {
-  const known: FailureType = type;
-  return !failures[known].retry;
 }

@@ -12,6 +12,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import { typedFailures } from '../../worker/typed-failures';
 import { createBackendActivities, createControlActivities, createHostActivities } from '../../activities';
 import type { VolumeBackend } from '../../activities/backends/backend';
 import { createGlanceClient } from '../../activities/glance/client';
@@ -153,7 +154,7 @@ async function createWorkers(
     connection,
     ...SHUTDOWN,
     dataConverter: { payloadConverterPath },
-    interceptors: { activity: [faults.intercept] },
+    interceptors: { activity: [faults.intercept, typedFailures] },
   };
   return await Promise.all(options.map((own) => Worker.create({ ...shared, ...own })));
 }

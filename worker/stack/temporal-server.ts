@@ -1,5 +1,5 @@
 import { Connection } from '@temporalio/client';
-import { msToTs } from '@temporalio/common/lib/time';
+import { google } from '@temporalio/proto';
 import { searchAttributeNames } from '../../workflows/contract/names';
 import { choosePort, isListening, type OnPortMoved } from './ports';
 import { startPart, type Part } from './part';
@@ -158,6 +158,6 @@ async function serves(
 }
 
 async function setRetention(connection: Connection, namespace: string, retentionMs: number): Promise<void> {
-  const workflowExecutionRetentionTtl = msToTs(retentionMs);
+  const workflowExecutionRetentionTtl = google.protobuf.Duration.fromObject({ seconds: Math.ceil(retentionMs / 1000) });
   await connection.workflowService.updateNamespace({ namespace, config: { workflowExecutionRetentionTtl } });
 }

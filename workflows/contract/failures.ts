@@ -250,6 +250,12 @@ export class Failure<Type extends FailureType = FailureType> extends Error {
   ) {
     super(publicMessage(type, details), options);
   }
+
+  /** Whether the same call fails again however often it is made. */
+  get isFinal(): boolean {
+    const type: FailureType = this.type;
+    return !failures[type].retry;
+  }
 }
 
 /** A failure as data: what a population's verdict, a volume's row and a log line carry. */
