@@ -17,6 +17,7 @@ import {
   uuid,
   type AnyPgColumn,
 } from 'drizzle-orm/pg-core';
+import { evictionPolicies } from '../workflows/contract/cache-limits';
 import type {
   BackendName,
   EntryId,
@@ -73,7 +74,6 @@ export const entryEventKinds = [
 export type EntryEventKind = (typeof entryEventKinds)[number];
 
 export const imageUseStates = ['usable', 'deactivated', 'gone'] as const;
-export const evictionPolicies = ['gdsf', 'lru'] as const;
 
 const instant = (name: string) => timestamp(name, { withTimezone: true });
 const bytes = (name: string) => bigint(name, { mode: 'number' });

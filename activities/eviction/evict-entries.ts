@@ -4,6 +4,8 @@ import { observeSpace } from '../../db/queries/backends';
 import { forgetGone, listGoneSince } from '../../db/queries/evictor';
 import { takeForEviction, type VictimSelection } from '../../db/queries/victims';
 import type { EntryRow } from '../../db/types';
+import { shareBytes } from '../../workflows/contract/bounded-results';
+import { MiB } from '../../workflows/contract/bytes';
 import type { EvictionOrder, EvictionResult } from '../../workflows/contract/eviction';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
@@ -27,6 +29,8 @@ export interface EvictEntriesRequest {
   orders: EvictionOrder[];
 }
 
+/** JSON of all answers of one call: they are one payload. */
+const ANSWERS_BYTES = MiB;
 /** Choices of one call; the next sweep goes on. */
 const CHOICES = 10;
 /** After so long what an entry was used for counts nothing: its row is forgotten. */
@@ -74,7 +78,10 @@ async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<Eviction
     const outcome = await work(run, real);
     for (const each of real) results.set(each, await reportOrder(deps.database, each, outcome));
   }
-  return resolved.flatMap((each) => results.get(each) ?? []);
+  return shareBytes(
+    resolved.flatMap((each) => results.get(each) ?? []),
+    ANSWERS_BYTES,
+  );
 }
 
 interface Run {

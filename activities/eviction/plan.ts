@@ -9,6 +9,8 @@ import { reclaimableOf } from './take-lowest';
 
 /** Lines of a plan, of what goes and of what stays: it is kept in a workflow's state. */
 const PLAN_ROWS = 100;
+/** Images that a line names. */
+const PLAN_IMAGES = 20;
 
 /** What an order would do now, why, and why the others stay. Changes nothing. */
 export async function planOrder(
@@ -41,7 +43,7 @@ function plannedOf(chosen: Chosen): PlannedEviction {
     entryId: entry.id,
     shortKey: entry.shortKey,
     imageVolume: entry.imageVolume,
-    imageIds: images.map(({ imageId }) => imageId),
+    imageIds: images.slice(0, PLAN_IMAGES).map(({ imageId }) => imageId),
     class: chosen.class,
     why: chosen.why,
     score: chosen.score,

@@ -20,10 +20,10 @@ export function createApplyLimits({ database }: ControlDependencies) {
     const changed = await changeLimits(database, { backend, limits, by });
     if (changed.kind === 'unknown-backend')
       throw new Failure('InvalidRequest', { field: 'backend', value: backend, allowed: 'one that a worker holds' });
-    if (changed.kind === 'low-not-below-high') {
+    if (changed.kind === 'low-above-high') {
       const { freeLowWater, freeHighWater } = changed;
       const value = `${freeLowWater} beside a freeHighWater of ${freeHighWater}`;
-      throw new Failure('InvalidRequest', { field: 'freeLowWater', value, allowed: 'less than freeHighWater' });
+      throw new Failure('InvalidRequest', { field: 'freeLowWater', value, allowed: 'at most freeHighWater' });
     }
     const values = Object.entries(limits).map(([name, value]) => `${name} ${value ?? 'off'}`);
     return { outcome: 'done', summary: `set by ${by}: ${values.join(', ')}` };

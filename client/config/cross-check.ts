@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { areWatermarksInOrder, type Watermarks } from '../../workflows/contract/cache-limits';
 import { backendNamePattern } from '../../workflows/contract/ids';
 import { describeValue, type ConfigIssue } from './config-error';
 import { percentage } from './units';
@@ -44,16 +45,13 @@ function checkDefaultBackend(defaultBackend: string | undefined, backends: Recor
   ];
 }
 
-function checkBackend(
-  name: string,
-  { freeLowWater, freeHighWater }: { freeLowWater: number; freeHighWater: number },
-): ConfigIssue[] {
+function checkBackend(name: string, { freeLowWater, freeHighWater }: Watermarks): ConfigIssue[] {
   const issues: ConfigIssue[] = [];
   if (!backendNamePattern.test(name)) {
     const allowed = 'a name of lower-case letters, digits and hyphens, 40 at most';
     issues.push({ path: `backends.${name}`, received: `the name ${JSON.stringify(name)}`, allowed });
   }
-  if (freeLowWater > freeHighWater) {
+  if (!areWatermarksInOrder({ freeLowWater, freeHighWater })) {
     const allowed = `at most freeHighWater, ${formatPercentage(freeHighWater)}`;
     issues.push({ path: `backends.${name}.cache.freeLowWater`, received: formatPercentage(freeLowWater), allowed });
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { supportedContainerFormats, supportedDiskFormats } from '../../workflows/contract/image';
+import { evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from '../../workflows/contract/cache-limits';
 import { duration, percentage, size } from './units';
 
 /** Five fields, or `off`. The server reads the fields. */
@@ -7,16 +8,18 @@ const cron = z
   .string('off, or a cron expression')
   .regex(/^(?:off|\S+(?: +\S+){4})$/, 'off, or a cron expression of five fields');
 
+const { maxBytes, maxCount, idleAgeMs, keepSuperseded } = limitBounds;
+
 /** Limits of one backend's cache: they fill only what no operator has set in the inventory. */
 export const cacheLimitsSchema = z.strictObject({
   enabled: z.boolean().default(true),
-  maxBytes: size.default(100 * 1024 ** 3),
-  maxCount: z.int().min(1).max(1_000_000).default(50),
+  maxBytes: size.refine((bytes) => bytes >= maxBytes.least, `at least ${maxBytes.least}B`).default(100 * 1024 ** 3),
+  maxCount: z.int().min(maxCount.least).max(maxCount.most).default(50),
   freeLowWater: percentage.default(0.1),
   freeHighWater: percentage.default(0.2),
-  idleAge: duration.optional(),
-  keepSuperseded: z.int().min(0).max(100).default(0),
-  policy: z.enum(['gdsf', 'lru']).default('gdsf'),
+  idleAge: duration.refine((ms) => ms >= idleAgeMs.least, `at least ${idleAgeMs.least}ms`).optional(),
+  keepSuperseded: z.int().min(keepSuperseded.least).max(keepSuperseded.most).default(0),
+  policy: z.enum(evictionPolicies).default('gdsf'),
 });
 
 const fileBackendSchema = z.strictObject({
@@ -128,7 +131,10 @@ export const configSchema = z.strictObject({
       reconcile: cron.default('*/30 * * * *'),
       /** Between an evictor's periodic sweeps. */
       evict: z
-        .union([z.literal('off'), duration.refine((ms) => ms >= 1000, 'at least 1s')], 'off, or a duration')
+        .union(
+          [z.literal('off'), duration.refine((ms) => ms >= LEAST_SWEEP_INTERVAL_MS, 'at least 1s')],
+          'off, or a duration',
+        )
         .default(5 * 60_000),
       /** Bytes a second that digests and scrubs may read, so that guests do not feel them. */
       scrubRate: size.refine((bytes) => bytes >= 1024 ** 2, 'at least 1MiB').default(100 * 1024 ** 2),

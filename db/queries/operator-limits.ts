@@ -1,3 +1,4 @@
+import { areWatermarksInOrder } from '../../workflows/contract/cache-limits';
 import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Database } from '../client';
@@ -8,7 +9,7 @@ export type LimitsOutcome =
   | { kind: 'changed' }
   | { kind: 'unknown-backend' }
   /** What they would be together. */
-  | { kind: 'low-not-below-high'; freeLowWater: number; freeHighWater: number };
+  | { kind: 'low-above-high'; freeLowWater: number; freeHighWater: number };
 
 /** Sets some limits on behalf of `by` if they fit to those that stay, under the lock of the backend's row. Repeated it changes nothing. */
 export async function changeLimits(
@@ -19,7 +20,10 @@ export async function changeLimits(
   return await inTransaction(database, async (transaction) => {
     const row = await lockBackend(transaction, { name: backend });
     const { freeLowWater, freeHighWater } = { ...row, ...limits };
-    if (freeLowWater >= freeHighWater) return { kind: 'low-not-below-high', freeLowWater, freeHighWater };
+    // A pair that the configuration and an operator have made together stands in the way of no other limit.
+    const isAsked = limits.freeLowWater !== undefined || limits.freeHighWater !== undefined;
+    if (isAsked && !areWatermarksInOrder({ freeLowWater, freeHighWater }))
+      return { kind: 'low-above-high', freeLowWater, freeHighWater };
     await setLimits(transaction, { name: backend, limits, by });
     return { kind: 'changed' };
   });

@@ -215,6 +215,12 @@ describe('signals', () => {
     expect(results.length).toBe(Math.min(50, before + 1));
   });
 
+  it('of a name that nobody knows are refused under the request id of their caller', async () => {
+    const requestId = randomUUID();
+    await evictor.send('evcit', { requestId });
+    expect(await evictor.answerTo(requestId)).toMatchObject({ signal: 'unknown', outcome: 'refused' });
+  });
+
   it('of an encoding that nobody can read are refused, as what the UI may send', async () => {
     const { client, backend } = flow.stack;
     await client.workflowService.signalWorkflowExecution({

@@ -11,6 +11,19 @@ export function roundUpTo(bytes: number, unit: number): number {
   return Math.ceil(bytes / unit) * unit;
 }
 
+/** @returns the bytes of a value as JSON in UTF-8. */
+export function jsonBytes(value: unknown): number {
+  const text = JSON.stringify(value) ?? '';
+  let bytes = text.length;
+  for (let at = 0; at < text.length; at += 1) {
+    const unit = text.charCodeAt(at);
+    // Beyond U+FFFF two units are a character of four bytes.
+    const isHalf = unit >= 0xd800 && unit <= 0xdfff;
+    if (unit > 0x7f) bytes += unit > 0x7ff && !isHalf ? 2 : 1;
+  }
+  return bytes;
+}
+
 /** @returns `bytes` for people, in binary units: `1.5 GiB`. */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB'];

@@ -8,6 +8,7 @@ import type {
   PlainSignal,
   SetLimitsSignal,
 } from './eviction';
+import { areWatermarksInOrder, evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from './cache-limits';
 import { uuidPattern } from './ids';
 
 /*
@@ -32,18 +33,27 @@ export function parseEvictorSignal(signal: EvictorSignalName, args: readonly unk
   const [first = {}, ...more] = args;
   const rules = rulesOf[signal];
   const fields = Object.keys(rules).join(', ');
-  if (more.length > 0) return refused('input', `${args.length} values`, `one object with fields of ${fields}`);
+  if (more.length > 0) {
+    const why = sentence('input', `${args.length} values`, `one object with fields of ${fields}`);
+    return { kind: 'refused', requestId: findRequestId(args), why };
+  }
   if (!isRecord(first)) return refused('input', first, `an object with fields of ${fields}`);
-  const requestId = isText(first['requestId'], MAX_ID_CHARACTERS) ? first['requestId'] : undefined;
+  const requestId = findRequestId(args);
   const why = findFault(first, rules, '') ?? findRelation(signal, first);
   if (why !== undefined) return { kind: 'refused', requestId, why };
   // Judged field by field above.
   return { kind: 'passed', value: { signal, given: first } as unknown as EvictorSignal };
 }
 
-/** @returns what is wrong with limits as they are sent; what they must be to each other is judged where the others are known. */
+/** @returns the caller's own id of its request, so that a refusal finds the caller too. */
+export function findRequestId([first]: readonly unknown[]): string | undefined {
+  const id = isRecord(first) ? first['requestId'] : undefined;
+  return isText(id, MAX_ID_CHARACTERS) ? id : undefined;
+}
+
+/** @returns what is wrong with limits as they are sent; what they must be to those that stay is judged where these are known. */
 export function findLimitsFault(limits: Record<string, unknown>): string | undefined {
-  return findFault(limits, limitRules, 'limits.');
+  return findFault(limits, limitRules, 'limits.') ?? findWatermarkFault(limits);
 }
 
 /** @returns the one field that says which entries are meant. */
@@ -68,8 +78,6 @@ type Rules = Record<string, FieldRule>;
 const MAX_ID_CHARACTERS = 100;
 const MAX_REASON_CHARACTERS = 500;
 const MAX_QUOTED_CHARACTERS = 200;
-const MAX_COUNT = 1_000_000;
-const MAX_KEPT = 100;
 const SHORT_KEY = /^[0-9a-f]{4,32}$/;
 
 const flag: FieldRule = { allowed: 'true or false', passes: (value) => typeof value === 'boolean' };
@@ -89,6 +97,7 @@ const text = (mostCharacters: number): FieldRule => ({
   allowed: `a text of 1 to ${mostCharacters} characters`,
   passes: (value) => isText(value, mostCharacters),
 });
+const within = ({ least, most }: { least: number; most: number }): FieldRule => whole(least, most);
 const whole = (least: number, most = Number.MAX_SAFE_INTEGER): FieldRule => ({
   allowed:
     most === Number.MAX_SAFE_INTEGER ? `a whole number from ${least}` : `a whole number from ${least} to ${most}`,
@@ -101,13 +110,16 @@ const orNull = ({ allowed, passes }: FieldRule): FieldRule => ({
 
 const limitRules: Record<keyof CacheLimitValues, FieldRule> = {
   enabled: flag,
-  maxBytes: whole(1),
-  maxCount: whole(1, MAX_COUNT),
+  maxBytes: within(limitBounds.maxBytes),
+  maxCount: within(limitBounds.maxCount),
   freeLowWater: share,
   freeHighWater: share,
-  idleAgeMs: orNull(whole(1)),
-  keepSuperseded: whole(0, MAX_KEPT),
-  policy: { allowed: '"gdsf" or "lru"', passes: (value) => value === 'gdsf' || value === 'lru' },
+  idleAgeMs: orNull(within(limitBounds.idleAgeMs)),
+  keepSuperseded: within(limitBounds.keepSuperseded),
+  policy: {
+    allowed: evictionPolicies.map((policy) => `"${policy}"`).join(' or '),
+    passes: (value) => evictionPolicies.some((policy) => policy === value),
+  },
 };
 const requestId = text(MAX_ID_CHARACTERS);
 const named = { entryId: uuid, imageId: uuid, cacheKey: shortKey };
@@ -127,7 +139,7 @@ const rulesOf: Record<EvictorSignalName, Rules> = {
   },
   pause: plain,
   resume: plain,
-  configure: { sweepIntervalMs: orNull(whole(1000)) },
+  configure: { sweepIntervalMs: orNull(whole(LEAST_SWEEP_INTERVAL_MS)) },
 };
 
 function findFault(given: Record<string, unknown>, rules: Rules, path: string): string | undefined {
@@ -178,6 +190,12 @@ function findLimitsRelation({ limits }: Record<string, unknown>): string | undef
   if (!isRecord(limits)) return sentence('limits', limits, `an object with fields of ${names}`);
   if (Object.keys(limits).length === 0) return sentence('limits', limits, `at least one of ${names}`);
   return findLimitsFault(limits);
+}
+
+function findWatermarkFault({ freeLowWater: low, freeHighWater: high }: Record<string, unknown>): string | undefined {
+  if (typeof low !== 'number' || typeof high !== 'number') return undefined;
+  if (areWatermarksInOrder({ freeLowWater: low, freeHighWater: high })) return undefined;
+  return sentence('limits.freeLowWater', low, `at most freeHighWater, ${high}`);
 }
 
 function targetsIn(given: Record<string, unknown>): [string, unknown][] {

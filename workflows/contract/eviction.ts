@@ -1,3 +1,4 @@
+import type { evictionPolicies } from './cache-limits';
 import type { BackendName, EntryId, ImageId, VolumeId } from './ids';
 
 /*
@@ -67,13 +68,13 @@ export interface CacheLimitValues {
   enabled: boolean;
   maxBytes: number;
   maxCount: number;
-  /** Shares of the backend's real space, 0 to 1; low below high. */
+  /** Shares of the backend's real space, 0 to 1; low at most high. */
   freeLowWater: number;
   freeHighWater: number;
   /** Milliseconds; null: never. */
   idleAgeMs: number | null;
   keepSuperseded: number;
-  policy: 'gdsf' | 'lru';
+  policy: (typeof evictionPolicies)[number];
 }
 
 /** Why an entry goes, in the order in which they go. `pressure`: by score. `pinning`: a parent that clones hold, retired because nothing else was left. */
@@ -105,6 +106,7 @@ export interface PlannedEviction {
   entryId: EntryId;
   shortKey: string;
   imageVolume: string;
+  /** The first twenty. */
   imageIds: ImageId[];
   class: EvictionClass;
   /** One sentence. */
@@ -144,6 +146,8 @@ export interface EvictionResult {
   held?: { entryId: EntryId; clones: number }[];
   flattened?: VolumeId[];
   plan?: EvictionPlan;
+  /** Its lists have fewer lines than there were: there were very many, or too much was answered at once or since. */
+  shortened?: true;
 }
 
 /** Query `status`. */

@@ -7,16 +7,20 @@ import {
   type EvictorState,
   type PlainSignal,
 } from '../contract/eviction';
-import { parseEvictorSignal, quote, type EvictorSignal } from '../contract/eviction-signals';
+import { boundOldest, boundResult } from '../contract/bounded-results';
+import { jsonBytes, KiB, MiB } from '../contract/bytes';
+import { findRequestId, parseEvictorSignal, quote, type EvictorSignal } from '../contract/eviction-signals';
 
 /** Answers that are kept. */
 const RESULTS_KEPT = 50;
 /** Of those, the newest whose plans are kept: a plan is long, and all answers must fit into one payload. */
 const PLANS_KEPT = 5;
-/** Entries that one answer names of each kind. */
-const ENTRIES_NAMED = 100;
-/** Signals that may wait: all of them must fit into the input of the next run. */
+/** JSON of one answer, and of all that are kept. */
+const RESULT_BYTES = 256 * KiB;
+const RESULTS_BYTES = MiB;
+/** Signals that may wait, and their JSON: with the answers, they are the input of the next run. */
 const MAX_WAITING = 1000;
+const WAITING_BYTES = 512 * KiB;
 
 /** A signal that has passed and has no answer yet. */
 export type WaitingSignal = Exclude<EvictorSignal, { signal: 'configure' }> & {
@@ -44,12 +48,15 @@ export interface InboxHandlers {
 export function openInbox(state: Pick<EvictorState, 'results' | 'queue'> | undefined, handlers: InboxHandlers): Inbox {
   const waiting: WaitingSignal[] = [];
   const results: EvictionResult[] = [...(state?.results ?? [])];
+  const bytesOf = rememberingBytes();
+  let waitingBytes = 0;
   const answer = (result: EvictionResult): void => {
     const at = waiting.findIndex(({ requestId }) => requestId === result.requestId);
-    if (at >= 0) waiting.splice(at, 1);
-    results.push(bounded(result));
-    results.splice(0, results.length - RESULTS_KEPT);
-    results.slice(0, -PLANS_KEPT).forEach((old) => delete old.plan);
+    for (const { given } of at >= 0 ? waiting.splice(at, 1) : []) waitingBytes -= bytesOf(given);
+    results.push(boundResult(result, RESULT_BYTES));
+    const kept = results.slice(-RESULTS_KEPT);
+    const bounded = kept.map((old, index) => (index < kept.length - PLANS_KEPT ? withoutPlan(old) : old));
+    results.splice(0, results.length, ...boundOldest(bounded, RESULTS_BYTES, bytesOf));
   };
   const isKnown = (requestId: string): boolean =>
     [...waiting, ...results].some((known) => known.requestId === requestId);
@@ -68,16 +75,21 @@ export function openInbox(state: Pick<EvictorState, 'results' | 'queue'> | undef
       handlers.pause(value.signal === 'pause');
       return answer(answerToPause(value.signal, { ...value.given, requestId }));
     }
-    if (waiting.length >= MAX_WAITING)
-      return refuse(signal, requestId, `${MAX_WAITING} signals wait already; send it again later`);
+    if (waiting.length >= MAX_WAITING || waitingBytes + bytesOf(value.given) > WAITING_BYTES)
+      return refuse(signal, requestId, `${waiting.length} signals wait already; send it again later`);
     waiting.push({ ...value, requestId, begun: false });
+    waitingBytes += bytesOf(value.given);
   };
 
   for (const { signal, given } of state?.queue ?? []) receive(signal, [given]);
   for (const name of evictorSignalNames)
     setHandler(defineSignal<unknown[]>(name), (...args) => receive(name, args), { description: descriptions[name] });
-  setDefaultSignalHandler((name) =>
-    refuse('unknown', uuid4(), `signal: got ${quote(name)}, allowed is one of ${evictorSignalNames.join(', ')}`),
+  setDefaultSignalHandler((name, ...args) =>
+    refuse(
+      'unknown',
+      findRequestId(args) ?? uuid4(),
+      `signal: got ${quote(name)}, allowed is one of ${evictorSignalNames.join(', ')}`,
+    ),
   );
   return { waiting, results, answer };
 }
@@ -114,15 +126,18 @@ function answerToPause(
   return { requestId, signal, at: now(), outcome: 'done', summary };
 }
 
-function bounded(result: EvictionResult): EvictionResult {
-  const { evicted, held, flattened, plan } = result;
-  return {
-    ...result,
-    ...(evicted && { evicted: evicted.slice(0, ENTRIES_NAMED) }),
-    ...(held && { held: held.slice(0, ENTRIES_NAMED) }),
-    ...(flattened && { flattened: flattened.slice(0, ENTRIES_NAMED) }),
-    ...(plan && {
-      plan: { ...plan, evict: plan.evict.slice(0, ENTRIES_NAMED), stay: plan.stay.slice(0, ENTRIES_NAMED) },
-    }),
+function withoutPlan(result: EvictionResult): EvictionResult {
+  if (result.plan === undefined) return result;
+  const { plan: _, ...rest } = result;
+  return rest;
+}
+
+/** Each object is measured once: hundreds of answers may come in one turn. */
+function rememberingBytes(): (value: object) => number {
+  const known = new WeakMap<object, number>();
+  return (value) => {
+    const bytes = known.get(value) ?? jsonBytes(value);
+    known.set(value, bytes);
+    return bytes;
   };
 }

@@ -1,4 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
+import { LEAST_SWEEP_INTERVAL_MS } from '../contract/cache-limits';
 import { evictorSignalNames, type EvictImageCacheInput, type EvictorState } from '../contract/eviction';
 import { quote } from '../contract/eviction-signals';
 import { backendNamePattern, type BackendName } from '../contract/ids';
@@ -15,7 +16,6 @@ export interface EvictorInput {
 const DEFAULT_MAX_HISTORY_EVENTS = 4000;
 /** A run must come to do something before it goes on as a new one. */
 const LEAST_HISTORY_EVENTS = 20;
-const LEAST_INTERVAL_MS = 1000;
 const ID_PREFIX = 'evict/';
 const fields: (keyof EvictImageCacheInput)[] = ['backend', 'sweepIntervalMs', 'maxHistoryEvents', 'state'];
 
@@ -27,8 +27,8 @@ export function parseEvictorInput(given: unknown = {}): EvictorInput {
   const { backend = backendOfId(), sweepIntervalMs, maxHistoryEvents = DEFAULT_MAX_HISTORY_EVENTS, state } = given;
   if (typeof backend !== 'string' || !backendNamePattern.test(backend))
     return refuse('backend', backend, 'the name of a backend');
-  if (sweepIntervalMs !== undefined && sweepIntervalMs !== null && !isAtLeast(sweepIntervalMs, LEAST_INTERVAL_MS))
-    return refuse('sweepIntervalMs', sweepIntervalMs, `whole milliseconds from ${LEAST_INTERVAL_MS}, or null`);
+  if (sweepIntervalMs !== undefined && sweepIntervalMs !== null && !isAtLeast(sweepIntervalMs, LEAST_SWEEP_INTERVAL_MS))
+    return refuse('sweepIntervalMs', sweepIntervalMs, `whole milliseconds from ${LEAST_SWEEP_INTERVAL_MS}, or null`);
   if (!isAtLeast(maxHistoryEvents, LEAST_HISTORY_EVENTS))
     return refuse('maxHistoryEvents', maxHistoryEvents, `a whole number from ${LEAST_HISTORY_EVENTS}`);
   if (state !== undefined && !isState(state))

@@ -22,7 +22,7 @@ export function exitCodeOf({ outcome }: Pick<EvictionResult, 'outcome'>): number
   return outcome === 'failed' ? exitCodes.failed : exitCodes.done;
 }
 
-function describeResult({ outcome, summary, evicted = [], held = [], plan }: EvictionResult): string[] {
+function describeResult({ outcome, summary, evicted = [], held = [], plan, shortened }: EvictionResult): string[] {
   const rows = [
     ...evicted.map((entry) => [entry.entryId, 'deleted', entry.class, formatBytes(entry.reclaimedBytes)]),
     ...held.map(({ entryId, clones }) => [entryId, 'retired', `${clones} clones hold it`, '-']),
@@ -31,6 +31,7 @@ function describeResult({ outcome, summary, evicted = [], held = [], plan }: Evi
     `${outcome}: ${summary}`,
     ...(rows.length === 0 ? [] : ['', ...formatTable(['ENTRY ID', 'NOW', 'WHY', 'RECLAIMED'], rows)]),
     ...(plan === undefined ? [] : ['', ...describePlan(plan)]),
+    ...(shortened ? ['', 'Some lines are left out: there were too many, or too much was asked for at once.'] : []),
   ];
 }
 

@@ -1,4 +1,5 @@
 import { findBackend, listBackends, observeSpace, registerBackend, setLimits } from '../../../db/queries/backends';
+import { changeLimits } from '../../../db/queries/operator-limits';
 import { ensureInstallation } from '../../../db/queries/installation';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
@@ -56,6 +57,22 @@ test('two workers that register one backend at once leave one row', async () => 
   const registration = { name: BACKEND, driver: 'file', capabilities: {}, limits: LIMITS };
   await Promise.all(Array.from({ length: 4 }, () => registerBackend(database, registration)));
   expect(await listBackends(database)).toHaveLength(1);
+});
+
+test('watermarks are judged where one is set, by the rule of the configuration: equal ones are one mark', async () => {
+  const { database } = inventory;
+  await registerLocal(database, { limits: { freeLowWater: 0.2, freeHighWater: 0.2 } });
+  const change = (limits: object) => changeLimits(database, { backend: BACKEND, limits, by: 'alice' });
+  expect(await change({ maxCount: 7 })).toEqual({ kind: 'changed' });
+  expect(await change({ freeLowWater: 0.2 })).toEqual({ kind: 'changed' });
+  expect(await change({ freeLowWater: 0.3 })).toEqual({
+    kind: 'low-above-high',
+    freeLowWater: 0.3,
+    freeHighWater: 0.2,
+  });
+  // The operator's low mark beside another configuration's high one.
+  await registerLocal(database, { limits: { freeHighWater: 0.1 } });
+  expect(await change({ maxCount: 8 })).toEqual({ kind: 'changed' });
 });
 
 test('what the backend really has is noted, sizes beyond 32 bits too', async () => {

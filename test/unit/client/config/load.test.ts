@@ -62,6 +62,20 @@ describe('the checked-in temporal.yaml', () => {
   });
 });
 
+test('watermarks may be equal, and limits are what a signal may set them to', () => {
+  const limits = (cache: string) => `backends: { local: { driver: file, cache: { ${cache} } } }`;
+  expect(load(limits('freeLowWater: 20%, freeHighWater: 20%')).config.backends['local']?.cache).toMatchObject({
+    freeLowWater: 0.2,
+    freeHighWater: 0.2,
+  });
+  for (const [cache, allowed] of [
+    ['maxBytes: 0', 'at least 1B'],
+    ['idleAge: 0s', 'at least 1ms'],
+    ['maxCount: 1000001', '1000000'],
+  ] as const)
+    expect(faultsOf(limits(cache)).issues).toMatchObject([{ allowed: expect.stringContaining(allowed) }]);
+});
+
 describe('all faults', () => {
   const text = [
     'temporal: { adress: x, tls: maybe, retention: 7 }',

@@ -11,6 +11,7 @@ it.each([
   ['sweep', {}],
   ['pin', { imageId: entryId, by: 'ada' }],
   ['setLimits', { limits: { freeLowWater: 0.1, idleAgeMs: null, policy: 'lru', enabled: false } }],
+  ['setLimits', { limits: { freeLowWater: 0.2, freeHighWater: 0.2 } }],
   ['configure', { sweepIntervalMs: null }],
 ] as const)('%s takes %j, and what has passed passes again', (signal, given) => {
   const parsed = parseEvictorSignal(signal, [given]);
@@ -23,6 +24,12 @@ it.each([
   ['pin', [{ count: 1 }], 'count: got 1, allowed is no such field'],
   ['setLimits', [{ limits: { maxBytes: 1.5 } }], 'limits.maxBytes: got 1.5, allowed is a whole number from 1'],
   ['setLimits', [{ limits: { freeLowWater: 2 } }], 'limits.freeLowWater: got 2, allowed is a share from 0 to 1'],
+  [
+    'setLimits',
+    [{ limits: { freeLowWater: 0.3, freeHighWater: 0.2 } }],
+    'limits.freeLowWater: got 0.3, allowed is at most freeHighWater, 0.2',
+  ],
+  ['setLimits', [{ limits: { maxBytes: 0 } }], 'limits.maxBytes: got 0, allowed is a whole number from 1'],
   ['setLimits', [{}], 'limits: got nothing'],
   ['configure', [{}], 'sweepIntervalMs: got nothing'],
   ['sweep', [{ constructor: 1 }], 'constructor: got 1, allowed is no such field'],
@@ -37,4 +44,11 @@ it('never throws, whatever comes', () => {
       expect(['passed', 'refused']).toContain(parsed.kind);
     }),
   );
+});
+
+it.each([
+  ['an unknown field', [{ requestId: 'mine', volumeId: 'x' }]],
+  ['too many values', [{ requestId: 'mine' }, {}]],
+])('a refusal for %s keeps the request id of its caller', (_, args) => {
+  expect(parseEvictorSignal('evict', args)).toMatchObject({ kind: 'refused', requestId: 'mine' });
 });
