@@ -1,7 +1,8 @@
+import { setImmediate } from 'node:timers/promises';
+import { KiB, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { findMismatch, judgeImage } from './formats/judge';
-import { SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { findSignatures, HEAD_BYTES } from './formats/signatures';
-import { MAX_RANGE_BYTES, type Range, type Steps } from './formats/steps';
+import { isPause, MAX_RANGE_BYTES, type Range, type Steps } from './formats/steps';
 import { refuse, type HeadVerdict, type Refusal, type Verdict } from './formats/verdict';
 import type { ImagePolicy } from './policy';
 
@@ -18,21 +19,40 @@ export interface InspectionRequest {
   read: (offset: number, lengthBytes: number) => Promise<Buffer>;
 }
 
-/** Reads that one inspection may do: the largest allowed tables in pieces of 1 MiB, and scattered L2 tables. */
+/** Reads that one inspection may do: so many, for scattered tables, or one for each so many bytes of the file, which pays for them. */
 const MAX_READS = 300_000;
+const BYTES_A_READ = 256 * KiB;
+/** Bytes of tables that are looked at before others have their turn. */
+const TURN_BYTES = 256 * KiB;
+const NOTHING = Buffer.alloc(0);
 
-/** Judges an image file by its own bytes. Reads only; the same file and policy give the same verdict. @throws only what `read` throws. */
+/**
+ * Judges an image file by its own bytes. Reads only; the same file and policy give the same verdict. However large its tables are, other work of this
+ * thread has its turn after each piece of them. @throws only what `read` throws.
+ */
 export async function inspect({ declaredFormat, sizeBytes, policy, read }: InspectionRequest): Promise<Verdict> {
   const steps = judgeImage(declaredFormat, { sizeBytes, policy });
+  const maxReads = Math.max(MAX_READS, Math.ceil(sizeBytes / BYTES_A_READ));
   let next = steps.next();
+  let bytesInTurn = 0;
   for (let reads = 0; !next.done; reads++) {
-    if (reads >= MAX_READS)
-      return refuse('inspection-too-long', { found: `more than ${MAX_READS} reads`, allowed: `${MAX_READS}` });
+    const { offset, lengthBytes } = next.value;
+    bytesInTurn += lengthBytes;
+    if (isPause(next.value) || bytesInTurn >= TURN_BYTES) {
+      await setImmediate();
+      bytesInTurn = 0;
+    }
+    if (isPause(next.value)) {
+      next = steps.next(NOTHING);
+      continue;
+    }
+    if (reads >= maxReads)
+      return refuse('inspection-too-long', { found: `more than ${maxReads} reads`, allowed: `${maxReads}` });
     const refusal = findRangeRefusal(next.value, sizeBytes);
     if (refusal) return refusal;
-    const bytes = await read(next.value.offset, next.value.lengthBytes);
-    if (bytes.length < next.value.lengthBytes) return truncated(next.value, next.value.offset + bytes.length);
-    next = steps.next(bytes.subarray(0, next.value.lengthBytes));
+    const bytes = await read(offset, lengthBytes);
+    if (bytes.length < lengthBytes) return truncated(next.value, offset + bytes.length);
+    next = steps.next(bytes.subarray(0, lengthBytes));
   }
   return next.value;
 }

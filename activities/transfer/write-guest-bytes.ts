@@ -7,6 +7,7 @@ import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
 import { convertToRaw, getImageInfo, type QemuFormat, type QemuImage } from '../image/qemu-img';
+import { isDataUnreadable, unreadableData } from '../image/unreadable-data';
 import type { ProgressReporter } from '../progress';
 
 /** Guest bytes that are looked at after they were written. */
@@ -52,7 +53,7 @@ interface WriteRequest {
 
 /**
  * Converts an inspected image into a raw target, waits until the writer is reaped and looks at what was written. The target is not visible yet.
- * @throws ImageRefused (final), NoSpace (final), ToolFailed (retried).
+ * @throws ImageRefused (final; of data that cannot be decompressed too), NoSpace (final), ToolFailed (retried).
  */
 export async function writeGuestBytes(
   image: GuestBytes,
@@ -68,20 +69,25 @@ export async function writeGuestBytes(
     bytesDone: 0,
     bytesTotal: virtualBytes,
   });
-  await convertToRaw({
-    source,
-    target,
-    backend: backend.name,
-    signal: reporter.signal,
-    guard: deps.toolGuard,
-    onProgress: (fraction) =>
-      reporter.report({
-        stage: 'converting',
-        summary: `writing guest bytes to ${backend.name}: ${Math.floor(fraction * 100)} % of ${total}`,
-        bytesDone: Math.round(fraction * virtualBytes),
-        bytesTotal: virtualBytes,
-      }),
-  });
+  try {
+    await convertToRaw({
+      source,
+      target,
+      backend: backend.name,
+      signal: reporter.signal,
+      guard: deps.toolGuard,
+      onProgress: (fraction) =>
+        reporter.report({
+          stage: 'converting',
+          summary: `writing guest bytes to ${backend.name}: ${Math.floor(fraction * 100)} % of ${total}`,
+          bytesDone: Math.round(fraction * virtualBytes),
+          bytesTotal: virtualBytes,
+        }),
+    });
+  } catch (error) {
+    if (!(await isDataUnreadable(error, { path: image.path, signal: reporter.signal }))) throw error;
+    throw refusalFailure(unreadableData(error), image.imageId);
+  }
   if (target.path !== undefined) await checkWritten(deps, image.imageId, target.path);
 }
 

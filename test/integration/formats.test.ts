@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -80,6 +80,26 @@ it('refuses a compressed image whose disk is not what it is declared', async () 
   await expect(createVolume(stack.cache, { imageId: image.id, backend: stack.backend })).rejects.toMatchObject({
     type: 'ImageRefused',
   });
+});
+
+it.each([
+  { name: 'a qcow2 that ends before its data', diskFormat: 'qcow2', options: [], rule: 'file-truncated' },
+  { name: 'a vmdk that ends before its data', diskFormat: 'vmdk', options: [], rule: 'file-truncated' },
+  { name: 'a qcow2 whose compressed data is damaged', diskFormat: 'qcow2', options: ['-c'], rule: 'data-unreadable' },
+])('refuses $name at the first try', async ({ name, diskFormat, options, rule }) => {
+  const sample = await makeSampleImage({ directory, name: name.replaceAll(' ', '-'), diskFormat: 'raw' });
+  await writeFile(sample.rawPath, 'text that compression makes less of '.repeat(100_000));
+  await run('truncate', ['-s', String(sample.virtualBytes), sample.rawPath]);
+  const path = `${sample.rawPath}.image`;
+  await run('qemu-img', ['convert', '-f', 'raw', '-O', diskFormat, ...options, sample.rawPath, path]);
+  const bytes = await readFile(path);
+  const isCut = rule === 'file-truncated';
+  await writeFile(path, isCut ? bytes.subarray(0, bytes.length - 1_000_000) : bytes.fill(0xff, bytes.length - 10_000));
+  const image = await uploadSample(stack.images, { ...sample, path }, { diskFormat });
+  for (const bypassCache of [false, true])
+    await expect(
+      createVolume(stack.cache, { imageId: image.id, backend: stack.backend, bypassCache }),
+    ).rejects.toMatchObject({ type: 'ImageRefused', details: { rule } });
 });
 
 it('makes a volume of an ISO', async () => {

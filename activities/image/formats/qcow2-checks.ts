@@ -1,6 +1,6 @@
 import { KiB } from '../../../workflows/contract/bytes';
 import { bytesPerL1Entry, QCOW2_V3_HEADER_BYTES, type Qcow2Header } from './qcow2-header';
-import { isWithin, overlap, type Check, type Range, type Subject } from './steps';
+import { isWithinCluster, overlap, type Check, type Range, type Subject } from './steps';
 import { findSizeRefusal, refuse, type Refusal } from './verdict';
 
 const DIRTY = 1n << 0n;
@@ -108,7 +108,7 @@ function checkL1(header: Qcow2Header, subject: Subject): Refusal | undefined {
       allowed: `${neededEntries} to ${maxEntries}`,
     });
   }
-  return l1.offset % clusterBytes === 0 && isWithin(subject, l1)
+  return l1.offset % clusterBytes === 0 && isWithinCluster(l1, { subject, clusterBytes })
     ? undefined
     : refuse('qcow2-l1-offset', {
         offset: 40,
@@ -120,7 +120,8 @@ function checkL1(header: Qcow2Header, subject: Subject): Refusal | undefined {
 function checkRefcountTable({ refcountTable, clusterBytes }: Qcow2Header, subject: Subject): Refusal | undefined {
   const { offset, lengthBytes } = refcountTable;
   const isBounded = lengthBytes > 0 && lengthBytes <= MAX_REFCOUNT_TABLE_BYTES;
-  if (isBounded && offset % clusterBytes === 0 && isWithin(subject, refcountTable)) return undefined;
+  if (isBounded && offset % clusterBytes === 0 && isWithinCluster(refcountTable, { subject, clusterBytes }))
+    return undefined;
   return refuse('qcow2-refcount-table', {
     offset: 48,
     found: describe(refcountTable),

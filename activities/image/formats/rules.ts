@@ -27,7 +27,9 @@ export const rules = {
   'format-banned': any('The bytes are not QED, Parallels, Bochs, cloop, DMG or qcow version 1.'),
   'declared-format-mismatch': any('The declared disk format is the one the bytes have.'),
   'several-signatures': any('The bytes have the signature of one format only; an ISO may carry a partition table.'),
-  'file-truncated': any('The file holds every byte its headers speak of.'),
+  'file-truncated': any(
+    'The file holds every byte its headers and tables speak of; only the last cluster of a qcow2, or grain of a VMDK, may end early and goes on with zeros.',
+  ),
   'file-empty': any('The file has at least one byte.'),
   'inspection-too-long': any('The headers can be judged within a bounded number of reads.'),
   encrypted: any(
@@ -39,6 +41,7 @@ export const rules = {
   'virtual-size-unaligned': any('The guest-visible size is a multiple of 512 bytes.'),
   'expansion-too-large': any('The bytes written stay in proportion to the file’s own.'),
   'container-not-compressed': any('A compressed container is a gzip, xz or zstd file.'),
+  'data-unreadable': any('Guest bytes can be read to their end: no compressed cluster or grain is cut or damaged.'),
   'container-damaged': any('A compressed container can be read to its end.'),
   'tool-disagrees': any('qemu-img sees what the inspection saw: the size, one file, no corruption.'),
   'written-bytes-look-like-image': any('Guest bytes that were written do not begin like another disk image.'),
@@ -63,6 +66,7 @@ export const rules = {
   'qcow2-l1-offset': qcow2('The L1 table is aligned and within the file.'),
   'qcow2-l1-entry': qcow2('L1 entries point to aligned L2 tables within the file and have no reserved bit.'),
   'qcow2-l2-shared': qcow2('No two L1 entries share an L2 table.'),
+  'qcow2-l2-entry': qcow2('L2 entries name aligned clusters or compressed data, and have no reserved bit.'),
   'qcow2-clusters-shared': qcow2('No two L2 entries share a cluster.'),
   'qcow2-refcount-table': qcow2('The refcount table is aligned, at most 8 MiB and within the file.'),
   'qcow2-tables-overlap': qcow2('Header, L1, refcount and snapshot tables do not overlap.'),
@@ -83,7 +87,7 @@ export const rules = {
     'There is exactly one extent, sparse, in the file itself, by a name without a path, of the header’s capacity.',
   ),
   'vmdk-geometry': vmdk('Grain size, grain tables and capacity are within their bounds.'),
-  'vmdk-tables': vmdk('Grain directory, grain tables and grains are within the file.'),
+  'vmdk-tables': vmdk('Grain directory and grain tables are within the file and apart from each other.'),
   'vmdk-footer': vmdk('A footer is complete and agrees with the header.'),
 
   'vhd-footer': vhd('The footer is complete, of version 1 with a valid checksum, and its copies agree.'),

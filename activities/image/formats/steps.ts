@@ -11,6 +11,7 @@ export interface Range {
 /**
  * A parser: it yields the range it needs, is resumed with exactly those bytes, and returns what it found.
  * It does no I/O, so the same parser judges a stream's first bytes, a file on disk and a test's buffer.
+ * A range of no bytes asks for nothing but a pause: whatever else waits for this thread has its turn there.
  * Who drives it ends it when bytes are missing; a parser never sees a short buffer.
  */
 export type Steps<Result> = Generator<Range, Result, Buffer>;
@@ -25,7 +26,7 @@ export interface Subject {
 /** One rule's look at a parsed header. */
 export type Check<Facts> = (facts: Facts, subject: Subject) => Refusal | undefined;
 
-/** Largest range a parser may ask for at once, in bytes: the largest qcow2 cluster. */
+/** Largest range a parser may ask for at once, in bytes. */
 export const MAX_RANGE_BYTES = 2 * MiB;
 
 /** @returns the bytes of the file at `offset`. */
@@ -33,12 +34,13 @@ export function* need(offset: number, lengthBytes: number): Steps<Buffer> {
   return yield { offset, lengthBytes };
 }
 
-/** Cuts a table into ranges of at most `MAX_RANGE_BYTES`. @param entryBytes no entry is cut in two. */
-export function* windows(table: Range, entryBytes: number): Generator<Range> {
-  const step = MAX_RANGE_BYTES - (MAX_RANGE_BYTES % entryBytes);
-  for (let done = 0; done < table.lengthBytes; done += step) {
-    yield { offset: table.offset + done, lengthBytes: Math.min(step, table.lengthBytes - done) };
-  }
+/** Lets others work. A parser does it after some ten thousand entries that it looked at without asking for bytes. */
+export function* pause(): Steps<void> {
+  yield { offset: 0, lengthBytes: 0 };
+}
+
+export function isPause({ lengthBytes }: Range): boolean {
+  return lengthBytes === 0;
 }
 
 /** @returns the first refusal of `checks`, in their order. */
@@ -67,6 +69,18 @@ export function u64le(bytes: Buffer, at: number): number {
 export function isWithin(subject: Subject, { offset, lengthBytes }: Range): boolean {
   const end = offset + lengthBytes;
   return Number.isSafeInteger(offset) && Number.isSafeInteger(end) && end <= subject.sizeBytes;
+}
+
+/**
+ * @returns whether the range lies in the file, but for less than a cluster at its end: that may be left out, and reads as zeros. Beyond it `qemu-img check`
+ *   calls an image corrupt (QEMU's `qcow2_inc_refcounts_imrt`).
+ */
+export function isWithinCluster(
+  { offset, lengthBytes }: Range,
+  { subject, clusterBytes }: { subject: Subject; clusterBytes: number },
+): boolean {
+  const end = offset + lengthBytes;
+  return Number.isSafeInteger(offset) && Number.isSafeInteger(end) && end - subject.sizeBytes < clusterBytes;
 }
 
 /** @returns whether the two ranges share a byte. */

@@ -1,55 +1,137 @@
 import { KiB } from '../../../workflows/contract/bytes';
-import { MAX_RANGE_BYTES, need, windows, type Range, type Steps } from './steps';
+import { need, pause, type Range, type Steps } from './steps';
 import type { Refusal } from './verdict';
 
 /** Tables this close together are read at once. */
 const MAX_GAP_BYTES = 64 * KiB;
+/** What a walk reads and looks at in one piece: a few milliseconds of work at most. */
+export const TABLE_PIECE_BYTES = 256 * KiB;
+/** Offsets that are sorted, or merged, before others have their turn. */
+const SORTED_AT_ONCE = 32_768;
 
-/** Walks a table whose entries have `entryBytes`, piece by piece. @param visit sees whole entries; its refusal ends the walk. @param visit.offset of `entries` in the file. */
+/** How tables lie in the file. */
+export interface TableLayout {
+  entryBytes: number;
+  /** Where a table that reaches beyond the file's end goes on with zeros, as QEMU reads it. Default: it may not reach beyond. */
+  fileBytes?: number;
+}
+
+/** Sees whole entries. Its refusal ends the walk. @param offset of `entries` in the file. */
+type Visit = (entries: Buffer, offset: number) => Refusal | undefined;
+
+/** Walks a table piece by piece. */
 export function* walkTable(
   table: Range,
-  entryBytes: number,
-  visit: (entries: Buffer, offset: number) => Refusal | undefined,
+  { entryBytes, fileBytes = Infinity }: TableLayout,
+  visit: Visit,
 ): Steps<Refusal | undefined> {
-  for (const { offset, lengthBytes } of windows(table, entryBytes)) {
-    const refusal = visit(yield* need(offset, lengthBytes), offset);
+  const step = TABLE_PIECE_BYTES - (TABLE_PIECE_BYTES % entryBytes);
+  for (let done = 0; done < table.lengthBytes; done += step) {
+    const offset = table.offset + done;
+    const piece = { offset, lengthBytes: Math.min(step, table.lengthBytes - done) };
+    const refusal = visit(yield* needPadded(piece, fileBytes), offset);
     if (refusal) return refusal;
   }
   return undefined;
 }
 
-/** Reads many tables of `tableBytes` each, neighbours together. @param offsets ascending, not overlapping. @param visit its refusal ends the reading. */
+/** Walks many tables of `tableBytes` each; small neighbours are read together. @param offsets ascending, not overlapping. */
 export function* walkTables(
-  offsets: readonly number[],
-  tableBytes: number,
-  visit: (table: Buffer, offset: number) => Refusal | undefined,
+  offsets: Float64Array,
+  { tableBytes, ...layout }: TableLayout & { tableBytes: number },
+  visit: Visit,
 ): Steps<Refusal | undefined> {
+  const { fileBytes = Infinity } = layout;
   for (let first = 0; first < offsets.length;) {
     const start = offsets[first] ?? 0;
-    let end = start + tableBytes;
-    let next = first + 1;
-    for (
-      let offset = offsets[next];
-      offset !== undefined && offset - end <= MAX_GAP_BYTES && offset + tableBytes - start <= MAX_RANGE_BYTES;
-      offset = offsets[next]
-    ) {
-      end = offset + tableBytes;
-      next++;
-    }
-    const bytes = yield* need(start, end - start);
-    for (const offset of offsets.slice(first, next)) {
-      const refusal = visit(bytes.subarray(offset - start, offset - start + tableBytes), offset);
+    const next = findFarther(offsets, { first, tableBytes });
+    const end = (offsets[next - 1] ?? 0) + tableBytes;
+    if (tableBytes > TABLE_PIECE_BYTES) {
+      const refusal = yield* walkTable({ offset: start, lengthBytes: tableBytes }, layout, visit);
       if (refusal) return refusal;
+    } else {
+      const bytes = yield* needPadded({ offset: start, lengthBytes: end - start }, fileBytes);
+      for (const offset of offsets.subarray(first, next)) {
+        const refusal = visit(bytes.subarray(offset - start, offset - start + tableBytes), offset);
+        if (refusal) return refusal;
+      }
     }
     first = next;
   }
   return undefined;
 }
 
-/** Sorts `offsets` of areas of `areaBytes` each. @returns the first that reaches into the one before it. */
-export function sortAndFindOverlap(offsets: number[], areaBytes: number): number | undefined {
-  offsets.sort((a, b) => a - b);
-  return offsets.find((offset, index) => index > 0 && offset - (offsets[index - 1] ?? 0) < areaBytes);
+/** @returns the index of the first table that is not read together with the one at index `first`. */
+function findFarther(offsets: Float64Array, { first, tableBytes }: { first: number; tableBytes: number }): number {
+  const start = offsets[first] ?? 0;
+  let next = first + 1;
+  for (let offset = offsets[next]; offset !== undefined; offset = offsets[next]) {
+    const gapBytes = offset - (offsets[next - 1] ?? 0) - tableBytes;
+    if (gapBytes > MAX_GAP_BYTES || offset + tableBytes - start > TABLE_PIECE_BYTES) break;
+    next++;
+  }
+  return next;
+}
+
+/** @returns the bytes of the range; zeros where the file has ended. */
+function* needPadded({ offset, lengthBytes }: Range, fileBytes: number): Steps<Buffer> {
+  const known = Math.min(lengthBytes, Math.max(fileBytes - offset, 0));
+  if (known === lengthBytes) return yield* need(offset, lengthBytes);
+  const padded = Buffer.alloc(lengthBytes);
+  if (known > 0) (yield* need(offset, known)).copy(padded);
+  return padded;
+}
+
+/** Areas of one size that a table names in the file. */
+export interface Areas {
+  /** @returns false when the file has no room for so many that do not overlap. */
+  add(offset: number): boolean;
+  /** @returns the areas, ascending, or the first that reaches into the one before it. */
+  sort(): Steps<{ offsets: Float64Array } | { overlapping: number }>;
+}
+
+/** What is kept is bounded by the file's own size. */
+export function createAreas(areaBytes: number, { fileBytes }: { fileBytes: number }): Areas {
+  const offsets: number[] = [];
+  const room = Math.ceil(fileBytes / areaBytes);
+  return {
+    add: (offset) => offsets.push(offset) <= room,
+    *sort() {
+      const sorted = yield* sortInTurns(new Float64Array(offsets));
+      for (let index = 1; index < sorted.length; index++) {
+        if (index % SORTED_AT_ONCE === 0) yield* pause();
+        const offset = sorted[index] ?? 0;
+        if (offset - (sorted[index - 1] ?? 0) < areaBytes) return { overlapping: offset };
+      }
+      return { offsets: sorted };
+    },
+  };
+}
+
+/** Merge sort, bottom up, with pauses. @returns `values` or another array, ascending. */
+function* sortInTurns(values: Float64Array): Steps<Float64Array> {
+  for (let start = 0; start < values.length; start += SORTED_AT_ONCE) {
+    values.subarray(start, start + SORTED_AT_ONCE).sort();
+    if (start > 0) yield* pause();
+  }
+  let from: Float64Array = values;
+  let to: Float64Array = new Float64Array(values.length > SORTED_AT_ONCE ? values.length : 0);
+  for (let run = SORTED_AT_ONCE; run < values.length; run *= 2) {
+    for (let start = 0; start < values.length; start += 2 * run) yield* mergeRuns(from, to, { start, run });
+    [from, to] = [to, from];
+  }
+  return from;
+}
+
+/** Merges the two ascending runs of `from` that begin at `start` into the same place of `to`. */
+function* mergeRuns(from: Float64Array, to: Float64Array, { start, run }: { start: number; run: number }): Steps<void> {
+  const [middle, end] = [Math.min(start + run, from.length), Math.min(start + 2 * run, from.length)];
+  let [left, right] = [start, middle];
+  for (let at = start; at < end; at++) {
+    const takesLeft = left < middle && (right >= end || (from[left] ?? 0) <= (from[right] ?? 0));
+    to[at] = (takesLeft ? from[left++] : from[right++]) ?? 0;
+    if ((at - start) % SORTED_AT_ONCE === SORTED_AT_ONCE - 1) yield* pause();
+  }
 }
 
 export function isPowerOfTwo(value: number): boolean {

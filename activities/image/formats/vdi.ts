@@ -1,6 +1,6 @@
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { firstRefusal, isWithin, need, u64le, type Check, type Range, type Steps, type Subject } from './steps';
-import { sortAndFindOverlap, walkTable } from './tables';
+import { createAreas, walkTable } from './tables';
 import { findSizeRefusal, refuse, type Refusal, type Verdict } from './verdict';
 
 /** Fields of VirtualBox's VDI header, version 1.1 (QEMU block/vdi.c). */
@@ -111,8 +111,10 @@ function checkMap(
 }
 
 function* findBlockRefusal({ map, dataOffset }: VdiHeader, subject: Subject): Steps<Refusal | undefined> {
-  const blocks: number[] = [];
-  const refusal = yield* walkTable(map, 4, (entries, offset) => {
+  const shared = (offset: number) =>
+    refuse('vdi-blocks', { offset, found: 'a block under several entries', allowed: 'a block of its own each' });
+  const blocks = createAreas(MiB, { fileBytes: subject.sizeBytes });
+  const refusal = yield* walkTable(map, { entryBytes: 4 }, (entries, offset) => {
     for (let at = 0; at < entries.length; at += 4) {
       const index = entries.readUInt32LE(at);
       if (index >= FIRST_UNALLOCATED) continue;
@@ -123,16 +125,11 @@ function* findBlockRefusal({ map, dataOffset }: VdiHeader, subject: Subject): St
           found: `a block at byte ${block.offset}`,
           allowed: `within the file of ${subject.sizeBytes} bytes`,
         });
-      blocks.push(block.offset);
+      if (!blocks.add(block.offset)) return shared(block.offset);
     }
     return undefined;
   });
-  const shared = refusal ? undefined : sortAndFindOverlap(blocks, MiB);
-  return shared === undefined
-    ? refusal
-    : refuse('vdi-blocks', {
-        offset: shared,
-        found: 'a block under several entries',
-        allowed: 'a block of its own each',
-      });
+  if (refusal) return refusal;
+  const sorted = yield* blocks.sort();
+  return 'overlapping' in sorted ? shared(sorted.overlapping) : undefined;
 }

@@ -1,6 +1,6 @@
 import { KiB, MiB, roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { firstRefusal, isWithin, need, u64be, type Check, type Range, type Steps, type Subject } from './steps';
-import { isPowerOfTwo, sortAndFindOverlap, walkTable } from './tables';
+import { createAreas, isPowerOfTwo, walkTable } from './tables';
 import { refuse, type Refusal } from './verdict';
 import { isVhdChecksumValid, VHD_FOOTER_BYTES, type VhdFooter } from './vhd-footer';
 
@@ -97,8 +97,10 @@ const dynamicChecks: Check<DynamicHeader>[] = [
 /** Each block is a bitmap of its sectors, rounded to a sector, and its data. */
 function* findBlockRefusal({ table, blockBytes }: DynamicHeader, subject: Subject): Steps<Refusal | undefined> {
   const lengthBytes = roundUpTo(blockBytes / SECTOR_BYTES / 8, SECTOR_BYTES) + blockBytes;
-  const blocks: number[] = [];
-  const refusal = yield* walkTable(table, 4, (entries, offset) => {
+  const shared = (offset: number) =>
+    refuse('vhd-blocks', { offset, found: 'a block that overlaps another', allowed: 'a block of its own each' });
+  const blocks = createAreas(lengthBytes, { fileBytes: subject.sizeBytes });
+  const refusal = yield* walkTable(table, { entryBytes: 4 }, (entries, offset) => {
     for (let at = 0; at < entries.length; at += 4) {
       const sector = entries.readUInt32BE(at);
       if (sector === UNUSED) continue;
@@ -110,16 +112,11 @@ function* findBlockRefusal({ table, blockBytes }: DynamicHeader, subject: Subjec
           allowed: `within the file of ${subject.sizeBytes} bytes`,
         });
       }
-      blocks.push(block.offset);
+      if (!blocks.add(block.offset)) return shared(block.offset);
     }
     return undefined;
   });
-  const shared = refusal ? undefined : sortAndFindOverlap(blocks, lengthBytes);
-  return shared === undefined
-    ? refusal
-    : refuse('vhd-blocks', {
-        offset: shared,
-        found: 'a block that overlaps another',
-        allowed: 'a block of its own each',
-      });
+  if (refusal) return refusal;
+  const sorted = yield* blocks.sort();
+  return 'overlapping' in sorted ? shared(sorted.overlapping) : undefined;
 }

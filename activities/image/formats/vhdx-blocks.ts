@@ -1,6 +1,6 @@
 import { MiB, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { isWithin, type Steps, type Subject } from './steps';
-import { sortAndFindOverlap, walkTable } from './tables';
+import { createAreas, walkTable } from './tables';
 import { refuse, type Refusal } from './verdict';
 import type { VhdxDisk } from './vhdx-metadata';
 import type { VhdxRegion } from './vhdx-structures';
@@ -28,8 +28,10 @@ export function* findVhdxBlockRefusal({
     const allowed = `${table.lengthBytes} to ${subject.policy.maxTableBytes} bytes`;
     return refuse('vhdx-table', { offset: bat.offset, found: `${bat.lengthBytes} bytes`, allowed });
   }
-  const blocks: number[] = [];
-  const refusal = yield* walkTable(table, 8, (entries, offset) => {
+  const shared = (offset: number) =>
+    refuse('vhdx-blocks', { offset, found: 'a block that overlaps another', allowed: 'a block of its own each' });
+  const blocks = createAreas(blockBytes, { fileBytes: subject.sizeBytes });
+  const refusal = yield* walkTable(table, { entryBytes: 8 }, (entries, offset) => {
     for (let at = 0; at < entries.length; at += 8) {
       const isBitmap = ((offset - bat.offset + at) / 8) % (chunkRatio + 1) === chunkRatio;
       const state = entries.readUInt8(at) & 7;
@@ -42,16 +44,11 @@ export function* findVhdxBlockRefusal({
           allowed: `fully present within the file of ${subject.sizeBytes} bytes`,
         });
       }
-      blocks.push(block.offset);
+      if (!blocks.add(block.offset)) return shared(block.offset);
     }
     return undefined;
   });
-  const shared = refusal ? undefined : sortAndFindOverlap(blocks, blockBytes);
-  return shared === undefined
-    ? refusal
-    : refuse('vhdx-blocks', {
-        offset: shared,
-        found: 'a block that overlaps another',
-        allowed: 'a block of its own each',
-      });
+  if (refusal) return refusal;
+  const sorted = yield* blocks.sort();
+  return 'overlapping' in sorted ? shared(sorted.overlapping) : undefined;
 }

@@ -141,7 +141,9 @@ describe('A refusal', () => {
       'vdi',
       'inspect',
       'bounds',
+      'truncated',
       '../expand',
+      '../unreadable-data',
     ]
       .map((name) => readFileSync(join(__dirname, `${name}.test.ts`), 'utf8'))
       .join('\n');

@@ -1,0 +1,43 @@
+import { createReadStream } from 'node:fs';
+import { MiB } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import { refuse, type Refusal } from './formats/verdict';
+
+/** What `qemu-img convert` says when a driver cannot make guest bytes of the image's, or when the disk below fails: it tells them not apart. */
+const READ_ERROR =
+  /error while reading(?: block status)? at (?:byte|offset) \d+: (?:Input\/output error|Invalid argument)/;
+
+/**
+ * Tells whether a conversion failed by the image's own bytes: compressed data that is cut or damaged. Then the tool cannot read what the disk can.
+ * @param error what the conversion threw. @param path the image's file, which is read to its end. @throws the signal's reason when aborted.
+ */
+export async function isDataUnreadable(
+  error: unknown,
+  { path, signal }: { path: string; signal?: AbortSignal },
+): Promise<boolean> {
+  const isReadError = error instanceof Failure && error.type === 'ToolFailed' && READ_ERROR.test(stderrOf(error));
+  return isReadError && (await isFileReadable(path, signal));
+}
+
+/** @returns the refusal of such an image. */
+export function unreadableData(error: unknown): Refusal {
+  const place = error instanceof Failure ? /at (?:byte|offset) (\d+)/.exec(stderrOf(error))?.[1] : undefined;
+  return refuse('data-unreadable', {
+    found: `guest bytes${place === undefined ? '' : ` from byte ${place} of the disk`} that qemu-img cannot read`,
+    allowed: 'compressed data that is whole',
+  });
+}
+
+function stderrOf({ details }: Failure): string {
+  return 'stderr' in details ? details.stderr : '';
+}
+
+async function isFileReadable(path: string, signal: AbortSignal | undefined): Promise<boolean> {
+  try {
+    for await (const chunk of createReadStream(path, { highWaterMark: MiB, signal })) void chunk;
+    return true;
+  } catch {
+    signal?.throwIfAborted();
+    return false;
+  }
+}
