@@ -13,6 +13,8 @@ export interface QemuImage {
   /** Absolute. */
   path: string;
   format: QemuFormat;
+  /** Of `vpc`: the disk has the size that its footer says. An older qemu-img believes the geometry of most. */
+  sizeByFooter?: boolean;
 }
 
 export interface ImageInfo {
@@ -89,7 +91,7 @@ export async function getImageInfo(
   toFilename(image.path);
   const { confinement } = guard ?? (await getDefaultToolGuard());
   const stdout = await withHandedOver([{ path: image.path }], confinement.userId, async ({ descriptors, names }) => {
-    const args = ['info', '--output=json', '-f', image.format, ...names.map(toFilename)];
+    const args = ['info', '--output=json', ...names.flatMap((name) => sourceArguments({ ...image, path: name }))];
     const options = { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS, signal, confinement, descriptors };
     return (await runCommand(TOOL, args, options)).stdout;
   });
@@ -112,7 +114,7 @@ export async function convertToRaw(request: ConvertRequest): Promise<void> {
     onOutput: onProgress && ((chunk) => parseProgress(chunk).forEach(onProgress)),
   };
   try {
-    if (target.path === undefined) await convert([toFilename(source.path), target.qemuTarget], { source, options });
+    if (target.path === undefined) await convert(source, { target: target.qemuTarget, options });
     else await convertConfined(source, target.path, { options, guard });
   } catch (error) {
     throw isOutOfSpace(error) ? await noSpace(request, error) : error;
@@ -176,19 +178,27 @@ async function convertConfined(
   { options, guard: { confinement } }: { options: CommandOptions; guard: ToolGuard },
 ): Promise<void> {
   const files = [{ path: source.path }, { path, writable: true }];
-  await withHandedOver(files, confinement.userId, async ({ descriptors, names }) => {
-    await convert(names.map(toFilename), { source, options: { ...options, confinement, descriptors } });
+  await withHandedOver(files, confinement.userId, async ({ descriptors, names: [from = '', to = ''] }) => {
+    const handed = { target: toFilename(to), options: { ...options, confinement, descriptors } };
+    await convert({ ...source, path: from }, handed);
   });
   await syncFile(path);
 }
 
-/** @param files source and target, as qemu-img names them. */
+/** @param source with the path by which qemu-img opens it. */
 async function convert(
-  files: readonly string[],
-  { source, options }: { source: QemuImage; options: CommandOptions },
+  source: QemuImage,
+  { target, options }: { target: string; options: CommandOptions },
 ): Promise<void> {
   const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero'];
-  await runCommand(TOOL, ['convert', ...fast, '-f', source.format, '-O', 'raw', ...files], options);
+  await runCommand(TOOL, ['convert', ...fast, '-O', 'raw', ...sourceArguments(source), target], options);
+}
+
+/** @returns the arguments that open the image in its format, whatever its bytes say. */
+function sourceArguments({ path, format, sizeByFooter = false }: QemuImage): string[] {
+  if (!sizeByFooter) return ['-f', format, toFilename(path)];
+  const file = `file.driver=file,file.filename=${path.replaceAll(',', ',,')}`;
+  return ['--image-opts', `driver=${format},force_size_calc=current_size,${file}`];
 }
 
 /** @returns how many errors and leaked clusters a qcow2 has; both 0 when it is sound. @throws ToolFailed. */

@@ -5,6 +5,7 @@ import type { ImageId } from '../../workflows/contract/ids';
 import { supportedDiskFormats, type CacheKey, type SupportedDiskFormat } from '../../workflows/contract/image';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
+import { parseVhdFooter, VHD_FOOTER_BYTES } from '../image/formats/vhd-footer';
 import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
 import { convertToRaw, getImageInfo, type QemuFormat, type QemuImage } from '../image/qemu-img';
 import { isDataUnreadable, unreadableData } from '../image/unreadable-data';
@@ -60,7 +61,7 @@ export async function writeGuestBytes(
   { backend, target, virtualBytes }: WriteRequest,
   { deps, reporter }: { deps: HostDependencies; reporter: ProgressReporter },
 ): Promise<void> {
-  const source = sourceOf(image);
+  const source = await findSource(image);
   await checkToolAgrees(image, { virtualBytes, deps });
   const total = formatBytes(virtualBytes);
   reporter.report({
@@ -102,10 +103,23 @@ const qemuFormats: Record<SupportedDiskFormat, QemuFormat> = {
   vdi: 'vdi',
 };
 
-function sourceOf({ path, cacheKey: { diskFormat } }: GuestBytes): QemuImage {
+/** How qemu-img opens the image. */
+async function findSource({ path, cacheKey: { diskFormat } }: GuestBytes): Promise<QemuImage> {
   const format = supportedDiskFormats.find((supported) => supported === diskFormat);
   if (format === undefined) throw new Error(`no image of format ${diskFormat} is admitted`);
-  return { path, format: qemuFormats[format] };
+  const sizeByFooter = format === 'vhd' && (await hasFooterSize(path));
+  return { path, format: qemuFormats[format], sizeByFooter };
+}
+
+async function hasFooterSize(path: string): Promise<boolean> {
+  const file = await open(path, 'r');
+  try {
+    const offset = (await file.stat()).size - VHD_FOOTER_BYTES;
+    const { buffer } = await file.read(Buffer.alloc(VHD_FOOTER_BYTES), 0, VHD_FOOTER_BYTES, Math.max(offset, 0));
+    return parseVhdFooter(buffer, offset).isSized;
+  } finally {
+    await file.close();
+  }
 }
 
 /** `qemu-img` must see what our own inspection saw. @throws ImageRefused (final), ToolFailed (retried). */
@@ -114,7 +128,7 @@ export async function checkToolAgrees(
   { virtualBytes, deps }: { virtualBytes: number; deps: HostDependencies },
 ): Promise<void> {
   const { imageId } = image;
-  const info = await getImageInfo(sourceOf(image), { guard: deps.toolGuard });
+  const info = await getImageInfo(await findSource(image), { guard: deps.toolGuard });
   const refuse = (found: string, allowed: string) =>
     new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed });
   // A raw file that is no whole number of sectors is read as if zeros followed.

@@ -7,6 +7,7 @@ import { compareImages } from '../../activities/image/qemu-img';
 import { createVolume } from '../../client/volumes';
 import { makeSampleImage, uploadSample } from '../support/sample-image';
 import { isoImage } from '../support/images/disk';
+import { vhdImage } from '../support/images/vhd';
 import { startStack, type Stack } from '../support/stack';
 
 const run = promisify(execFile);
@@ -101,6 +102,21 @@ it.each([
       createVolume(stack.cache, { imageId: image.id, backend: stack.backend, bypassCache }),
     ).rejects.toMatchObject({ type: 'ImageRefused', details: { rule } });
 });
+
+it.each(['vbox', 'wa\0\0', 'kiwi'])(
+  'makes a volume of every sector of a VHD by %j, whose geometry has room for less',
+  async (creator) => {
+    const sample = await makeSampleImage({ directory, name: `vhd-${creator.slice(0, 2)}`, diskFormat: 'raw' });
+    const footer = vhdImage({ type: 'fixed', creator, virtualBytes: sample.virtualBytes }).subarray(-512);
+    const path = `${sample.rawPath}.vhd`;
+    await writeFile(path, Buffer.concat([await readFile(sample.rawPath), footer]));
+    const image = await uploadSample(stack.images, { ...sample, path }, { diskFormat: 'vhd' });
+    const volume = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    if (volume.connection.driver !== 'file') throw new Error(`unexpected driver ${volume.connection.driver}`);
+    expect(volume.sizeBytes).toBe(sample.virtualBytes);
+    expect(await compareImages({ path: sample.rawPath, format: 'raw' }, volume.connection)).toBe(true);
+  },
+);
 
 it('makes a volume of an ISO', async () => {
   const sample = await makeSampleImage({ directory, name: 'cd', diskFormat: 'raw' });

@@ -10,7 +10,9 @@ export interface VhdFooter {
   version: number;
   dataOffset: number;
   currentBytes: number;
-  /** Guest-visible bytes, as QEMU reads them. */
+  /** Whether the size is what the footer says, and not what its geometry has room for. */
+  isSized: boolean;
+  /** Guest-visible bytes. */
   virtualBytes: number;
   type: number;
 }
@@ -21,21 +23,25 @@ export const VHD_DYNAMIC = 3;
 const VHD_DIFFERENCING = 4;
 const VERSION = 0x10000;
 const MAX_CYLINDERS_HEADS_SECTORS = 65_535 * 16 * 255;
-/** Programs whose disks have the size that the footer says; all others' have that of its geometry (QEMU block/vpc.c). */
-const sizedCreators = new Set(['qem2', 'win ', 'd2v ', 'tap\0', 'CTXS', 'wa\0\0']);
+/**
+ * Programs whose disks have the size of their geometry: Virtual PC, and QEMU where it was not told otherwise. All others' have the size that the footer
+ * says, their geometry being rounded. Sources: QEMU block/vpc.c since 2025, VirtualBox VHD.cpp.
+ */
+const geometryCreators = new Set(['vpc ', 'qemu']);
 
 /** @param offset where the 512 `bytes` were read. */
 export function parseVhdFooter(bytes: Buffer, offset: number): VhdFooter {
   const currentBytes = u64be(bytes, 48);
   const geometrySectors = bytes.readUInt16BE(56) * bytes.readUInt8(58) * bytes.readUInt8(59);
   const isSized =
-    sizedCreators.has(bytes.toString('latin1', 28, 32)) || geometrySectors === MAX_CYLINDERS_HEADS_SECTORS;
+    !geometryCreators.has(bytes.toString('latin1', 28, 32)) || geometrySectors === MAX_CYLINDERS_HEADS_SECTORS;
   return {
     offset,
     bytes,
     version: bytes.readUInt32BE(12),
     dataOffset: u64be(bytes, 16),
     currentBytes,
+    isSized,
     virtualBytes: isSized ? currentBytes : geometrySectors * SECTOR_BYTES,
     type: bytes.readUInt32BE(60),
   };

@@ -10,11 +10,18 @@ export interface VhdOptions {
   virtualBytes?: number;
   /** Sector of each block, undefined for one without data. */
   blocks?: (number | undefined)[];
+  /** Four characters; the geometry always has room for less than the disk. */
+  creator?: string;
 }
 
 /** A well-formed VHD, its size told by the footer. */
-export function vhdImage({ type = 'dynamic', virtualBytes = 16 * MiB, blocks = [] }: VhdOptions = {}): Buffer {
-  const footer = vhdFooter(type, virtualBytes);
+export function vhdImage({
+  type = 'dynamic',
+  virtualBytes = 16 * MiB,
+  blocks = [],
+  creator = 'win ',
+}: VhdOptions = {}): Buffer {
+  const footer = vhdFooter(type, virtualBytes, creator);
   if (type === 'fixed') return Buffer.concat([Buffer.alloc(virtualBytes), footer]);
   const entries = Math.max(blocks.length, Math.ceil(virtualBytes / BLOCK_BYTES));
   const dataStart = Math.ceil((TABLE + entries * 4) / 512) * 512;
@@ -38,13 +45,13 @@ export function vhdImage({ type = 'dynamic', virtualBytes = 16 * MiB, blocks = [
   return withVhdChecksums(image);
 }
 
-function vhdFooter(type: 'fixed' | 'dynamic', virtualBytes: number): Buffer {
+function vhdFooter(type: 'fixed' | 'dynamic', virtualBytes: number, creator: string): Buffer {
   const footer = write(Buffer.alloc(512), [
     [0, 'bytes', 'conectix'],
     [8, 'u32be', 2],
     [12, 'u32be', 0x10000],
     [16, 'u64be', type === 'fixed' ? 0xffff_ffff_ffff_ffffn : DYNAMIC_HEADER],
-    [28, 'bytes', 'win '],
+    [28, 'bytes', creator],
     [40, 'u64be', virtualBytes],
     [48, 'u64be', virtualBytes],
     [56, 'u16be', 100],

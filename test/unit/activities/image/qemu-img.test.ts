@@ -12,6 +12,7 @@ import {
 } from '../../../../activities/image/qemu-img';
 import { createToolGuard, defaultToolSettings } from '../../../../activities/image/tool-guard';
 import { MiB } from '../../../../workflows/contract/bytes';
+import { vhdImage } from '../../../support/images/vhd';
 import { hashFile, holdAsGuest, readGuest, writeSampleImage } from '../../../support/qemu';
 
 const SIZE_BYTES = 4 * MiB;
@@ -36,6 +37,17 @@ describe('qemu-img', () => {
     await truncate(path, virtualBytes);
     return { qemuTarget: `file:${path}`, path, virtualBytes };
   };
+
+  it('believes the footer of a VHD, and not its geometry, where it is told so', async () => {
+    const [vhd, source] = [join(directory, 'a, b=c.vhd'), { format: 'vpc', sizeByFooter: true } as const];
+    const disk = await readFile(raw);
+    const image = vhdImage({ type: 'fixed', creator: 'vbox', virtualBytes: SIZE_BYTES });
+    await writeFile(vhd, Buffer.concat([disk, image.subarray(SIZE_BYTES)]));
+    expect(await getImageInfo({ path: vhd, ...source })).toMatchObject({ format: 'vpc', virtualBytes: SIZE_BYTES });
+    const target = await makeTarget(SIZE_BYTES);
+    await convertToRaw({ source: { path: vhd, ...source }, target, backend: 'b' });
+    expect(await hashFile(target.path)).toEqual(await hashFile(raw));
+  });
 
   it('describes an image in the format that it is told', async () => {
     expect(await getImageInfo({ path: qcow2, format: 'qcow2' })).toMatchObject({

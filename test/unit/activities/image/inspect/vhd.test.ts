@@ -69,6 +69,30 @@ describe('A VHD', () => {
     expect(await judge(image.subarray(512), 'vhd')).toMatchObject({ rule: 'vhd-size' });
   });
 
+  it.each(['win ', 'vbox', 'wa\0\0', 'wa  ', 'd2v ', 'vs  ', 'vmmt', 'kiwi', 'tap\0', 'CTXS', 'qem2', '\0\0\0\0'])(
+    'by %j has the size that its footer says',
+    async (creator) => {
+      for (const type of ['fixed', 'dynamic'] as const)
+        expect(await judge(vhdImage({ type, creator }), 'vhd')).toMatchObject({
+          kind: 'accepted',
+          virtualSizeBytes: 16 * MiB,
+        });
+    },
+  );
+
+  it.each(['vpc ', 'qemu'])('by %j has the size of its geometry, unless that is the largest', async (creator) => {
+    for (const type of ['fixed', 'dynamic'] as const) {
+      const image = vhdImage({ type, creator });
+      const virtualSizeBytes = 100 * 4 * 17 * 512;
+      expect(await judge(image, 'vhd')).toMatchObject({ kind: 'accepted', virtualSizeBytes });
+      const tail = image.length - 512;
+      const largest = [0, tail].flatMap((at): Field[] => [[at + 56, 'u32be', 0xffff10ff]]);
+      expect(
+        await judge(withVhdChecksums(patched(image, type === 'fixed' ? largest.slice(1) : largest)), 'vhd'),
+      ).toMatchObject({ kind: 'accepted', virtualSizeBytes: 16 * MiB });
+    }
+  });
+
   it('with blocks of its own each is accepted', async () => {
     expect(await judge(vhdImage({ blocks: [4, undefined, 4101] }), 'vhd')).toMatchObject({
       kind: 'accepted',
