@@ -101,6 +101,8 @@ export const backends = pgTable(
     name: text().$type<BackendName>().primaryKey(),
     driver: text().notNull(),
     capabilities: jsonb().$type<object>().notNull(),
+    /** Id of the place that was claimed; null: by a version that gave it none. */
+    placeId: text('place_id'),
     cacheEnabled: boolean('cache_enabled').notNull(),
     maxBytes: bytes('max_bytes').notNull(),
     maxCount: integer('max_count').notNull(),

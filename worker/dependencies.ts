@@ -1,7 +1,6 @@
 import { Client, type Connection } from '@temporalio/client';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { onCommandStarted } from '../activities/command';
-import { createBackend } from '../activities/backends/registry';
 import { describeConfinement } from '../activities/confinement';
 import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
@@ -12,8 +11,7 @@ import { createSemaphore } from '../activities/semaphore';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
 import { migrateDatabase } from '../db/migrate';
-import { observeSpace, registerBackend } from '../db/queries/backends';
-import { ensureInstallation } from '../db/queries/installation';
+import { adoptInstallation, ensureInstallation } from '../db/queries/installation';
 import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';
@@ -21,6 +19,8 @@ import { createCacheMetrics } from './cache-metrics';
 import { startInventoryGauges } from './inventory-gauges';
 import type { Logger } from './logger';
 import { createMetrics } from './metrics';
+import { openBackends } from './open-backends';
+import type { OperatorWords } from './operator-words';
 import type { Role, RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
 import { openToolGuard } from './tool-guard';
@@ -40,10 +40,12 @@ interface Compose {
   roles: readonly Role[];
   connection: Connection;
   logger: Logger;
+  /** Default: none were said. */
+  words?: OperatorWords;
 }
 
 /** Opens everything that the roles work with: database (migrated), image service, backends, scratch. What fails is named and nothing stays open. */
-export async function compose({ config, roles, connection, logger }: Compose): Promise<Composition> {
+export async function compose({ config, roles, connection, logger, words = {} }: Compose): Promise<Composition> {
   await migrateDatabase(config.database.url);
   const metrics = createMetrics();
   onCommandStarted(metrics.countProcess);
@@ -52,9 +54,12 @@ export async function compose({ config, roles, connection, logger }: Compose): P
     applicationName: 'image-volume-cache worker',
     onStatement: metrics.countStatement,
   });
+  if (words.installation !== undefined) await adoptInstallation(database, words.installation);
   const images = createGlanceClient({ endpoint: imagesEndpoint(config) });
   const holdsBackends = roles.includes('backend') || roles.includes('host');
-  const backends = holdsBackends ? await openBackends(config, database) : new Map<BackendName, VolumeBackend>();
+  const backends = holdsBackends
+    ? await openBackends(config, { database, lostPlace: words.lostPlace })
+    : new Map<BackendName, VolumeBackend>();
   const policy = policyOf(config);
   const control: ControlDependencies = {
     config,
@@ -105,36 +110,6 @@ export async function compose({ config, roles, connection, logger }: Compose): P
       await closeAll(database, images, scratch);
     },
   };
-}
-
-async function openBackends(config: ResolvedConfig, database: Database) {
-  const installation = await ensureInstallation(database);
-  const opened = new Map<BackendName, VolumeBackend>();
-  for (const [key, settings] of Object.entries(config.backends)) {
-    const name = key as BackendName;
-    const backend = await createBackend(settings, { name, installation, dataDirectory: settings.directory });
-    const { enabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAge, keepSuperseded, policy } =
-      settings.cache;
-    await registerBackend(database, {
-      name,
-      driver: backend.driver,
-      capabilities: backend.capabilities,
-      limits: {
-        enabled,
-        maxBytes,
-        maxCount,
-        freeLowWater,
-        freeHighWater,
-        idleAgeMs: idleAge ?? null,
-        keepSuperseded,
-        policy,
-        cloneLimit: backend.capabilities.cloneLimit ?? null,
-      },
-    });
-    await observeSpace(database, { name, ...(await backend.space()) });
-    opened.set(name, backend);
-  }
-  return opened;
 }
 
 function imagesEndpoint({ images }: ResolvedConfig): string {

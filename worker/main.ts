@@ -9,6 +9,7 @@ import { compose } from './dependencies';
 import { histogramBuckets } from './cache-metrics';
 import { startLiveness } from './liveness';
 import { createLogger, createTemporalLogger, type Logger } from './logger';
+import { readOperatorWords } from './operator-words';
 import { createWorkers, roles, type Role } from './roles';
 import { ensureStandingWorkflows } from './standing-workflows';
 
@@ -24,6 +25,7 @@ async function main(): Promise<void> {
     .parse()
     .opts<{ roles: Role[]; config?: string; data?: string }>();
   const { config } = loadConfig({ path: options.config, data: options.data });
+  const words = readOperatorWords(process.env);
   const logger = createLogger(config.worker.logLevel);
   const { address, namespace } = config.temporal;
   if (address === 'embedded')
@@ -35,7 +37,7 @@ async function main(): Promise<void> {
   const tls = config.temporal.tls || undefined;
   const connection = await Connection.connect({ address, tls, connectTimeout: CONNECT_TIMEOUT_MS });
   const native = await NativeConnection.connect({ address, tls });
-  const composition = await compose({ config, roles: options.roles, connection, logger });
+  const composition = await compose({ config, roles: options.roles, connection, logger, words });
   const workers = await createWorkers(composition.roles, {
     connection: native,
     namespace,

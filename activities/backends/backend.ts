@@ -21,6 +21,16 @@ export interface BackendSpace {
   freeBytes: number;
 }
 
+/** What the inventory says of a backend's place, which is asked before a place is believed to be it. */
+export interface KnownPlace {
+  /** Of the place that was claimed; undefined: none was, or by a version that gave it no id. */
+  id: string | undefined;
+  /** An operator has said that the place with this id is lost for good: a new one may take its part, whatever the inventory holds. */
+  lostId?: string;
+  /** What must lie there, in words for people; undefined: nothing, so that any empty place will do. */
+  describeHoldings(): Promise<string | undefined>;
+}
+
 /** Written beside everything that is made on a backend, so that rows can be made again from what the disk holds. */
 export type Marker = ImageVolumeMarker | VolumeMarker;
 export interface ImageVolumeMarker {
@@ -114,6 +124,8 @@ export interface VolumeBackend {
   readonly name: BackendName;
   readonly driver: string;
   readonly capabilities: BackendCapabilities;
+  /** Id of the place, from its marker: what the inventory expects from now on. */
+  readonly placeId: string;
 
   space(): Promise<BackendSpace>;
 

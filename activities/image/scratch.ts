@@ -70,6 +70,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
   const images = join(directory, 'images');
   await mkdir(images, { recursive: true, mode: 0o700 });
   const lock = await lockScratch(join(directory, 'lock'));
+  const assertMounted = await watchMount(directory, hostId);
   await distrustFiles(images);
   const transfers = createSharedTransfers();
   const pathOf = (contentHash: string): string => {
@@ -87,6 +88,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
     find,
     freeBytes,
     async capacityBytes() {
+      await assertMounted();
       // Somebody may have emptied the scratch since it was opened.
       await mkdir(images, { recursive: true, mode: 0o700 });
       // In this order what is written meanwhile is counted once at most.
@@ -101,6 +103,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
         // Another transfer may have ended between the look above and this one.
         const file = await findFile(path);
         if (file !== undefined) return { bytes: file.bytes, bytesDownloaded: 0, seconds: 0 };
+        await assertMounted();
         try {
           // Somebody may have emptied the scratch since it was opened.
           await mkdir(images, { recursive: true, mode: 0o700 });
@@ -155,6 +158,22 @@ export async function readHostId(directory: string): Promise<HostId> {
   const id = (await readFile(path, 'utf8')).trim();
   if (isHostId(id)) return id;
   throw new Error(`${path}: got ${id.slice(0, 80)}, allowed is a UUID`);
+}
+
+/** @returns what throws ScratchUnavailable while another file system is where the scratch was opened: below a mount that went away there is a directory too. */
+async function watchMount(directory: string, host: HostId): Promise<() => Promise<void>> {
+  const { dev } = await stat(directory);
+  return async () => {
+    const found = await stat(directory).catch((error: unknown) => {
+      if (hasCode(error, 'ENOENT')) return { dev };
+      throw error;
+    });
+    if (found.dev !== dev)
+      throw new Failure('ScratchUnavailable', {
+        host,
+        cause: `${directory} is on another file system: is it mounted?`,
+      });
+  };
 }
 
 async function publish(

@@ -19,37 +19,69 @@ const limitColumns = {
 } as const satisfies Record<keyof CacheLimits, string>;
 const limitNames = Object.keys(limitColumns) as (keyof CacheLimits)[];
 
+export interface Registration {
+  name: BackendName;
+  driver: string;
+  capabilities: object;
+  limits: CacheLimits;
+  /** The place that was opened, and the one that the row named before. Left out: the row's place stays. */
+  place?: { id: string; before: string | undefined };
+}
+
 /**
  * Makes the backend known with what its driver can do now. The row rules over the configuration: a limit that an operator has set stays.
- * Idempotent.
+ * Idempotent. @throws Error when another worker has registered another place meanwhile.
  */
 export async function registerBackend(
   database: Database,
-  {
-    name,
-    driver,
-    capabilities,
-    limits,
-  }: { name: BackendName; driver: string; capabilities: object; limits: CacheLimits },
+  { name, driver, capabilities, limits, place }: Registration,
 ): Promise<BackendRow> {
+  const placeId = place?.id ?? null;
   const unlessSet = limitNames.map((limit) => {
     const column = sql.identifier(limitColumns[limit]);
     return sql`${column} = case when ${limit} = any (backends.operator_limits) then backends.${column} else excluded.${column} end`;
   });
   const [row] = await runStatement(
     database,
-    sql`insert into backends (name, driver, capabilities, ${sql.join(
+    sql`insert into backends (name, driver, capabilities, place_id, ${sql.join(
       limitNames.map((limit) => sql.identifier(limitColumns[limit])),
       sql`, `,
     )})
-      values (${name}, ${driver}, ${json(capabilities)}, ${sql.join(
+      values (${name}, ${driver}, ${json(capabilities)}, ${placeId}, ${sql.join(
         limitNames.map((limit) => sql`${limits[limit]}`),
         sql`, `,
       )})
-      on conflict (name) do update set driver = excluded.driver, capabilities = excluded.capabilities, ${sql.join(unlessSet, sql`, `)}
+      on conflict (name) do update set driver = excluded.driver, capabilities = excluded.capabilities,
+        place_id = coalesce(excluded.place_id, backends.place_id), ${sql.join(unlessSet, sql`, `)}
+        where excluded.place_id is null or backends.place_id is not distinct from ${place?.before ?? null}::text
+          or backends.place_id = excluded.place_id
       returning ${columnsOf(backends)}`,
   );
+  if (!row && place)
+    throw new Error(
+      `backends.${name}: another worker has claimed another place for it meanwhile than ${place.id}; every host must see the same one`,
+    );
   return parseBackend(row, name);
+}
+
+/** More are not counted. */
+const MOST_COUNTED = 10_000;
+
+/** @returns what must lie on the backend according to its rows, each counted up to ten thousand: whatever may have bytes there. */
+export async function countHoldings(
+  database: Database,
+  { name }: { name: BackendName },
+): Promise<{ volumes: number; imageVolumes: number }> {
+  const [row] = await runStatement<{ volumes: number; image_volumes: number }>(
+    database,
+    sql`select
+        (select count(*)::int from (select from volumes where backend = ${name}
+          and (state in ('creating', 'available', 'deleting') or (state = 'error' and available_at is not null))
+          limit ${MOST_COUNTED}) as counted) as volumes,
+        (select count(*)::int from (select from cache_entries where backend = ${name} and state <> 'gone'
+          limit ${MOST_COUNTED}) as counted) as image_volumes`,
+  );
+  return { volumes: row?.volumes ?? 0, imageVolumes: row?.image_volumes ?? 0 };
 }
 
 /** Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there is no such backend. */

@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } f
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import type { BackendObject } from '../../activities/backends/backend';
+import type { BackendObject, KnownPlace } from '../../activities/backends/backend';
 import { createFileBackend } from '../../activities/backends/file/backend';
 import { commandsStarted, runCommand } from '../../activities/command';
 import { checkImage, createOverlay, getImageInfo } from '../../activities/image/qemu-img';
@@ -189,6 +189,57 @@ export function describeFileBackend(
       await rm(place.directory, { recursive: true });
       await rename(`${place.directory}-away`, place.directory);
       expect((await stat(filename)).isFile()).toBe(true);
+    });
+
+    it('takes a place that was claimed for the same backend at another time for another: nothing is absent there, and nothing is written', async () => {
+      await rename(place.directory, `${place.directory}-away`);
+      const other = await place.reopen();
+      expect(other.placeId).not.toBe(place.backend.placeId);
+      const unavailable = { type: 'BackendUnavailable' };
+      await expect(place.backend.describeParent('img')).rejects.toMatchObject(unavailable);
+      await expect(place.backend.space()).rejects.toMatchObject(unavailable);
+      await expect(objects(place.backend)).rejects.toMatchObject(unavailable);
+      await sealSample({ ...place, backend: other }, await mkdtemp(join(samples, 'other-')), 'img');
+      await expect(place.backend.ensureClone('img', volumeMarker(place))).rejects.toMatchObject(unavailable);
+      expect(await readdir(join(place.directory, 'volumes'))).toEqual([]);
+      await rm(place.directory, { recursive: true });
+      await rename(`${place.directory}-away`, place.directory);
+      expect((await place.reopen()).placeId).toBe(place.backend.placeId);
+      expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+    });
+
+    it('claims no directory where the inventory has something, until somebody says that the former place is lost', async () => {
+      const { installation, directory } = place;
+      const id = place.backend.placeId;
+      const open = async (known: Omit<KnownPlace, 'describeHoldings'>, holdings?: string) =>
+        await createFileBackend({
+          name,
+          installation,
+          directory,
+          clone: 'auto',
+          known: { ...known, describeHoldings: async () => await Promise.resolve(holdings) },
+        });
+      const holdings = '3 volumes and 2 image-volumes';
+      expect((await open({ id }, holdings)).placeId).toBe(id);
+      expect((await open({ id: undefined }, holdings)).placeId).toBe(id);
+      await rename(directory, `${directory}-away`);
+      await mkdir(directory);
+      for (const [known, expected] of [
+        [{ id }, `place ${id}`],
+        [{ id, lostId: randomUUID() }, `place ${id}`],
+        [{ id: undefined }, `place ${installation}`],
+      ] as const) {
+        const refused = open(known, holdings);
+        await expect(refused).rejects.toThrow(
+          `backends.local: ${directory} has no backend.json; expected is that of the ${expected}, backend local of installation ${installation}, ` +
+            `where the inventory has ${holdings}. Nothing was made there`,
+        );
+        expect(await readdir(directory)).toEqual([]);
+      }
+      const made = await open({ id, lostId: id }, holdings);
+      expect(made.placeId).not.toBe(id);
+      await expect(open({ id }, holdings)).rejects.toThrow(`backend.json is of the place ${made.placeId}`);
+      expect((await open({ id })).placeId).toBe(made.placeId);
     });
 
     it('lists a marker whose volume is missing as a partial that goes by what it says', async () => {

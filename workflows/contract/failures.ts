@@ -32,6 +32,7 @@ export interface FailureDetails {
   ForeignObject: { backend: string; object: string };
   ToolFailed: { tool: string; exit: string; stderr: string };
   ScratchFull: { host: string; neededBytes: number; freeBytes: number };
+  ScratchUnavailable: { host: string; cause: string };
   HostLost: { host: string };
   FlightClosing: { flight: string };
   ImageServiceUnavailable: { service: string; cause: string };
@@ -191,6 +192,12 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     exitCode: 1,
     publicMessage: ({ neededBytes, freeBytes }) =>
       `the scratch of a worker host is full: ${neededBytes} bytes needed, ${freeBytes} free`,
+  },
+  ScratchUnavailable: {
+    retry: true,
+    workflow: 'undo',
+    exitCode: 5,
+    publicMessage: () => `the scratch of a worker host is unavailable`,
   },
   HostLost: {
     retry: true,

@@ -1,13 +1,13 @@
 import { statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
-import type { BackendCapabilities, VolumeBackend } from '../backend';
+import type { BackendCapabilities, KnownPlace, VolumeBackend } from '../backend';
 import { ensureClone } from './clone';
 import { beginCloneNotes } from './clone-notes';
 import { chooseCloneMethod, type CloneMethod, type CloneSetting } from './clone-method';
 import type { FileBackendContext } from './context';
 import { digestParent } from './digest';
-import { ensureDirectory } from './directory';
+import { checkClaim, ensureDirectory } from './directory';
 import { withFailures } from './errors';
 import { layoutOf } from './layout';
 import { ensureFlattened } from './flatten';
@@ -24,33 +24,40 @@ export interface FileBackendOptions {
   installation: InstallationId;
   directory: string;
   clone: CloneSetting;
+  /** Default: the inventory holds nothing there. */
+  known?: KnownPlace;
 }
+
+const NOTHING_KNOWN: KnownPlace = { id: undefined, describeHoldings: async () => await Promise.resolve(undefined) };
 
 /**
  * A directory of files: sealed parents are sparse raw, clones are reflinks or qcow2 overlays on their parent.
- * Makes and claims the directory. Any number of processes may hold one directory.
- * @throws ForeignObject for another installation's directory; InvalidRequest when reflinks are demanded and there are none; BackendUnavailable.
+ * Makes and claims the directory, unless the inventory expects another. Any number of processes may hold one directory.
+ * @throws Error when what the inventory holds there, or its claim, is missing; ForeignObject for another installation's directory; InvalidRequest when reflinks are demanded and there are none; BackendUnavailable.
  */
 export async function createFileBackend({
   name,
   installation,
   directory,
   clone,
+  known = NOTHING_KNOWN,
 }: FileBackendOptions): Promise<VolumeBackend> {
   const layout = layoutOf(resolve(directory));
   const chosen = await withFailures({ name, layout }, {}, async () => {
-    await ensureDirectory(layout, { installation, backend: name });
+    const placeId = await ensureDirectory(layout, { installation, backend: name }, known);
     await beginCloneNotes(layout);
-    return await chooseCloneMethod(layout, clone);
+    return { placeId, ...(await chooseCloneMethod(layout, clone)) };
   });
-  const context: FileBackendContext = { name, installation, layout, method: chosen.method };
+  const { placeId } = chosen;
+  const context: FileBackendContext = { name, installation, layout, placeId, method: chosen.method };
   const guarded = async <Result>(operation: () => Promise<Result>): Promise<Result> =>
     await withFailures(context, {}, operation);
   return {
     name,
     driver: 'file',
     capabilities: capabilitiesOf(chosen),
-    space: async () => await guarded(async () => await spaceOf(layout.directory)),
+    placeId,
+    space: async () => await guarded(async () => await spaceOf(context)),
     ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
     takeOverAttempt: async (request) => await takeOverAttempt(context, request),
     sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
@@ -79,7 +86,9 @@ function capabilitiesOf({ method, reason }: CloneMethod): BackendCapabilities {
   };
 }
 
-async function spaceOf(directory: string): Promise<{ totalBytes: number; freeBytes: number }> {
-  const { blocks, bavail, bsize } = await statfs(directory);
+/** Where the file system went away, the one below it has another space: a cache would be evicted for it. */
+async function spaceOf(context: FileBackendContext): Promise<{ totalBytes: number; freeBytes: number }> {
+  const { blocks, bavail, bsize } = await statfs(context.layout.directory);
+  await checkClaim(context);
   return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
 }

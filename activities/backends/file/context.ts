@@ -6,5 +6,7 @@ export interface FileBackendContext {
   name: BackendName;
   installation: InstallationId;
   layout: Layout;
+  /** Of the claim that was found when the backend was opened. */
+  placeId: string;
   method: 'reflink' | 'overlay';
 }

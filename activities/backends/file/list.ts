@@ -39,6 +39,8 @@ export async function* listObjects(context: FileBackendContext): AsyncIterable<B
       yield* listDirectory(context, kind, objectsOf(context.layout, kind));
       yield* listDirectory(context, kind, partialsOf(context.layout, kind));
     }
+    // A list that ended with the mount is not a list.
+    await checkClaim(context);
   } catch (error) {
     throw await toFailure(error, { context, neededBytes: 0 });
   }

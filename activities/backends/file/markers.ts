@@ -23,6 +23,8 @@ export interface StoredVolumeMarker {
 export interface Claim {
   installation: InstallationId;
   backend: BackendName;
+  /** Tells it from a directory that was claimed for the same backend at another time, such as the one below its mount point. Absent in old claims. */
+  place?: string;
 }
 
 const branded = <Brand extends string>() => z.custom<Brand>((value) => typeof value === 'string');
@@ -58,7 +60,11 @@ const volumeMarkerSchema = z.object({
     cacheKey,
   }),
 });
-const claimSchema = z.object({ installation: branded<InstallationId>(), backend: branded<BackendName>() });
+const claimSchema = z.object({
+  installation: branded<InstallationId>(),
+  backend: branded<BackendName>(),
+  place: z.string().optional(),
+});
 
 export const parseImageMarker = (text: string): StoredImageMarker | undefined => parse(imageMarkerSchema, text);
 export const parseVolumeMarker = (text: string): StoredVolumeMarker | undefined => parse(volumeMarkerSchema, text);
@@ -74,6 +80,11 @@ export async function findImageMarker(path: string): Promise<StoredImageMarker |
 export async function findVolumeMarker(path: string): Promise<StoredVolumeMarker | undefined> {
   const text = await unlessAbsent(readFile(path, 'utf8'));
   return text === undefined ? undefined : parseVolumeMarker(text);
+}
+
+/** @returns the id of a claimed place; an old claim has its installation's. */
+export function placeIdOf({ place, installation }: Claim): string {
+  return place ?? installation;
 }
 
 /** Writes JSON to a new, durable file. */

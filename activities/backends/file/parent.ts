@@ -13,14 +13,23 @@ const MODE_BITS = 0o777n;
 const NS_PER_SECOND = 1_000_000_000n;
 const BYTES_PER_BLOCK = 512;
 
-/** Says whether the image-volume is as it was sealed: read-only, of its size, and not written since. */
+/**
+ * Says whether the image-volume is as it was sealed: read-only, of its size, and not written since. What is not condemns an entry, so it is believed only
+ * of the place that was claimed, before and after the look: a file system may go away and come back.
+ */
 export async function describeParent(context: FileBackendContext, name: string): Promise<ParentDescription> {
+  await checkClaim(context);
+  const described = await describeFile(context, name);
+  if (described.kind !== 'sealed') await checkClaim(context);
+  return described;
+}
+
+async function describeFile(context: FileBackendContext, name: string): Promise<ParentDescription> {
   const paths = imagePaths(context.layout, name);
   const [file, stored] = await Promise.all([
     unlessAbsent(stat(paths.data, { bigint: true })),
     findImageMarker(paths.marker),
   ]);
-  if (file === undefined || stored === undefined) await checkClaim(context);
   if (file === undefined) return { kind: 'absent' };
   if (stored === undefined || stored.marker.installation !== context.installation) return { kind: 'unsealed' };
   const found = findChange(file, stored);

@@ -3,6 +3,7 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { Connection } from '../../../workflows/contract/volume';
 import type { ImageVolumeMarker, VolumeMarker, WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
+import { checkClaim } from './directory';
 import { publishFile, replaceFile, syncDirectory } from './durable';
 import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
@@ -49,6 +50,7 @@ export async function publishVolume(
   const attempt = attemptPaths(context.layout, { kind: 'volume', name: marker.volumeId, attempt: target.attempt });
   checkSize(marker.sizeBytes, { leastBytes: target.virtualBytes });
   return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
+    await checkClaim(context);
     if ((await findVolume(context, marker.volumeId)) === undefined) {
       await growFile(attempt.data, marker.sizeBytes);
       await writeJson(attempt.marker, { marker, parent: null });

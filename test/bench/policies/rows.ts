@@ -61,6 +61,7 @@ export function backendRow(more: Partial<BackendRow> = {}): BackendRow {
     name: 'local' as BackendName,
     driver: 'file',
     capabilities: {},
+    placeId: null,
     cacheEnabled: true,
     maxBytes: 100 * GiB,
     maxCount: 50,

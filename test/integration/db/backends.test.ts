@@ -1,9 +1,18 @@
-import { findBackend, listBackends, observeSpace, registerBackend, setLimits } from '../../../db/queries/backends';
+import { randomUUID } from 'node:crypto';
+import {
+  countHoldings,
+  findBackend,
+  listBackends,
+  observeSpace,
+  registerBackend,
+  setLimits,
+} from '../../../db/queries/backends';
+import { adoptInstallation, ensureInstallation } from '../../../db/queries/installation';
+import { admitVolume } from '../../../db/queries/volumes';
+import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { changeLimits } from '../../../db/queries/operator-limits';
-import { ensureInstallation } from '../../../db/queries/installation';
-import type { BackendName } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
-import { BACKEND, LIMITS, registerLocal } from './fixtures';
+import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from './fixtures';
 
 let inventory: MigratedDatabase;
 beforeEach(async () => {
@@ -75,6 +84,29 @@ test('watermarks are judged where one is set, by the rule of the configuration: 
   expect(await change({ maxCount: 8 })).toEqual({ kind: 'changed' });
 });
 
+test('a backend keeps the place that it has, and of two places that are claimed at once one holds', async () => {
+  const { database } = inventory;
+  const registration = { name: BACKEND, driver: 'file', capabilities: {}, limits: LIMITS };
+  const register = async (id: string, before?: string) =>
+    await registerBackend(database, { ...registration, place: { id, before } });
+  const claims = await Promise.allSettled([register('a'), register('b')]);
+  expect(claims.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+  const held = (await findBackend(database, { name: BACKEND }))?.placeId ?? '';
+  expect(await register(held)).toMatchObject({ placeId: held });
+  expect(await registerBackend(database, registration)).toMatchObject({ placeId: held });
+  await expect(register('c', 'another')).rejects.toThrow('another worker has claimed another place for it');
+  expect(await register('c', held)).toMatchObject({ placeId: 'c' });
+});
+
+test('what must lie on a backend is whatever may have bytes there', async () => {
+  const { database } = inventory;
+  await registerLocal(database);
+  expect(await countHoldings(database, { name: BACKEND })).toEqual({ volumes: 0, imageVolumes: 0 });
+  await admitVolume(database, admittance(cacheKey('a')));
+  expect(await countHoldings(database, { name: BACKEND })).toEqual({ volumes: 1, imageVolumes: 0 });
+  expect(await countHoldings(database, { name: 'nowhere' as BackendName })).toEqual({ volumes: 0, imageVolumes: 0 });
+});
+
 test('what the backend really has is noted, sizes beyond 32 bits too', async () => {
   const { database } = inventory;
   await registerLocal(database);
@@ -90,4 +122,26 @@ test('an installation has one id, whoever asks first', async () => {
   const ids = await Promise.all(Array.from({ length: 4 }, () => ensureInstallation(inventory.database)));
   expect(new Set(ids).size).toBe(1);
   expect(await ensureInstallation(inventory.database)).toBe(ids[0]);
+});
+
+test('an inventory that holds nothing becomes that of another installation, and one that holds a volume never does', async () => {
+  const { database } = inventory;
+  const [first, second] = [randomUUID(), randomUUID()] as InstallationId[];
+  await registerBackend(database, {
+    name: BACKEND,
+    driver: 'file',
+    capabilities: {},
+    limits: LIMITS,
+    place: { id: 'a', before: undefined },
+  });
+  for (const id of [first, first, second]) {
+    await adoptInstallation(database, id as InstallationId);
+    expect(await ensureInstallation(database)).toBe(id);
+  }
+  expect(await findBackend(database, { name: BACKEND })).toMatchObject({ placeId: null });
+  await admitVolume(database, admittance(cacheKey('a')));
+  await adoptInstallation(database, second as InstallationId);
+  await expect(adoptInstallation(database, first as InstallationId)).rejects.toThrow(
+    `IVC_INSTALLATION: got ${first}, but this database is the inventory of installation ${second}`,
+  );
 });

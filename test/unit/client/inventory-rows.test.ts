@@ -156,6 +156,7 @@ it('shows no space of a backend that no worker has looked at', () => {
     name: brand('local'),
     driver: 'file',
     capabilities: {},
+    placeId: null,
     cacheEnabled: true,
     maxBytes: 100,
     maxCount: 10,

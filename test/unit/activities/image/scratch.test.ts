@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DownloadedImage } from '../../../../activities/image/download';
@@ -187,6 +187,27 @@ describe('a scratch', () => {
     expect(await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write })).toMatchObject({
       outcome: 'transferred',
     });
+  });
+
+  it('writes nothing while another file system is in its place, and goes on when its own is back', async () => {
+    const other = await mkdtemp('/dev/shm/ivc-scratch-');
+    try {
+      await rename(directory, `${directory}-away`);
+      await symlink(other, directory);
+      const unavailable = { type: 'ScratchUnavailable' };
+      await expect(scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write })).rejects.toMatchObject(
+        unavailable,
+      );
+      await expect(scratch.capacityBytes()).rejects.toMatchObject(unavailable);
+      expect(await readdir(other)).toEqual([]);
+      await rm(directory);
+      await rename(`${directory}-away`, directory);
+      expect(await scratch.ensure(HASH, { sizeBytes: 5, reporter: caller(), transfer: write })).toMatchObject({
+        outcome: 'transferred',
+      });
+    } finally {
+      await rm(other, { recursive: true, force: true });
+    }
   });
 
   it('says ScratchFull when the disk is full', async () => {

@@ -30,6 +30,7 @@ const examples: FailureDetails = {
   ForeignObject: { backend: 'local', object: 'o' },
   ToolFailed: { tool: 'qemu-img', exit: 'code 1', stderr: 'secret' },
   ScratchFull: { host: 'h', neededBytes: 2, freeBytes: 1 },
+  ScratchUnavailable: { host: 'h', cause: 'c' },
   HostLost: { host: 'h' },
   FlightClosing: { flight: 'populate/local/k' },
   ImageServiceUnavailable: { service: 'http://glance:9292', cause: 'secret' },

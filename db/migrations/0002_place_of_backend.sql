@@ -1,0 +1,1 @@
+ALTER TABLE "backends" ADD COLUMN "place_id" text;

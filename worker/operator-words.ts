@@ -1,0 +1,25 @@
+import { uuidPattern, type InstallationId } from '../workflows/contract/ids';
+
+/** What an operator says once, for one start, about something that was lost for good. */
+export interface OperatorWords {
+  /** `IVC_LOST_PLACE`: id of a backend's place; an empty one may take its part. It is void as soon as one has. */
+  lostPlace?: string;
+  /** `IVC_INSTALLATION`: an empty database becomes the inventory of this installation again. */
+  installation?: InstallationId;
+}
+
+/** @throws Error which names the variable, what it has and what is allowed. */
+export function readOperatorWords(env: NodeJS.ProcessEnv): OperatorWords {
+  return {
+    lostPlace: readUuid(env, 'IVC_LOST_PLACE', 'the id of a place, which the refusal names'),
+    installation: readUuid(env, 'IVC_INSTALLATION', 'the id of an installation, which a backend’s marker names') as
+      InstallationId | undefined,
+  };
+}
+
+function readUuid(env: NodeJS.ProcessEnv, variable: string, allowed: string): string | undefined {
+  const text = env[variable];
+  if (text === undefined || text === '') return undefined;
+  if (uuidPattern.test(text)) return text;
+  throw new Error(`${variable}: got ${JSON.stringify(text)}, allowed is ${allowed} (a UUID in lower case)`);
+}
