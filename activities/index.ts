@@ -21,6 +21,7 @@ import {
   createRetireSuperseded,
 } from './refresh/match-follow';
 import { createRefreshImages } from './refresh/refresh-images';
+import { createSettleMissing } from './refresh/settle-missing';
 import { createPlanRefresh } from './refresh/refresh-request';
 import { createAwaitWarming, createOpenWarming } from './refresh/warm-image';
 import { createPinWarmed, createPlanWarming } from './refresh/warm-request';
@@ -78,6 +79,7 @@ export function createControlActivities(deps: ControlDependencies) {
     planReconcile: createPlanReconcile(deps),
     planRefresh: createPlanRefresh(deps),
     refreshImages: createRefreshImages(deps),
+    settleMissing: createSettleMissing(deps),
     setFollow: createSetFollow(deps),
     removeFollow: createRemoveFollow(deps),
     matchFollow: createMatchFollow(deps),

@@ -19,6 +19,7 @@ const refreshResults = [
   'deactivated',
   'gone',
   'unanswered',
+  'unbelieved',
   'current',
   'flipped',
   'no-match',

@@ -2,6 +2,7 @@
  * `RefreshImageCache`: asks the image service about every image behind an entry, then looks at every follow.
  *
  *   images, page by page: usable | deactivated | gone -> an entry is retired with its last usable image, and deleted when nothing needs it
+ *   images that were not found: gone, when the service is proven to be sound; else nothing is done for them, and the result says so
  *   follows: newest match -> cached -> the pointer moves -> the former is superseded
  *
  * Only a follow populates anything. One image or follow that fails stops no other; the next run asks again.
@@ -15,6 +16,7 @@ import { checkFollow } from './lib/check-follow';
 import { deleteFreeEntries } from './lib/delete-free-entries';
 import { findFailure, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
+import { countImages, settleMissing } from './lib/settle-missing';
 import { describeRefreshed, describeRefreshing, summarizeRefresh } from './lib/refresh-details';
 
 /** A run goes on as a new one after so many pages of images, or when the server says that its history grows long. */
@@ -22,14 +24,16 @@ const PAGES_A_RUN = 200;
 /** A service that answers for nothing for so long is asked by the next run. */
 const PAGE_BUDGET_MS = 30 * 60_000;
 const FOLLOWS_AT_ONCE = 4;
-/** Ids that the result holds. */
-const MAX_TOLD = 1000;
+/** Images that are judged by one run: what it carries from run to run stays small. */
+const MAX_MISSING = 10_000;
 
 export async function RefreshImageCache(input: RefreshInput = {}): Promise<RefreshResult> {
   const plan = await typed(() => planRefresh(input));
   const cursor = input.cursor ?? { afterImageId: null, imagesDone: !plan.asksImages, result: emptyResult() };
+  cursor.result = { ...emptyResult(), ...cursor.result };
   await refreshImages(input, plan, cursor);
-  const { result } = cursor;
+  const { result, missing = [] } = cursor;
+  if (missing.length > 0) await settleMissing(result, missing, input.acceptMissing === true);
   await refreshFollows(plan, result);
   result.summary = summarizeRefresh(result);
   setCurrentDetails(describeRefreshed(result));
@@ -52,7 +56,8 @@ async function refreshImages(input: RefreshInput, plan: RefreshPlan, cursor: Ref
     setCurrentDetails(describeRefreshing(cursor.result, plan.follows.length));
     const page = await findPage(plan, cursor);
     if (page === undefined) return;
-    count(cursor.result, page);
+    countPage(cursor.result, page);
+    cursor.missing = [...(cursor.missing ?? []), ...(page.missing ?? [])].slice(0, MAX_MISSING);
     cursor.result.deletedEntries += await deleteFreeEntries(page.free);
     Object.assign(cursor, { afterImageId: page.afterImageId, imagesDone: page.done });
   }
@@ -78,17 +83,10 @@ async function refreshFollows({ follows }: RefreshPlan, result: RefreshResult): 
   });
 }
 
-function count(result: RefreshResult, { counts, retired, kept }: RefreshPage): void {
-  const { usable, deactivated, gone, unanswered } = counts;
-  result.imagesAsked += usable + deactivated + gone + unanswered;
-  result.usable += usable;
-  result.deactivated += deactivated;
-  result.gone += gone;
-  result.unanswered += unanswered;
-  result.retiredEntries = [...new Set([...result.retiredEntries, ...retired])].slice(0, MAX_TOLD);
-  const known = new Set(result.keptEntries.map(({ entryId }) => entryId));
-  const more = kept.filter(({ entryId }) => !known.has(entryId) && known.add(entryId));
-  result.keptEntries = [...result.keptEntries, ...more].slice(0, MAX_TOLD);
+function countPage(result: RefreshResult, page: RefreshPage): void {
+  const { usable, deactivated, gone, unanswered } = page.counts;
+  result.imagesAsked += usable + deactivated + gone + unanswered + (page.missing?.length ?? 0);
+  countImages(result, page);
 }
 
 function emptyResult(): RefreshResult {
@@ -97,6 +95,8 @@ function emptyResult(): RefreshResult {
     usable: 0,
     deactivated: 0,
     gone: 0,
+    unbelieved: 0,
+    doubt: null,
     unanswered: 0,
     retiredEntries: [],
     keptEntries: [],

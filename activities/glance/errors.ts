@@ -21,7 +21,7 @@ export function failureOfStatus({ service, method, status, text, imageId }: Refu
     case 410:
       return new Failure('ImageNotFound', { imageId });
     case 403:
-      if (method === 'GET') return new Failure('ImageNotFound', { imageId });
+      if (method === 'GET') return new Failure('ImageNotFound', { imageId, forbidden: true });
       return new Failure('InvalidRequest', {
         field: 'imageId',
         value: imageId,

@@ -26,6 +26,8 @@ export interface RefreshPage {
   afterImageId: ImageId | null;
   done: boolean;
   counts: Record<ImageUseState | 'unanswered', number>;
+  /** Images that were not found: `settleMissing` judges. Absent in what an earlier version has answered: it has judged itself. */
+  missing?: ImageId[];
   retired: EntryId[];
   kept: UnusableEntries['kept'];
   /** Retired, and nothing holds them: their image-volumes may be deleted. */
@@ -33,8 +35,8 @@ export interface RefreshPage {
 }
 
 /**
- * Asks the image service about the next images behind entries and retires the entries whose last usable image is gone or deactivated. A try that was
- * cut is gone on with where its last heartbeat was. An image that is not answered for stays what it was.
+ * Asks the image service about the next images behind entries and retires the entries whose last usable image is deactivated, or gone by its own record.
+ * A try that was cut is gone on with where its last heartbeat was. An image that is not answered for, or not found, stays what it was.
  * @throws ImageServiceUnavailable when the service answers for nothing (retried).
  */
 export function createRefreshImages(deps: ControlDependencies) {
@@ -53,16 +55,19 @@ export function createRefreshImages(deps: ControlDependencies) {
     let unansweredInARow = 0;
     for (const imageId of imageIds) {
       await nextTurn();
-      const state = await askFor(deps, imageId);
+      const state = await askForImage(deps, imageId);
       unansweredInARow = state === 'unanswered' ? unansweredInARow + 1 : 0;
       if (unansweredInARow === UNANSWERED_IN_A_ROW) {
         await deps.images.listImages({ limit: 1 }, cancellationSignal());
         unansweredInARow = 0;
       }
-      if (state !== 'unanswered') await apply(deps, { page, imageId, state });
-      page.counts[state] += 1;
+      if (state === 'missing') page.missing = [...(page.missing ?? []), imageId];
+      else {
+        if (state !== 'unanswered') await applyImageState(deps, { found: page, imageId, state });
+        page.counts[state] += 1;
+        deps.metrics.refreshed({ result: state });
+      }
       page.afterImageId = imageId;
-      deps.metrics.refreshed({ result: state });
       // What was not answered is asked again when the try is cut in the middle of it.
       if (unansweredInARow === 0) checkpoint = structuredClone(page);
       heartbeat({ stage: 'waiting', summary: `${asked(page)} images of this page asked for`, page: checkpoint });
@@ -74,7 +79,7 @@ export function createRefreshImages(deps: ControlDependencies) {
 
 function newPage(afterImageId: ImageId | null): RefreshPage {
   const counts = { usable: 0, deactivated: 0, gone: 0, unanswered: 0 };
-  return { afterImageId, done: false, counts, retired: [], kept: [], free: [] };
+  return { afterImageId, done: false, counts, missing: [], retired: [], kept: [], free: [] };
 }
 
 /** @returns how far the try before has come, as its last heartbeat says. */
@@ -83,17 +88,25 @@ function findCheckpoint(): RefreshPage | undefined {
   return details?.page;
 }
 
-function asked({ counts }: RefreshPage): number {
-  return counts.usable + counts.deactivated + counts.gone + counts.unanswered;
+function asked({ counts, missing = [] }: RefreshPage): number {
+  return counts.usable + counts.deactivated + counts.gone + counts.unanswered + missing.length;
 }
 
-async function askFor(deps: ControlDependencies, imageId: ImageId): Promise<ImageUseState | 'unanswered'> {
+/** `missing`: the service does not know it, or does not show it; `unanswered`: it says neither, as when it forbids. */
+export async function askForImage(
+  deps: ControlDependencies,
+  imageId: ImageId,
+): Promise<ImageUseState | 'unanswered' | 'missing'> {
   try {
     return useOf((await deps.images.getImage(imageId, cancellationSignal())).status);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    return error.type === 'ImageNotFound' ? 'gone' : 'unanswered';
+    return error.type === 'ImageNotFound' && !isForbidden(error) ? 'missing' : 'unanswered';
   }
+}
+
+function isForbidden({ details }: Failure): boolean {
+  return 'forbidden' in details && details.forbidden === true;
 }
 
 /** An image whose bytes were read cannot become queued again: whatever says so is not believed. */
@@ -115,14 +128,15 @@ function useOf(status: ImageStatus): ImageUseState | 'unanswered' {
   }
 }
 
-async function apply(
+/** Writes down what an image is and retires what has lost its last usable one. Idempotent. */
+export async function applyImageState(
   { database }: ControlDependencies,
-  { page, imageId, state }: { page: RefreshPage; imageId: ImageId; state: ImageUseState },
+  { found, imageId, state }: { found: UnusableEntries; imageId: ImageId; state: ImageUseState },
 ): Promise<void> {
   await noteImageState(database, { imageId, state });
   const { workflowId } = workflowExecution();
   const unusable = await retireUnusableEntries(database, { imageId, workflowId });
-  page.retired.push(...unusable.retired);
-  page.kept.push(...unusable.kept);
-  page.free.push(...unusable.free);
+  found.retired.push(...unusable.retired);
+  found.kept.push(...unusable.kept);
+  found.free.push(...unusable.free);
 }

@@ -21,11 +21,14 @@ const count = z.int().min(0);
 const cursorSchema = z.strictObject({
   afterImageId: uuid.nullable(),
   imagesDone: z.boolean(),
+  missing: z.array(uuid).optional(),
   result: z.strictObject({
     imagesAsked: count,
     usable: count,
     deactivated: count,
     gone: count,
+    unbelieved: count.optional(),
+    doubt: z.string().nullable().optional(),
     unanswered: count,
     retiredEntries: z.array(uuid),
     keptEntries: z.array(z.strictObject({ entryId: uuid, why: z.enum(['leased', 'pinned']) })),
@@ -43,6 +46,7 @@ const refreshSchema = z.strictObject({
     .optional(),
   follow: followName.optional(),
   backend: boundedText(40).optional(),
+  acceptMissing: z.boolean().optional(),
   cursor: cursorSchema.optional(),
 });
 

@@ -142,6 +142,13 @@ export const configSchema = z.strictObject({
       grace: duration.default(15 * 60_000),
     })
     .prefault({}),
+  /** How many images a refresh takes for gone at once: what is beyond both waits for an operator's word. */
+  refresh: z
+    .strictObject({
+      maxMissingCount: z.int().min(0).max(1_000_000).default(10),
+      maxMissingShare: percentage.default(0.2),
+    })
+    .prefault({}),
   worker: z
     .strictObject({
       /** 0: no metrics endpoint. */

@@ -36,6 +36,20 @@ export async function listImagesBehindEntries(
   return rows.map((row) => row.image_id);
 }
 
+/** @returns ids of images behind entries, those first that were last seen, up to `limit`: what a sound image service knows. */
+export async function listSeenImages(
+  database: Database,
+  { except, limit }: { except: readonly ImageId[]; limit: number },
+): Promise<ImageId[]> {
+  const rows = await runStatement<{ image_id: ImageId }>(
+    database,
+    sql`select i.image_id, max(i.last_seen_at) as seen_at from entry_images i join cache_entries e on e.id = i.entry_id
+      where e.state <> 'gone' and i.state <> 'gone'
+        and i.image_id not in (select value from jsonb_array_elements_text(${JSON.stringify(except)}::jsonb)) group by i.image_id order by seen_at desc limit ${limit}`,
+  );
+  return rows.map((row) => row.image_id);
+}
+
 /** What the image service says of an image now, at all entries that serve it. Idempotent. */
 export async function noteImageState(
   database: Database,

@@ -116,8 +116,8 @@ describe('ivc cache follow', () => {
 
 describe('ivc refresh', () => {
   it('tells what it found, as text and as one document', async () => {
-    const image = await publish();
-    await ivc('cache', 'warm', '--image', image.id);
+    const [image, kept] = [await publish(), await publish()];
+    await ivc('cache', 'warm', '--image', image.id, kept.id);
     await flow.stack.images.deleteImage(image.id);
     const { document, exitCode } = await ivcJson('refresh', '--image', image.id);
     expect(exitCode).toBe(0);

@@ -12,7 +12,8 @@ export interface FailureDetails {
   VolumeDeleted: { volumeId: string };
   VolumeInUse: { volumeId: string; by: string };
   CreateCancelled: { volumeId: string };
-  ImageNotFound: { imageId: string };
+  /** `forbidden`: it was refused (403), which says nothing about whether the image is there. */
+  ImageNotFound: { imageId: string; forbidden?: true };
   /** `found`: `unknown`, or `without an image`: nothing has matched yet. */
   FollowNotFound: { follow: string; backend: string; found: 'unknown' | 'without an image' };
   ImageNotActive: { imageId: string; status: string };

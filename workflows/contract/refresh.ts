@@ -54,6 +54,8 @@ export interface RefreshInput {
   /** Only this follow, by name. */
   follow?: string;
   backend?: string;
+  /** An operator's word that images which are not found are gone, however many they are and whatever the service looks like. */
+  acceptMissing?: boolean;
   /** Where a run that was continued as new goes on. */
   cursor?: RefreshCursor;
 }
@@ -61,6 +63,8 @@ export interface RefreshInput {
 export interface RefreshCursor {
   afterImageId: ImageId | null;
   imagesDone: boolean;
+  /** Images that were not found so far: whether they are gone is judged when all are asked for. */
+  missing?: ImageId[];
   result: RefreshResult;
 }
 
@@ -69,6 +73,10 @@ export interface RefreshResult {
   usable: number;
   deactivated: number;
   gone: number;
+  /** Images that were not found, and whose absence is not believed: nothing was retired for them. */
+  unbelieved: number;
+  /** Why not, for people; null: nothing is doubted. */
+  doubt: string | null;
   /** Images that the service did not answer for; the next run asks again. */
   unanswered: number;
   /** The first thousand. */

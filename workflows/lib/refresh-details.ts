@@ -12,10 +12,12 @@ export function describeRefreshing({ imagesAsked, retiredEntries }: RefreshResul
 /** @returns one sentence, for the result. */
 export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string {
   const { imagesAsked, usable, deactivated, gone, unanswered, retiredEntries, keptEntries, follows } = result;
+  const { unbelieved, doubt } = result;
   const failed = follows.filter(({ outcome }) => outcome === 'failed').length;
   const flipped = follows.filter(({ outcome }) => outcome === 'flipped').length;
   return [
     `${plural(imagesAsked, 'image')} asked for: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
+    ...(doubt === null ? [] : [`${plural(unbelieved, 'image')} not found and not believed to be gone: ${doubt}`]),
     `${plural(retiredEntries.length, 'entry', 'entries')} retired, ${result.deletedEntries} deleted, ${keptEntries.length} kept for now`,
     `${plural(follows.length, 'follow')} looked at: ${flipped} flipped, ${failed} failed`,
   ].join('; ');
@@ -23,7 +25,9 @@ export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string
 
 export function describeRefreshed(result: RefreshResult): string {
   const troubled = result.follows.filter(({ outcome }) => outcome === 'failed' || outcome === 'no-match');
-  return withList(`**refreshed**: ${text(result.summary)}`, troubled.map(followLine));
+  const head = `**refreshed**: ${text(result.summary)}`;
+  const doubted = 'Nothing was retired for them. Should they be gone: `ivc refresh --accept-missing`.';
+  return withList(result.doubt === null ? head : paragraphs(head, doubted), troubled.map(followLine));
 }
 
 export function describeFollowing(name: string, backend: string): string {

@@ -13,6 +13,7 @@ interface RefreshOptions extends SharedOptions {
   image?: string[];
   follow?: string;
   backend?: string;
+  acceptMissing?: boolean;
   wait: boolean;
 }
 
@@ -23,13 +24,14 @@ export function registerRefresh(program: Command): void {
     .option('--image <id...>', 'only about these images', collectUuids)
     .option('--follow <name>', 'only after this follow')
     .option('--backend <name>', 'only on this backend', parseBackend)
+    .option('--accept-missing', 'images that are not found are gone, however many they are')
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action(refresh);
 }
 
 async function refresh(options: RefreshOptions): Promise<void> {
-  const { image: imageIds, follow, backend, json } = options;
-  const input = { imageIds, follow, backend };
+  const { image: imageIds, follow, backend, acceptMissing, json } = options;
+  const input = { imageIds, follow, backend, acceptMissing };
   const signals = abortOnSignals();
   try {
     await withClient(options, async (cache) => {
@@ -49,7 +51,7 @@ async function refresh(options: RefreshOptions): Promise<void> {
 
 /** What could not be asked or populated is asked again by the next run: told by the exit code, too. */
 function show(result: RefreshResult & { workflowId: string; runId: string }, json: boolean | undefined): void {
-  if (result.unanswered > 0 || result.follows.some(({ outcome }) => outcome === 'failed'))
+  if (result.unanswered > 0 || result.unbelieved > 0 || result.follows.some(({ outcome }) => outcome === 'failed'))
     process.exitCode = exitCodes.failed;
   if (json) return printJson(result);
   const { imagesAsked, usable, deactivated, gone, unanswered, retiredEntries, deletedEntries, keptEntries } = result;
@@ -57,6 +59,10 @@ function show(result: RefreshResult & { workflowId: string; runId: string }, jso
     formatRecord({
       images: `${imagesAsked} asked for: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
       entries: `${retiredEntries.length} retired, ${deletedEntries} deleted`,
+      doubted:
+        result.doubt === null
+          ? undefined
+          : `${result.unbelieved} not found and not believed to be gone: ${result.doubt}; nothing was retired for them. Should they be gone: ivc refresh --accept-missing`,
       kept:
         keptEntries.length === 0 ? undefined : keptEntries.map(({ entryId, why }) => `${entryId} (${why})`).join(' '),
       workflowId: result.workflowId,

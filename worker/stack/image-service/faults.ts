@@ -15,6 +15,7 @@ const faultSchema = z.strictObject({
     'wrong-length',
     'wrong-bytes',
     'endless',
+    'status-404',
     'status-500',
     'status-503',
     'no-range',
@@ -61,8 +62,9 @@ export function createFaults(): Faults {
   };
 }
 
-/** @throws HttpError 500 or 503 when that is the fault. */
+/** @throws HttpError with its status when that is the fault. */
 export function strike(fault: Fault | undefined): void {
+  if (fault?.kind === 'status-404') throw new HttpError(404, 'The resource could not be found.');
   if (fault?.kind === 'status-500') throw new HttpError(500, 'The server has either erred or is incapable.');
   if (fault?.kind !== 'status-503') return;
   const headers: Record<string, string> =

@@ -159,6 +159,15 @@ describe('the Glance client', () => {
       expect(requests).toHaveLength(1);
     });
 
+    it('tells an image that is forbidden from one that is not there', async () => {
+      answers = [status(403), status(404)];
+      await expect(connect().getImage(ID)).rejects.toMatchObject({ details: { imageId: ID, forbidden: true } });
+      const absent = await connect()
+        .getImage(ID)
+        .catch((error: unknown) => error);
+      expect((absent as { details: object }).details).toEqual({ imageId: ID });
+    });
+
     it('sends nothing for an id that cannot be one', async () => {
       for (const id of ['', '..', `${ID}/file`, `${ID}?x`])
         await expect(connect().getImage(id)).rejects.toMatchObject({ type: 'ImageNotFound' });

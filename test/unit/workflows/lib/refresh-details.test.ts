@@ -25,6 +25,8 @@ const result: RefreshResult = {
   usable: 1,
   deactivated: 1,
   gone: 1,
+  unbelieved: 0,
+  doubt: null,
   unanswered: 1,
   retiredEntries: ['e' as EntryId],
   keptEntries: [{ entryId: 'k' as EntryId, why: 'pinned' }],
@@ -37,6 +39,13 @@ it('a refresh is summed up in one sentence', () => {
   expect(summarizeRefresh(result)).toBe(
     '4 images asked for: 1 usable, 1 deactivated, 1 gone, 1 unanswered; 1 entry retired, 1 deleted, 1 kept for now; 2 follows looked at: 1 flipped, 1 failed',
   );
+});
+
+it('a refresh says what it does not believe, why, and what an operator can do', () => {
+  const doubted = { ...result, unbelieved: 2, doubt: 'no other image is found' };
+  const summary = summarizeRefresh(doubted);
+  expect(summary).toContain('2 images not found and not believed to be gone: no other image is found; 1 entry retired');
+  expect(describeRefreshed({ ...doubted, summary })).toContain('`ivc refresh --accept-missing`');
 });
 
 it('a refresh names the follows that came to nothing, and escapes what would be Markdown', () => {
