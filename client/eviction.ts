@@ -14,6 +14,7 @@ import type {
 import { parseEvictorSignal } from '../workflows/contract/eviction-signals';
 import type { BackendName } from '../workflows/contract/ids';
 import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
 import { interruptible, reportingErrors } from './waiting';
@@ -190,7 +191,8 @@ async function findAnswer(
   const state = await bounded(client, async () => (await handle.describe()).status.name);
   if (state === 'FAILED' || state === 'TERMINATED') await handle.result();
   const isForgotten =
-    state === 'RUNNING' &&
+    state !== undefined &&
+    isOpenRun(state) &&
     status?.waiting === status?.waitingFor.length &&
     status?.waitingFor.includes(requestId) === false;
   if (!isForgotten) return undefined;

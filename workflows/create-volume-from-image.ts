@@ -248,7 +248,7 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   setCurrentDetails(describeBypass(reason, undefined, progressLink()));
   tag(admission);
   undo.before('the written volume', () => removeVolume({ volumeId, backend: admission.backend }));
-  const user = workflowIds.createVolume(volumeId);
+  const user = workflowInfo().workflowId;
   return await withHost(admission.backend, { budgetMs: budgetMs(create) }, async ({ hostId, moves }) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
       image: admission.imageId,

@@ -1,9 +1,9 @@
-import { WorkflowNotFoundError } from '@temporalio/client';
 import { confirmEntryGone } from '../../db/queries/cache-entries';
 import { listDeleting } from '../../db/queries/evictor';
 import type { EntryRow } from '../../db/types';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
+import { isRunning } from '../is-running';
 import { deleteVictim } from './delete-victim';
 
 /** Deletions that one call finishes. */
@@ -21,7 +21,7 @@ export async function finishDeletions(
 ): Promise<EntryRow[]> {
   const running = new Map<string, boolean>([[workflowId, false]]);
   const isAtWork = async (id: string): Promise<boolean> => {
-    const known = running.get(id) ?? (await runs(deps, id));
+    const known = running.get(id) ?? (await isRunning(deps, { workflowId: id }));
     running.set(id, known);
     return known;
   };
@@ -33,13 +33,4 @@ export async function finishDeletions(
     if (await confirmEntryGone(deps.database, { entryId: entry.id, workflowId })) gone.push(entry);
   }
   return gone;
-}
-
-async function runs({ temporal }: ControlDependencies, workflowId: string): Promise<boolean> {
-  try {
-    return (await temporal.workflow.getHandle(workflowId).describe()).status.name === 'RUNNING';
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
-    throw error;
-  }
 }

@@ -5,7 +5,7 @@ import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } 
 import type { EntryRow } from '../../db/types';
 import { workflowIds } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
-import { isRunning } from './is-running';
+import { isRunning } from '../is-running';
 import { settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 
@@ -21,7 +21,7 @@ export async function repairPopulating(run: ReconcileRun): Promise<void> {
     const flightId = entry.reservedFor ?? workflowIds.populate(backend.name, entry.shortKey);
     // Read before its run is looked for: a run that begins after that changes it.
     const claimedBy = (await findFlight(deps.database, { backend: backend.name, shortKey: entry.shortKey }))?.runId;
-    if (await isRunning(deps, flightId)) continue;
+    if (await isRunning(deps, { workflowId: flightId })) continue;
     const found = `image-volume ${entry.imageVolume} is populating, and ${flightId} does not run`;
     await settle(run, {
       finding: { kind: 'stuck-populating', object: entry.imageVolume, found, bytes: entry.realBytes },
@@ -59,7 +59,7 @@ export async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
   collector.looked(deleting.length + free.length);
   for (const entry of [...deleting, ...free]) {
     const { id, imageVolume, state, reservedFor, retiredAt, createdAt, realBytes } = entry;
-    if (state === 'deleting' && reservedFor !== null && (await isRunning(deps, reservedFor))) continue;
+    if (state === 'deleting' && reservedFor !== null && (await isRunning(deps, { workflowId: reservedFor }))) continue;
     const found = `image-volume ${imageVolume} is ${state === 'deleting' ? state : 'retired and free'}, and nobody deletes it`;
     await settle(run, {
       finding: { kind: 'stuck-entry-deletion', object: imageVolume, found, bytes: realBytes },

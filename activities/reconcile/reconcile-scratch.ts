@@ -6,7 +6,7 @@ import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
 import { releaseScratchOf } from '../transfer/scratch-image';
 import { createCollector } from './collector';
-import { isRunning } from './is-running';
+import { isRunning } from '../is-running';
 
 export interface ScratchLook {
   /** Whose reconciliation asks: a host's scratch is looked at as a whole. */
@@ -75,7 +75,7 @@ async function judgeRow(
 
 async function filterEnded(deps: HostDependencies, users: string[]): Promise<string[]> {
   const ended: string[] = [];
-  for (const user of users) if (!(await isRunning(deps, user))) ended.push(user);
+  for (const user of users) if (!(await isRunning(deps, { workflowId: user }))) ended.push(user);
   return ended;
 }
 

@@ -4,7 +4,7 @@ import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
-import { findEnding, isRunning } from './is-running';
+import { findEnding, isRunning } from '../is-running';
 import { settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 
@@ -14,7 +14,7 @@ const PAGE_ROWS = 200;
 export async function repairCreating(run: ReconcileRun): Promise<void> {
   const { deps } = run;
   for await (const volume of volumesIn(run, 'creating')) {
-    const ending = await findEnding(deps, volume.workflowId);
+    const ending = await findEnding(deps, { workflowId: volume.workflowId });
     if (ending === 'running' || !(await isUnchanged(run, volume))) continue;
     // Somebody may have got it, and the row be older than that: the look at objects decides.
     if (ending !== 'failed' && (await run.backend.describeVolume(volume.id)).kind === 'present') continue;
@@ -50,7 +50,7 @@ export async function repairDeleting(run: ReconcileRun): Promise<void> {
   const { deps } = run;
   for await (const volume of volumesIn(run, 'deleting')) {
     const workflowId = workflowIds.deleteVolume(volume.id);
-    if (await isRunning(deps, workflowId)) continue;
+    if (await isRunning(deps, { workflowId })) continue;
     if (!(await isUnchanged(run, volume))) continue;
     const { id, sizeBytes, updatedAt } = volume;
     const found = `volume ${id} is deleting, and ${workflowId} does not run`;

@@ -14,6 +14,7 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
+import { isRunning } from '../is-running';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
 import { parseRequest, uuid } from './create-volume-request';
@@ -43,16 +44,15 @@ const CLOSED_POLL_MS = 250;
 /** Cancels the create by both ids of its row and waits until that run has closed: only then nobody writes into the volume any more. */
 export function createCancelCreate(deps: ControlDependencies) {
   return async function cancelCreate({ workflowId, runId }: { workflowId: string; runId: string }): Promise<void> {
-    const handle = deps.temporal.workflow.getHandle(workflowId, runId);
     try {
-      await handle.cancel();
-      while ((await handle.describe()).status.name === 'RUNNING') {
-        heartbeat({ stage: 'waiting', summary: `waiting for ${workflowId} to close` });
-        await delay(CLOSED_POLL_MS, undefined, { signal: cancellationSignal() });
-      }
+      await deps.temporal.workflow.getHandle(workflowId, runId).cancel();
     } catch (error) {
       // Closed, or past the namespace's retention: closed all the same.
       if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+    while (await isRunning(deps, { workflowId, runId })) {
+      heartbeat({ stage: 'waiting', summary: `waiting for ${workflowId} to close` });
+      await delay(CLOSED_POLL_MS, undefined, { signal: cancellationSignal() });
     }
   };
 }

@@ -1,5 +1,5 @@
 import { hostname } from 'node:os';
-import { ActivityNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { ActivityNotFoundError } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
 import { listRunningFlights } from '../../db/queries/populations';
 import { listScratch } from '../../db/queries/scratch-files';
@@ -8,6 +8,7 @@ import type { HostId } from '../../workflows/contract/ids';
 import { workflowIds } from '../../workflows/contract/names';
 import type { HostDependencies } from '../dependencies';
 import { toApplicationFailure } from '../failure';
+import { findRun } from '../is-running';
 
 const DEADLINE_MS = 10_000;
 const WORKFLOWS_AT_ONCE = 16;
@@ -53,10 +54,13 @@ async function listWorkflows({ database, backends, hostId }: HostDependencies): 
   ];
 }
 
-async function endAttemptsOf({ temporal: client, hostId }: HostDependencies, workflowId: string): Promise<string[]> {
+async function endAttemptsOf(deps: HostDependencies, workflowId: string): Promise<string[]> {
+  const { temporal: client, hostId } = deps;
+  const run = await findRun(deps, { workflowId });
+  if (run === undefined) return [];
+  const { runId, raw } = run;
   const lost = toApplicationFailure(new Failure('HostLost', { host: hostId }));
   try {
-    const { runId, raw } = await client.workflow.getHandle(workflowId).describe();
     const attempts = (raw.pendingActivities ?? []).filter(
       ({ state, lastWorkerIdentity }) => state === STARTED && lastWorkerIdentity?.endsWith(ofHost(hostId)),
     );
@@ -65,7 +69,7 @@ async function endAttemptsOf({ temporal: client, hostId }: HostDependencies, wor
     return attempts.map(() => workflowId);
   } catch (error) {
     // It has ended meanwhile, one way or another.
-    if (error instanceof WorkflowNotFoundError || error instanceof ActivityNotFoundError) return [];
+    if (error instanceof ActivityNotFoundError) return [];
     throw error;
   }
 }

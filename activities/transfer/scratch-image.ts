@@ -1,3 +1,4 @@
+import { log } from '@temporalio/activity';
 import { forgetScratch, measureScratch, releaseScratch as releaseScratchRow } from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ImageId } from '../../workflows/contract/ids';
@@ -7,6 +8,7 @@ import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import type { ByteWatcher } from '../image/hashed-file';
 import type { EnsuredFile } from '../image/scratch';
+import { isRunning } from '../is-running';
 import type { ProgressReporter } from '../progress';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
 import { ensureExpanded, isCompressed, releaseExpanded } from './expanded-image';
@@ -64,10 +66,17 @@ export async function ensureScratchFile(
   }
 }
 
-/** A try that was given up and comes late may find its workflow ended, and with it whoever would release the file. */
+/**
+ * A try that was given up and comes late may find its workflow ended, and with it whoever would release the file. A failure here must not hide how the
+ * try itself has ended: the reconciler releases what is left.
+ */
 async function releaseAfterEnd(deps: HostDependencies, { source, user }: ScratchRequest): Promise<void> {
-  const { status } = await deps.temporal.workflow.getHandle(user).describe();
-  if (status.name !== 'RUNNING') await releaseScratchOf(deps, { contentHash: contentHashOf(source.cacheKey), user });
+  try {
+    if (await isRunning(deps, { workflowId: user })) return;
+    await releaseScratchOf(deps, { contentHash: contentHashOf(source.cacheKey), user });
+  } catch (error) {
+    log.warn('a scratch file may be kept for a run that has ended', { user, error: String(error) });
+  }
 }
 
 async function bringToScratch(

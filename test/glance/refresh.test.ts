@@ -68,6 +68,16 @@ describe('with a real Glance', () => {
     expect(await flow.flightOf(image)).toMatchObject({ flight: 1 });
   }, 120_000);
 
+  it.each([
+    ['a miss', 'miss', false],
+    ['a bypassing create', 'bypassed', true],
+  ])("%s under a workflow id of the caller's own ends like any other", async (_what, outcome, bypassCache) => {
+    const image = await flows.publish();
+    const running = await flow.startAs(image, { bypassCache });
+    expect(await running.result()).toMatchObject({ outcome, volumeId: running.volumeId });
+    expect(await flow.volume(running.volumeId)).toMatchObject({ state: 'available', workflowId: running.workflowId });
+  });
+
   it('a follow has the newest that matches, also after it was deactivated, and what is gone leaves the cache', async () => {
     const meant = { name: 'debian-12', tags: ['latest'], properties: { os_distro: 'debian' } };
     const { tags, properties } = meant;

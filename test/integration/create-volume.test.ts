@@ -102,6 +102,32 @@ describe('CreateVolumeFromImage', () => {
     expect(entries.filter(({ hashValue }) => hashValue === image.hashValue)).toEqual([]);
   });
 
+  it.each([
+    ['names its volume', { volumeId: brand<VolumeId>(randomUUID()) }],
+    ['derives the volume from it', {}],
+  ])('takes any workflow id, for a miss, a hit and a bypass alike; a caller %s', async (what, input) => {
+    const { sample, image } = await upload(what.replaceAll(' ', '-'));
+    for (const [outcome, more] of [
+      ['miss', {}],
+      ['hit', { volumeId: undefined }],
+      ['bypassed', { volumeId: undefined, bypassCache: true }],
+    ] as const) {
+      const request = { imageId: image.id, backend: stack.backend, ...input, ...more };
+      const volume = (await stack.client.workflow.execute('CreateVolumeFromImage', {
+        workflowId: `my-create-${randomUUID()}`,
+        taskQueue: stack.cache.queues.control,
+        args: [request],
+      })) as CreateVolumeResult;
+      expect(volume).toMatchObject({
+        outcome,
+        ...(request.volumeId === undefined ? {} : { volumeId: request.volumeId }),
+      });
+      await expectGuestBytes(sample, volume);
+      expect(await deleteVolume(stack.cache, volume.volumeId)).toMatchObject({ outcome: 'deleted' });
+    }
+    expect(readdirSync(join(stack.scratchDirectory, 'images'))).toEqual([]);
+  });
+
   it('deletes a volume and its file; a deleted id is never used again', async () => {
     const { image } = await upload('delete');
     const { volumeId } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });

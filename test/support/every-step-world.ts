@@ -33,7 +33,12 @@ export interface World {
   creates: { workflowId: string; runId: string; volumeId: VolumeId }[];
   /** Every workflow id that may run. */
   workflowIds: Set<string>;
-  create(volumeId?: VolumeId, input?: Partial<CreateVolumeInput>): Promise<Ending<CreateVolumeResult>>;
+  /** @param workflowId default: the one that names the volume. */
+  create(
+    volumeId?: VolumeId,
+    input?: Partial<CreateVolumeInput>,
+    workflowId?: string,
+  ): Promise<Ending<CreateVolumeResult>>;
   remove(volumeId: VolumeId): Promise<Ending<DeleteVolumeResult>>;
   volume(volumeId: VolumeId): Promise<VolumeRow | undefined>;
   /** Waits until the volume waits for a flight, or its create has closed. */
@@ -80,9 +85,9 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
     flightId,
     creates,
     workflowIds: ids,
-    create: async (volumeId = newVolumeId(), input = {}) => {
-      const workflowId = workflowIds.createVolume(volumeId);
-      const request: CreateVolumeInput = { imageId: image.id, backend, ...input };
+    create: async (volumeId = newVolumeId(), input = {}, workflowId = workflowIds.createVolume(volumeId)) => {
+      const named = workflowId === workflowIds.createVolume(volumeId) ? {} : { volumeId };
+      const request: CreateVolumeInput = { imageId: image.id, backend, ...named, ...input };
       const handle = await start(workflowTypes.createVolumeFromImage, workflowId, request);
       creates.push({ workflowId, runId: handle.firstExecutionRunId, volumeId });
       return await endingOf<CreateVolumeResult>(handle);
@@ -96,8 +101,8 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
       await until(`volume ${volumeId} to wait`, async () => {
         const row = await volume(volumeId);
         if (row?.activityId) return true;
-        const started = creates.some((create) => create.volumeId === volumeId);
-        return started && (await isClosed(stack, workflowIds.createVolume(volumeId)));
+        const started = creates.find((create) => create.volumeId === volumeId);
+        return started !== undefined && (await isClosed(stack, started.workflowId));
       });
     },
     untilClosed: async () => {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,9 +12,9 @@ import { findFlight, type Flight } from '../../db/queries/populations';
 import { findVolume, listVolumes } from '../../db/queries/volumes';
 import type { EntryRow, VolumeRow } from '../../db/types';
 import { waitFor } from '../../worker/stack/wait';
-import type { BackendName } from '../../workflows/contract/ids';
+import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
-import { workflowIds } from '../../workflows/contract/names';
+import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage, type SampleOptions } from './sample-image';
 import { startStack, type Stack, type StackOptions } from './stack';
@@ -34,6 +35,8 @@ export interface FlowStack {
   create(image: Image, input?: Partial<CreateVolumeInput>): Promise<CreateVolumeResult>;
   /** Starts a create and does not wait for it. */
   start(image: Image, input?: Partial<CreateVolumeInput>): Promise<RunningCreate>;
+  /** The same as any Temporal client may do it: under a workflow id of its own choice. Default: one that says nothing of the volume. */
+  startAs(image: Image, input?: Partial<CreateVolumeInput>, workflowId?: string): Promise<RunningCreate>;
   flightOf(image: Image): Promise<Flight | undefined>;
   flightHandle(image: Image): WorkflowHandle;
   /** On the stack's own backend, or another one. */
@@ -97,6 +100,17 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
       const started = await createVolume(cache, { imageId: image.id, backend, ...input }, { wait: false });
       const handle = client.workflow.getHandle(started.workflowId, started.runId);
       // A test that fails before it asks for the result is told of its own failure only.
+      return { ...started, handle, result: () => handle.result() as Promise<CreateVolumeResult> };
+    },
+    startAs: async (image, input = {}, workflowId = `my-create-${randomUUID()}`) => {
+      const { cache, backend, client } = of.stack();
+      const volumeId = (input.volumeId ?? randomUUID()) as VolumeId;
+      const handle = await client.workflow.start(workflowTypes.createVolumeFromImage, {
+        workflowId,
+        taskQueue: cache.queues.control,
+        args: [{ imageId: image.id, backend, ...input, volumeId } satisfies CreateVolumeInput],
+      });
+      const started = { volumeId, workflowId, runId: handle.firstExecutionRunId, reused: false };
       return { ...started, handle, result: () => handle.result() as Promise<CreateVolumeResult> };
     },
     flightOf: (image) => findFlight(of.stack().database, keyOf(image)),

@@ -45,8 +45,10 @@ export async function startHerd(
   await Promise.all(
     members.flatMap(({ member, count }) =>
       member.backends.flatMap((backend) =>
-        Array.from({ length: count }, async () => {
-          member.creates.push(await flow.start(member.upload.image, { backend }));
+        Array.from({ length: count }, async (_, index) => {
+          // Every second one is started as any Temporal client may do it, under an id of its own.
+          const start = index % 2 === 0 ? flow.start : flow.startAs;
+          member.creates.push(await start(member.upload.image, { backend }));
         }),
       ),
     ),

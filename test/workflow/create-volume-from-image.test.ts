@@ -50,25 +50,50 @@ const bypassing: Scenario = {
   prepare: (world, fault) => Promise.resolve(actOf(world, { fault, outcome: 'bypassed' })),
 };
 
+/** Any Temporal client may start a create, under whatever id it likes. */
+const missUnderOwnId: Scenario = {
+  ...miss,
+  name: 'a miss under an id of its own',
+  prepare: (world, fault) => Promise.resolve(actOf(world, { fault, outcome: 'miss', workflowIdOf: ownId })),
+};
+
+const bypassingUnderOwnId: Scenario = {
+  ...bypassing,
+  name: 'a bypassing create under an id of its own',
+  prepare: (world, fault) => Promise.resolve(actOf(world, { fault, outcome: 'bypassed', workflowIdOf: ownId })),
+};
+
+function ownId(volumeId: VolumeId): string {
+  return `my-create-of-${volumeId}`;
+}
+
 describe('CreateVolumeFromImage', () => {
-  describeEveryStep([hit, miss, joined, bypassing]);
+  describeEveryStep([hit, miss, joined, bypassing, missUnderOwnId, bypassingUnderOwnId]);
 });
+
+interface CreateCase {
+  fault?: CaseFault;
+  outcome: CreateVolumeResult['outcome'];
+  /** Default: the id that names the volume. */
+  workflowIdOf?: (volumeId: VolumeId) => string;
+}
 
 function actOf(
   world: World,
-  { fault, outcome }: { fault?: CaseFault; outcome: CreateVolumeResult['outcome'] },
+  { fault, outcome, workflowIdOf = workflowIds.createVolume }: CreateCase,
 ): Act & { volumeId: VolumeId } {
   const volumeId = newVolumeId();
+  const workflowId = workflowIdOf(volumeId);
   let ending: Ending<CreateVolumeResult> | undefined;
   // A refusal writes its decision record itself, so it must be a real one.
   const isRefused = fault?.kind === 'fails' && fault.step.activity === 'admitVolume';
   return {
     volumeId,
     failsByItself: isRefused,
-    workflowId: workflowIds.createVolume(volumeId),
+    workflowId,
     run: async () => {
       const refused = isRefused ? { imageId: randomUUID() } : {};
-      ending = await world.create(volumeId, { bypassCache: outcome === 'bypassed', ...refused });
+      ending = await world.create(volumeId, { bypassCache: outcome === 'bypassed', ...refused }, workflowId);
     },
     check: async () => {
       if (!ending) throw new Error('the create did not run');

@@ -34,6 +34,12 @@ async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string
     }
   });
   if (status === 'RUNNING') return ok(id, 'runs');
+  if (status === 'PAUSED')
+    return warning(
+      id,
+      'is paused: nothing is evicted but for populations',
+      `temporal workflow unpause --workflow-id ${id}`,
+    );
   if (isOff) return ok(id, 'off by configuration; `ivc evict` starts it');
   return warning(id, `does not run (${status}): nothing is evicted but for populations`, REMEDY);
 }

@@ -13,7 +13,11 @@ describe('a create that is asked to bypass the cache', () => {
     const { sample, image } = await flow.upload('parallel');
     const { imageService, database } = flow.stack;
     await imageService.inject({ kind: 'status-503', on: 'file', imageId: image.id, times: 1_000_000 });
-    const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image, { bypassCache: true })));
+    const running = await Promise.all(
+      Array.from({ length: HERD }, (_, index) =>
+        (index % 2 === 0 ? flow.start : flow.startAs)(image, { bypassCache: true }),
+      ),
+    );
     await flow.until('all to use the scratch file', async () => {
       const [row] = await database.sql<{ users: number }[]>`select cardinality(users) as users from scratch_files`;
       return row?.users === HERD;
@@ -36,8 +40,8 @@ describe('a backend whose cache is off', () => {
 
   it('writes every image straight into the volumes', async () => {
     const { sample, image } = await flow.upload('off');
-    for (const _create of ['first', 'second']) {
-      const volume = await flow.create(image);
+    for (const start of [flow.start, flow.startAs]) {
+      const volume = await (await start(image)).result();
       expect(volume).toMatchObject({ outcome: 'bypassed', reason: expect.stringContaining('switched off') });
       await flow.expectGuestBytes(sample, volume);
     }
@@ -57,7 +61,10 @@ describe('a small cache', () => {
     const small = await flow.upload('small', { virtualBytes: 8 * MiB });
     const { volumeId } = await flow.create(small.image);
     const large = await flow.upload('large', { virtualBytes: 32 * MiB });
-    const herd = await Promise.all(Array.from({ length: HERD }, () => flow.create(large.image)));
+    const running = await Promise.all(
+      Array.from({ length: HERD }, (_, index) => (index % 2 === 0 ? flow.start : flow.startAs)(large.image)),
+    );
+    const herd = await Promise.all(running.map(({ result }) => result()));
     for (const volume of herd) {
       expect(volume).toMatchObject({
         outcome: 'bypassed',
@@ -73,9 +80,11 @@ describe('a small cache', () => {
     const held = await flow.upload('held', { virtualBytes: VIRTUAL_BYTES, dataBytes: VIRTUAL_BYTES - MiB });
     const { volumeId } = await flow.create(held.image);
     const other = await flow.upload('other', { virtualBytes: VIRTUAL_BYTES });
-    const bypassed = await flow.create(other.image);
-    expect(bypassed).toMatchObject({ outcome: 'bypassed', reason: expect.stringContaining('in use') });
-    await flow.expectGuestBytes(other.sample, bypassed);
+    for (const start of [flow.start, flow.startAs]) {
+      const bypassed = await (await start(other.image)).result();
+      expect(bypassed).toMatchObject({ outcome: 'bypassed', reason: expect.stringContaining('in use') });
+      await flow.expectGuestBytes(other.sample, bypassed);
+    }
     expect(await flow.entriesOf(other.image)).toEqual([]);
 
     await deleteVolume(flow.stack.cache, volumeId);
