@@ -32,7 +32,16 @@ import {
   describeWaiting,
 } from './lib/details';
 import { deleteFreedParent } from './lib/freed-parent';
-import { fail, failCancelled, failWith, findFailure, isBudgetSpent, isCancelled, typed } from './lib/failure';
+import {
+  fail,
+  failCancelled,
+  failWith,
+  findFailure,
+  findFailureFor,
+  isBudgetSpent,
+  isCancelled,
+  typed,
+} from './lib/failure';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { progressLink, workflowLink } from './lib/workflow-link';
@@ -40,6 +49,8 @@ import { progressQuery, type CreateProgress } from './messages';
 
 /** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */
 const MAX_ROUNDS = 10;
+/** Flights that one create waits for: more than its rounds where some have failed for other images with the same bytes. */
+const MAX_FLIGHTS = 100;
 /** What admission alone may take: the create's own budget is known once it is admitted. */
 const ADMIT_BUDGET_MS = 6 * 3_600_000;
 
@@ -145,7 +156,7 @@ async function withdraw(input: unknown): Promise<CreateVolumeResult | undefined>
 async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
   undo.before('the clone', () => removeVolume({ volumeId, backend: admission.backend }));
-  for (let round = 0; round < MAX_ROUNDS; round += 1) {
+  for (let round = 0, lost = 0; lost < MAX_ROUNDS && round < MAX_FLIGHTS; round += 1) {
     progress.stage = 'acquiring';
     const acquired = await acquire(create);
     if (acquired.kind === 'cloned') return await finish(create, acquired);
@@ -162,15 +173,19 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
     if (acquired.kind === 'lost') await deleteFreedParent(admission.backend, acquired);
     const atCloneLimit = acquired.kind === 'cold' && acquired.atCloneLimit;
     const verdict = await waitForPopulation(create, { round, atCloneLimit });
-    if (verdict === undefined) continue;
-    if (verdict.kind === 'bypass') return await bypass(create, verdict.reason);
-    if (verdict.kind === 'failed' && verdict.imageId === admission.imageId) failWith(verdict.failure);
-    if (verdict.kind === 'ready' && story.outcome === 'miss') {
+    if (verdict?.kind === 'failed') {
+      const failure = findFailureFor(admission.imageId, verdict);
+      if (failure) failWith(failure);
+      continue;
+    }
+    lost += 1;
+    if (verdict?.kind === 'bypass') return await bypass(create, verdict.reason);
+    if (verdict?.kind === 'ready' && story.outcome === 'miss') {
       Object.assign(story.timingsMs, verdict.timingsMs);
       story.bytesDownloaded = verdict.bytesDownloaded;
     }
   }
-  fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: `no usable parent after ${MAX_ROUNDS} rounds` });
+  fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: 'no population has left a usable parent' });
 }
 
 /** The volume is available. A parent that was retired while this clone was made, and that the clone does not need, goes now. */

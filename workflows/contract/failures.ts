@@ -1,6 +1,6 @@
 /**
  * Every way in which this product fails on purpose. A new type cannot be added without deciding all of it:
- * what its details are, whether a retry may help, what the workflow does, how the CLI exits and what the user reads.
+ * what its details are, whether a retry may help, what the workflow does, whom a flight's failure concerns, how the CLI exits and what the user reads.
  * A bug stays a plain error: in workflow code it holds the task until the fix is deployed.
  */
 
@@ -52,6 +52,11 @@ interface FailureRule<Type extends FailureType> {
   retry: boolean;
   /** `refuse`: raised before anything is made, so there is no row. `undo`: what was made is undone and the row is `error`. */
   workflow: 'refuse' | 'undo';
+  /**
+   * When a flight fails so: `cache-key`: for every image with the same bytes. `image`: for the record of the one image that the flight read; whoever waits
+   * for another image with the same bytes asks again.
+   */
+  holdsFor: 'cache-key' | 'image';
   exitCode: FailureExitCode;
   publicMessage(details: FailureDetails[Type]): string;
 }
@@ -60,48 +65,56 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   InvalidRequest: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 2,
     publicMessage: ({ field, value, allowed }) => `${field}: got ${value}, allowed is ${allowed}`,
   },
   Conflict: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, found }) => `volumeId: ${volumeId} is taken by another request: ${found}`,
   },
   VolumeNotFound: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 3,
     publicMessage: ({ volumeId }) => `volumeId: there is no volume ${volumeId}`,
   },
   VolumeDeleted: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId }) => `volumeId: ${volumeId} was deleted; an id is never used twice`,
   },
   VolumeInUse: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, by }) => `volume ${volumeId} is in use by ${by}; detach it first`,
   },
   CreateCancelled: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ volumeId }) => `the create of volume ${volumeId} was cancelled`,
   },
   ImageNotFound: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'image',
     exitCode: 3,
     publicMessage: ({ imageId }) => `imageId: there is no image ${imageId} that this project may read`,
   },
   FollowNotFound: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 3,
     publicMessage: ({ follow, backend, found }) =>
       found === 'unknown'
@@ -111,18 +124,21 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   ImageNotActive: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, status }) => `imageId: image ${imageId} is ${status}; only an active image can be used`,
   },
   ImageUnsupported: {
     retry: false,
     workflow: 'refuse',
+    holdsFor: 'cache-key',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) => `imageId: image ${imageId} is ${found}; supported is ${allowed}`,
   },
   ImageRefused: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 4,
     publicMessage: ({ imageId, rule, found, allowed, offset }) =>
       `image ${imageId} is refused by the rule "${rule}"${offset === undefined ? '' : ` at byte ${offset}`}: found ${found}, allowed is ${allowed}`,
@@ -130,6 +146,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   ImageChanged: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) =>
       `image ${imageId} changed meanwhile: found ${found}, expected ${allowed}`,
@@ -137,6 +154,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   TransferCorrupt: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) =>
       `image ${imageId} arrives corrupt: its bytes hash to ${found}, its record says ${allowed}`,
@@ -144,6 +162,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   CacheKeyCollision: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ shortKey }) =>
       `two different images share the short cache key ${shortKey}; create with bypassCache`,
@@ -151,6 +170,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   NoSpace: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, neededBytes, freeBytes }) =>
       `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`,
@@ -158,18 +178,21 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   CloneLimitReached: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, limit }) => `a parent on backend ${backend} has reached its limit of ${limit} clones`,
   },
   ParentUnusable: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, found }) => `the cached image-volume on backend ${backend} is ${found}`,
   },
   BudgetSpent: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, budgetMs, last }) =>
       `volume ${volumeId} was not made within ${budgetMs / 1000} s; the last failure was: ${last}`,
@@ -177,6 +200,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   ForeignObject: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, object }) =>
       `backend ${backend} holds ${object}, which this installation did not make; it is left alone`,
@@ -184,12 +208,14 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   ToolFailed: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ tool, exit }) => `${tool} failed (${exit})`,
   },
   ScratchFull: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ neededBytes, freeBytes }) =>
       `the scratch of a worker host is full: ${neededBytes} bytes needed, ${freeBytes} free`,
@@ -203,36 +229,42 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   HostLost: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the worker host that moved the image is gone`,
   },
   FlightClosing: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: () => `the population that was joined has just ended; the next one starts`,
   },
   ImageServiceUnavailable: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: ({ service }) => `the image service at ${service} is unavailable`,
   },
   BackendUnavailable: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: ({ backend }) => `backend ${backend} is unavailable`,
   },
   DatabaseUnavailable: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the inventory's database is unavailable`,
   },
   Internal: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ cause }) => `internal error in ${cause}`,
   },
@@ -271,4 +303,11 @@ export interface FailureRecord {
   type: FailureType;
   message: string;
   details: Record<string, unknown>;
+}
+
+/** @returns the failure of a flight as it is told to one who asked for `imageId`, another image with the same bytes. */
+export function failureOfImage({ type, message, details }: FailureRecord, imageId: string): FailureRecord {
+  if (!('imageId' in details)) return { type, message, details };
+  const own = { ...details, imageId };
+  return { type, message: failures[type].publicMessage(own as never), details: own };
 }

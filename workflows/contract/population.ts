@@ -7,7 +7,7 @@ import type { BypassReason, CreateVolumeResult, TimingsMs } from './volume';
 export type Verdict =
   | { kind: 'ready'; entryId: EntryId; bytesDownloaded: number; timingsMs: TimingsMs }
   | { kind: 'bypass'; reason: BypassReason }
-  /** `imageId`: the image the flight read; a waiter of another image with the same bytes asks again. */
+  /** `imageId`: the image that the flight read; what its failure says to those who wait for another image with the same bytes: `findFailureFor`. */
   | { kind: 'failed'; failure: FailureRecord; imageId: ImageId };
 
 /** A verdict as a waiter gets it. */

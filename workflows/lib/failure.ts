@@ -4,9 +4,11 @@ import {
   CancellationScope,
   CancelledFailure,
   isCancellation,
+  patched,
   TimeoutFailure,
 } from '@temporalio/workflow';
 import {
+  failureOfImage,
   failures,
   isFailureType,
   publicMessage,
@@ -14,6 +16,8 @@ import {
   type FailureRecord,
   type FailureType,
 } from '../contract/failures';
+import type { ImageId } from '../contract/ids';
+import type { Verdict } from '../contract/population';
 
 /** The one place where workflow code throws on purpose: ends the run with a typed failure whose message a user may read. */
 export function fail<Type extends FailureType>(type: Type, details: FailureDetails[Type]): never {
@@ -47,6 +51,20 @@ export function findFailure(error: unknown): FailureRecord | undefined {
     message: cause.message,
     details: (cause.details?.[0] as Record<string, unknown> | undefined) ?? {},
   };
+}
+
+/**
+ * @returns what a flight's failure says to one who waits for `imageId`; undefined where it is about the record of another image with the same bytes: the
+ * cache is asked again, and another flight reads another record.
+ */
+export function findFailureFor(
+  imageId: ImageId,
+  { failure, imageId: readImageId }: Extract<Verdict, { kind: 'failed' }>,
+): FailureRecord | undefined {
+  if (readImageId === imageId) return failure;
+  // Runs of older versions ask again whatever it was.
+  if (!patched('failures-of-the-same-bytes')) return undefined;
+  return failures[failure.type].holdsFor === 'image' ? undefined : failureOfImage(failure, imageId);
 }
 
 /** @returns whether the run was cancelled: a step that is waited for after the cancel may still have failed in its own way. */

@@ -1,10 +1,11 @@
+import { failureOfImage } from '../contract/failures';
 import type { BackendName, EntryId, ImageId } from '../contract/ids';
 import { bypassReasons } from './details';
 import type { Verdict } from '../contract/population';
 import type { WarmOutcome } from '../contract/refresh';
 import { formatBytes } from '../contract/bytes';
 import { control, heartbeating } from './activity-profiles';
-import { findFailure, isBudgetSpent, isCancelled } from './failure';
+import { findFailure, findFailureFor, isBudgetSpent, isCancelled } from './failure';
 
 /** Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken in between. */
 const MAX_ROUNDS = 6;
@@ -40,14 +41,14 @@ async function warm({ imageId, backend }: WarmTarget, onFlight?: (id: string) =>
     const look = { summary: `find a ready entry of image ${imageId} on ${backend}, or open its flight` };
     const start = await control({ ...look, budgetMs: WARM_BUDGET_MS }).openWarming({ imageId, backend });
     if (start.kind === 'ready') return ready(start.entryId, populated);
-    if (start.kind === 'answered') return refused(start.verdict);
+    if (start.kind === 'answered') return refused(start.verdict, imageId);
     onFlight?.(start.flightWorkflowId);
     const step = { summary: `wait for ${start.flightWorkflowId}`, budgetMs: WARM_BUDGET_MS };
     const verdict = await heartbeating(step).awaitWarming(start);
     // The entry is looked for again, so that it is known to serve this image too.
     if (verdict?.kind === 'ready') populated = verdict;
-    else if (verdict?.kind === 'bypass' || (verdict?.kind === 'failed' && verdict.imageId === imageId))
-      return refused(verdict);
+    else if (verdict?.kind === 'bypass' || (verdict?.kind === 'failed' && findFailureFor(imageId, verdict)))
+      return refused(verdict, imageId);
   }
   return without('failed', `it was evicted ${MAX_ROUNDS} times as soon as it was populated`);
 }
@@ -59,9 +60,10 @@ function ready(entryId: EntryId, populated: Extract<Verdict, { kind: 'ready' }> 
   return { outcome: 'populated', entryId, bytesDownloaded, summary: `${formatBytes(bytesDownloaded)} downloaded` };
 }
 
-function refused(verdict: Verdict): Warmed {
+function refused(verdict: Verdict, imageId: ImageId): Warmed {
   if (verdict.kind === 'bypass') return without('not-cached', bypassReasons[verdict.reason]);
-  return without('failed', verdict.kind === 'failed' ? verdict.failure.message : 'it was evicted meanwhile');
+  if (verdict.kind === 'ready') return without('failed', 'it was evicted meanwhile');
+  return without('failed', failureOfImage(verdict.failure, imageId).message);
 }
 
 function without(outcome: 'failed' | 'not-cached', summary: string): Warmed {

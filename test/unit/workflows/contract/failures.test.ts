@@ -1,5 +1,6 @@
 import {
   Failure,
+  failureOfImage,
   failures,
   isFailureType,
   publicMessage,
@@ -72,6 +73,18 @@ describe('the table of failures', () => {
   it('knows its own types and nothing that objects inherit', () => {
     expect(isFailureType('NoSpace')).toBe(true);
     for (const other of ['toString', 'constructor', '', undefined, 5]) expect(isFailureType(other)).toBe(false);
+  });
+
+  it('tells a failure of the bytes to another image in its own name, and leaves alone what names no image', () => {
+    const refused = new Failure('ImageRefused', examples.ImageRefused);
+    const record = { type: refused.type, message: refused.message, details: { ...refused.details } };
+    expect(failureOfImage(record, 'other')).toEqual({
+      type: 'ImageRefused',
+      message: refused.message.replace('image i ', 'image other '),
+      details: { ...examples.ImageRefused, imageId: 'other' },
+    });
+    const full = { type: 'NoSpace' as const, message: 'no space', details: { backend: 'local' } };
+    expect(failureOfImage(full, 'other')).toEqual(full);
   });
 
   it('gives a failure its public message', () => {

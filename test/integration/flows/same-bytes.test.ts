@@ -1,0 +1,80 @@
+import { warmCache } from '../../../client/warming';
+import type { Image } from '../../../workflows/contract/image';
+import { expectCleanSlate, useStack } from '../../support/flows';
+import { uploadSample } from '../../support/sample-image';
+
+const CREATES_OF_EACH = 2;
+/** More than the rounds that a create takes for a parent of its own. */
+const IMAGES = 12;
+
+describe('images with the same bytes', () => {
+  const flow = useStack();
+  afterEach(async () => {
+    await flow.stack.imageService.clearFaults();
+    await expectCleanSlate(flow.stack);
+  });
+
+  const uploadMany = async (name: string, { images, diskFormat }: { images: number; diskFormat?: string }) => {
+    const { sample } = await flow.upload(name);
+    const uploads = Array.from({ length: images }, () =>
+      uploadSample(flow.stack.images, sample, diskFormat === undefined ? {} : { diskFormat }),
+    );
+    return { sample, images: await Promise.all(uploads) };
+  };
+
+  /** As the client library tells it: the run's failure with its exit code. */
+  const failureOf = (image: Image) =>
+    flow.create(image).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+
+  const refusalOf = ({ id: imageId }: Image) => ({
+    type: 'ImageRefused',
+    exitCode: 4,
+    message: expect.stringContaining(`image ${imageId} is refused`),
+    details: expect.objectContaining({ imageId }),
+  });
+
+  it('are all refused when they come at once, each create for its own image', async () => {
+    const { images } = await uploadMany('refused-at-once', { images: 4, diskFormat: 'raw' });
+    const herd = images.flatMap((image) => Array.from({ length: CREATES_OF_EACH }, () => image));
+    const failures = await Promise.all(herd.map(failureOf));
+    for (const [index, image] of herd.entries()) expect(failures[index]).toMatchObject(refusalOf(image));
+    const downloads = await Promise.all(images.map(({ id }) => flow.stack.imageService.counters(id)));
+    expect(downloads.reduce((sum, { downloads: count }) => sum + count, 0)).toBe(1);
+  });
+
+  it('are refused by what is remembered of one of them, by creates and by warming', async () => {
+    const { images } = await uploadMany('refused-before', { images: 2, diskFormat: 'raw' });
+    const [first, second] = images as [Image, Image];
+    expect(await failureOf(first)).toMatchObject(refusalOf(first));
+    expect(await failureOf(second)).toMatchObject(refusalOf(second));
+    const { cache, backend, imageService } = flow.stack;
+    const warmed = await warmCache(cache, { imageIds: [second.id], backends: [backend] }, { wait: true });
+    expect(warmed.result).toMatchObject({
+      warmed: [{ outcome: 'failed', summary: expect.stringContaining(`image ${second.id} is refused`) }],
+    });
+    expect(await imageService.counters(second.id)).toMatchObject({ bytesServed: 0 });
+  });
+
+  it('do not share what is wrong with the record of one: its create fails, and the others go on until one is sound', async () => {
+    const { sample, images } = await uploadMany('deleted-meanwhile', { images: IMAGES });
+    for (const { id } of images)
+      await flow.stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: id, times: 1_000_000 });
+    const running = await Promise.all(images.map((image) => flow.start(image)));
+    for (const { volumeId } of running) await flow.untilWaiting(volumeId);
+    const [sound, ...gone] = running.map((create, index) => ({ create, image: images[index] as Image })).reverse();
+    for (const { image } of gone) await flow.stack.images.deleteImage(image.id);
+    await flow.stack.imageService.clearFaults();
+    for (const { create, image } of gone)
+      await create.result().then(
+        (volume) => expect(volume).toMatchObject({ outcome: 'joined' }),
+        (error: unknown) =>
+          expect(error).toMatchObject({ cause: { type: 'ImageNotFound', details: [{ imageId: image.id }] } }),
+      );
+    const volume = await sound?.create.result();
+    expect(volume).toBeDefined();
+    if (volume) await flow.expectGuestBytes(sample, volume);
+  }, 120_000);
+});
