@@ -34,9 +34,9 @@ export interface FlowStack {
   upload(name: string, options?: Partial<SampleOptions>): Promise<UploadedImage>;
   create(image: Image, input?: Partial<CreateVolumeInput>): Promise<CreateVolumeResult>;
   /** Starts a create and does not wait for it. */
-  start(image: Image, input?: Partial<CreateVolumeInput>): Promise<RunningCreate>;
+  start: (image: Image, input?: Partial<CreateVolumeInput>) => Promise<RunningCreate>;
   /** The same as any Temporal client may do it: under a workflow id of its own choice. Default: one that says nothing of the volume. */
-  startAs(image: Image, input?: Partial<CreateVolumeInput>, workflowId?: string): Promise<RunningCreate>;
+  startAs: (image: Image, input?: Partial<CreateVolumeInput>, workflowId?: string) => Promise<RunningCreate>;
   flightOf(image: Image): Promise<Flight | undefined>;
   flightHandle(image: Image): WorkflowHandle;
   /** On the stack's own backend, or another one. */

@@ -64,7 +64,7 @@ describe('images with the same bytes', () => {
       await flow.stack.imageService.inject({ kind: 'status-503', on: 'file', imageId: id, times: 1_000_000 });
     const running = await Promise.all(images.map((image) => flow.start(image)));
     for (const { volumeId } of running) await flow.untilWaiting(volumeId);
-    const [sound, ...gone] = running.map((create, index) => ({ create, image: images[index] as Image })).reverse();
+    const [sound, ...gone] = running.map((create, index) => ({ create, image: images[index] as Image }));
     for (const { image } of gone) await flow.stack.images.deleteImage(image.id);
     await flow.stack.imageService.clearFaults();
     for (const { create, image } of gone)
