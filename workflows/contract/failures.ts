@@ -223,6 +223,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   ScratchUnavailable: {
     retry: true,
     workflow: 'undo',
+    holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the scratch of a worker host is unavailable`,
   },
