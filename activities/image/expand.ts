@@ -5,6 +5,7 @@ import { Failure } from '../../workflows/contract/failures';
 import { findTool, runCommand } from '../command';
 import type { ProgressReporter } from '../progress';
 import { expansionLimit } from './formats/expansion';
+import { findPackage, startsWith, startsWithZstd } from './formats/packages';
 import { refuse } from './formats/verdict';
 import { refusalFailure } from './inspect';
 import type { ImagePolicy } from './policy';
@@ -26,17 +27,23 @@ export interface ExpandRequest {
 
 interface Compression {
   tool: string;
-  magic: Buffer;
+  isThis: (head: Buffer) => boolean;
   args: string[];
 }
 
+/** Memory of a decoder: xz takes 65 MiB for what it compressed at its strongest, zstd a window of 128 MiB. */
+const DECODER_MIB = 512;
 /** What `container_format` compressed may be, by its first bytes. Memory of a decoder is bounded besides. Sources: RFC 1952, the xz and the Zstandard format. */
 const compressions: Compression[] = [
-  { tool: 'gzip', magic: Buffer.from('1f8b', 'hex'), args: ['-dc'] },
-  { tool: 'xz', magic: Buffer.from('fd377a585a00', 'hex'), args: ['-dcq', '--memlimit-decompress=512MiB'] },
-  { tool: 'zstd', magic: Buffer.from('28b52ffd', 'hex'), args: ['-dcq', '--memory=512MB'] },
+  { tool: 'gzip', isThis: startsWith('1f8b'), args: ['-dc'] },
+  { tool: 'xz', isThis: startsWith('fd377a585a00'), args: ['-dcq', `--memlimit-decompress=${DECODER_MIB}MiB`] },
+  { tool: 'zstd', isThis: startsWithZstd, args: ['-dcq', `--memory=${DECODER_MIB}MB`] },
 ];
-const MAGIC_BYTES = 6;
+/** What xz and zstd say of a stream that takes more than they may have. */
+const TOO_MUCH_MEMORY =
+  /Memory usage limit reached|requires too much memory for decoding|Window size larger than maximum/;
+/** Enough to know any other file by. */
+const HEAD_BYTES = 512;
 /** Room is set aside in steps, since nothing that can be believed tells the size beforehand. */
 const RESERVE_STEP_BYTES = 64 * MiB;
 
@@ -72,11 +79,12 @@ export async function expandImage(request: ExpandRequest): Promise<{ bytes: numb
 }
 
 async function getCompression(source: FileHandle, imageId: string): Promise<Compression> {
-  const { buffer, bytesRead } = await source.read(Buffer.alloc(MAGIC_BYTES), 0, MAGIC_BYTES, 0);
+  const { buffer, bytesRead } = await source.read(Buffer.alloc(HEAD_BYTES), 0, HEAD_BYTES, 0);
   const head = buffer.subarray(0, bytesRead);
-  const found = compressions.find(({ magic }) => head.subarray(0, magic.length).equals(magic));
+  const found = compressions.find(({ isThis }) => isThis(head));
   if (found === undefined) {
-    const refusal = { found: `bytes that begin with ${head.toString('hex')}`, allowed: 'a gzip, xz or zstd file' };
+    const what = findPackage(head)?.what ?? `bytes that begin with ${head.toString('hex', 0, 6)}`;
+    const refusal = { found: what, allowed: 'a gzip, xz or zstd file: compress the disk with one of them' };
     throw refusalFailure(refuse('container-not-compressed', { offset: 0, ...refusal }), imageId);
   }
   if (findTool(found.tool) !== undefined) return found;
@@ -128,7 +136,15 @@ function isDamaged(error: unknown): error is Failure<'ToolFailed'> {
   return error instanceof Failure && error.type === 'ToolFailed' && error.details.exit.startsWith('exit ');
 }
 
-function damaged(imageId: string, error: Failure<'ToolFailed'>): Failure {
-  const found = `a file that ${error.details.tool} cannot read to its end`;
-  return refusalFailure(refuse('container-damaged', { found, allowed: 'a sound compressed file' }), imageId);
+function damaged(imageId: string, { details: { tool, stderr } }: Failure<'ToolFailed'>): Failure {
+  const refusal = TOO_MUCH_MEMORY.test(stderr)
+    ? refuse('container-memory', {
+        found: `a file that ${tool} needs more memory for`,
+        allowed: `${DECODER_MIB} MiB: compress it with a smaller window or dictionary`,
+      })
+    : refuse('container-damaged', {
+        found: `a file that ${tool} cannot read to its end`,
+        allowed: 'a sound compressed file',
+      });
+  return refusalFailure(refusal, imageId);
 }

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { KiB, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { findMismatch, judgeImage } from './formats/judge';
+import { findPackageRefusal } from './formats/packages';
 import { findSignatures, HEAD_BYTES } from './formats/signatures';
 import { isPause, MAX_RANGE_BYTES, type Range, type Steps } from './formats/steps';
 import { refuse, type HeadVerdict, type Refusal, type Verdict } from './formats/verdict';
@@ -119,5 +120,7 @@ function findEarlySignature(head: Buffer, declared: string): Refusal | undefined
   const signatures = findSignatures(head);
   const comesLater =
     (declared === 'iso' || declared === 'vhd') && signatures.every(({ format }) => format === 'partition-table');
-  return comesLater ? undefined : findMismatch(declared, signatures);
+  return (
+    findPackageRefusal(head, signatures, declared) ?? (comesLater ? undefined : findMismatch(declared, signatures))
+  );
 }

@@ -1,6 +1,7 @@
 import { roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { imageFormats, type ImageFormat } from '../policy';
 import { judgeIso } from './iso';
+import { findPackageRefusal } from './packages';
 import { judgeQcow2 } from './qcow2';
 import { judgeRaw } from './raw';
 import {
@@ -48,6 +49,8 @@ export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> 
   if (sizeRefusal) return sizeRefusal;
   const head = yield* need(0, Math.min(HEAD_BYTES, subject.sizeBytes));
   const signatures = findSignatures(head);
+  const packed = findPackageRefusal(head, signatures, declared);
+  if (packed) return packed;
   const isFooterTheSignature = format === 'vhd' && signatures.every((signature) => signature.format !== 'vhd');
   const footers = isFooterTheSignature ? yield* readFooters(subject) : [];
   const early = findMismatch(declared, [...signatures, ...footers]);

@@ -25,6 +25,7 @@ export const rules = {
     says: 'The declared disk format is one that the policy lists.',
   },
   'format-banned': any('The bytes are not QED, Parallels, Bochs, cloop, DMG or qcow version 1.'),
+  'disk-packed': any('The bytes are a disk, not an archive or a compressed file with a disk in it.'),
   'declared-format-mismatch': any('The declared disk format is the one the bytes have.'),
   'several-signatures': any('The bytes have the signature of one format only; an ISO may carry a partition table.'),
   'file-truncated': any(
@@ -43,6 +44,7 @@ export const rules = {
   'container-not-compressed': any('A compressed container is a gzip, xz or zstd file.'),
   'data-unreadable': any('Guest bytes can be read to their end: no compressed cluster or grain is cut or damaged.'),
   'container-damaged': any('A compressed container can be read to its end.'),
+  'container-memory': any('A compressed container can be decompressed with 512 MiB of memory.'),
   'tool-disagrees': any('qemu-img sees what the inspection saw: the size, one file, no corruption.'),
   'written-bytes-look-like-image': any('Guest bytes that were written do not begin like another disk image.'),
   'partition-table-malformed': of('raw')(
@@ -81,7 +83,9 @@ export const rules = {
   'vmdk-descriptor-out-of-bounds': vmdk(
     'The embedded descriptor begins at sector 1, is at most 20 sectors long and within the file.',
   ),
-  'vmdk-descriptor': vmdk('Every line of the descriptor is one the format defines, each key once, in ASCII.'),
+  'vmdk-descriptor': vmdk(
+    'Every line of the descriptor is a comment, key=value or an extent; version, createType and CIDs stand once and are plain.',
+  ),
   'vmdk-parent': vmdk('The descriptor names no parent.'),
   'vmdk-extents': vmdk(
     'There is exactly one extent, sparse, in the file itself, by a name without a path, of the header’s capacity.',

@@ -68,6 +68,53 @@ describe('expandImage', () => {
     expect((await stat(join(directory, 'expanded'))).size).toBeLessThanOrEqual(MiB);
   });
 
+  it('gives back a zstd stream that begins with a skippable frame, or has several frames', async () => {
+    await run('zstd', ['-kq', raw]);
+    const frame = await readFile(`${raw}.zst`);
+    const skippable = Buffer.from('5c2a4d1804000000deadbeef', 'hex');
+    await writeFile(`${raw}.zst`, Buffer.concat([skippable, frame, skippable, frame]));
+    expect(await expand(`${raw}.zst`)).toEqual({ bytes: 2 * SIZE_BYTES });
+    await writeFile(`${raw}.zst`, Buffer.concat([skippable, frame.subarray(0, 2000)]));
+    await expect(expand(`${raw}.zst`)).rejects.toMatchObject({ details: { rule: 'container-damaged' } });
+  });
+
+  it('tells a stream that needs more memory than it gets from one that is damaged', async () => {
+    // One empty block in a frame with a window of 1 GiB.
+    await writeFile(`${raw}.zst`, Buffer.from('28b52ffd00a0010000', 'hex'));
+    await expect(expand(`${raw}.zst`)).rejects.toMatchObject({
+      type: 'ImageRefused',
+      details: {
+        rule: 'container-memory',
+        found: 'a file that zstd needs more memory for',
+        allowed: '512 MiB: compress it with a smaller window or dictionary',
+      },
+    });
+    await truncate(raw, 1000);
+    await run('xz', ['-kq', '--lzma2=dict=1GiB', raw]);
+    await expect(expand(`${raw}.xz`)).rejects.toMatchObject({ details: { rule: 'container-memory' } });
+  });
+
+  it.each([
+    ['lzma', 'an lzma file'],
+    ['bzip2', 'a bzip2 file'],
+    ['tar', 'a tar archive, such as an OVA'],
+  ])('says of what %s made what it is and what to do', async (tool, found) => {
+    const path = join(directory, 'made');
+    const args = { lzma: ['--format=lzma', '-c', raw], bzip2: ['-c', raw], tar: ['-C', directory, '-c', 'image.raw'] };
+    const { stdout } = await run(tool === 'lzma' ? 'xz' : tool, args[tool as keyof typeof args], {
+      encoding: 'buffer',
+      maxBuffer: 64 * MiB,
+    });
+    await writeFile(path, stdout);
+    await expect(expand(path)).rejects.toMatchObject({
+      details: {
+        rule: 'container-not-compressed',
+        found,
+        allowed: 'a gzip, xz or zstd file: compress the disk with one of them',
+      },
+    });
+  });
+
   it('refuses what is not compressed, and what is cut or damaged', async () => {
     await expect(expand(raw)).rejects.toMatchObject({ details: { rule: 'container-not-compressed' } });
     await run('gzip', ['-kq', raw]);

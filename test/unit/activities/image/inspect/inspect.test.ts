@@ -142,6 +142,7 @@ describe('A refusal', () => {
       'inspect',
       'bounds',
       'truncated',
+      'packages',
       '../expand',
       '../unreadable-data',
     ]

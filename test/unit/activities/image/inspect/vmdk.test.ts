@@ -115,6 +115,36 @@ const hostile: Hostile[] = [
     rule: 'vmdk-descriptor',
     options: { descriptor: vmdkDescriptor({ extra: 'CREATETYPE="monolithicFlat"' }) },
   },
+  ...['parentCID=ffffffff', 'parentCID=12345678', 'CID=fffffffe', 'version=1'].map((line) => ({
+    what: `a second ${line}`,
+    rule: 'vmdk-descriptor',
+    options: { descriptor: vmdkDescriptor({ extra: line }) },
+  })),
+  ...['version=5', 'version=1é', 'version=', 'version=1 2'].map((line) => ({
+    what: line,
+    rule: 'vmdk-descriptor',
+    options: { descriptor: text.replace('version=1', line) },
+  })),
+  {
+    what: 'a CID that is none',
+    rule: 'vmdk-descriptor',
+    options: { descriptor: text.replace('CID=fffffffe', 'CID=/etc/passwd') },
+  },
+  {
+    what: 'a createType in other letters',
+    rule: 'vmdk-descriptor',
+    options: { descriptor: text.replace('monolithicSparse', 'monolithicSpärse') },
+  },
+  {
+    what: 'an extent above in another encoding',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ name: 'é\\x.vmdk', extra: 'encoding="UTF-8"' }) },
+  },
+  {
+    what: 'an extent below in a Chinese encoding',
+    rule: 'vmdk-extents',
+    options: { descriptor: vmdkDescriptor({ name: '\x95\\\\x.vmdk', extra: 'encoding="GBK"' }) },
+  },
   {
     what: 'bytes that are not text',
     rule: 'vmdk-descriptor',
@@ -133,12 +163,29 @@ describe('A VMDK', () => {
       'an encoding and a change track',
       { descriptor: vmdkDescriptor({ extra: 'encoding="UTF-8"\nisNativeSnapshot="no"' }) },
     ],
+    ['names and comments in UTF-8', { descriptor: vmdkDescriptor({ name: 'Übung 磁盘.vmdk', extra: '# für Ämter\nencoding="UTF-8"\nddb.comment = "größer"' }) }], // prettier-ignore
+    ['a toolsVersion that stands twice', { descriptor: vmdkDescriptor({ extra: 'ddb.toolsVersion = "2147483647"\nddb.toolsVersion = "0"' }) }], // prettier-ignore
+    ['a comment that is not quoted', { descriptor: vmdkDescriptor({ extra: 'ddb.comment = built by "an image builder"' }) }], // prettier-ignore
+    ['version 3', { descriptor: text.replace('version=1', 'version=3') }],
     ['capital letters', { descriptor: text.replace('monolithicSparse', 'MONOLITHICSPARSE') }],
   ])('with %s is accepted', async (_, options) => {
     expect(await judge(vmdkImage(options), 'vmdk')).toMatchObject({
       kind: 'accepted',
       details: { subformat: 'monolithicSparse' },
     });
+  });
+
+  it.each([
+    ['windows-1252', Buffer.from('\xdcbung.vmdk', 'latin1')],
+    // The second byte of the second character looks like a backslash.
+    ['GBK', Buffer.from('b4c5955c2e766d646b', 'hex')],
+    ['Shift_JIS', Buffer.from('835c2e766d646b', 'hex')],
+  ])('with a name in %s is accepted', async (encoding, name) => {
+    const before = vmdkDescriptor({ name: 'NAME', extra: `encoding="${encoding}"` });
+    const [start = '', end = ''] = before.split('NAME');
+    const descriptor = Buffer.concat([Buffer.from(start), name, Buffer.from(end)]);
+    const image = vmdkImage({ descriptor: '' });
+    expect(await judge(patched(image, [[512, 'bytes', descriptor]]), 'vmdk')).toMatchObject({ kind: 'accepted' });
   });
 
   it('that ends in the middle of its tables is refused', async () => {
