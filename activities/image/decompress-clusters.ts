@@ -1,10 +1,16 @@
 import { availableParallelism } from 'node:os';
+import * as zlib from 'node:zlib';
 import { MiB } from '../../workflows/contract/bytes';
 import { settleAll } from '../settle-all';
 import type { CompressedPiece } from './formats/qcow2-compressed';
+import type { ClusterCompression } from './formats/qcow2-header';
 import { startThread, type Thread } from './thread';
 
-/** Decompresses clusters of a qcow2 whose compression type is zlib, on the worker's few threads for that. */
+/** What this Node can undo: zstd came to node:zlib with 22.15 and 23.8. Clusters of another compression are left to `qemu-img`. */
+export const clusterCompressions: readonly ClusterCompression[] =
+  'zstdDecompressSync' in zlib ? ['zlib', 'zstd'] : ['zlib'];
+
+/** Decompresses clusters of a qcow2, on the worker's few threads for that. */
 export interface ClusterDecompression {
   /**
    * @param write gets neighbouring clusters of the guest's disk as one; its bytes are others once it has resolved. It runs more than once at a time.
@@ -15,21 +21,33 @@ export interface ClusterDecompression {
   close(): Promise<void>;
 }
 
-/** The window that qcow2 grants, as a power of two. Source: QEMU's block/qcow2-threads.c. */
-const WINDOW_BITS = 12;
+/** The window that qcow2 grants to zlib, as a power of two. Source: QEMU's block/qcow2-threads.c. */
+const ZLIB_WINDOW_BITS = 12;
+/** A frame of zstd asks for its window itself: the largest cluster is enough, and bounds what a thread takes. */
+const ZSTD_WINDOW_BITS = 21;
 const MOST_THREADS = 4;
 /** Decompressed bytes of one question to a thread: few enough to be bounded, many enough that asking costs little. */
 const BATCH_BYTES = MiB;
 
 /** Each call of zlib's asynchronous functions costs as much as the decompression of a cluster: threads that take many at once do not. */
 const threadSource = `
-const { parentPort, workerData: { windowBits } } = require('node:worker_threads');
-const { inflateRawSync } = require('node:zlib');
-const decompress = ({ pieces, output, clusterBytes }) => {
-  const options = { windowBits, chunkSize: clusterBytes, maxOutputLength: clusterBytes };
+const { parentPort, workerData: { zlibWindowBits, zstdWindowBits } } = require('node:worker_threads');
+const { constants, inflateRawSync, zstdDecompressSync } = require('node:zlib');
+const inflate = (piece, clusterBytes) =>
+  inflateRawSync(piece, { windowBits: zlibWindowBits, chunkSize: clusterBytes, maxOutputLength: clusterBytes });
+// The data ends before its last sector does. A byte of room more than the cluster keeps node:zlib from reading on behind the frame; bytes that
+// continue no frame make one that was cut off an error in every Node.
+const decompressFrame = (piece, clusterBytes) =>
+  zstdDecompressSync(Buffer.concat([piece, Buffer.alloc(8, 0xff)]), {
+    chunkSize: clusterBytes + 1,
+    maxOutputLength: clusterBytes,
+    params: { [constants.ZSTD_d_windowLogMax]: zstdWindowBits },
+  });
+const decompress = ({ pieces, output, clusterBytes, compression }) => {
+  const toCluster = compression === 'zstd' ? decompressFrame : inflate;
   const room = new Uint8Array(output);
   for (const [index, piece] of pieces.entries()) {
-    const made = inflateRawSync(piece, options);
+    const made = toCluster(piece, clusterBytes);
     if (made.length !== clusterBytes) throw new Error('a cluster of ' + made.length + ' of ' + clusterBytes + ' bytes');
     room.set(made, index * clusterBytes);
   }
@@ -63,13 +81,22 @@ async function leaveThreads(): Promise<void> {
 }
 
 function startThreads(): DecompressionThread[] {
-  const options = { name: 'cluster decompression', data: { windowBits: WINDOW_BITS } };
+  const options = {
+    name: 'cluster decompression',
+    data: { zlibWindowBits: ZLIB_WINDOW_BITS, zstdWindowBits: ZSTD_WINDOW_BITS },
+  };
   return Array.from({ length: Math.min(availableParallelism(), MOST_THREADS) }, () =>
     startThread(threadSource, options),
   );
 }
 
-export function startClusterDecompression(clusterBytes: number): ClusterDecompression {
+export function startClusterDecompression({
+  clusterBytes,
+  compression,
+}: {
+  clusterBytes: number;
+  compression: ClusterCompression;
+}): ClusterDecompression {
   const batch = Math.max(Math.floor(BATCH_BYTES / clusterBytes), 1);
   const threads = shareThreads();
   // A thread has work of one lane while the other writes what it has made.
@@ -82,7 +109,7 @@ export function startClusterDecompression(clusterBytes: number): ClusterDecompre
       let next = 0;
       const runBatch = async ({ thread, output }: (typeof lanes)[number], taken: CompressedPiece[]): Promise<void> => {
         const inputs = taken.map(({ bytes }) => sharable(bytes));
-        const { failure } = await thread.ask({ pieces: inputs, output, clusterBytes });
+        const { failure } = await thread.ask({ pieces: inputs, output, clusterBytes, compression });
         if (failure !== undefined) throw new Error(failure);
         for (const { from, end, guestOffset } of neighbours(taken, clusterBytes))
           await write(Buffer.from(output, from * clusterBytes, (end - from) * clusterBytes), guestOffset);

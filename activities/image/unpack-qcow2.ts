@@ -1,8 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
-import { startClusterDecompression, type ClusterDecompression } from './decompress-clusters';
+import { clusterCompressions, startClusterDecompression, type ClusterDecompression } from './decompress-clusters';
 import type { CompressedPiece } from './formats/qcow2-compressed';
 import type { FilePiece } from './formats/qcow2-clusters';
+import type { ClusterCompression } from './formats/qcow2-header';
 import { createQcow2Layout, type TakenBytes } from './formats/qcow2-layout';
 import type { ByteWatcher } from './hashed-file';
 import { writeSparse } from './sparse-write';
@@ -35,13 +36,14 @@ interface Target {
   disk: WriteBack;
   virtualBytes: number;
   clusterBytes: number;
+  compression: ClusterCompression;
 }
 
 const READ_BYTES = MiB;
 
 /** A conversion by `qemu-img` that could not be begun before the last byte has come; see `createQcow2Layout` for what is left to that one. */
 export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: UnpackRequest): Qcow2Unpacking {
-  const layout = createQcow2Layout({ sizeBytes, mostGuestBytes });
+  const layout = createQcow2Layout({ sizeBytes, mostGuestBytes, compressions: clusterCompressions });
   let target: Target | undefined;
   let decompression: ClusterDecompression | undefined;
   let unfinished: unknown;
@@ -61,10 +63,11 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
   };
 
   const open = async (): Promise<Target | undefined> => {
-    const { virtualBytes, clusterBytes } = layout;
-    if (target !== undefined || virtualBytes === undefined || clusterBytes === undefined) return target;
+    const { virtualBytes, clusterBytes, compression } = layout;
+    if (target !== undefined || virtualBytes === undefined || clusterBytes === undefined || compression === undefined)
+      return target;
     const handle = await openTarget(virtualBytes);
-    return (target = { handle, disk: createWriteBack(handle), virtualBytes, clusterBytes });
+    return (target = { handle, disk: createWriteBack(handle), virtualBytes, clusterBytes, compression });
   };
   const write = async (bytes: Buffer, { pieces, compressed }: TakenBytes): Promise<void> => {
     const into = await open();
@@ -77,7 +80,7 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
   };
   const decompress = async (pieces: CompressedPiece[], into: Target): Promise<void> => {
     if (pieces.length === 0) return;
-    decompression ??= startClusterDecompression(into.clusterBytes);
+    decompression ??= startClusterDecompression(into);
     await decompression.run(pieces, async (bytes, guestOffset) => {
       if (unfinished !== undefined) throw new Error('no more of it is wanted');
       // The disk may end within its last cluster.

@@ -5,6 +5,7 @@ import { appendFile, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { BackendName } from '../../workflows/contract/ids';
+import { clusterCompressions } from '../../activities/image/decompress-clusters';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
 import { until, useStack } from '../support/flows';
@@ -159,15 +160,20 @@ describe('a qcow2', () => {
     await other.stop();
   });
 
-  it('is decompressed while it comes', async () => {
-    const { sample, image } = await flow.upload('unpack-zlib', { virtualBytes: SIZE_BYTES, compression: 'zlib' });
+  it.each(clusterCompressions)('is decompressed while it comes, from %s', async (compression) => {
+    const { sample, image } = await flow.upload(`unpack-${compression}`, { virtualBytes: SIZE_BYTES, compression });
     await flow.expectGuestBytes(sample, await flow.create(image));
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
     expect(partials()).toEqual([]);
   });
 
-  it('of another compression is converted when it has come', async () => {
-    const { sample, image } = await flow.upload('unpack-zstd', { compression: 'zstd' });
+  it.each([
+    ['clusters that have parts', { subclusters: true }],
+    ...(clusterCompressions.includes('zstd')
+      ? []
+      : [['a compression that this Node does not have', { compression: 'zstd' }] as const]),
+  ] as const)('with %s is converted when it has come', async (what, options) => {
+    const { sample, image } = await flow.upload(what.replaceAll(' ', '-'), options);
     await flow.expectGuestBytes(sample, await flow.create(image));
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'writeImageVolume', 'answerWaiters']);
     expect(partials()).toEqual([]);

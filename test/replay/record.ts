@@ -76,7 +76,7 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await flow.flightHandle(streamed.image).result();
   await save('populate-streamed', { workflowId: flow.flightHandle(streamed.image).workflowId });
 
-  const converted = await flow.upload('converted', { compression: 'zstd' });
+  const converted = await flow.upload('converted', { subclusters: true });
   await flow.create(converted.image);
   await flow.flightHandle(converted.image).result();
   await save('populate-converted', { workflowId: flow.flightHandle(converted.image).workflowId });

@@ -49,7 +49,7 @@ export interface World {
 }
 
 /** How an image gets into its image-volume: straight (`raw`), unpacked while it comes to the scratch (`qcow2`), or converted from there. */
-export type ImageKind = 'raw' | 'qcow2' | 'zstd qcow2';
+export type ImageKind = 'raw' | 'qcow2' | 'qcow2 with subclusters';
 
 export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'): Promise<World> {
   const { client, database, backend, taskQueue } = stack;
@@ -58,7 +58,7 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
     name: randomUUID(),
     diskFormat: kind === 'raw' ? 'raw' : 'qcow2',
     virtualBytes: IMAGE_BYTES,
-    ...(kind === 'zstd qcow2' ? { compression: 'zstd' } : {}),
+    ...(kind === 'qcow2 with subclusters' ? { subclusters: true } : {}),
   });
   const image = await uploadSample(stack.images, sample);
   const cacheKey = cacheKeyOf(image);

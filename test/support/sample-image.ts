@@ -28,6 +28,8 @@ export interface SampleOptions {
   dataBytes?: number;
   /** Of a qcow2's clusters, whose data is then such as can be compressed. */
   compression?: 'zlib' | 'zstd';
+  /** Whether its clusters have parts, which `qemu-img` alone follows: such a qcow2 is converted. */
+  subclusters?: boolean;
 }
 
 /** A disk of a size nobody rounds, half of it holes; every one is different. */
@@ -38,6 +40,7 @@ export async function makeSampleImage({
   virtualBytes = 16 * MiB,
   dataBytes = virtualBytes / 2,
   compression,
+  subclusters = false,
 }: SampleOptions): Promise<SampleImage> {
   const rawPath = join(directory, `${name}.raw`);
   const file = await open(rawPath, 'w');
@@ -56,7 +59,8 @@ export async function makeSampleImage({
   if (diskFormat === 'raw') return { path: rawPath, rawPath, diskFormat, virtualBytes };
   const path = join(directory, `${name}.qcow2`);
   const compressed = compression === undefined ? [] : ['-c', '-W', '-m', '16', '-o', `compression_type=${compression}`];
-  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...compressed, rawPath, path]);
+  const features = subclusters ? ['-o', 'extended_l2=on'] : [];
+  await run('qemu-img', ['convert', '-f', 'raw', '-O', 'qcow2', ...compressed, ...features, rawPath, path]);
   return { path, rawPath, diskFormat, virtualBytes };
 }
 

@@ -8,7 +8,7 @@ const outsideOfTheVerdict = ['claimFlight', 'answerWaiters'];
 
 const converting: Scenario = {
   name: 'a population that converts',
-  image: 'zstd qcow2',
+  image: 'qcow2 with subclusters',
   steps: ['claimFlight', 'reserveEntry', 'downloadToScratch', 'writeImageVolume', 'registerEntry', 'answerWaiters'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };

@@ -26,7 +26,11 @@ export const QCOW2_V3_HEADER_BYTES = 104;
 /** Up to and including `compression_type`. */
 export const QCOW2_READ_BYTES = 112;
 
+/** Bits of the incompatible features. */
+const COMPRESSION_TYPE = 1n << 3n;
 const EXTENDED_L2 = 1n << 4n;
+
+export type ClusterCompression = 'zlib' | 'zstd';
 
 /** @param bytes the file's first 72 bytes for version 2, its first `QCOW2_READ_BYTES` (or the whole shorter file, 104 at least) for version 3. */
 export function parseQcow2Header(bytes: Buffer): Qcow2Header {
@@ -57,6 +61,18 @@ export function parseQcow2Header(bytes: Buffer): Qcow2Header {
     compressionType: headerBytes > 104 && bytes.length > 104 ? bytes.readUInt8(104) : 0,
     extendedL2: (incompatible & EXTENDED_L2) !== 0n,
   };
+}
+
+/** @returns what clusters are compressed by; undefined where type and feature bit disagree. */
+export function clusterCompression({ incompatible, compressionType }: Qcow2Header): ClusterCompression | undefined {
+  const hasType = (incompatible & COMPRESSION_TYPE) !== 0n;
+  if (compressionType === 0 && !hasType) return 'zlib';
+  return compressionType === 1 && hasType ? 'zstd' : undefined;
+}
+
+/** @returns whether the tables are other than those of a file without features. */
+export function hasOtherFeatures({ incompatible }: Qcow2Header): boolean {
+  return (incompatible & ~COMPRESSION_TYPE) !== 0n;
 }
 
 /** @returns guest bytes that one L2 table maps. */

@@ -1,7 +1,15 @@
 import { createNamedClusters, type FilePiece, type GuestPiece, type NamedClusters } from './qcow2-clusters';
 import type { CompressedPiece } from './qcow2-compressed';
 import { readL1Entry } from './qcow2-entries';
-import { bytesPerL1Entry, parseQcow2Header, QCOW2_READ_BYTES, type Qcow2Header } from './qcow2-header';
+import {
+  bytesPerL1Entry,
+  clusterCompression,
+  hasOtherFeatures,
+  parseQcow2Header,
+  QCOW2_READ_BYTES,
+  type ClusterCompression,
+  type Qcow2Header,
+} from './qcow2-header';
 
 /** What bytes of the file are, each in the file's order. */
 export interface TakenBytes {
@@ -17,6 +25,8 @@ export interface Qcow2Layout {
   readonly virtualBytes: number | undefined;
   /** With it. */
   readonly clusterBytes: number | undefined;
+  /** With it. */
+  readonly compression: ClusterCompression | undefined;
   /** Why the file cannot be taken apart in this way. It says nothing against the image. */
   readonly unsuitable: string | undefined;
   /** Takes the file's next bytes. @returns those of them that are known to be the guest's. */
@@ -44,13 +54,16 @@ interface Gathering {
  * Follows a qcow2 without snapshots, encryption or features that change its tables; every other one is unsuitable as soon as that is seen. It believes
  * nothing: what would make `qemu-img` fail or think twice makes the file unsuitable. Pure; memory is bounded whatever the file says.
  * @param sizeBytes of the file. @param mostGuestBytes that its clusters may have; by default as many as they like.
+ * @param compressions of clusters, that can be undone; by default all.
  */
 export function createQcow2Layout({
   sizeBytes,
   mostGuestBytes = Infinity,
+  compressions = ['zlib', 'zstd'],
 }: {
   sizeBytes: number;
   mostGuestBytes?: number;
+  compressions?: readonly ClusterCompression[];
 }): Qcow2Layout {
   let position = 0;
   let unsuitable: string | undefined;
@@ -65,7 +78,7 @@ export function createQcow2Layout({
   const readHeader = (bytes: Buffer): void => {
     if (bytes.length < QCOW2_READ_BYTES || bytes.readUInt32BE(0) !== MAGIC) return giveUp('no header');
     const header = parseQcow2Header(bytes);
-    const why = findUnsuitable(header);
+    const why = findUnsuitable(header, compressions);
     if (why !== undefined) return giveUp(why);
     const l1Bytes = Math.ceil(header.virtualBytes / bytesPerL1Entry(header)) * 8;
     const firstOfL1 = header.l1.offset / header.clusterBytes;
@@ -127,6 +140,9 @@ export function createQcow2Layout({
     get clusterBytes() {
       return known?.header.clusterBytes;
     },
+    get compression() {
+      return known && clusterCompression(known.header);
+    },
     get unsuitable() {
       return unsuitable;
     },
@@ -155,10 +171,13 @@ export function createQcow2Layout({
   };
 }
 
-function findUnsuitable(header: Qcow2Header): string | undefined {
+function findUnsuitable(header: Qcow2Header, compressions: readonly ClusterCompression[]): string | undefined {
   const { version, clusterBits, clusterBytes, l1, l1Entries, virtualBytes } = header;
   if (version !== 2 && version !== 3) return `version ${version}`;
-  if (header.incompatible !== 0n) return 'incompatible features';
+  if (hasOtherFeatures(header)) return 'incompatible features';
+  const compression = clusterCompression(header);
+  if (compression === undefined || !compressions.includes(compression))
+    return `compression type ${header.compressionType}`;
   if (header.backingFileOffset !== 0 || header.cryptMethod !== 0) return 'a backing file or encryption';
   if (header.snapshotCount !== 0) return 'internal snapshots';
   if (clusterBits < LEAST_CLUSTER_BITS || clusterBits > MOST_CLUSTER_BITS) return `clusters of 2^${clusterBits} bytes`;

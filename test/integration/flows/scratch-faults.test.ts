@@ -29,7 +29,7 @@ describe('a scratch', () => {
   it.each(['its files are', 'all of it is'] as const)(
     'of which %s removed between download and conversion is filled again',
     async (what) => {
-      const world = await createWorld(stack, 'zstd qcow2');
+      const world = await createWorld(stack, 'qcow2 with subclusters');
       const release = stack.faults.hold(world.flightId, 'writeImageVolume');
       const create = world.create();
       await until(

@@ -88,7 +88,7 @@ describe('a flight that nobody waits for any more, where it is to stop then', ()
   });
 
   it('goes on when all its bytes have come', async () => {
-    const world = await createWorld(stack, 'zstd qcow2');
+    const world = await createWorld(stack, 'qcow2 with subclusters');
     const release = stack.faults.hold(world.flightId, 'writeImageVolume');
     const only = await startWaiting(world);
     await untilScheduled(world, 'writeImageVolume');
