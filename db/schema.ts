@@ -128,6 +128,23 @@ export const backends = pgTable(
   (table) => [check('backends_policy', oneOf(table.policy, evictionPolicies))],
 );
 
+/**
+ * Bytes that the volumes of a backend may grow to, in shards, so that creates at once seldom write the same row: their sum is what the backend has
+ * promised. Triggers of the migrations write it when a transaction ends, and nothing else does.
+ */
+export const backendPromises = pgTable(
+  'backend_promises',
+  {
+    backend: text()
+      .$type<BackendName>()
+      .notNull()
+      .references(() => backends.name),
+    shard: integer().notNull(),
+    bytes: bytes('bytes').notNull(),
+  },
+  (table) => [primaryKey({ columns: [table.backend, table.shard] })],
+);
+
 const cacheKeyColumns = () => ({
   shortKey: text('short_key').notNull(),
   containerFormat: text('container_format').notNull(),

@@ -1,6 +1,6 @@
 import { activityInfo, cancellationSignal } from '@temporalio/activity';
 import { recordDecision } from '../../db/queries/decisions';
-import { admitVolume as insertVolume, failVolume } from '../../db/queries/volumes';
+import { admitVolume as insertVolume, failVolume, type PromiseLimit } from '../../db/queries/volumes';
 import { GiB, MiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {
@@ -48,7 +48,6 @@ export function createAdmitVolume(deps: ControlDependencies) {
       const image = await deps.images.getImage(imageId, cancellationSignal());
       checkImage(deps, image);
       checkSize(request, image);
-      await checkSpace(deps, backend, request.sizeBytes ?? defaultSizeBytes(image) ?? 0);
       const admission: Admission = {
         imageId: image.id,
         projectId: (request.projectId ?? deps.config.defaultProjectId) as ProjectId,
@@ -100,6 +99,7 @@ async function insert(
     metadata: request.metadata ?? {},
     workflowId,
     runId,
+    promise: await promiseLimitOf(deps, admission.backend),
   });
   switch (inserted.kind) {
     case 'admitted':
@@ -119,6 +119,8 @@ async function insert(
       throw new Failure('Conflict', { volumeId, found: `workflow ${inserted.workflowId} is creating it` });
     case 'deleted':
       throw new Failure('VolumeDeleted', { volumeId });
+    case 'no-room':
+      throw noRoom(admission, inserted);
   }
 }
 
@@ -148,13 +150,18 @@ function checkSize({ sizeBytes }: CreateVolumeInput, image: Image): void {
     throw refuse(`at least ${image.virtualSizeBytes}, the image's virtual size`);
 }
 
-/** What is known before anything is made: a volume beyond what the backend may promise, or an image that does not fit what is free. */
-async function checkSpace(deps: ControlDependencies, name: BackendName, sizeBytes: number): Promise<void> {
-  const space = await deps.backends.get(name)?.space();
-  if (space === undefined) return;
-  const promisable = Math.floor(space.totalBytes * (deps.config.backends[name]?.maxOverSubscription ?? 1));
-  if (sizeBytes > promisable)
-    throw new Failure('NoSpace', { backend: name, neededBytes: sizeBytes, freeBytes: promisable });
+/** What the backend's volumes may grow to together is known before anything is made. */
+async function promiseLimitOf({ backends, config }: ControlDependencies, name: BackendName): Promise<PromiseLimit> {
+  const space = await backends.get(name)?.space();
+  return { overSubscription: config.backends[name]?.maxOverSubscription ?? 1, totalBytes: space?.totalBytes };
+}
+
+function noRoom(
+  { backend, sizeBytes }: Admission,
+  { promisedBytes, mostBytes }: { promisedBytes: number; mostBytes: number },
+): Failure<'NoSpace'> {
+  const freeBytes = Math.max(0, mostBytes - promisedBytes);
+  return new Failure('NoSpace', { backend, neededBytes: sizeBytes ?? 0, freeBytes, promisedBytes, mostBytes });
 }
 
 function defaultSizeBytes(image: Image): number | null {

@@ -30,10 +30,20 @@ interface Admittance {
   metadata: Record<string, string>;
   workflowId: string;
   runId: string;
+  /** What all volumes of the backend may grow to together; absent: no limit. */
+  promise?: PromiseLimit;
+}
+
+/** `overSubscription` times the space of the backend's place: `totalBytes`, or what its row has seen last. */
+export interface PromiseLimit {
+  overSubscription: number;
+  totalBytes?: number;
 }
 
 export type AdmitOutcome =
   | { kind: 'admitted'; volume: VolumeRow }
+  /** The backend would promise more than it may. Nothing is written. */
+  | { kind: 'no-room'; promisedBytes: number; mostBytes: number }
   /** The same request was done before. */
   | { kind: 'available'; volume: VolumeRow }
   | { kind: 'conflict'; found: string }
@@ -43,24 +53,39 @@ export type AdmitOutcome =
 
 /**
  * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one whose earlier run of the same workflow is dead;
- * that one keeps its lease. Repeated by the same run it is `admitted` again. One statement when nothing is in the way. Undo: `failVolume`.
+ * that one keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in the same transaction: however many are admitted
+ * at once, they never overshoot. One statement when nothing is in the way. Undo: `failVolume`.
  */
 export async function admitVolume(database: Database, request: Admittance): Promise<AdmitOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
-    const admitted = await insertOrTakeOver(database, request);
+    const { admitted, room } = await insertOrTakeOver(database, request);
     if (admitted) return { kind: 'admitted', volume: admitted };
     const refusal = await findRefusal(database, request);
     if (refusal) return refusal;
+    if (room) return room;
   }
   throw new Error(`volume ${request.volumeId} changed its state ${RACE_TRIES} times while it was admitted`);
 }
 
-async function insertOrTakeOver(database: Database, request: Admittance): Promise<VolumeRow | undefined> {
-  const [row] = await runStatement(
+/** @returns `room` where there is none, whatever else is in the way. */
+async function insertOrTakeOver(
+  database: Database,
+  request: Admittance,
+): Promise<{ admitted?: VolumeRow; room?: AdmitOutcome & { kind: 'no-room' } }> {
+  const { overSubscription = null, totalBytes = null } = request.promise ?? {};
+  const [row] = await runStatement<RoomRow>(
     database,
-    sql`insert into volumes as v (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, workflow_id, run_id, image_metadata, metadata)
-      values (${request.volumeId}, ${request.projectId}, ${request.name}, ${request.backend}, ${request.imageId}, ${request.shortKey}, ${json(request.request)},
-        ${request.sizeBytes}, 'creating', ${request.workflowId}, ${request.runId}, ${json(request.imageMetadata)}, ${json(request.metadata)})
+    sql`with room as materialized (
+        select r.fits, r.promised, b.most from (
+          select floor(coalesce(${totalBytes}::float8, total_bytes) * ${overSubscription}::float8)::bigint as most
+          from backends where name = ${request.backend}
+        ) b cross join promise_room(${request.backend}, ${request.volumeId}::uuid, ${request.sizeBytes}::bigint, b.most) r
+      ), admitted as (
+      insert into volumes as v (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, workflow_id, run_id, image_metadata, metadata)
+      select ${request.volumeId}::uuid, ${request.projectId}::text, ${request.name}::text, ${request.backend}::text, ${request.imageId}::text, ${request.shortKey}::text,
+        ${json(request.request)}, ${request.sizeBytes}::bigint, 'creating', ${request.workflowId}::text, ${request.runId}::text, ${json(request.imageMetadata)},
+        ${json(request.metadata)}
+      from room where fits
       on conflict (id) do update set state = 'creating', workflow_id = excluded.workflow_id, run_id = excluded.run_id, updated_at = now(),
         error_type = null, error_message = null, outcome = null, given_up = v.given_up and v.state = 'creating' and v.run_id = excluded.run_id,
         backend = case when v.holds_entry then v.backend else excluded.backend end,
@@ -72,10 +97,16 @@ async function insertOrTakeOver(database: Database, request: Admittance): Promis
         waits_for_flight = case when v.run_id = excluded.run_id then v.waits_for_flight end,
         activity_id = case when v.run_id = excluded.run_id then v.activity_id end
       where v.request = excluded.request and (v.state = 'error' or (v.state = 'creating' and v.workflow_id = excluded.workflow_id))
-      returning ${columnsOf(volumes)}`,
+      returning ${columnsOf(volumes)}
+      ) select ${columnsOf(volumes)}, room.fits, room.promised, room.most from room left join admitted on true`,
   );
-  return row && parseRow(volumes, row);
+  if (!row) throw new Error(`backend ${request.backend} is not registered`);
+  if (row.id !== null) return { admitted: parseRow(volumes, row) };
+  return row.fits === false ? { room: { kind: 'no-room', promisedBytes: row.promised, mostBytes: row.most } } : {};
 }
+
+/** `fits` is null where it has to be asked again. */
+type RoomRow = { id: VolumeId | null; fits: boolean | null; promised: number; most: number };
 
 /** @returns undefined when the row can be taken by now. */
 async function findRefusal(

@@ -25,7 +25,14 @@ export interface FailureDetails {
   /** Downloaded bytes do not have the hash of the record, after a clean restart. */
   TransferCorrupt: { imageId: string; found: string; allowed: string };
   CacheKeyCollision: { shortKey: string };
-  NoSpace: { backend: string; neededBytes: number; freeBytes: number };
+  /** With `mostBytes`: what its volumes may grow to together, of which `promisedBytes` are given. */
+  NoSpace: {
+    backend: string;
+    neededBytes: number;
+    freeBytes: number;
+    promisedBytes?: number;
+    mostBytes?: number;
+  };
   CloneLimitReached: { backend: string; parent: string; limit: number };
   ParentUnusable: { backend: string; parent: string; found: string };
   BudgetSpent: { volumeId: string; budgetMs: number; last: string };
@@ -172,8 +179,10 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
-    publicMessage: ({ backend, neededBytes, freeBytes }) =>
-      `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`,
+    publicMessage: ({ backend, neededBytes, freeBytes, promisedBytes, mostBytes }) =>
+      mostBytes === undefined
+        ? `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`
+        : `backend ${backend} may promise no volume of ${neededBytes} bytes: its volumes may grow to ${promisedBytes} of ${mostBytes} bytes already`,
   },
   CloneLimitReached: {
     retry: false,
