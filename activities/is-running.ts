@@ -12,19 +12,19 @@ export interface RunOf {
 
 /** @returns whether the run is open; one that is past the namespace's retention, or was never there, is not. */
 export async function isRunning(deps: Deps, run: RunOf): Promise<boolean> {
-  return (await findEnding(deps, run)) === 'running';
+  return (await findEnding(deps, run)).ending === 'running';
 }
 
 /** `unknown`: past the namespace's retention, or never there. `failed`: ended in any other way, so that nobody got a result. */
 export type Ending = 'running' | 'completed' | 'failed' | 'unknown';
 
-/** @returns how the run has ended. */
-export async function findEnding(deps: Deps, run: RunOf): Promise<Ending> {
+/** @returns how the run has ended, and when. */
+export async function findEnding(deps: Deps, run: RunOf): Promise<{ ending: Ending; closedAt?: Date }> {
   const found = await findRun(deps, run);
-  if (found === undefined) return 'unknown';
-  const { name } = found.status;
-  if (isOpenRun(name)) return 'running';
-  return name === 'COMPLETED' ? 'completed' : 'failed';
+  if (found === undefined) return { ending: 'unknown' };
+  const { status, closeTime: closedAt } = found;
+  if (isOpenRun(status.name)) return { ending: 'running' };
+  return { ending: status.name === 'COMPLETED' ? 'completed' : 'failed', closedAt };
 }
 
 /** @returns the run as the server describes it; undefined for one that is past the namespace's retention, or was never there. */

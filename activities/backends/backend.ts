@@ -74,6 +74,8 @@ export type VolumeDescription =
       kind: 'present';
       sizeBytes: number;
       realBytes: number;
+      /** When it was last written. */
+      modifiedAt: Date;
       connection: Connection;
       marker: VolumeMarker | undefined;
       /** The image-volume that it cannot be read without; absent where it needs none. */

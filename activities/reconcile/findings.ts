@@ -27,7 +27,7 @@ export const findingRules: Record<FindingKind, FindingRule> = {
   },
   'volume-of-deleted-row': {
     found: 'a volume whose row is `deleted`, or `error` and was never available',
-    done: 'the volume is removed, unless somebody has it open; where its run completed, the row becomes `available`',
+    done: 'the volume is removed, unless somebody has it open or it was written after its row ended; where its run completed, the row becomes `available`',
     does: 'repairs',
     grace: true,
   },
@@ -69,7 +69,7 @@ export const findingRules: Record<FindingKind, FindingRule> = {
   },
   'stuck-creating': {
     found: 'a `creating` row whose run is closed or unknown',
-    done: 'what was made is removed, the lease released, the row becomes `error`; where its run completed, `available`',
+    done: 'what was made is removed, unless it was written after its run ended, the lease released, the row becomes `error`; where its run completed, `available`',
     does: 'repairs',
     grace: true,
   },

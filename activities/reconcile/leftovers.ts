@@ -1,7 +1,7 @@
 import { removeBytesOf } from '../../db/queries/reconcile-volumes';
 import type { VolumeRow } from '../../db/types';
 import type { BackendObject } from '../backends/backend';
-import { settle } from './repair';
+import { report, settle } from './repair';
 import type { ReconcileRun } from './run';
 
 /** What an attempt has written and not published. */
@@ -25,22 +25,23 @@ export async function settlePartial(
   });
 }
 
-/** A late step has made a volume whose row had ended by then. */
+/**
+ * A late step has made a volume whose row was ending. One that was written after the end is kept: the row may be that of an older database, which knows
+ * nothing of who got the volume since.
+ */
 export async function settleVolumeOfEndedRow(
   run: ReconcileRun,
-  { name, realBytes }: BackendObject,
-  row: VolumeRow,
+  { name, realBytes, modifiedAt }: BackendObject,
+  { row, endedAt }: { row: VolumeRow; endedAt: Date },
 ): Promise<void> {
   const { deps, backend } = run;
   // Its delete may have been faster than this look.
   if ((await backend.describeVolume(row.id)).kind === 'absent') return;
+  const found = `volume ${name} is there, and its row is ${row.state}`;
+  const finding = { kind: 'volume-of-deleted-row', object: name, found, bytes: realBytes } as const;
+  if (modifiedAt > endedAt) return report(run, { ...finding, found: `${found}; ${keptAsNewer(modifiedAt, endedAt)}` });
   await settle(run, {
-    finding: {
-      kind: 'volume-of-deleted-row',
-      object: name,
-      found: `volume ${name} is there, and its row is ${row.state}`,
-      bytes: realBytes,
-    },
+    finding,
     since: row.deletedAt ?? row.updatedAt,
     repair: async () => {
       const opener = await backend.findOpener(row.id);
@@ -49,4 +50,9 @@ export async function settleVolumeOfEndedRow(
       return (await removeBytesOf(deps.database, { volume: row, remove })) ? 'repaired' : 'unfounded';
     },
   });
+}
+
+/** Why something stays that is newer than what condemns it. */
+export function keptAsNewer(modifiedAt: Date, endedAt: Date): string {
+  return `kept, since it was written at ${modifiedAt.toISOString()}, after that ended at ${endedAt.toISOString()}`;
 }

@@ -98,12 +98,14 @@ async function lookAtVolume({ run, scan, rows }: Look, object: BackendObject, ma
   const judged = judgeVolume(row, run.backend.name);
   if (judged === 'without-row') scan.volumesWithoutRow.push({ ...object, marker });
   if (judged === 'elsewhere') reportElsewhere(run, object, row);
-  if (judged === 'ended' && row) await settleVolumeOfEndedRow(run, object, row);
+  if (judged === 'ended' && row)
+    await settleVolumeOfEndedRow(run, object, { row, endedAt: row.deletedAt ?? row.updatedAt });
   if (judged !== 'unfinished' || !row) return;
-  const ending = await findEnding(run.deps, { workflowId: row.workflowId });
+  const { ending, closedAt } = await findEnding(run.deps, { workflowId: row.workflowId });
   if (ending === 'completed' || ending === 'unknown') scan.finished.push({ volume: { ...object, marker }, row });
   // One that is still creating was dealt with as a row.
-  if (ending === 'failed' && row.state === 'error') await settleVolumeOfEndedRow(run, object, row);
+  if (ending === 'failed' && row.state === 'error')
+    await settleVolumeOfEndedRow(run, object, { row, endedAt: closedAt ?? row.updatedAt });
 }
 
 function reportElsewhere(run: ReconcileRun, { name, realBytes }: BackendObject, row: VolumeRow | undefined): void {

@@ -5,7 +5,8 @@ import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
 import { findEnding, isRunning } from '../is-running';
-import { settle, type Repaired } from './repair';
+import { keptAsNewer } from './leftovers';
+import { report, settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 
 const PAGE_ROWS = 200;
@@ -14,18 +15,20 @@ const PAGE_ROWS = 200;
 export async function repairCreating(run: ReconcileRun): Promise<void> {
   const { deps } = run;
   for await (const volume of volumesIn(run, 'creating')) {
-    const ending = await findEnding(deps, { workflowId: volume.workflowId });
+    const { ending, closedAt } = await findEnding(deps, { workflowId: volume.workflowId });
     if (ending === 'running' || !(await isUnchanged(run, volume))) continue;
+    const described = await run.backend.describeVolume(volume.id);
     // Somebody may have got it, and the row be older than that: the look at objects decides.
-    if (ending !== 'failed' && (await run.backend.describeVolume(volume.id)).kind === 'present') continue;
+    if (ending !== 'failed' && described.kind === 'present') continue;
     const { id, sizeBytes, workflowId, runId, updatedAt } = volume;
+    const found = `volume ${id} is creating, and run ${runId} of ${workflowId} does not run`;
+    const finding = { kind: 'stuck-creating', object: id, found, bytes: sizeBytes } as const;
+    if (described.kind === 'present' && closedAt !== undefined && described.modifiedAt > closedAt) {
+      report(run, { ...finding, found: `${found}; ${keptAsNewer(described.modifiedAt, closedAt)}` });
+      continue;
+    }
     await settle(run, {
-      finding: {
-        kind: 'stuck-creating',
-        object: id,
-        found: `volume ${id} is creating, and run ${runId} of ${workflowId} does not run`,
-        bytes: sizeBytes,
-      },
+      finding,
       since: updatedAt,
       repair: async () => await endCreate(run, volume),
     });

@@ -62,6 +62,7 @@ export async function describeVolume(context: FileBackendContext, volumeId: Volu
     kind: 'present',
     sizeBytes,
     realBytes: volume.realBytes,
+    modifiedAt: volume.modifiedAt,
     connection: connectionOf(volume),
     marker: stored?.marker,
     ...(neededParent !== undefined && { parent: neededParent }),

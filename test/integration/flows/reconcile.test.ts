@@ -244,6 +244,49 @@ describe('a reconciliation', () => {
     expect((await entryNow(entry))?.clones).toBe(1);
   });
 
+  it('removes nothing that was written after its row was deleted', async () => {
+    const { volume } = await makeVolume();
+    const putBack = save(['volumes', `${volume.volumeId}.qcow2`]);
+    await deleteVolume(flow.stack.cache, volume.volumeId);
+    putBack();
+    const later = new Date(Date.now() + 1000);
+    utimesSync(pathOf(volume), later, later);
+    const { findings } = await look();
+    expect(findings).toMatchObject([{ kind: 'volume-of-deleted-row', object: volume.volumeId, action: 'reported' }]);
+    expect(findings[0]?.found).toContain('kept, since it was written at');
+    putBack();
+    expect(actionOn(await look(), volume.volumeId)).toBe('repaired');
+    expect(existsSync(pathOf(volume))).toBe(false);
+  });
+
+  it.each(['error', 'creating'])(
+    'removes nothing of a row in %s that was written after its run had failed, as after a restore of an older database',
+    async (state) => {
+      const { volume } = await makeVolume();
+      const { client, cache, database } = flow.stack;
+      const workflowId = `${workflowIds.createVolume(volume.volumeId)}/earlier`;
+      const handle = await client.workflow.start(workflowTypes.createVolumeFromImage, {
+        workflowId,
+        taskQueue: `${cache.queues.control}-that-nobody-polls`,
+      });
+      await handle.terminate();
+      await sql()`update volumes set state = ${state}, connection = null, outcome = null, workflow_id = ${workflowId}
+        where id = ${volume.volumeId}`;
+      const { closeTime = new Date() } = await handle.describe();
+      const [before, after] = [new Date(closeTime.getTime() - 1000), new Date(closeTime.getTime() + 1000)];
+      utimesSync(pathOf(volume), after, after);
+      const kept = await look();
+      expect(actionOn(kept, volume.volumeId)).toBe('reported');
+      expect(existsSync(pathOf(volume))).toBe(true);
+      utimesSync(pathOf(volume), before, before);
+      await look();
+      expect(existsSync(pathOf(volume))).toBe(false);
+      expect((await database.sql`select state from volumes where id = ${volume.volumeId}`)[0]).toEqual({
+        state: 'error',
+      });
+    },
+  );
+
   it('changes nothing in a dry run, and does at once what it said when two run at the same time', async () => {
     const [dead, deleted, broken] = [await makeVolume(), await makeVolume(), await makeEntry()];
     await sql()`update volumes set state = 'creating', connection = null where id = ${dead.volume.volumeId}`;
