@@ -147,9 +147,9 @@ describe('of creates at once', () => {
     outcomes.filter(({ kind }) => kind === wanted).length;
 
   test.each([
-    ['large', 40, GiB, 7 * GiB],
-    ['small', 900, MiB, 800 * MiB],
-  ])('exactly as many are admitted as fit, when they are %s', async (_, creates, sizeBytes, mostBytes) => {
+    ['large', { creates: 40, sizeBytes: GiB, mostBytes: 7 * GiB }],
+    ['small', { creates: 900, sizeBytes: MiB, mostBytes: 800 * MiB }],
+  ])('exactly as many are admitted as fit, when they are %s', async (_, { creates, sizeBytes, mostBytes }) => {
     const outcomes = await at(creates, sizeBytes, mostBytes);
     expect(countOf(outcomes, 'admitted')).toBe(mostBytes / sizeBytes);
     expect(countOf(outcomes, 'no-room')).toBe(creates - mostBytes / sizeBytes);
