@@ -1,12 +1,11 @@
 import type { Database } from '../../db/client';
 import { findTargets, type EntryTarget } from '../../db/queries/evictor';
+import { findKeysBeginning } from '../../db/queries/key-prefix';
 import type { EntryRow } from '../../db/types';
 import type { EvictionOrder, EvictionTarget } from '../../workflows/contract/eviction';
 import { uuidPattern, type BackendName, type EntryId, type ImageId } from '../../workflows/contract/ids';
+import { describeAmbiguity, isKeyPrefix } from '../../workflows/contract/key-prefix';
 import type { Demand } from './choose-evictions';
-
-/** A short key, or enough of its beginning to mean one. */
-const keyPattern = /^[0-9a-f]{8,32}$/;
 
 /** An order that was looked up in the inventory. */
 export interface ResolvedOrder {
@@ -31,11 +30,12 @@ export async function resolveOrder(
   if ('count' in target) return { order, demand: { kind: 'rank', count: target.count, why }, entries: [] };
   const meant = parseTarget(target);
   if (meant === undefined) return refused(order, `${describe(target)}: a malformed id`);
-  const entries = await findTargets(database, { backend, target: meant });
+  const keys = 'cacheKey' in meant ? await findKeysBeginning(database, { backend, prefix: meant.cacheKey }) : [];
+  if ('cacheKey' in meant && keys.length > 1) return refused(order, describeAmbiguity(meant.cacheKey, keys));
+  const [cacheKey] = keys;
+  const entries = await findTargets(database, { backend, target: cacheKey === undefined ? meant : { cacheKey } });
   const there = entries.filter(({ state }) => state !== 'gone');
   if (entries.length === 0) return refused(order, `${describe(target)}: no entry on backend ${backend}`);
-  if (new Set(there.map(({ shortKey }) => shortKey)).size > 1 && 'cacheKey' in target)
-    return refused(order, `${describe(target)}: the beginning of several keys`);
   const entryIds = there.map(({ id }) => id);
   return { order, entries, ...(entryIds.length > 0 && { demand: { kind: 'named', entryIds, why } }) };
 }
@@ -43,7 +43,7 @@ export async function resolveOrder(
 function parseTarget(target: Exclude<EvictionTarget, { bytes: number } | { count: number }>): EntryTarget | undefined {
   if ('entryId' in target) return uuidPattern.test(target.entryId) ? { entryId: target.entryId as EntryId } : undefined;
   if ('imageId' in target) return { imageId: target.imageId as ImageId };
-  return keyPattern.test(target.cacheKey) ? { cacheKey: target.cacheKey } : undefined;
+  return isKeyPrefix(target.cacheKey) ? { cacheKey: target.cacheKey } : undefined;
 }
 
 function describe(target: EvictionTarget): string {

@@ -1,6 +1,8 @@
+import { findKeysBeginning } from '../../db/queries/key-prefix';
 import { pinEntries } from '../../db/queries/pins';
 import type { EvictionResult, PinTarget } from '../../workflows/contract/eviction';
 import type { BackendName } from '../../workflows/contract/ids';
+import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { checkNotLate } from './check-not-late';
@@ -23,7 +25,12 @@ export function createApplyPin({ database }: ControlDependencies) {
   return async function applyPin({ backend, target, pinned, by = ANONYMOUS }: PinRequest): Promise<ChangeOutcome> {
     const { workflowId } = workflowExecution();
     checkNotLate();
-    const { matched, changed } = await pinEntries(database, { backend, target, pinned, by, workflowId });
+    const keys = 'cacheKey' in target ? await findKeysBeginning(database, { backend, prefix: target.cacheKey }) : [];
+    if ('cacheKey' in target && keys.length > 1)
+      return { outcome: 'refused', summary: describeAmbiguity(target.cacheKey, keys) };
+    const [cacheKey] = keys;
+    const meant = cacheKey === undefined ? target : { cacheKey };
+    const { matched, changed } = await pinEntries(database, { backend, target: meant, pinned, by, workflowId });
     const [[field, value] = []] = Object.entries(target);
     const done = pinned ? 'pinned' : 'unpinned';
     if (matched === 0)

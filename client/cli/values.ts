@@ -1,6 +1,7 @@
 import { InvalidArgumentError } from 'commander';
 import { GiB, KiB, MiB, SECTOR_BYTES, TiB } from '../../workflows/contract/bytes';
 import { backendNamePattern, uuidPattern } from '../../workflows/contract/ids';
+import { isKeyPrefix, keyPrefixAllowed } from '../../workflows/contract/key-prefix';
 
 /* What a user types, as ours. Commander puts the option's name and the value before what is thrown here. */
 
@@ -54,6 +55,12 @@ export function parseUuid(text: string): string {
 /** @returns what was collected so far and one more. */
 export function collectUuids(text: string, collected: string[] = []): string[] {
   return [...collected, parseUuid(text)];
+}
+
+export function parseKeyPrefix(text: string): string {
+  const prefix = text.toLowerCase();
+  if (isKeyPrefix(prefix)) return prefix;
+  throw invalid(text, keyPrefixAllowed);
 }
 
 export function parseBackend(text: string): string {

@@ -8,7 +8,7 @@ import type { EntryRow } from '../types';
 /** Entries that one request may mean. */
 const TARGET_ROWS = 1000;
 
-/** Which entries an operator means. A cache key may be short, or the beginning of a short one. */
+/** Which entries an operator means. A cache key is a whole short key here. */
 export type EntryTarget = { entryId: EntryId } | { imageId: ImageId } | { cacheKey: string };
 
 /** @returns the backend's entries that are meant, in their order of generations, those that are gone included. */
@@ -27,7 +27,7 @@ export async function findTargets(
 function meant(target: EntryTarget) {
   if ('entryId' in target) return sql`id = ${target.entryId}`;
   if ('imageId' in target) return sql`id in (select entry_id from entry_images where image_id = ${target.imageId})`;
-  return sql`left(short_key, ${target.cacheKey.length}::int) = ${target.cacheKey}`;
+  return sql`short_key = ${target.cacheKey}`;
 }
 
 /** @returns these entries as they are now. */

@@ -8,7 +8,7 @@ import { eventsOf } from './entry-events';
 
 /**
  * Keeps ready entries from being chosen as victims, or no longer, and notes who did it in their histories. Repeated it changes nothing. One statement.
- * @returns how many ready entries are meant, and how many of them changed.
+ * @param target a cache key is a whole short key here.  @returns how many ready entries are meant, and how many of them changed.
  */
 export async function pinEntries(
   database: Database,
@@ -30,6 +30,6 @@ export async function pinEntries(
 
 function isMeant(target: PinTarget): SQL {
   if ('entryId' in target) return sql`e.id = ${target.entryId}::uuid`;
-  if ('cacheKey' in target) return sql`starts_with(e.short_key, ${target.cacheKey})`;
+  if ('cacheKey' in target) return sql`e.short_key = ${target.cacheKey}`;
   return sql`exists (select 1 from entry_images i where i.entry_id = e.id and i.image_id = ${target.imageId})`;
 }

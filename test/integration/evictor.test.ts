@@ -111,6 +111,26 @@ describe('the command line', () => {
     expect((await runIvc(['cache', 'limits', '--set', 'maxCount=none'], environment)).exitCode).toBe(2);
   });
 
+  it('takes the beginning of a key where only one key has it, and names those that have it', async () => {
+    const { environment, database } = flow.stack;
+    const ids = [(await populateFree('cli-key-1')).entryId, (await populateFree('cli-key-2')).entryId];
+    for (const [n, id] of ids.entries())
+      await database.sql`update cache_entries set short_key = ${`abcd${n}`} || substr(short_key, 6) where id = ${id}`;
+    for (const args of [['cache', 'pin'], ['cache', 'unpin'], ['evict']]) {
+      const { exitCode, stdout } = await runIvc([...args, '--key', 'ABCD'], environment);
+      expect({ exitCode, stdout }).toEqual({
+        exitCode: 2,
+        stdout: expect.stringMatching(
+          /^refused: cacheKey abcd: the beginning of several keys: abcd0\S*, abcd1\S*; say/,
+        ),
+      });
+    }
+    expect((await runIvc(['cache', 'pin', '--key', 'abcd0'], environment)).stdout).toMatch(/^done: 1 entry was pinned/);
+    expect((await runIvc(['cache', 'unpin', '--key', 'abcd0'], environment)).exitCode).toBe(0);
+    expect((await runIvc(['evict', '--key', 'abc'], environment)).stderr).toContain('4 to 32 hex digits');
+    for (const id of ids) expect((await runIvc(['cache', 'evict', id], environment)).exitCode).toBe(0);
+  });
+
   it('pauses and resumes, and says so', async () => {
     const { environment } = flow.stack;
     expect((await runIvc(['evict', 'pause', '--reason', 'a rebuild'], environment)).stdout).toContain(

@@ -10,6 +10,7 @@ import type {
 } from './eviction';
 import { areWatermarksInOrder, evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from './cache-limits';
 import { uuidPattern } from './ids';
+import { isKeyPrefix, keyPrefixAllowed } from './key-prefix';
 
 /*
  * What the evictor's signals may hold. Anybody may send them, so nothing of what comes is believed. Plain code: it is part of the workflows' bundle.
@@ -78,7 +79,6 @@ type Rules = Record<string, FieldRule>;
 const MAX_ID_CHARACTERS = 100;
 const MAX_REASON_CHARACTERS = 500;
 const MAX_QUOTED_CHARACTERS = 200;
-const SHORT_KEY = /^[0-9a-f]{4,32}$/;
 
 const flag: FieldRule = { allowed: 'true or false', passes: (value) => typeof value === 'boolean' };
 const uuid: FieldRule = {
@@ -86,8 +86,8 @@ const uuid: FieldRule = {
   passes: (value) => typeof value === 'string' && uuidPattern.test(value),
 };
 const shortKey: FieldRule = {
-  allowed: 'a short cache key or its beginning, 4 to 32 hex digits in lower case',
-  passes: (value) => typeof value === 'string' && SHORT_KEY.test(value),
+  allowed: keyPrefixAllowed,
+  passes: isKeyPrefix,
 };
 const share: FieldRule = {
   allowed: 'a share from 0 to 1',

@@ -6,7 +6,7 @@ import type { BackendName, EntryId, ImageId, VolumeId } from './ids';
  * each; what is malformed is refused in a result of its own, never by a stuck workflow task.
  */
 
-/** Entries by name; exactly one field. `cacheKey`: the short one, or its beginning. */
+/** Entries by name; exactly one field. `cacheKey`: the short one, or a beginning that no other key has. */
 export type PinTarget = { entryId: string } | { imageId: string } | { cacheKey: string };
 
 /** Which entries a request means; exactly one field. `bytes` and `count`: so much is to be given back, by rank. */

@@ -4,12 +4,13 @@ import type { PinTarget } from '../../../workflows/contract/eviction';
 import { backendOfEntry } from '../backend-of-entry';
 import { showAnswer } from '../output/eviction';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { collectUuids, parseBackend, parseUuid } from '../values';
+import { collectUuids, parseBackend, parseKeyPrefix, parseUuid } from '../values';
 import { userName } from './evict';
 
 interface EntryOptions extends SharedOptions {
   backend?: string;
   image?: string;
+  key?: string;
   reason?: string;
   flatten?: boolean;
   wait: boolean;
@@ -43,21 +44,24 @@ export function registerCachePin(cache: Command): void {
       .description(description)
       .argument('[entry-id...]', 'the entries', collectUuids, [])
       .option('--image <id>', 'all ready entries of this image instead', parseUuid)
-      .option('--backend <name>', 'whose cache, with --image (default: the default backend)', parseBackend)
+      .option('--key <hex>', 'all ready entries of this short cache key instead, or its beginning', parseKeyPrefix)
+      .option('--backend <name>', 'whose cache, with --image or --key (default: the default backend)', parseBackend)
       .option('--no-wait', 'ask for it and return');
     withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
-      const { image, backend, wait } = options;
-      if ((ids.length === 0) === (image === undefined))
-        command.error('error: got no target or two, allowed is either entries or --image');
+      const { image, key, backend, wait } = options;
+      const targets: PinTarget[] = [
+        ...(image === undefined ? [] : [{ imageId: image }]),
+        ...(key === undefined ? [] : [{ cacheKey: key }]),
+      ];
+      const [target] = targets;
+      if (targets.length + (ids.length > 0 ? 1 : 0) !== 1)
+        command.error('error: got no target or several, allowed is one of entries, --image, --key');
       const by = userName();
       process.exitCode =
-        image === undefined
+        target === undefined
           ? await forEach(ids, options, (client, entryId, sending) => send(client, { entryId, by }, sending))
           : await withClient(options, async (client) =>
-              showAnswer(
-                await send(client, { imageId: image, by } satisfies PinTarget & { by: string }, { backend, wait }),
-                options,
-              ),
+              showAnswer(await send(client, { ...target, by }, { backend, wait }), options),
             );
     });
   }

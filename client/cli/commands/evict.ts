@@ -5,7 +5,7 @@ import { evict, sweep } from '../../eviction';
 import { showAnswer } from '../output/eviction';
 import { abortOnSignals } from '../signals';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { parseBackend, parseCount, parseSize, parseUuid } from '../values';
+import { parseBackend, parseCount, parseKeyPrefix, parseSize, parseUuid } from '../values';
 import { registerEvictControl } from './evict-control';
 
 interface EvictOptions extends SharedOptions {
@@ -29,7 +29,7 @@ export function registerEvict(program: Command): void {
     .option('--backend <name>', 'whose cache (default: the default backend)', parseBackend)
     .option('--image <id>', 'the entries of this image', parseUuid)
     .option('--entry <id>', 'this entry', parseUuid)
-    .option('--key <hex>', 'the entries of this short cache key, or of those that begin so')
+    .option('--key <hex>', 'the entries of this short cache key, or of the one that begins so', parseKeyPrefix)
     .option('--bytes <size>', 'so many bytes by rank, such as 10GiB', parseSize)
     .option('--count <n>', 'so many entries by rank', parseCount)
     .option('--reason <text>', 'why, for the history')

@@ -19,6 +19,7 @@ import { findBackend, observeSpace, setLimits } from '../../../db/queries/backen
 import { listEntryEvents } from '../../../db/queries/entry-events';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/queries/entry-scores';
 import { forgetGone } from '../../../db/queries/evictor';
+import { findKeysBeginning } from '../../../db/queries/key-prefix';
 import { takeForEviction, viewEvictions } from '../../../db/queries/victims';
 import { acquireEntry, beginDelete, finishDelete } from '../../../db/queries/volumes';
 import { GiB } from '../../../workflows/contract/bytes';
@@ -309,6 +310,21 @@ test('a view locks nothing and shows what may go and what may not', async () => 
     populating: false,
     ready: true,
   });
+});
+
+test('a beginning of a key means the keys that are there, and those that are gone where none is', async () => {
+  const { database } = inventory;
+  const keys = ['abcd0', 'abcd1', 'abce0'].map((start) => cacheKey(start, { short: start.padEnd(32, '0') }));
+  for (const each of keys) await readyEntry(database, each);
+  const beginning = (prefix: string) => findKeysBeginning(database, { backend: BACKEND, prefix });
+  const [first, second, third] = keys.map(({ short }) => short);
+  expect(await beginning('abcd')).toEqual([first, second]);
+  expect(await beginning('abcd1')).toEqual([second]);
+  expect(await beginning(third ?? '')).toEqual([third]);
+  expect(await beginning('abcf')).toEqual([]);
+  await database.sql`update cache_entries set state = 'gone' where short_key = ${first ?? ''}`;
+  expect(await beginning('abcd')).toEqual([second]);
+  expect(await beginning('abcd0')).toEqual([first]);
 });
 
 test('entries that have been gone for long are forgotten, their volumes and their history are not', async () => {

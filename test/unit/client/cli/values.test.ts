@@ -5,12 +5,25 @@ import {
   collectTexts,
   parseBackend,
   parseCount,
+  parseKeyPrefix,
   parseSize,
   parseSizeBytes,
   parseUuid,
   parseWholeNumber,
 } from '../../../../client/cli/values';
+import { parseEvictorSignal } from '../../../../workflows/contract/eviction-signals';
 import { GiB, MiB } from '../../../../workflows/contract/bytes';
+
+describe('parseKeyPrefix', () => {
+  it.each(['abcd', 'ABCD', '0'.repeat(32)])('takes %s as a signal does', (text) => {
+    expect(parseEvictorSignal('pin', [{ cacheKey: parseKeyPrefix(text) }]).kind).toBe('passed');
+  });
+
+  it.each(['abc', 'abcg', '0'.repeat(33), ''])('refuses %j as a signal does', (text) => {
+    expect(() => parseKeyPrefix(text)).toThrow('allowed is a short cache key or its beginning, 4 to 32 hex digits');
+    expect(parseEvictorSignal('pin', [{ cacheKey: text }]).kind).toBe('refused');
+  });
+});
 
 describe('parseSize', () => {
   it.each([
