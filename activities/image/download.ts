@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
@@ -22,8 +23,8 @@ export interface DownloadLimits {
 
 const defaultLimits: DownloadLimits = { attempts: 5, progressBytes: 4 * MiB, backoffMs: 200 };
 
-/** Downloads of an image whose bytes turn out wrong: the first and one clean restart. */
-const CLEAN_STARTS = 2;
+/** Downloads of an image whose bytes turn out wrong: the first and one clean restart. What an earlier call has left on disk is none. */
+const DOWNLOADS = 2;
 
 export interface DownloadImageRequest {
   images: ImageService;
@@ -52,6 +53,8 @@ export interface DownloadedImage {
 /**
  * Fills `path` with the image's bytes, from the byte that is on disk, verified by the record's hash, sparse, not fsynced. Repeatable: a complete file is
  * only verified again. What a cut, an abort or a kill leaves on disk is where the next call goes on. Memory is bounded whatever the image's size.
+ * First bytes that the policy refuses may be damage, on the way or on the disk, as long as their hash is not known: what is on disk is thrown away, and
+ * the refusal is told when the image service sends it twice. It says nothing of its bytes' hash then, so it is not remembered.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt (after one clean restart): final;
  * ImageServiceUnavailable after `limits.attempts` in a row (retried); the reporter's abort as its reason; what the disk says (ENOSPC) as it is.
  */
@@ -110,44 +113,59 @@ interface Transfer {
 }
 
 async function fillVerified(transfer: Transfer): Promise<void> {
-  const { expected, handle, image } = transfer;
-  let found = '';
-  for (let start = 1; start <= CLEAN_STARTS; start += 1) {
-    found = await fillOnce(transfer);
-    if (found === expected.hash) return;
+  const { handle, image, expected } = transfer;
+  const faults: Fault[] = [];
+  while (faults.length < DOWNLOADS) {
+    const { takenOver, fault } = await fillOnce(transfer);
+    if (fault === undefined) return;
+    if (!takenOver) faults.push(fault);
     await handle.truncate(0);
   }
+  const [first, second] = faults;
+  if (first instanceof Failure && second instanceof Failure && isDeepStrictEqual(first.details, second.details))
+    throw second;
+  const hash = faults.find((fault) => typeof fault === 'string');
+  const found = hash ?? 'something else each time';
   throw new Failure('TransferCorrupt', { imageId: image.id, found, allowed: expected.hash });
 }
 
-/** @returns the hash of all bytes. */
-async function fillOnce(transfer: Transfer): Promise<string> {
+/** The hash of all bytes, or what the first of them are refused for. */
+type Fault = string | Failure;
+
+/** @returns what is wrong with the bytes, undefined when they are the image's; and whether some of them were on disk already. */
+async function fillOnce(transfer: Transfer): Promise<{ takenOver: boolean; fault: Fault | undefined }> {
   const { expected, handle, image, policy, writeBack, watch } = transfer;
   const head = policy && createHeadInspection(image, policy);
   const file = createHashedFile(handle, { algorithm: expected.algorithm, watcher: await watch?.(), writeBack });
+  let takenOver = false;
   try {
-    await takeOverDisk(file, transfer);
+    takenOver = await takeOverDisk(file, transfer);
     await head?.seeFile(handle, file.bytes);
     await fetchRest(file, head, transfer);
-    return await file.digest();
+    const hash = await file.digest();
+    return { takenOver, fault: hash === expected.hash ? undefined : hash };
+  } catch (error) {
+    if (error instanceof Failure && error.type === 'ImageRefused') return { takenOver, fault: error };
+    throw error;
   } finally {
     await file.close();
   }
 }
 
-/** What is on disk counts, not what anybody said of it: it is read and hashed again. */
+/** What is on disk counts, not what anybody said of it: it is read and hashed again. @returns whether there was something. */
 async function takeOverDisk(
   file: HashedFile,
   { handle, expected, images, image, progress, reporter }: Transfer,
-): Promise<void> {
+): Promise<boolean> {
   const { size } = await handle.stat();
   if (size > expected.sizeBytes) await handle.truncate(0);
-  if (size === 0 || size > expected.sizeBytes) return;
+  if (size === 0 || size > expected.sizeBytes) return false;
   checkUnchanged(await images.getImage(image.id, reporter.signal), expected);
   await file.takeOver(size, (bytes) => {
     reporter.signal.throwIfAborted();
     progress.verifying(bytes);
   });
+  return true;
 }
 
 async function fetchRest(file: HashedFile, head: HeadInspection | undefined, transfer: Transfer): Promise<void> {

@@ -29,15 +29,35 @@ interface Compression {
   tool: string;
   isThis: (head: Buffer) => boolean;
   args: string[];
+  /** What the tool says of a file that is not sound, or that asks for more memory than is allowed; in the C locale. */
+  verdict: RegExp;
 }
 
 /** Memory of a decoder: xz takes 65 MiB for what it compressed at its strongest, zstd a window of 128 MiB. */
 const DECODER_MIB = 512;
 /** What `container_format` compressed may be, by its first bytes. Memory of a decoder is bounded besides. Sources: RFC 1952, the xz and the Zstandard format. */
 const compressions: Compression[] = [
-  { tool: 'gzip', isThis: startsWith('1f8b'), args: ['-dc'] },
-  { tool: 'xz', isThis: startsWith('fd377a585a00'), args: ['-dcq', `--memlimit-decompress=${DECODER_MIB}MiB`] },
-  { tool: 'zstd', isThis: startsWithZstd, args: ['-dcq', `--memory=${DECODER_MIB}MB`] },
+  {
+    tool: 'gzip',
+    isThis: startsWith('1f8b'),
+    args: ['-dc'],
+    verdict:
+      /unexpected end of file|invalid compressed data|trailing garbage|not supported|not in gzip format|corrupted data|crc error|incorrect length|invalid magic/,
+  },
+  {
+    tool: 'xz',
+    isThis: startsWith('fd377a585a00'),
+    args: ['-dcq', `--memlimit-decompress=${DECODER_MIB}MiB`],
+    verdict:
+      /Unexpected end of input|Compressed data is corrupt|File format not recognized|Unsupported options|Memory usage limit reached/,
+  },
+  {
+    tool: 'zstd',
+    isThis: startsWithZstd,
+    args: ['-dcq', `--memory=${DECODER_MIB}MB`],
+    verdict:
+      /premature end|Decoding error \(\d+\) : (?!Allocation error)|unsupported format|Window size larger than maximum/,
+  },
 ];
 /** What xz and zstd say of a stream that takes more than they may have. */
 const TOO_MUCH_MEMORY =
@@ -131,9 +151,15 @@ function maxFileBytes(policy: ImagePolicy): number {
   return policy.maxVirtualBytes + policy.expansionAllowanceBytes;
 }
 
-/** A decoder that ends by itself with an error has found one in the file. */
+/**
+ * A decoder that says so has found the fault in the file. A bad exit alone is no word of its: the programs that confine it, the loader and a host
+ * without memory end so too.
+ */
 function isDamaged(error: unknown): error is Failure<'ToolFailed'> {
-  return error instanceof Failure && error.type === 'ToolFailed' && error.details.exit.startsWith('exit ');
+  if (!(error instanceof Failure) || error.type !== 'ToolFailed') return false;
+  const { tool, exit, stderr } = (error as Failure<'ToolFailed'>).details;
+  const verdict = compressions.find((compression) => compression.tool === tool)?.verdict;
+  return exit.startsWith('exit ') && verdict?.test(stderr) === true;
 }
 
 function damaged(imageId: string, { details: { tool, stderr } }: Failure<'ToolFailed'>): Failure {

@@ -4,7 +4,10 @@ import type { Image } from '../../workflows/contract/image';
 import { inspectHead, refusalFailure } from './inspect';
 import type { ImagePolicy } from './policy';
 
-/** Judges an image while its bytes come, so that a hostile or too large one costs its first bytes and not all of them. */
+/**
+ * Judges an image while its bytes come, so that a hostile or too large one costs its first bytes and not all of them. Their hash is not known then: what is
+ * refused may be damage.
+ */
 export interface HeadInspection {
   /** Takes a piece of the image that begins at byte `offset`; what it knows already is passed over. @throws ImageRefused, ImageUnsupported (final). */
   see(piece: Buffer, offset: number): void;
@@ -27,7 +30,7 @@ export function createHeadInspection(image: Image, policy: ImagePolicy): HeadIns
       sizeBytes,
       policy,
     });
-    if (verdict.kind === 'refused') throw refusalFailure(verdict, image.id);
+    if (verdict.kind === 'refused') throw refusalFailure(verdict, image.id, { bytesVerified: false });
   };
   look();
   const see = (piece: Buffer, offset: number): void => {

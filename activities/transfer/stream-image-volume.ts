@@ -11,6 +11,7 @@ import type { ImageService } from '../glance/image-service';
 import { downloadImage } from '../image/download';
 import { createHeadInspection } from '../image/head-inspection';
 import { createStreams, type StreamWork } from '../image/streams';
+import type { ProgressReporter } from '../progress';
 import { isFull } from '../system-error';
 import { contentHashOf } from '../records/cache-key';
 import { backendHeld } from '../records/clone-volume';
@@ -146,12 +147,9 @@ async function fillAndSeal(
   const { imageId, cacheKey } = input;
   const scratchFile = content === undefined ? await findScratchFile(deps, contentHashOf(cacheKey)) : undefined;
   const local = content ?? scratchFile;
-  const images = local === undefined ? deps.images : readingFrom(local, deps.images);
-  const { policy } = deps;
   let bytesDownloaded;
   try {
-    ({ bytesDownloaded } = await downloadImage({ images, image, path, reporter, policy, writeBack: true }));
-    if (local === undefined) deps.metrics.downloaded(bytesDownloaded);
+    bytesDownloaded = await fill(deps, { image, path, local }, reporter);
   } finally {
     await scratchFile?.close();
   }
@@ -166,10 +164,37 @@ async function fillAndSeal(
   return {
     kind: 'streamed',
     ...sealed,
-    bytesDownloaded: local === undefined ? bytesDownloaded : 0,
+    bytesDownloaded,
     downloadMs: Math.round(downloadedAtMs - startedAtMs),
     convertMs: Math.round(performance.now() - downloadedAtMs),
   };
+}
+
+/** From this host's own copy where that is sound, else from the image service. @returns what came over the network. */
+async function fill(
+  deps: HostDependencies,
+  { image, path, local }: { image: Image; path: string; local: FileHandle | undefined },
+  reporter: ProgressReporter,
+): Promise<number> {
+  const { images, policy } = deps;
+  const request = { image, path, reporter, policy, writeBack: true };
+  if (local !== undefined) {
+    try {
+      await downloadImage({ ...request, images: readingFrom(local, images) });
+      return 0;
+    } catch (error) {
+      if (!isAboutBytes(error)) throw error;
+      await truncate(path, 0);
+    }
+  }
+  const { bytesDownloaded } = await downloadImage({ ...request, images });
+  deps.metrics.downloaded(bytesDownloaded);
+  return bytesDownloaded;
+}
+
+/** What a damaged copy may be the reason of. */
+function isAboutBytes(error: unknown): boolean {
+  return error instanceof Failure && (error.type === 'TransferCorrupt' || error.type === 'ImageRefused');
 }
 
 async function findScratchFile(deps: HostDependencies, contentHash: string): Promise<FileHandle | undefined> {

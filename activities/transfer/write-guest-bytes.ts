@@ -130,7 +130,7 @@ export async function checkToolAgrees(
   const { imageId } = image;
   const info = await getImageInfo(await findSource(image), { guard: deps.toolGuard });
   const refuse = (found: string, allowed: string) =>
-    new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed });
+    new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed, bytesVerified: true });
   // A raw file that is no whole number of sectors is read as if zeros followed.
   if (Math.abs(info.virtualBytes - virtualBytes) >= 512)
     throw refuse(`qemu-img sees ${info.virtualBytes} bytes`, `${virtualBytes} bytes, as inspected`);

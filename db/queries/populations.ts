@@ -281,11 +281,15 @@ async function ensureRow(
   return population;
 }
 
-/** Only a refusal by policy is remembered beyond its flight; a passing failure or a lack of room never is. */
+/** Only a refusal by policy of bytes that have the right hash is remembered beyond its flight; a passing failure, damage or a lack of room never is. */
 function isRememberedRefusal({ verdict, policyVersion }: PopulationRow, request: OpenRequest): boolean {
-  return (
-    verdict?.kind === 'failed' && verdict.failure.type === 'ImageRefused' && policyVersion === request.policyVersion
-  );
+  return isProvenRefusal(verdict) && policyVersion === request.policyVersion;
+}
+
+function isProvenRefusal(verdict: Verdict | null): boolean {
+  if (verdict?.kind !== 'failed') return false;
+  const { type, details } = verdict.failure;
+  return type === 'ImageRefused' && details['bytesVerified'] === true;
 }
 
 async function openNextFlight(

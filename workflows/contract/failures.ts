@@ -18,8 +18,18 @@ export interface FailureDetails {
   FollowNotFound: { follow: string; backend: string; found: 'unknown' | 'without an image' };
   ImageNotActive: { imageId: string; status: string };
   ImageUnsupported: { imageId: string; found: string; allowed: string };
-  /** The bytes break a rule of the image policy. `offset`: byte offset of what was found, where one tells. */
-  ImageRefused: { imageId: string; rule: string; found: string; allowed: string; offset?: number };
+  /**
+   * The bytes break a rule of the image policy. `offset`: byte offset of what was found, where one tells. `bytesVerified`: they have the hash of the
+   * record, so that it is the image that breaks the rule and not what became of it on its way; only then the refusal outlives its flight.
+   */
+  ImageRefused: {
+    imageId: string;
+    rule: string;
+    found: string;
+    allowed: string;
+    offset?: number;
+    bytesVerified?: true;
+  };
   /** The record or the bytes are no longer those the request was admitted with. */
   ImageChanged: { imageId: string; found: string; allowed: string };
   /** Downloaded bytes do not have the hash of the record, after a clean restart. */

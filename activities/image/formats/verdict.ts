@@ -33,10 +33,24 @@ export function refuse(rule: RuleName, finding: { found: string; allowed: string
   return { kind: 'refused', rule, ...finding };
 }
 
-/** @returns the failure that the refusal of image `imageId` is, by the rule's own word. */
-export function refusalFailure({ rule, found, allowed, offset }: Refusal, imageId: string): Failure {
+/**
+ * @returns the failure that the refusal of image `imageId` is, by the rule's own word.
+ * @param bytesVerified whether the bytes that were judged have the record's hash: only then they are the image's own, and the refusal is remembered.
+ */
+export function refusalFailure(
+  { rule, found, allowed, offset }: Refusal,
+  imageId: string,
+  { bytesVerified = true }: { bytesVerified?: boolean } = {},
+): Failure {
   if (rules[rule].failure === 'ImageUnsupported') return new Failure('ImageUnsupported', { imageId, found, allowed });
-  return new Failure('ImageRefused', { imageId, rule, found, allowed, ...(offset === undefined ? {} : { offset }) });
+  return new Failure('ImageRefused', {
+    imageId,
+    rule,
+    found,
+    allowed,
+    ...(offset === undefined ? {} : { offset }),
+    ...(bytesVerified && { bytesVerified }),
+  });
 }
 
 /** The rules on a guest-visible size, the same for every format. @param offset where the header says it. */

@@ -32,9 +32,15 @@ const flightKey = { backend: BACKEND, shortKey: key.short };
 const noRoom: Verdict = { kind: 'bypass', reason: 'no-room' };
 const failed = (type: 'ImageRefused' | 'BackendUnavailable'): Verdict => ({
   kind: 'failed',
-  failure: { type, message: 'no', details: {} },
+  failure: { type, message: 'no', details: type === 'ImageRefused' ? { bytesVerified: true } : {} },
   imageId: IMAGE,
 });
+/** Refused by its first bytes, whose hash was not known. */
+const unproven: Verdict = {
+  kind: 'failed',
+  failure: { type: 'ImageRefused', message: 'no', details: {} },
+  imageId: IMAGE,
+};
 
 function joining(volume: VolumeRow, more: Partial<JoinRequest> = {}): JoinRequest {
   const { id: volumeId, workflowId, runId } = volume;
@@ -118,6 +124,21 @@ describe('joinFlight', () => {
     await answer(2, failed('BackendUnavailable'));
     expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
       kind: 'waiting',
+      flight: 3,
+    });
+  });
+
+  test('remembers no refusal of bytes whose hash was not known: they may have been damaged', async () => {
+    const { database } = inventory;
+    await joinFlight(database, joining(await admitted(database, key)));
+    await answer(1, unproven);
+    expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
+      kind: 'waiting',
+      flight: 2,
+    });
+    await answer(2, unproven);
+    expect(await openFlight(database, { backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1' })).toMatchObject({
+      kind: 'open',
       flight: 3,
     });
   });

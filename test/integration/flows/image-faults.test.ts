@@ -54,6 +54,23 @@ describe('an image service with faults', () => {
     expect(volume.bytesDownloaded).toBe(2 * (image.sizeBytes ?? 0));
   });
 
+  it('that damages first bytes so that they look like no image costs one clean restart', async () => {
+    const { sample, image } = await flow.upload('damaged-once');
+    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 0 });
+    const volume = await flow.create(image);
+    expect(volume).toMatchObject({ outcome: 'miss' });
+    await flow.expectGuestBytes(sample, volume);
+  });
+
+  it('that damages first bytes for a while refuses the creates of that time, and no later one', async () => {
+    const { sample, image } = await flow.upload('damaged-for-a-while');
+    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 0, times: 2 });
+    await expect(flow.create(image)).rejects.toMatchObject({ type: 'ImageRefused' });
+    const volume = await flow.create(image);
+    expect(volume).toMatchObject({ outcome: 'miss' });
+    await flow.expectGuestBytes(sample, volume);
+  });
+
   it('that sends wrong bytes again and again fails every waiter with a message for people, and leaves nothing', async () => {
     const { image } = await flow.upload('wrong');
     await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 100_000, times: 1000 });

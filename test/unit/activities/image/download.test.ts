@@ -8,6 +8,8 @@ import { downloadImage, type DownloadedImage } from '../../../../activities/imag
 import type { Progress } from '../../../../activities/progress';
 import { MiB } from '../../../../workflows/contract/bytes';
 import type { Image } from '../../../../workflows/contract/image';
+import { defaultImagePolicy, type ImagePolicy } from '../../../../activities/image/policy';
+import { patched, qcow2Image } from '../../../support/image-fixtures';
 import { startTestImageService, type TestImageService } from '../../../support/image-service';
 
 const SIZE_BYTES = 9 * MiB + 123;
@@ -43,17 +45,20 @@ interface Run {
   signal?: AbortSignal;
   onReport?: (progress: Progress) => void;
   attempts?: number;
+  policy?: ImagePolicy;
 }
 
 function download({
   signal = new AbortController().signal,
   onReport = () => undefined,
   attempts,
+  policy,
 }: Run = {}): Promise<DownloadedImage> {
   return downloadImage({
     images,
     image,
     path,
+    policy,
     reporter: { signal, report: onReport },
     limits: { backoffMs: 1, ...(attempts === undefined ? {} : { attempts }) },
   });
@@ -205,5 +210,72 @@ describe('downloadImage', () => {
     expect((await stat(path)).size).toBeGreaterThan(0);
     await download();
     await expectWhole();
+  });
+});
+
+describe('downloadImage of an image that is judged while it comes', () => {
+  const qcow2 = Buffer.concat([qcow2Image(), Buffer.alloc(3 * MiB)]);
+  const policy = defaultImagePolicy;
+  const upload = async (content: Buffer, diskFormat: string): Promise<void> => {
+    const { id } = await images.createImage({ name: 'judged', diskFormat, containerFormat: 'bare' });
+    await images.uploadImage({ imageId: id, body: chunksOf(content), sizeBytes: content.length });
+    image = await images.getImage(id);
+  };
+  const expectQcow2 = async () => expect((await readFile(path)).equals(qcow2)).toBe(true);
+
+  it('starts over when first bytes that it refuses came damaged', async () => {
+    await upload(qcow2, 'qcow2');
+    await service.inject({ kind: 'wrong-bytes', afterBytes: 0 });
+    expect(await download({ policy })).toMatchObject({ bytes: qcow2.length });
+    await expectQcow2();
+    expect(await service.counters(image.id)).toMatchObject({ downloads: 2 });
+  });
+
+  it.each([
+    ['zeros', () => Buffer.alloc(2 * MiB)],
+    ['flipped bits', () => qcow2.subarray(0, 2 * MiB).map((byte) => byte ^ 0xff)],
+  ])('throws away what is on disk when its first bytes are %s, and downloads once', async (_what, damaged) => {
+    await upload(qcow2, 'qcow2');
+    await writeFile(path, damaged());
+    expect(await download({ policy })).toMatchObject({ bytesDownloaded: qcow2.length });
+    await expectQcow2();
+  });
+
+  it('tells of a refusal that the image service sends twice, without the rest, and does not say that the bytes are the image', async () => {
+    await upload(Buffer.concat([qcow2, randomBytes(64 * MiB)]), 'raw');
+    const refused = await download({ policy }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ type: 'ImageRefused', details: { rule: 'declared-format-mismatch' } });
+    expect(refused).not.toHaveProperty('details.bytesVerified');
+    const { downloads, bytesServed } = await service.counters(image.id);
+    expect(downloads).toBe(2);
+    expect(bytesServed).toBeLessThan(32 * MiB);
+    expect((await stat(path)).size).toBe(0);
+  });
+
+  it('tells of a hostile image in the same way when what was on disk was refused for something else', async () => {
+    await upload(patched(qcow2, [[8, 'u64be', 1024], [16, 'u32be', 11], [1024, 'bytes', '/etc/passwd']]), 'qcow2'); // prettier-ignore
+    await writeFile(path, Buffer.alloc(64 * 1024));
+    await expect(download({ policy })).rejects.toMatchObject({
+      type: 'ImageRefused',
+      details: { rule: 'qcow2-backing-file' },
+    });
+  });
+
+  it('fails as TransferCorrupt when it is refused for something else each time', async () => {
+    await upload(qcow2, 'qcow2');
+    // The magic, then the version.
+    await service.inject({ kind: 'wrong-bytes', afterBytes: 0 });
+    await service.inject({ kind: 'wrong-bytes', afterBytes: 7 });
+    await expect(download({ policy })).rejects.toMatchObject({ type: 'TransferCorrupt' });
+  });
+
+  it('fails as TransferCorrupt when it is refused once and has another hash once', async () => {
+    await upload(qcow2, 'qcow2');
+    await service.inject({ kind: 'wrong-bytes', afterBytes: 0 });
+    await service.inject({ kind: 'wrong-bytes', afterBytes: qcow2.length - 1 });
+    await expect(download({ policy })).rejects.toMatchObject({
+      type: 'TransferCorrupt',
+      details: { found: expect.stringMatching(/^[0-9a-f]{128}$/) },
+    });
   });
 });

@@ -3,13 +3,16 @@ import { mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { findTool } from '../../../../activities/command';
 import { expandImage, type ExpandRequest } from '../../../../activities/image/expand';
 import { defaultImagePolicy } from '../../../../activities/image/policy';
+import { getDefaultToolGuard, type ToolGuard } from '../../../../activities/image/tool-guard';
 import { MiB } from '../../../../workflows/contract/bytes';
 import { hashFile, writeSampleImage } from '../../../support/qemu';
 
 const run = promisify(execFile);
 const SIZE_BYTES = 4 * MiB;
+const extensions: Record<string, string> = { gzip: 'gz', xz: 'xz', zstd: 'zst' };
 const imageId = '4f5d1c9e-0000-4000-8000-000000000001';
 
 describe('expandImage', () => {
@@ -127,6 +130,48 @@ describe('expandImage', () => {
     bytes.fill(0xff, 1000, 3000);
     await writeFile(`${raw}.gz`, bytes);
     await expect(expand(`${raw}.gz`)).rejects.toMatchObject({ details: { rule: 'container-damaged' } });
+  });
+
+  it.each(['gzip', 'xz', 'zstd'])('refuses what %s finds damaged: its end cut off, bytes changed', async (tool) => {
+    await run(tool, ['-kq', raw]);
+    const file = extensions[tool] ?? '';
+    const bytes = await readFile(`${raw}.${file}`);
+    const refused = { type: 'ImageRefused', details: { rule: 'container-damaged', bytesVerified: true } };
+    await writeFile(`${raw}.${file}`, bytes.subarray(0, bytes.length / 2));
+    await expect(expand(`${raw}.${file}`)).rejects.toMatchObject(refused);
+    await writeFile(`${raw}.${file}`, Buffer.from(bytes).fill(0xff, 1000, 3000));
+    await expect(expand(`${raw}.${file}`)).rejects.toMatchObject(refused);
+  });
+
+  describe('when it is not the image that is at fault', () => {
+    const guard = async (more: Partial<ToolGuard>): Promise<ToolGuard> => ({
+      ...(await getDefaultToolGuard()),
+      ...more,
+    });
+
+    it.each([
+      ['unshare', ['--map-users=0,0,4000000000']],
+      ['setpriv', ['--reuid=no-such-user']],
+      ['setpriv', ['--no-new-privs', '/no/such/program']],
+      ['false', []],
+    ])('fails as ToolFailed where %s %j ends instead of the tool', async (confining, args) => {
+      await run('gzip', ['-kq', raw]);
+      const confinement = { argv: [findTool(confining) ?? '', ...args], holds: [], missing: [] };
+      await expect(expand(`${raw}.gz`, { guard: await guard({ confinement }) })).rejects.toMatchObject({
+        type: 'ToolFailed',
+        details: { exit: expect.stringMatching(/^exit /) },
+      });
+    });
+
+    it.each(['gzip', 'xz', 'zstd'])('fails as ToolFailed where %s has no memory', async (tool) => {
+      await run(tool, ['-kq', raw]);
+      const confinement = { argv: [], holds: [], missing: [] };
+      const limits = { addressSpaceBytes: 3 * MiB };
+      const starved = await guard({ confinement, limits });
+      await expect(expand(`${raw}.${extensions[tool] ?? ''}`, { guard: starved })).rejects.toMatchObject({
+        type: 'ToolFailed',
+      });
+    });
   });
 
   it('fails as its reservation does, and as its caller cancels', async () => {
