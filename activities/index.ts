@@ -31,6 +31,7 @@ import { createReconcileObjects } from './reconcile/reconcile-objects';
 import { createPlanReconcile } from './reconcile/reconcile-request';
 import { createReconcileRows } from './reconcile/reconcile-rows';
 import { createReconcileScratch } from './reconcile/reconcile-scratch';
+import { createApplyForgetRefusal } from './records/apply-forget-refusal';
 import { createApplyLimits } from './records/apply-limits';
 import { createApplyPin } from './records/apply-pin';
 import { createReadEvictorSettings } from './records/evictor-settings';
@@ -71,6 +72,7 @@ export function createControlActivities(deps: ControlDependencies) {
     readEvictorSettings: createReadEvictorSettings(deps),
     applyPin: createApplyPin(deps),
     applyLimits: createApplyLimits(deps),
+    applyForgetRefusal: createApplyForgetRefusal(deps),
     listClones: createListClones(deps),
     planWarming: createPlanWarming(deps),
     openWarming: createOpenWarming(deps),

@@ -86,6 +86,15 @@ export async function setLimits<Options extends EvictorOptions>(
   return await ask(cache, { name: 'setLimits', request }, options);
 }
 
+/** Lets the next create of bytes that were refused ask them again. @param request.cacheKey the short key, or its beginning. */
+export async function forgetRefusal<Options extends EvictorOptions>(
+  cache: ImageVolumeCache,
+  request: { cacheKey: string; by?: string },
+  options?: Options,
+): Promise<Answer<Options>> {
+  return await ask(cache, { name: 'forgetRefusal', request }, options);
+}
+
 /** Stops periodic sweeps; what is asked for is still done. Undo: `resumeEviction`. */
 export async function pauseEviction<Options extends EvictorOptions>(
   cache: ImageVolumeCache,

@@ -4,6 +4,7 @@ export { clientFailures, ImageVolumeCacheError, type ClientFailureType, type Err
 export {
   evict,
   evictionStatus,
+  forgetRefusal,
   pauseEviction,
   pin,
   resumeEviction,
@@ -19,7 +20,16 @@ export { followImage, listFollows, unfollowImage } from './follows';
 export type { ImageCatalog } from './images';
 export type { DecisionFilter, EntryFilter, Inventory, VolumeFilter } from './inventory';
 export type { CreateReport } from './progress';
-export type { BackendStatus, CacheEntry, CacheEntryState, Decision, DecisionSummary, Follow, Volume } from './records';
+export type {
+  BackendStatus,
+  CacheEntry,
+  CacheEntryState,
+  Decision,
+  DecisionSummary,
+  Follow,
+  Refusal,
+  Volume,
+} from './records';
 export type {
   Report,
   ReportBucket,

@@ -1,3 +1,4 @@
+import type { CacheKey } from '../workflows/contract/image';
 import type { StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/queries/cache-entries';
 import type { DecisionSummary as SummaryRow } from '../db/queries/decisions';
@@ -8,6 +9,7 @@ import type {
   EntryImageRow,
   EntryRow,
   FollowRow,
+  PopulationRow,
   VolumeRow,
 } from '../db/types';
 import type {
@@ -18,6 +20,7 @@ import type {
   DecisionSummary,
   EntryEvent,
   Follow,
+  Refusal,
   Volume,
 } from './records';
 
@@ -57,6 +60,33 @@ export function toFollow(row: FollowRow): Follow {
   };
 }
 
+/** @param row of a flight that refused its image. */
+export function toRefusal(row: PopulationRow): Refusal {
+  const { backend, imageId, policyVersion, answeredAt, verdict } = row;
+  const failure = verdict?.kind === 'failed' ? verdict.failure : undefined;
+  return {
+    backend,
+    cacheKey: toCacheKey(row),
+    imageId,
+    rule: String(failure?.details['rule'] ?? 'unknown'),
+    message: failure?.message ?? '',
+    policyVersion,
+    refusedAt: isoOrNull(answeredAt),
+  };
+}
+
+function toCacheKey(row: EntryRow | PopulationRow): CacheKey {
+  const { containerFormat, diskFormat, hashAlgorithm, hashValue, keyImageId, shortKey } = row;
+  return {
+    containerFormat,
+    diskFormat,
+    hashAlgorithm,
+    hashValue,
+    ...(keyImageId && { imageId: keyImageId }),
+    short: shortKey,
+  };
+}
+
 /** What decides whether an entry may go, beside its own row. */
 export interface EntryFacts {
   leased: boolean;
@@ -65,18 +95,10 @@ export interface EntryFacts {
 
 /** @param images of this entry and of others. */
 export function toCacheEntry(row: EntryRow, images: EntryImageRow[], facts: EntryFacts): CacheEntry {
-  const { containerFormat, diskFormat, hashAlgorithm, hashValue, keyImageId, shortKey } = row;
   return {
     entryId: row.id,
     backend: row.backend,
-    cacheKey: {
-      containerFormat,
-      diskFormat,
-      hashAlgorithm,
-      hashValue,
-      ...(keyImageId && { imageId: keyImageId }),
-      short: shortKey,
-    },
+    cacheKey: toCacheKey(row),
     generation: row.generation,
     state: row.state,
     reason: row.reason,

@@ -4,6 +4,7 @@ import type * as entriesModule from '../db/queries/cache-entries';
 import type * as decisionsModule from '../db/queries/decisions';
 import type * as eventsModule from '../db/queries/entry-events';
 import type * as viewModule from '../db/queries/eviction-view';
+import type * as refusalsModule from '../db/queries/refusals';
 import type * as reportModule from '../db/queries/report';
 import type * as followsModule from '../db/queries/follows';
 import type * as volumesModule from '../db/queries/volumes';
@@ -19,6 +20,7 @@ import {
   toDecisionSummary,
   toEntryEvent,
   toFollow,
+  toRefusal,
   toVolume,
 } from './inventory-rows';
 import type {
@@ -29,6 +31,7 @@ import type {
   DecisionSummary,
   EntryEvent,
   Follow,
+  Refusal,
   Volume,
 } from './records';
 import { chooseBucketMs, type Report, type ReportFilter } from './report';
@@ -73,6 +76,8 @@ export interface Inventory {
   listEntryEvents(filter: { entryId: EntryId; limit?: number }): Promise<EntryEvent[]>;
   listDecisions(filter?: DecisionFilter): Promise<Decision[]>;
   listFollows(filter?: { backend?: string; limit?: number }): Promise<Follow[]>;
+  /** The newest first. */
+  listRefusals(filter?: { backend?: string; limit?: number }): Promise<Refusal[]>;
   summarizeDecisions(period: { withinMs: number; backend?: string }): Promise<DecisionSummary>;
   listBackends(period?: { withinMs: number }): Promise<BackendStatus[]>;
   /** What happened in a period: how creates were answered, what that saved, what left the cache. */
@@ -142,6 +147,10 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
     },
     listFollows: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
       (await follows.listFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
+    listRefusals: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
+      (await modules.refusals.listRefusals(database, { backend: backend as BackendName | undefined, limit })).map(
+        toRefusal,
+      ),
     summarizeDecisions: summarize,
     listBackends: async ({ withinMs } = { withinMs: DEFAULT_PERIOD_MS }) => {
       const status = async (row: BackendRow): Promise<BackendStatus> =>
@@ -202,8 +211,9 @@ function loadDatabase() {
   const view: typeof viewModule = require('../db/queries/eviction-view');
   const decisions: typeof decisionsModule = require('../db/queries/decisions');
   const backends: typeof backendsModule = require('../db/queries/backends');
+  const refusals: typeof refusalsModule = require('../db/queries/refusals');
   const report: typeof reportModule = require('../db/queries/report');
-  return { connectDatabase, follows, volumes, entries, events, view, decisions, backends, report };
+  return { connectDatabase, follows, volumes, entries, events, view, decisions, backends, refusals, report };
 }
 
 /** Every method of `inventory`, its failures as the library's error. */

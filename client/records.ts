@@ -110,6 +110,20 @@ export interface Follow {
   createdAt: string;
 }
 
+/** A refusal of bytes that is remembered: creates of images with the same bytes hear it until the policy changes, or until it is forgotten. */
+export interface Refusal {
+  backend: BackendName;
+  cacheKey: CacheKey;
+  /** The image whose bytes were judged. */
+  imageId: ImageId;
+  rule: string;
+  /** The public message. */
+  message: string;
+  /** The version of the image policy that refused it. */
+  policyVersion: string;
+  refusedAt: string | null;
+}
+
 /** One answer to one create. */
 export interface Decision {
   at: string;

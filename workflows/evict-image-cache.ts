@@ -2,7 +2,7 @@
  * `EvictImageCache`: keeps one backend's cache within its limits, for as long as the installation lives.
  *
  *            +---------------------------------- configure, pause, resume: at once
- *   signal --+-> inbox --> turn: pin, unpin, setLimits one by one; all evicts and sweeps that wait in one go --> answer in `status`
+ *   signal --+-> inbox --> turn: pin, unpin, setLimits, forgetRefusal one by one; all evicts and sweeps that wait in one go --> answer in `status`
  *                            ^                                                             |
  *        periodic sweep ------+                         evict with flatten: clone by clone, beside the turns
  *
@@ -196,7 +196,7 @@ async function flattenAll(evictor: Evictor): Promise<void> {
   describe(evictor);
 }
 
-type ChangeSignal = Extract<WaitingSignal, { signal: 'pin' | 'unpin' | 'setLimits' }>;
+type ChangeSignal = Extract<WaitingSignal, { signal: 'pin' | 'unpin' | 'setLimits' | 'forgetRefusal' }>;
 
 async function change(evictor: Evictor, waiting: WaitingSignal): Promise<EvictionResult> {
   const { requestId, signal } = waiting;
@@ -218,6 +218,8 @@ async function apply({ backend }: Evictor, waiting: ChangeSignal) {
     const limits = { backend, by, limits: waiting.given.limits };
     return await control(step).applyLimits(limits);
   }
+  if (waiting.signal === 'forgetRefusal')
+    return await control(step).applyForgetRefusal({ backend, by, cacheKey: waiting.given.cacheKey });
   const pin = { backend, by, target: targetOf(waiting.given), pinned: waiting.signal === 'pin' };
   return await control(step).applyPin(pin);
 }

@@ -4,6 +4,7 @@ import { registerCacheFollows } from './commands/cache-follows';
 import { registerCacheEvict, registerCachePin } from './commands/cache-evict';
 import { registerCacheLimits } from './commands/cache-limits';
 import { registerCacheList } from './commands/cache-list';
+import { registerCacheForgetRefusal, registerCacheRefusals } from './commands/cache-refusals';
 import { registerCacheShow } from './commands/cache-show';
 import { registerCacheUnfollow } from './commands/cache-unfollow';
 import { registerCacheWarm } from './commands/cache-warm';
@@ -79,6 +80,8 @@ export function createProgram(): Command {
   registerCacheFollow(cache);
   registerCacheUnfollow(cache);
   registerCacheFollows(cache);
+  registerCacheRefusals(cache);
+  registerCacheForgetRefusal(cache);
 
   prepare(program);
   return program;

@@ -4,6 +4,7 @@ import type {
   EvictionTarget,
   EvictorSignalName,
   EvictSignal,
+  ForgetRefusalSignal,
   PinSignal,
   PlainSignal,
   SetLimitsSignal,
@@ -21,6 +22,7 @@ export type EvictorSignal =
   | { signal: 'evict'; given: EvictSignal }
   | { signal: 'pin' | 'unpin'; given: PinSignal }
   | { signal: 'setLimits'; given: SetLimitsSignal }
+  | { signal: 'forgetRefusal'; given: ForgetRefusalSignal }
   | { signal: 'sweep' | 'pause' | 'resume'; given: PlainSignal }
   | { signal: 'configure'; given: ConfigureSignal };
 
@@ -137,6 +139,7 @@ const rulesOf: Record<EvictorSignalName, Rules> = {
     by: text(MAX_ID_CHARACTERS),
     limits: { allowed: `an object with fields of ${Object.keys(limitRules).join(', ')}`, passes: isRecord },
   },
+  forgetRefusal: { cacheKey: shortKey, requestId, by: text(MAX_ID_CHARACTERS) },
   pause: plain,
   resume: plain,
   configure: { sweepIntervalMs: orNull(whole(LEAST_SWEEP_INTERVAL_MS)) },
@@ -165,6 +168,8 @@ function findRelation(signal: EvictorSignalName, given: Record<string, unknown>)
       return findTargetFault(signal, given);
     case 'setLimits':
       return findLimitsRelation(given);
+    case 'forgetRefusal':
+      return given['cacheKey'] === undefined ? sentence('cacheKey', undefined, shortKey.allowed) : undefined;
     case 'configure':
       return given['sweepIntervalMs'] === undefined
         ? sentence('sweepIntervalMs', undefined, orNull(whole(1000)).allowed)

@@ -30,6 +30,14 @@ export type PinSignal = PinTarget & {
   by?: string;
 };
 
+/** Signal `forgetRefusal`: the next create of bytes that were refused asks them again. */
+export interface ForgetRefusalSignal {
+  requestId?: string;
+  by?: string;
+  /** The short one, or its beginning. */
+  cacheKey: string;
+}
+
 /** Signal `setLimits`: what is left out stays; from then on the configuration leaves what was set alone. */
 export interface SetLimitsSignal {
   requestId?: string;
@@ -57,6 +65,7 @@ export const evictorSignalNames = [
   'pin',
   'unpin',
   'setLimits',
+  'forgetRefusal',
   'pause',
   'resume',
   'configure',

@@ -109,6 +109,7 @@ const descriptions: Record<EvictorSignalName, string> = {
   pin: '{entryId | imageId | cacheKey, by?, requestId?}: never a victim',
   unpin: '{entryId | imageId | cacheKey, by?, requestId?}',
   setLimits: '{limits: {maxBytes, maxCount, …}, by?, requestId?}',
+  forgetRefusal: '{cacheKey, by?, requestId?}: refused bytes are asked again',
   pause: '{reason?, requestId?}: no periodic sweeps; what is asked for is done',
   resume: '{reason?, requestId?}',
   configure: '{sweepIntervalMs}: what a worker tells when it starts',

@@ -13,6 +13,7 @@ it.each([
   ['setLimits', { limits: { freeLowWater: 0.1, idleAgeMs: null, policy: 'lru', enabled: false } }],
   ['setLimits', { limits: { freeLowWater: 0.2, freeHighWater: 0.2 } }],
   ['configure', { sweepIntervalMs: null }],
+  ['forgetRefusal', { cacheKey: '0123abcd', by: 'ada' }],
 ] as const)('%s takes %j, and what has passed passes again', (signal, given) => {
   const parsed = parseEvictorSignal(signal, [given]);
   expect(parsed).toEqual({ kind: 'passed', value: { signal, given } });
@@ -32,6 +33,7 @@ it.each([
   ['setLimits', [{ limits: { maxBytes: 0 } }], 'limits.maxBytes: got 0, allowed is a whole number from 1'],
   ['setLimits', [{}], 'limits: got nothing'],
   ['configure', [{}], 'sweepIntervalMs: got nothing'],
+  ['forgetRefusal', [{ by: 'ada' }], 'cacheKey: got nothing'],
   ['sweep', [{ constructor: 1 }], 'constructor: got 1, allowed is no such field'],
 ] as const)('%s of %j is refused with field, value and what is allowed', (signal, args, why) => {
   expect(parseEvictorSignal(signal, args)).toMatchObject({ kind: 'refused', why: expect.stringContaining(why) });

@@ -1,0 +1,35 @@
+import { forgetRefusal } from '../../db/queries/refusals';
+import type { BackendName } from '../../workflows/contract/ids';
+import type { ControlDependencies } from '../dependencies';
+import { ANONYMOUS, type ChangeOutcome } from './apply-pin';
+import { checkNotLate } from './check-not-late';
+
+export interface ForgetRefusalRequest {
+  backend: BackendName;
+  /** The short key of the refused bytes, or its beginning. */
+  cacheKey: string;
+  by?: string;
+}
+
+/** Lets the next create of these bytes ask them again. Idempotent. */
+export function createApplyForgetRefusal({ database }: ControlDependencies) {
+  return async function applyForgetRefusal({
+    backend,
+    cacheKey,
+    by = ANONYMOUS,
+  }: ForgetRefusalRequest): Promise<ChangeOutcome> {
+    checkNotLate();
+    const [key, ...more] = await forgetRefusal(database, { backend, cacheKey });
+    if (key === undefined)
+      return { outcome: 'nothing-to-do', summary: `backend ${backend} remembers no refusal of a key ${cacheKey}` };
+    if (more.length > 0)
+      return {
+        outcome: 'refused',
+        summary: `cacheKey: got ${cacheKey}, allowed is one of ${[key, ...more].join(', ')}`,
+      };
+    return {
+      outcome: 'done',
+      summary: `the refusal of key ${key} was forgotten by ${by}: the next create asks its bytes`,
+    };
+  };
+}
