@@ -9,6 +9,7 @@ import type { ImagePolicy } from './image/policy';
 import type { Scratch } from './image/scratch';
 import type { ToolGuard } from './image/tool-guard';
 import type { CacheMetrics } from './metrics';
+import type { ScratchQueue } from './transfer/scratch-queue';
 
 /** What every worker has, whatever its roles. */
 export interface ControlDependencies {
@@ -44,8 +45,8 @@ export interface HostDependencies extends BackendDependencies {
   downloads: Semaphore;
   /** How qemu-img is run here. */
   toolGuard: ToolGuard;
-  /** One place: who waits for room in a full scratch. */
-  scratchQueue: Semaphore;
+  /** Who waits for room in a full scratch. */
+  scratchQueue: ScratchQueue;
 }
 
 export interface SemaphoreWait {

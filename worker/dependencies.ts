@@ -8,6 +8,7 @@ import { openScratch, readHostId, type Scratch } from '../activities/image/scrat
 import type { ToolGuard } from '../activities/image/tool-guard';
 import { tidyScratch } from '../activities/transfer/tidy-scratch';
 import { createSemaphore } from '../activities/semaphore';
+import { createScratchQueue } from '../activities/transfer/scratch-queue';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
 import { migrateDatabase } from '../db/migrate';
@@ -86,7 +87,7 @@ export async function compose({ config, roles, connection, logger, words = {} }:
       downloads: createSemaphore(config.scratch.downloadsAtOnce),
       toolGuard: await openLoggedToolGuard(config, logger),
       conversions: createSemaphore(config.scratch.conversionsAtOnce),
-      scratchQueue: createSemaphore(1),
+      scratchQueue: createScratchQueue(),
     };
   const gauges = startInventoryGauges({
     database: connectDatabase(config.database.url, {

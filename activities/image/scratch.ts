@@ -30,6 +30,8 @@ export interface Scratch {
   freeBytes(): Promise<number>;
   /** Bytes that its files may have together: what they have and what is free. Nobody who may not write to the end should begin. */
   capacityBytes(): Promise<number>;
+  /** Bytes that it could hold if it were empty: what is free, and what its files take up on the disk; a hole takes up nothing. */
+  mostBytes(): Promise<number>;
   /** Gives the scratch back to other workers. */
   close(): Promise<void>;
 }
@@ -41,6 +43,8 @@ export interface ScratchFile {
 
 export interface ScratchEntry extends ScratchFile {
   contentHash: string;
+  /** What it takes up on the disk. */
+  bytesOnDisk: number;
   complete: boolean;
   modifiedAt: Date;
 }
@@ -61,6 +65,8 @@ export interface EnsuredFile extends ScratchFile {
 }
 
 const PARTIAL = '.partial';
+/** What `stat` counts in, whatever the file system's blocks are. */
+const STAT_BLOCK_BYTES = 512;
 /** A file's name has at most 255 bytes; `sha512-` and its hex are 135. */
 const contentHashPattern = /^[a-z0-9][a-z0-9_-]{0,199}$/;
 
@@ -94,6 +100,11 @@ export async function openScratch({ directory }: { directory: string }): Promise
       // In this order what is written meanwhile is counted once at most.
       const files = await listFiles(images);
       return files.reduce((total, { bytes }) => total + bytes, 0) + (await freeBytes());
+    },
+    async mostBytes() {
+      await mkdir(images, { recursive: true, mode: 0o700 });
+      const files = await listFiles(images);
+      return files.reduce((total, { bytesOnDisk }) => total + bytesOnDisk, 0) + (await freeBytes());
     },
     async ensure(contentHash, { sizeBytes, reporter, transfer }) {
       const path = pathOf(contentHash);
@@ -211,7 +222,14 @@ async function listFiles(images: string): Promise<ScratchEntry[]> {
     const contentHash = complete ? name : name.slice(0, -PARTIAL.length);
     const found = await stat(path).catch(() => undefined);
     if (found?.isFile() && contentHashPattern.test(contentHash))
-      entries.push({ contentHash, path, complete, bytes: found.size, modifiedAt: found.mtime });
+      entries.push({
+        contentHash,
+        path,
+        complete,
+        bytes: found.size,
+        bytesOnDisk: found.blocks * STAT_BLOCK_BYTES,
+        modifiedAt: found.mtime,
+      });
   }
   return entries;
 }

@@ -1,5 +1,6 @@
+import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { forgetScratch, measureScratch, releaseScratch, reserveScratch } from '../../db/queries/scratch-files';
+import { forgetScratch, measureScratch, releaseScratch } from '../../db/queries/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { CacheKey } from '../../workflows/contract/image';
@@ -8,6 +9,7 @@ import { expandImage } from '../image/expand';
 import type { ProgressReporter } from '../progress';
 import { contentHashOf } from '../records/cache-key';
 import { waitingForTurn } from './heartbeat-reporter';
+import { checkCanHold, tryReserve } from './reserve-in-turn';
 
 /** Two that each hold a compressed file may wait for each other's room: neither waits longer than this. */
 const MAX_WAIT_MS = 30 * 60_000;
@@ -31,7 +33,7 @@ export function isCompressed({ containerFormat }: Pick<CacheKey, 'containerForma
  * Makes the decompressed image exist in the host's scratch, counted in its budget as it grows; all users of the host share it. It takes a conversion's turn.
  * Where others leave it no room, it gives back what it has and begins again when there is as much as it lacked.
  * Idempotent. Undo: `releaseExpanded`; a failure undoes it itself, so that a half never keeps room from others.
- * @returns its path. @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`, or for what the whole scratch cannot hold.
+ * @returns its path. @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`; ScratchTooSmall (final) for what the whole scratch cannot hold.
  */
 export async function ensureExpanded(
   deps: HostDependencies,
@@ -45,8 +47,10 @@ export async function ensureExpanded(
     try {
       return await expandOnce(deps, { ...request, setAside, onLack }, reporter);
     } catch (error) {
-      const canWait = lackingBytes > 0 && lackingBytes < deps.config.scratch.maxBytes;
-      if (!canWait || !(await waitForRoom(deps, { ...request, lackingBytes, deadlineMs }, reporter))) throw error;
+      if (lackingBytes === 0) throw error;
+      // The compressed file stays while it is expanded.
+      await checkCanHold(deps, { neededBytes: lackingBytes, heldBytes: (await stat(request.path)).size });
+      if (!(await waitForRoom(deps, { ...request, lackingBytes, deadlineMs }, reporter))) throw error;
       setAside = lackingBytes;
     }
   }
@@ -58,11 +62,9 @@ async function waitForRoom(
   { cacheKey, user, lackingBytes, deadlineMs }: ExpandedRequest & { lackingBytes: number; deadlineMs: number },
   reporter: ProgressReporter,
 ): Promise<boolean> {
-  const { database, hostId, config } = deps;
-  const contentHash = expandedHashOf(contentHashOf(cacheKey));
-  const wanted = { hostId, contentHash, user, bytes: lackingBytes, maxBytes: config.scratch.maxBytes };
+  const wanted = { contentHash: expandedHashOf(contentHashOf(cacheKey)), user, bytes: lackingBytes };
   while (performance.now() < deadlineMs) {
-    const reserved = await reserveScratch(database, wanted);
+    const reserved = await tryReserve(deps, wanted);
     if (reserved.kind === 'reserved') return true;
     const free = formatBytes(reserved.freeBytes);
     const summary = `waiting for ${formatBytes(lackingBytes)} of scratch to decompress into, ${free} are free`;
@@ -121,12 +123,11 @@ function expandedHashOf(contentHash: string): string {
 }
 
 async function reserveBytes(
-  { database, hostId, config }: HostDependencies,
+  deps: HostDependencies,
   { contentHash, user, bytes, onLack }: Pick<Expansion, 'user' | 'onLack'> & { contentHash: string; bytes: number },
 ): Promise<void> {
-  const { maxBytes } = config.scratch;
-  const reserved = await reserveScratch(database, { hostId, contentHash, user, bytes, maxBytes });
+  const reserved = await tryReserve(deps, { contentHash, user, bytes });
   if (reserved.kind === 'reserved') return;
   onLack(bytes);
-  throw new Failure('ScratchFull', { host: hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
+  throw new Failure('ScratchFull', { host: deps.hostId, neededBytes: bytes, freeBytes: reserved.freeBytes });
 }

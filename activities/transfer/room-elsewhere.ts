@@ -30,18 +30,18 @@ export function startPatience(
   const controller = new AbortController();
   const waitMs = deps.config.scratch.moveAfter * 2 ** Math.min(moves, MAX_DOUBLINGS);
   const look = async (): Promise<void> => {
-    if (await hasOtherWorkers(deps, backend)) controller.abort(new RoomElsewhere());
+    if ((await countWorkers(deps, backend)) > 1) controller.abort(new RoomElsewhere());
   };
   // A server that does not answer now is asked again the next time.
   const timer = setInterval(() => void look().catch(() => undefined), waitMs);
   return { signal: controller.signal, end: () => clearInterval(timer) };
 }
 
-/** @returns whether more than one process polls the backend's queue, which is where hosts are picked. */
-export async function hasOtherWorkers(
+/** @returns how many processes poll the backend's queue, which is where hosts are picked. */
+export async function countWorkers(
   { temporal: client, queues }: HostDependencies,
   backend: BackendName,
-): Promise<boolean> {
+): Promise<number> {
   const { namespace } = client.options;
   const question = {
     namespace,
@@ -51,5 +51,5 @@ export async function hasOtherWorkers(
   const { pollers } = await client.withDeadline(Date.now() + QUESTION_TIMEOUT_MS, () =>
     client.workflowService.describeTaskQueue(question),
   );
-  return new Set((pollers ?? []).map(({ identity }) => identity)).size > 1;
+  return new Set((pollers ?? []).map(({ identity }) => identity)).size;
 }

@@ -14,7 +14,7 @@ import { cacheKeyOf, contentHashOf } from '../records/cache-key';
 import { ensureExpanded, isCompressed, releaseExpanded } from './expanded-image';
 import { waitingForTurn } from './heartbeat-reporter';
 import { reserveInTurn } from './reserve-in-turn';
-import { hasOtherWorkers, RoomElsewhere, type MovableTransfer } from './room-elsewhere';
+import { countWorkers, RoomElsewhere, type MovableTransfer } from './room-elsewhere';
 
 export interface ScratchSource {
   backend: BackendName;
@@ -46,11 +46,19 @@ export async function ensureHereOrElsewhere(
   } catch (error) {
     if (error instanceof RoomElsewhere) return { kind: 'no-room-here' };
     const { movable } = request;
-    // The disk itself is full. One that has moved already stays, and is retried.
-    const isDiskFull = error instanceof Failure && error.type === 'ScratchFull';
-    if (!isDiskFull || movable?.moves !== 0 || !(await hasOtherWorkers(deps, movable.backend))) throw error;
+    if (movable === undefined || !(await mayMove(deps, movable, error))) throw error;
     return { kind: 'no-room-here' };
   }
+}
+
+/**
+ * One host's disk that is full now is left once: who has moved already stays, and is retried. One that can never hold the image is left as long as there
+ * are others that were not asked.
+ */
+async function mayMove(deps: HostDependencies, { backend, moves }: MovableTransfer, error: unknown): Promise<boolean> {
+  if (!(error instanceof Failure)) return false;
+  if (error.type === 'ScratchFull') return moves === 0 && (await countWorkers(deps, backend)) > 1;
+  return error.type === 'ScratchTooSmall' && moves + 1 < (await countWorkers(deps, backend));
 }
 
 /** See `downloadToScratch`; one look at the disk where this process has verified the file already. */

@@ -4,10 +4,14 @@ import { mountFileSystem, type MountedFileSystem } from '../support/filesystems'
 import { expectCleanSlate, flowsOf, useStack } from '../support/flows';
 import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/herd';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { uploadSample } from '../support/sample-image';
 import { startStack, type Stack } from '../support/stack';
 
+const run = promisify(execFile);
 const DATA_BYTES = 20 * MiB;
 /** Room for one image and half another. */
 const ROOM_BYTES = 30 * MiB;
@@ -29,17 +33,58 @@ describe('a scratch whose budget is less than a herd needs', () => {
 });
 
 describe('a scratch that is smaller than an image', () => {
-  const flow = useStack({ scratch: { maxBytes: '4MiB' }, config: { createBudget: '6s', createSafetyInterval: '2s' } });
+  const flow = useStack({ scratch: { maxBytes: '4MiB' } });
 
-  it('ends the create at the end of its budget; the population tells what is missing, and smaller images are not held up', async () => {
+  it('fails its create at once, with what is missing, and holds up no smaller image', async () => {
     const large = await flow.upload('large', { virtualBytes: 8 * MiB, dataBytes: 6 * MiB });
     const small = await flow.upload('small', { virtualBytes: 4 * MiB, dataBytes: 512 * KiB });
     const create = await flow.start(large.image);
     await flow.expectGuestBytes(small.sample, await flow.create(small.image));
-    await expect(create.result()).rejects.toMatchObject({ cause: { type: 'BudgetSpent' } });
-    const { raw } = await flow.flightHandle(large.image).describe();
-    const failures = raw.pendingActivities?.map(({ lastFailure }) => lastFailure?.applicationFailureInfo?.type);
-    expect(failures).toEqual(['ScratchFull']);
+    await expect(create.result()).rejects.toMatchObject({
+      cause: { type: 'ScratchTooSmall', message: expect.stringContaining(`it can hold ${4 * MiB} at most`) },
+    });
+    await expectCleanSlate(flow.stack);
+  }, 120_000);
+});
+
+describeWithMounts('a scratch whose disk is smaller than an image', () => {
+  let mounted: MountedFileSystem;
+  let directory: string;
+  let stack: Stack | undefined;
+  const flow = flowsOf({
+    stack: () => {
+      if (stack === undefined) throw new Error('the stack is not up');
+      return stack;
+    },
+    directory: () => directory,
+  });
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 'ivc-small-disk-'));
+    mounted = await mountFileSystem('ext4', ROOM_BYTES + 8 * MiB);
+    stack = await startStack({ scratchDirectory: join(mounted.directory, 'scratch') });
+  });
+  afterAll(async () => {
+    await stack?.stop();
+    await mounted.unmount();
+    await rm(directory, { recursive: true, force: true });
+  });
+
+  it('fails the create of that image at once, whatever the budget says, and holds up no other', async () => {
+    const large = await flow.upload('larger-than-the-disk', { virtualBytes: 64 * MiB, dataBytes: 48 * MiB });
+    const small = await flow.upload('fits', { virtualBytes: 8 * MiB, dataBytes: 4 * MiB });
+    const tooLarge = await flow.start(large.image);
+    await flow.expectGuestBytes(small.sample, await flow.create(small.image));
+    await expect(tooLarge.result()).rejects.toMatchObject({ cause: { type: 'ScratchTooSmall' } });
+    await expectCleanSlate(flow.stack);
+  }, 120_000);
+
+  it('fails a compressed image that fits only while it is compressed', async () => {
+    const { sample } = await flow.upload('expands', { diskFormat: 'raw', virtualBytes: 128 * MiB, dataBytes: 0 });
+    await run('gzip', ['-1kf', sample.path]);
+    const data = { ...sample, path: `${sample.path}.gz` };
+    const image = await uploadSample(flow.stack.images, data, { containerFormat: 'compressed' });
+    await expect(flow.create(image)).rejects.toMatchObject({ type: 'ScratchTooSmall' });
+    await expectCleanSlate(flow.stack);
   }, 120_000);
 });
 

@@ -51,6 +51,8 @@ export interface FailureDetails {
   ToolFailed: { tool: string; exit: string; stderr: string };
   ScratchFull: { host: string; neededBytes: number; freeBytes: number };
   ScratchUnavailable: { host: string; cause: string };
+  /** No end of other transfers would make enough room for the image. */
+  ScratchTooSmall: { host: string; neededBytes: number; capacityBytes: number };
   HostLost: { host: string };
   FlightClosing: { flight: string };
   ImageServiceUnavailable: { service: string; cause: string };
@@ -245,6 +247,14 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the scratch of a worker host is unavailable`,
+  },
+  ScratchTooSmall: {
+    retry: false,
+    workflow: 'undo',
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ neededBytes, capacityBytes }) =>
+      `the scratch of a worker host is too small: ${neededBytes} bytes needed, it can hold ${capacityBytes} at most`,
   },
   HostLost: {
     retry: true,

@@ -247,6 +247,13 @@ describe('a scratch', () => {
     expect(await scratch.freeBytes()).toBeGreaterThan(0);
   });
 
+  it('could hold, if it were empty, what is free and what its files take up: holes take up nothing', async () => {
+    const before = await scratch.mostBytes();
+    await writeFile(scratch.pathOf(HASH), '');
+    await truncate(scratch.pathOf(HASH), TiB);
+    expect(await scratch.mostBytes()).toBeLessThan(before + TiB / 2);
+  });
+
   it('counts what its files have as room of its own', async () => {
     const before = await scratch.capacityBytes();
     const path = scratch.pathOf(HASH);

@@ -32,6 +32,7 @@ const examples: FailureDetails = {
   ToolFailed: { tool: 'qemu-img', exit: 'code 1', stderr: 'secret' },
   ScratchFull: { host: 'h', neededBytes: 2, freeBytes: 1 },
   ScratchUnavailable: { host: 'h', cause: 'c' },
+  ScratchTooSmall: { host: 'h', neededBytes: 2, capacityBytes: 1 },
   HostLost: { host: 'h' },
   FlightClosing: { flight: 'populate/local/k' },
   ImageServiceUnavailable: { service: 'http://glance:9292', cause: 'secret' },
