@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import { KiB, MiB } from '../workflows/contract/bytes';
 import { Failure } from '../workflows/contract/failures';
 
@@ -37,6 +37,8 @@ export interface CommandOptions {
   answers?: readonly number[];
   /** An open file that is the tool's stdin. Default: nothing. */
   input?: number;
+  /** Gets a pipe to the tool's stdin, which it must end; in place of `input`. */
+  onStarted?: (stdin: Writable) => void;
   /** Reads all of stdout as bytes, in its own time; nothing of it is kept or counted then. When it throws, the tool is killed and that is thrown. */
   consume?: (stdout: Readable) => Promise<void>;
   /** Called with each piece of stdout as it comes. */
@@ -64,11 +66,19 @@ export async function runCommand(
   const child = spawn(file, prefixed, {
     detached: true,
     shell: false,
-    stdio: [options.input ?? 'ignore', 'pipe', 'pipe', ...(options.descriptors ?? [])],
+    stdio: [
+      options.onStarted === undefined ? (options.input ?? 'ignore') : 'pipe',
+      'pipe',
+      'pipe',
+      ...(options.descriptors ?? []),
+    ],
     env: minimalEnvironment(),
   });
   started += 1;
   listeners.forEach((listener) => listener(tool));
+  // A tool that is gone reads no more: its exit tells why.
+  child.stdin?.on('error', () => undefined);
+  if (child.stdin !== null) options.onStarted?.(child.stdin);
   const { exit, stdout, stderr, refused } = await superviseChild(child, options);
   options.signal?.throwIfAborted();
   if (refused !== undefined) throw refused.cause;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { open, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
@@ -259,19 +260,71 @@ export async function createOverlay(
  *   `blkdebug` is the one driver that lets an opener say so; the image's own bytes are not looked at. @throws ToolFailed for every other refusal.
  */
 export async function isOpenInQemu(path: string): Promise<boolean> {
-  const sharesNothing = {
-    driver: 'blkdebug',
-    'unshare-child-perms': ['consistent-read', 'write', 'resize'],
-    image: { driver: 'file', filename: path },
-  };
-  const args = ['info', '--output=json', `json:${JSON.stringify(sharesNothing)}`];
+  return await isShared(path, ['consistent-read', ...WRITING]);
+}
+
+/** @returns whether a QEMU process has the file open for writing. @throws ToolFailed. */
+export async function isOpenForWriting(path: string): Promise<boolean> {
+  return await isShared(path, WRITING);
+}
+
+type Permission = 'consistent-read' | 'write' | 'resize';
+const WRITING: readonly Permission[] = ['write', 'resize'];
+
+async function isShared(path: string, permissions: readonly Permission[]): Promise<boolean> {
+  const args = ['info', '--output=json', withoutSharing(path, permissions)];
   try {
     await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS });
     return false;
   } catch (error) {
-    if (isToolFailure(error) && /Failed to get .* lock/.test(error.details.stderr)) return true;
+    if (isLockRefused(error)) return true;
     throw error;
   }
+}
+
+/** @returns whether QEMU's image locks kept the tool out: somebody has the image open. */
+export function isLockRefused(error: unknown): boolean {
+  return isToolFailure(error) && /Failed to get .* lock/.test(error.details.stderr);
+}
+
+/** What is done under a lock is a matter of milliseconds; a disk that hangs does not keep guests out for ever. */
+const LOCK_TIMEOUT_MS = 120_000;
+
+/**
+ * Runs `work` while nobody can open the image for writing: QEMU's image locks belong to open files, so a `qemu-io` that has it open holds them.
+ * Readers, and further holders, are not kept out. @throws ToolFailed, for which `isLockRefused` tells that somebody may write; what `work` throws.
+ */
+export async function withoutWriters<Result>(path: string, work: () => Promise<Result>): Promise<Result> {
+  const opened = new AbortController();
+  let release: () => void = () => undefined;
+  const holding = runCommand('qemu-io', ['-r', withoutSharing(path, WRITING)], {
+    timeoutMs: LOCK_TIMEOUT_MS,
+    limits: QUICK_LIMITS,
+    onStarted: (stdin) => {
+      release = () => stdin.end();
+      // It reads commands when the image is open, and answers this one.
+      stdin.write('length\n');
+    },
+    onOutput: () => opened.abort(),
+  });
+  const ended = holding.then(
+    () => new Error('qemu-io has ended'),
+    (error: unknown) => error,
+  );
+  const failure = await Promise.race([ended, once(opened.signal, 'abort').then(() => undefined)]);
+  if (failure !== undefined) throw failure;
+  try {
+    return await work();
+  } finally {
+    release();
+    await ended;
+  }
+}
+
+/** `file` with permissions that other openers may not have, below a driver that looks at no byte. */
+function withoutSharing(path: string, permissions: readonly Permission[]): string {
+  const image = { driver: 'file', filename: path };
+  return `json:${JSON.stringify({ driver: 'blkdebug', 'unshare-child-perms': permissions, image })}`;
 }
 
 /** A plain path could be read as a protocol (`nbd:…`, `json:…`); after `file:` everything is a path. */

@@ -2,7 +2,7 @@ import { link, readdir, rename, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
-import { convertOverlay, isOpenInQemu } from '../../image/qemu-img';
+import { convertOverlay, isLockRefused, isOpenForWriting, isOpenInQemu, withoutWriters } from '../../image/qemu-img';
 import type { FlattenOptions } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
@@ -17,43 +17,67 @@ export type Flattened = 'flattened' | 'independent' | 'absent';
 /**
  * See `VolumeBackend.ensureFlattened`. The overlay's guest bytes are written into a qcow2 of its own, which then takes its name; the marker goes along.
  *
- * A guest may start between the copy and the rename, and write into the file that has just lost its name. So the overlay keeps a second name until
- * nobody is seen to have it open; else it gets its name back. A volume that is deleted meanwhile stays deleted: what removes it removes the attempt
- * before the rename can happen, or the file after it.
+ * A guest may start between the copy and the rename. So the rename happens under QEMU's own lock, which lets no guest open the overlay for writing, and only
+ * when the overlay is what it was before the copy; else it is copied again. One that had opened the file before, and locks it only when that lock is gone,
+ * would write into a file that has lost its name: the overlay keeps a second name until nobody is seen to have it open; else it gets its name back.
+ * A volume that is deleted meanwhile stays deleted: what removes it removes the attempt before the rename can happen, or the file after it.
  */
 export async function ensureFlattened(
   context: FileBackendContext,
   volumeId: VolumeId,
   options: FlattenOptions,
 ): Promise<Flattened> {
-  const { qcow2: path } = volumePaths(context.layout, volumeId);
   return await withFailures(context, {}, async () => {
     await checkClaim(context);
-    await settleReplaced(context, volumeId);
-    const volume = await findVolume(context, volumeId);
-    if (volume === undefined) return 'absent';
-    const overlay = volume.format === 'qcow2' ? parseOverlay(await readHead(path)) : undefined;
-    if (overlay?.backingFile === undefined) return 'independent';
-    const parent = join(context.layout.volumes, overlay.backingFile);
-    if (dirname(parent) !== context.layout.images)
-      throw new Failure('ForeignObject', { backend: context.name, object: `the parent of volume ${volumeId}` });
-    if (await isOpenInQemu(path)) throw inUse(volumeId);
-    await replaceByCopy(context, { volumeId, path, parent, overlay, options });
-    await settleReplaced(context, volumeId);
-    return 'flattened';
+    for (let copies = 0; copies < MAX_COPIES; copies += 1) {
+      await settleReplaced(context, volumeId);
+      const copy = await planCopy(context, volumeId, options);
+      if (typeof copy === 'string') return copy;
+      if (!(await replaceByCopy(context, copy))) continue;
+      await settleReplaced(context, volumeId);
+      return 'flattened';
+    }
+    // Whenever it was looked at nobody had it open, and each time it had been written.
+    throw inUse(volumeId);
   });
+}
+
+/** Of one call: a guest that comes and goes meanwhile makes a copy worthless. */
+const MAX_COPIES = 3;
+
+/** @returns what there is to copy, or why nothing is. @throws VolumeInUse, ForeignObject. */
+async function planCopy(
+  context: FileBackendContext,
+  volumeId: VolumeId,
+  options: FlattenOptions,
+): Promise<Copy | 'absent' | 'independent'> {
+  const { qcow2: path } = volumePaths(context.layout, volumeId);
+  const volume = await findVolume(context, volumeId);
+  if (volume === undefined) return 'absent';
+  if (volume.format === 'raw') return 'independent';
+  const version = await versionOf(path);
+  const overlay = parseOverlay(await readHead(path));
+  if (overlay?.backingFile === undefined) return 'independent';
+  const parent = join(context.layout.volumes, overlay.backingFile);
+  if (dirname(parent) !== context.layout.images)
+    throw new Failure('ForeignObject', { backend: context.name, object: `the parent of volume ${volumeId}` });
+  if (await isOpenInQemu(path)) throw inUse(volumeId);
+  return { volumeId, path, version, parent, overlay, options };
 }
 
 interface Copy {
   volumeId: VolumeId;
   path: string;
+  /** Before anything of it was read. */
+  version: string;
   parent: string;
   overlay: Partial<Overlay> & Pick<Overlay, 'virtualBytes'>;
   options: FlattenOptions;
 }
 
-async function replaceByCopy(context: FileBackendContext, copy: Copy): Promise<void> {
-  const { volumeId, path, overlay } = copy;
+/** @returns false when somebody has written meanwhile: the overlay is as it was then. */
+async function replaceByCopy(context: FileBackendContext, copy: Copy): Promise<boolean> {
+  const { volumeId, path, version, overlay } = copy;
   const attempt = newAttempt();
   const target = attemptPaths(context.layout, { kind: 'volume', name: volumeId, attempt }).data;
   const replaced = attemptPaths(context.layout, {
@@ -62,17 +86,36 @@ async function replaceByCopy(context: FileBackendContext, copy: Copy): Promise<v
     attempt: `${attempt}${REPLACED}`,
   }).data;
   try {
-    const { ino } = await stat(path);
     const { virtualBytes, annotation = '' } = overlay;
     await writeNewFile(target, formatOverlay({ virtualBytes, annotation }));
     await copyGuestBytes(context, copy, target);
-    await link(path, replaced);
-    if ((await stat(replaced)).ino !== ino) throw changedMeanwhile(context);
-    await rename(target, path);
-    await syncDirectory(context.layout.volumes);
+    const done = await underLock(copy, async () => {
+      if ((await versionOf(path)) !== version) return false;
+      await link(path, replaced);
+      if ((await versionOf(replaced)) !== version) throw changedMeanwhile(context);
+      await rename(target, path);
+      await syncDirectory(context.layout.volumes);
+      return true;
+    });
+    if (!done) await removeFile(target);
+    return done;
   } catch (error) {
     await Promise.all([removeFile(target), removeUnneeded(path, replaced)]);
     throw error;
+  }
+}
+
+/** Tells a file from what it is after any write: a write moves its time, by more than the kernel's clock for it is coarse, since a copy takes longer. */
+async function versionOf(path: string): Promise<string> {
+  const { ino, size, mtimeNs } = await stat(path, { bigint: true });
+  return `${ino} ${size} ${mtimeNs}`;
+}
+
+async function underLock<Result>({ volumeId, path }: Copy, work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await withoutWriters(path, work);
+  } catch (error) {
+    throw isLockRefused(error) ? inUse(volumeId) : error;
   }
 }
 
@@ -90,7 +133,7 @@ async function copyGuestBytes(
       ...options,
     });
   } catch (error) {
-    throw isLocked(error) ? inUse(volumeId) : error;
+    throw isLockRefused(error) ? inUse(volumeId) : error;
   }
   const written = parseOverlay(await readHead(target));
   if (written?.virtualBytes !== overlay.virtualBytes || written.annotation !== overlay.annotation)
@@ -114,7 +157,7 @@ export async function settleReplaced(context: FileBackendContext, volumeId: Volu
     if (parsed?.name !== volumeId || parsed.attempt?.endsWith(REPLACED) !== true) continue;
     const replaced = join(partialVolumes, file);
     if (await isSameFile(path, replaced)) continue; // Not replaced yet, or given back.
-    if (await isOpenInQemu(replaced)) {
+    if (await isOpenForWriting(replaced)) {
       await unlessAbsent(rename(replaced, path));
       await syncDirectory(volumes);
       throw inUse(volumeId);
@@ -135,11 +178,6 @@ async function exists(path: string): Promise<boolean> {
 async function isSameFile(a: string, b: string): Promise<boolean> {
   const [first, second] = await Promise.all([unlessAbsent(stat(a)), unlessAbsent(stat(b))]);
   return first !== undefined && first.ino === second?.ino;
-}
-
-/** QEMU's image locks: the guest was faster than the look before it. */
-function isLocked(error: unknown): boolean {
-  return error instanceof Failure && 'stderr' in error.details && /Failed to get .* lock/.test(error.details.stderr);
 }
 
 function inUse(volumeId: VolumeId): Failure {
