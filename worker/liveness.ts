@@ -1,5 +1,5 @@
-import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createLoopbackServer } from './loopback-server';
 
 interface Liveness {
   url: string;
@@ -11,18 +11,20 @@ interface Liveness {
  * @param port 0: any free one.
  */
 export async function startLiveness(port: number, isAlive: () => Promise<string | undefined>): Promise<Liveness> {
-  const server = createServer((request, response) => {
-    if (request.url !== '/livez') {
-      response.writeHead(404).end();
-      return;
-    }
-    isAlive().then(
-      (trouble) =>
-        response
-          .writeHead(trouble === undefined ? 200 : 503, { 'content-type': 'text/plain' })
-          .end(`${trouble ?? 'ok'}\n`),
-      (error: unknown) => response.writeHead(503, { 'content-type': 'text/plain' }).end(`${String(error)}\n`),
-    );
+  const server = createLoopbackServer({
+    onRequest: (request, response) => {
+      if (request.url !== '/livez') {
+        response.writeHead(404).end();
+        return;
+      }
+      isAlive().then(
+        (trouble) =>
+          response
+            .writeHead(trouble === undefined ? 200 : 503, { 'content-type': 'text/plain' })
+            .end(`${trouble ?? 'ok'}\n`),
+        (error: unknown) => response.writeHead(503, { 'content-type': 'text/plain' }).end(`${String(error)}\n`),
+      );
+    },
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
   const { port: bound } = server.address() as AddressInfo;

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createGlanceClient } from '../../activities/glance/client';
@@ -13,6 +13,7 @@ import { startTestImageService, type InjectedFault, type TestImageService } from
 
 const SIZE_BYTES = 3 * MiB + 17;
 const bytes = randomBytes(SIZE_BYTES);
+const json = { 'content-type': 'application/json' };
 
 let directory: string;
 let service: TestImageService;
@@ -106,7 +107,7 @@ describe('the local image service on disk', () => {
 describe('the limits of the local image service', () => {
   it('reads no JSON without end', async () => {
     const body = JSON.stringify({ name: 'x'.repeat(MiB) });
-    expect((await fetch(`${service.url}/v2/images`, { method: 'POST', body })).status).toBe(413);
+    expect((await fetch(`${service.url}/v2/images`, { method: 'POST', headers: json, body })).status).toBe(413);
   });
 
   it('reads no headers without end', async () => {
@@ -120,7 +121,11 @@ describe('the limits of the local image service', () => {
   it('keeps paths and records inside its directory', async () => {
     for (const path of ['/v2/images/..%2f..%2fetc%2fpasswd', '/v2/images/..%2frecords/file'])
       expect((await fetch(`${service.url}${path}`)).status).toBe(404);
-    const answer = await fetch(`${service.url}/v2/images`, { method: 'POST', body: '{"id": "../../x"}' });
+    const answer = await fetch(`${service.url}/v2/images`, {
+      method: 'POST',
+      headers: json,
+      body: '{"id": "../../x"}',
+    });
     expect(answer.status).toBe(400);
   });
 
@@ -131,6 +136,72 @@ describe('the limits of the local image service', () => {
     await plain.stop();
   });
 });
+
+describe('a web page of somebody else', () => {
+  const record = JSON.stringify({ name: 'planted', disk_format: 'raw', container_format: 'bare' });
+  const names = async () => (await images.listImages()).images.map(({ name }) => name);
+
+  it.each([
+    ['a form', { 'content-type': 'text/plain' }],
+    ['a form without a type', {}],
+    ['a script', { 'content-type': 'application/json' }],
+  ])('makes no image with %s', async (_, headers: Record<string, string>) => {
+    const path = '/v2/images';
+    const own = await send({ method: 'POST', path, headers, body: record });
+    expect(own.status).toBe(headers['content-type'] === 'application/json' ? 201 : 415);
+    const pages: Record<string, string>[] = [
+      { origin: 'http://evil.example' },
+      { origin: 'null' },
+      { 'sec-fetch-site': 'cross-site' },
+    ];
+    for (const page of pages)
+      expect(await send({ method: 'POST', path, headers: { ...headers, ...page }, body: record })).toMatchObject({
+        status: 403,
+        text: expect.stringContaining('web pages of others may not use this service'),
+      });
+    expect(await names()).toHaveLength(own.status === 201 ? 1 : 0);
+  });
+
+  it('neither reads nor deletes what it reaches by a name of its own', async () => {
+    const id = await createActive();
+    const headers = { host: 'evil.example:9292' };
+    for (const [method, path] of [
+      ['GET', '/v2/images'],
+      ['GET', `/v2/images/${id}/file`],
+      ['DELETE', `/v2/images/${id}`],
+      ['GET', '/admin/counters'],
+    ] as const)
+      expect(await send({ method, path, headers })).toMatchObject({
+        status: 403,
+        text: expect.stringContaining('Host: got'),
+      });
+    expect((await download(id)).equals(bytes)).toBe(true);
+  });
+
+  it('sends no bytes, and hears so while it still sends them', async () => {
+    const { id } = await images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
+    const headers = { origin: 'http://evil.example', 'content-type': 'application/octet-stream' };
+    const answer = await send({ method: 'PUT', path: `/v2/images/${id}/file`, headers, body: bytes });
+    expect(answer.status).toBe(403);
+    expect((await images.getImage(id)).status).toBe('queued');
+  });
+});
+
+/** As it is written: `fetch` chooses some of these headers itself. */
+async function send(request: {
+  method: string;
+  path: string;
+  headers: Record<string, string>;
+  body?: string | Buffer;
+}): Promise<{ status: number | undefined; text: string }> {
+  const { method, path, headers, body } = request;
+  const sent = httpRequest(`${service.url}${path}`, { method, headers });
+  sent.end(body);
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return { status: response.statusCode, text: Buffer.concat(chunks).toString() };
+}
 
 describe('the counters of the local image service', () => {
   it('count records, downloads, ranges and bytes of each image', async () => {

@@ -21,6 +21,8 @@ const countersSchema = z.object({
   ),
 });
 
+const JSON_BODY = { 'content-type': 'application/json' };
+
 export async function startTestImageService(directory: string): Promise<TestImageService> {
   const service = await startImageService({ directory, faults: true });
   const admin = async (path: string, init?: RequestInit): Promise<Response> => {
@@ -30,7 +32,8 @@ export async function startTestImageService(directory: string): Promise<TestImag
   };
   return {
     ...service,
-    inject: async (fault) => void (await admin('faults', { method: 'POST', body: JSON.stringify(fault) })),
+    inject: async (fault) =>
+      void (await admin('faults', { method: 'POST', headers: JSON_BODY, body: JSON.stringify(fault) })),
     clearFaults: async () => void (await admin('faults', { method: 'DELETE' })),
     counters: async (imageId) => {
       const { images } = countersSchema.parse(await (await admin('counters')).json());

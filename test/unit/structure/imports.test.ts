@@ -135,6 +135,15 @@ describe('what may import what', () => {
     expect(breaches(files.flatMap(importsOf))).toEqual([]);
   });
 
+  it('serves HTTP in one place, which refuses the web pages of others', () => {
+    const serving = ['workflows', 'activities', 'worker', 'client', 'db']
+      .flatMap(sourceFiles)
+      .filter((file) =>
+        /\{[^{}]*\bcreate(?:Secure)?Server\b[^{}]*\} from '(?:node:)?http/.test(readFileSync(file, 'utf8')),
+      );
+    expect(serving.map((file) => relative(root, file))).toEqual(['worker/loopback-server.ts']);
+  });
+
   it.each<Import>([
     { from: 'workflows/x.ts', to: 'node:fs', typeOnly: false },
     { from: 'workflows/x.ts', to: 'activities/records/admit-volume.ts', typeOnly: false },

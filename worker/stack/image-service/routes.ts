@@ -93,6 +93,7 @@ function showOne(service: Service, exchange: Exchange): void {
 }
 
 async function createImage({ catalog }: Service, { request, response }: Exchange): Promise<void> {
+  demandJson(request);
   const image = parseNewImage(await readJson(request), { generatedId: randomUUID(), sequence: catalog.nextSequence() });
   if (catalog.isTaken(image.id)) throw new HttpError(409, `Image ID ${image.id} already exists!`);
   await catalog.put(image);
@@ -176,6 +177,7 @@ function showCounters({ counters }: Service, { response }: Exchange): void {
 
 async function injectFault({ faults }: Service, { request, response }: Exchange): Promise<void> {
   if (faults === undefined) throw new HttpError(404, 'The resource could not be found.');
+  demandJson(request);
   faults.inject(await readJson(request));
   sendEmpty(response);
 }
@@ -195,6 +197,11 @@ function tagOf({ captured }: Exchange): string {
     // Falls through to the same answer: this is no tag.
   }
   throw new HttpError(400, `A tag has at most ${TAG_LENGTH} characters.`);
+}
+
+/** What a form of a web page can send is no JSON. */
+function demandJson(request: IncomingMessage): void {
+  if (mediaType(request) !== 'application/json') throw unsupported(request);
 }
 
 function mediaType({ headers }: IncomingMessage): string {

@@ -1,6 +1,7 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { note } from '../../../client/cli/output/print';
 import { KiB } from '../../../workflows/contract/bytes';
+import { createLoopbackServer } from '../../loopback-server';
 import { openCatalog } from './catalog';
 import { createCounters } from './counters';
 import { createFaults } from './faults';
@@ -50,17 +51,23 @@ export async function startImageService({
     faults: faults ? createFaults() : undefined,
   };
   const running = new Set<Promise<void>>();
-  const server = createServer({
-    maxHeaderSize: HEADERS_LIMIT_BYTES,
-    headersTimeout: HEADERS_TIMEOUT_MS,
-    requestTimeout: 0,
-    keepAliveTimeout: KEEP_ALIVE_MS,
+  const server = createLoopbackServer({
+    server: {
+      maxHeaderSize: HEADERS_LIMIT_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: 0,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+    },
+    onRequest: (request, response) => {
+      const answered = answer(service, request, response).finally(() => running.delete(answered));
+      running.add(answered);
+    },
+    onRefused: (request, response, why) => {
+      endRefusedBody(request);
+      sendError(response, new HttpError(403, why));
+    },
   });
   server.timeout = IDLE_TIMEOUT_MS;
-  server.on('request', (request, response) => {
-    const answered = answer(service, request, response).finally(() => running.delete(answered));
-    running.add(answered);
-  });
   await listen(server, host, port);
   return { url: urlOf(server), stop: () => stop(server, running) };
 }

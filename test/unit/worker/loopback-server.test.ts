@@ -1,0 +1,65 @@
+import { once } from 'node:events';
+import { request, type IncomingMessage, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { startLiveness } from '../../../worker/liveness';
+import { createLoopbackServer } from '../../../worker/loopback-server';
+
+let server: Server;
+let port: number;
+beforeEach(async () => {
+  server = createLoopbackServer({ onRequest: (_, response) => response.end('served') });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  port = (server.address() as AddressInfo).port;
+});
+afterEach(async () => {
+  server.close();
+  await once(server, 'close');
+});
+
+async function ask(
+  headers: Record<string, string>,
+  { at = port, path = '/' } = {},
+): Promise<{ status: number | undefined; text: string }> {
+  const sent = request({ port: at, host: '127.0.0.1', path, headers, agent: false });
+  sent.end();
+  const [response] = (await once(sent, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return { status: response.statusCode, text: Buffer.concat(chunks).toString() };
+}
+
+describe('an HTTP face', () => {
+  it.each<[string, Record<string, string>]>([
+    ['a program', {}],
+    ['a program by name', { host: 'localhost:9292' }],
+    ['a program by address', { host: '127.0.0.1' }],
+    ['a program by IPv6 address', { host: '[::1]:9292' }],
+    ['a person in the address bar', { 'sec-fetch-site': 'none' }],
+    ['a page of its own', { host: 'localhost:1', origin: 'http://localhost:1', 'sec-fetch-site': 'same-origin' }],
+  ])('answers %s', async (_, headers) => {
+    expect(await ask(headers)).toEqual({ status: 200, text: 'served' });
+  });
+
+  it.each<[string, Record<string, string>, string]>([
+    ['a name that points here', { host: 'evil.example:9292' }, 'Host: got "evil.example:9292", allowed is'],
+    ['a name that looks like ours', { host: 'localhost.evil.example' }, 'Host: got'],
+    ['an address of another host', { host: '10.0.0.1:9292' }, 'Host: got'],
+    ['an address that is longer', { host: '127.0.0.1.evil.example' }, 'Host: got'],
+    ['a foreign page', { origin: 'https://evil.example' }, 'Origin: got "https://evil.example", allowed is none'],
+    ['a sandboxed page', { origin: 'null' }, 'Origin: got "null"'],
+    ['a page of another port', { host: 'localhost:1', origin: 'http://localhost:2' }, 'Origin: got'],
+    ['a foreign image or link', { 'sec-fetch-site': 'cross-site' }, 'Sec-Fetch-Site: got "cross-site"'],
+    ['a page of another port, by a link', { 'sec-fetch-site': 'same-site' }, 'Sec-Fetch-Site: got "same-site"'],
+  ])('refuses %s, and says why', async (_, headers, why) => {
+    expect(await ask(headers)).toEqual({ status: 403, text: expect.stringContaining(why) });
+  });
+
+  it('of the worker, its liveness, is one', async () => {
+    const liveness = await startLiveness(0, async () => await Promise.resolve(undefined));
+    const there = { at: Number(new URL(liveness.url).port), path: '/livez' };
+    expect(await ask({}, there)).toEqual({ status: 200, text: 'ok\n' });
+    expect(await ask({ host: 'evil.example' }, there)).toMatchObject({ status: 403 });
+    await liveness.close();
+  });
+});

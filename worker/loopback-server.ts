@@ -1,0 +1,56 @@
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+export interface LoopbackServerOptions {
+  server?: ServerOptions;
+  onRequest: Answer;
+  /** Answers what comes from a web page of somebody else, with 403 and the reason; default: as plain text. */
+  onRefused?: (request: IncomingMessage, response: ServerResponse, why: string) => void;
+}
+
+/**
+ * The one way in which this product serves HTTP: to programs of this host, which need no credentials. A browser runs other people's programs on this host
+ * too, so what it sends on behalf of a page is refused: by a name that only points here (DNS rebinding), or from a page of another origin.
+ */
+export function createLoopbackServer({ server = {}, onRequest, onRefused = refuse }: LoopbackServerOptions): Server {
+  return createServer(server, (request, response) => {
+    const why = findForeign(request);
+    if (why === undefined) onRequest(request, response);
+    else onRefused(request, response, why);
+  });
+}
+
+/** What a browser says of a request that a page of this very origin, or a person in the address bar, has caused. */
+const OWN_SITES = ['same-origin', 'none'];
+
+/**
+ * @returns why the request is taken for a web page's, for people; undefined: it is not. Programs send neither `Origin` nor `Sec-Fetch-Site`; a page can
+ *   leave out neither, nor choose its `Host`. Source: Fetch and Fetch Metadata, "forbidden request-header".
+ */
+function findForeign({ headers }: IncomingMessage): string | undefined {
+  const { host = '', origin } = headers;
+  if (!isLoopback(host))
+    return `Host: got ${quote(host)}, allowed is a name or address of this host: localhost, 127.0.0.1 or [::1]`;
+  if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`)
+    return `Origin: got ${quote(origin)}, allowed is none: web pages of others may not use this service`;
+  const site = headers['sec-fetch-site'];
+  if (site !== undefined && !OWN_SITES.includes(site))
+    return `Sec-Fetch-Site: got ${quote(site)}, allowed is ${OWN_SITES.join(' or ')}: web pages of others may not use this service`;
+  return undefined;
+}
+
+/** A name that resolves to a loopback address is not enough: its owner lets it resolve to what he likes. */
+function isLoopback(host: string): boolean {
+  return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host);
+}
+
+const MAX_QUOTED = 200;
+
+function quote(text: string): string {
+  return JSON.stringify(text.slice(0, MAX_QUOTED));
+}
+
+function refuse(_: IncomingMessage, response: ServerResponse, why: string): void {
+  response.writeHead(403, { 'content-type': 'text/plain; charset=utf-8' }).end(`${why}\n`);
+}
