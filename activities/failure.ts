@@ -1,5 +1,5 @@
 import { ApplicationFailure } from '@temporalio/common';
-import { Failure } from '../workflows/contract/failures';
+import { Failure, type FailureType } from '../workflows/contract/failures';
 
 /**
  * The one place that turns our failures into Temporal's. The type and the public message are what the UI and clients see; `details[0]` is the
@@ -7,15 +7,21 @@ import { Failure } from '../workflows/contract/failures';
  */
 export function toApplicationFailure(error: unknown): unknown {
   if (!(error instanceof Failure)) return error;
+  const type: FailureType = error.type;
   return ApplicationFailure.create({
-    type: error.type,
+    type,
     message: error.message,
     details: [error.details],
     nonRetryable: error.isFinal,
-    nextRetryDelay: error.type === 'FlightClosing' ? FLIGHT_CLOSING_RETRY : undefined,
+    nextRetryDelay: retryDelays[type],
     cause: error.cause instanceof Error ? error.cause : undefined,
   });
 }
 
-/** A flight that has answered closes within milliseconds. */
-const FLIGHT_CLOSING_RETRY = '100ms';
+/** Those that do not grow. */
+const retryDelays: Partial<Record<FailureType, '100ms' | '2s'>> = {
+  // A flight that has answered closes within milliseconds.
+  FlightClosing: '100ms',
+  // Whoever waits for another run waits between two tries: that holds no slot.
+  VolumeBusy: '2s',
+};

@@ -250,6 +250,7 @@ async function joinAndWait(
   const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
   const { safetyIntervalMs } = admission;
   return await waiting(waitStep, { activityId: join.activityId, safetyIntervalMs }).awaitVerdict({
+    volumeId,
     admission,
     flight: joined.flight,
   });

@@ -4,7 +4,7 @@ import type { EntryRow, VolumeRow } from '../../db/types';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { uuidPattern } from '../../workflows/contract/ids';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
-import { findEnding } from '../is-running';
+import { findEndingOfCreate } from '../is-running';
 import { judgeImageVolume, judgePartial, judgeVolume, type ObjectRows } from './judge-object';
 import { settlePartial, settleVolumeOfEndedRow } from './leftovers';
 import { report } from './repair';
@@ -101,7 +101,7 @@ async function lookAtVolume({ run, scan, rows }: Look, object: BackendObject, ma
   if (judged === 'ended' && row)
     await settleVolumeOfEndedRow(run, object, { row, endedAt: row.deletedAt ?? row.updatedAt });
   if (judged !== 'unfinished' || !row) return;
-  const { ending, closedAt } = await findEnding(run.deps, { workflowId: row.workflowId });
+  const { ending, closedAt } = await findEndingOfCreate(run.deps, row);
   if (ending === 'completed' || ending === 'unknown') scan.finished.push({ volume: { ...object, marker }, row });
   // One that is still creating was dealt with as a row.
   if (ending === 'failed' && row.state === 'error')

@@ -4,7 +4,7 @@ import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowIds, workflowTypes } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
-import { findEnding, isRunning } from '../is-running';
+import { findEndingOfCreate, isRunning } from '../is-running';
 import { keptAsNewer } from './leftovers';
 import { report, settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
@@ -15,7 +15,7 @@ const PAGE_ROWS = 200;
 export async function repairCreating(run: ReconcileRun): Promise<void> {
   const { deps } = run;
   for await (const volume of volumesIn(run, 'creating')) {
-    const { ending, closedAt } = await findEnding(deps, { workflowId: volume.workflowId });
+    const { ending, closedAt } = await findEndingOfCreate(deps, volume);
     if (ending === 'running' || !(await isUnchanged(run, volume))) continue;
     const described = await run.backend.describeVolume(volume.id);
     // Somebody may have got it, and the row be older than that: the look at objects decides.

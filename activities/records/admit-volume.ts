@@ -14,6 +14,7 @@ import type { Image } from '../../workflows/contract/image';
 import type { Admission } from '../../workflows/contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
+import { findLiveRun } from '../is-running';
 import { cacheKeyOf } from './cache-key';
 import { checkImage } from './check-image';
 import { chooseBackend } from './choose-backend';
@@ -32,7 +33,8 @@ const MAX_RECORDED_CHARACTERS = 64;
 /**
  * Validates the request against the image's record and the backend, then inserts the volume row `creating`. Idempotent for one run.
  * A refusal leaves no volume row and one decision record. Undo: `failVolume`.
- * @throws InvalidRequest, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted, NoSpace (final); ImageServiceUnavailable, DatabaseUnavailable (retried).
+ * @throws InvalidRequest, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted, NoSpace (final); VolumeBusy,
+ * ImageServiceUnavailable, DatabaseUnavailable (retried).
  */
 export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
@@ -86,7 +88,7 @@ async function insert(
   deps: ControlDependencies,
   { volumeId, admission, request, image, workflowId, runId }: Insertion,
 ): Promise<AdmitOutcome> {
-  const inserted = await insertVolume(deps.database, {
+  const inserted = await insertOrTakeOver(deps, {
     volumeId,
     projectId: admission.projectId,
     name: admission.name,
@@ -116,12 +118,23 @@ async function insert(
     case 'conflict':
       throw new Failure('Conflict', { volumeId, found: inserted.found });
     case 'busy':
-      throw new Failure('Conflict', { volumeId, found: `workflow ${inserted.workflowId} is creating it` });
+      throw new Failure('VolumeBusy', { volumeId, workflowId: inserted.workflowId });
     case 'deleted':
       throw new Failure('VolumeDeleted', { volumeId });
     case 'no-room':
       throw noRoom(admission, inserted);
   }
+}
+
+/** Whether the run that makes the volume lives is asked of Temporal: its row does not know. A dead one's row is taken over at once, under any workflow id. */
+async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
+  const inserted = await insertVolume(deps.database, row);
+  if (inserted.kind !== 'busy') return inserted;
+  const liveRunId = await findLiveRun(deps, inserted);
+  const isAnother = liveRunId !== undefined && liveRunId !== row.runId;
+  // A late try of a run that is dead itself takes nothing over.
+  if (isAnother || (await findLiveRun(deps, row)) === undefined) return inserted;
+  return await insertVolume(deps.database, { ...row, deadRunId: inserted.runId });
 }
 
 /** The request as given, with what the defaults stood for: the same bytes mean the same request. */

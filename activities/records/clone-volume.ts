@@ -1,5 +1,5 @@
 import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/queries/cache-entries';
-import { acquireEntry, completeVolume, findVolume, releaseLease } from '../../db/queries/volumes';
+import { acquireEntry, completeVolume, releaseLease, removeOrphan } from '../../db/queries/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type {
@@ -14,6 +14,7 @@ import type { Connection, CreateVolumeResult } from '../../workflows/contract/vo
 import type { VolumeBackend, VolumeMarker } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { sizeOf, workflowExecution } from './admit-volume';
+import { findCompleted, goOnAfterReset } from './own-volume';
 import { rollOverInBackground } from './roll-over';
 import { resultOf } from './volume-result';
 
@@ -39,13 +40,10 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     const { runId } = workflowExecution();
     const { backend, cacheKey } = admission;
     const held = deps.backends.get(backend);
-    const acquired = await acquireEntry(deps.database, {
-      volumeId,
-      runId,
-      backend,
-      key: cacheKey,
-      cloneLimit: held?.capabilities.cloneLimit,
-    });
+    const cloneLimit = held?.capabilities.cloneLimit;
+    const acquire = () => acquireEntry(deps.database, { volumeId, runId, backend, key: cacheKey, cloneLimit });
+    let acquired = await acquire();
+    if (acquired.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) acquired = await acquire();
     if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
     if (acquired.kind === 'not-creating') return await getCompleted(deps, { volumeId, admission, story });
@@ -70,11 +68,10 @@ export function createAcquireAndClone(deps: ControlDependencies) {
   };
 }
 
-/** A try whose answer was lost has completed the volume: it is told again. @throws CreateCancelled when the volume is not this run's any more (final). */
+/** A try whose answer was lost, or the run before a reset, has completed the volume: it is told again. @throws CreateCancelled when the volume is not this run's any more (final). */
 async function getCompleted(deps: ControlDependencies, { volumeId, story }: AcquireRequest): Promise<CloneOutcome> {
-  const row = await findVolume(deps.database, { volumeId });
-  if (row?.state === 'available' && row.runId === workflowExecution().runId)
-    return { kind: 'cloned', result: resultOf(row, story) };
+  const row = await findCompleted(deps, volumeId);
+  if (row !== undefined) return { kind: 'cloned', result: resultOf(row, story) };
   throw new Failure('CreateCancelled', { volumeId });
 }
 
@@ -193,22 +190,19 @@ export async function complete(
   const stepMs = performance.now() - stepStartedAtMs;
   story.timingsMs.total = Math.round((story.elapsedMs ?? story.timingsMs.admit ?? 0) + stepMs);
   const { outcome, reason, bytesDownloaded, timingsMs } = story;
-  const completed = await completeVolume(deps.database, {
-    volumeId,
-    runId: workflowExecution().runId,
-    sizeBytes,
-    connection,
-    outcome,
-    decision: { reason, bytesDownloaded, timingsMs },
-  });
+  const { runId } = workflowExecution();
+  const decision = { reason, bytesDownloaded, timingsMs };
+  const make = () => completeVolume(deps.database, { volumeId, runId, sizeBytes, connection, outcome, decision });
+  let completed = await make();
+  if (completed.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) completed = await make();
   if (completed.kind === 'completed') {
     const { backend: name } = completed.volume;
     const { bypassReason } = story;
     if (completed.saved) deps.metrics.createEnded({ backend: name, outcome, bypassReason }, completed.saved);
     return { result: resultOf(completed.volume, story), freedEntry: completed.freedEntry };
   }
-  // A row that another run has taken over owns what is there.
-  const isOrphan = completed.givenUp || (completed.state !== 'creating' && completed.state !== 'available');
-  if (isOrphan) await backend.ensureVolumeAbsent(volumeId);
+  const row = await findCompleted(deps, volumeId);
+  if (row !== undefined) return { result: resultOf(row, story) };
+  await removeOrphan(deps.database, { volumeId, runId, remove: () => backend.ensureVolumeAbsent(volumeId) });
   throw new Failure('CreateCancelled', { volumeId });
 }

@@ -14,10 +14,11 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
-import { isRunning } from '../is-running';
+import { findLiveRun, isRunning } from '../is-running';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
 import { parseRequest, uuid } from './create-volume-request';
+import { findCompleted, goOnAfterReset } from './own-volume';
 import { stopUnwantedFlight } from './stop-unwanted-flight';
 import { resultOf } from './volume-result';
 
@@ -43,7 +44,10 @@ const CLOSED_POLL_MS = 250;
 
 /** Cancels the create by both ids of its row and waits until that run has closed: only then nobody writes into the volume any more. */
 export function createCancelCreate(deps: ControlDependencies) {
-  return async function cancelCreate({ workflowId, runId }: { workflowId: string; runId: string }): Promise<void> {
+  return async function cancelCreate(creator: { workflowId: string; runId: string }): Promise<void> {
+    const { workflowId } = creator;
+    const runId = await findLiveRun(deps, creator);
+    if (runId === undefined) return;
     try {
       await deps.temporal.workflow.getHandle(workflowId, runId).cancel();
     } catch (error) {
@@ -101,6 +105,7 @@ export interface EndedVolume {
 export function createFailVolume(deps: ControlDependencies) {
   return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
     const { runId } = workflowExecution();
+    await goOnAfterReset(deps, volumeId);
     const ended = await failVolumeRow(deps.database, {
       volumeId,
       runId,
@@ -112,14 +117,15 @@ export function createFailVolume(deps: ControlDependencies) {
         timingsMs: story.timingsMs,
       },
     });
-    const row = await findVolume(deps.database, { volumeId });
-    const isCompleted = row?.state === 'available' && row.runId === runId;
-    if (!isCompleted) {
+    const completed = await findCompleted(deps, volumeId);
+    if (completed === undefined) {
+      const row = await findVolume(deps.database, { volumeId });
       const outcome = failure === undefined ? 'cancelled' : 'failed';
       deps.metrics.createEnded({ backend: row?.backend ?? 'unknown', outcome });
       if (row) await stopUnwantedFlight(deps, row);
       return ended;
     }
-    return { ...ended, completed: resultOf(row, { ...story, reason: 'it was available when it was to be given up' }) };
+    const reason = 'it was available when it was to be given up';
+    return { ...ended, completed: resultOf(completed, { ...story, reason }) };
   };
 }

@@ -4,17 +4,19 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeInput } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
+import { goOnAfterReset } from './own-volume';
 import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
 
 /** @returns the volume that this very run has admitted and not undone; null when its admission inserted nothing. */
 export function createFindAdmitted(deps: ControlDependencies) {
   return async function findAdmitted(input: unknown): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
-    const { workflowId, runId } = workflowExecution();
+    const { workflowId } = workflowExecution();
     const request = findRequest(input);
     if (request === undefined) return null;
     const volumeId = volumeIdOf(workflowId, request);
+    await goOnAfterReset(deps, volumeId);
     const row = await findVolume(deps.database, { volumeId });
-    const isOwn = row?.runId === runId && ['creating', 'available', 'deleting'].includes(row.state);
+    const isOwn = row?.workflowId === workflowId && ['creating', 'available', 'deleting'].includes(row.state);
     return isOwn ? { volumeId, backend: row.backend } : null;
   };
 }

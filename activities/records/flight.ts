@@ -1,12 +1,13 @@
 import { ActivityNotFoundError } from '@temporalio/client';
 import { activityInfo, heartbeat } from '@temporalio/activity';
-import { answerFlight, claimFlight as claimFlightRow, waitersOf } from '../../db/queries/populations';
+import { answerFlight, claimFlight as claimFlightRow, findFlight, waitersOf } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { workflowIds } from '../../workflows/contract/names';
 import type { FlightVerdict, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
+import { findLiveRun } from '../is-running';
 import { workflowExecution } from './admit-volume';
 import { parsePopulateInput } from './populate-request';
 
@@ -69,7 +70,9 @@ export function createAnswerWaiters(deps: ControlDependencies) {
     verdict,
   }: AnswerRequest): Promise<{ waitersAnswered: number }> {
     const { runId } = workflowExecution();
-    const isOurs = await answerFlight(deps.database, { backend, shortKey: cacheKey.short, flight, runId, verdict });
+    const shortKey = cacheKey.short;
+    const write = () => answerFlight(deps.database, { backend, shortKey, flight, runId, verdict });
+    const isOurs = (await write()) || ((await goOnAfterReset(deps, { backend, shortKey })) && (await write()));
     // Another run has taken the flight over, as after a terminate: its waiters get that run's verdict.
     if (!isOurs) return { waitersAnswered: 0 };
     deps.metrics.populated({ backend, verdict: verdict.kind });
@@ -93,6 +96,19 @@ export function createAnswerWaiters(deps: ControlDependencies) {
       afterVolumeId = waiters.at(-1)?.volumeId;
     }
   };
+}
+
+/** Claims the flight of an earlier run of this workflow, with which this one goes on. @returns whether the flight has become this run's by this call. */
+async function goOnAfterReset(
+  deps: ControlDependencies,
+  { backend, shortKey }: { backend: BackendName; shortKey: string },
+): Promise<boolean> {
+  const { workflowId, runId } = workflowExecution();
+  const row = await findFlight(deps.database, { backend, shortKey });
+  if (!row?.runId || row.answered || row.runId === runId) return false;
+  if ((await findLiveRun(deps, { workflowId, runId: row.runId })) !== runId) return false;
+  await claimFlightRow(deps.database, { backend, shortKey, runId });
+  return true;
 }
 
 interface Waiting {

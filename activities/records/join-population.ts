@@ -7,6 +7,7 @@ import type { Admission, FlightVerdict } from '../../workflows/contract/populati
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from './ensure-flight-runs';
+import { findCompleted, goOnAfterReset } from './own-volume';
 
 export interface JoinRequest {
   volumeId: VolumeId;
@@ -17,7 +18,8 @@ export interface JoinRequest {
   atCloneLimit: boolean;
 }
 
-export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answered'; answer: FlightVerdict };
+/** Without an answer the cache is to be asked again. */
+export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answered'; answer: FlightVerdict | null };
 
 /**
  * Joins the flight of the volume's cache key and makes sure that it runs. Writes down which activity the flight's end completes. Idempotent.
@@ -37,15 +39,11 @@ export function createJoinPopulation(deps: ControlDependencies) {
       const verdict = { kind: 'ready', entryId: ready.id, bytesDownloaded: 0, timingsMs: {} } as const;
       return { kind: 'answered', answer: { leader: null, verdict } };
     }
-    const joined = await joinFlight(deps.database, {
-      backend,
-      key: cacheKey,
-      volumeId,
-      ...workflowExecution(),
-      activityId,
-      imageId,
-      policyVersion: deps.policyVersion,
-    });
+    const { database, policyVersion } = deps;
+    const request = { backend, key: cacheKey, volumeId, ...workflowExecution(), activityId, imageId, policyVersion };
+    let joined = await joinFlight(database, request);
+    if (joined.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId)))
+      joined = await joinFlight(database, request);
     switch (joined.kind) {
       case 'answered': {
         const leader = (await findFlightOf(deps, admission))?.leaderVolumeId ?? null;
@@ -56,6 +54,7 @@ export function createJoinPopulation(deps: ControlDependencies) {
       case 'collision':
         throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
       case 'not-creating':
+        if (await findCompleted(deps, volumeId)) return { kind: 'answered', answer: null };
         throw new Failure('CreateCancelled', { volumeId });
       case 'waiting':
         // Who comes to a flight that a run has claimed need not start it.
@@ -65,13 +64,22 @@ export function createJoinPopulation(deps: ControlDependencies) {
   };
 }
 
+export interface AwaitRequest {
+  /** Absent where an older version has scheduled the step. */
+  volumeId?: VolumeId;
+  admission: Admission;
+  flight: number;
+}
+
 /**
  * Waits for a flight's verdict without holding a slot: the flight's last activity completes this one from outside, by workflow, run and activity id,
  * whether it runs, backs off or was never picked up. The start-to-close timeout is the safety timer: the retry looks at the row again and makes
  * sure that the flight has not died. A verdict that was overtaken by the next flight is `null`: ask the cache again.
  */
 export function createAwaitVerdict(deps: ControlDependencies) {
-  return async function awaitVerdict({ admission, flight }: { admission: Admission; flight: number }) {
+  return async function awaitVerdict({ volumeId, admission, flight }: AwaitRequest) {
+    // Before the row is looked at: an answer that comes after that finds this run.
+    if (volumeId !== undefined) await goOnAfterReset(deps, volumeId);
     const row = await findFlightOf(deps, admission);
     if (row?.flight !== flight) return null;
     if (row.verdict) return { verdict: row.verdict, leader: row.leaderVolumeId } satisfies FlightVerdict;

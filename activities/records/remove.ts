@@ -1,8 +1,9 @@
-import { giveUpVolume } from '../../db/queries/volumes';
+import { removeGivenUp } from '../../db/queries/volumes';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BackendDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { backendHeld } from './clone-volume';
+import { goOnAfterReset } from './own-volume';
 
 /**
  * Undo of a clone or a write: removes what was made of the volume; the absent is done. The row is fenced first, so that a late try of the step that is
@@ -11,8 +12,10 @@ import { backendHeld } from './clone-volume';
 export function createRemoveVolume(deps: BackendDependencies, backend: BackendName) {
   return async function removeVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
     const { runId } = workflowExecution();
-    if (await giveUpVolume(deps.database, { volumeId, runId }))
-      await backendHeld(deps, backend).ensureVolumeAbsent(volumeId);
+    const held = backendHeld(deps, backend);
+    const remove = () =>
+      removeGivenUp(deps.database, { volumeId, runId, remove: () => held.ensureVolumeAbsent(volumeId) });
+    if (!(await remove()) && (await goOnAfterReset(deps, volumeId))) await remove();
   };
 }
 

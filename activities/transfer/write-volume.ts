@@ -1,11 +1,11 @@
-import { findVolume } from '../../db/queries/volumes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, Story } from '../../workflows/contract/population';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { HostDependencies } from '../dependencies';
-import { sizeOf, workflowExecution } from '../records/admit-volume';
+import { sizeOf } from '../records/admit-volume';
 import { contentHashOf } from '../records/cache-key';
 import { backendHeld, complete, markerOf } from '../records/clone-volume';
+import { findCompleted } from '../records/own-volume';
 import { checkFreeSpace } from '../records/space';
 import { resultOf } from '../records/volume-result';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
@@ -37,9 +37,9 @@ export function createWriteVolume(deps: HostDependencies) {
     const { imageId, cacheKey } = admission;
     const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
-      const done = await findVolume(deps.database, { volumeId });
-      // An earlier try may have made it and given its scratch file back before its answer was lost.
-      if (done?.state === 'available' && done.runId === workflowExecution().runId) {
+      const done = await findCompleted(deps, volumeId);
+      // An earlier try, or the run before a reset, may have made it and given its scratch file back before its answer was lost.
+      if (done !== undefined) {
         await releaseScratchOf(deps, { contentHash: contentHashOf(cacheKey), user });
         return resultOf(done, story);
       }

@@ -8,7 +8,7 @@ import { cloneLimitOf, nearCloneLimit } from '../clone-limit';
 import type { Database } from '../client';
 import { withDatabaseErrors } from '../errors';
 import { volumes } from '../schema';
-import { columnsOf, json, parseRow, runStatement } from '../statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
 import type { FreedParent, VolumeRow } from '../types';
 import { decisionOf, type DecisionNote } from './decisions';
 
@@ -30,6 +30,8 @@ interface Admittance {
   metadata: Record<string, string>;
   workflowId: string;
   runId: string;
+  /** A run that is known to do nothing more: its row is taken over. */
+  deadRunId?: string;
   /** What all volumes of the backend may grow to together; absent: no limit. */
   promise?: PromiseLimit;
 }
@@ -48,12 +50,12 @@ export type AdmitOutcome =
   | { kind: 'available'; volume: VolumeRow }
   | { kind: 'conflict'; found: string }
   | { kind: 'deleted' }
-  /** Another workflow makes this volume. */
+  /** Another run makes this volume, for the same request. */
   | { kind: 'busy'; workflowId: string; runId: string };
 
 /**
- * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one whose earlier run of the same workflow is dead;
- * that one keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in the same transaction: however many are admitted
+ * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one of the dead run that the caller has found; that one
+ * keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in the same transaction: however many are admitted
  * at once, they never overshoot. One statement when nothing is in the way. Undo: `failVolume`.
  */
 export async function admitVolume(database: Database, request: Admittance): Promise<AdmitOutcome> {
@@ -96,7 +98,7 @@ async function insertOrTakeOver(
         entry_id = case when v.holds_entry then v.entry_id end,
         waits_for_flight = case when v.run_id = excluded.run_id then v.waits_for_flight end,
         activity_id = case when v.run_id = excluded.run_id then v.activity_id end
-      where v.request = excluded.request and (v.state = 'error' or (v.state = 'creating' and v.workflow_id = excluded.workflow_id))
+      where v.request = excluded.request and (v.state = 'error' or (v.state = 'creating' and v.run_id in (excluded.run_id, ${request.deadRunId ?? request.runId})))
       returning ${columnsOf(volumes)}
       ) select ${columnsOf(volumes)}, room.fits, room.promised, room.most from room left join admitted on true`,
   );
@@ -111,7 +113,7 @@ type RoomRow = { id: VolumeId | null; fits: boolean | null; promised: number; mo
 /** @returns undefined when the row can be taken by now. */
 async function findRefusal(
   database: Database,
-  { volumeId, request, projectId, workflowId }: Admittance,
+  { volumeId, request, projectId, runId, deadRunId }: Admittance,
 ): Promise<AdmitOutcome | undefined> {
   const [row] = await runStatement(
     database,
@@ -122,7 +124,7 @@ async function findRefusal(
   if (found.state === 'deleting' || found.state === 'deleted') return { kind: 'deleted' };
   if (row['same_request'] !== true) return { kind: 'conflict', found: describeRequest(found, projectId) };
   if (found.state === 'available') return { kind: 'available', volume: found };
-  if (found.state === 'creating' && found.workflowId !== workflowId)
+  if (found.state === 'creating' && found.runId !== runId && found.runId !== deadRunId)
     return { kind: 'busy', workflowId: found.workflowId, runId: found.runId };
   return undefined;
 }
@@ -260,8 +262,7 @@ export async function stopWaiting(
 export type CompleteOutcome =
   /** `saved`: what the cache spared this create; absent when an earlier call has completed it. */
   | { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent; saved?: { bytes: number; seconds: number } }
-  /** `givenUp`: this very run undoes it. */
-  | { kind: 'not-creating'; state: VolumeState | 'absent'; givenUp?: true };
+  | { kind: 'not-creating'; state: VolumeState | 'absent' };
 
 /**
  * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated by the same run it is
@@ -309,24 +310,62 @@ export async function completeVolume(
     };
   const volume = await findVolume(database, { volumeId });
   if (volume?.state === 'available' && volume.runId === runId) return { kind: 'completed', volume };
-  const isGivenUp = volume?.runId === runId && volume.givenUp;
-  return { kind: 'not-creating', state: volume?.state ?? 'absent', ...(isGivenUp && { givenUp: true }) };
+  return { kind: 'not-creating', state: volume?.state ?? 'absent' };
 }
 
 /**
- * Fences a volume before what was made of it is removed: no step of this run, however late, makes it `available` from here on. Idempotent.
+ * Lets a run go on with a row that an earlier run of its workflow had, which a reset has ended: as if that one had never ended. Compare-and-set on the
+ * row's run. Repeated it is false.
+ */
+export async function goOnWithVolume(
+  database: Database,
+  { volumeId, earlierRunId, runId }: { volumeId: VolumeId; earlierRunId: string; runId: string },
+): Promise<boolean> {
+  const taken = await runStatement(
+    database,
+    sql`update volumes set state = 'creating', run_id = ${runId}, given_up = false, error_type = null, error_message = null, updated_at = now()
+      where id = ${volumeId} and run_id = ${earlierRunId} and state in ('creating', 'error') returning id`,
+  );
+  return taken.length > 0;
+}
+
+interface Removal {
+  volumeId: VolumeId;
+  runId: string;
+  /** Removes the volume's bytes; idempotent. */
+  remove: () => Promise<void>;
+}
+
+/**
+ * Fences a volume before what was made of it is removed: no step of this run, however late, makes it `available` from here on. The row is locked
+ * meanwhile, so that no other run of the same volume comes between. Idempotent.
  * @returns false when it is available, or is no longer this run's to undo: then its bytes stay.
  */
-export async function giveUpVolume(
-  database: Database,
-  { volumeId, runId }: { volumeId: VolumeId; runId: string },
-): Promise<boolean> {
-  const given = await runStatement(
-    database,
-    sql`update volumes set given_up = true, updated_at = now() where id = ${volumeId} and run_id = ${runId}
-        and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) returning id`,
-  );
-  return given.length > 0;
+export function removeGivenUp(database: Database, { volumeId, runId, remove }: Removal): Promise<boolean> {
+  return inTransaction(database, async (transaction) => {
+    const given = await runStatement(
+      transaction,
+      sql`update volumes set given_up = true, updated_at = now() where id = ${volumeId} and run_id = ${runId}
+          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) returning id`,
+    );
+    if (given.length > 0) await remove();
+    return given.length > 0;
+  });
+}
+
+/**
+ * Removes what a late step has made of a volume that has ended, or that this run undoes. A row that another run has taken over, or that is `available`,
+ * owns what is there. The row is locked meanwhile. Idempotent.
+ */
+export function removeOrphan(database: Database, { volumeId, runId, remove }: Removal): Promise<void> {
+  return inTransaction(database, async (transaction) => {
+    const [row] = await runStatement<{ owned: boolean }>(
+      transaction,
+      sql`select state = 'available' or (state = 'creating' and not (given_up and run_id = ${runId})) as owned
+        from volumes where id = ${volumeId} for no key update`,
+    );
+    if (row?.owned !== true) await remove();
+  });
 }
 
 /**

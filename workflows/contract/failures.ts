@@ -11,6 +11,8 @@ export interface FailureDetails {
   VolumeNotFound: { volumeId: string };
   VolumeDeleted: { volumeId: string };
   VolumeInUse: { volumeId: string; by: string };
+  /** The same request is being answered by another run. */
+  VolumeBusy: { volumeId: string; workflowId: string };
   CreateCancelled: { volumeId: string };
   /** `forbidden`: it was refused (403), which says nothing about whether the image is there. */
   ImageNotFound: { imageId: string; forbidden?: true };
@@ -115,6 +117,14 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, by }) => `volume ${volumeId} is in use by ${by}; detach it first`,
+  },
+  VolumeBusy: {
+    retry: true,
+    workflow: 'undo',
+    holdsFor: 'image',
+    exitCode: 1,
+    publicMessage: ({ volumeId, workflowId }) =>
+      `volume ${volumeId} is being made for the same request by ${workflowId}; this one waits for what comes of it`,
   },
   CreateCancelled: {
     retry: false,

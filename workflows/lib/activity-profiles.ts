@@ -7,6 +7,7 @@ import {
   type LocalActivityOptions,
 } from '@temporalio/workflow';
 import type { BackendActivities, ControlActivities, HostActivities } from '../../activities';
+import type { FailureType } from '../contract/failures';
 import type { BackendName, HostId, ImageId } from '../contract/ids';
 import { siblingQueues } from '../contract/names';
 import { isFinal } from './failure';
@@ -40,12 +41,15 @@ export interface StepOptions {
   budgetMs?: number;
 }
 
+/** What may take long to end is waited for by a normal activity, between its tries, and not within a workflow task. */
+const waitedFor: FailureType[] = ['VolumeBusy'];
+
 /** Short activities over the inventory and image metadata, as steps of the workflow task itself: no hop through the server. */
 export function localControl({ summary }: StepOptions, options: LocalActivityOptions = {}) {
   return proxyLocalActivities<ControlActivities>({
     cancellationType,
     startToCloseTimeout: 5 * SECOND_MS,
-    retry: { initialInterval: 50, maximumAttempts: 3 },
+    retry: { initialInterval: 50, maximumAttempts: 3, nonRetryableErrorTypes: waitedFor },
     summary,
     ...options,
   });

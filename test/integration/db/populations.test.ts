@@ -240,7 +240,8 @@ describe('waitersOf', () => {
     await stopWaiting(database, bypassing);
     await failVolume(database, { ...failing, to: 'error', decision: DECISION });
     await beginDelete(database, deleted);
-    await admitVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second' }));
+    const deadRunId = restarted.runId;
+    await admitVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second', deadRunId }));
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toEqual([]);
   });
 });

@@ -78,19 +78,34 @@ describe('admitVolume', () => {
     });
   });
 
-  test('lets a new run of the same workflow take over with its lease, and the dead run do nothing more', async () => {
-    const { database } = inventory;
-    await readyEntry(database, key);
-    const { volume, entryId } = await leased(database, key);
-    const taken = await admitVolume(database, admittance(key, { volumeId: volume.id, runId: 'second run' }));
-    expect(taken).toMatchObject({ kind: 'admitted', volume: { runId: 'second run', entryId, holdsEntry: true } });
-    expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'creating' });
-    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'creating', holdsEntry: true });
-    const again = await acquireEntry(database, { volumeId: volume.id, runId: 'second run', backend: BACKEND, key });
-    expect(again).toMatchObject({ kind: 'leased', entry: { id: entryId } });
-    expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1, uses: 1 });
-  });
+  test.each([
+    ['the same workflow', {}],
+    ['another workflow', { workflowId: 'other' }],
+  ])(
+    'lets a new run of %s take over from a dead one, with its lease, and the dead run do nothing more',
+    async (_whose, more) => {
+      const { database } = inventory;
+      await readyEntry(database, key);
+      const { volume, entryId } = await leased(database, key);
+      const request = admittance(key, { volumeId: volume.id, runId: 'second run', ...more });
+      for (const deadRunId of [undefined, 'a run that had it before'])
+        expect(await admitVolume(database, { ...request, deadRunId })).toMatchObject({
+          kind: 'busy',
+          runId: volume.runId,
+        });
+      const taken = await admitVolume(database, { ...request, deadRunId: volume.runId });
+      expect(taken).toMatchObject({ kind: 'admitted', volume: { runId: 'second run', entryId, holdsEntry: true } });
+      expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'creating' });
+      await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+      expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({
+        state: 'creating',
+        holdsEntry: true,
+      });
+      const again = await acquireEntry(database, { volumeId: volume.id, runId: 'second run', backend: BACKEND, key });
+      expect(again).toMatchObject({ kind: 'leased', entry: { id: entryId } });
+      expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1, uses: 1 });
+    },
+  );
 
   test('is busy while another workflow creates the volume', async () => {
     const { database } = inventory;

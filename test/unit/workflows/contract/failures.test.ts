@@ -15,6 +15,7 @@ const examples: FailureDetails = {
   VolumeNotFound: { volumeId: 'v' },
   VolumeDeleted: { volumeId: 'v' },
   VolumeInUse: { volumeId: 'v', by: 'a QEMU process' },
+  VolumeBusy: { volumeId: 'v', workflowId: 'my-create' },
   CreateCancelled: { volumeId: 'v' },
   ImageNotFound: { imageId: 'i' },
   FollowNotFound: { follow: 'f', backend: 'b', found: 'unknown' },
