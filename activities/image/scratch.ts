@@ -1,12 +1,12 @@
-import { randomUUID } from 'node:crypto';
-import { link, mkdir, readdir, readFile, rename, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../workflows/contract/failures';
-import { uuidPattern, type HostId } from '../../workflows/contract/ids';
+import type { HostId } from '../../workflows/contract/ids';
 import type { ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
-import { lockScratch } from './scratch-lock';
+import { readHostId } from './host-id';
 import { createSharedTransfers } from './shared-transfers';
+import { acquireProcessLock, describeHolder } from '../process-lock';
 import { hasCode, isFull } from '../system-error';
 
 /** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
@@ -75,7 +75,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
   const hostId = await readHostId(directory);
   const images = join(directory, 'images');
   await mkdir(images, { recursive: true, mode: 0o700 });
-  const lock = await lockScratch(join(directory, 'lock'));
+  const release = await lockScratch(join(directory, 'lock'));
   const assertMounted = await watchMount(directory, hostId);
   await distrustFiles(images);
   const transfers = createSharedTransfers();
@@ -102,6 +102,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
       return files.reduce((total, { bytes }) => total + bytes, 0) + (await freeBytes());
     },
     async mostBytes() {
+      await assertMounted();
       await mkdir(images, { recursive: true, mode: 0o700 });
       const files = await listFiles(images);
       return files.reduce((total, { bytesOnDisk }) => total + bytesOnDisk, 0) + (await freeBytes());
@@ -147,28 +148,16 @@ export async function openScratch({ directory }: { directory: string }): Promise
     list: () => listFiles(images),
     async close() {
       await transfers.abortAll();
-      await lock.release();
+      release();
     },
   };
 }
 
-/** The host's id: made with the scratch and the same ever after. Takes no lock. @throws Error when the file holds something else. */
-export async function readHostId(directory: string): Promise<HostId> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const path = join(directory, 'host-id');
-  const candidate = join(directory, `host-id.${randomUUID()}`);
-  await writeFile(candidate, `${randomUUID()}\n`, { mode: 0o600, flag: 'wx' });
-  try {
-    // Of several first workers one wins, and its id appears complete.
-    await link(candidate, path).catch((error: unknown) => {
-      if (!hasCode(error, 'EEXIST')) throw error;
-    });
-  } finally {
-    await rm(candidate, { force: true });
-  }
-  const id = (await readFile(path, 'utf8')).trim();
-  if (isHostId(id)) return id;
-  throw new Error(`${path}: got ${id.slice(0, 80)}, allowed is a UUID`);
+/** @returns what gives it back. @throws Error when another running process, in whatever container, holds it. */
+async function lockScratch(path: string): Promise<() => void> {
+  const lock = await acquireProcessLock(path);
+  if (lock.kind === 'acquired') return lock.release;
+  throw new Error(`scratch.directory: ${path} is held by ${describeHolder(lock.by)}; a scratch has one worker`);
 }
 
 /** @returns what throws ScratchUnavailable while another file system is where the scratch was opened: below a mount that went away there is a directory too. */
@@ -247,8 +236,4 @@ async function readNames(directory: string): Promise<string[]> {
 async function getFreeBytes(path: string): Promise<number> {
   const { bavail, bsize } = await statfs(path);
   return bavail * bsize;
-}
-
-function isHostId(text: string): text is HostId {
-  return uuidPattern.test(text);
 }

@@ -3,7 +3,7 @@ import { isRunning } from '../../client/config/process-identity';
 import { ensureLayout } from './layout';
 import { endLeftovers } from './leftovers';
 import { endProcess, readProcessFile } from './process-files';
-import { acquireProcessLock } from './process-lock';
+import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 
 /** Longer than any part may take to stop. */
 const SUPERVISOR_DEADLINE_MS = 120_000;
@@ -14,8 +14,11 @@ export async function stopStack(dataDirectory: string): Promise<string> {
   const supervisor = readProcessFile(layout.lock);
   const wasRunning = supervisor !== undefined && isRunning(supervisor);
   if (wasRunning) await endProcess(supervisor, ['SIGTERM', 'SIGKILL'], SUPERVISOR_DEADLINE_MS);
-  const lock = acquireProcessLock(layout.lock);
-  if (lock.kind === 'held') return `stopped, and started again by process ${lock.by.pid} meanwhile`;
+  const lock = await acquireProcessLock(layout.lock);
+  if (lock.kind === 'held')
+    return wasRunning
+      ? `stopped, and started again by ${describeHolder(lock.by)} meanwhile`
+      : `not stopped: ${describeHolder(lock.by)} runs it; stop it there`;
   try {
     removeEndpoints(dataDirectory);
     const ended = await endLeftovers(layout);

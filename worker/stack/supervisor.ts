@@ -5,7 +5,7 @@ import type { StackEvent } from '../../client/config/stack-events';
 import { ensureLayout, stopOrder, type Layout } from './layout';
 import { endLeftovers } from './leftovers';
 import { PartEnded, readLogTail, type Part } from './part';
-import { acquireProcessLock } from './process-lock';
+import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 import { startParts } from './start-parts';
 
 export interface SuperviseOptions {
@@ -59,13 +59,13 @@ async function claimStack(layout: Layout, { say, stop }: { say: Say; stop: Abort
   let told = false;
   for (;;) {
     if (stop.aborted) return { kind: 'given-up' };
-    const lock = acquireProcessLock(layout.lock);
+    const lock = await acquireProcessLock(layout.lock);
     if (lock.kind === 'acquired') return { kind: 'claimed', release: lock.release };
     const endpoints = findEndpoints(layout.data);
     if (endpoints) return { kind: 'running', endpoints };
-    if (performance.now() > deadline)
-      throw new Error(`process ${lock.by.pid} has been starting or stopping this stack for an hour`);
-    if (!told) say('stack', `process ${lock.by.pid} is starting or stopping it; waiting`);
+    const holder = describeHolder(lock.by);
+    if (performance.now() > deadline) throw new Error(`${holder} has been starting or stopping this stack for an hour`);
+    if (!told) say('stack', `${holder} is starting or stopping it; waiting`);
     told = true;
     await sleep(CLAIM_INTERVAL_MS);
   }

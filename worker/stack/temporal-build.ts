@@ -6,7 +6,7 @@ import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { askTool, findOnPath, isAtLeast, isExecutable } from './commands';
-import { acquireProcessLock } from './process-lock';
+import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 
 export interface TemporalBuildOptions {
   moduleDirectory: string;
@@ -49,13 +49,12 @@ async function waitForLock(path: string, { onProgress, signal }: TemporalBuildOp
   let told = false;
   for (;;) {
     signal?.throwIfAborted();
-    const lock = acquireProcessLock(path);
+    const lock = await acquireProcessLock(path);
     if (lock.kind === 'acquired') return lock.release;
+    const holder = describeHolder(lock.by);
     if (performance.now() > deadline)
-      throw new Error(
-        `process ${lock.by.pid} still builds the Temporal server after ${BUILD_DEADLINE_MS / 60_000} min`,
-      );
-    if (!told) onProgress(`waiting for process ${lock.by.pid}, which builds the Temporal server`);
+      throw new Error(`${holder} still builds the Temporal server after ${BUILD_DEADLINE_MS / 60_000} min`);
+    if (!told) onProgress(`waiting for ${holder}, which builds the Temporal server`);
     told = true;
     await sleep(LOCK_INTERVAL_MS);
   }

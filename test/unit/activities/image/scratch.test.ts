@@ -1,10 +1,11 @@
-import { fork } from 'node:child_process';
+import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DownloadedImage } from '../../../../activities/image/download';
-import { openScratch, readHostId, type EnsureRequest, type Scratch } from '../../../../activities/image/scratch';
+import { readHostId } from '../../../../activities/image/host-id';
+import { openScratch, type EnsureRequest, type Scratch } from '../../../../activities/image/scratch';
 import type { Progress, ProgressReporter } from '../../../../activities/progress';
 import { TiB } from '../../../../workflows/contract/bytes';
 import { uuidPattern } from '../../../../workflows/contract/ids';
@@ -76,6 +77,18 @@ process.send('held');
 process.on('disconnect', () => process.exit());
 `;
 
+/** Holds the lock as a worker of this version does, with a child that outlives it. */
+const workerSource = `
+const { openSync } = require('node:fs');
+const { spawn, spawnSync } = require('node:child_process');
+const descriptor = openSync(process.argv[2], 'a+', 0o600);
+const locked = spawnSync('flock', ['-n', '3'], { stdio: ['ignore', 'ignore', 'ignore', descriptor] });
+if (locked.status !== 0) throw new Error('the lock is held');
+const child = spawn('sleep', ['60'], { stdio: 'ignore', detached: true });
+process.send(child.pid);
+process.on('disconnect', () => process.exit());
+`;
+
 describe('a scratch', () => {
   it('has a host id that stays the same, a directory for its owner alone, and no lock once it is closed', async () => {
     expect(scratch.hostId).toMatch(uuidPattern);
@@ -85,6 +98,30 @@ describe('a scratch', () => {
     await expect(stat(join(directory, 'lock'))).rejects.toMatchObject({ code: 'ENOENT' });
     scratch = await openScratch({ directory });
     expect(await readHostId(directory)).toBe(scratch.hostId);
+  });
+
+  it('has another host id on another machine, for all who ask at the same time, and the same where nothing proves another', async () => {
+    const [here, clone] = [
+      { machineId: 'aa', productUuid: 'p1' },
+      { machineId: 'aa', productUuid: 'p2' },
+    ];
+    const fresh = join(directory, 'cloned');
+    const first = await readHostId(fresh, here);
+    for (const same of [here, {}, { machineId: 'aa' }, { machineId: 'bb', productUuid: 'p1' }])
+      expect(await readHostId(fresh, same)).toBe(first);
+    const ids = new Set(await Promise.all(Array.from({ length: 8 }, () => readHostId(fresh, clone))));
+    expect(ids.size).toBe(1);
+    expect(ids).not.toContain(first);
+    expect(await readHostId(fresh, {})).toBe([...ids][0]);
+    expect((await readdir(fresh)).sort()).toEqual(['host-id', 'host-machine']);
+  });
+
+  it('keeps the host id of a scratch that was made before ids were bound to machines', async () => {
+    const old = join(directory, 'old');
+    await mkdir(old);
+    await writeFile(join(old, 'host-id'), '0f8fad5b-d9cb-469f-a165-70867728950e\n');
+    expect(await readHostId(old, { machineId: 'aa' })).toBe('0f8fad5b-d9cb-469f-a165-70867728950e');
+    expect(await readHostId(old, { machineId: 'bb' })).not.toBe('0f8fad5b-d9cb-469f-a165-70867728950e');
   });
 
   it('gives one host id to all who ask first at the same time', async () => {
@@ -108,6 +145,38 @@ describe('a scratch', () => {
     await once(holder, 'exit');
     scratch = await openScratch({ directory });
     expect(scratch.hostId).toMatch(uuidPattern);
+  });
+
+  it('is refused while a process of another PID namespace holds it, and taken over when that was killed', async () => {
+    await scratch.close();
+    const path = join(directory, 'lock');
+    // Its pid is one of its own namespace, which is no process here, or another one.
+    const script = 'printf \'{"pid":2,"startTime":"elsewhere"}\' > "$0"; echo held; read -r line';
+    const locking = ['flock', '-n', path, 'sh', '-c', script, path];
+    const asUser = process.getuid?.() === 0 ? [] : ['--user', '--map-current-user'];
+    const holder = spawn('unshare', [...asUser, '--pid', '--fork', '--kill-child', ...locking], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    await once(holder.stdout, 'data');
+    await expect(openScratch({ directory })).rejects.toThrow('held by process 2 of another container or host');
+    holder.kill('SIGKILL');
+    await once(holder, 'close');
+    scratch = await openScratch({ directory });
+    expect(scratch.hostId).toMatch(uuidPattern);
+  });
+
+  it('is free again as soon as its worker was killed, though children of that worker live on', async () => {
+    await scratch.close();
+    const script = join(directory, 'worker.cjs');
+    await writeFile(script, workerSource);
+    const worker = fork(script, [join(directory, 'lock')], { execArgv: [] });
+    const [childPid] = (await once(worker, 'message')) as [number];
+    await expect(openScratch({ directory })).rejects.toThrow('is held by');
+    worker.kill('SIGKILL');
+    await once(worker, 'exit');
+    scratch = await openScratch({ directory });
+    expect(scratch.hostId).toMatch(uuidPattern);
+    process.kill(childPid, 'SIGKILL');
   });
 
   it('takes over a lock whose pid another process has now, and one that is half-written', async () => {

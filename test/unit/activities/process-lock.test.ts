@@ -1,8 +1,8 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findProcess } from '../../../../client/config/process-identity';
-import { acquireProcessLock } from '../../../../worker/stack/process-lock';
+import { findProcess } from '../../../client/config/process-identity';
+import { acquireProcessLock } from '../../../activities/process-lock';
 
 let directory: string;
 let path: string;
@@ -12,26 +12,26 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(directory, { recursive: true }));
 
-test('one holder at a time, and the other is told who', () => {
-  const lock = acquireProcessLock(path);
+test('one holder at a time, and the other is told who', async () => {
+  const lock = await acquireProcessLock(path);
   expect(lock.kind).toBe('acquired');
-  expect(acquireProcessLock(path)).toEqual({ kind: 'held', by: findProcess(process.pid) });
+  expect(await acquireProcessLock(path)).toEqual({ kind: 'held', by: findProcess(process.pid) });
   if (lock.kind === 'acquired') lock.release();
-  expect(acquireProcessLock(path).kind).toBe('acquired');
+  expect((await acquireProcessLock(path)).kind).toBe('acquired');
 });
 
 test.each([
   ['whose holder ended', JSON.stringify({ pid: 4_000_000, startTime: 'x/1' })],
   ['whose pid belongs to another process by now', JSON.stringify({ pid: process.pid, startTime: 'x/1' })],
   ['that was damaged', '{"pid":'],
-])('a lock %s is taken over', (_, content) => {
+])('a lock %s is taken over', async (_, content) => {
   writeFileSync(path, content);
-  expect(acquireProcessLock(path).kind).toBe('acquired');
+  expect((await acquireProcessLock(path)).kind).toBe('acquired');
   expect(readdirSync(directory)).toEqual(['lock']);
 });
 
-test('a released lock leaves no file', () => {
-  const lock = acquireProcessLock(path);
+test('a released lock leaves no file', async () => {
+  const lock = await acquireProcessLock(path);
   if (lock.kind === 'acquired') lock.release();
   expect(existsSync(path)).toBe(false);
 });
