@@ -1,11 +1,27 @@
-import { Context } from '@temporalio/activity';
+import { activityInfo, Context } from '@temporalio/activity';
+import { z } from 'zod';
 import type { Progress, ProgressReporter } from '../progress';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */
 export function createHeartbeatReporter(): ProgressReporter {
   // Bound now: a shared transfer reports to all its callers from the activity that began it.
   const activity = Context.current();
-  return { report: (progress) => activity.heartbeat(progress), signal: activity.cancellationSignal };
+  const ownFailures = readOwnFailures();
+  // Each heartbeat takes the place of the last one's details.
+  const counted = ownFailures === 0 ? {} : { ownFailures };
+  return {
+    report: (progress) => activity.heartbeat({ ...progress, ...counted }),
+    signal: activity.cancellationSignal,
+  };
+}
+
+const countSchema = z.looseObject({ ownFailures: z.int().nonnegative() });
+
+/** @returns how many of the running activity's earlier attempts have failed by themselves; see `givingUpAfter`. */
+export function readOwnFailures(): number {
+  const { heartbeatDetails } = activityInfo();
+  const found = countSchema.safeParse(heartbeatDetails);
+  return found.success ? found.data.ownFailures : 0;
 }
 
 /** A stage that tells nothing for a while must still heartbeat: well below the heartbeat timeout. */
