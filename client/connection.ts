@@ -1,8 +1,9 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
 import { taskQueues } from '../workflows/contract/names';
 import { toImageVolumeCacheError } from './errors';
 import { connectImages, type ImageCatalog } from './images';
 import { openInventory, type Inventory } from './inventory';
+import { openTemporal } from './open-temporal';
 import { missing, resolveSettings, type ConnectOptions, type Settings } from './settings';
 
 /** A client of one installation. Each part is connected on its first use: to create a volume takes a Temporal server and nothing else. */
@@ -57,7 +58,7 @@ export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
 
 async function connectTemporal(settings: Settings): Promise<Client> {
   const address = settings.address ?? missing('Temporal server', 'TEMPORAL_ADDRESS', settings);
-  const connection = Connection.lazy({ address, tls: settings.tls, connectTimeout: CONNECT_TIMEOUT_MS });
+  const connection = openTemporal({ address, tls: settings.tls, connectTimeout: CONNECT_TIMEOUT_MS });
   try {
     await connection.ensureConnected();
   } catch (error) {

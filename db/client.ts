@@ -1,12 +1,16 @@
+import type { Socket } from 'node:net';
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { withDatabaseErrors } from './errors';
+import { createSockets } from './sockets';
 import { parseDatabaseUrl } from './url';
 
 export interface ConnectOptions {
   maxConnections: number;
   /** Shown in `pg_stat_activity`. */
   applicationName?: string;
+  /** Server-side limits that differ from `sessionLimitsMs`. */
+  limitsMs?: Partial<Record<keyof typeof sessionLimitsMs, number>>;
   /** Called with the text of every statement that is sent, `begin` and `commit` included. */
   onStatement?(text: string): void;
 }
@@ -17,9 +21,9 @@ export interface Database {
   readonly orm: PostgresJsDatabase;
   /** Statements sent so far, `begin` and `commit` included. */
   statements(): number;
-  /** @throws DatabaseUnavailable (retried). */
+  /** @throws DatabaseUnavailable (retried), after `PING_TIMEOUT_MS` at the latest, also where every connection is taken. */
   ping(): Promise<void>;
-  /** Lets running statements end, at most `CLOSE_TIMEOUT_SECONDS`. */
+  /** Lets running statements end, at most `CLOSE_TIMEOUT_SECONDS`; then no socket is left. */
   close(): Promise<void>;
 }
 
@@ -28,6 +32,7 @@ export type DriverSql = postgres.Sql<{ bigint: number }>;
 const CONNECT_TIMEOUT_SECONDS = 5;
 const IDLE_TIMEOUT_SECONDS = 60;
 const CLOSE_TIMEOUT_SECONDS = 5;
+const PING_TIMEOUT_MS = 5000;
 /** A server that restarts is found again this soon; the driver's own back-off goes up to 20 s. */
 const RECONNECT_DELAY_SECONDS = 0.25;
 
@@ -37,44 +42,78 @@ export const sessionLimitsMs = {
   lock_timeout: 10_000,
   idle_in_transaction_session_timeout: 30_000,
 } as const;
+/** A server that lives has ended a statement itself by then: this long beyond `statement_timeout` its silence means that it is lost. */
+const SILENCE_MARGIN_MS = 5000;
 
 /**
  * Opens connections as they are needed; nothing is connected yet when this returns.
  * @throws InvalidRequest for an URL that cannot be read.
  */
 export function connectDatabase(url: string, options: ConnectOptions): Database {
-  const { ssl, host, port, database, user, password, applicationName } = parseDatabaseUrl(url);
+  const { host, port, database, user, password, ...address } = parseDatabaseUrl(url);
+  const applicationName = options.applicationName ?? address.applicationName ?? 'image-volume-cache';
+  const connectSeconds = address.connectTimeoutSeconds ?? CONNECT_TIMEOUT_SECONDS;
+  const limits = { ...sessionLimitsMs, ...options.limitsMs };
+  const sockets = createSockets({
+    host,
+    port,
+    tls: address.tls,
+    login: () => ({ user: sql.options.user, database: sql.options.database }),
+    connectMs: 1000 * connectSeconds,
+    silenceMs: limits.statement_timeout + SILENCE_MARGIN_MS,
+  });
   let statements = 0;
-  const sql = postgres({
+  const driverOptions: DriverOptions = {
     host,
     port,
     database,
     user,
     ...(password === undefined ? {} : { password }),
-    ssl,
+    socket: () => sockets.open(),
     max: options.maxConnections,
-    connect_timeout: CONNECT_TIMEOUT_SECONDS,
+    connect_timeout: connectSeconds,
     idle_timeout: IDLE_TIMEOUT_SECONDS,
     backoff: () => RECONNECT_DELAY_SECONDS,
     fetch_types: false,
     onnotice: () => {},
     types: { bigint: losslessBigint },
-    connection: {
-      application_name: options.applicationName ?? applicationName ?? 'image-volume-cache',
-      ...sessionLimitsMs,
-    },
+    // PgBouncer's sessions have no such parameters, and before 1.21 no statements of ours: the role's settings hold there.
+    prepare: !address.behindPgBouncer,
+    connection: { application_name: applicationName, ...(address.behindPgBouncer ? {} : limits) },
     debug: (_connection, text) => {
       statements += 1;
       options.onStatement?.(text);
     },
-  });
+  };
+  const sql = postgres(driverOptions);
   return {
     sql,
     orm: drizzle(sql),
     statements: () => statements,
-    ping: () => withDatabaseErrors(async () => void (await sql`select 1`)),
-    close: () => sql.end({ timeout: CLOSE_TIMEOUT_SECONDS }),
+    ping: () => withDatabaseErrors(() => answeredInTime(async () => void (await sql`select 1`))),
+    close: async () => {
+      await sql.end({ timeout: CLOSE_TIMEOUT_SECONDS });
+      sockets.destroy();
+    },
   };
+}
+
+/** The driver's types leave the factory of sockets out. */
+type DriverOptions = postgres.Options<{ bigint: postgres.PostgresType<number> }> & { socket(): Promise<Socket> };
+
+async function answeredInTime(ask: () => Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    const error = Object.assign(new Error(`PostgreSQL does not answer within ${PING_TIMEOUT_MS / 1000} s`), {
+      code: 'ETIMEDOUT',
+    });
+    timer = setTimeout(() => reject(error), PING_TIMEOUT_MS);
+  });
+  try {
+    await Promise.race([ask(), late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Byte counts stay below 2^53; a bigint that does not is an error rather than another number. */

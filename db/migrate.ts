@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm';
 import { migrate } from 'drizzle-orm/postgres-js/migrator';
 import { connectDatabase } from './client';
 import { withDatabaseErrors } from './errors';
+import { inTransaction, runStatement } from './statement';
 
 /** Beside this file, in the source tree as in the build. */
 const migrationsFolder = join(__dirname, 'migrations');
@@ -14,19 +15,27 @@ const MIGRATION_TIMEOUT_MS = 300_000;
 
 /**
  * Brings the inventory's schema up to date; of any number of workers that start at once one migrates and the others wait for it.
- * A connection of its own holds the lock: a session's lock in a pool would stay with whichever connection took it.
+ * A transaction of a connection of its own holds the lock meanwhile: a session's lock in a pool would stay with whichever connection took it, and behind
+ * PgBouncer with a session that is somebody else's by then.
  * @throws DatabaseUnavailable (retried).
  */
 export async function migrateDatabase(url: string): Promise<void> {
-  const database = connectDatabase(url, { maxConnections: 1, applicationName: 'image-volume-cache migrate' });
+  const options = {
+    maxConnections: 1,
+    applicationName: 'image-volume-cache migrate',
+    limitsMs: {
+      statement_timeout: MIGRATION_TIMEOUT_MS,
+      lock_timeout: MIGRATION_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: 2 * MIGRATION_TIMEOUT_MS,
+    },
+  };
+  const [locking, migrating] = [connectDatabase(url, options), connectDatabase(url, options)];
   try {
-    await withDatabaseErrors(async () => {
-      await database.orm.execute(sql.raw(`set lock_timeout = ${MIGRATION_TIMEOUT_MS}`));
-      await database.orm.execute(sql.raw(`set statement_timeout = ${MIGRATION_TIMEOUT_MS}`));
-      await database.orm.execute(sql`select pg_advisory_lock(${MIGRATION_LOCK})`);
-      await migrate(database.orm, { migrationsFolder });
+    await inTransaction(locking, async (transaction) => {
+      await runStatement(transaction, sql`select pg_advisory_xact_lock(${MIGRATION_LOCK})`);
+      await withDatabaseErrors(() => migrate(migrating.orm, { migrationsFolder }));
     });
   } finally {
-    await database.close();
+    await Promise.all([locking.close(), migrating.close()]);
   }
 }

@@ -1,3 +1,6 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
 import { Failure } from '../workflows/contract/failures';
 
 /** Where a PostgreSQL listens and who connects; what is undefined is left to libpq's environment variables (`PGUSER`, …). */
@@ -8,19 +11,45 @@ export interface DatabaseAddress {
   database?: string;
   user?: string;
   password?: string;
-  ssl: false | 'require' | 'prefer' | 'verify-full';
+  tls: TlsSettings;
   applicationName?: string;
+  connectTimeoutSeconds?: number;
+  /** Between us and the server a PgBouncer gives each transaction another session. */
+  behindPgBouncer: boolean;
 }
 
-const sslModes = ['disable', 'prefer', 'require', 'verify-full'] as const;
-const parameters = ['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'application_name', 'connect_timeout'];
+const sslModes = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const;
+
+/** As libpq's parameters; the paths of files that are there. */
+export interface TlsSettings {
+  mode: (typeof sslModes)[number];
+  /** `system`, and none with `verify-full`: the authorities that Node.js trusts. */
+  rootCertificate?: string;
+  certificate?: string;
+  key?: string;
+}
+
+const parameters = [
+  'host',
+  'port',
+  'user',
+  'password',
+  'dbname',
+  'sslmode',
+  'sslrootcert',
+  'sslcert',
+  'sslkey',
+  'application_name',
+  'connect_timeout',
+  'pgbouncer',
+];
 const pattern = /^postgres(?:ql)?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/;
 
 /**
- * Reads a connection URI as libpq does: the host may be empty or a percent-encoded socket directory, and `?host=` names one.
+ * Reads a connection URI as libpq does: the host may be empty or a percent-encoded socket directory, and `?host=` names one. `pgbouncer=true` is our own.
  * @throws InvalidRequest, which never repeats the URI: it may hold a password.
  */
-export function parseDatabaseUrl(url: string): DatabaseAddress {
+export function parseDatabaseUrl(url: string, env: NodeJS.ProcessEnv = process.env): DatabaseAddress {
   const match = pattern.exec(url);
   if (!match) throw invalid('an unreadable URI', 'postgres://user:password@host:port/database');
   const [, user, password, hostAndPort = '', database, query = ''] = match;
@@ -34,8 +63,10 @@ export function parseDatabaseUrl(url: string): DatabaseAddress {
     database: options.get('dbname') ?? decoded(database),
     user: options.get('user') ?? decoded(user),
     password: options.get('password') ?? decoded(password),
-    ssl: parseSslMode(options.get('sslmode')),
+    tls: parseTls(options, env),
     applicationName: options.get('application_name') ?? undefined,
+    connectTimeoutSeconds: parseConnectTimeout(options.get('connect_timeout')),
+    behindPgBouncer: parsePgBouncer(options.get('pgbouncer')),
   };
 }
 
@@ -60,10 +91,53 @@ function parsePort(port: string | undefined): number {
   return number;
 }
 
-function parseSslMode(mode: string | null): DatabaseAddress['ssl'] {
-  const known = sslModes.find((candidate) => candidate === (mode ?? 'disable'));
-  if (known === undefined) throw invalid(`sslmode=${mode}`, sslModes.join(', '));
-  return known === 'disable' ? false : known;
+/** By the URI, then the environment, then libpq's files in `~/.postgresql`. */
+function parseTls(options: URLSearchParams, env: NodeJS.ProcessEnv): TlsSettings {
+  const rootCertificate = findFile('sslrootcert', { named: options.get('sslrootcert') ?? env['PGSSLROOTCERT'] });
+  const given = options.get('sslmode') || env['PGSSLMODE'] || (rootCertificate === 'system' ? 'verify-full' : 'prefer');
+  const mode = sslModes.find((candidate) => candidate === given);
+  if (mode === undefined) throw invalid(`sslmode=${given}`, sslModes.join(', '));
+  if (mode === 'disable') return { mode };
+  if (rootCertificate === 'system' && mode !== 'verify-full')
+    throw invalid(`sslrootcert=system with sslmode=${mode}`, 'sslmode=verify-full with it');
+  if (rootCertificate === undefined && mode === 'verify-ca')
+    throw invalid(
+      'sslmode=verify-ca without a root certificate',
+      'sslrootcert=PATH with it, or ~/.postgresql/root.crt',
+    );
+  const certificate = findFile('sslcert', { named: options.get('sslcert') ?? env['PGSSLCERT'] });
+  const key = findFile('sslkey', { named: options.get('sslkey') ?? env['PGSSLKEY'] });
+  if (certificate !== undefined && key === undefined)
+    throw invalid('sslcert without a key', 'sslkey=PATH, or ~/.postgresql/postgresql.key');
+  return {
+    mode,
+    ...(rootCertificate !== undefined && { rootCertificate }),
+    ...(certificate !== undefined && { certificate, key }),
+  };
+}
+
+const libpqFiles = { sslrootcert: 'root.crt', sslcert: 'postgresql.crt', sslkey: 'postgresql.key' };
+
+/** A file that is named must be there; libpq would go on without it, and a typing error would switch the check of the server off. */
+function findFile(parameter: keyof typeof libpqFiles, { named }: { named: string | undefined }): string | undefined {
+  if (parameter === 'sslrootcert' && named === 'system') return named;
+  if (named && !existsSync(named)) throw invalid(`${parameter}=${named}`, 'the path of a file that is there');
+  if (named) return named;
+  const path = join(homedir(), '.postgresql', libpqFiles[parameter]);
+  return existsSync(path) ? path : undefined;
+}
+
+/** Zero and less mean that there is no limit, which we do not have. */
+function parseConnectTimeout(text: string | null): number | undefined {
+  if (text === null) return undefined;
+  const seconds = Number(text);
+  if (!Number.isInteger(seconds)) throw invalid(`connect_timeout=${text}`, 'whole seconds');
+  return seconds > 0 ? Math.max(2, seconds) : undefined;
+}
+
+function parsePgBouncer(text: string | null): boolean {
+  if (text !== null && text !== 'true' && text !== 'false') throw invalid(`pgbouncer=${text}`, 'true or false');
+  return text === 'true';
 }
 
 function decoded(part: string | undefined): string | undefined {

@@ -21,24 +21,33 @@ interface GaugeSources {
   scratch?: { hostId: HostId; maxBytes: number };
 }
 
-/** Reads what *is* from the inventory, now and every `intervalMs`. A reading that fails is logged, and the gauges stay as they were. @returns its end. */
+/**
+ * Reads what *is* from the inventory, now and every `intervalMs`, unless the reading before still runs. One that fails is logged, and the gauges stay as
+ * they were. @returns its end.
+ */
 export function startInventoryGauges({ intervalMs, logger, ...sources }: GaugeSources): { close(): Promise<void> } {
   const gauges = createGauges();
-  let reading: Promise<void> = Promise.resolve();
-  const read = (): void => {
-    reading = reading
-      .then(() => readAll(gauges, sources))
-      .catch((error: unknown) =>
-        logger.warn({ error: String(error) }, 'the gauges of the inventory could not be read'),
-      );
+  let reading: Promise<void> | undefined;
+  let closed = false;
+  const read = async (): Promise<void> => {
+    try {
+      await readAll(gauges, sources);
+    } catch (error) {
+      if (!closed) logger.warn({ error: String(error) }, 'the gauges of the inventory could not be read');
+    } finally {
+      reading = undefined;
+    }
   };
-  read();
-  const timer = setInterval(read, intervalMs);
+  const readUnlessRunning = (): void => void (reading ??= read());
+  readUnlessRunning();
+  const timer = setInterval(readUnlessRunning, intervalMs);
   return {
     close: async () => {
+      closed = true;
       clearInterval(timer);
-      await reading;
+      // Ends a reading that a silent database holds.
       await sources.database.close();
+      await reading;
     },
   };
 }

@@ -7,17 +7,23 @@ interface Liveness {
 }
 
 /**
- * `GET /livez` on loopback: 200 while `isAlive` says so, 503 with its reason otherwise. For a supervisor's probe.
+ * `GET /livez` on loopback: 200 while `isAlive` says so, 503 with its reason otherwise. For a supervisor's probe; probes that come while one is being
+ * answered share its answer.
  * @param port 0: any free one.
  */
 export async function startLiveness(port: number, isAlive: () => Promise<string | undefined>): Promise<Liveness> {
+  let asking: Promise<string | undefined> | undefined;
+  const ask = (): Promise<string | undefined> =>
+    (asking ??= isAlive().finally(() => {
+      asking = undefined;
+    }));
   const server = createLoopbackServer({
     onRequest: (request, response) => {
       if (request.url !== '/livez') {
         response.writeHead(404).end();
         return;
       }
-      isAlive().then(
+      ask().then(
         (trouble) =>
           response
             .writeHead(trouble === undefined ? 200 : 503, { 'content-type': 'text/plain' })
@@ -30,6 +36,11 @@ export async function startLiveness(port: number, isAlive: () => Promise<string 
   const { port: bound } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${bound}/livez`,
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        // A probe whose answer is still looked for gets none.
+        server.closeAllConnections();
+      }),
   };
 }

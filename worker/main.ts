@@ -1,20 +1,22 @@
-import { Connection } from '@temporalio/client';
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
 import { Command, InvalidArgumentError } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
 import { endLostAttempts } from '../activities/transfer/lost-attempts';
 import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
+import { openTemporal } from '../client/open-temporal';
 import { compose } from './dependencies';
 import { histogramBuckets } from './cache-metrics';
 import { startLiveness } from './liveness';
 import { createLogger, createTemporalLogger, type Logger } from './logger';
 import { readOperatorWords } from './operator-words';
-import { createWorkers, roles, type Role } from './roles';
+import { createWorkers, FORCE_AFTER_GRACE_MS, roles, type Role } from './roles';
 import { ensureStandingWorkflows } from './standing-workflows';
 
 /** How long the server may take to answer before the worker gives up and says so. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** What is closed when all work has ended, a silent database or server included. */
+const CLOSE_TIMEOUT_MS = 20_000;
 
 /** A worker process: every role by default. Ends with 0 after SIGTERM or SIGINT, when what ran has finished or was handed back. */
 async function main(): Promise<void> {
@@ -35,7 +37,8 @@ async function main(): Promise<void> {
 
   const metrics = installRuntime(config.worker.metricsPort, logger);
   const tls = config.temporal.tls || undefined;
-  const connection = await Connection.connect({ address, tls, connectTimeout: CONNECT_TIMEOUT_MS });
+  const connection = openTemporal({ address, tls, connectTimeout: CONNECT_TIMEOUT_MS });
+  await connection.ensureConnected();
   const native = await NativeConnection.connect({ address, tls });
   const composition = await compose({ config, roles: options.roles, connection, logger, words });
   const workers = await createWorkers(composition.roles, {
@@ -51,8 +54,13 @@ async function main(): Promise<void> {
   if (host) await endLost(host, logger);
   if (control) await ensureStandingWorkflows({ ...control, logger });
 
-  stopOnSignal(workers, logger);
-  const running = runAll(workers);
+  const stop = createStop(workers, {
+    logger,
+    atMostMs: config.worker.shutdownGrace + FORCE_AFTER_GRACE_MS + CLOSE_TIMEOUT_MS,
+  });
+  // A terminal's Ctrl-C and the supervisor's SIGTERM come as a pair: `once` would let the second one kill a step in its middle.
+  process.on('SIGTERM', stop).on('SIGINT', stop);
+  const running = runAll(workers, stop);
   const hostId = composition.roles.host?.hostId;
   logger.info(
     { roles: options.roles, hostId, address, namespace, metricsUrl: metrics, livenessUrl: liveness.url },
@@ -116,20 +124,37 @@ function installRuntime(metricsPort: number, logger: Logger): string | undefined
   return metricsPort === 0 ? undefined : `http://127.0.0.1:${metricsPort}/metrics`;
 }
 
-function stopOnSignal(workers: readonly Worker[], logger: Logger): void {
-  const stop = (signal: NodeJS.Signals): void => {
-    logger.info({ signal }, 'worker stops: no new work is taken, what runs may finish');
+/** @returns what begins the graceful stop, once however often it is called. It ends by itself, and the process at the latest after `atMostMs`. */
+function createStop(
+  workers: readonly Worker[],
+  { logger, atMostMs }: { logger: Logger; atMostMs: number },
+): (why: string) => void {
+  let stopping = false;
+  return (why) => {
+    if (stopping) {
+      logger.info({ why }, 'worker stops already; SIGKILL ends it at once');
+      return;
+    }
+    stopping = true;
+    logger.info({ why, atMostMs }, 'worker stops: no new work is taken, what runs may finish');
+    const endAtOnce = (): void => {
+      logger.error({ atMostMs }, 'worker could not stop in time and ends now; what it held is handed to others');
+      logger.flush(() => process.exit(1));
+    };
+    // Keeps no process alive whose work is done.
+    setTimeout(endAtOnce, atMostMs).unref();
     for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
   };
-  process.once('SIGTERM', stop).once('SIGINT', stop);
 }
 
 /** Runs all until one fails; then the others are stopped too, so that a half worker never stays. */
-async function runAll(workers: readonly Worker[]): Promise<void> {
+async function runAll(workers: readonly Worker[], stop: (why: string) => void): Promise<void> {
+  const running = workers.map((worker) => worker.run());
   try {
-    await Promise.all(workers.map((worker) => worker.run()));
+    await Promise.all(running);
   } catch (error) {
-    for (const worker of workers) if (worker.getState() === 'RUNNING') worker.shutdown();
+    stop(error instanceof Error ? error.message : String(error));
+    await Promise.allSettled(running);
     throw error;
   }
 }

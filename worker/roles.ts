@@ -16,7 +16,8 @@ const CLONES_AT_ONCE = 32;
 /** Slots of a host's queue. What really runs at once is bounded by the host's own limits; who waits there shows that it waits. */
 const TRANSFERS_AT_ONCE = 64;
 const CACHED_WORKFLOWS = 1000;
-const FORCE_AFTER_GRACE_MS = 5000;
+/** What has not ended with the grace is given up then. */
+export const FORCE_AFTER_GRACE_MS = 5000;
 /** How often a running transfer's progress reaches the server: what a progress bar shows. The default is 0.8 of the heartbeat timeout. */
 const HEARTBEAT_INTERVAL_MS = 500;
 

@@ -61,6 +61,7 @@ export interface Transport {
   exchange(request: HttpRequest & { body?: string }): Promise<MetadataAnswer>;
   /** One request whose answer's body is still to be read or thrown away. */
   open(request: HttpRequest): Promise<Dispatcher.ResponseData>;
+  /** Ends what still runs. */
   close(): Promise<void>;
 }
 
@@ -142,7 +143,7 @@ export function createTransport({ endpoint, getToken, timeouts }: TransportOptio
     });
   }
 
-  return { service, place: { origin, basePath }, limits, getToken, exchange, open, close: () => pool.close() };
+  return { service, place: { origin, basePath }, limits, getToken, exchange, open, close: () => pool.destroy() };
 }
 
 /** @returns the text of an answer that is not what was asked for, cut at a limit; its connection is given back or closed. */

@@ -1,5 +1,5 @@
-import { Connection } from '@temporalio/client';
-import postgres from 'postgres';
+import { openTemporal } from '../../client/open-temporal';
+import { connectDatabase } from '../../db/client';
 import { parseDatabaseUrl } from '../../db/url';
 import { isListening } from './ports';
 
@@ -29,8 +29,9 @@ export async function checkTemporal({
   try {
     // gRPC tries a refused connection again until its deadline.
     if (!(await isListening(portOf(address), hostOf(address)))) throw new Error('nothing accepts connections there');
-    const connection = await Connection.connect({ address, tls, connectTimeout: TIMEOUT_MS });
+    const connection = openTemporal({ address, tls, connectTimeout: TIMEOUT_MS });
     try {
+      await connection.ensureConnected();
       await connection.withDeadline(Date.now() + TIMEOUT_MS, () =>
         connection.workflowService.describeNamespace({ namespace }),
       );
@@ -50,27 +51,16 @@ function hostOf(address: string): string {
   return address.slice(0, address.lastIndexOf(':')).replace(/^\[|\]$/g, '');
 }
 
-/** @throws ExternalUnavailable without the password when the server does not answer within 10 s or refuses. */
+/** @throws ExternalUnavailable without the password when the server does not answer within seconds or refuses. */
 export async function checkDatabase(url: string): Promise<void> {
-  const { host, port, database, user, password, ssl } = parseDatabaseUrl(url);
-  const credentials = password === undefined ? {} : { password };
-  const sql = postgres({
-    host,
-    port,
-    database,
-    user,
-    ...credentials,
-    ssl,
-    max: 1,
-    connect_timeout: TIMEOUT_MS / 1000,
-    onnotice: () => undefined,
-  });
+  const { host, port, database: name } = parseDatabaseUrl(url);
+  const database = connectDatabase(url, { maxConnections: 1 });
   try {
-    await sql`SELECT 1`;
+    await database.ping();
   } catch (error) {
-    throw new ExternalUnavailable('database.url', `${host}:${port}/${database ?? ''}`, error);
+    throw new ExternalUnavailable('database.url', `${host}:${port}/${name ?? ''}`, error);
   } finally {
-    await sql.end({ timeout: 1 });
+    await database.close();
   }
 }
 

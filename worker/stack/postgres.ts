@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import postgres from 'postgres';
+import { connectDatabase, type DriverSql } from '../../db/client';
 import { assertReachable, chooseDatabaseUser, ensureExecutableFor, type DatabaseUser } from './database-user';
 import { startPart, type Part } from './part';
 import { findPostgresBinaries } from './postgres-binaries';
@@ -148,12 +148,11 @@ async function ensureDatabase(cluster: Cluster, database: string): Promise<void>
   });
 }
 
-async function query<T>(cluster: Cluster, work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
-  const { socketDirectory: host, username, password } = cluster;
-  const sql = postgres({ host, username, password, database: 'postgres', max: 1, onnotice: () => undefined });
+async function query<T>(cluster: Cluster, work: (sql: DriverSql) => Promise<T>): Promise<T> {
+  const database = connectDatabase(databaseUrl(cluster, 'postgres'), { maxConnections: 1 });
   try {
-    return await work(sql);
+    return await work(database.sql);
   } finally {
-    await sql.end({ timeout: 1 });
+    await database.close();
   }
 }

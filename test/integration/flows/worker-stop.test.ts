@@ -1,7 +1,8 @@
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack } from '../../support/flows';
+import type { TestWorker } from '../../support/stack';
 
 const GRACE_MS = 1000;
 /** The SDK's force time after the grace, and what the process needs to go. */
@@ -18,13 +19,17 @@ function bytesInScratch(): number {
   return readdirSync(directory).reduce((total, name) => total + statSync(join(directory, name)).size, 0);
 }
 
+function logOf(worker: TestWorker | undefined): string {
+  return worker === undefined ? '' : readFileSync(worker.logPath, 'utf8');
+}
+
 describe('a worker that is told to stop', () => {
   afterEach(async () => {
     await flow.stack.imageService.clearFaults();
     await expectCleanSlate(flow.stack);
   });
 
-  it('in the middle of a download ends with 0 within its grace; the next one goes on from the bytes on disk', async () => {
+  it('in the middle of a download ends with 0 within its grace, however often it is told; the next one goes on from the bytes on disk', async () => {
     const { sample, image } = await flow.upload('stopped', { virtualBytes: 64 * MiB });
     await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: STALL_AFTER_BYTES });
     const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image)));
@@ -34,7 +39,13 @@ describe('a worker that is told to stop', () => {
     );
 
     const startedMs = performance.now();
-    expect(await flow.stack.workers.at(-1)?.stop('SIGTERM')).toBe(0);
+    const worker = flow.stack.workers.at(-1);
+    const stopped = worker?.stop('SIGTERM');
+    await flow.until('the stop to be begun', async () => logOf(worker).includes('worker stops: no new work'));
+    // As a terminal's Ctrl-C and its supervisor do at once.
+    for (const again of ['SIGINT', 'SIGTERM', 'SIGTERM'] as const) worker?.process.kill(again);
+    expect(await stopped).toBe(0);
+    expect(logOf(worker)).toContain('worker stops already');
     expect(performance.now() - startedMs).toBeLessThan(GRACE_MS + FORCE_MS);
     expect(bytesInScratch()).toBeGreaterThanOrEqual(STALL_AFTER_BYTES - CHUNK_BYTES);
 
