@@ -233,10 +233,14 @@ function reporting(inventory: Inventory): Inventory {
   return Object.fromEntries(wrapped) as Inventory;
 }
 
-/** PostgreSQL's SQLSTATE for a table that is not there: nobody has migrated the database. Adapters write it behind the message. */
+/** PostgreSQL's SQLSTATE for a table that is not there: nobody has migrated the database. */
 const UNDEFINED_TABLE = '42P01';
 
 function toInventoryError(error: unknown): unknown {
+  if (error instanceof Failure && 'sqlState' in error.details && error.details.sqlState === UNDEFINED_TABLE) {
+    const message = 'the database holds no inventory yet: a worker makes it when it starts (`ivc up` or `ivc worker`)';
+    return new ImageVolumeCacheError({ type: 'DatabaseUnavailable', message, cause: error });
+  }
   if (error instanceof Failure) {
     return new ImageVolumeCacheError({
       type: error.type,
@@ -244,10 +248,6 @@ function toInventoryError(error: unknown): unknown {
       details: { ...error.details },
       cause: error,
     });
-  }
-  if (error instanceof Error && error.message.includes(UNDEFINED_TABLE)) {
-    const message = 'the database holds no inventory yet: a worker makes it when it starts (`ivc up` or `ivc worker`)';
-    return new ImageVolumeCacheError({ type: 'DatabaseUnavailable', message, cause: error });
   }
   return error;
 }

@@ -18,14 +18,22 @@ const connectionCodes = new Set([
 ]);
 
 /**
- * SQLSTATEs that pass by themselves: connection exceptions, too few resources, a server that starts or stops, a statement or lock that
- * took too long, serialization failures and deadlocks. Source: PostgreSQL's appendix "Error Codes".
+ * SQLSTATEs that pass by themselves: connection exceptions, too few resources, a server that starts or stops, one that is a standby until it is promoted,
+ * a statement or lock that took too long, transactions that were rolled back for another one. Source: PostgreSQL's appendix "Error Codes".
  */
-const passingStates = /^(?:08...|53...|57P0.|57014|55P03|40001|40P01)$/;
+const passingStates = /^(?:08...|53...|57P..|57014|55P03|25006|40...)$/;
+/**
+ * SQLSTATEs that no waiting changes: data that a column cannot hold, rules of a row, statements that the schema does not know. Rules about other rows
+ * (unique, foreign key, exclusion) are none of them: those may change.
+ */
+const finalStates = /^(?:22...|23502|23514|42...)$/;
+/** PgBouncer's word for the session's limits. */
+const POOLER_REFUSAL = /unsupported startup parameter/;
 
 /**
  * Runs `work` on the database and judges its errors.
- * @throws DatabaseUnavailable (retried) for what passes; the effect of the statement is then in doubt. Everything else is a plain error without parameters: a bug.
+ * @throws DatabaseUnavailable (retried) for what passes; the effect of the statement is then in doubt. DatabaseRefused (final) for what never will.
+ * Everything else is a plain error without parameters: a bug.
  */
 export async function withDatabaseErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
@@ -37,8 +45,19 @@ export async function withDatabaseErrors<T>(work: () => Promise<T>): Promise<T> 
 
 export function judgeDatabaseError(error: unknown): unknown {
   if (error instanceof Failure || !isError(error)) return error;
+  if (POOLER_REFUSAL.test(describe(error)))
+    return new Failure('InvalidRequest', {
+      field: 'database.url',
+      value: 'a URL without pgbouncer=true',
+      allowed: `pgbouncer=true in it, since a PgBouncer answers (${describe(error)})`,
+    });
   if (isPassing(error))
     return new Failure('DatabaseUnavailable', { cause: describe(error) }, { cause: withoutParameters(error) });
+  const { code } = facts(isError(error.cause) ? error.cause : error);
+  if (finalStates.test(code)) {
+    const plain = withoutParameters(error);
+    return new Failure('DatabaseRefused', { sqlState: code, cause: plain.message }, { cause: plain });
+  }
   return withoutParameters(error);
 }
 

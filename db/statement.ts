@@ -2,6 +2,7 @@ import { getTableColumns, sql, type InferSelectModel, type SQL } from 'drizzle-o
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import type postgres from 'postgres';
 import type { Database, DriverSql } from './client';
+import { toStorableText } from '../workflows/contract/storable-text';
 import { withDatabaseErrors } from './errors';
 
 /** Where a statement can be sent: the pool, or one open transaction. */
@@ -20,7 +21,10 @@ const dialect = new PgDialect();
  */
 export function runStatement<Row extends RawRow = RawRow>(on: Queryable, statement: SQL): Promise<Row[]> {
   const { sql: text, params } = dialect.sqlToQuery(statement);
-  return withDatabaseErrors(async () => [...(await on.sql.unsafe<Row[]>(text, params as never[], { prepare: true }))]);
+  const storable = params.map((param) => (typeof param === 'string' ? toStorableText(param) : param));
+  return withDatabaseErrors(async () => [
+    ...(await on.sql.unsafe<Row[]>(text, storable as never[], { prepare: true })),
+  ]);
 }
 
 /**
@@ -57,9 +61,15 @@ export function parseRow<Table extends PgTable>(table: Table, row: RawRow): Infe
   return Object.fromEntries(entries) as InferSelectModel<Table>;
 }
 
-/** A jsonb parameter. */
+/** A jsonb parameter. What comes from foreign parts is clean; what we cut of it, as a message of a failure, may end in half a character. */
 export function json(value: unknown): SQL {
-  return value === undefined || value === null ? sql`null::jsonb` : sql`${JSON.stringify(value)}::jsonb`;
+  return value === undefined || value === null ? sql`null::jsonb` : sql`${JSON.stringify(value, storable)}::jsonb`;
+}
+
+function storable(_key: string, value: unknown): unknown {
+  if (typeof value === 'string') return toStorableText(value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, own]) => [toStorableText(key), own]));
 }
 
 /** A uuid[] parameter: one prepared text whatever the number of ids. */

@@ -1,57 +1,58 @@
 import { z } from 'zod';
 import type { ImageId, ProjectId } from '../../workflows/contract/ids';
+import { toStorableText } from '../../workflows/contract/storable-text';
 import { imageStatuses, type Image } from '../../workflows/contract/image';
 
 const byteCount = z.int().nonnegative();
 const imageId = z.custom<ImageId>((value) => typeof value === 'string' && value !== '');
 const projectId = z.custom<ProjectId>((value) => typeof value === 'string');
 
+const recordSchema = z.looseObject({
+  id: imageId,
+  status: z.enum(imageStatuses),
+  name: z.string().nullish(),
+  visibility: z.string().default('private'),
+  owner: projectId.nullish(),
+  container_format: z.string().nullish(),
+  disk_format: z.string().nullish(),
+  size: byteCount.nullish(),
+  virtual_size: byteCount.nullish(),
+  min_disk: byteCount.default(0),
+  min_ram: byteCount.default(0),
+  checksum: z.string().nullish(),
+  os_hash_algo: z.string().nullish(),
+  os_hash_value: z.string().nullish(),
+  os_hidden: z.boolean().default(false),
+  protected: z.boolean().default(false),
+  tags: z.array(z.string()).default([]),
+  created_at: z.string(),
+  updated_at: z.string(),
+});
+
 /** An image as the OpenStack Image API v2 shows it: https://docs.openstack.org/api-ref/image/v2/#show-image. Turned into our `Image` at once. */
-export const imageSchema = z
-  .looseObject({
-    id: imageId,
-    status: z.enum(imageStatuses),
-    name: z.string().nullish(),
-    visibility: z.string().default('private'),
-    owner: projectId.nullish(),
-    container_format: z.string().nullish(),
-    disk_format: z.string().nullish(),
-    size: byteCount.nullish(),
-    virtual_size: byteCount.nullish(),
-    min_disk: byteCount.default(0),
-    min_ram: byteCount.default(0),
-    checksum: z.string().nullish(),
-    os_hash_algo: z.string().nullish(),
-    os_hash_value: z.string().nullish(),
-    os_hidden: z.boolean().default(false),
-    protected: z.boolean().default(false),
-    tags: z.array(z.string()).default([]),
-    created_at: z.string(),
-    updated_at: z.string(),
-  })
-  .transform((record): Image => ({
-    id: record.id,
-    name: record.name ?? null,
-    status: record.status,
-    visibility: record.visibility,
-    owner: record.owner ?? null,
-    containerFormat: record.container_format ?? null,
-    diskFormat: record.disk_format ?? null,
-    sizeBytes: record.size ?? null,
-    // Of a compressed image it would be the size of what is in the file, not of the disk.
-    virtualSizeBytes: record.container_format === 'compressed' ? null : (record.virtual_size ?? null),
-    minDiskGiB: record.min_disk,
-    minRamMiB: record.min_ram,
-    checksum: record.checksum?.toLowerCase() ?? null,
-    hashAlgorithm: record.os_hash_algo ?? null,
-    hashValue: record.os_hash_value?.toLowerCase() ?? null,
-    hidden: record.os_hidden,
-    protected: record.protected,
-    tags: record.tags,
-    createdAt: record.created_at,
-    updatedAt: record.updated_at,
-    properties: propertiesOf(record),
-  }));
+export const imageSchema = z.preprocess(withStorableText, recordSchema).transform((record): Image => ({
+  id: record.id,
+  name: record.name ?? null,
+  status: record.status,
+  visibility: record.visibility,
+  owner: record.owner ?? null,
+  containerFormat: record.container_format ?? null,
+  diskFormat: record.disk_format ?? null,
+  sizeBytes: record.size ?? null,
+  // Of a compressed image it would be the size of what is in the file, not of the disk.
+  virtualSizeBytes: record.container_format === 'compressed' ? null : (record.virtual_size ?? null),
+  minDiskGiB: record.min_disk,
+  minRamMiB: record.min_ram,
+  checksum: record.checksum?.toLowerCase() ?? null,
+  hashAlgorithm: record.os_hash_algo ?? null,
+  hashValue: record.os_hash_value?.toLowerCase() ?? null,
+  hidden: record.os_hidden,
+  protected: record.protected,
+  tags: record.tags,
+  createdAt: record.created_at,
+  updatedAt: record.updated_at,
+  properties: propertiesOf(record),
+}));
 
 /** A page of images; `next` is a path whose query holds the marker of the page that follows. */
 export const imagePageSchema = z
@@ -64,8 +65,16 @@ const noProperties = new Set(['self', 'file', 'schema', 'stores', 'locations', '
 /** Glance's own properties, of an import or a copy that runs or has run. Source: its `glance/api/v2/images.py`. */
 const RESERVED_PREFIX = 'os_glance_';
 
+/** Whatever an uploader has written: what we could not store is replaced where it comes in. */
+function withStorableText(value: unknown): unknown {
+  if (typeof value === 'string') return toStorableText(value);
+  if (Array.isArray(value)) return value.map(withStorableText);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, own]) => [toStorableText(key), withStorableText(own)]));
+}
+
 function propertiesOf(record: Record<string, unknown>): Record<string, string> {
-  const known = new Set(Object.keys(imageSchema.in.shape));
+  const known = new Set(Object.keys(recordSchema.shape));
   return Object.fromEntries(
     Object.entries(record).filter(
       (entry): entry is [string, string] =>

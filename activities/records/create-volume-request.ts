@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../workflows/contract/ids';
+import { isStorableText } from '../../workflows/contract/storable-text';
 import type { CreateVolumeInput } from '../../workflows/contract/volume';
 import { followNameOf } from './resolve-image';
 
@@ -11,10 +12,8 @@ const VOLUME_ID_NAMESPACE = 'c2a5a3de-7c53-4b39-9d0f-6e2a8f0f7a11';
 const MAX_NAME_CHARACTERS = 255;
 const MAX_METADATA_ENTRIES = 128;
 
-/** PostgreSQL keeps neither NUL nor half of a surrogate pair. */
-const storable = (text: string): boolean => !/[\0\p{Surrogate}]/u.test(text);
 const storableText = (maxCharacters: number) =>
-  z.string().max(maxCharacters).refine(storable, 'well-formed text without NUL characters');
+  z.string().max(maxCharacters).refine(isStorableText, 'well-formed text without NUL characters');
 export const boundedText = (maxCharacters: number) => storableText(maxCharacters).min(1);
 
 export const uuid = z.string('a UUID in lower case').regex(uuidPattern, 'a UUID in lower case');

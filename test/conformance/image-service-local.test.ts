@@ -48,6 +48,22 @@ async function download(imageId: string, client: ImageService = images): Promise
   return Buffer.concat(chunks);
 }
 
+describe('what the local image service refuses', () => {
+  it.each([
+    ['a name with a NUL', { name: 'a\0b' }, 'name'],
+    ['half of a character in a tag', { tags: ['\ud800'] }, 'tags.0'],
+    ['a property with a NUL', { hw_x: 'a\0' }, 'properties.hw_x'],
+    ['the name of a property with a NUL', { 'hw_\0': 'a' }, 'properties.name of a property'],
+  ])('is %s, which no database keeps', async (_, fields, field) => {
+    const body = JSON.stringify({ disk_format: 'raw', container_format: 'bare', ...fields });
+    const headers = { 'content-type': 'application/json' };
+    const answer = await fetch(`${service.url}/v2/images`, { method: 'POST', headers, body });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain(`${field}: text must be well-formed`);
+    expect((await images.listImages()).images).toEqual([]);
+  });
+});
+
 describe('the local image service on disk', () => {
   it('finds its images again after a restart, the newest first', async () => {
     const ids = [await createActive(), await createActive(), await createActive()];

@@ -12,6 +12,7 @@ import type {
 import { areWatermarksInOrder, evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from './cache-limits';
 import { uuidPattern } from './ids';
 import { isKeyPrefix, keyPrefixAllowed } from './key-prefix';
+import { isStorableText } from './storable-text';
 
 /*
  * What the evictor's signals may hold. Anybody may send them, so nothing of what comes is believed. Plain code: it is part of the workflows' bundle.
@@ -96,7 +97,7 @@ const share: FieldRule = {
   passes: (value) => typeof value === 'number' && value >= 0 && value <= 1,
 };
 const text = (mostCharacters: number): FieldRule => ({
-  allowed: `a text of 1 to ${mostCharacters} characters`,
+  allowed: `well-formed text of 1 to ${mostCharacters} characters without NUL`,
   passes: (value) => isText(value, mostCharacters),
 });
 const within = ({ least, most }: { least: number; most: number }): FieldRule => whole(least, most);
@@ -220,5 +221,5 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function isText(value: unknown, mostCharacters: number): value is string {
-  return typeof value === 'string' && value.length >= 1 && value.length <= mostCharacters;
+  return typeof value === 'string' && value.length >= 1 && value.length <= mostCharacters && isStorableText(value);
 }

@@ -60,6 +60,8 @@ export interface FailureDetails {
   ImageServiceUnavailable: { service: string; cause: string };
   BackendUnavailable: { backend: string; cause: string };
   DatabaseUnavailable: { cause: string };
+  /** The inventory cannot take a statement, and will not later: a value it cannot hold, a rule that is broken, a table that is not there. */
+  DatabaseRefused: { sqlState: string; cause: string };
   /** An activity failed in a way this table does not know, and its retries are spent: a bug, kept from the user's eyes but for its name. */
   Internal: { cause: string };
 }
@@ -300,6 +302,12 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the inventory's database is unavailable`,
+  },
+  DatabaseRefused: {
+    retry: false,
+    workflow: 'undo',
+    exitCode: 1,
+    publicMessage: ({ sqlState }) => `the inventory's database refuses a statement for good (SQLSTATE ${sqlState})`,
   },
   Internal: {
     retry: true,

@@ -3,7 +3,7 @@ import { connectDatabase } from '../../../db/client';
 import { withDatabaseErrors } from '../../../db/errors';
 import { findBackend, observeSpace } from '../../../db/queries/backends';
 import { findVolume } from '../../../db/queries/volumes';
-import { inTransaction, runStatement } from '../../../db/statement';
+import { inTransaction, json, runStatement } from '../../../db/statement';
 import { Failure } from '../../../workflows/contract/failures';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { admitted, BACKEND, cacheKey, newVolumeId, registerLocal } from './fixtures';
@@ -68,12 +68,28 @@ test('a deadlock is DatabaseUnavailable for one of the two', async () => {
   expect(rejected).toMatchObject([{ reason: { type: 'DatabaseUnavailable' } }]);
 });
 
-test('a broken constraint stays a plain error without the parameters of the statement', async () => {
+test('a broken rule of a row is final, and without the parameters of the statement', async () => {
   const { database } = inventory;
   const broken = runStatement(database, sql`update backends set policy = ${'secret-value'} where name = ${BACKEND}`);
   const error: unknown = await broken.catch((thrown: unknown) => thrown);
-  expect(error).toMatchObject({ name: 'Error', message: expect.stringMatching(/backends_policy.*23514/) });
+  expect(error).toMatchObject({
+    type: 'DatabaseRefused',
+    details: { sqlState: '23514', cause: expect.stringMatching(/backends_policy.*23514/) },
+  });
   expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('secret-value');
+});
+
+test('what PostgreSQL keeps in no text is replaced, in texts and in jsonb', async () => {
+  const { database } = inventory;
+  const given = { ['k\0']: ['nul \0', 'half \ud83d', 'whole \u{1f600}'] };
+  const [row] = await runStatement(
+    database,
+    sql`select ${'nul \0, half \udc00'}::text as text, ${json(given)} as json`,
+  );
+  expect(row).toEqual({
+    text: 'nul \uFFFD, half \uFFFD',
+    json: { ['k\uFFFD']: ['nul \uFFFD', 'half \uFFFD', 'whole \u{1f600}'] },
+  });
 });
 
 test('a number that does not fit is an error rather than another number', async () => {

@@ -1,5 +1,5 @@
 import { judgeDatabaseError } from '../../../db/errors';
-import { Failure } from '../../../workflows/contract/failures';
+import { Failure, failures } from '../../../workflows/contract/failures';
 
 const withCode = (code: string, more: object = {}) => Object.assign(new Error('something happened'), { code, ...more });
 
@@ -9,7 +9,9 @@ test.each([
   '53300',
   '57P01',
   '57P03',
+  '57P05',
   '57014',
+  '25006',
   '55P03',
   '40001',
   '40P01',
@@ -36,7 +38,28 @@ test('a failed connection to each of several addresses is no connection', () => 
   });
 });
 
-test.each(['23505', '23514', '42601', '42P01', '28P01', '22003'])('%s is a plain error that names its code', (code) => {
+test.each(['22P05', '22021', '22003', '23502', '23514', '42601', '42P01', '42703'])(
+  '%s never passes: DatabaseRefused, which is final',
+  (code) => {
+    const judged = judgeDatabaseError(withCode(code, { constraint_name: 'a_rule', parameters: ['private'] }));
+    expect(judged).toMatchObject({
+      type: 'DatabaseRefused',
+      details: { sqlState: code, cause: `something happened (${code}, a_rule)` },
+    });
+    expect(failures.DatabaseRefused.retry).toBe(false);
+    expect(JSON.stringify(judged)).not.toContain('private');
+  },
+);
+
+test('a PgBouncer that does not know our limits says what the URL needs', () => {
+  const refused = Object.assign(new Error('unsupported startup parameter: statement_timeout'), { code: '08P01' });
+  expect(judgeDatabaseError(refused)).toMatchObject({
+    type: 'InvalidRequest',
+    details: { field: 'database.url', allowed: expect.stringContaining('pgbouncer=true') },
+  });
+});
+
+test.each(['23505', '23503', '28P01', 'XX000'])('%s is a plain error that names its code', (code) => {
   const judged = judgeDatabaseError(withCode(code, { constraint_name: 'one_of_a_kind', parameters: ['private'] }));
   expect(judged).not.toBeInstanceOf(Failure);
   expect(judged).toMatchObject({ message: `something happened (${code}, one_of_a_kind)` });
@@ -50,7 +73,7 @@ test('the cause inside of a query builder’s error decides, and its parameters 
     details: { cause: 'something happened' },
   });
   const broken = judgeDatabaseError(
-    new Error('Failed query: select $1\nparams: private', { cause: withCode('42P01') }),
+    new Error('Failed query: select $1\nparams: private', { cause: withCode('23505') }),
   );
   expect(String((broken as Error).stack)).not.toContain('private');
 });

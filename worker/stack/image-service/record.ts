@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { isStorableText } from '../../../workflows/contract/storable-text';
 import { HttpError } from './http-error';
 
 /** Formats that Glance accepts by default (its `disk_formats` and `container_formats`). */
@@ -128,7 +129,19 @@ function splitFields(given: Record<string, unknown>, known: string[]): Record<st
   return { ...fields, properties: Object.fromEntries(own) };
 }
 
+/** In names and tags of images, and in names and values of properties. */
+function refuseUnstorable(value: unknown, path: string[] = []): void {
+  if (typeof value === 'string' && !isStorableText(value))
+    throw new HttpError(400, `${path.join('.')}: text must be well-formed and without NUL characters.`);
+  if (typeof value !== 'object' || value === null) return;
+  for (const [key, own] of Object.entries(value)) {
+    refuseUnstorable(key, [...path, 'name of a property']);
+    refuseUnstorable(own, [...path, key]);
+  }
+}
+
 function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
+  refuseUnstorable(value);
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;

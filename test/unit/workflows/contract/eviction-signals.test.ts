@@ -31,6 +31,12 @@ it.each([
     'limits.freeLowWater: got 0.3, allowed is at most freeHighWater, 0.2',
   ],
   ['setLimits', [{ limits: { maxBytes: 0 } }], 'limits.maxBytes: got 0, allowed is a whole number from 1'],
+  [
+    'evict',
+    [{ count: 1, reason: 'a\0b' }],
+    'reason: got "a\\u0000b", allowed is well-formed text of 1 to 500 characters',
+  ],
+  ['pin', [{ entryId, by: '\ud800' }], 'by: got "\\ud800", allowed is well-formed text of 1 to 100 characters'],
   ['setLimits', [{}], 'limits: got nothing'],
   ['configure', [{}], 'sweepIntervalMs: got nothing'],
   ['forgetRefusal', [{ by: 'ada' }], 'cacheKey: got nothing'],

@@ -39,6 +39,7 @@ const examples: FailureDetails = {
   ImageServiceUnavailable: { service: 'http://glance:9292', cause: 'secret' },
   BackendUnavailable: { backend: 'local', cause: 'secret' },
   DatabaseUnavailable: { cause: 'secret' },
+  DatabaseRefused: { sqlState: '22P05', cause: 'secret' },
   Internal: { cause: 'cloneVolume' },
 };
 const types = Object.keys(failures) as FailureType[];
