@@ -1,4 +1,5 @@
 import { connect, Socket } from 'node:net';
+import { types } from 'node:util';
 import { owedAnswers } from './owed-answers';
 import { firstAnswer, settled, startTls } from './tls';
 import type { TlsSettings } from './url';
@@ -151,13 +152,13 @@ function watched(socket: Socket, options: SocketsOptions): Socket {
     }, silenceMs);
   };
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
-  socket.write = ((chunk: Buffer, ...rest: unknown[]) => {
+  socket.write = (chunk: Buffer, ...rest: unknown[]) => {
     const wasIdle = owed.count() === 0;
     owed.sent(chunk);
     // What is sent meanwhile gives the server no more time.
     if (wasIdle) watch();
     return write(chunk, ...rest);
-  }) as Socket['write'];
+  };
   socket.on('data', (chunk: Buffer) => {
     owed.received(chunk);
     watch();
@@ -174,7 +175,8 @@ function watched(socket: Socket, options: SocketsOptions): Socket {
 /** Tells the driver when it listens. */
 function deadSocket(error: unknown): Socket {
   const socket = new Socket();
-  setImmediate(() => socket.destroy(error instanceof Error ? error : new Error(String(error))));
+  // Node's own errors are no `instanceof Error` where code runs in a context of its own.
+  setImmediate(() => socket.destroy(types.isNativeError(error) ? error : new Error(String(error))));
   return socket;
 }
 

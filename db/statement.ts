@@ -21,10 +21,8 @@ const dialect = new PgDialect();
  */
 export function runStatement<Row extends RawRow = RawRow>(on: Queryable, statement: SQL): Promise<Row[]> {
   const { sql: text, params } = dialect.sqlToQuery(statement);
-  const storable = params.map((param) => (typeof param === 'string' ? toStorableText(param) : param));
-  return withDatabaseErrors(async () => [
-    ...(await on.sql.unsafe<Row[]>(text, storable as never[], { prepare: true })),
-  ]);
+  const kept = params.map((param) => (typeof param === 'string' ? toStorableText(param) : param));
+  return withDatabaseErrors(async () => [...(await on.sql.unsafe<Row[]>(text, kept as never[], { prepare: true }))]);
 }
 
 /**
@@ -63,10 +61,10 @@ export function parseRow<Table extends PgTable>(table: Table, row: RawRow): Infe
 
 /** A jsonb parameter. What comes from foreign parts is clean; what we cut of it, as a message of a failure, may end in half a character. */
 export function json(value: unknown): SQL {
-  return value === undefined || value === null ? sql`null::jsonb` : sql`${JSON.stringify(value, storable)}::jsonb`;
+  return value === undefined || value === null ? sql`null::jsonb` : sql`${JSON.stringify(value, storableOnly)}::jsonb`;
 }
 
-function storable(_key: string, value: unknown): unknown {
+function storableOnly(_key: string, value: unknown): unknown {
   if (typeof value === 'string') return toStorableText(value);
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([key, own]) => [toStorableText(key), own]));

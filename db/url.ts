@@ -93,7 +93,7 @@ function parsePort(port: string | undefined): number {
 
 /** By the URI, then the environment, then libpq's files in `~/.postgresql`. */
 function parseTls(options: URLSearchParams, env: NodeJS.ProcessEnv): TlsSettings {
-  const rootCertificate = findFile('sslrootcert', { named: options.get('sslrootcert') ?? env['PGSSLROOTCERT'] });
+  const rootCertificate = findFile('sslrootcert', { named: options.get('sslrootcert') ?? env['PGSSLROOTCERT'], env });
   const given = options.get('sslmode') || env['PGSSLMODE'] || (rootCertificate === 'system' ? 'verify-full' : 'prefer');
   const mode = sslModes.find((candidate) => candidate === given);
   if (mode === undefined) throw invalid(`sslmode=${given}`, sslModes.join(', '));
@@ -105,8 +105,8 @@ function parseTls(options: URLSearchParams, env: NodeJS.ProcessEnv): TlsSettings
       'sslmode=verify-ca without a root certificate',
       'sslrootcert=PATH with it, or ~/.postgresql/root.crt',
     );
-  const certificate = findFile('sslcert', { named: options.get('sslcert') ?? env['PGSSLCERT'] });
-  const key = findFile('sslkey', { named: options.get('sslkey') ?? env['PGSSLKEY'] });
+  const certificate = findFile('sslcert', { named: options.get('sslcert') ?? env['PGSSLCERT'], env });
+  const key = findFile('sslkey', { named: options.get('sslkey') ?? env['PGSSLKEY'], env });
   if (certificate !== undefined && key === undefined)
     throw invalid('sslcert without a key', 'sslkey=PATH, or ~/.postgresql/postgresql.key');
   return {
@@ -119,11 +119,14 @@ function parseTls(options: URLSearchParams, env: NodeJS.ProcessEnv): TlsSettings
 const libpqFiles = { sslrootcert: 'root.crt', sslcert: 'postgresql.crt', sslkey: 'postgresql.key' };
 
 /** A file that is named must be there; libpq would go on without it, and a typing error would switch the check of the server off. */
-function findFile(parameter: keyof typeof libpqFiles, { named }: { named: string | undefined }): string | undefined {
+function findFile(
+  parameter: keyof typeof libpqFiles,
+  { named, env }: { named: string | undefined; env: NodeJS.ProcessEnv },
+): string | undefined {
   if (parameter === 'sslrootcert' && named === 'system') return named;
   if (named && !existsSync(named)) throw invalid(`${parameter}=${named}`, 'the path of a file that is there');
   if (named) return named;
-  const path = join(homedir(), '.postgresql', libpqFiles[parameter]);
+  const path = join(env['HOME'] || homedir(), '.postgresql', libpqFiles[parameter]);
   return existsSync(path) ? path : undefined;
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
 import { Command, InvalidArgumentError } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
@@ -17,6 +18,9 @@ import { ensureStandingWorkflows } from './standing-workflows';
 const CONNECT_TIMEOUT_MS = 10_000;
 /** What is closed when all work has ended, a silent database or server included. */
 const CLOSE_TIMEOUT_MS = 20_000;
+/** How long a server may take to hear that the workers are gone, and how often their states are looked at until then. */
+const FAREWELL_MS = 3000;
+const STATE_INTERVAL_MS = 100;
 
 /** A worker process: every role by default. Ends with 0 after SIGTERM or SIGINT, when what ran has finished or was handed back. */
 async function main(): Promise<void> {
@@ -69,15 +73,19 @@ async function main(): Promise<void> {
   process.stdout.write(
     `${JSON.stringify({ ready: true, metricsUrl: metrics, livenessUrl: liveness.url, roles: options.roles, hostId })}\n`,
   );
+  let ending: Awaited<typeof running> | undefined;
   try {
-    await running;
+    ending = await running;
   } finally {
     await liveness.close();
     await composition.close();
     await connection.close();
-    await native.close();
+    // The SDK refuses to close what a worker still uses.
+    if (ending === 'ended') await native.close();
     logger.info('worker stopped');
   }
+  // What the SDK still waits for would keep the process.
+  if (ending === 'left') logger.flush(() => process.exit());
 }
 
 /** Where it cannot be done, their heartbeats time out. */
@@ -147,16 +155,37 @@ function createStop(
   };
 }
 
-/** Runs all until one fails; then the others are stopped too, so that a half worker never stays. */
-async function runAll(workers: readonly Worker[], stop: (why: string) => void): Promise<void> {
-  const running = workers.map((worker) => worker.run());
+/**
+ * Runs all until one fails; then the others are stopped too, so that a half worker never stays.
+ * @returns when all have ended; `left`: all work has, but the SDK still waits for a server that says nothing.
+ */
+async function runAll(workers: readonly Worker[], stop: (why: string) => void): Promise<'ended' | 'left'> {
+  let failure: { error: unknown } | undefined;
+  const run = async (worker: Worker): Promise<void> => {
+    try {
+      await worker.run();
+    } catch (error) {
+      failure ??= { error };
+      stop(error instanceof Error ? error.message : String(error));
+    }
+  };
+  const over = new AbortController();
+  const ended = Promise.all(workers.map(run)).then(() => 'ended' as const);
+  const ending = await Promise.race([ended, untilOnlyFarewells(workers, over.signal)]);
+  over.abort();
+  if (failure !== undefined) throw failure.error;
+  return ending;
+}
+
+async function untilOnlyFarewells(workers: readonly Worker[], over: AbortSignal): Promise<'left'> {
+  const isDone = (worker: Worker): boolean => ['STOPPED', 'FAILED'].includes(worker.getState());
   try {
-    await Promise.all(running);
+    while (!workers.every(isDone)) await sleep(STATE_INTERVAL_MS, undefined, { signal: over });
+    await sleep(FAREWELL_MS, undefined, { signal: over });
   } catch (error) {
-    stop(error instanceof Error ? error.message : String(error));
-    await Promise.allSettled(running);
-    throw error;
+    if (!over.aborted) throw error;
   }
+  return 'left';
 }
 
 async function findTrouble(

@@ -33,7 +33,7 @@ test('workers that start at once migrate once', async () => {
 test('a worker waits for the migration of another', async () => {
   const lock = await holding(empty.url, sql`select pg_advisory_xact_lock(4918273645)`);
   const waiting = migrateDatabase(empty.url);
-  await untilBlocked(database, { text: 'pg_advisory_lock' });
+  await untilBlocked(database, { text: 'pg_advisory_xact_lock' });
   expect(await database.orm.execute(sql`select 1 from pg_tables where tablename = 'volumes'`)).toHaveLength(0);
   await lock.commit();
   await waiting;

@@ -1,3 +1,6 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseDatabaseUrl, withDatabaseName } from '../../../db/url';
 import { Failure } from '../../../workflows/contract/failures';
 
@@ -44,5 +47,59 @@ test('another database of the same server keeps everything else', () => {
     port: 6000,
     database: 'a/b',
     password: 'p',
+  });
+});
+
+describe('TLS', () => {
+  let home: string;
+  let env: NodeJS.ProcessEnv;
+  const file = (name: string): string => {
+    const path = join(home, name);
+    writeFileSync(path, '');
+    return path;
+  };
+  beforeEach(() => {
+    home = mkdtempSync(join(tmpdir(), 'ivc-home-'));
+    mkdirSync(join(home, '.postgresql'));
+    env = { HOME: home };
+  });
+  afterEach(() => rmSync(home, { recursive: true }));
+
+  it.each(['disable', 'allow', 'prefer', 'require', 'verify-full'])('sslmode=%s is taken', (mode) => {
+    expect(parseDatabaseUrl(`postgres://db/ivc?sslmode=${mode}`, env).tls).toEqual({ mode });
+    expect(parseDatabaseUrl('postgres://db/ivc', { ...env, PGSSLMODE: mode }).tls).toEqual({ mode });
+  });
+
+  it('files are named by the URI, then by the environment, then found where libpq has them', () => {
+    const found = { rootCertificate: file('.postgresql/root.crt') };
+    expect(parseDatabaseUrl('postgres://db/ivc?sslmode=verify-ca', env).tls).toEqual({ mode: 'verify-ca', ...found });
+    const named = { ...env, PGSSLROOTCERT: file('ca'), PGSSLCERT: file('cert'), PGSSLKEY: file('key') };
+    const { tls } = parseDatabaseUrl('postgres://db/ivc', named);
+    expect(tls).toEqual({
+      mode: 'prefer',
+      rootCertificate: join(home, 'ca'),
+      certificate: join(home, 'cert'),
+      key: join(home, 'key'),
+    });
+    const other = parseDatabaseUrl(`postgres://db/ivc?sslrootcert=${file('other')}`, named).tls;
+    expect(other.rootCertificate).toBe(join(home, 'other'));
+  });
+
+  it('sslrootcert=system means verify-full', () => {
+    expect(parseDatabaseUrl('postgres://db/ivc?sslrootcert=system', env).tls).toEqual({
+      mode: 'verify-full',
+      rootCertificate: 'system',
+    });
+  });
+
+  it.each([
+    ['sslmode=verify-ca', 'sslmode=verify-ca without a root certificate'],
+    ['sslrootcert=/nowhere/ca.crt', 'sslrootcert=/nowhere/ca.crt'],
+    ['sslrootcert=system&sslmode=require', 'sslrootcert=system with sslmode=require'],
+    ['sslcert=/nowhere/client.crt', 'sslcert=/nowhere/client.crt'],
+    ['connect_timeout=soon', 'connect_timeout=soon'],
+    ['pgbouncer=maybe', 'pgbouncer=maybe'],
+  ])('%s is refused', (query, value) => {
+    expect(() => parseDatabaseUrl(`postgres://db/ivc?${query}`, env)).toThrow(`database.url: got ${value}, allowed is`);
   });
 });
