@@ -1,5 +1,6 @@
-import { Connection } from '@temporalio/client';
+import type { Connection } from '@temporalio/client';
 import { google } from '@temporalio/proto';
+import { openTemporal } from '../../client/open-temporal';
 import { searchAttributeNames } from '../../workflows/contract/names';
 import { choosePort, isListening, type OnPortMoved } from './ports';
 import { startPart, type Part } from './part';
@@ -147,8 +148,9 @@ async function serves(
   address: string,
   { namespace, retentionMs }: { namespace: string; retentionMs?: number },
 ): Promise<true> {
-  const connection = await Connection.connect({ address, connectTimeout: CONNECT_TIMEOUT_MS });
+  const connection = openTemporal({ address, connectTimeout: CONNECT_TIMEOUT_MS });
   try {
+    await connection.ensureConnected();
     await connection.workflowService.describeNamespace({ namespace });
     if (retentionMs !== undefined) await setRetention(connection, namespace, retentionMs);
     return true;

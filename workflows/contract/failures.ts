@@ -306,6 +306,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   DatabaseRefused: {
     retry: false,
     workflow: 'undo',
+    holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ sqlState }) => `the inventory's database refuses a statement for good (SQLSTATE ${sqlState})`,
   },
