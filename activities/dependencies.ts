@@ -47,6 +47,8 @@ export interface HostDependencies extends BackendDependencies {
   toolGuard: ToolGuard;
   /** Who waits for room in a full scratch. */
   scratchQueue: ScratchQueue;
+  /** All who wait for room in the scratch: fewer than the slots of the host's queue, since whoever is to give some back needs one. */
+  waitingRoom: Semaphore;
 }
 
 export interface SemaphoreWait {
@@ -57,6 +59,8 @@ export interface SemaphoreWait {
 export interface Semaphore {
   /** How many run or wait. */
   count(): number;
+  /** Whether a further one has to wait. */
+  isFull(): boolean;
   /** Runs `work` when a place is free; `onWait` hears how many are ahead. @throws the signal's reason when it is aborted while it waits. */
   run<Result>(work: () => Promise<Result>, waiting: SemaphoreWait): Promise<Result>;
 }

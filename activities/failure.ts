@@ -1,4 +1,4 @@
-import { ApplicationFailure } from '@temporalio/common';
+import { ApplicationFailure, ApplicationFailureCategory } from '@temporalio/common';
 import { Failure, type FailureType } from '../workflows/contract/failures';
 
 /**
@@ -14,6 +14,8 @@ export function toApplicationFailure(error: unknown): unknown {
     details: [error.details],
     nonRetryable: error.isFinal,
     nextRetryDelay: retryDelays[type],
+    // What is only waited for is no fault that a log or a metric should tell of.
+    category: waits.includes(type) ? ApplicationFailureCategory.BENIGN : undefined,
     cause: error.cause instanceof Error ? error.cause : undefined,
   });
 }
@@ -25,3 +27,5 @@ const retryDelays: Partial<Record<FailureType, '100ms' | '2s'>> = {
   // Whoever waits for another run waits between two tries: that holds no slot.
   VolumeBusy: '2s',
 };
+
+const waits: readonly FailureType[] = ['FlightClosing', 'StillRunning', 'VolumeBusy'];

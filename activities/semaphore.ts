@@ -40,6 +40,7 @@ export function createSemaphore(places: number): Semaphore {
 
   return {
     count: () => running + queue.size,
+    isFull: () => running === places,
     async run(work, waiting) {
       await enter(waiting);
       try {

@@ -298,6 +298,24 @@ export const populations = pgTable(
   ],
 );
 
+/** Who waits for a flight and is no volume: warming, and a follow. A volume that waits says so in its own row. */
+export const flightWaiters = pgTable(
+  'flight_waiters',
+  {
+    id: uuid().primaryKey().defaultRandom(),
+    backend: text().$type<BackendName>().notNull(),
+    shortKey: text('short_key').notNull(),
+    flight: integer().notNull(),
+    workflowId: text('workflow_id').notNull(),
+    runId: text('run_id').notNull(),
+    activityId: text('activity_id').notNull(),
+  },
+  (table) => [
+    unique('flight_waiters_activity').on(table.runId, table.activityId),
+    index('flight_waiters_flight').on(table.backend, table.shortKey, table.flight),
+  ],
+);
+
 /** A caller's volume. `entry_id` with `holds_entry` is the lease while `creating`, the parent that the clone needs later. */
 export const volumes = pgTable(
   'volumes',

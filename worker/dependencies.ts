@@ -23,7 +23,7 @@ import type { Logger } from './logger';
 import { createMetrics } from './metrics';
 import { openBackends } from './open-backends';
 import type { OperatorWords } from './operator-words';
-import type { Role, RoleDependencies } from './roles';
+import { defaultSlots, type Role, type RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
 import { openToolGuard } from './tool-guard';
 
@@ -44,10 +44,19 @@ interface Compose {
   logger: Logger;
   /** Default: none were said. */
   words?: OperatorWords;
+  /** Of the host's queue. */
+  hostSlots?: number;
 }
 
 /** Opens everything that the roles work with: database (migrated), image service, backends, scratch. What fails is named and nothing stays open. */
-export async function compose({ config, roles, connection, logger, words = {} }: Compose): Promise<Composition> {
+export async function compose({
+  config,
+  roles,
+  connection,
+  logger,
+  words = {},
+  hostSlots = defaultSlots.host,
+}: Compose): Promise<Composition> {
   await migrateDatabase(config.database.url);
   const metrics = createMetrics();
   onCommandStarted(metrics.countProcess);
@@ -89,6 +98,7 @@ export async function compose({ config, roles, connection, logger, words = {} }:
       toolGuard: await openLoggedToolGuard(config, logger),
       conversions: createSemaphore(config.scratch.conversionsAtOnce),
       scratchQueue: createScratchQueue(),
+      waitingRoom: createSemaphore(Math.ceil(hostSlots / 2)),
     };
   const gauges = startInventoryGauges({
     database: connectDatabase(config.database.url, {

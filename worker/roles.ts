@@ -11,11 +11,16 @@ export type Role = (typeof roles)[number];
 /** Workflow tasks are short and mostly wait for the database. */
 const WORKFLOW_TASKS_AT_ONCE = 40;
 const LOCAL_ACTIVITIES_AT_ONCE = 64;
-const CONTROL_ACTIVITIES_AT_ONCE = 64;
-const CLONES_AT_ONCE = 32;
-/** Slots of a host's queue. What really runs at once is bounded by the host's own limits; who waits there shows that it waits. */
-const TRANSFERS_AT_ONCE = 64;
 const CACHED_WORKFLOWS = 1000;
+/** Activities that one process runs at once of each kind of queue. */
+export interface Slots {
+  control: number;
+  /** Of each backend. */
+  backend: number;
+  /** What really runs at once is bounded by the host's own limits; who waits there shows that it waits, and `waitingRoom` leaves half of these free. */
+  host: number;
+}
+export const defaultSlots: Slots = { control: 64, backend: 32, host: 64 };
 /** What has not ended with the grace is given up then. */
 export const FORCE_AFTER_GRACE_MS = 5000;
 /** How often a running transfer's progress reaches the server: what a progress bar shows. The default is 0.8 of the heartbeat timeout. */
@@ -55,7 +60,7 @@ export async function createWorkers(
       activities: createControlActivities(control),
       maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASKS_AT_ONCE,
       maxConcurrentLocalActivityExecutions: LOCAL_ACTIVITIES_AT_ONCE,
-      maxConcurrentActivityTaskExecutions: CONTROL_ACTIVITIES_AT_ONCE,
+      maxConcurrentActivityTaskExecutions: defaultSlots.control,
       maxCachedWorkflows: CACHED_WORKFLOWS,
     });
   }
@@ -64,7 +69,7 @@ export async function createWorkers(
       options.push({
         taskQueue: backend.queues.backend(name),
         activities: createBackendActivities(backend, name),
-        maxConcurrentActivityTaskExecutions: CLONES_AT_ONCE,
+        maxConcurrentActivityTaskExecutions: defaultSlots.backend,
       });
     }
   }
@@ -74,7 +79,7 @@ export async function createWorkers(
       // Tells the next worker of this host which attempts were this one's.
       identity: hostIdentity(host.hostId),
       activities: createHostActivities(host),
-      maxConcurrentActivityTaskExecutions: TRANSFERS_AT_ONCE,
+      maxConcurrentActivityTaskExecutions: defaultSlots.host,
     });
   }
   return await Promise.all(options.map((own) => Worker.create({ ...shared, ...own })));

@@ -5,7 +5,7 @@
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { VolumeId } from './contract/ids';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
-import { control, heartbeating, localControl, localThenNormal, onBackend } from './lib/activity-profiles';
+import { asking, control, localControl, localThenNormal, onBackend } from './lib/activity-profiles';
 import { describeCancelling, describeDeleted } from './lib/details';
 import { typed } from './lib/failure';
 import { deleteFreedParent } from './lib/freed-parent';
@@ -21,7 +21,7 @@ export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolu
 
   if (begun.kind === 'creating') {
     setCurrentDetails(describeCancelling(volumeId, workflowLink(begun.workflowId)));
-    await heartbeating({ summary: 'cancel the create and wait until it has closed' }).cancelCreate(begun);
+    await asking({ summary: 'cancel the create and wait until it has closed' }).cancelCreate(begun);
   }
   await typed(() =>
     onBackend(begun.backend, { summary: 'delete the volume unless somebody has it open' }).deleteVolume({ volumeId }),

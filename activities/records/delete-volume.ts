@@ -1,6 +1,4 @@
-import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import {
   beginDelete as beginDeleteRow,
@@ -39,10 +37,10 @@ export function createBeginDelete(deps: ControlDependencies) {
   };
 }
 
-/** How often a closing run is asked for; each time heartbeats. */
-const CLOSED_POLL_MS = 250;
-
-/** Cancels the create by both ids of its row and waits until that run has closed: only then nobody writes into the volume any more. */
+/**
+ * Cancels the create by both ids of its row and answers when that run has closed: only then nobody writes into the volume any more.
+ * @throws StillRunning (retried): what the create needs to end, a slot of this very queue among it, is not taken from it.
+ */
 export function createCancelCreate(deps: ControlDependencies) {
   return async function cancelCreate(creator: { workflowId: string; runId: string }): Promise<void> {
     const { workflowId } = creator;
@@ -54,10 +52,7 @@ export function createCancelCreate(deps: ControlDependencies) {
       // Closed, or past the namespace's retention: closed all the same.
       if (!(error instanceof WorkflowNotFoundError)) throw error;
     }
-    while (await isRunning(deps, { workflowId, runId })) {
-      heartbeat({ stage: 'waiting', summary: `waiting for ${workflowId} to close` });
-      await delay(CLOSED_POLL_MS, undefined, { signal: cancellationSignal() });
-    }
+    if (await isRunning(deps, { workflowId, runId })) throw new Failure('StillRunning', { workflowId });
   };
 }
 

@@ -1,6 +1,13 @@
 import { ActivityNotFoundError } from '@temporalio/client';
 import { activityInfo, heartbeat } from '@temporalio/activity';
-import { answerFlight, claimFlight as claimFlightRow, findFlight, waitersOf } from '../../db/queries/populations';
+import {
+  answerFlight,
+  claimFlight as claimFlightRow,
+  findFlight,
+  forgetWaiters,
+  waitersOf,
+  type WaitingActivity,
+} from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
@@ -58,7 +65,7 @@ export interface AnswerRequest {
 }
 
 /**
- * Writes the verdict, and only that, in its transaction; then completes the activity of every volume that waits for this flight's number. Idempotent:
+ * Writes the verdict, and only that, in its transaction; then completes the activity of everybody who waits for this flight's number. Idempotent:
  * whoever was answered before is not found, and that is success. Nobody can join a flight that is answered, so one pass over the rows is all.
  */
 export function createAnswerWaiters(deps: ControlDependencies) {
@@ -77,24 +84,20 @@ export function createAnswerWaiters(deps: ControlDependencies) {
     if (!isOurs) return { waitersAnswered: 0 };
     deps.metrics.populated({ backend, verdict: verdict.kind });
     let waitersAnswered = 0;
-    let afterVolumeId: VolumeId | undefined;
-    for (;;) {
-      const waiters = await waitersOf(deps.database, {
-        backend,
-        shortKey: cacheKey.short,
-        flight,
-        limit: ANSWERS_AT_ONCE,
-        afterVolumeId,
-      });
+    const ofFlight = { backend, shortKey: cacheKey.short, flight };
+    for (let afterId: string | undefined; ;) {
+      const waiters = await waitersOf(deps.database, { ...ofFlight, limit: ANSWERS_AT_ONCE, afterId });
       await Promise.all(waiters.map((waiter) => answer(deps, waiter, { verdict, leader })));
       waitersAnswered += waiters.length;
       heartbeat({
         stage: 'answering',
         summary: `${waitersAnswered} waiters answered, attempt ${activityInfo().attempt}`,
       });
-      if (waiters.length < ANSWERS_AT_ONCE) return { waitersAnswered };
-      afterVolumeId = waiters.at(-1)?.volumeId;
+      if (waiters.length < ANSWERS_AT_ONCE) break;
+      afterId = waiters.at(-1)?.id;
     }
+    await forgetWaiters(deps.database, ofFlight);
+    return { waitersAnswered };
   };
 }
 
@@ -111,16 +114,10 @@ async function goOnAfterReset(
   return true;
 }
 
-interface Waiting {
-  workflowId: string;
-  runId: string;
-  activityId: string;
-}
-
 /** Names workflow, run and activity: an activity id is a counter, and without the run a verdict for a dead run would complete its successor. */
 async function answer(
   { temporal }: ControlDependencies,
-  { workflowId, runId, activityId }: Waiting,
+  { workflowId, runId, activityId }: WaitingActivity,
   outcome: FlightVerdict,
 ): Promise<void> {
   try {

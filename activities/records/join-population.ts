@@ -3,7 +3,7 @@ import { listEntries } from '../../db/queries/cache-entries';
 import { joinFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
-import type { Admission, FlightVerdict } from '../../workflows/contract/population';
+import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './admit-volume';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from './ensure-flight-runs';
@@ -67,7 +67,8 @@ export function createJoinPopulation(deps: ControlDependencies) {
 export interface AwaitRequest {
   /** Absent where an older version has scheduled the step. */
   volumeId?: VolumeId;
-  admission: Admission;
+  /** Of a create, or of whoever else waits. */
+  admission: PopulateInput;
   flight: number;
 }
 

@@ -1,11 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal } from '@temporalio/activity';
 import { serveFromReady } from '../../db/queries/entry-images';
 import { openFlight } from '../../db/queries/populations';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
+import { workflowExecution } from '../records/admit-volume';
 import { cacheKeyOf } from '../records/cache-key';
 import { checkImage } from '../records/check-image';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../records/ensure-flight-runs';
@@ -14,20 +14,29 @@ export type Warming =
   | { kind: 'ready'; entryId: EntryId }
   /** A refusal of these bytes that is remembered. */
   | { kind: 'answered'; verdict: Verdict }
-  | { kind: 'flying'; source: PopulateInput; flight: number; flightWorkflowId: string };
+  | {
+      kind: 'flying';
+      source: PopulateInput;
+      flight: number;
+      flightWorkflowId: string;
+      /** Milliseconds after which a waiter looks whether its flight still runs. Absent: an older version opened the flight and wrote no waiter down. */
+      safetyIntervalMs?: number;
+    };
+
+export interface WarmingRequest {
+  imageId: ImageId;
+  backend: BackendName;
+  /** The activity that will wait for the flight, as the workflow has named it; absent in runs that an older version began. */
+  activityId?: string;
+}
 
 /**
- * Finds a ready entry with room for the image, or opens the flight that makes one and lets it run; creates that come meanwhile join it. Idempotent.
+ * Finds a ready entry with room for the image, or opens the flight that makes one and lets it run; creates that come meanwhile join it. Writes down which
+ * activity the flight's end completes. Idempotent.
  * @throws ImageNotFound, ImageNotActive, ImageUnsupported, ImageRefused, CacheKeyCollision (final); FlightClosing, ImageServiceUnavailable (retried).
  */
 export function createOpenWarming(deps: ControlDependencies) {
-  return async function openWarming({
-    imageId,
-    backend,
-  }: {
-    imageId: ImageId;
-    backend: BackendName;
-  }): Promise<Warming> {
+  return async function openWarming({ imageId, backend, activityId }: WarmingRequest): Promise<Warming> {
     const image = await deps.images.getImage(imageId, cancellationSignal());
     checkImage(deps, image);
     const projectId = image.owner ?? (deps.config.internalTenant.projectId as ProjectId);
@@ -35,7 +44,8 @@ export function createOpenWarming(deps: ControlDependencies) {
     const entryId = await serveFromReady(deps.database, { backend, key, imageId: image.id, projectId });
     if (entryId !== undefined) return { kind: 'ready', entryId };
     const { database, policyVersion } = deps;
-    const opened = await openFlight(database, { backend, key, imageId: image.id, policyVersion });
+    const waiter = activityId === undefined ? undefined : { ...workflowExecution(), activityId };
+    const opened = await openFlight(database, { backend, key, imageId: image.id, policyVersion, waiter });
     switch (opened.kind) {
       case 'collision':
         throw new Failure('CacheKeyCollision', { shortKey: key.short });
@@ -44,18 +54,17 @@ export function createOpenWarming(deps: ControlDependencies) {
       case 'open': {
         const source = { backend, cacheKey: key, imageId: image.id, projectId };
         if (opened.runId === null) await ensureFlightRuns(deps, source);
-        return { kind: 'flying', source, flight: opened.flight, flightWorkflowId: flightIdOf(source) };
+        const { flight } = opened;
+        const safety = waiter && { safetyIntervalMs: deps.config.createSafetyInterval };
+        return { kind: 'flying', source, flight, flightWorkflowId: flightIdOf(source), ...safety };
       }
     }
   };
 }
 
-/** How often the flight's row is looked at; each time heartbeats. */
-const LOOK_MS = 500;
-
 /**
- * Waits for the verdict of a flight. A flight whose run has died is started again after the safety interval.
- * @returns null when the flight was overtaken by the next one: look again.
+ * Asks for the verdict of a flight, for a run that an older version began: what waits now is `awaitVerdict`. It keeps no slot while it waits.
+ * @returns null when the flight was overtaken by the next one: look again. @throws StillRunning (retried).
  */
 export function createAwaitWarming(deps: ControlDependencies) {
   return async function awaitWarming({
@@ -63,17 +72,10 @@ export function createAwaitWarming(deps: ControlDependencies) {
     flight,
     flightWorkflowId,
   }: Extract<Warming, { kind: 'flying' }>): Promise<Verdict | null> {
-    let ensureAtMs = Date.now() + (activityInfo().attempt > 1 ? 0 : deps.config.createSafetyInterval);
-    for (;;) {
-      const row = await findFlightOf(deps, source);
-      if (row?.flight !== flight) return null;
-      if (row.verdict) return row.verdict;
-      heartbeat({ stage: 'waiting', summary: `waiting for ${flightWorkflowId}, flight ${flight}`, flightWorkflowId });
-      if (Date.now() >= ensureAtMs) {
-        await ensureFlightRuns(deps, source);
-        ensureAtMs = Date.now() + deps.config.createSafetyInterval;
-      }
-      await delay(LOOK_MS, undefined, { signal: cancellationSignal() });
-    }
+    const row = await findFlightOf(deps, source);
+    if (row?.flight !== flight) return null;
+    if (row.verdict) return row.verdict;
+    await ensureFlightRuns(deps, source);
+    throw new Failure('StillRunning', { workflowId: flightWorkflowId });
   };
 }

@@ -10,6 +10,7 @@ import type { ProgressReporter } from '../progress';
 import { contentHashOf } from '../records/cache-key';
 import { waitingForTurn } from './heartbeat-reporter';
 import { checkCanHold, tryReserve } from './reserve-in-turn';
+import { inWaitingRoom } from './waiting-room';
 
 /** Two that each hold a compressed file may wait for each other's room: neither waits longer than this. */
 const MAX_WAIT_MS = 30 * 60_000;
@@ -50,7 +51,8 @@ export async function ensureExpanded(
       if (lackingBytes === 0) throw error;
       // The compressed file stays while it is expanded.
       await checkCanHold(deps, { neededBytes: lackingBytes, heldBytes: (await stat(request.path)).size });
-      if (!(await waitForRoom(deps, { ...request, lackingBytes, deadlineMs }, reporter))) throw error;
+      const wait = () => waitForRoom(deps, { ...request, lackingBytes, deadlineMs }, reporter);
+      if (!(await inWaitingRoom(deps, { neededBytes: lackingBytes, signal: reporter.signal }, wait))) throw error;
       setAside = lackingBytes;
     }
   }

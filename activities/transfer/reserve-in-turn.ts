@@ -6,6 +6,7 @@ import type { Image } from '../../workflows/contract/image';
 import type { HostDependencies } from '../dependencies';
 import type { ProgressReporter } from '../progress';
 import { startPatience, type MovableTransfer } from './room-elsewhere';
+import { inWaitingRoom } from './waiting-room';
 
 export interface ScratchReservationRequest {
   image: Image;
@@ -22,7 +23,8 @@ const POLL_MS = 500;
  * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of their coming, and look again until
  * there is room. Who asks for content that is there already never queues: it needs no room, and may be who gives some back.
  * Idempotent for one user. Undo: `releaseScratch`.
- * @throws ScratchTooSmall for an image that the whole scratch cannot hold (final); RoomElsewhere for one that is movable; the reporter's abort as its reason.
+ * @throws ScratchTooSmall for an image that the whole scratch cannot hold (final); ScratchFull when too many wait (retried); RoomElsewhere for one that is
+ * movable; the reporter's abort as its reason.
  */
 export async function reserveInTurn(
   deps: HostDependencies,
@@ -49,20 +51,28 @@ async function waitForRoom(
   try {
     const isKnown = !waiter.mayTry() && (await isThere(deps, contentHash));
     if (!isKnown && !waiter.mayTry()) await checkCanHold(deps, { neededBytes });
-    for (;;) {
+    const look = async (): Promise<boolean> => {
       signal.throwIfAborted();
       const place = waiter.ahead() === 0 ? 'first in the queue' : `${waiter.ahead()} ahead in the queue`;
       let summary = `waiting for ${formatBytes(neededBytes)} of scratch; ${place}`;
       if (isKnown || waiter.mayTry()) {
         const reserved = await tryReserve(deps, { contentHash, user, bytes: neededBytes });
-        if (reserved.kind === 'reserved') return waiter.wasGranted();
+        if (reserved.kind === 'reserved') {
+          waiter.wasGranted();
+          return true;
+        }
         waiter.wasRefused(reserved.freeBytes);
         await checkCanHold(deps, { neededBytes });
         summary = `waiting for ${formatBytes(neededBytes)} of scratch, ${formatBytes(reserved.freeBytes)} are free; ${place}`;
       }
       reporter.report({ stage: 'waiting', summary });
-      await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
-    }
+      return false;
+    };
+    if (await look()) return;
+    await inWaitingRoom(deps, { neededBytes, signal }, async () => {
+      do await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+      while (!(await look()));
+    });
   } finally {
     waiter.leave();
   }

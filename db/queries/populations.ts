@@ -10,14 +10,17 @@ import { populations } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
 import type { PopulationRow } from '../types';
 
-export interface JoinRequest {
+/** The activity that a flight's end completes. */
+export interface WaitingActivity {
+  workflowId: string;
+  runId: string;
+  activityId: string;
+}
+
+export interface JoinRequest extends WaitingActivity {
   backend: BackendName;
   key: CacheKey;
   volumeId: VolumeId;
-  workflowId: string;
-  runId: string;
-  /** The activity that the flight's end completes. */
-  activityId: string;
   imageId: ImageId;
   policyVersion: string;
 }
@@ -59,7 +62,10 @@ async function join(transaction: Queryable, request: JoinRequest): Promise<JoinO
   return wait(transaction, { request, population: await openNextFlight(transaction, request) });
 }
 
-export type OpenRequest = Pick<JoinRequest, 'backend' | 'key' | 'imageId' | 'policyVersion'>;
+export interface OpenRequest extends Pick<JoinRequest, 'backend' | 'key' | 'imageId' | 'policyVersion'> {
+  /** Who waits for this flight from here on; absent: nobody does. */
+  waiter?: WaitingActivity;
+}
 
 export type OpenOutcome =
   /** Start the flight's run where `runId`, the run that has claimed it, is null. */
@@ -74,14 +80,26 @@ export function openFlight(database: Database, request: OpenRequest): Promise<Op
   return inTransaction(database, async (transaction) => {
     const population = await ensureRow(transaction, request);
     if (!isSameKey(population, request.key)) return { kind: 'collision' };
-    if (!population.verdict) return openedFlight(population);
-    if (isRememberedRefusal(population, request)) return { kind: 'remembered', verdict: population.verdict };
-    return openedFlight(await openNextFlight(transaction, request));
+    if (population.verdict && isRememberedRefusal(population, request))
+      return { kind: 'remembered', verdict: population.verdict };
+    const open = population.verdict ? await openNextFlight(transaction, request) : population;
+    const { flight, runId, answeredRunId } = open;
+    if (request.waiter) await addWaiter(transaction, open, request.waiter);
+    return { kind: 'open', flight, runId, answeredRunId };
   });
 }
 
-function openedFlight({ flight, runId, answeredRunId }: PopulationRow): OpenOutcome {
-  return { kind: 'open', flight, runId, answeredRunId };
+async function addWaiter(
+  transaction: Queryable,
+  { backend, shortKey, flight }: PopulationRow,
+  { workflowId, runId, activityId }: WaitingActivity,
+): Promise<void> {
+  await runStatement(
+    transaction,
+    sql`insert into flight_waiters (backend, short_key, flight, workflow_id, run_id, activity_id)
+      values (${backend}, ${shortKey}, ${flight}, ${workflowId}, ${runId}, ${activityId})
+      on conflict (run_id, activity_id) do update set flight = excluded.flight`,
+  );
 }
 
 export interface FlightClaim {
@@ -184,7 +202,7 @@ export function giveUpFlight(
   });
 }
 
-/** @returns whether a volume waits for the flight, or its bytes are all on a host: what is left to do then is little. */
+/** @returns whether a volume, or whoever else, waits for the flight, or its bytes are all on a host: what is left to do then is little. */
 async function isWanted(
   transaction: Queryable,
   { backend, shortKey, flight, workflowId }: FlightKey & { flight: number; workflowId: string },
@@ -193,6 +211,7 @@ async function isWanted(
     transaction,
     sql`select 1 where exists (select 1 from volumes
           where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating')
+        or exists (select 1 from flight_waiters where backend = ${backend} and short_key = ${shortKey} and flight = ${flight})
         or exists (select 1 from scratch_files where ${workflowId} = any (users) and bytes_real is not null)`,
   );
   return row !== undefined;
@@ -211,30 +230,38 @@ export function listRunningFlights(
   );
 }
 
-export interface FlightWaiter {
-  volumeId: VolumeId;
-  workflowId: string;
-  runId: string;
-  activityId: string;
+export interface FlightWaiter extends WaitingActivity {
+  /** Of the volume, or of the waiter's own row. */
+  id: string;
 }
 
-/** @returns up to `limit` volumes that wait for this flight's number, in the order of their ids, from `afterVolumeId` on. */
+/** @returns up to `limit` of those who wait for this flight's number, volumes and others, in the order of their ids, from `afterId` on. */
 export async function waitersOf(
   database: Database,
-  {
-    backend,
-    shortKey,
-    flight,
-    limit,
-    afterVolumeId,
-  }: FlightKey & { flight: number; limit: number; afterVolumeId?: VolumeId },
+  { backend, shortKey, flight, limit, afterId }: FlightKey & { flight: number; limit: number; afterId?: string },
 ): Promise<FlightWaiter[]> {
+  const after = afterId ?? '00000000-0000-0000-0000-000000000000';
   return runStatement<FlightWaiter & Record<string, unknown>>(
     database,
-    sql`select id as "volumeId", workflow_id as "workflowId", run_id as "runId", activity_id as "activityId" from volumes
-      where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating' and activity_id is not null
-        and id > ${afterVolumeId ?? '00000000-0000-0000-0000-000000000000'}
-      order by id limit ${limit}`,
+    sql`select id, workflow_id as "workflowId", run_id as "runId", activity_id as "activityId" from (
+        (select id, workflow_id, run_id, activity_id from volumes
+          where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating' and activity_id is not null
+            and id > ${after} order by id limit ${limit})
+        union all
+        (select id, workflow_id, run_id, activity_id from flight_waiters
+          where backend = ${backend} and short_key = ${shortKey} and flight = ${flight} and id > ${after} order by id limit ${limit})
+      ) waiters order by id limit ${limit}`,
+  );
+}
+
+/** Forgets who waited for this flight, or an earlier one, and is no volume: all are answered. Idempotent. */
+export async function forgetWaiters(
+  database: Database,
+  { backend, shortKey, flight }: FlightKey & { flight: number },
+): Promise<void> {
+  await runStatement(
+    database,
+    sql`delete from flight_waiters where backend = ${backend} and short_key = ${shortKey} and flight <= ${flight}`,
   );
 }
 

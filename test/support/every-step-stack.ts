@@ -21,7 +21,7 @@ import { loadConfig } from '../../client/config/load';
 import type { Database } from '../../db/client';
 import { compose } from '../../worker/dependencies';
 import { createLogger, createTemporalLogger } from '../../worker/logger';
-import { roles, type RoleDependencies } from '../../worker/roles';
+import { roles, type RoleDependencies, type Slots } from '../../worker/roles';
 import type { BackendName } from '../../workflows/contract/ids';
 import { createMigratedDatabase } from './database';
 import { createFaultInjector, type FaultInjector } from './every-step-faults';
@@ -54,6 +54,12 @@ export interface EveryStepOptions {
   wrapBackend?: (backend: VolumeBackend) => VolumeBackend;
   /** Top-level sections of `temporal.yaml` besides ours. */
   config?: Record<string, unknown>;
+  /** Of the section `scratch`. */
+  scratch?: Record<string, unknown>;
+  /** Activities that run at once; default: as many as there is room for. */
+  slots?: Slots;
+  /** Whether steps may take as long as the product lets them; default: a moment, so that one that hangs is soon timed out. */
+  fullTimeouts?: boolean;
 }
 
 export async function startEveryStepStack(options: EveryStepOptions = {}): Promise<EveryStepStack> {
@@ -73,7 +79,7 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
     database: { url: testDatabase.url },
     images: { endpoint: imageService.url },
     createSafetyInterval: SAFETY_INTERVAL,
-    scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4 },
+    scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4, ...options.scratch },
     schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
     backends: { [backend]: { driver: 'file', directory: volumesDirectory, cache: { maxCount: MAX_ENTRIES } } },
     ...options.config,
@@ -89,12 +95,12 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
   });
   const connection = await Connection.connect({ address });
   const native = await NativeConnection.connect({ address });
-  const composition = await compose({ config, roles, connection, logger });
+  const composition = await compose({ config, roles, connection, logger, hostSlots: options.slots?.host });
   const { wrapBackend } = options;
   if (wrapBackend) wrapAll(composition.roles, wrapBackend);
   const client = new Client({ connection });
   const faults = createFaultInjector(client);
-  const workers = await createWorkers(composition.roles, { connection: native, faults });
+  const workers = await createWorkers(composition.roles, { ...options, connection: native, faults });
   const running = Promise.all(workers.map((worker) => worker.run()));
   const images = createGlanceClient({ endpoint: imageService.url });
 
@@ -129,26 +135,41 @@ function wrapAll({ backend: role }: RoleDependencies, wrap: (backend: VolumeBack
   for (const [name, backend] of opened ?? []) opened?.set(name, wrap(backend));
 }
 
+interface HarnessWorkers extends Pick<EveryStepOptions, 'slots' | 'fullTimeouts'> {
+  connection: NativeConnection;
+  faults: FaultInjector;
+}
+
 /** As the product's own worker, with the harness's interceptors of activities and, in the bundle, of timeouts. */
 async function createWorkers(
   { control, backend, host }: RoleDependencies,
-  { connection, faults }: { connection: NativeConnection; faults: FaultInjector },
+  { connection, faults, slots, fullTimeouts = false }: HarnessWorkers,
 ): Promise<Worker[]> {
   if (!control || !backend || !host) throw new Error('the harness runs all roles');
   const payloadConverterPath = require.resolve('../../worker/payload-converter');
   const workflowBundle = await bundleWorkflowCode({
     workflowsPath: require.resolve('../../workflows'),
     payloadConverterPath,
-    workflowInterceptorModules: [require.resolve('./every-step-timeouts')],
+    workflowInterceptorModules: fullTimeouts ? [] : [require.resolve('./every-step-timeouts')],
     logger: new DefaultLogger('ERROR'),
   });
   const options: WorkerOptions[] = [
-    { taskQueue: control.queues.control, workflowBundle, activities: createControlActivities(control) },
+    {
+      taskQueue: control.queues.control,
+      workflowBundle,
+      activities: createControlActivities(control),
+      maxConcurrentActivityTaskExecutions: slots?.control,
+    },
     ...[...backend.backends.keys()].map((name) => ({
       taskQueue: backend.queues.backend(name),
       activities: createBackendActivities(backend, name),
+      maxConcurrentActivityTaskExecutions: slots?.backend,
     })),
-    { taskQueue: host.queues.host(host.hostId), activities: createHostActivities(host) },
+    {
+      taskQueue: host.queues.host(host.hostId),
+      activities: createHostActivities(host),
+      maxConcurrentActivityTaskExecutions: slots?.host,
+    },
   ];
   const shared = {
     connection,

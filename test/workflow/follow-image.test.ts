@@ -18,7 +18,7 @@ const ofNewerImage: Scenario = {
     'setFollow',
     'matchFollow',
     'openWarming',
-    'awaitWarming',
+    'awaitVerdict',
     'openWarming',
     'flipFollow',
     'retireSuperseded',

@@ -6,7 +6,7 @@ import { repeatedAct } from '../support/every-step-runs';
 
 const ofColdImage: Scenario = {
   name: 'a warming of a cold image that is to be pinned',
-  steps: ['planWarming', 'openWarming', 'awaitWarming', 'openWarming', 'pinWarmed'],
+  steps: ['planWarming', 'openWarming', 'awaitVerdict', 'openWarming', 'pinWarmed'],
   prepare: (world) => {
     const { image, cacheKey, stack } = world;
     const { backend, database } = stack;

@@ -57,6 +57,8 @@ export interface FailureDetails {
   ScratchTooSmall: { host: string; neededBytes: number; capacityBytes: number };
   HostLost: { host: string };
   FlightClosing: { flight: string };
+  /** What is waited for is not over: asked again, since nobody waits in a slot that the other may need to end. */
+  StillRunning: { workflowId: string };
   ImageServiceUnavailable: { service: string; cause: string };
   BackendUnavailable: { backend: string; cause: string };
   DatabaseUnavailable: { cause: string };
@@ -281,6 +283,13 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: () => `the population that was joined has just ended; the next one starts`,
+  },
+  StillRunning: {
+    retry: true,
+    workflow: 'undo',
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ workflowId }) => `waiting for ${workflowId}, which still runs`,
   },
   ImageServiceUnavailable: {
     retry: true,

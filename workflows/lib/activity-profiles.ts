@@ -88,6 +88,11 @@ export function heartbeating(step: StepOptions) {
   return control(step, { startToCloseTimeout: HOUR_MS, heartbeatTimeout: HEARTBEAT_TIMEOUT_MS });
 }
 
+/** Asking again and again whether something is over. */
+export function asking(step: StepOptions) {
+  return control(step, { retry: { initialInterval: 100, backoffCoefficient: 1.5, maximumInterval: 5 * SECOND_MS } });
+}
+
 /** Where the backend is reachable. */
 export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
   return proxyActivities<BackendActivities>({

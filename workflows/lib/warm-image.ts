@@ -1,10 +1,12 @@
+import { uuid4 } from '@temporalio/workflow';
+import type { Warming } from '../../activities/refresh/warm-image';
 import { failureOfImage } from '../contract/failures';
 import type { BackendName, EntryId, ImageId } from '../contract/ids';
 import { bypassReasons } from './details';
 import type { Verdict } from '../contract/population';
 import type { WarmOutcome } from '../contract/refresh';
 import { formatBytes } from '../contract/bytes';
-import { control, heartbeating } from './activity-profiles';
+import { control, heartbeating, waiting } from './activity-profiles';
 import { findFailure, findFailureFor, isBudgetSpent, isCancelled } from './failure';
 
 /** Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken in between. */
@@ -39,18 +41,29 @@ async function warm({ imageId, backend }: WarmTarget, onFlight?: (id: string) =>
   let populated: Extract<Verdict, { kind: 'ready' }> | undefined;
   for (let round = 0; round < MAX_ROUNDS; round += 1) {
     const look = { summary: `find a ready entry of image ${imageId} on ${backend}, or open its flight` };
-    const start = await control({ ...look, budgetMs: WARM_BUDGET_MS }).openWarming({ imageId, backend });
+    // One run waits for many flights at a time: each waiting activity has a name of its own.
+    const activityId = `wait-${uuid4()}`;
+    const start = await control({ ...look, budgetMs: WARM_BUDGET_MS }).openWarming({ imageId, backend, activityId });
     if (start.kind === 'ready') return ready(start.entryId, populated);
     if (start.kind === 'answered') return refused(start.verdict, imageId);
     onFlight?.(start.flightWorkflowId);
-    const step = { summary: `wait for ${start.flightWorkflowId}`, budgetMs: WARM_BUDGET_MS };
-    const verdict = await heartbeating(step).awaitWarming(start);
+    const verdict = await awaitVerdict(start, activityId);
     // The entry is looked for again, so that it is known to serve this image too.
     if (verdict?.kind === 'ready') populated = verdict;
     else if (verdict?.kind === 'bypass' || (verdict?.kind === 'failed' && findFailureFor(imageId, verdict)))
       return refused(verdict, imageId);
   }
   return without('failed', `it was evicted ${MAX_ROUNDS} times as soon as it was populated`);
+}
+
+/** As a create waits: completed from outside, so that those who wait take no slot from the flight that they wait for. */
+async function awaitVerdict(start: Extract<Warming, { kind: 'flying' }>, activityId: string): Promise<Verdict | null> {
+  const { source, flight, flightWorkflowId, safetyIntervalMs } = start;
+  const step = { summary: `wait for ${flightWorkflowId}`, budgetMs: WARM_BUDGET_MS };
+  // An older version has opened the flight, and has not written down who waits.
+  if (safetyIntervalMs === undefined) return await heartbeating(step).awaitWarming(start);
+  const wait = { admission: source, flight };
+  return (await waiting(step, { activityId, safetyIntervalMs }).awaitVerdict(wait))?.verdict ?? null;
 }
 
 function ready(entryId: EntryId, populated: Extract<Verdict, { kind: 'ready' }> | undefined): Warmed {

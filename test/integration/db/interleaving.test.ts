@@ -254,7 +254,7 @@ describe('join against join and answer', () => {
     await untilBlocked(database, { text: 'populations' });
     await answer.commit();
     expect(await join).toEqual({ kind: 'waiting', flight: 2, role: 'leader', runId: null, answeredRunId: 'run 1' });
-    expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toMatchObject([{ volumeId: early.id }]);
+    expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toMatchObject([{ id: early.id }]);
     expect(await joinFlight(database, joining(early))).toMatchObject({ kind: 'waiting', flight: 2, role: 'joined' });
   });
 

@@ -4,6 +4,7 @@ import {
   findFlight,
   joinFlight,
   openFlight,
+  forgetWaiters,
   waitersOf,
   type JoinRequest,
 } from '../../../db/queries/populations';
@@ -207,13 +208,13 @@ describe('waitersOf', () => {
     for (const volume of volumes) await joinFlight(database, joining(volume));
     const of = { ...flightKey, flight: 1 };
     const first = await waitersOf(database, { ...of, limit: 3 });
-    const second = await waitersOf(database, { ...of, limit: 3, afterVolumeId: first[2]?.volumeId });
-    expect([...first, ...second].map(({ volumeId }) => volumeId)).toEqual(volumes.map(({ id }) => id).sort());
+    const second = await waitersOf(database, { ...of, limit: 3, afterId: first[2]?.id });
+    expect([...first, ...second].map(({ id }) => id)).toEqual(volumes.map(({ id }) => id).sort());
     const [waiter] = first;
     expect(waiter).toEqual({
-      volumeId: waiter?.volumeId,
-      workflowId: `volume/${waiter?.volumeId}`,
-      runId: `run-of-${waiter?.volumeId}`,
+      id: waiter?.id,
+      workflowId: `volume/${waiter?.id}`,
+      runId: `run-of-${waiter?.id}`,
       activityId: '7',
     });
     expect(await waitersOf(database, { ...of, flight: 2, limit: 10 })).toEqual([]);
@@ -247,6 +248,26 @@ describe('waitersOf', () => {
 });
 
 describe('openFlight', () => {
+  test('writes down who waits beside volumes, once, until the flight is answered', async () => {
+    const { database } = inventory;
+    const waiter = { workflowId: 'warm/1', runId: 'run', activityId: 'wait-1' };
+    const opening = { backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1', waiter };
+    const volume = await admitted(database, key);
+    await joinFlight(database, joining(volume));
+    await openFlight(database, opening);
+    await openFlight(database, opening);
+    await openFlight(database, { ...opening, waiter: { ...waiter, activityId: 'wait-2' } });
+    const of = { ...flightKey, flight: 1 };
+    const all = await waitersOf(database, { ...of, limit: 10 });
+    expect(all.map(({ activityId }) => activityId).sort()).toEqual(['7', 'wait-1', 'wait-2']);
+    expect(await waitersOf(database, { ...of, limit: 10, afterId: all[1]?.id })).toEqual(all.slice(2));
+    await answer(1, noRoom);
+    await forgetWaiters(database, of);
+    expect(await waitersOf(database, { ...of, limit: 10 })).toMatchObject([{ id: volume.id }]);
+    expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 2 });
+    expect(await waitersOf(database, { ...of, flight: 2, limit: 10 })).toMatchObject([waiter]);
+  });
+
   const opening = { backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1' };
 
   test('opens a flight without a leader, and finds it again until it is answered', async () => {

@@ -36,6 +36,7 @@ const examples: FailureDetails = {
   ScratchTooSmall: { host: 'h', neededBytes: 2, capacityBytes: 1 },
   HostLost: { host: 'h' },
   FlightClosing: { flight: 'populate/local/k' },
+  StillRunning: { workflowId: 'volume/v' },
   ImageServiceUnavailable: { service: 'http://glance:9292', cause: 'secret' },
   BackendUnavailable: { backend: 'local', cause: 'secret' },
   DatabaseUnavailable: { cause: 'secret' },
