@@ -17,7 +17,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { FailureRecord } from './contract/failures';
-import type { BackendName, VolumeId } from './contract/ids';
+import type { BackendName, HostId, VolumeId } from './contract/ids';
 import { workflowIds, type SearchAttributeName } from './contract/names';
 import type { Admission, CloneOutcome, FlightVerdict, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
@@ -265,14 +265,15 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   tag(admission);
   undo.before('the written volume', () => removeVolume({ volumeId, backend: admission.backend }));
   const user = workflowInfo().workflowId;
-  return await withHost(admission.backend, { budgetMs: budgetMs(create) }, async ({ hostId, moves }) => {
+  const options = { budgetMs: budgetMs(create), onLost: (host: HostId) => undo.leaveHost(host) };
+  return await withHost(admission.backend, options, async ({ hostId, moves }) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
       image: admission.imageId,
       target: `volume ${volumeId}`,
       budgetMs: budgetMs(create),
       conversionMs: admission.conversionMs,
     });
-    undo.before('the scratch file', () => cleanup.releaseScratch({ source: admission, user }));
+    undo.beforeOnHost(hostId, 'the scratch file', () => cleanup.releaseScratch({ source: admission, user }));
     const scratch = await transfer.downloadToScratch({ source: admission, user, moves });
     if (isNoRoom(scratch)) return scratch;
     story.bytesDownloaded += scratch.bytesDownloaded;

@@ -129,22 +129,26 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
       imageVolume: entry.imageVolume,
     }),
   );
-  const written = await withHost(backend, { first }, async ({ hostId, moves }) => {
-    const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
-    const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume, conversionMs });
-    undo.before('the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
-    setCurrentDetails(describePopulating(step, progressLink()));
-    if (isFlat(input.cacheKey)) {
-      const streamed = await host.transfer.streamImageVolume({ input, entry });
-      if (streamed.kind === 'streamed') return streamed;
-    }
-    const scratch = await host.transfer.downloadToScratch({ source: input, user, moves, into: entry });
-    if (isNoRoom(scratch)) return scratch;
-    const { bytesDownloaded, downloadMs, written: unpacked } = scratch;
-    if (unpacked !== undefined) return { bytesDownloaded, downloadMs, ...unpacked };
-    setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
-    return { bytesDownloaded, downloadMs, ...(await host.convert.writeImageVolume({ input, entry, user })) };
-  });
+  const written = await withHost(
+    backend,
+    { first, onLost: (host) => undo.leaveHost(host) },
+    async ({ hostId, moves }) => {
+      const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
+      const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume, conversionMs });
+      undo.beforeOnHost(hostId, 'the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
+      setCurrentDetails(describePopulating(step, progressLink()));
+      if (isFlat(input.cacheKey)) {
+        const streamed = await host.transfer.streamImageVolume({ input, entry });
+        if (streamed.kind === 'streamed') return streamed;
+      }
+      const scratch = await host.transfer.downloadToScratch({ source: input, user, moves, into: entry });
+      if (isNoRoom(scratch)) return scratch;
+      const { bytesDownloaded, downloadMs, written: unpacked } = scratch;
+      if (unpacked !== undefined) return { bytesDownloaded, downloadMs, ...unpacked };
+      setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
+      return { bytesDownloaded, downloadMs, ...(await host.convert.writeImageVolume({ input, entry, user })) };
+    },
+  );
   const timingsMs = { download: written.downloadMs, convert: written.convertMs };
   const registerStep = { summary: 'register the entry as ready' };
   const registration = {

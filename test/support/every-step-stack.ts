@@ -60,6 +60,8 @@ export interface EveryStepOptions {
   slots?: Slots;
   /** Whether steps may take as long as the product lets them; default: a moment, so that one that hangs is soon timed out. */
   fullTimeouts?: boolean;
+  /** So many hosts reach the backend, and none of them runs what is to be done on a host; a step that nobody takes there is soon given up. */
+  lostHosts?: number;
 }
 
 export async function startEveryStepStack(options: EveryStepOptions = {}): Promise<EveryStepStack> {
@@ -95,12 +97,29 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
   });
   const connection = await Connection.connect({ address });
   const native = await NativeConnection.connect({ address });
-  const composition = await compose({ config, roles, connection, logger, hostSlots: options.slots?.host });
+  const { lostHosts = 0 } = options;
+  const composition = await compose({
+    config,
+    roles: lostHosts > 0 ? ['control', 'backend'] : roles,
+    connection,
+    logger,
+    hostSlots: options.slots?.host,
+  });
+  const further = await Promise.all(
+    Array.from({ length: Math.max(0, lostHosts - 1) }, async (_none, index) => {
+      const scratch = { ...config.scratch, directory: join(directory, `scratch-${index}`) };
+      return await compose({ config: { ...config, scratch }, roles: ['backend'], connection, logger });
+    }),
+  );
   const { wrapBackend } = options;
   if (wrapBackend) wrapAll(composition.roles, wrapBackend);
   const client = new Client({ connection });
   const faults = createFaultInjector(client);
   const workers = await createWorkers(composition.roles, { ...options, connection: native, faults });
+  // One connection takes one worker a queue.
+  const natives = await Promise.all(further.map(() => NativeConnection.connect({ address })));
+  for (const [index, own] of natives.entries())
+    workers.push(...(await createWorkers(further[index]?.roles ?? {}, { ...options, connection: own, faults })));
   const running = Promise.all(workers.map((worker) => worker.run()));
   const images = createGlanceClient({ endpoint: imageService.url });
 
@@ -118,9 +137,9 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
       faults.releaseAll();
       for (const worker of workers) worker.shutdown();
       await running;
-      await composition.close();
+      for (const each of [composition, ...further]) await each.close();
       await images.close();
-      await native.close();
+      for (const each of [native, ...natives]) await each.close();
       await connection.close();
       await imageService.stop();
       await testDatabase.drop();
@@ -135,7 +154,7 @@ function wrapAll({ backend: role }: RoleDependencies, wrap: (backend: VolumeBack
   for (const [name, backend] of opened ?? []) opened?.set(name, wrap(backend));
 }
 
-interface HarnessWorkers extends Pick<EveryStepOptions, 'slots' | 'fullTimeouts'> {
+interface HarnessWorkers extends EveryStepOptions {
   connection: NativeConnection;
   faults: FaultInjector;
 }
@@ -143,34 +162,40 @@ interface HarnessWorkers extends Pick<EveryStepOptions, 'slots' | 'fullTimeouts'
 /** As the product's own worker, with the harness's interceptors of activities and, in the bundle, of timeouts. */
 async function createWorkers(
   { control, backend, host }: RoleDependencies,
-  { connection, faults, slots, fullTimeouts = false }: HarnessWorkers,
+  { connection, faults, slots, fullTimeouts = false, lostHosts = 0 }: HarnessWorkers,
 ): Promise<Worker[]> {
-  if (!control || !backend || !host) throw new Error('the harness runs all roles');
   const payloadConverterPath = require.resolve('../../worker/payload-converter');
-  const workflowBundle = await bundleWorkflowCode({
-    workflowsPath: require.resolve('../../workflows'),
-    payloadConverterPath,
-    workflowInterceptorModules: fullTimeouts ? [] : [require.resolve('./every-step-timeouts')],
-    logger: new DefaultLogger('ERROR'),
-  });
-  const options: WorkerOptions[] = [
-    {
+  const options: WorkerOptions[] = [];
+  if (control) {
+    const timeouts = fullTimeouts ? [] : [require.resolve('./every-step-timeouts')];
+    const workflowBundle = await bundleWorkflowCode({
+      workflowsPath: require.resolve('../../workflows'),
+      payloadConverterPath,
+      workflowInterceptorModules: lostHosts > 0 ? [require.resolve('./lost-host-timeouts')] : timeouts,
+      logger: new DefaultLogger('ERROR'),
+    });
+    options.push({
       taskQueue: control.queues.control,
       workflowBundle,
       activities: createControlActivities(control),
       maxConcurrentActivityTaskExecutions: slots?.control,
-    },
-    ...[...backend.backends.keys()].map((name) => ({
-      taskQueue: backend.queues.backend(name),
-      activities: createBackendActivities(backend, name),
-      maxConcurrentActivityTaskExecutions: slots?.backend,
-    })),
-    {
+    });
+  }
+  if (backend) {
+    for (const name of backend.backends.keys())
+      options.push({
+        taskQueue: backend.queues.backend(name),
+        activities: createBackendActivities(backend, name),
+        maxConcurrentActivityTaskExecutions: slots?.backend,
+      });
+  }
+  if (host) {
+    options.push({
       taskQueue: host.queues.host(host.hostId),
       activities: createHostActivities(host),
       maxConcurrentActivityTaskExecutions: slots?.host,
-    },
-  ];
+    });
+  }
   const shared = {
     connection,
     ...SHUTDOWN,

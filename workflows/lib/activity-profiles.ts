@@ -24,6 +24,8 @@ const DEFAULT_CONVERSION_MS = 2 * HOUR_MS;
 const AROUND_CONVERSION_MS = 4 * HOUR_MS;
 /** A host whose queue nobody polls for this long is lost: another is picked. */
 const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
+/** The same for what is undone there: an undo that nobody takes is left to the reconciler, so that it does not hold up the end of its run. */
+const UNDO_SCHEDULE_TO_START_MS = 10 * SECOND_MS;
 
 /**
  * A cancelled step is waited for: undoing it while it still runs would leave what it does last. Left out, the SDK does not wait, whatever its
@@ -170,6 +172,7 @@ export function onHost(host: HostId, { image, target, budgetMs, conversionMs }: 
     cleanup: proxyActivities<HostActivities>({
       ...shared,
       summary: `undo: give up image ${image} on host ${host}`,
+      scheduleToStartTimeout: UNDO_SCHEDULE_TO_START_MS,
       startToCloseTimeout: MINUTE_MS,
       scheduleToCloseTimeout: MINUTE_MS,
       retry: patient,

@@ -17,6 +17,8 @@ export interface HostOptions {
   budgetMs?: number;
   /** A host that is known to reach the backend; default: one is picked. */
   first?: HostId;
+  /** Hears of each host that is lost. */
+  onLost?: (host: HostId) => void;
 }
 
 /**
@@ -26,7 +28,7 @@ export interface HostOptions {
  */
 export async function withHost<Result extends object>(
   backend: BackendName,
-  { budgetMs, first }: HostOptions,
+  { budgetMs, first, onLost }: HostOptions,
   work: (host: PickedHost) => Promise<Result | NoRoomHere>,
 ): Promise<Result> {
   const full = new Set<HostId>();
@@ -44,6 +46,7 @@ export async function withHost<Result extends object>(
     } catch (error) {
       if (findTimeout(error) !== 'SCHEDULE_TO_START') throw error;
       log.warn('host lost, picking another', { hostId, backend });
+      onLost?.(hostId);
     }
   }
 }
