@@ -175,6 +175,8 @@ export function describeFileBackend(
           for (const part of ['images', 'volumes']) await mkdir(join(place.directory, part), { recursive: true });
         const unavailable = { type: 'BackendUnavailable' };
         await expect(place.backend.describeParent('img')).rejects.toMatchObject(unavailable);
+        await expect(place.backend.reclaimableBytes?.('img')).rejects.toMatchObject(unavailable);
+        await expect(place.backend.space()).rejects.toMatchObject(unavailable);
         await expect(place.backend.describeVolume(marker.volumeId)).rejects.toMatchObject(unavailable);
         await expect(place.backend.ensureClone('img', volumeMarker(place))).rejects.toMatchObject(unavailable);
         await expect(place.backend.ensureVolumeAbsent(marker.volumeId)).rejects.toMatchObject(unavailable);

@@ -96,6 +96,14 @@ it('a file system that goes away under a worker and comes back costs neither an 
       return raw.pendingActivities?.some(({ lastFailure }) => /unavailable/.test(lastFailure?.message ?? ''));
     });
   expect(readdirSync(stack.volumesDirectory)).toEqual([]);
+  const doctor = await readIvc(['doctor'], stack.environment);
+  expect(doctor.document['findings']).toContainEqual(
+    expect.objectContaining({
+      check: `backend ${stack.backend}`,
+      state: 'fault',
+      found: expect.stringContaining('has no backend.json'),
+    }),
+  );
   expect(await listEntries(stack.database, { backend: stack.backend, state: 'ready', limit: 10 })).toHaveLength(1);
   mount();
   expect(await hit.result()).toMatchObject({ outcome: 'hit' });

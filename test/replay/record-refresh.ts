@@ -26,7 +26,7 @@ export async function recordRefresh(flow: FlowStack, save: Save): Promise<void> 
   await publish({ name: 'followed' });
   await images.deleteImage(slow.id);
   await imageService.inject({ kind: 'status-500', on: 'record', imageId: cold.id, times: 1000 });
-  await save('refresh', await refreshCache(cache, {}, { wait: true }));
+  await save('refresh-missing', await refreshCache(cache, {}, { wait: true }));
   await imageService.clearFaults();
   await publish({ name: 'followed' });
   await save('follow-flipped', await followImage(cache, follow, { wait: true }));

@@ -54,6 +54,7 @@ describe('the workflows of this version', () => {
         'populate-failed',
         'warm',
         'refresh',
+        'refresh-missing',
         'follow',
         'follow-flipped',
         'unfollow',
@@ -73,6 +74,7 @@ describe('the workflows of this version', () => {
     ['delete', 'removeVolume', 'deleteVolume'],
     ['hit', 'DeleteVolume', 'CreateVolumeFromImage'],
     ['refresh', 'matchFollow', 'refreshImages'],
+    ['refresh-missing', 'matchFollow', 'settleMissing'],
     ['follow-flipped', 'retireSuperseded', 'flipFollow'],
   ])('refuse the run "%s" when it says %s in place of %s', async (name, doctored, recorded) => {
     const history = readHistory(name);

@@ -41,8 +41,9 @@ async function describeFile(context: FileBackendContext, name: string): Promise<
  * The blocks that the parent's file has. Of those that reflinked clones still share nothing comes back before they are overwritten or deleted too; which
  * these are only the FIEMAP call tells, which Node does not have: it is the most that may come back. An overlay's parent shares none.
  */
-export async function reclaimableBytes({ layout }: FileBackendContext, name: string): Promise<number> {
-  const file = await unlessAbsent(stat(imagePaths(layout, name).data));
+export async function reclaimableBytes(context: FileBackendContext, name: string): Promise<number> {
+  const file = await unlessAbsent(stat(imagePaths(context.layout, name).data));
+  if (file === undefined) await checkClaim(context);
   return (file?.blocks ?? 0) * BYTES_PER_BLOCK;
 }
 

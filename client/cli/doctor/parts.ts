@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { access, constants } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ImageVolumeCache } from '../../connection';
@@ -78,13 +79,18 @@ async function checkBackend({ backend, driver, space }: BackendStatus, directory
   const found = `${driver}, ${formatBytes(space.freeBytes)} of ${formatBytes(space.totalBytes)} free`;
   if (share < LOW_SPACE)
     return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or give it more space');
-  const reachable = await isAccessible(directory);
-  return ok(check, `${found}${reachable ? '' : '; its directory is not on this host'}`);
+  if (!(await isAccessible(directory))) return ok(check, `${found}; its directory is not on this host`);
+  if (await isAccessible(join(directory, 'backend.json'))) return ok(check, found);
+  return fault(
+    check,
+    `${directory} has no backend.json, which a worker put there: it is not the place that was claimed`,
+    'mount its file system; workers wait for it',
+  );
 }
 
-async function isAccessible(directory: string): Promise<boolean> {
+async function isAccessible(path: string): Promise<boolean> {
   try {
-    await access(directory, constants.R_OK);
+    await access(path, constants.R_OK);
     return true;
   } catch {
     return false;
