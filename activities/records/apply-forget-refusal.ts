@@ -1,5 +1,6 @@
 import { forgetRefusal } from '../../db/queries/refusals';
 import type { BackendName } from '../../workflows/contract/ids';
+import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';
 import { ANONYMOUS, type ChangeOutcome } from './apply-pin';
 import { checkNotLate } from './check-not-late';
@@ -19,14 +20,11 @@ export function createApplyForgetRefusal({ database }: ControlDependencies) {
     by = ANONYMOUS,
   }: ForgetRefusalRequest): Promise<ChangeOutcome> {
     checkNotLate();
-    const [key, ...more] = await forgetRefusal(database, { backend, cacheKey });
+    const keys = await forgetRefusal(database, { backend, cacheKey });
+    const [key] = keys;
     if (key === undefined)
       return { outcome: 'nothing-to-do', summary: `backend ${backend} remembers no refusal of a key ${cacheKey}` };
-    if (more.length > 0)
-      return {
-        outcome: 'refused',
-        summary: `cacheKey: got ${cacheKey}, allowed is one of ${[key, ...more].join(', ')}`,
-      };
+    if (keys.length > 1) return { outcome: 'refused', summary: describeAmbiguity(cacheKey, keys) };
     return {
       outcome: 'done',
       summary: `the refusal of key ${key} was forgotten by ${by}: the next create asks its bytes`,

@@ -6,7 +6,7 @@ import { formatAge } from '../output/format';
 import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { parseBackend } from '../values';
+import { parseBackend, parseKeyPrefix } from '../values';
 import { userName } from './evict';
 
 interface BackendOptions extends SharedOptions {
@@ -29,7 +29,7 @@ export function registerCacheForgetRefusal(cache: Command): void {
   const command = cache
     .command('forget-refusal')
     .description('let the next create of refused bytes ask them again')
-    .argument('<key>', 'short key of the bytes, or its beginning, as `ivc cache refusals` lists it')
+    .argument('<key>', 'short key of the bytes, or its beginning, as `ivc cache refusals` lists it', parseKeyPrefix)
     .option('--backend <name>', 'where (default: the default backend)', parseBackend)
     .option('--no-wait', 'ask for it and return');
   withSharedOptions(command).action(
