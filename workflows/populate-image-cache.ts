@@ -4,13 +4,14 @@
  *   claim the flight -> reserve -+-> ready already ------------------------------------------+
  *                                +-> bypass: cache off, too large, no room ------------------+-> answer every waiter
  *                                +-> reserved: download -> inspect, write, seal -> register -+   (or all of it in one step, while the bytes come)
+ *                                      no room for what its bytes say: undo, bypass --------+
  *
  * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
  */
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { FlightClaim } from '../activities/records/flight';
 import type { HostId } from './contract/ids';
-import type { PopulateInput, ReservedEntry, Verdict } from './contract/population';
+import type { NotCached, PopulateInput, ReservedEntry, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
 import {
   describeMakingRoom,
@@ -146,9 +147,11 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
       const { bytesDownloaded, downloadMs, written: unpacked } = scratch;
       if (unpacked !== undefined) return { bytesDownloaded, downloadMs, ...unpacked };
       setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
-      return { bytesDownloaded, downloadMs, ...(await host.convert.writeImageVolume({ input, entry, user })) };
+      const converted = await host.convert.writeImageVolume({ input, entry, user });
+      return isNotCached(converted) ? converted : { bytesDownloaded, downloadMs, ...converted };
     },
   );
+  if (isNotCached(written)) return await giveUpCaching(written, undo);
   const timingsMs = { download: written.downloadMs, convert: written.convertMs };
   const registerStep = { summary: 'register the entry as ready' };
   const registration = {
@@ -158,9 +161,21 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
     costSeconds: (timingsMs.download + timingsMs.convert) / 1000,
     input,
   };
-  await localThenNormal(
+  const notCached = await localThenNormal(
     () => localControl(registerStep).registerEntry(registration),
     () => control(registerStep).registerEntry(registration),
   );
+  if (notCached) return await giveUpCaching(notCached, undo);
   return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.bytesDownloaded, timingsMs };
+}
+
+function isNotCached(written: object): written is NotCached {
+  return 'kind' in written && written.kind === 'bypass';
+}
+
+/** The image turned out larger than what was reserved, and the limits have no room for that: nothing of it stays. */
+async function giveUpCaching(verdict: NotCached, undo: UndoStack): Promise<Verdict> {
+  setCurrentDetails(describeVerdict(verdict));
+  await undo.run();
+  return verdict;
 }

@@ -2,6 +2,7 @@ import {
   abandonReservation,
   beginEntryDeletion,
   confirmEntryGone,
+  findEntry,
   listEntries,
   registerReady,
   reserveEntry as reserveEntryRow,
@@ -11,12 +12,20 @@ import {
 import { observeSpace } from '../../db/queries/backends';
 import { findFlight } from '../../db/queries/populations';
 import { takeForReservation } from '../../db/queries/victims';
+import { roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
-import type { BackendName, EntryId } from '../../workflows/contract/ids';
+import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
-import type { FreedEntry, PopulateInput, Reservation } from '../../workflows/contract/population';
+import type {
+  FreedEntry,
+  NotCached,
+  PopulateInput,
+  ReservedEntry,
+  Reservation,
+} from '../../workflows/contract/population';
 import { heartbeat } from '@temporalio/activity';
 import type { ControlDependencies } from '../dependencies';
+import type { Progress } from '../progress';
 import { chooseForReservation } from '../eviction/choose-for-reservation';
 import { countEvicted, deleteVictim } from '../eviction/delete-victim';
 import { workflowExecution } from './admit-volume';
@@ -49,17 +58,56 @@ const CHOICES = 3;
 export function createMakeRoom(deps: ControlDependencies) {
   return async function makeRoom(request: ReserveRequest): Promise<Reservation> {
     const wanted = await wantedOf(deps, request);
-    const freedEntryIds = await deleteVictims(deps, wanted);
+    const freedEntryIds = await deleteVictims(deps, wanted, heartbeat);
     const reserved = reservationOf(await reserveFreed(deps.database, { ...wanted, freedEntryIds }));
     await abandonAfterAnswer(deps, request, reserved);
     return reserved.kind === 'no-room' ? { kind: 'bypass', reason: 'no-room' } : reserved;
   };
 }
 
+export interface InspectedEntry {
+  input: Pick<PopulateInput, 'backend' | 'cacheKey' | 'imageId'>;
+  entry: ReservedEntry;
+  /** The guest-visible size, as the image's own bytes say. */
+  virtualBytes: number;
+}
+
+type InspectedReservation = { kind: 'reserved' } | { kind: 'no-room' } | NotCached;
+
+/**
+ * Reserves anew by what an image's own bytes say, before the first one is written: its record may tell no size, or a smaller one.
+ * Idempotent. Undo: `abandonEntry`.
+ * @returns `reserved`, or `no-room`: see `reserveInspectedOrMakeRoom`. @throws ImageChanged when the reservation was given up meanwhile (final).
+ */
+export async function reserveInspected(
+  deps: ControlDependencies,
+  inspected: InspectedEntry,
+): Promise<InspectedReservation> {
+  const wanted = await wantedAnew(deps, inspected);
+  if (wanted === undefined) return { kind: 'reserved' };
+  return inspectedReservationOf(await reserveEntryRow(deps.database, wanted), inspected);
+}
+
+/** As `reserveInspected`, and evicts what is worth less where there is no room. Only where the backend is held. */
+export async function reserveInspectedOrMakeRoom(
+  deps: ControlDependencies,
+  inspected: InspectedEntry,
+  report: (progress: Progress) => void,
+): Promise<{ kind: 'reserved' } | NotCached> {
+  const first = await reserveInspected(deps, inspected);
+  if (first.kind !== 'no-room') return first;
+  const wanted = await wantedAnew(deps, inspected);
+  if (wanted === undefined) return { kind: 'reserved' };
+  const freedEntryIds = await deleteVictims(deps, wanted, report);
+  const freed = inspectedReservationOf(await reserveFreed(deps.database, { ...wanted, freedEntryIds }), inspected);
+  return freed.kind === 'no-room' ? { kind: 'bypass', reason: 'no-room' } : freed;
+}
+
 /** @returns what is deleted on the backend for this reservation and not yet told to the inventory. */
 async function deleteVictims(
   deps: ControlDependencies,
   wanted: { backend: BackendName; bytes: number; workflowId: string },
+  report: (progress: Progress) => void,
 ): Promise<EntryId[]> {
   const backend = backendHeld(deps, wanted.backend);
   await observeSpace(deps.database, { name: backend.name, ...(await backend.space()) });
@@ -70,7 +118,7 @@ async function deleteVictims(
     const victims = taken.kind === 'victims' ? taken.deleting.filter(({ id }) => !deleted.has(id)) : [];
     let kept = 0;
     for (const victim of victims) {
-      heartbeat({ stage: 'waiting', summary: `evicting image-volume ${victim.imageVolume}` });
+      report({ stage: 'waiting', summary: `evicting image-volume ${victim.imageVolume}` });
       const isDeleted = await deleteVictim(deps, backend, { victim, workflowId: wanted.workflowId });
       if (isDeleted) deleted.add(victim.id);
       else kept += 1;
@@ -92,11 +140,11 @@ async function abandonAfterAnswer(
     await abandonReservation(database, { entryId: reserved.entry.id, flight });
 }
 
-/** What the limits are asked for: the image's guest-visible size, the most that its image-volume can take. */
+/** What the limits are asked for: the image's guest-visible size as its record tells it, the most that its image-volume can take; see `reserveInspected`. */
 async function wantedOf(deps: ControlDependencies, { input, flight }: ReserveRequest) {
   const { workflowId } = workflowExecution();
   const image = await deps.images.getImage(input.imageId);
-  const bytes = Math.max(image.virtualSizeBytes ?? 0, image.sizeBytes ?? 0);
+  const bytes = roundUpTo(Math.max(image.virtualSizeBytes ?? 0, image.sizeBytes ?? 0), SECTOR_BYTES);
   return {
     backend: input.backend,
     key: input.cacheKey,
@@ -120,7 +168,44 @@ function reservationOf(outcome: ReservationOutcome): Reservation | { kind: 'no-r
       return { kind: 'bypass', reason: 'too-large-for-cache' };
     case 'cache-off':
       return { kind: 'bypass', reason: 'cache-off' };
+    case 'given-up':
+      throw new Error('only who names an entry hears that it was given up');
   }
+}
+
+/** @returns undefined where what is reserved is enough. */
+async function wantedAnew(deps: ControlDependencies, inspected: InspectedEntry) {
+  const { input, entry, virtualBytes } = inspected;
+  const row = await findEntry(deps.database, { entryId: entry.id });
+  if (row?.state !== 'populating') throw reservationGivenUp(input.imageId, row?.state ?? 'absent');
+  if (virtualBytes <= row.realBytes) return undefined;
+  return {
+    backend: input.backend,
+    key: input.cacheKey,
+    bytes: virtualBytes,
+    flight: row.flight ?? 0,
+    workflowId: workflowExecution().workflowId,
+    policyVersion: deps.policyVersion,
+    entryId: entry.id,
+  };
+}
+
+function inspectedReservationOf(outcome: ReservationOutcome, { input }: InspectedEntry): InspectedReservation {
+  if (outcome.kind === 'given-up') throw reservationGivenUp(input.imageId, outcome.state);
+  const reservation = reservationOf(outcome);
+  // The key's next generation is there already, by somebody else: this reservation is none any more.
+  if (reservation.kind === 'ready') throw reservationGivenUp(input.imageId, 'ready');
+  if (reservation.kind === 'reserved') return { kind: 'reserved' };
+  return reservation;
+}
+
+/** What a transfer fails with whose entry is not `populating` any more. */
+export function reservationGivenUp(imageId: ImageId, state: string): Failure<'ImageChanged'> {
+  return new Failure('ImageChanged', {
+    imageId,
+    found: `an entry that is ${state}`,
+    allowed: 'one that is populating',
+  });
 }
 
 export interface Registration {
@@ -132,9 +217,9 @@ export interface Registration {
 }
 
 /** `populating` -> `ready` by compare-and-set: from here on the entry can be acquired. Idempotent.
- *  @throws ParentUnusable when the reservation was given up meanwhile (final). */
+ *  @returns that it is not cached where it turned out larger than what the limits have room for. @throws ParentUnusable when the reservation was given up meanwhile (final). */
 export function createRegisterEntry(deps: ControlDependencies) {
-  return async function registerEntry({ input, ...measured }: Registration): Promise<void> {
+  return async function registerEntry({ input, ...measured }: Registration): Promise<NotCached | undefined> {
     const { backend, imageId, projectId } = input;
     const registered = await registerReady(deps.database, {
       ...measured,
@@ -142,7 +227,8 @@ export function createRegisterEntry(deps: ControlDependencies) {
       projectId,
       workflowId: workflowExecution().workflowId,
     });
-    if (registered.kind === 'ready') return;
+    if (registered.kind === 'ready') return undefined;
+    if (registered.kind === 'no-room') return { kind: 'bypass', reason: 'no-room' };
     const found = `behind an entry that is ${registered.state}`;
     throw new Failure('ParentUnusable', { backend, parent: measured.entryId, found });
   };

@@ -9,6 +9,7 @@ import type { ByteWatcher } from '../image/hashed-file';
 import { createQcow2Unpacking, type Qcow2Unpacking } from '../image/unpack-qcow2';
 import type { ProgressReporter } from '../progress';
 import { backendHeld } from '../records/clone-volume';
+import { reserveInspected } from '../records/reservation';
 import { checkFreeSpace } from '../records/space';
 import { isCompressed } from './expanded-image';
 import type { ScratchSource } from './scratch-image';
@@ -49,6 +50,9 @@ export async function beginUnpacking(
   let isOver = false;
 
   const openTarget = async (sizeBytes: number, virtualBytes: number) => {
+    // Where there is no room yet, a conversion makes some, or tells that the image is not cached.
+    const reserved = await reserveInspected(deps, { input: source, entry, virtualBytes });
+    if (reserved.kind !== 'reserved') throw new Error('the cache has no room for it yet');
     await checkFreeSpace(deps, backend.name, sizeBytes);
     target = await backend.ensureWriteTarget({ ...written, attempt, virtualBytes });
     if (target.path === undefined) throw new Error(`backend ${backend.name} writes no files`);

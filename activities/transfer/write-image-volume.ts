@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { activityInfo } from '@temporalio/activity';
 import { findEntry } from '../../db/queries/cache-entries';
-import { Failure } from '../../workflows/contract/failures';
-import type { PopulateInput, ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
+import type { NotCached, PopulateInput, ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { backendHeld } from '../records/clone-volume';
 import { contentHashOf } from '../records/cache-key';
+import { reservationGivenUp, reserveInspectedOrMakeRoom } from '../records/reservation';
 import { checkFreeSpace } from '../records/space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { getScratchPath, releaseScratchOf, type ScratchSource } from './scratch-image';
@@ -25,7 +25,11 @@ export interface WriteImageVolumeRequest {
  * @throws ImageRefused, ImageUnsupported, NoSpace (final); ToolFailed, BackendUnavailable (retried).
  */
 export function createWriteImageVolume(deps: HostDependencies) {
-  return async function writeImageVolume({ input, entry, user }: WriteImageVolumeRequest): Promise<WrittenImageVolume> {
+  return async function writeImageVolume({
+    input,
+    entry,
+    user,
+  }: WriteImageVolumeRequest): Promise<WrittenImageVolume | NotCached> {
     const startedAtMs = performance.now();
     const backend = backendHeld(deps, input.backend);
     const { imageId, cacheKey } = input;
@@ -41,6 +45,10 @@ export function createWriteImageVolume(deps: HostDependencies) {
       const path = await getScratchPath(deps, { source: input, user }, reporter);
       const image = { imageId, cacheKey, path };
       const virtualBytes = await inspectImageFile(deps, image);
+      const reserved = await reserveInspectedOrMakeRoom(deps, { input, entry, virtualBytes }, (progress) =>
+        reporter.report(progress),
+      );
+      if (reserved.kind === 'bypass') return reserved;
       const written = await deps.conversions.run(
         async () => {
           await checkFreeSpace(deps, input.backend, (await stat(image.path)).size);
@@ -101,11 +109,7 @@ export async function seal(
   const row = await findEntry(deps.database, { entryId: entry.id });
   if (row?.state === 'populating' || row?.state === 'ready') return sealed;
   await backend.ensureImageVolumeAbsent(entry.imageVolume);
-  throw new Failure('ImageChanged', {
-    imageId: input.imageId,
-    found: `an entry that is ${row?.state ?? 'absent'}`,
-    allowed: 'one that is populating',
-  });
+  throw reservationGivenUp(input.imageId, row?.state ?? 'absent');
 }
 
 /** Earlier attempts that are looked for: each one takes over what the last has left, or removes it, so that one is nearly always enough. */

@@ -27,6 +27,8 @@ export interface ReservationRequest {
   imageBytes?: number;
   /** Default: `image-volume-`. */
   imageVolumeNamePrefix?: string;
+  /** Set by who has reserved already and has learned that it needs more: no other entry is made for it. */
+  entryId?: EntryId;
 }
 
 export type ReservationOutcome =
@@ -36,7 +38,9 @@ export type ReservationOutcome =
   /** What would have to be given back first. */
   | { kind: 'no-room'; neededBytes: number; neededCount: number }
   | { kind: 'too-large'; maxBytes: number }
-  | { kind: 'cache-off' };
+  | { kind: 'cache-off' }
+  /** The reservation that `entryId` names was given up, or is ready. */
+  | { kind: 'given-up'; state: EntryState | 'absent' };
 
 /**
  * Makes the key's next entry, `populating`, its bytes counted in the transaction that checked them: limits never overshoot.
@@ -68,23 +72,46 @@ export function reserveFreed(
 }
 
 export type RegisterOutcome =
-  { kind: 'ready'; entry: EntryRow } | { kind: 'not-populating'; state: EntryState | 'absent' };
+  | { kind: 'ready'; entry: EntryRow }
+  | { kind: 'not-populating'; state: EntryState | 'absent' }
+  /** It is larger than what was reserved for it, and the limits have no room for that. */
+  | { kind: 'no-room' };
 
-/** `populating -> ready` with what was measured; a `ready` entry stays as it is and is returned. */
-export async function registerReady(
-  database: Database,
-  request: {
-    entryId: EntryId;
-    virtualBytes: number;
-    realBytes: number;
-    costSeconds: number;
-    imageId: ImageId;
-    projectId: ProjectId;
-    workflowId?: string;
-  },
-): Promise<RegisterOutcome> {
+interface Registration {
+  entryId: EntryId;
+  virtualBytes: number;
+  realBytes: number;
+  costSeconds: number;
+  imageId: ImageId;
+  projectId: ProjectId;
+  workflowId?: string;
+}
+
+/** `populating -> ready` with what was measured, within the limits; a `ready` entry stays as it is and is returned. */
+export function registerReady(database: Database, request: Registration): Promise<RegisterOutcome> {
+  return inTransaction(database, async (transaction) => {
+    const found = await findEntry(transaction, request);
+    if (found?.state === 'populating' && !(await fitsReservation(transaction, found, request)))
+      return { kind: 'no-room' };
+    return await register(transaction, request);
+  });
+}
+
+/** What is no larger than its reservation fits. A file system's own blocks for a file are nothing that a guest could enlarge. */
+async function fitsReservation(
+  transaction: Queryable,
+  { backend: name, realBytes: reservedBytes }: EntryRow,
+  { virtualBytes, realBytes }: Registration,
+): Promise<boolean> {
+  if (virtualBytes <= reservedBytes) return true;
+  const backend = await lockBackend(transaction, { name });
+  const used = await readSums(transaction, name);
+  return used.bytes - reservedBytes + realBytes <= backend.maxBytes;
+}
+
+async function register(transaction: Queryable, request: Registration): Promise<RegisterOutcome> {
   const [row] = await runStatement(
-    database,
+    transaction,
     sql`with registered as (
         update cache_entries e set state = 'ready', virtual_bytes = ${request.virtualBytes}, real_bytes = ${request.realBytes},
           cost_seconds = ${request.costSeconds}, ready_at = now(), last_used_at = now(), reserved_for = null,
@@ -99,7 +126,7 @@ export async function registerReady(
       )
       select ${columnsOf(cacheEntries)} from registered`,
   );
-  const entry = row ? parseRow(cacheEntries, row) : await findEntry(database, request);
+  const entry = row ? parseRow(cacheEntries, row) : await findEntry(transaction, request);
   return entry?.state === 'ready'
     ? { kind: 'ready', entry }
     : { kind: 'not-populating', state: entry?.state ?? 'absent' };
@@ -277,7 +304,7 @@ export function unpinEntry(
   return setPinned(database, { entryId, by: null, askedBy: by });
 }
 
-export async function findEntry(database: Database, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
+export async function findEntry(database: Queryable, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
   const [row] = await runStatement(
     database,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId}`,
@@ -331,6 +358,10 @@ async function reserve(
 ): Promise<ReservationOutcome> {
   if (!backend.cacheEnabled) return { kind: 'cache-off' };
   const [populating, ready] = await findUsable(transaction, { request });
+  if (request.entryId !== undefined && populating?.id !== request.entryId) {
+    const state = (await findEntry(transaction, { entryId: request.entryId }))?.state ?? 'absent';
+    return { kind: 'given-up', state };
+  }
   if (ready && !populating) return { kind: 'ready', entry: ready };
   if (request.bytes > backend.maxBytes) return { kind: 'too-large', maxBytes: backend.maxBytes };
   if (populating && populating.reservedFor !== request.workflowId)

@@ -69,6 +69,9 @@ export interface WrittenImageVolume {
   convertMs: number;
 }
 
+/** A flight's reservation that the limits have no room for, once the image's own bytes say what its image-volume takes. */
+export type NotCached = Extract<Verdict, { kind: 'bypass' }>;
+
 /** What a host answers whose scratch has had no room for a while, where another host may have some. */
 export interface NoRoomHere {
   kind: 'no-room-here';

@@ -1,4 +1,4 @@
-import { GiB } from '../../../workflows/contract/bytes';
+import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
 import { observeSpace, setLimits } from '../../../db/queries/backends';
 import { joinFlight } from '../../../db/queries/populations';
@@ -84,6 +84,21 @@ describe('reserveEntry', () => {
     });
   });
 
+  test('raises only the reservation that is named, and makes no other for one that was given up', async () => {
+    const { database } = inventory;
+    const { id: entryId } = await reserved(database, key);
+    expect(await reserveEntry(database, reservation(key, { bytes: 2 * GiB, entryId }))).toMatchObject({
+      kind: 'reserved',
+      entry: { id: entryId, realBytes: 2 * GiB },
+    });
+    await abandonReservation(database, { entryId });
+    expect(await reserveEntry(database, reservation(key, { bytes: 3 * GiB, entryId }))).toEqual({
+      kind: 'given-up',
+      state: 'gone',
+    });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
+  });
+
   test('says what is in the way: cache off, too large, no room in bytes or in count, ready already', async () => {
     const { database } = inventory;
     expect(await reserveEntry(database, reservation(key, { bytes: 11 * GiB }))).toEqual({
@@ -149,6 +164,19 @@ describe('registerReady', () => {
       { imageId: IMAGE, projectId: PROJECT, state: 'usable' },
     ]);
     expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, reservedBytes: 0 });
+  });
+
+  test('does not register what is larger than its reservation where the limits have no room for that', async () => {
+    const { database } = inventory;
+    const maxBytes = 10 * GiB;
+    const { id: entryId } = await reserved(database, key, { bytes: GiB });
+    await readyEntry(database, other, { bytes: maxBytes - GiB });
+    const measured = { entryId, costSeconds: 1, imageId: IMAGE, projectId: PROJECT };
+    const larger = { ...measured, virtualBytes: 2 * GiB, realBytes: GiB + MiB };
+    expect(await registerReady(database, larger)).toEqual({ kind: 'no-room' });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: maxBytes, reservedBytes: GiB });
+    expect(await registerReady(database, { ...larger, realBytes: GiB })).toMatchObject({ kind: 'ready' });
+    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: maxBytes, reservedBytes: 0 });
   });
 
   test('does not bring back a reservation that was given up', async () => {

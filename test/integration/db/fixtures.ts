@@ -139,7 +139,8 @@ export async function register(database: Database, entryId: EntryId, realBytes =
     imageId: IMAGE,
     projectId: PROJECT,
   });
-  if (outcome.kind !== 'ready') throw new Error(`the entry is ${outcome.state}`);
+  if (outcome.kind !== 'ready')
+    throw new Error(`the entry is ${outcome.kind === 'no-room' ? 'too large' : outcome.state}`);
   return outcome.entry;
 }
 

@@ -1,11 +1,15 @@
+import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { deleteVolume } from '../../../client/volumes';
 import { findEntry, sums } from '../../../db/queries/cache-entries';
 import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/flows';
+import { makeSampleImage, uploadSample } from '../../support/sample-image';
 
+const run = promisify(execFile);
 const VIRTUAL_BYTES = 8 * MiB;
 const MAX_BYTES = 3 * VIRTUAL_BYTES;
 const MAX_COUNT = 2;
@@ -137,5 +141,70 @@ describe('a cache on a backend that is nearly full', () => {
     expect(bypassed).toMatchObject({ outcome: 'bypassed' });
     expect(await flow.entriesOf(first.image)).toMatchObject([{ state: 'ready' }]);
     for (const { volumeId } of [clone, bypassed]) await deleteVolume(flow.stack.cache, volumeId);
+  });
+});
+
+describe('an image whose record does not tell the size of its disk', () => {
+  const flow = useStack({ cache: { maxBytes: MAX_BYTES, maxCount: 3 * MAX_COUNT }, clone: 'overlay' });
+  afterEach(() => expectCleanSlate(flow.stack));
+
+  const uploadCompressed = async (name: string, virtualBytes: number): Promise<UploadedImage> => {
+    const options = { directory: flow.directory, name, diskFormat: 'raw', virtualBytes, dataBytes: 2 * MiB } as const;
+    const sample = await makeSampleImage(options);
+    await run('gzip', ['-1kf', sample.path]);
+    const packed = { ...sample, path: `${sample.path}.gz` };
+    return { sample, image: await uploadSample(flow.stack.images, packed, { containerFormat: 'compressed' }) };
+  };
+  const uploadVdi = async (name: string, virtualBytes: number): Promise<UploadedImage> => {
+    const options = { directory: flow.directory, name, diskFormat: 'raw', virtualBytes, dataBytes: 2 * MiB } as const;
+    const sample = await makeSampleImage(options);
+    const path = join(flow.directory, `${name}.vdi`);
+    await run('qemu-img', ['convert', '-f', 'raw', '-O', 'vdi', sample.rawPath, path]);
+    return { sample, image: await uploadSample(flow.stack.images, { ...sample, path }, { diskFormat: 'vdi' }) };
+  };
+
+  it.each([
+    ['a compressed one', uploadCompressed],
+    ['a VDI', uploadVdi],
+  ])('is not cached where it turns out larger than the limit: %s', async (what, upload) => {
+    const { sample, image } = await upload(`too-large ${what}`.replaceAll(' ', '-'), MAX_BYTES + VIRTUAL_BYTES);
+    expect(image.virtualSizeBytes).toBeNull();
+    const most = await watchSums(flow, async () => {
+      const volume = await flow.create(image);
+      expect(volume).toMatchObject({ outcome: 'bypassed', reason: expect.stringContaining('larger') });
+      await flow.expectGuestBytes(sample, volume);
+    });
+    expect(most.bytes).toBeLessThanOrEqual(MAX_BYTES);
+    expect(await flow.entriesOf(image)).toEqual([]);
+  });
+
+  it('has room made for it when it turns out larger than what was reserved', async () => {
+    const unused = [await cacheUnused(flow, 'unused-1'), await cacheUnused(flow, 'unused-2')];
+    const { sample, image } = await uploadCompressed('makes-room', MAX_BYTES);
+    const most = await watchSums(flow, async () => {
+      const volume = await flow.create(image);
+      expect(volume).toMatchObject({ outcome: 'miss' });
+      await flow.expectGuestBytes(sample, volume);
+    });
+    expect(most.bytes).toBeLessThanOrEqual(MAX_BYTES);
+    expect(await flow.entriesOf(image)).toMatchObject([{ state: 'ready', virtualBytes: MAX_BYTES }]);
+    const left = await Promise.all(unused.map((uploaded) => flow.entriesOf(uploaded.image)));
+    expect(left.flat()).toEqual([]);
+  });
+
+  it('of several that come at once only those are cached that have room together', async () => {
+    const uploads = await Promise.all(
+      ['a', 'b', 'c', 'd'].map((name) => uploadCompressed(`at-once-${name}`, 2 * VIRTUAL_BYTES)),
+    );
+    const most = await watchSums(flow, async () => {
+      await Promise.all(
+        uploads.map(async ({ sample, image }) => {
+          const volume = await flow.create(image);
+          await flow.expectGuestBytes(sample, volume);
+          expect(['miss', 'bypassed']).toContain(volume.outcome);
+        }),
+      );
+    });
+    expect(most.bytes).toBeLessThanOrEqual(MAX_BYTES);
   });
 });
