@@ -74,7 +74,6 @@ export async function runCommand(
     ],
     env: minimalEnvironment(),
   });
-  started += 1;
   listeners.forEach((listener) => listener(tool));
   // A tool that is gone reads no more: its exit tells why.
   child.stdin?.on('error', () => undefined);
@@ -90,12 +89,6 @@ export async function runCommand(
     stderr: cleanStderr(stderr),
   });
 }
-
-/** @returns how many processes this process has started through `runCommand`: a bench asserts that a hit starts none. */
-export function commandsStarted(): number {
-  return started;
-}
-let started = 0;
 
 /** Hears the name of every tool that this process starts through `runCommand`. */
 export function onCommandStarted(listener: (tool: string) => void): void {

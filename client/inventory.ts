@@ -3,6 +3,7 @@ import type * as backendsModule from '../db/queries/backends';
 import type * as entriesModule from '../db/queries/cache-entries';
 import type * as decisionsModule from '../db/queries/decisions';
 import type * as eventsModule from '../db/queries/entry-events';
+import type * as sumsModule from '../db/queries/entry-sums';
 import type * as viewModule from '../db/queries/eviction-view';
 import type * as refusalsModule from '../db/queries/refusals';
 import type * as reportModule from '../db/queries/report';
@@ -93,20 +94,19 @@ const MAX_CONNECTIONS = 4;
 /** Loads the database's code on its first use: who only creates volumes never does. @throws ImageVolumeCacheError `NotConfigured` */
 export async function openInventory(settings: Settings): Promise<Inventory> {
   const url = settings.databaseUrl ?? missing('database', 'DATABASE_URL', settings);
-  const modules = loadDatabase();
-  const { connectDatabase, follows, volumes, entries, decisions, backends, report } = modules;
-  const database = connectDatabase(url, {
+  const queries = loadDatabase();
+  const database = queries.connectDatabase(url, {
     maxConnections: MAX_CONNECTIONS,
     applicationName: 'image-volume-cache client',
   });
 
   const summarize = async ({ withinMs, backend }: { withinMs: number; backend?: string }): Promise<DecisionSummary> =>
     toDecisionSummary(
-      await decisions.summarizeDecisions(database, { withinMs, backend: backend as BackendName | undefined }),
+      await queries.summarizeDecisions(database, { withinMs, backend: backend as BackendName | undefined }),
     );
 
   return reporting({
-    ping: async () => void (await backends.listBackends(database)),
+    ping: async () => void (await queries.listBackends(database)),
     listVolumes: async ({ projectId, backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
       const filter = {
         projectId: projectId as ProjectId | undefined,
@@ -115,10 +115,10 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
         limit,
         afterId: after as VolumeId | undefined,
       };
-      return (await volumes.listVolumes(database, filter)).map(toVolume);
+      return (await queries.listVolumes(database, filter)).map(toVolume);
     },
     findVolume: async (volumeId) => {
-      const row = await volumes.findVolume(database, { volumeId });
+      const row = await queries.findVolume(database, { volumeId });
       return row && toVolume(row);
     },
     listEntries: async ({ backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
@@ -128,14 +128,14 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
         limit,
         afterId: after as EntryId | undefined,
       };
-      return await withEntryFacts(database, modules, await entries.listEntries(database, filter));
+      return await withEntryFacts(database, queries, await queries.listEntries(database, filter));
     },
     findEntry: async (entryId) => {
-      const row = await entries.findEntry(database, { entryId });
-      return (await withEntryFacts(database, modules, row ? [row] : []))[0];
+      const row = await queries.findEntry(database, { entryId });
+      return (await withEntryFacts(database, queries, row ? [row] : []))[0];
     },
     listEntryEvents: async ({ entryId, limit = DEFAULT_LIMIT }) =>
-      (await modules.events.listEntryEvents(database, { entryIds: [entryId], limit })).map(toEntryEvent),
+      (await queries.listEntryEvents(database, { entryIds: [entryId], limit })).map(toEntryEvent),
     listDecisions: async ({ volumeId, entryId, backend, limit = DEFAULT_LIMIT } = {}) => {
       const filter = {
         volumeId: volumeId as VolumeId | undefined,
@@ -143,49 +143,49 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
         backend: backend as BackendName | undefined,
         limit,
       };
-      return (await decisions.listDecisions(database, filter)).map(toDecision);
+      return (await queries.listDecisions(database, filter)).map(toDecision);
     },
     listFollows: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
-      (await follows.listFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
+      (await queries.listFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
     listRefusals: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
-      (await modules.refusals.listRefusals(database, { backend: backend as BackendName | undefined, limit })).map(
-        toRefusal,
-      ),
+      (await queries.listRefusals(database, { backend: backend as BackendName | undefined, limit })).map(toRefusal),
     summarizeDecisions: summarize,
     listBackends: async ({ withinMs } = { withinMs: DEFAULT_PERIOD_MS }) => {
       const status = async (row: BackendRow): Promise<BackendStatus> =>
         toBackendStatus(row, {
-          sums: await entries.sums(database, { backend: row.name }),
+          sums: await queries.sums(database, { backend: row.name }),
           decisions: await summarize({ withinMs, backend: row.name }),
         });
-      return await Promise.all((await backends.listBackends(database)).map(status));
+      return await Promise.all((await queries.listBackends(database)).map(status));
     },
-    readReport: (filter) => readReport(database, report, filter),
+    readReport: (filter) => readReport(database, queries, filter),
     close: () => database.close(),
   });
 }
 
+type Queries = ReturnType<typeof loadDatabase>;
+
 /** A few statements, whatever the number of rows. */
 async function withEntryFacts(
   database: clientModule.Database,
-  { entries, view }: Pick<ReturnType<typeof loadDatabase>, 'entries' | 'view'>,
+  { listEntryImages, withFacts }: Queries,
   rows: EntryRow[],
 ): Promise<CacheEntry[]> {
-  const images = await entries.listEntryImages(database, { entryIds: rows.map(({ id }) => id) });
-  const facts = await view.withFacts(database, rows);
+  const images = await listEntryImages(database, { entryIds: rows.map(({ id }) => id) });
+  const facts = await withFacts(database, rows);
   return facts.map(({ entry, ...known }) => toCacheEntry(entry, images, known));
 }
 
 async function readReport(
   database: clientModule.Database,
-  report: typeof reportModule,
+  queries: Queries,
   { withinMs, backend }: ReportFilter,
 ): Promise<Report> {
   const bucketMs = chooseBucketMs(withinMs);
   const to = new Date();
   const from = new Date(to.getTime() - withinMs);
   const period = { from, to, backend: backend as BackendName | undefined };
-  const outcomes = await report.readOutcomes(database, { ...period, bucketMs });
+  const outcomes = await queries.readOutcomes(database, { ...period, bucketMs });
   return {
     from: from.toISOString(),
     to: to.toISOString(),
@@ -193,27 +193,56 @@ async function readReport(
     totals: toTotals(outcomes),
     buckets: toBuckets(outcomes, { fromMs: from.getTime(), toMs: to.getTime(), bucketMs }),
     bucketSeconds: bucketMs / 1000,
-    reasons: await report.readReasons(database, period),
-    stages: await report.readStages(database, period),
-    expensiveMisses: (await report.readExpensiveMisses(database, period)).map(toMiss),
-    images: await report.readImageUse(database, period),
-    left: (await report.readEntriesLeft(database, period)).map(toEntryLeft),
+    reasons: await queries.readReasons(database, period),
+    stages: await queries.readStages(database, period),
+    expensiveMisses: (await queries.readExpensiveMisses(database, period)).map(toMiss),
+    images: await queries.readImageUse(database, period),
+    left: (await queries.readEntriesLeft(database, period)).map(toEntryLeft),
   };
 }
 
-/** `require`, since an `import()` would need file extensions that the tests' loader does not know. */
+/** `require`, since an `import()` would need file extensions that the tests' loader does not know. Each function is named: what none names is unused. */
 function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
-  const follows: typeof followsModule = require('../db/queries/follows');
-  const volumes: typeof volumesModule = require('../db/queries/volumes');
-  const entries: typeof entriesModule = require('../db/queries/cache-entries');
-  const events: typeof eventsModule = require('../db/queries/entry-events');
-  const view: typeof viewModule = require('../db/queries/eviction-view');
-  const decisions: typeof decisionsModule = require('../db/queries/decisions');
-  const backends: typeof backendsModule = require('../db/queries/backends');
-  const refusals: typeof refusalsModule = require('../db/queries/refusals');
-  const report: typeof reportModule = require('../db/queries/report');
-  return { connectDatabase, follows, volumes, entries, events, view, decisions, backends, refusals, report };
+  const { listFollows }: typeof followsModule = require('../db/queries/follows');
+  const { findVolume, listVolumes }: typeof volumesModule = require('../db/queries/volumes');
+  const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/queries/cache-entries');
+  const { sums }: typeof sumsModule = require('../db/queries/entry-sums');
+  const { listEntryEvents }: typeof eventsModule = require('../db/queries/entry-events');
+  const { withFacts }: typeof viewModule = require('../db/queries/eviction-view');
+  const { listDecisions, summarizeDecisions }: typeof decisionsModule = require('../db/queries/decisions');
+  const { listBackends }: typeof backendsModule = require('../db/queries/backends');
+  const { listRefusals }: typeof refusalsModule = require('../db/queries/refusals');
+  const {
+    readEntriesLeft,
+    readExpensiveMisses,
+    readImageUse,
+    readOutcomes,
+    readReasons,
+    readStages,
+  }: typeof reportModule = require('../db/queries/report');
+  return {
+    connectDatabase,
+    findEntry,
+    findVolume,
+    listBackends,
+    listDecisions,
+    listEntries,
+    listEntryEvents,
+    listEntryImages,
+    listFollows,
+    listRefusals,
+    listVolumes,
+    readEntriesLeft,
+    readExpensiveMisses,
+    readImageUse,
+    readOutcomes,
+    readReasons,
+    readStages,
+    summarizeDecisions,
+    sums,
+    withFacts,
+  };
 }
 
 /** Every method of `inventory`, its failures as the library's error. */

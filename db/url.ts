@@ -70,15 +70,6 @@ export function parseDatabaseUrl(url: string, env: NodeJS.ProcessEnv = process.e
   };
 }
 
-/** @returns the URI of another database on the same server, for the same user. */
-export function withDatabaseName(url: string, database: string): string {
-  const match = pattern.exec(url);
-  if (!match) throw invalid('an unreadable URI', 'postgres://user:password@host:port/database');
-  const [, user, password, hostAndPort = '', , query] = match;
-  const credentials = user === undefined ? '' : `${user}${password === undefined ? '' : `:${password}`}@`;
-  return `postgres://${credentials}${hostAndPort}/${encodeURIComponent(database)}${query === undefined ? '' : `?${query}`}`;
-}
-
 function parseHost(hostAndPort: string): { host: string; port: string | undefined } {
   const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]*)(?::(\d+))?$/.exec(hostAndPort);
   if (!match) throw invalid('an unreadable host', 'host, host:port or a percent-encoded socket directory');

@@ -13,6 +13,8 @@ const checks = [
     args: ['--noEmit', '-p', root, '--tsBuildInfoFile', join(root, 'node_modules/.cache/check.tsbuildinfo')],
   },
   { name: 'unused', command: bin('knip'), args: ['--no-progress'] },
+  // Without the tests: what only they use belongs to test/support.
+  { name: 'unused in the product', command: bin('knip'), args: ['--no-progress', '--production'] },
 ];
 
 await main(async () => {

@@ -44,9 +44,7 @@ export interface ConvertRequest {
 
 const TOOL = 'qemu-img';
 const QUICK_TIMEOUT_MS = 30_000;
-const LONG_TIMEOUT_MS = 2 * 3_600_000;
 const QUICK_LIMITS: CommandLimits = { cpuSeconds: 20, addressSpaceBytes: 2 * GiB, openFiles: 64 };
-const LONG_LIMITS: CommandLimits = { cpuSeconds: 7200, addressSpaceBytes: 4 * GiB, openFiles: 64 };
 /** A hundred steps and some; far more means that something else is being written. */
 const MAX_PROGRESS_BYTES = 1024 * 1024;
 
@@ -74,12 +72,6 @@ const infoSchema = z
     corrupt: info['format-specific'].data.corrupt,
     snapshots: info.snapshots.length,
   }));
-
-const checkSchema = z.object({
-  corruptions: z.int().default(0),
-  leaks: z.int().default(0),
-  'check-errors': z.int().default(0),
-});
 
 /**
  * @returns what qemu-img says of an image whose format is known; a backing file is named, never opened. It runs confined.
@@ -200,59 +192,6 @@ function sourceArguments({ path, format, sizeByFooter = false }: QemuImage): str
   if (!sizeByFooter) return ['-f', format, toFilename(path)];
   const file = `file.driver=file,file.filename=${path.replaceAll(',', ',,')}`;
   return ['--image-opts', `driver=${format},force_size_calc=current_size,${file}`];
-}
-
-/** @returns how many errors and leaked clusters a qcow2 has; both 0 when it is sound. @throws ToolFailed. */
-export async function checkImage(image: QemuImage): Promise<{ errors: number; leaks: number }> {
-  const args = ['check', '--output=json', '-f', image.format, toFilename(image.path)];
-  const { stdout } = await runCommand(TOOL, args, {
-    timeoutMs: LONG_TIMEOUT_MS,
-    limits: LONG_LIMITS,
-    answers: [0, 2, 3],
-  });
-  const found = parseJson(checkSchema, stdout);
-  return { errors: found.corruptions + found['check-errors'], leaks: found.leaks };
-}
-
-/** @returns whether two images show a guest the same bytes; the longer one may end in zeros unless `strict`. @throws ToolFailed. */
-export async function compareImages(a: QemuImage, b: QemuImage, { strict = false } = {}): Promise<boolean> {
-  const args = [
-    'compare',
-    ...(strict ? ['-s'] : []),
-    '-f',
-    a.format,
-    '-F',
-    b.format,
-    toFilename(a.path),
-    toFilename(b.path),
-  ];
-  const { exitCode } = await runCommand(TOOL, args, {
-    timeoutMs: LONG_TIMEOUT_MS,
-    limits: LONG_LIMITS,
-    answers: [0, 1],
-  });
-  return exitCode === 0;
-}
-
-/** Makes a qcow2 overlay of `backingFile` (as written into the overlay, so relative to it) with qemu-img itself: what our own overlays are compared with. */
-export async function createOverlay(
-  path: string,
-  backing: { file: string; format: QemuFormat },
-  sizeBytes: number,
-): Promise<void> {
-  const args = [
-    'create',
-    '-q',
-    '-f',
-    'qcow2',
-    '-b',
-    backing.file,
-    '-F',
-    backing.format,
-    toFilename(path),
-    String(sizeBytes),
-  ];
-  await runCommand(TOOL, args, { timeoutMs: QUICK_TIMEOUT_MS, limits: QUICK_LIMITS });
 }
 
 /**

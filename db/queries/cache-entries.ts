@@ -289,19 +289,26 @@ export async function abandonReservation(
   return (await findEntry(database, { entryId }))?.state === 'gone';
 }
 
-export type PinOutcome = { kind: 'pinned' | 'unpinned' } | { kind: 'not-ready'; state: EntryState | 'absent' };
+export type PinOutcome = { kind: 'pinned' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
 /** Keeps a ready entry from being chosen as a victim until it is unpinned; with its event. */
-export function pinEntry(database: Database, { entryId, by }: { entryId: EntryId; by: string }): Promise<PinOutcome> {
-  return setPinned(database, { entryId, by });
-}
-
-/** @param by who asks, for the entry's history. */
-export function unpinEntry(
+export async function pinEntry(
   database: Database,
-  { entryId, by }: { entryId: EntryId; by?: string },
+  { entryId, by }: { entryId: EntryId; by: string },
 ): Promise<PinOutcome> {
-  return setPinned(database, { entryId, by: null, askedBy: by });
+  const rows = await runStatement(
+    database,
+    sql`with before as (
+        select id, pinned from cache_entries where id = ${entryId} and state = 'ready' for update
+      ), changed as (
+        update cache_entries e set pinned = true, pinned_by = ${by} from before b where e.id = b.id
+        returning ${columnsOf(cacheEntries, 'e')}, b.pinned <> e.pinned as moved
+      ), noted as (${eventsOf(sql`changed where moved`, { kind: 'pinned', reason: sql`null`, detail: sql`${`by ${by}`}` })})
+      select id from changed`,
+  );
+  if (rows.length > 0) return { kind: 'pinned' };
+  const entry = await findEntry(database, { entryId });
+  return { kind: 'not-ready', state: entry?.state ?? 'absent' };
 }
 
 export async function findEntry(database: Queryable, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
@@ -446,25 +453,4 @@ function gone(which: SQL, workflowId?: string): SQL {
 /** What clones hold leaves the limits for good: they bound what the cache could give back. */
 export function retired(reason: RetireReason): SQL {
   return sql`state = 'retired', reason = ${reason}, retired_at = now(), counted = (clones = 0)`;
-}
-
-async function setPinned(
-  database: Database,
-  { entryId, by, askedBy = by ?? undefined }: { entryId: EntryId; by: string | null; askedBy?: string },
-): Promise<PinOutcome> {
-  const kind = by === null ? 'unpinned' : 'pinned';
-  const detail = askedBy === undefined ? null : `by ${askedBy}`;
-  const rows = await runStatement(
-    database,
-    sql`with before as (
-        select id, pinned from cache_entries where id = ${entryId} and state = 'ready' for update
-      ), changed as (
-        update cache_entries e set pinned = ${by !== null}, pinned_by = ${by} from before b where e.id = b.id
-        returning ${columnsOf(cacheEntries, 'e')}, b.pinned <> e.pinned as moved
-      ), noted as (${eventsOf(sql`changed where moved`, { kind, reason: sql`null`, detail: sql`${detail}` })})
-      select id from changed`,
-  );
-  if (rows.length > 0) return { kind };
-  const entry = await findEntry(database, { entryId });
-  return { kind: 'not-ready', state: entry?.state ?? 'absent' };
 }

@@ -248,17 +248,6 @@ export async function releaseLease(
   return parseFreed(row?.['freed']);
 }
 
-/** Takes a volume off its flight when it goes on without an entry. Repeated it changes nothing. */
-export async function stopWaiting(
-  database: Database,
-  { volumeId, runId }: { volumeId: VolumeId; runId: string },
-): Promise<void> {
-  await runStatement(
-    database,
-    sql`update volumes set waits_for_flight = null, activity_id = null where id = ${volumeId} and run_id = ${runId} and waits_for_flight is not null`,
-  );
-}
-
 export type CompleteOutcome =
   /** `saved`: what the cache spared this create; absent when an earlier call has completed it. */
   | { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent; saved?: { bytes: number; seconds: number } }
@@ -467,18 +456,6 @@ export function finishDelete(
       )
       select (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from settled`,
   });
-}
-
-/** Records who has the volume attached; only an `available` one can be. Idempotent. @returns whether it is recorded. */
-export async function setAttached(
-  database: Database,
-  { volumeId, attachedTo }: { volumeId: VolumeId; attachedTo: string | null },
-): Promise<boolean> {
-  const rows = await runStatement(
-    database,
-    sql`update volumes set attached_to = ${attachedTo}, updated_at = now() where id = ${volumeId} and state = 'available' returning id`,
-  );
-  return rows.length > 0;
 }
 
 export async function findVolume(

@@ -6,14 +6,15 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { BackendObject, KnownPlace } from '../../activities/backends/backend';
 import { createFileBackend } from '../../activities/backends/file/backend';
-import { commandsStarted, runCommand } from '../../activities/command';
-import { checkImage, createOverlay, getImageInfo } from '../../activities/image/qemu-img';
+import { runCommand } from '../../activities/command';
+import { getImageInfo } from '../../activities/image/qemu-img';
 import { MiB, TiB } from '../../workflows/contract/bytes';
 import type { BackendName, InstallationId, VolumeId } from '../../workflows/contract/ids';
 import { brand } from '../support/brand';
 import { countReads } from '../support/count-reads';
 import { IMAGE_BYTES, volumeMarker } from '../support/markers';
-import { isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
+import { commandsStarted } from '../support/commands-started';
+import { checkImage, createOverlay, isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
 import { kinds, objects, sealSample, type BackendPlace } from './backend-contract';
 
 export type CloneSetting = 'auto' | 'reflink' | 'overlay';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareImages } from '../../activities/image/qemu-img';
+import { compareImages } from '../support/qemu';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Connection } from '../../workflows/contract/volume';

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { compareImages } from '../../activities/image/qemu-img';
+import { compareImages } from '../support/qemu';
 import { createVolume } from '../../client/volumes';
 import { listEntries } from '../../db/queries/cache-entries';
 import { listVolumes } from '../../db/queries/volumes';

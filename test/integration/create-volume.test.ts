@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareImages } from '../../activities/image/qemu-img';
+import { compareImages } from '../support/qemu';
 import { createVolume, deleteVolume } from '../../client/volumes';
 import { listDecisions } from '../../db/queries/decisions';
 import { listEntries, sums } from '../../db/queries/cache-entries';

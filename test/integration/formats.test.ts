@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { compareImages } from '../../activities/image/qemu-img';
+import { compareImages } from '../support/qemu';
 import { createVolume } from '../../client/volumes';
 import { makeSampleImage, uploadSample } from '../support/sample-image';
 import { isoImage } from '../support/images/disk';

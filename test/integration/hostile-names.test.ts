@@ -54,7 +54,7 @@ async function read(...args: string[]): Promise<Record<string, unknown>> {
 }
 
 function remember(args: string[]): void {
-  const path = args.slice(0, 2).filter((arg) => /^[a-z]+$/.test(arg));
+  const path = args.slice(0, 2).filter((arg) => /^[a-z][a-z-]*$/.test(arg));
   ran.add(leaves(createProgram()).find((leaf) => leaf === path.join(' ')) ?? path[0] ?? '');
 }
 
@@ -116,6 +116,7 @@ describe('names that others have chosen', () => {
     await say('cache', 'unpin', entryId);
     await say('cache', 'pin', entryId);
     await say('cache', 'warm', '--image', imageId);
+    await say('cache', 'refusals');
     await say('status');
     await say('reconcile', '--dry-run');
     await say('doctor');
@@ -144,6 +145,7 @@ describe('names that others have chosen', () => {
     expect(await say('cache', 'follow', '--name', HOSTILE)).toContain(SHOWN.slice(0, 8));
     expect(await say('cache', 'unfollow', HOSTILE)).toContain('name');
     expect(await say('volume', 'show', HOSTILE)).toContain(SHOWN);
+    await say('cache', 'forget-refusal', HOSTILE);
     const config = join(directory, HOSTILE);
     for (const command of ['up', 'down', 'worker']) expect(await say(command, '--config', config)).toContain(SHOWN);
     await mkdir(config);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import { connectDatabase, type Database } from '../../db/client';
 import { migrateDatabase } from '../../db/migrate';
-import { withDatabaseName } from '../../db/url';
+import { withDatabaseName } from './database-name';
 import { createTestDatabase, testDatabaseUrl } from './postgres';
 
 export interface MigratedDatabase {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { cacheKeyOf } from '../../activities/records/cache-key';
-import { compareImages } from '../../activities/image/qemu-img';
+import { compareImages } from './qemu';
 import { createVolume, type StartedVolume } from '../../client/volumes';
 import { listEntries } from '../../db/queries/cache-entries';
 import { findFlight, type Flight } from '../../db/queries/populations';

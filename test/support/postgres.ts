@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import postgres from 'postgres';
-import { parseDatabaseUrl, withDatabaseName } from '../../db/url';
+import { parseDatabaseUrl } from '../../db/url';
+import { withDatabaseName } from './database-name';
 
 export interface TestDatabase {
   url: string;

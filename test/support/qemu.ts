@@ -12,6 +12,12 @@ export interface QemuDisk {
   format: 'raw' | 'qcow2';
 }
 
+/** The same as a file. */
+interface QemuImage {
+  path: string;
+  format: QemuDisk['format'];
+}
+
 const TIMEOUT_MS = 60_000;
 
 /** @returns sha256 of all bytes that a guest would read, and how many they are. */
@@ -28,6 +34,29 @@ export async function readGuest(disk: QemuDisk): Promise<{ sha256: string; sizeB
 export async function isSameGuest(a: QemuDisk, b: QemuDisk, { strict = false } = {}): Promise<boolean> {
   const args = ['compare', ...(strict ? ['-s'] : []), '-f', a.format, '-F', b.format, a.filename, b.filename];
   return (await runCommand('qemu-img', args, { timeoutMs: TIMEOUT_MS, answers: [0, 1] })).exitCode === 0;
+}
+
+/** As `isSameGuest`, by paths. */
+export async function compareImages(a: QemuImage, b: QemuImage, options: { strict?: boolean } = {}): Promise<boolean> {
+  return await isSameGuest({ ...a, filename: a.path }, { ...b, filename: b.path }, options);
+}
+
+/** @returns how many errors and leaked clusters a qcow2 has; both 0 when it is sound. */
+export async function checkImage({ path, format }: QemuImage): Promise<{ errors: number; leaks: number }> {
+  const args = ['check', '--output=json', '-f', format, path];
+  const { stdout } = await runCommand('qemu-img', args, { timeoutMs: TIMEOUT_MS, answers: [0, 2, 3] });
+  const found = JSON.parse(stdout) as Partial<Record<'corruptions' | 'check-errors' | 'leaks', number>>;
+  return { errors: (found.corruptions ?? 0) + (found['check-errors'] ?? 0), leaks: found.leaks ?? 0 };
+}
+
+/** Makes a qcow2 overlay of `backing` (as written into the overlay, so relative to it) with qemu-img itself: what our own overlays are compared with. */
+export async function createOverlay(
+  path: string,
+  backing: { file: string; format: QemuDisk['format'] },
+  sizeBytes: number,
+): Promise<void> {
+  const args = ['create', '-q', '-f', 'qcow2', '-b', backing.file, '-F', backing.format, path, String(sizeBytes)];
+  await runCommand('qemu-img', args, { timeoutMs: TIMEOUT_MS });
 }
 
 /** Writes `pattern` into the disk as a guest would. */

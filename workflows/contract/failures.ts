@@ -1,6 +1,6 @@
 /**
  * Every way in which this product fails on purpose. A new type cannot be added without deciding all of it:
- * what its details are, whether a retry may help, what the workflow does, whom a flight's failure concerns, how the CLI exits and what the user reads.
+ * what its details are, whether a retry may help, whom a flight's failure concerns, how the CLI exits and what the user reads.
  * A bug stays a plain error: in workflow code it holds the task until the fix is deployed.
  */
 
@@ -75,8 +75,6 @@ export type FailureExitCode = 1 | 2 | 3 | 4 | 5;
 interface FailureRule<Type extends FailureType> {
   /** Whether the same call may succeed later without anybody changing anything. */
   retry: boolean;
-  /** `refuse`: raised before anything is made, so there is no row. `undo`: what was made is undone and the row is `error`. */
-  workflow: 'refuse' | 'undo';
   /**
    * When a flight fails so: `cache-key`: for every image with the same bytes. `image`: for the record of the one image that the flight read; whoever waits
    * for another image with the same bytes asks again.
@@ -89,42 +87,36 @@ interface FailureRule<Type extends FailureType> {
 export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   InvalidRequest: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 2,
     publicMessage: ({ field, value, allowed }) => `${field}: got ${value}, allowed is ${allowed}`,
   },
   Conflict: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, found }) => `volumeId: ${volumeId} is taken by another request: ${found}`,
   },
   VolumeNotFound: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 3,
     publicMessage: ({ volumeId }) => `volumeId: there is no volume ${volumeId}`,
   },
   VolumeDeleted: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId }) => `volumeId: ${volumeId} was deleted; an id is never used twice`,
   },
   VolumeInUse: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, by }) => `volume ${volumeId} is in use by ${by}; detach it first`,
   },
   VolumeBusy: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ volumeId, workflowId }) =>
@@ -132,21 +124,18 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   CreateCancelled: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ volumeId }) => `the create of volume ${volumeId} was cancelled`,
   },
   ImageNotFound: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'image',
     exitCode: 3,
     publicMessage: ({ imageId }) => `imageId: there is no image ${imageId} that this project may read`,
   },
   FollowNotFound: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 3,
     publicMessage: ({ follow, backend, found }) =>
@@ -156,21 +145,18 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   ImageNotActive: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, status }) => `imageId: image ${imageId} is ${status}; only an active image can be used`,
   },
   ImageUnsupported: {
     retry: false,
-    workflow: 'refuse',
     holdsFor: 'cache-key',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) => `imageId: image ${imageId} is ${found}; supported is ${allowed}`,
   },
   ImageRefused: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 4,
     publicMessage: ({ imageId, rule, found, allowed, offset }) =>
@@ -178,7 +164,6 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   ImageChanged: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) =>
@@ -186,7 +171,6 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   TransferCorrupt: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) =>
@@ -194,7 +178,6 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   CacheKeyCollision: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ shortKey }) =>
@@ -202,7 +185,6 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   NoSpace: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, neededBytes, freeBytes, promisedBytes, mostBytes }) =>
@@ -212,21 +194,18 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   CloneLimitReached: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, limit }) => `a parent on backend ${backend} has reached its limit of ${limit} clones`,
   },
   ParentUnusable: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, found }) => `the cached image-volume on backend ${backend} is ${found}`,
   },
   BudgetSpent: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, budgetMs, last }) =>
@@ -234,7 +213,6 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   ForeignObject: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ backend, object }) =>
@@ -242,14 +220,12 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   ToolFailed: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ tool, exit }) => `${tool} failed (${exit})`,
   },
   ScratchFull: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ neededBytes, freeBytes }) =>
@@ -257,14 +233,12 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   ScratchUnavailable: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the scratch of a worker host is unavailable`,
   },
   ScratchTooSmall: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ neededBytes, capacityBytes }) =>
@@ -272,56 +246,48 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
   },
   HostLost: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the worker host that moved the image is gone`,
   },
   FlightClosing: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: () => `the population that was joined has just ended; the next one starts`,
   },
   StillRunning: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ workflowId }) => `waiting for ${workflowId}, which still runs`,
   },
   ImageServiceUnavailable: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: ({ service }) => `the image service at ${service} is unavailable`,
   },
   BackendUnavailable: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: ({ backend }) => `backend ${backend} is unavailable`,
   },
   DatabaseUnavailable: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: () => `the inventory's database is unavailable`,
   },
   DatabaseRefused: {
     retry: false,
-    workflow: 'undo',
     holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ sqlState }) => `the inventory's database refuses a statement for good (SQLSTATE ${sqlState})`,
   },
   Internal: {
     retry: true,
-    workflow: 'undo',
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ cause }) => `internal error in ${cause}`,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { migrateDatabase } from '../../../db/migrate';
 import { connectDatabase, type Database } from '../../../db/client';
-import { withDatabaseName } from '../../../db/url';
+import { withDatabaseName } from '../../support/database-name';
 import { startPostgres } from '../../../worker/stack';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { connectExplained } from '../../support/explained-database';

@@ -17,8 +17,8 @@ import {
   reserveFreed,
   retireEntry,
   sums,
-  unpinEntry,
 } from '../../../db/queries/cache-entries';
+import { pinEntries } from '../../../db/queries/pins';
 import { beginDelete, failVolume, findVolume, finishDelete } from '../../../db/queries/volumes';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import {
@@ -324,8 +324,10 @@ describe('victims', () => {
     });
     const greedy = { ...request, workflowId: 'populate/y', bytes: 7 * GiB };
     expect(await takeVictims(database, greedy)).toEqual({ kind: 'none' });
-    expect(await unpinEntry(database, { entryId: pinned.id })).toEqual({ kind: 'unpinned' });
-    expect(await unpinEntry(database, { entryId: retired.id })).toEqual({ kind: 'not-ready', state: 'deleting' });
+    const unpin = (entryId: EntryId) =>
+      pinEntries(database, { backend: BACKEND, target: { entryId }, pinned: false, by: 'bob', workflowId: 'evict/x' });
+    expect(await unpin(pinned.id)).toEqual({ matched: 1, changed: 1 });
+    expect(await unpin(retired.id)).toEqual({ matched: 0, changed: 0 });
   });
 
   test('are parents that clones hold only when nothing else is left: they leave the limits and stay on the backend', async () => {

@@ -16,9 +16,9 @@ import {
   reserveEntry,
   reserveFreed,
   retireEntry,
-  unpinEntry,
   type ReservationRequest,
 } from '../../../db/queries/cache-entries';
+import { pinEntries } from '../../../db/queries/pins';
 import { scoreEntries } from '../../../db/queries/entry-scores';
 import { readSums } from '../../../db/queries/entry-sums';
 import { listDeleting } from '../../../db/queries/evictor';
@@ -249,7 +249,14 @@ async function change(
   if (what === 'retire') await retireEntry(database, { entryId, reason: 'requested' });
   if (what === 'quarantine') await quarantineEntry(database, { entryId, found: 'changed' });
   if (what === 'pin') await pinEntry(database, { entryId, by: 'alice' });
-  if (what === 'unpin') await unpinEntry(database, { entryId });
+  if (what === 'unpin')
+    await pinEntries(database, {
+      backend,
+      target: { entryId },
+      pinned: false,
+      by: 'alice',
+      workflowId: `evict/${backend}`,
+    });
 }
 
 async function evict(backend: BackendName, { count, dies: diesAt }: Extract<Action, { do: 'evict' }>): Promise<void> {

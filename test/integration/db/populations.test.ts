@@ -8,14 +8,7 @@ import {
   waitersOf,
   type JoinRequest,
 } from '../../../db/queries/populations';
-import {
-  acquireEntry,
-  admitVolume,
-  beginDelete,
-  failVolume,
-  findVolume,
-  stopWaiting,
-} from '../../../db/queries/volumes';
+import { acquireEntry, admitVolume, beginDelete, failVolume, findVolume } from '../../../db/queries/volumes';
 import type { VolumeRow } from '../../../db/types';
 import type { Verdict } from '../../../workflows/contract/population';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
@@ -227,8 +220,7 @@ describe('waitersOf', () => {
       await joinFlight(database, joining(volume));
       return { volumeId: volume.id, runId: volume.runId };
     };
-    const [cold, acquired, bypassing, failing, deleted, restarted] = [
-      await join(),
+    const [cold, acquired, failing, deleted, restarted] = [
       await join(),
       await join(),
       await join(),
@@ -238,7 +230,6 @@ describe('waitersOf', () => {
     await acquireEntry(database, { ...cold, backend: BACKEND, key });
     await readyEntry(database, key);
     await acquireEntry(database, { ...acquired, backend: BACKEND, key });
-    await stopWaiting(database, bypassing);
     await failVolume(database, { ...failing, to: 'error', decision: DECISION });
     await beginDelete(database, deleted);
     const deadRunId = restarted.runId;

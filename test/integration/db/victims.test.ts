@@ -13,8 +13,8 @@ import {
   reserveFreed,
   retireEntry,
   sums,
-  unpinEntry,
 } from '../../../db/queries/cache-entries';
+import { pinEntries } from '../../../db/queries/pins';
 import { findBackend, observeSpace, setLimits } from '../../../db/queries/backends';
 import { listEntryEvents } from '../../../db/queries/entry-events';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/queries/entry-scores';
@@ -258,14 +258,15 @@ test('what happens to an entry is in its history exactly once, with its reason',
     await quarantineEntry(database, { entryId: two.id, found: 'changed' });
     await retireEntry(database, { entryId: three.id, reason: 'image-gone', detail: 'its image is gone' });
   }
-  for (let time = 0; time < 2; time += 1) await unpinEntry(database, { entryId: one.id, by: 'bob' });
+  const unpin = { backend: BACKEND, target: { entryId: one.id }, pinned: false, by: 'bob', workflowId: 'evict/x' };
+  for (let time = 0; time < 2; time += 1) await pinEntries(database, unpin);
   const taken = await evict(database, { kind: 'named', entryIds: [one.id], why: 'a mistake' });
   for (const { id } of [...taken.deleting, ...taken.deleting]) await confirmEntryGone(database, { entryId: id });
   const registered = { kind: 'registered', reason: null, detail: expect.stringContaining('image'), bytes };
   expect(await historyOf(database, one.id)).toEqual([
     registered,
     { kind: 'pinned', reason: null, detail: 'by alice', bytes },
-    { kind: 'unpinned', reason: null, detail: 'by bob', bytes },
+    { kind: 'unpinned', reason: 'requested', detail: 'by bob', bytes },
     { kind: 'retired', reason: 'requested', detail: 'requested: a mistake', bytes },
     { kind: 'deleted', reason: 'requested', detail: null, bytes },
   ]);

@@ -11,8 +11,8 @@ import {
   listVolumes,
   releaseLease,
   restoreAfterRefusedDelete,
-  setAttached,
 } from '../../../db/queries/volumes';
+import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import {

@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { deleteVolume } from '../../../client/volumes';
 import { findEntry, retireEntry } from '../../../db/queries/cache-entries';
 import { listDecisions } from '../../../db/queries/decisions';
-import { setAttached } from '../../../db/queries/volumes';
+import { setAttached } from '../../support/attach';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { expectCleanSlate, useStack } from '../../support/flows';

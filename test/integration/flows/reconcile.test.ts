@@ -15,7 +15,7 @@ import { reconcile } from '../../../client/reconcile';
 import { deleteVolume } from '../../../client/volumes';
 import { findEntry } from '../../../db/queries/cache-entries';
 import { listEntryEvents } from '../../../db/queries/entry-events';
-import { setAttached } from '../../../db/queries/volumes';
+import { setAttached } from '../../support/attach';
 import type { EntryRow } from '../../../db/types';
 import { workflowIds, workflowTypes } from '../../../workflows/contract/names';
 import { expectCleanSlate, useStack } from '../../support/flows';

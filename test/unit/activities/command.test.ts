@@ -1,7 +1,8 @@
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { cleanStderr, commandsStarted, runCommand } from '../../../activities/command';
+import { cleanStderr, runCommand } from '../../../activities/command';
+import { commandsStarted } from '../../support/commands-started';
 import { MiB } from '../../../workflows/contract/bytes';
 
 const timeoutMs = 20_000;

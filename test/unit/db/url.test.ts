@@ -1,7 +1,8 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseDatabaseUrl, withDatabaseName } from '../../../db/url';
+import { parseDatabaseUrl } from '../../../db/url';
+import { withDatabaseName } from '../../support/database-name';
 import { Failure } from '../../../workflows/contract/failures';
 
 test.each([

@@ -2,17 +2,18 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { findingRules } from '../../../activities/reconcile/findings';
 import { failures } from '../../../workflows/contract/failures';
+import { refusals } from '../../support/refusals';
 
 const document = readFileSync(resolve(__dirname, '../../../docs/operating.md'), 'utf8');
 
 describe('the failure table of the documentation', () => {
   it('is the failure table of the code', () => {
     const documented = [...document.matchAll(/^\| `(\w+)` \| (yes|no) \| (refuse|undo) \| (\d) \|/gm)].map(
-      ([, type, retry, workflow, exitCode]) => [type, { retry: retry === 'yes', workflow, exitCode: Number(exitCode) }],
+      ([, type, retry, undo, exitCode]) => [type, { retry: retry === 'yes', undo, exitCode: Number(exitCode) }],
     );
-    const actual = Object.entries(failures).map(([type, { retry, workflow, exitCode }]) => [
+    const actual = Object.entries(failures).map(([type, { retry, exitCode }]) => [
       type,
-      { retry, workflow, exitCode },
+      { retry, undo: refusals.some((refusal) => refusal === type) ? 'refuse' : 'undo', exitCode },
     ]);
     expect(Object.fromEntries(documented)).toEqual(Object.fromEntries(actual));
   });

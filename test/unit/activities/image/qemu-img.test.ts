@@ -2,14 +2,8 @@ import { chmod, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findTool, runCommand } from '../../../../activities/command';
-import {
-  checkImage,
-  compareImages,
-  convertToRaw,
-  createOverlay,
-  getImageInfo,
-  isOpenInQemu,
-} from '../../../../activities/image/qemu-img';
+import { convertToRaw, getImageInfo, isOpenInQemu } from '../../../../activities/image/qemu-img';
+import { checkImage, compareImages, createOverlay } from '../../../support/qemu';
 import { createToolGuard, defaultToolSettings } from '../../../../activities/image/tool-guard';
 import { MiB } from '../../../../workflows/contract/bytes';
 import { vhdImage } from '../../../support/images/vhd';

@@ -7,6 +7,7 @@ import {
   type FailureDetails,
   type FailureType,
 } from '../../../../workflows/contract/failures';
+import { refusals } from '../../../support/refusals';
 
 /** One of every kind: a type that is added to the table has to be added here. */
 const examples: FailureDetails = {
@@ -50,18 +51,14 @@ describe('the table of failures', () => {
     expect(Object.keys(examples).sort()).toEqual([...types].sort());
   });
 
-  it.each(types)(
-    'decides all of %s: retry, the workflow’s answer, the exit code and one sentence for people',
-    (type) => {
-      const { retry, workflow, exitCode } = failures[type];
-      expect([true, false]).toContain(retry);
-      expect(['refuse', 'undo', 'rejoin']).toContain(workflow);
-      expect([1, 2, 3, 4, 5]).toContain(exitCode);
-      const message = publicMessage(type, examples[type]);
-      expect(message).toMatch(/^\S.{9,}[^.\s]$/);
-      expect(message).not.toMatch(/undefined|\[object|secret/);
-    },
-  );
+  it.each(types)('decides all of %s: retry, the exit code and one sentence for people', (type) => {
+    const { retry, exitCode } = failures[type];
+    expect([true, false]).toContain(retry);
+    expect([1, 2, 3, 4, 5]).toContain(exitCode);
+    const message = publicMessage(type, examples[type]);
+    expect(message).toMatch(/^\S.{9,}[^.\s]$/);
+    expect(message).not.toMatch(/undefined|\[object|secret/);
+  });
 
   it.each(types.filter((type) => failures[type].exitCode === 5))(
     'retries %s, for a service that is away comes back',
@@ -70,7 +67,7 @@ describe('the table of failures', () => {
     },
   );
 
-  it.each(types.filter((type) => failures[type].workflow === 'refuse'))('never retries the refusal %s', (type) => {
+  it.each(refusals)('never retries the refusal %s', (type) => {
     expect(failures[type].retry).toBe(false);
   });
 

@@ -1,0 +1,14 @@
+import type { FailureType } from '../../workflows/contract/failures';
+
+/** Failures that are raised before anything is made, so that there is no row; after every other one what was made is undone. */
+export const refusals: readonly FailureType[] = [
+  'InvalidRequest',
+  'Conflict',
+  'VolumeNotFound',
+  'VolumeDeleted',
+  'VolumeInUse',
+  'ImageNotFound',
+  'FollowNotFound',
+  'ImageNotActive',
+  'ImageUnsupported',
+];
