@@ -1,11 +1,12 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { findProcess, type ProcessIdentity } from '../../client/config/process-identity';
 import { endProcess } from './process-files';
 
 /**
  * Ends every process of a server that its supervisor lost, and removes a lock file whose pid belongs to somebody else by now.
- * All of a server's processes work in its data directory, which tells them from any other server's.
+ * All of a server's processes run PostgreSQL's program and work in its data directory, which tells them from any other server's, and from the shell or the
+ * editor of an administrator who looks around there.
  * Only the holder of the data directory's lock may call this.
  */
 export async function endPostgresLeftovers(data: string): Promise<void> {
@@ -25,13 +26,21 @@ function postmasterPid(data: string): number | undefined {
 
 function findProcessesIn(directory: string): ProcessIdentity[] {
   const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return pids.flatMap((pid) => (workingDirectory(pid) === directory ? (findProcess(Number(pid)) ?? []) : []));
+  return pids.flatMap((pid) => {
+    if (linkOf(pid, 'cwd') !== directory || !isPostgres(linkOf(pid, 'exe'))) return [];
+    return findProcess(Number(pid)) ?? [];
+  });
+}
+
+/** An upgrade may have replaced the file meanwhile, which the kernel writes behind its name. */
+function isPostgres(program: string | undefined): boolean {
+  return program !== undefined && basename(program.replace(/ \(deleted\)$/, '')) === 'postgres';
 }
 
 /** Undefined for processes that are gone or not ours to look at. */
-function workingDirectory(pid: string): string | undefined {
+function linkOf(pid: string, name: 'cwd' | 'exe'): string | undefined {
   try {
-    return readlinkSync(`/proc/${pid}/cwd`);
+    return readlinkSync(`/proc/${pid}/${name}`);
   } catch {
     return undefined;
   }

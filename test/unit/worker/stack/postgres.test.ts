@@ -1,9 +1,11 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import postgres from 'postgres';
 import { parseDatabaseUrl } from '../../../../db/url';
-import { isRunning } from '../../../../client/config/process-identity';
+import { findProcess, isRunning } from '../../../../client/config/process-identity';
 import { startPostgres, type PostgresServer } from '../../../../worker/stack';
 
 let root: string;
@@ -80,6 +82,20 @@ test('a server that its supervisor lost is ended before the next one starts', as
   const next = await start();
   expect(isRunning(lost.part.process)).toBe(false);
   expect(await recall(next)).toBe(7);
+});
+
+test('who looks around in the data directory, as an administrator’s shell does, is left alone', async () => {
+  const lost = await start();
+  const visitor = spawn('sleep', ['600'], { cwd: join(root, 'postgres', 'data'), stdio: 'ignore' });
+  try {
+    await once(visitor, 'spawn');
+    await start();
+    expect(isRunning(lost.part.process)).toBe(false);
+    expect([visitor.exitCode, visitor.signalCode]).toEqual([null, null]);
+    expect(findProcess(visitor.pid ?? 0)).toBeDefined();
+  } finally {
+    visitor.kill('SIGKILL');
+  }
 });
 
 test('a lock file whose pid belongs to another process by now does not keep it from starting', async () => {
