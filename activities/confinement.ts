@@ -2,7 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findTool, runCommand } from './command';
+import { emptyViewArgv } from './empty-view';
 import { withHandedOver } from './handed-over';
+import { seccompArgv } from './seccomp-filter';
 
 /** What stands between the host and a foreign tool that reads tenants' bytes. */
 export interface Confinement {
@@ -15,11 +17,15 @@ export interface Confinement {
   missing: readonly string[];
 }
 
-/** Runs nothing but `cat` of one small file. */
+/** Runs nothing but `cat` of one small file, and `qemu-img` for its version. */
 const PROBE_TIMEOUT_MS = 5000;
 /** The tool dies with the worker that started it, also when that one is killed. */
 const dieWithParent = ['--pdeathsig', 'KILL'];
 const ownProcesses = ['--pid', '--fork', '--kill-child'];
+/** Of all conversions of a host together; each has some dozens of threads. */
+const MAX_PROCESSES = 4096;
+const PROCESSES = 'a limit of processes';
+const CALLS = 'no io_uring and other system calls that it does not need';
 
 /**
  * Finds by trying what this host allows, from the strongest down. Asked once, when a worker starts.
@@ -27,12 +33,14 @@ const ownProcesses = ['--pid', '--fork', '--kill-child'];
  */
 export async function chooseConfinement({ userId }: { userId?: number }): Promise<Confinement> {
   const user = await chooseFirst(userChoices(userId), { argv: [] });
-  const isolation = await chooseFirst(isolationChoices(user), user);
+  const calls = await chooseFirst(callChoices(user), { argv: [], userId: user.userId });
+  const inner = { argv: [...user.argv, ...calls.argv], userId: user.userId };
+  const isolation = await chooseFirst(isolationChoices(inner), inner);
   return {
-    argv: [...isolation.argv, ...user.argv],
+    argv: [...isolation.argv, ...inner.argv],
     userId: user.userId,
-    holds: [...user.holds, ...isolation.holds],
-    missing: [...user.missing, ...isolation.missing, ...missingLimits()],
+    holds: [...user.holds, ...calls.holds, ...isolation.holds],
+    missing: [...user.missing, ...isolation.missing, ...calls.missing, ...missingLimits()],
   };
 }
 
@@ -45,7 +53,7 @@ export function describeConfinement({ holds, missing }: Confinement): string {
 function userChoices(userId: number | undefined): Confinement[] {
   const setpriv = findTool('setpriv');
   const isRoot = process.getuid?.() === 0;
-  const noUser = isRoot ? ['a user of its own'] : [];
+  const noUser = [...(isRoot ? ['a user of its own'] : []), PROCESSES];
   const none: Confinement = { argv: [], holds: [], missing: [...noUser, 'no-new-privs'] };
   if (setpriv === undefined) return [none];
   const noNewPrivileges = [setpriv, '--no-new-privs', ...dieWithParent];
@@ -53,30 +61,47 @@ function userChoices(userId: number | undefined): Confinement[] {
   if (!isRoot || userId === undefined) return [kept, none];
   const id = String(userId);
   const dropped = ['--reuid', id, '--regid', id, '--clear-groups', '--inh-caps=-all', '--bounding-set=-all'];
+  // The kernel counts by user: a limit for the worker's own would count its owner's other processes.
+  const prlimit = findTool('prlimit');
+  const limited = prlimit === undefined ? [] : [prlimit, `--nproc=${MAX_PROCESSES}`, '--'];
   const own: Confinement = {
-    argv: [...noNewPrivileges, ...dropped, '--'],
+    argv: [...limited, ...noNewPrivileges, ...dropped, '--'],
     userId,
-    holds: [`user ${id} without capabilities`, 'no-new-privs'],
-    missing: [],
+    holds: [`user ${id} without capabilities`, 'no-new-privs', ...(prlimit === undefined ? [] : [PROCESSES])],
+    missing: prlimit === undefined ? [PROCESSES] : [],
   };
   return [own, kept, none];
+}
+
+/** System calls are closed last, when nothing is left to do with them. */
+function callChoices({ argv }: Confinement): Confinement[] {
+  const none: Confinement = { argv: [], holds: [], missing: [CALLS] };
+  const perl = findTool('perl');
+  const closing = perl === undefined ? undefined : seccompArgv(perl);
+  // A filter needs no-new-privs.
+  if (closing === undefined || argv.length === 0) return [none];
+  return [{ argv: closing, holds: [CALLS], missing: [] }, none];
 }
 
 /**
  * Namespaces of util-linux' `unshare`: without a network; without sight of other processes, so that no conversion reaches into another one's open files,
  * and whatever the tool starts is gone when it is. Who is not root needs a user namespace for that.
  */
-function isolationChoices({ userId, argv }: Confinement): Confinement[] {
-  const missing = ['no network', 'no sight of other processes'];
+function isolationChoices({ userId, argv }: Pick<Confinement, 'argv' | 'userId'>): Confinement[] {
+  const missing = ['no network', 'no sight of other processes', 'no sight of files that are not handed over'];
   const none: Confinement = { argv: [], holds: [], missing };
   const [unshare, setpriv] = [findTool('unshare'), findTool('setpriv')];
   if (unshare === undefined) return [none];
   const outer = setpriv === undefined || argv.length === 0 ? [] : [setpriv, ...dieWithParent, '--'];
+  const perl = findTool('perl');
+  const view = perl === undefined ? undefined : emptyViewArgv(perl);
+  const withProc = [...outer, unshare, '--mount', '--net', '--ipc', ...ownProcesses, '--mount-proc', '--'];
+  const withView = view === undefined ? [] : [{ argv: [...withProc, ...view], holds: missing, missing: [] }];
   const choices = (flags: string[]): Confinement[] => [
     {
       argv: [...outer, unshare, ...flags, '--net', '--ipc', ...ownProcesses, '--mount-proc', '--'],
-      holds: missing,
-      missing: [],
+      holds: missing.slice(0, 2),
+      missing: missing.slice(2),
     },
     {
       argv: [...outer, unshare, ...flags, '--net', '--ipc', ...ownProcesses, '--'],
@@ -85,7 +110,8 @@ function isolationChoices({ userId, argv }: Confinement): Confinement[] {
     },
     { argv: [unshare, ...flags, '--net', '--'], holds: missing.slice(0, 1), missing: missing.slice(1) },
   ];
-  const asRoot = process.getuid?.() === 0 ? choices([]) : [];
+  // Only root may mount, until it drops to the tool's user.
+  const asRoot = process.getuid?.() === 0 ? [...(userId === undefined ? [] : withView), ...choices([])] : [];
   // A user namespace of one user has no other user to drop to.
   const asUser = userId === undefined ? choices(['--user', '--map-current-user']) : [];
   return [...asRoot, ...asUser, none];
@@ -117,6 +143,9 @@ async function works(confinement: Confinement): Promise<boolean> {
     await writeFile(path, 'readable', { mode: 0o600 });
     return await withHandedOver([{ path }], confinement.userId, async ({ descriptors, names }) => {
       const options = { timeoutMs: PROBE_TIMEOUT_MS, confinement, descriptors };
+      // The tool itself may be where the confined see nothing.
+      if (findTool('qemu-img') !== undefined)
+        await runCommand('qemu-img', ['--version'], { ...options, descriptors: [] });
       return (await runCommand('cat', names, options)).stdout === 'readable';
     });
   } catch {

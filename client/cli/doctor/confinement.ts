@@ -13,7 +13,7 @@ const PROGRAM_TIMEOUT_MS = 30_000;
 const answerSchema = z.object({ holds: z.array(z.string()), missing: z.array(z.string()), summary: z.string() });
 
 const REMEDY = `a worker on this host, as this user, would run qemu-img so. For all of it: run the worker as root (it then drops to tools.user), or let every user
-make user namespaces (sysctl kernel.unprivileged_userns_clone=1, where there is such a key); apt-get install util-linux`;
+make user namespaces (sysctl kernel.unprivileged_userns_clone=1, where there is such a key); apt-get install util-linux perl-base`;
 
 /** How qemu-img is confined on this host, tried by the worker's own code: started by its path, because the client loads nothing of it. */
 export async function checkConfinement({ settings }: ImageVolumeCache): Promise<Finding[]> {
