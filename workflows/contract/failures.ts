@@ -329,6 +329,15 @@ export interface FailureRecord {
   details: Record<string, unknown>;
 }
 
+/**
+ * @returns whether a flight's failure is one for every image with the same bytes. A refusal of bytes whose hash nobody knows may be of what the service has
+ * for that one image: another's are asked.
+ */
+export function holdsForCacheKey({ type, details }: FailureRecord): boolean {
+  if (type === 'ImageRefused') return details['bytesVerified'] === true;
+  return failures[type].holdsFor === 'cache-key';
+}
+
 /** @returns the failure of a flight as it is told to one who asked for `imageId`, another image with the same bytes. */
 export function failureOfImage({ type, message, details }: FailureRecord, imageId: string): FailureRecord {
   if (!('imageId' in details)) return { type, message, details };

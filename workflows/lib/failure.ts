@@ -10,6 +10,7 @@ import {
 import {
   failureOfImage,
   failures,
+  holdsForCacheKey,
   isFailureType,
   publicMessage,
   type FailureDetails,
@@ -64,7 +65,7 @@ export function findFailureFor(
   if (readImageId === imageId) return failure;
   // Runs of older versions ask again whatever it was.
   if (!patched('failures-of-the-same-bytes')) return undefined;
-  return failures[failure.type].holdsFor === 'image' ? undefined : failureOfImage(failure, imageId);
+  return holdsForCacheKey(failure) ? failureOfImage(failure, imageId) : undefined;
 }
 
 /** @returns whether the run was cancelled: a step that is waited for after the cancel may still have failed in its own way. */

@@ -158,7 +158,7 @@ describe('a flight', () => {
   });
 
   it('that failed is not remembered: the same volume id tries again and gets its volume', async () => {
-    const { sample, image } = await flow.upload('again', { virtualBytes: 8 * MiB });
+    const { sample, image } = await flow.upload('again', { diskFormat: 'raw', virtualBytes: 8 * MiB });
     const volumeId = randomUUID();
     await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 70_000, times: 2 });
     await expect(flow.create(image, { volumeId })).rejects.toMatchObject({ type: 'TransferCorrupt' });

@@ -2,6 +2,7 @@ import {
   Failure,
   failureOfImage,
   failures,
+  holdsForCacheKey,
   isFailureType,
   publicMessage,
   type FailureDetails,
@@ -86,6 +87,14 @@ describe('the table of failures', () => {
     });
     const full = { type: 'NoSpace' as const, message: 'no space', details: { backend: 'local' } };
     expect(failureOfImage(full, 'other')).toEqual(full);
+  });
+
+  it('holds a refusal against other images with the same bytes only where these have the right hash', () => {
+    const record = (type: FailureType, details = {}) => ({ type, message: '', details });
+    expect(holdsForCacheKey(record('ImageRefused', { bytesVerified: true }))).toBe(true);
+    expect(holdsForCacheKey(record('ImageRefused'))).toBe(false);
+    expect(holdsForCacheKey(record('ImageNotFound'))).toBe(false);
+    expect(holdsForCacheKey(record('NoSpace'))).toBe(true);
   });
 
   it('gives a failure its public message', () => {
