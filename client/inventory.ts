@@ -1,4 +1,5 @@
 import type * as clientModule from '../db/client';
+import type * as clockModule from '../db/clock';
 import type * as backendsModule from '../db/queries/backends';
 import type * as entriesModule from '../db/queries/cache-entries';
 import type * as decisionsModule from '../db/queries/decisions';
@@ -182,8 +183,7 @@ async function readReport(
   { withinMs, backend }: ReportFilter,
 ): Promise<Report> {
   const bucketMs = chooseBucketMs(withinMs);
-  const to = new Date();
-  const from = new Date(to.getTime() - withinMs);
+  const { from, to } = await queries.readPeriodUntilNow(database, withinMs);
   const period = { from, to, backend: backend as BackendName | undefined };
   const outcomes = await queries.readOutcomes(database, { ...period, bucketMs });
   return {
@@ -204,6 +204,7 @@ async function readReport(
 /** `require`, since an `import()` would need file extensions that the tests' loader does not know. Each function is named: what none names is unused. */
 function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
+  const { readPeriodUntilNow }: typeof clockModule = require('../db/clock');
   const { listFollows }: typeof followsModule = require('../db/queries/follows');
   const { findVolume, listVolumes }: typeof volumesModule = require('../db/queries/volumes');
   const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/queries/cache-entries');
@@ -237,6 +238,7 @@ function loadDatabase() {
     readExpensiveMisses,
     readImageUse,
     readOutcomes,
+    readPeriodUntilNow,
     readReasons,
     readStages,
     summarizeDecisions,

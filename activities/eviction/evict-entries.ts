@@ -1,4 +1,5 @@
 import { activityInfo } from '@temporalio/activity';
+import { readDatabaseTime } from '../../db/clock';
 import { confirmEntryGone } from '../../db/queries/cache-entries';
 import { observeSpace } from '../../db/queries/backends';
 import { forgetGone, listGoneSince } from '../../db/queries/evictor';
@@ -10,7 +11,6 @@ import type { EvictionOrder, EvictionResult } from '../../workflows/contract/evi
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
-import type { Progress } from '../progress';
 import { workflowExecution } from '../records/admit-volume';
 import { backendHeld } from '../records/clone-volume';
 import { createHeartbeatReporter, keepingAlive } from '../transfer/heartbeat-reporter';
@@ -48,19 +48,23 @@ export function createEvictEntries(deps: BackendDependencies, name: BackendName)
   return async function evictEntries({ orders }: EvictEntriesRequest): Promise<EvictionResult[]> {
     const backend = backendHeld(deps, name);
     const { workflowId } = workflowExecution();
+    // The database's time when the first try began; what it has deleted is from then on.
+    const since = findSince() ?? (await readDatabaseTime(deps.database));
+    const progressOf = (summary: string) => ({ stage: 'waiting', summary, since: since.toISOString() }) as const;
     const first = progressOf(`looking at ${orders.length} ${orders.length === 1 ? 'order' : 'orders'}`);
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const onStep = (summary: string): void => {
         reporter.signal.throwIfAborted();
         reporter.report(progressOf(summary));
       };
-      return await answerOrders({ deps, backend, workflowId, onStep }, orders);
+      return await answerOrders({ deps, backend, workflowId, since, onStep }, orders);
     });
   };
 }
 
-function progressOf(summary: string): Progress {
-  return { stage: 'waiting', summary };
+function findSince(): Date | undefined {
+  const details = activityInfo().heartbeatDetails as { since?: string } | undefined;
+  return details?.since === undefined ? undefined : new Date(details.since);
 }
 
 async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<EvictionResult[]> {
@@ -88,6 +92,7 @@ interface Run {
   deps: BackendDependencies;
   backend: VolumeBackend;
   workflowId: string;
+  since: Date;
   /** Heartbeats; throws when the activity is cancelled. */
   onStep: (summary: string) => void;
 }
@@ -119,8 +124,10 @@ async function work(run: Run, resolved: ResolvedOrder[]): Promise<Outcome> {
 }
 
 /** What earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more than it asked for. */
-async function goneBefore({ deps, backend, workflowId }: Run, resolved: ResolvedOrder[]): Promise<Outcome['gone']> {
-  const since = new Date(activityInfo().scheduledTimestampMs);
+async function goneBefore(
+  { deps, backend, workflowId, since }: Run,
+  resolved: ResolvedOrder[],
+): Promise<Outcome['gone']> {
   const rows = await listGoneSince(deps.database, { backend: backend.name, workflowId, since });
   return rows.map((entry) => ({ entry, order: whoTook(entry, resolved) }));
 }

@@ -15,11 +15,10 @@ export async function scoreBackend(
   backend: VolumeBackend,
   onStep: (summary: string) => void,
 ): Promise<void> {
-  const now = new Date();
   await scoreEntries(database, {
     backend: backend.name,
-    staleBefore: new Date(now.getTime() - SCORE_AGE_MS),
-    score: (entry, row) => scoreOf(entry, { backend: row, now }),
+    staleMs: SCORE_AGE_MS,
+    score: scoreOf,
     onBatch: (scored) => onStep(`scored ${scored} entries`),
   });
   if (backend.reclaimableBytes === undefined) return;

@@ -17,7 +17,7 @@ export async function settlePartial(
       found: `an attempt at ${partial.kind} ${partial.name} that nobody finishes`,
       bytes: realBytes,
     },
-    since: modifiedAt,
+    writtenAt: modifiedAt,
     repair: async () => {
       await run.backend.ensureAttemptAbsent(partial);
       return 'repaired';

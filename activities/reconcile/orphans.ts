@@ -17,10 +17,14 @@ export async function removeOrphans(
     const { name, realBytes, modifiedAt } = object;
     const found = `image-volume ${name} ${row === undefined ? 'has no row' : 'is there, and its row is gone'}`;
     const finding = { kind: 'image-volume-without-row', object: name, found, bytes: realBytes } as const;
-    const goneAt = row?.goneAt ?? modifiedAt;
-    const since = goneAt > modifiedAt ? goneAt : modifiedAt;
     if (withoutRow > 0) report(run, { ...finding, found: `${found}; kept while ${withoutRow} volumes have no row` });
-    else await settle(run, { finding, since, repair: async () => await remove(run, name) });
+    else
+      await settle(run, {
+        finding,
+        since: row?.goneAt,
+        writtenAt: modifiedAt,
+        repair: async () => await remove(run, name),
+      });
   }
 }
 

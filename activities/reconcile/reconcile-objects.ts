@@ -22,7 +22,7 @@ export interface ObjectsRequest {
  */
 export function createReconcileObjects(deps: BackendDependencies, name: BackendName) {
   return async function reconcileObjects({ dryRun, adopt }: ObjectsRequest): Promise<ReconcileStep> {
-    const run = beginRun(deps, name, dryRun);
+    const run = await beginRun(deps, name, dryRun);
     run.collector.at("looking at the backend's objects");
     const scan = await scanObjects(run);
     if (await isUnmounted(run, scan)) return run.collector.step();

@@ -12,7 +12,7 @@ import { repairCreating, repairDeleting } from './volume-rows';
  */
 export function createReconcileRows(deps: BackendDependencies, name: BackendName) {
   return async function reconcileRows({ dryRun }: { backend: BackendName; dryRun: boolean }): Promise<ReconcileStep> {
-    const run = beginRun(deps, name, dryRun);
+    const run = await beginRun(deps, name, dryRun);
     run.collector.at('looking at rows');
     await repairCreating(run);
     await repairDeleting(run);

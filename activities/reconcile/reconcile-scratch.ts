@@ -6,6 +6,7 @@ import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
 import { releaseScratchOf } from '../transfer/scratch-image';
 import { createCollector } from './collector';
+import { createAgeJudge, type Age } from './run';
 import { isRunning } from '../is-running';
 
 export interface ScratchLook {
@@ -18,23 +19,32 @@ export interface ScratchLook {
 export function createReconcileScratch(deps: HostDependencies) {
   return async function reconcileScratch({ backend, dryRun }: ScratchLook): Promise<ReconcileStep> {
     const collector = createCollector(deps, backend);
+    const isYoung = await createAgeJudge(deps);
     // Files first: a row is there before its file is.
     const files = await deps.scratch.list();
     const rows = await listScratch(deps.database, { hostId: deps.hostId });
     const orphans = files.filter(({ contentHash }) => !rows.some((row) => row.contentHash === contentHash));
     collector.looked(rows.length + orphans.length);
-    for (const file of orphans) collector.add(await removeOrphan(deps, file, dryRun));
+    for (const file of orphans) collector.add(await removeOrphan(deps, { file, isYoung, dryRun }));
     for (const row of rows) {
       collector.at(`looking at scratch file ${row.contentHash}`);
       const isThere = files.some(({ contentHash }) => contentHash === row.contentHash);
-      const finding = await judgeRow(deps, { row, isThere, dryRun });
+      const finding = await judgeRow(deps, { row, isThere, isYoung, dryRun });
       if (finding) collector.add(finding);
     }
     return collector.step();
   };
 }
 
-async function removeOrphan(deps: HostDependencies, file: ScratchEntry, dryRun: boolean): Promise<Finding> {
+interface Judging {
+  isYoung: (age: Age) => boolean;
+  dryRun: boolean;
+}
+
+async function removeOrphan(
+  deps: HostDependencies,
+  { file, isYoung, dryRun }: Judging & { file: ScratchEntry },
+): Promise<Finding> {
   const { contentHash, bytes, modifiedAt } = file;
   const finding = {
     kind: 'scratch-without-row',
@@ -42,7 +52,7 @@ async function removeOrphan(deps: HostDependencies, file: ScratchEntry, dryRun: 
     found: `a ${file.complete ? 'complete' : 'partial'} file on host ${deps.hostId} that no row names`,
     bytes,
   } as const;
-  if (isYoung(deps, modifiedAt)) return { ...finding, action: 'young' };
+  if (isYoung({ writtenAt: modifiedAt })) return { ...finding, action: 'young' };
   if (dryRun) return { ...finding, action: 'would-repair' };
   await deps.scratch.remove(contentHash);
   return { ...finding, action: 'repaired' };
@@ -51,12 +61,12 @@ async function removeOrphan(deps: HostDependencies, file: ScratchEntry, dryRun: 
 /** A row whose users all have ended goes, and its file; one without a file goes when nobody that runs waits for it. */
 async function judgeRow(
   deps: HostDependencies,
-  { row, isThere, dryRun }: { row: ScratchFileRow; isThere: boolean; dryRun: boolean },
+  { row, isThere, isYoung, dryRun }: Judging & { row: ScratchFileRow; isThere: boolean },
 ): Promise<Finding | undefined> {
   const { contentHash, users } = row;
   const ended = await filterEnded(deps, users);
   if (ended.length < users.length) {
-    if (!dryRun && !isYoung(deps, row.lastUsedAt)) await release(deps, contentHash, ended);
+    if (!dryRun && !isYoung({ since: row.lastUsedAt })) await release(deps, contentHash, ended);
     return undefined;
   }
   const by = users.length === 0 ? 'nobody uses it' : `used by ${users.join(', ')}, which ended`;
@@ -66,7 +76,7 @@ async function judgeRow(
     found: `on host ${deps.hostId}; ${by}`,
     bytes: row.bytesReal ?? row.bytesReserved,
   } as const;
-  if (isYoung(deps, row.lastUsedAt)) return { ...finding, action: 'young' };
+  if (isYoung({ since: row.lastUsedAt })) return { ...finding, action: 'young' };
   if (dryRun) return { ...finding, action: 'would-repair' };
   await release(deps, contentHash, ended);
   if (await forgetScratch(deps.database, { hostId: deps.hostId, contentHash })) await deps.scratch.remove(contentHash);
@@ -81,8 +91,4 @@ async function filterEnded(deps: HostDependencies, users: string[]): Promise<str
 
 async function release(deps: HostDependencies, contentHash: string, users: string[]): Promise<void> {
   for (const user of users) await releaseScratchOf(deps, { contentHash, user });
-}
-
-function isYoung({ config }: HostDependencies, at: Date): boolean {
-  return Date.now() - at.getTime() < config.schedules.grace;
 }

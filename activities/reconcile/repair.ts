@@ -8,8 +8,10 @@ export type Repaired = 'repaired' | 'unfounded' | { kept: string };
 
 export interface Repair {
   finding: Omit<Finding, 'action'>;
-  /** Since when it is as it is; for the grace age. */
+  /** Since when it is as it is, by the inventory; for the grace age. */
   since?: Date | null;
+  /** When it was written, by the file system; for the grace age. */
+  writtenAt?: Date;
   /** Idempotent; looks again before it changes anything. */
   repair: () => Promise<Repaired>;
 }
@@ -18,10 +20,10 @@ export interface Repair {
  * Deals with one finding as its rule and the run say. What a repair fails with for good is told, and the others go on.
  * @throws what a retry may mend.
  */
-export async function settle(run: ReconcileRun, { finding, since, repair }: Repair): Promise<void> {
+export async function settle(run: ReconcileRun, { finding, since, writtenAt, repair }: Repair): Promise<void> {
   const { collector, dryRun } = run;
   collector.at(`${finding.kind}: ${finding.object}`);
-  if (findingRules[finding.kind].grace && run.isYoung(since ?? null))
+  if (findingRules[finding.kind].grace && run.isYoung({ since, writtenAt }))
     return collector.add({ ...finding, action: 'young' });
   if (dryRun) return collector.add({ ...finding, action: 'would-repair' });
   try {

@@ -13,14 +13,14 @@ export interface ForgetRefusalRequest {
 }
 
 /** Lets the next create of these bytes ask them again. Idempotent. */
-export function createApplyForgetRefusal({ database }: ControlDependencies) {
+export function createApplyForgetRefusal(deps: ControlDependencies) {
   return async function applyForgetRefusal({
     backend,
     cacheKey,
     by = ANONYMOUS,
   }: ForgetRefusalRequest): Promise<ChangeOutcome> {
-    checkNotLate();
-    const keys = await forgetRefusal(database, { backend, cacheKey });
+    await checkNotLate(deps);
+    const keys = await forgetRefusal(deps.database, { backend, cacheKey });
     const [key] = keys;
     if (key === undefined)
       return { outcome: 'nothing-to-do', summary: `backend ${backend} remembers no refusal of a key ${cacheKey}` };

@@ -14,10 +14,10 @@ export interface LimitsRequest {
 }
 
 /** Sets limits on behalf of an operator: from then on the configuration leaves them alone. Idempotent. @throws InvalidRequest (final). */
-export function createApplyLimits({ database }: ControlDependencies) {
+export function createApplyLimits(deps: ControlDependencies) {
   return async function applyLimits({ backend, limits, by = ANONYMOUS }: LimitsRequest): Promise<ChangeOutcome> {
-    checkNotLate();
-    const changed = await changeLimits(database, { backend, limits, by });
+    await checkNotLate(deps);
+    const changed = await changeLimits(deps.database, { backend, limits, by });
     if (changed.kind === 'unknown-backend')
       throw new Failure('InvalidRequest', { field: 'backend', value: backend, allowed: 'one that a worker holds' });
     if (changed.kind === 'low-above-high') {

@@ -21,16 +21,17 @@ export interface PinRequest {
 }
 
 /** Pins or unpins every ready entry that is meant. Idempotent. Undo: the opposite. */
-export function createApplyPin({ database }: ControlDependencies) {
+export function createApplyPin(deps: ControlDependencies) {
   return async function applyPin({ backend, target, pinned, by = ANONYMOUS }: PinRequest): Promise<ChangeOutcome> {
     const { workflowId } = workflowExecution();
-    checkNotLate();
-    const keys = 'cacheKey' in target ? await findKeysBeginning(database, { backend, prefix: target.cacheKey }) : [];
+    await checkNotLate(deps);
+    const keys =
+      'cacheKey' in target ? await findKeysBeginning(deps.database, { backend, prefix: target.cacheKey }) : [];
     if ('cacheKey' in target && keys.length > 1)
       return { outcome: 'refused', summary: describeAmbiguity(target.cacheKey, keys) };
     const [cacheKey] = keys;
     const meant = cacheKey === undefined ? target : { cacheKey };
-    const { matched, changed } = await pinEntries(database, { backend, target: meant, pinned, by, workflowId });
+    const { matched, changed } = await pinEntries(deps.database, { backend, target: meant, pinned, by, workflowId });
     const [[field, value] = []] = Object.entries(target);
     const done = pinned ? 'pinned' : 'unpinned';
     if (matched === 0)

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
+import { readDatabaseTime } from '../clock';
 import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
 import type { BackendRow, EntryRow } from '../types';
@@ -16,7 +17,7 @@ export interface EntryScore {
 }
 
 /**
- * Writes the scores of ready entries that were used since they were scored, or were scored before `staleBefore`. Batch by batch: a reservation
+ * Writes the scores of ready entries that were used since they were scored, or were scored `staleMs` ago. Batch by batch: a reservation
  * waits for one batch at most. Idempotent: what is scored counts its uses once.
  * @param score pure.  @returns how many were scored.
  */
@@ -24,14 +25,17 @@ export async function scoreEntries(
   database: Database,
   request: {
     backend: BackendName;
-    staleBefore: Date;
-    score: (entry: EntryRow, backend: BackendRow) => EntryScore;
+    staleMs: number;
+    /** `now`: the database's. */
+    score: (entry: EntryRow, scoring: { backend: BackendRow; now: Date }) => EntryScore;
     onBatch?: (scored: number) => void;
   },
 ): Promise<number> {
+  // Read once: what is scored from here on is stale no more, so this ends.
+  const now = await readDatabaseTime(database);
   let scored = 0;
   for (;;) {
-    const batch = await scoreBatch(database, request);
+    const batch = await scoreBatch(database, request, now);
     scored += batch;
     request.onBatch?.(scored);
     if (batch < BATCH_ROWS) return scored;
@@ -40,19 +44,25 @@ export async function scoreEntries(
 
 function scoreBatch(
   database: Database,
-  { backend: name, staleBefore, score }: Parameters<typeof scoreEntries>[1],
+  { backend: name, staleMs, score }: Parameters<typeof scoreEntries>[1],
+  now: Date,
 ): Promise<number> {
   return inTransaction(database, async (transaction) => {
     const backend = await lockBackend(transaction, { name });
     const rows = await runStatement(
       transaction,
       sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${name} and state = 'ready'
-        and (uses <> uses_scored or scored_at is null or scored_at < ${staleBefore.toISOString()}::timestamptz)
+        and (uses <> uses_scored or scored_at is null or scored_at < ${now.toISOString()}::timestamptz - ${staleMs}::float8 * interval '1 millisecond')
         order by id limit ${BATCH_ROWS} for no key update`,
     );
     const scores = rows
       .map((row) => parseRow(cacheEntries, row))
-      .map((entry) => ({ id: entry.id, uses: entry.uses, before: entry.usesScored, ...score(entry, backend) }));
+      .map((entry) => ({
+        id: entry.id,
+        uses: entry.uses,
+        before: entry.usesScored,
+        ...score(entry, { backend, now }),
+      }));
     if (scores.length > 0)
       await runStatement(
         transaction,

@@ -1,5 +1,6 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
+import { readDatabaseTime } from '../clock';
 import { cacheEntries } from '../schema';
 import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { BackendRow, EntryRow } from '../types';
@@ -50,7 +51,7 @@ export async function readEvictionView(on: Queryable, request: ViewRequest): Pro
   );
   const entries = rows.map((row) => parseRow(cacheEntries, row));
   return {
-    now: new Date(),
+    now: await readDatabaseTime(on),
     backend,
     candidates: await withFacts(on, entries),
     used: request.used ?? (await readSums(on, backend.name)),

@@ -154,7 +154,7 @@ async function act(backend: BackendName, actor: number, asked: Action): Promise<
     case 'evict':
       return evict(backend, asked);
     case 'score':
-      return void (await scoreEntries(inventory.database, { backend, staleBefore: new Date(), score: scoreNow }));
+      return void (await scoreEntries(inventory.database, { backend, staleMs: 0, score: scoreOf }));
     case 'retire':
     case 'quarantine':
     case 'pin':
@@ -162,9 +162,6 @@ async function act(backend: BackendName, actor: number, asked: Action): Promise<
       return change(backend, { ...asked, key: asked.key * 10 + asked.owner });
   }
 }
-
-const scoreNow: Parameters<typeof scoreEntries>[1]['score'] = (entry, row) =>
-  scoreOf(entry, { backend: row, now: new Date() });
 
 function wantedOf(backend: BackendName, { key: number, bytes: wanted }: { key: number; bytes: number }) {
   return reservation(cacheKey(`${number}`), { backend, bytes: wanted, workflowId: `populate/${backend}/${number}` });

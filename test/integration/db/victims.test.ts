@@ -55,13 +55,22 @@ function evict(database: Database, demand: Demand) {
   return takeForEviction(database, { backend: BACKEND, entryIds, workflowId, choose });
 }
 
-function score(database: Database, staleBefore = new Date(0)) {
-  const now = new Date();
-  return scoreEntries(database, {
-    backend: BACKEND,
-    staleBefore,
-    score: (entry, backend) => scoreOf(entry, { backend, now }),
-  });
+/** All but the wall clock. */
+const realTimers = [
+  'hrtime',
+  'nextTick',
+  'performance',
+  'queueMicrotask',
+  'setImmediate',
+  'clearImmediate',
+  'setInterval',
+  'clearInterval',
+  'setTimeout',
+  'clearTimeout',
+] as const;
+
+function score(database: Database, staleMs = 60_000) {
+  return scoreEntries(database, { backend: BACKEND, staleMs, score: scoreOf });
 }
 
 async function historyOf(database: Database, entryId: EntryId) {
@@ -185,12 +194,30 @@ describe('scoring', () => {
     expect(await findBackend(database, { name: BACKEND })).toMatchObject({ evictionClock: 0 });
   });
 
-  test('looks again at what was scored before an instant, and at nothing else', async () => {
+  test('looks again at what was scored long enough ago, and at nothing else', async () => {
     const { database } = inventory;
     await readyEntry(database, key);
     expect(await score(database)).toBe(1);
     expect(await score(database)).toBe(0);
-    expect(await score(database, new Date(Date.now() + 60_000))).toBe(1);
+    expect(await score(database, 0)).toBe(1);
+  });
+
+  test('ends, and a view is of the database’s time, where the clock of this host is hours ahead', async () => {
+    const { database } = inventory;
+    await readyEntry(database, key);
+    await database.sql`insert into cache_entries
+      select (jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid(), 'short_key', md5(n::text), 'image_volume', n))).*
+      from cache_entries e, generate_series(2, 1200) n`;
+    const aheadMs = 3 * 3_600_000;
+    jest.useFakeTimers({ now: Date.now() + aheadMs, doNotFake: [...realTimers] });
+    try {
+      expect(await score(database)).toBe(1200);
+      expect(await score(database)).toBe(0);
+      const { now } = await viewEvictions(database, { backend: BACKEND, entryIds: [] });
+      expect(Date.now() - now.getTime()).toBeGreaterThan(aheadMs / 2);
+    } finally {
+      jest.useRealTimers();
+    }
   });
 
   test('outlives eviction: the next generation of a key begins with what the last was used for', async () => {
