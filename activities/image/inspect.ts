@@ -70,6 +70,8 @@ export function inspectHead(
   let next = steps.next();
   while (!next.done) {
     const { offset, lengthBytes } = next.value;
+    // Large tables are left to the inspection of the whole file, which has pauses.
+    if (isPause(next.value)) return { kind: 'undecided', needs: next.value };
     const refusal = findRangeRefusal(next.value, sizeBytes);
     if (refusal) return refusal;
     if (offset + lengthBytes > head.length)

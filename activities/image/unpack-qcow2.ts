@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import { setImmediate } from 'node:timers/promises';
 import { MiB } from '../../workflows/contract/bytes';
 import { clusterCompressions, startClusterDecompression, type ClusterDecompression } from './decompress-clusters';
 import type { CompressedPiece } from './formats/qcow2-compressed';
@@ -69,6 +70,17 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     const handle = await openTarget(virtualBytes);
     return (target = { handle, disk: createWriteBack(handle), virtualBytes, clusterBytes, compression });
   };
+  /** Tables that name many clusters are taken in parts, so that others have their turn between them. */
+  const takeAll = async (bytes: Buffer): Promise<void> => {
+    for (let at = 0; at < bytes.length;) {
+      if (at > 0) await setImmediate();
+      if (unfinished !== undefined) return;
+      const rest = bytes.subarray(at);
+      const taken = layout.take(rest);
+      await write(rest, taken);
+      at += taken.taken;
+    }
+  };
   const write = async (bytes: Buffer, { pieces, compressed }: TakenBytes): Promise<void> => {
     const into = await open();
     if (into === undefined) return;
@@ -108,8 +120,7 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     see(bytes) {
       // Nothing of it can be used any more.
       if (unfinished !== undefined) return work;
-      const taken = layout.take(bytes);
-      return enqueue(() => write(bytes, taken));
+      return enqueue(() => takeAll(bytes));
     },
     async finish(image) {
       await enqueue(async () => {

@@ -19,12 +19,15 @@ export interface CompressedClusters {
   readonly count: number;
   /** Call it before the bytes from `offset` on are taken. */
   expect(cluster: CompressedCluster): void;
-  /** Takes the file's bytes from `position` on, one part after the other. @returns what is complete; undefined when more overlap than are kept. */
+  /** Takes the file's bytes from `position` on, one part after the other. @returns what is complete; undefined when more overlap than are kept, or too many are in no order. */
   take(bytes: Buffer, position: number): CompressedPiece[] | undefined;
 }
 
 /** Of clusters that have come in part: an ordinary file has two of them at a time. */
 const MOST_PARTIAL_BYTES = 16 * MiB;
+
+/** They are sorted at once; what is written in order, as nearly every file is, needs no sorting. */
+const MOST_UNSORTED = 32_768;
 
 interface PartialPiece extends CompressedPiece {
   filled: number;
@@ -58,6 +61,7 @@ export function createCompressedClusters(): CompressedClusters {
       expected.push(cluster);
     },
     take(bytes, position) {
+      if (!isSorted && expected.length > MOST_UNSORTED) return undefined;
       for (const piece of partial) fill(piece, bytes);
       const pieces: CompressedPiece[] = partial.filter((piece) => piece.filled === piece.bytes.length);
       partial = partial.filter((piece) => piece.filled < piece.bytes.length);

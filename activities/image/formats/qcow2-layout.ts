@@ -17,6 +17,8 @@ export interface TakenBytes {
   pieces: GuestPiece[];
   /** To be decompressed to a cluster each. */
   compressed: CompressedPiece[];
+  /** How many bytes were taken: fewer than were given where many entries of tables have been looked at. */
+  taken: number;
 }
 
 /** Where in a qcow2 the guest's bytes are, told while the file comes: nearly every one has its tables before what they name. */
@@ -29,7 +31,7 @@ export interface Qcow2Layout {
   readonly compression: ClusterCompression | undefined;
   /** Why the file cannot be taken apart in this way. It says nothing against the image. */
   readonly unsuitable: string | undefined;
-  /** Takes the file's next bytes. @returns those of them that are known to be the guest's. */
+  /** Takes the file's next bytes, or the first of them: the rest are to be given again. @returns those that are known to be the guest's. */
   take(bytes: Buffer): TakenBytes;
   /** When the whole file was taken. @returns the guest's bytes that came before their table; undefined when not every one is known. */
   finish(): FilePiece[] | undefined;
@@ -42,6 +44,10 @@ const LEAST_CLUSTER_BITS = 12;
 const MOST_CLUSTER_BITS = 21;
 /** An L2 table each. */
 const MOST_L1_ENTRIES = 65_536;
+
+/** Entries of L2 tables that are looked at at once, some milliseconds of work, and what they take. */
+const ENTRIES_AT_ONCE = 4096;
+const PART_BYTES = ENTRIES_AT_ONCE * 8;
 
 /** An area of the file that is wanted as a whole. */
 interface Gathering {
@@ -71,7 +77,7 @@ export function createQcow2Layout({
   let gathering: Gathering | undefined;
   /** Host cluster of each L2 table -> its index in the L1 table. */
   let l1IndexOf: Map<number, number> | undefined;
-  let parsedL2Tables = 0;
+  let parsedL2Bytes = 0;
 
   const giveUp = (why: string): void => void (unsuitable ??= why);
 
@@ -103,7 +109,7 @@ export function createQcow2Layout({
   const readL2 = (bytes: Buffer, { clusters, firstGuest }: { clusters: NamedClusters; firstGuest: number }): void => {
     const why = clusters.name({ bytes, firstGuest, position });
     if (why !== undefined) return giveUp(why);
-    parsedL2Tables += 1;
+    parsedL2Bytes += bytes.length;
   };
 
   /** What the file has at `position`: an area to gather, or a cluster of the guest's. */
@@ -117,10 +123,12 @@ export function createQcow2Layout({
     const { header, l1Bytes, clusters } = known;
     if (position === header.l1.offset && l1IndexOf === undefined)
       return gather(l1Bytes, (bytes) => readL1(bytes, header));
-    const l1Index = l1IndexOf?.get(position / header.clusterBytes);
+    const l1Index = l1IndexOf?.get(Math.floor(position / header.clusterBytes));
     if (l1Index === undefined) return undefined;
-    const firstGuest = (l1Index * header.clusterBytes) / 8;
-    return gather(header.clusterBytes, (table) => readL2(table, { clusters, firstGuest }));
+    const within = position % header.clusterBytes;
+    const firstGuest = (l1Index * header.clusterBytes + within) / 8;
+    const partBytes = Math.min(header.clusterBytes - within, PART_BYTES);
+    return gather(partBytes, (part) => readL2(part, { clusters, firstGuest }));
   };
 
   /** @returns how many of `bytes` were taken. */
@@ -149,8 +157,10 @@ export function createQcow2Layout({
     take(bytes) {
       const from = position;
       const pieces: GuestPiece[] = [];
-      for (let start = 0; start < bytes.length;) {
-        if (unsuitable !== undefined) break;
+      const parsedBefore = parsedL2Bytes;
+      let start = 0;
+      while (start < bytes.length) {
+        if (unsuitable !== undefined || parsedL2Bytes - parsedBefore >= PART_BYTES) break;
         const into = gathering ?? gatheringHere();
         if (into !== undefined) start += gather(bytes.subarray(start), into);
         else if (known !== undefined) {
@@ -160,13 +170,15 @@ export function createQcow2Layout({
           if (piece !== undefined) append(pieces, piece);
         }
       }
-      const compressed = known === undefined ? [] : known.clusters.takeCompressed(bytes, from);
+      const compressed = known === undefined ? [] : known.clusters.takeCompressed(bytes.subarray(0, start), from);
       if (compressed === undefined) giveUp('compressed clusters that overlap');
-      return unsuitable === undefined ? { pieces, compressed: compressed ?? [] } : { pieces: [], compressed: [] };
+      if (unsuitable !== undefined) return { pieces: [], compressed: [], taken: bytes.length };
+      return { pieces, compressed: compressed ?? [], taken: start };
     },
     finish() {
-      const isWhole = unsuitable === undefined && position === sizeBytes && known?.clusters.count === 0;
-      return isWhole && l1IndexOf?.size === parsedL2Tables ? known?.clusters.early : undefined;
+      if (unsuitable !== undefined || position !== sizeBytes || known?.clusters.count !== 0) return undefined;
+      const hasTables = (l1IndexOf?.size ?? 0) * known.header.clusterBytes === parsedL2Bytes;
+      return l1IndexOf !== undefined && hasTables ? known.clusters.early : undefined;
     },
   };
 }

@@ -7,7 +7,7 @@ const MAX_GAP_BYTES = 64 * KiB;
 /** What a walk reads and looks at in one piece: a few milliseconds of work at most. */
 export const TABLE_PIECE_BYTES = 256 * KiB;
 /** Offsets that are sorted, or merged, before others have their turn. */
-const SORTED_AT_ONCE = 32_768;
+const SORTED_AT_ONCE = 16_384;
 
 /** How tables lie in the file. */
 export interface TableLayout {
@@ -92,12 +92,20 @@ export interface Areas {
 
 /** What is kept is bounded by the file's own size. */
 export function createAreas(areaBytes: number, { fileBytes }: { fileBytes: number }): Areas {
-  const offsets: number[] = [];
   const room = Math.ceil(fileBytes / areaBytes);
+  const runs: Float64Array[] = [];
+  let count = 0;
   return {
-    add: (offset) => offsets.push(offset) <= room,
+    add(offset) {
+      const within = count % SORTED_AT_ONCE;
+      if (within === 0) runs.push(new Float64Array(Math.min(SORTED_AT_ONCE, room - count)));
+      const run = runs.at(-1);
+      if (run !== undefined) run[within] = offset;
+      count += 1;
+      return count <= room;
+    },
     *sort() {
-      const sorted = yield* sortInTurns(new Float64Array(offsets));
+      const sorted = yield* sortInTurns(runs, count);
       for (let index = 1; index < sorted.length; index++) {
         if (index % SORTED_AT_ONCE === 0) yield* pause();
         const offset = sorted[index] ?? 0;
@@ -108,16 +116,17 @@ export function createAreas(areaBytes: number, { fileBytes }: { fileBytes: numbe
   };
 }
 
-/** Merge sort, bottom up, with pauses. @returns `values` or another array, ascending. */
-function* sortInTurns(values: Float64Array): Steps<Float64Array> {
-  for (let start = 0; start < values.length; start += SORTED_AT_ONCE) {
-    values.subarray(start, start + SORTED_AT_ONCE).sort();
-    if (start > 0) yield* pause();
+/** Merge sort, bottom up, with pauses. @param runs all but the last hold `SORTED_AT_ONCE` numbers. @returns `count` of them, ascending. */
+function* sortInTurns(runs: Float64Array[], count: number): Steps<Float64Array> {
+  let from: Float64Array = new Float64Array(count);
+  for (const [index, run] of runs.entries()) {
+    if (index > 0) yield* pause();
+    const start = index * SORTED_AT_ONCE;
+    from.set(run.subarray(0, count - start).sort(), start);
   }
-  let from: Float64Array = values;
-  let to: Float64Array = new Float64Array(values.length > SORTED_AT_ONCE ? values.length : 0);
-  for (let run = SORTED_AT_ONCE; run < values.length; run *= 2) {
-    for (let start = 0; start < values.length; start += 2 * run) yield* mergeRuns(from, to, { start, run });
+  let to: Float64Array = new Float64Array(runs.length > 1 ? count : 0);
+  for (let run = SORTED_AT_ONCE; run < count; run *= 2) {
+    for (let start = 0; start < count; start += 2 * run) yield* mergeRuns(from, to, { start, run });
     [from, to] = [to, from];
   }
   return from;

@@ -10,7 +10,7 @@ import { clusterCompressions } from '../../../../activities/image/decompress-clu
 import { createQcow2Layout } from '../../../../activities/image/formats/qcow2-layout';
 import { createQcow2Unpacking } from '../../../../activities/image/unpack-qcow2';
 import { KiB, MiB } from '../../../../workflows/contract/bytes';
-import { mutantsOf, patched, qcow2Image } from '../../../support/image-fixtures';
+import { judge, mutantsOf, patched, qcow2Image } from '../../../support/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'unpack-'));
 const path = join(directory, 'image.qcow2');
@@ -296,11 +296,47 @@ describe('a qcow2 that is unpacked while it comes', () => {
     expect(await unpack()).toEqual({ unfinished: 'data far from its tables' });
   });
 
+  it('agrees with the inspection on a file that ends before its data', async () => {
+    const makers = [() => write('24M', '', ['write -P 3 0 1M', 'write -P 4 20M 100k']), () => compress()];
+    for (const make of makers) {
+      make();
+      const whole = readFileSync(path);
+      for (const lost of [0, 1, 511, 512, 30 * KiB, CLUSTER - 1, CLUSTER, CLUSTER + 1, 3 * CLUSTER]) {
+        const image = whole.subarray(0, whole.length - lost);
+        writeFileSync(path, image);
+        const isWritten = 'virtualBytes' in (await unpack());
+        const { kind } = await judge(image, 'qcow2');
+        expect([lost, isWritten && kind === 'refused']).toEqual([lost, false]);
+        expect([lost, isWritten || lost > 0]).toEqual([lost, true]);
+      }
+    }
+  });
+
   it('leaves to a conversion what would read tables as data, or beyond the file', async () => {
     for (const cluster of [3, 5, 100]) {
       writeFileSync(path, qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[BigInt(cluster * CLUSTER)]] }));
       expect(await unpack()).toEqual({ unfinished: 'an L2 entry that names no data' });
     }
+  });
+
+  it('lets others have their turn while it looks at large tables', () => {
+    const entries = 2 ** 18;
+    const table = Array.from({ length: entries }, (_none, at) => BigInt(at + 10) << 21n);
+    const image = qcow2Image({ clusterBits: 21, virtualBytes: entries * 2 * MiB, l2Tables: [table] });
+    const layout = createQcow2Layout({ sizeBytes: (entries + 10) * 2 * MiB });
+    let takes = 0;
+    for (let at = 0; at < image.length; at += layout.take(image.subarray(at)).taken) takes += 1;
+    expect(layout.unsuitable).toBeUndefined();
+    expect(takes).toBeGreaterThanOrEqual(entries / 8192);
+  });
+
+  it('leaves to a conversion compressed clusters that are many and in no order', () => {
+    const entries = Array.from({ length: 65_536 }, (_none, at) => compressedEntry(2 ** 30 - at * 1024, 700));
+    const l2Tables = Array.from({ length: 8 }, (_none, at) => entries.slice(at * 8192, (at + 1) * 8192));
+    const image = qcow2Image({ virtualBytes: 8 * 512 * MiB, l2Tables });
+    const layout = createQcow2Layout({ sizeBytes: 2 ** 31 });
+    for (let at = 0; at < image.length; at += layout.take(image.subarray(at)).taken);
+    expect(layout.unsuitable).toBe('compressed clusters that overlap');
   });
 
   it('is left to a conversion when its target cannot be written, and what brings it goes on', async () => {
@@ -475,10 +511,12 @@ describe('a qcow2 that somebody has damaged', () => {
     const property = fc.property(mutants, fc.integer({ min: 10_000, max: MiB }), ({ image }, pieceBytes) => {
       const layout = createQcow2Layout({ sizeBytes: image.length });
       const isOfGuest = (offset: number, bytes: number) => bytes > 0 && offset + bytes <= (layout.virtualBytes ?? 0);
-      for (let at = 0; at < image.length; at += pieceBytes) {
-        const bytes = image.subarray(at, at + pieceBytes);
+      for (let at = 0, step = 0; at < image.length; at += step) {
+        const given = image.subarray(at, at + pieceBytes);
         let taken = 0;
-        const { pieces, compressed } = layout.take(bytes);
+        const { pieces, compressed, taken: takenBytes } = layout.take(given);
+        const bytes = given.subarray(0, (step = takenBytes));
+        if (step === 0) return false;
         for (const { start, end, guestOffset } of pieces) {
           if (start < taken || end > bytes.length || !isOfGuest(guestOffset, end - start)) return false;
           taken = end;
