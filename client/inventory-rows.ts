@@ -64,11 +64,12 @@ export function toFollow(row: FollowRow): Follow {
 export function toRefusal(row: PopulationRow): Refusal {
   const { backend, imageId, policyVersion, answeredAt, verdict } = row;
   const failure = verdict?.kind === 'failed' ? verdict.failure : undefined;
+  const rule = failure?.details['rule'];
   return {
     backend,
     cacheKey: toCacheKey(row),
     imageId,
-    rule: String(failure?.details['rule'] ?? 'unknown'),
+    rule: typeof rule === 'string' ? rule : 'unknown',
     message: failure?.message ?? '',
     policyVersion,
     refusedAt: isoOrNull(answeredAt),

@@ -3,7 +3,7 @@ import type { HostId } from '../contract/ids';
 
 interface Undo {
   what: string;
-  run(): Promise<unknown>;
+  run: () => Promise<unknown>;
   /** Where it is to be done; several on one host are one. */
   host?: HostId;
 }

@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 /** Puts a qemu-img first on PATH that fails so often before it is the real one. It runs as a user of its own, which may write into its directory. */
-async function failQemuImg(times: number): Promise<{ failures(): Promise<number> }> {
+async function failQemuImg(times: number): Promise<{ failures: () => Promise<number> }> {
   const directory = join(stack.samplesDirectory, `tools-${times}`);
   await mkdir(directory);
   const [fake, log, real] = [join(directory, 'qemu-img'), join(directory, 'log'), findTool('qemu-img') ?? ''];
