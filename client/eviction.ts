@@ -13,10 +13,11 @@ import type {
 } from '../workflows/contract/eviction';
 import { parseEvictorSignal } from '../workflows/contract/eviction-signals';
 import type { BackendName } from '../workflows/contract/ids';
-import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
+import { refuseForeignRun } from './own-run';
 import { interruptible, reportingErrors } from './waiting';
 
 /** A request that the evictor has got, whoever waits for its answer. */
@@ -117,10 +118,13 @@ export async function evictionStatus(
   cache: ImageVolumeCache,
   { backend }: { backend?: string } = {},
 ): Promise<EvictionStatus> {
-  const workflowId = workflowIds.evict(backendOf(cache, backend));
+  const workflowId = cache.queues.ids.evict(backendOf(cache, backend));
   return await reportingErrors(cache, workflowId, async (client) => {
     const query = (): Promise<EvictionStatus> => client.workflow.getHandle(workflowId).query<EvictionStatus>('status');
-    return await client.withDeadline(Date.now() + STATUS_TIMEOUT_MS, query);
+    return await client.withDeadline(Date.now() + STATUS_TIMEOUT_MS, async () => {
+      await refuseForeignRun(client, cache, workflowId);
+      return await query();
+    });
   });
 }
 
@@ -145,8 +149,9 @@ async function ask<Options extends EvictorOptions>(
   const given = { ...definedOf(request), requestId };
   const parsed = parseEvictorSignal(name, [given]);
   if (parsed.kind === 'refused') throw new ImageVolumeCacheError({ type: 'InvalidRequest', message: parsed.why });
-  const sent: SentToEvictor = { backend, requestId, workflowId: workflowIds.evict(backend) };
+  const sent: SentToEvictor = { backend, requestId, workflowId: cache.queues.ids.evict(backend) };
   return await reportingErrors(cache, sent.workflowId, async (client) => {
+    await refuseForeignRun(client, cache, sent.workflowId);
     await send(client, cache, { sent, name, given });
     if (options.wait === false) return sent as Answer<Options>;
     return { ...sent, result: await untilAnswered(client, sent, options.signal) } as Answer<Options>;

@@ -1,5 +1,5 @@
 import type { BackendName } from '../workflows/contract/ids';
-import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { workflowTypes } from '../workflows/contract/names';
 import type { FollowInput, FollowOutcome, UnfollowInput, UnfollowResult } from '../workflows/contract/refresh';
 import type { ImageVolumeCache } from './connection';
 import type { Follow } from './records';
@@ -19,7 +19,7 @@ export async function followImage<Options extends RunOptions>(
   const name = input.name ?? input.imageName;
   const request = {
     type: workflowTypes.followImage,
-    workflowId: workflowIds.follow(backend, name),
+    workflowId: cache.queues.ids.follow(backend, name),
     conflict: 'TERMINATE_EXISTING',
     input: { ...input, backend },
     summary: `follow the newest image ${input.imageName} on ${backend}`,
@@ -36,7 +36,7 @@ export async function unfollowImage(
   const backend = backendOf(cache, input);
   const request = {
     type: workflowTypes.unfollowImage,
-    workflowId: workflowIds.follow(backend, input.name),
+    workflowId: cache.queues.ids.follow(backend, input.name),
     conflict: 'TERMINATE_EXISTING',
     input: { ...input, backend },
     summary: `unfollow ${input.name} on ${backend}`,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { BackendName } from '../workflows/contract/ids';
-import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { workflowTypes } from '../workflows/contract/names';
 import type { ReconcileInput, ReconcileResult } from '../workflows/contract/reconcile';
 import type { ImageVolumeCache } from './connection';
 import { runWorkflow, type Ran, type RunOptions } from './run-workflow';
@@ -17,7 +17,7 @@ export async function reconcile<Options extends RunOptions>(
 ): Promise<Ran<ReconcileResult, Options>> {
   const backend = named as BackendName | undefined;
   const isPlain = !Object.values(asked).some(Boolean);
-  const id = workflowIds.reconcile(backend ?? ('default' as BackendName));
+  const id = cache.queues.ids.reconcile(backend ?? ('default' as BackendName));
   const request = {
     type: workflowTypes.reconcileBackend,
     workflowId: isPlain && backend !== undefined ? id : `${id}/${randomUUID()}`,

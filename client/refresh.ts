@@ -17,7 +17,7 @@ export async function refreshCache<Options extends RunOptions>(
   const isWhole = Object.values(input).every((value) => value === undefined);
   const request = {
     type: workflowTypes.refreshImageCache,
-    workflowId: isWhole ? cache.queues.refresh : `${cache.queues.refresh}/${randomUUID()}`,
+    workflowId: isWhole ? cache.queues.ids.refresh : `${cache.queues.ids.refresh}/${randomUUID()}`,
     conflict: 'USE_EXISTING',
     input,
     summary: isWhole ? 'refresh the cache' : 'refresh a part of the cache',

@@ -2,6 +2,7 @@ import type { WorkflowIdConflictPolicy } from '@temporalio/common';
 import { text } from '../workflows/contract/markdown';
 import type { workflowTypes } from '../workflows/contract/names';
 import type { ImageVolumeCache } from './connection';
+import { refuseForeignRun } from './own-run';
 import { interruptible, reportingErrors } from './waiting';
 
 /** A run that goes on, whoever waits for it. */
@@ -42,6 +43,7 @@ export async function runWorkflow<Result, Options extends RunOptions = RunOption
   { options, watch }: { options: Options; watch?: (run: StartedRun) => Promise<{ stop(): Promise<void> }> },
 ): Promise<Ran<Result, Options>> {
   return await reportingErrors(cache, workflowId, async (client) => {
+    await refuseForeignRun(client, cache, workflowId);
     const handle = await client.workflow.start<(input: unknown) => Promise<Result>>(type, {
       workflowId,
       taskQueue: cache.queues.control,

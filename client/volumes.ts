@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { uuidPattern, type VolumeId } from '../workflows/contract/ids';
-import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { workflowTypes } from '../workflows/contract/names';
 import type {
   CreateVolumeInput,
   CreateVolumeResult,
@@ -13,6 +13,7 @@ import { failureError } from './errors';
 import type { VolumeFilter } from './inventory';
 import { watchCreate, type CreateReport } from './progress';
 import type { Volume } from './records';
+import { refuseForeignRun } from './own-run';
 import { startCreate } from './start-create';
 import { interruptible, reportingErrors } from './waiting';
 
@@ -55,7 +56,7 @@ export async function createVolume(
   options: WaitOptions = {},
 ): Promise<StartedVolume | CreatedVolume> {
   const volumeId = parseVolumeId(input.volumeId ?? randomUUID());
-  const workflowId = workflowIds.createVolume(volumeId);
+  const workflowId = cache.queues.ids.createVolume(volumeId);
   return await reportingErrors(cache, workflowId, async (client) => {
     const summary = `volume from image ${input.imageId} on ${input.backend ?? 'the default backend'}`;
     const run = await startCreate(client, {
@@ -64,6 +65,7 @@ export async function createVolume(
       input: { ...input, volumeId },
       summary,
     });
+    if (run.reused) await refuseForeignRun(client, cache, workflowId);
     const started: StartedVolume = { volumeId, workflowId, ...run };
     if (options.wait === false) return started;
     return { ...(await waitForCreate(client, started, { ...options, taskQueue: cache.queues.control })), ...started };
@@ -80,8 +82,9 @@ export async function deleteVolume(
   options: Pick<WaitOptions, 'signal'> = {},
 ): Promise<DeleteVolumeResult> {
   const id = parseVolumeId(volumeId);
-  const workflowId = workflowIds.deleteVolume(id);
+  const workflowId = cache.queues.ids.deleteVolume(id);
   return await reportingErrors(cache, workflowId, async (client) => {
+    await refuseForeignRun(client, cache, workflowId);
     const handle = await client.workflow.start<(input: DeleteVolumeInput) => Promise<DeleteVolumeResult>>(
       workflowTypes.deleteVolume,
       {

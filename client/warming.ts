@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { z } from 'zod';
 import type { Progress } from '../activities/progress';
-import { workflowIds, workflowTypes } from '../workflows/contract/names';
+import { workflowTypes } from '../workflows/contract/names';
 import type { WarmInput, WarmResult } from '../workflows/contract/refresh';
 import type { ImageVolumeCache } from './connection';
 import { findWork, watching } from './progress';
@@ -39,7 +39,7 @@ export async function warmCache<Options extends WarmOptions>(
   const client = await cache.temporal();
   const request = {
     type: workflowTypes.warmImageCache,
-    workflowId: workflowIds.warm(randomUUID()),
+    workflowId: cache.queues.ids.warm(randomUUID()),
     conflict: 'FAIL',
     input,
     summary: `warm ${input.imageIds.length === 1 ? `image ${input.imageIds[0]}` : `${input.imageIds.length} images`}`,

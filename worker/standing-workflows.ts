@@ -9,7 +9,8 @@ import {
 import type { ResolvedConfig } from '../client/config/load';
 import type { ConfigureSignal, EvictImageCacheInput } from '../workflows/contract/eviction';
 import type { BackendName } from '../workflows/contract/ids';
-import { workflowIds, workflowTypes, type taskQueues } from '../workflows/contract/names';
+import { workflowTypes, type taskQueues } from '../workflows/contract/names';
+import { isOpenRun } from '../workflows/contract/run-status';
 import type { Logger } from './logger';
 
 interface Standing {
@@ -33,18 +34,23 @@ export async function ensureStandingWorkflows(standing: Standing): Promise<void>
   const { config, queues } = standing;
   const { refresh, reconcile, evict } = config.schedules;
   const backends = Object.keys(config.backends) as BackendName[];
-  const refreshing = { id: queues.refresh, cron: refresh, workflowType: workflowTypes.refreshImageCache, input: {} };
+  const refreshing = {
+    id: queues.ids.refresh,
+    cron: refresh,
+    workflowType: workflowTypes.refreshImageCache,
+    input: {},
+  };
   await Promise.all([
     ...backends.map((backend) =>
-      attempt(standing, workflowIds.evict(backend), () => ensureEvictor(standing, { backend, evict })),
+      attempt(standing, queues.ids.evict(backend), () => ensureEvictor(standing, { backend, evict })),
     ),
     ...backends.map((backend) => {
-      const id = workflowIds.reconcile(backend);
+      const id = queues.ids.reconcile(backend);
       const input = { backend };
       const wanted = { id, cron: reconcile, workflowType: workflowTypes.reconcileBackend, input };
       return attempt(standing, `schedule ${id}`, () => ensureSchedule(standing, wanted));
     }),
-    attempt(standing, `schedule ${queues.refresh}`, () => ensureSchedule(standing, refreshing)),
+    attempt(standing, `schedule ${queues.ids.refresh}`, () => ensureSchedule(standing, refreshing)),
   ]);
 }
 
@@ -53,7 +59,8 @@ async function ensureEvictor(
   { temporal, queues }: Standing,
   { backend, evict }: { backend: BackendName; evict: ResolvedConfig['schedules']['evict'] },
 ): Promise<void> {
-  const workflowId = workflowIds.evict(backend);
+  const workflowId = queues.ids.evict(backend);
+  await refuseForeign(temporal, { workflowId, taskQueue: queues.control });
   const sweepIntervalMs = evict === 'off' ? null : evict;
   const configure: ConfigureSignal = { sweepIntervalMs };
   if (sweepIntervalMs === null) return await signalRunning(temporal, workflowId, configure);
@@ -68,6 +75,20 @@ async function ensureEvictor(
       staticSummary: `eviction on backend ${backend}`,
     },
   );
+}
+
+/** A run of this id on another task queue is another installation's. */
+async function refuseForeign(
+  temporal: Client,
+  { workflowId, taskQueue }: { workflowId: string; taskQueue: string },
+): Promise<void> {
+  try {
+    const found = await temporal.workflow.getHandle(workflowId).describe();
+    if (isOpenRun(found.status.name) && found.taskQueue !== taskQueue)
+      throw new Error(`it is another installation's, which runs on ${found.taskQueue}`);
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  }
 }
 
 async function signalRunning(temporal: Client, workflowId: string, configure: ConfigureSignal): Promise<void> {

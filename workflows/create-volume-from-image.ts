@@ -18,7 +18,7 @@ import {
 } from '@temporalio/workflow';
 import type { FailureRecord } from './contract/failures';
 import type { BackendName, HostId, VolumeId } from './contract/ids';
-import { workflowIds, type SearchAttributeName } from './contract/names';
+import { siblingQueues, type SearchAttributeName } from './contract/names';
 import type { Admission, CloneOutcome, FlightVerdict, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
@@ -214,7 +214,7 @@ async function waitForPopulation(
   { round, atCloneLimit }: { round: number; atCloneLimit: boolean },
 ): Promise<Verdict | undefined> {
   const { volumeId, admission, story, progress } = create;
-  const flight = workflowIds.populate(admission.backend, admission.cacheKey.short);
+  const flight = siblingQueues(workflowInfo().taskQueue).ids.populate(admission.backend, admission.cacheKey.short);
   progress.stage = 'waiting';
   progress.flightWorkflowId = flight;
   setCurrentDetails(describeWaiting(admission, workflowLink(flight)));

@@ -2,7 +2,6 @@ import { adoptEntry, adoptVolume, finishVolume, type FoundVolume } from '../../d
 import { readVolumes } from '../../db/queries/reconcile-volumes';
 import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
-import { workflowIds } from '../../workflows/contract/names';
 import type { Finding } from '../../workflows/contract/reconcile';
 import type { VolumeMarker } from '../backends/backend';
 import { shortKeyOf } from '../records/cache-key';
@@ -76,7 +75,7 @@ async function adoptOne(run: ReconcileRun, { scan, marker }: { scan: Scan; marke
   const { volumeId, projectId, name, cacheKey: key } = marker;
   const isAdopted = await adoptVolume(run.deps.database, {
     found: { volumeId, projectId, name, backend: run.backend.name, key, ...described },
-    workflowId: workflowIds.createVolume(volumeId),
+    workflowId: run.deps.queues.ids.createVolume(volumeId),
     runId: run.runId,
   });
   return isAdopted ? 'adopted' : { why: 'its row or its parent has changed meanwhile' };

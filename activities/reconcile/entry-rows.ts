@@ -3,7 +3,6 @@ import { listDeleting } from '../../db/queries/evictor';
 import { findFlight } from '../../db/queries/populations';
 import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } from '../../db/queries/reconcile-rows';
 import type { EntryRow } from '../../db/types';
-import { workflowIds } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
 import { isRunning } from '../is-running';
 import { settle, type Repaired } from './repair';
@@ -18,7 +17,7 @@ export async function repairPopulating(run: ReconcileRun): Promise<void> {
   const entries = await listEntries(deps.database, { backend: backend.name, state: 'populating', limit: ROWS });
   collector.looked(entries.length);
   for (const entry of entries) {
-    const flightId = entry.reservedFor ?? workflowIds.populate(backend.name, entry.shortKey);
+    const flightId = entry.reservedFor ?? deps.queues.ids.populate(backend.name, entry.shortKey);
     // Read before its run is looked for: a run that begins after that changes it.
     const claimedBy = (await findFlight(deps.database, { backend: backend.name, shortKey: entry.shortKey }))?.runId;
     if (await isRunning(deps, { workflowId: flightId })) continue;

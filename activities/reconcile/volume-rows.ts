@@ -2,7 +2,7 @@ import { findVolume } from '../../db/queries/volumes';
 import { endDeadCreate, listVolumesById } from '../../db/queries/reconcile-volumes';
 import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
-import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import { workflowTypes } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
 import { findEndingOfCreate, isRunning } from '../is-running';
 import { keptAsNewer } from './leftovers';
@@ -52,7 +52,7 @@ async function endCreate(run: ReconcileRun, volume: VolumeRow): Promise<Repaired
 export async function repairDeleting(run: ReconcileRun): Promise<void> {
   const { deps } = run;
   for await (const volume of volumesIn(run, 'deleting')) {
-    const workflowId = workflowIds.deleteVolume(volume.id);
+    const workflowId = deps.queues.ids.deleteVolume(volume.id);
     if (await isRunning(deps, { workflowId })) continue;
     if (!(await isUnchanged(run, volume))) continue;
     const { id, sizeBytes, updatedAt } = volume;

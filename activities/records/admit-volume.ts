@@ -43,7 +43,7 @@ export function createAdmitVolume(deps: ControlDependencies) {
     let volumeId: VolumeId | undefined;
     try {
       const request = parseCreateVolumeRequest(input);
-      volumeId = volumeIdOf(workflowId, request);
+      volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
       const backend = chooseBackend(deps, request.backend);
       // Asked on every create: who may read an image can change without any timestamp moving.
       const imageId = await resolveImageId(deps, { given: request.imageId, backend, volumeId });

@@ -87,11 +87,12 @@ const typeNames: Partial<Record<string, string>> = {
 };
 
 /**
- * A workflow id `volume/<uuid>` gives the volume's id; with any other the input's, else one derived from the workflow id, so that a repeated
+ * A workflow id `volume/<uuid>`, with the stack's prefix or without, gives the volume's id; with any other the input's, else one derived from the workflow id, so that a repeated
  * start is the same volume. @throws InvalidRequest when id and input disagree (final).
  */
-export function volumeIdOf(workflowId: string, request: CreateVolumeInput): VolumeId {
-  const named = /^volume\/(.+)$/.exec(workflowId)?.[1];
+export function volumeIdOf(workflowId: string, request: CreateVolumeInput, prefix = ''): VolumeId {
+  const ofStack = workflowId.startsWith(prefix) ? workflowId.slice(prefix.length) : workflowId;
+  const named = /^volume\/(.+)$/.exec(ofStack)?.[1];
   if (named !== undefined && uuidPattern.test(named)) {
     if (request.volumeId !== undefined && request.volumeId !== named) {
       throw new Failure('InvalidRequest', {

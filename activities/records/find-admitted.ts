@@ -13,7 +13,7 @@ export function createFindAdmitted(deps: ControlDependencies) {
     const { workflowId } = workflowExecution();
     const request = findRequest(input);
     if (request === undefined) return null;
-    const volumeId = volumeIdOf(workflowId, request);
+    const volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
     await goOnAfterReset(deps, volumeId);
     const row = await findVolume(deps.database, { volumeId });
     const isOwn = row?.workflowId === workflowId && ['creating', 'available', 'deleting'].includes(row.state);

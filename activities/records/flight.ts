@@ -11,7 +11,6 @@ import {
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
-import { workflowIds } from '../../workflows/contract/names';
 import type { FlightVerdict, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun } from '../is-running';
@@ -40,7 +39,7 @@ export function createClaimFlight(deps: ControlDependencies) {
     const input = parsePopulateInput(given);
     const { backend, cacheKey } = input;
     const { workflowId, runId } = workflowExecution();
-    const expected = workflowIds.populate(backend, cacheKey.short);
+    const expected = deps.queues.ids.populate(backend, cacheKey.short);
     // Under another id a second population of one key would run beside the first.
     if (workflowId !== expected)
       throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });

@@ -87,7 +87,7 @@ export function createAwaitVerdict(deps: ControlDependencies) {
     if (activityInfo().attempt > 1) {
       await ensureFlightRuns(deps, admission);
       // The UI shows the attempts before as failures.
-      const summary = `still waiting for ${flightIdOf(admission)}, which runs: the earlier timeouts are the reminders to look, not failures`;
+      const summary = `still waiting for ${flightIdOf(deps, admission)}, which runs: the earlier timeouts are the reminders to look, not failures`;
       heartbeat({ stage: 'waiting', summary });
     }
     throw new CompleteAsyncError();

@@ -1,7 +1,6 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { giveUpFlight } from '../../db/queries/populations';
 import type { BackendName } from '../../workflows/contract/ids';
-import { workflowIds } from '../../workflows/contract/names';
 import type { ControlDependencies } from '../dependencies';
 
 /**
@@ -9,11 +8,11 @@ import type { ControlDependencies } from '../dependencies';
  * is undone; who asks for the image meanwhile leads the next flight. Idempotent.
  */
 export async function stopUnwantedFlight(
-  { config, database, temporal }: ControlDependencies,
+  { config, database, temporal, queues }: ControlDependencies,
   { backend, shortKey }: { backend: BackendName; shortKey: string },
 ): Promise<void> {
   if (config.population.whenNobodyWaits === 'finish') return;
-  const workflowId = workflowIds.populate(backend, shortKey);
+  const workflowId = queues.ids.populate(backend, shortKey);
   const given = await giveUpFlight(database, { backend, shortKey, workflowId });
   // A run that has not claimed its flight yet finds it answered and closes.
   if (!given?.runId) return;

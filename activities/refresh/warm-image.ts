@@ -56,7 +56,7 @@ export function createOpenWarming(deps: ControlDependencies) {
         if (opened.runId === null) await ensureFlightRuns(deps, source);
         const { flight } = opened;
         const safety = waiter && { safetyIntervalMs: deps.config.createSafetyInterval };
-        return { kind: 'flying', source, flight, flightWorkflowId: flightIdOf(source), ...safety };
+        return { kind: 'flying', source, flight, flightWorkflowId: flightIdOf(deps, source), ...safety };
       }
     }
   };

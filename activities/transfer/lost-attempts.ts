@@ -5,7 +5,6 @@ import { listRunningFlights } from '../../db/queries/populations';
 import { listScratch } from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { HostId } from '../../workflows/contract/ids';
-import { workflowIds } from '../../workflows/contract/names';
 import type { HostDependencies } from '../dependencies';
 import { toApplicationFailure } from '../failure';
 import { findRun } from '../is-running';
@@ -43,12 +42,12 @@ export async function endLostAttempts(deps: HostDependencies): Promise<string[]>
 }
 
 /** Workflows that may have something running on this host: flights, and whoever uses its scratch. */
-async function listWorkflows({ database, backends, hostId }: HostDependencies): Promise<string[]> {
+async function listWorkflows({ database, backends, hostId, queues }: HostDependencies): Promise<string[]> {
   const flights = await listRunningFlights(database, { backends: [...backends.keys()] });
   const files = await listScratch(database, { hostId });
   return [
     ...new Set([
-      ...flights.map(({ backend, shortKey }) => workflowIds.populate(backend, shortKey)),
+      ...flights.map(({ backend, shortKey }) => queues.ids.populate(backend, shortKey)),
       ...files.flatMap(({ users }) => users),
     ]),
   ];

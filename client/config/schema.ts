@@ -42,7 +42,7 @@ export const configSchema = z.strictObject({
         .regex(/^(?:embedded|(?:[^\s:/]+|\[[0-9a-f:.]+\]):\d{1,5})$/i, 'embedded or host:port')
         .default('embedded'),
       namespace: z.string().min(1).max(255).default('default'),
-      /** Set before all task queues, so that several stacks can share a namespace. */
+      /** Set before all task queues, workflow ids and schedules, so that several stacks can share a namespace. */
       taskQueuePrefix: z
         .string()
         .max(40)

@@ -154,7 +154,7 @@ export async function readEntriesLeft(database: Database, period: ReportPeriod):
       ), last as (select distinct on (entry_id) * from newest order by entry_id, id desc)
       select l.at, l.entry_id as "entryId", l.backend, l.short_key as "shortKey", l.kind, coalesce(l.reason, e.reason) as reason, l.detail, l.bytes,
         e.uses, e.cost_seconds as "costSeconds", ${imagesOf(sql`i.entry_id = l.entry_id`)} as "imageIds", l.workflow_id as "workflowId",
-        ${imagesOf(sql`i.entry_id in (select o.id from cache_entries o where o.backend = l.backend and l.workflow_id like 'populate/%' and o.short_key = split_part(l.workflow_id, '/', 3))`)} as "forImageIds"
+        ${imagesOf(sql`i.entry_id in (select o.id from cache_entries o where o.backend = l.backend and l.workflow_id like '%populate/%' and o.short_key = split_part(l.workflow_id, '/', 3))`)} as "forImageIds"
       from last l left join cache_entries e on e.id = l.entry_id order by l.at desc, l.id desc limit ${MAX_ROWS}`,
   );
   return rows.map((row) => ({ ...(row as unknown as EntryLeft), at: dateOf(row) }));

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { workflowIds } from '../../workflows/contract/names';
 import type { EvictionResult, EvictorSignalName } from '../../workflows/contract/eviction';
 import { ensureTools } from '../support/boot-packages';
 import { startBrowser, type Browser, type Page } from '../support/browser/browser';
@@ -27,7 +26,7 @@ beforeAll(async () => {
   await ensureTools({ chromium: 'chromium' });
   browser = await startBrowser();
   const { client, cache, backend } = flow.stack;
-  const workflowId = workflowIds.evict(backend);
+  const workflowId = cache.queues.ids.evict(backend);
   evictor = evictorOf({ client, backend, taskQueue: cache.queues.control, workflowId });
   await evictor.ask('resume');
   page = await browser.newPage({ width: 1400, height: 1000 });

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { evict } from '../../client/eviction';
 import { deleteVolume } from '../../client/volumes';
 import { MiB } from '../../workflows/contract/bytes';
-import { workflowIds } from '../../workflows/contract/names';
 import { describeWithMounts } from '../support/describe-with-mounts';
 import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
 import { expectCleanSlate, flowsOf } from '../support/flows';
@@ -67,7 +66,7 @@ describeWithMounts('a backend that is full in the middle of a herd', () => {
     }
     const { result } = await evict(cache, { count: herd.length }, { backend });
     expect(result.outcome).toBe('done');
-    await client.workflow.getHandle(workflowIds.evict(backend)).terminate('the test is over');
+    await client.workflow.getHandle(cache.queues.ids.evict(backend)).terminate('the test is over');
     const again = await flow.upload('again', { ...image, diskFormat: 'qcow2' });
     await flow.expectGuestBytes(again.sample, await flow.create(again.image));
     await expectCleanSlate(flow.stack);

@@ -135,7 +135,7 @@ describe('ivc refresh', () => {
   });
 
   it('of everything is one run, however many ask for it', async () => {
-    const { refresh } = flow.stack.cache.queues;
+    const { refresh } = flow.stack.cache.queues.ids;
     const documents = await Promise.all([ivcJson('refresh', '--no-wait'), ivcJson('refresh', '--no-wait')]);
     expect(documents).toMatchObject([{ document: { workflowId: refresh } }, { document: { workflowId: refresh } }]);
     await flow.stack.client.workflow.getHandle(refresh).result();

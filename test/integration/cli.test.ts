@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { compareImages } from '../support/qemu';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
+import type { VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
 import { startStack, type Stack } from '../support/stack';
@@ -137,7 +138,7 @@ describe('ivc volume', () => {
     const { document } = await ivcJson('volume', 'create', '--image', imageId, '--no-wait');
     expect(document).toEqual({
       volumeId: expect.any(String),
-      workflowId: `volume/${String(document['volumeId'])}`,
+      workflowId: stack.cache.queues.ids.createVolume(document['volumeId'] as VolumeId),
       runId: expect.any(String),
       reused: false,
     });
@@ -186,7 +187,7 @@ describe('ivc volume', () => {
     const { exitCode, stderr } = await running.outcome;
     expect(exitCode).toBe(130);
     const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
-    await stack.client.workflow.getHandle(`volume/${volumeId}`).terminate('the test is done');
+    await stack.client.workflow.getHandle(`nobody-volume/${volumeId}`).terminate('the test is done');
   });
 });
 
@@ -197,7 +198,11 @@ describe('the library', () => {
     try {
       expect(cache.settings).toMatchObject({ databaseUrl: undefined, imagesEndpoint: undefined });
       const volume = await createVolume(cache, { imageId, backend: stack.backend });
-      expect(volume).toMatchObject({ outcome: 'hit', reused: false, workflowId: `volume/${volume.volumeId}` });
+      expect(volume).toMatchObject({
+        outcome: 'hit',
+        reused: false,
+        workflowId: cache.queues.ids.createVolume(volume.volumeId),
+      });
       await expect(getVolume(cache, volume.volumeId)).rejects.toMatchObject({ type: 'NotConfigured', exitCode: 5 });
       await expect(deleteVolume(cache, volume.volumeId)).resolves.toEqual({
         volumeId: volume.volumeId,

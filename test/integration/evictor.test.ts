@@ -6,7 +6,6 @@ import { delimiter, join, resolve } from 'node:path';
 import { deleteVolume } from '../../client/volumes';
 import { ensureTemporalBinary } from '../../worker/stack';
 import type { EvictionResult } from '../../workflows/contract/eviction';
-import { workflowIds } from '../../workflows/contract/names';
 import { evictorOf } from '../support/evictor';
 import { until, useStack } from '../support/flows';
 import { readIvc, runIvc } from './cli-run';
@@ -25,7 +24,12 @@ beforeAll(async () => {
   bin = mkdtempSync(join(tmpdir(), 'ivc-evictor-'));
   symlinkSync((await ensureTemporalBinary()).path, join(bin, 'temporal'));
   const { client, cache, backend } = flow.stack;
-  evictor = evictorOf({ client, backend, taskQueue: cache.queues.control, workflowId: workflowIds.evict(backend) });
+  evictor = evictorOf({
+    client,
+    backend,
+    taskQueue: cache.queues.control,
+    workflowId: flow.stack.cache.queues.ids.evict(backend),
+  });
 });
 
 /** A ready entry of an image of its own; its volume is deleted unless it is wanted. */
@@ -187,7 +191,7 @@ describe('signals', () => {
     const { backend } = flow.stack;
     const lines = documentedLines()
       .replaceAll('127.0.0.1:7233', flow.stack.cache.settings.address ?? '')
-      .replaceAll('evict/local', workflowIds.evict(backend))
+      .replaceAll('evict/local', flow.stack.cache.queues.ids.evict(backend))
       .replaceAll('IMAGE_ID', image.id);
     const { exitCode, stderr } = await run('/bin/sh', ['-eu', '-c', lines]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
@@ -245,7 +249,7 @@ describe('signals', () => {
     const { client, backend } = flow.stack;
     await client.workflowService.signalWorkflowExecution({
       namespace: client.options.namespace,
-      workflowExecution: { workflowId: workflowIds.evict(backend) },
+      workflowExecution: { workflowId: flow.stack.cache.queues.ids.evict(backend) },
       signalName: 'evict',
       input: { payloads: [{ metadata: { encoding: Buffer.from('binary/protobuf') }, data: Buffer.from([1, 2, 3]) }] },
     });

@@ -1,5 +1,4 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { workflowIds } from '../../workflows/contract/names';
 import type { EvictionStatus } from '../../workflows/contract/eviction';
 import { until } from '../support/flows';
 import { startStack, type Stack } from '../support/stack';
@@ -12,7 +11,7 @@ const on = { refresh: '0 3 * * *', reconcile: '*/30 * * * *', evict: '1h' };
 let stack: Stack;
 afterEach(async () => {
   const { client, backend } = stack;
-  await client.workflow.getHandle(workflowIds.evict(backend)).terminate();
+  await client.workflow.getHandle(stack.cache.queues.ids.evict(backend)).terminate();
   for (const id of scheduleIds())
     await client.schedule
       .getHandle(id)
@@ -21,9 +20,9 @@ afterEach(async () => {
   await stack.stop();
 });
 
-const scheduleIds = (): string[] => [stack.cache.queues.refresh, workflowIds.reconcile(stack.backend)];
+const scheduleIds = (): string[] => [stack.cache.queues.ids.refresh, stack.cache.queues.ids.reconcile(stack.backend)];
 const status = (): Promise<EvictionStatus> =>
-  stack.client.workflow.getHandle(workflowIds.evict(stack.backend)).query<EvictionStatus>('status');
+  stack.client.workflow.getHandle(stack.cache.queues.ids.evict(stack.backend)).query<EvictionStatus>('status');
 const schedules = async (): Promise<(string | undefined)[]> =>
   await Promise.all(
     scheduleIds().map(async (id) => {
@@ -54,7 +53,7 @@ it('a worker sets up what runs by itself, tells it of a changed configuration an
   expect(await schedules()).toEqual(['RefreshImageCache at 3 h', 'ReconcileBackend at 0 h']);
   const doctor = await readIvc(['doctor'], stack.environment);
   const checks = doctor.document['findings'] as { check: string; state: string }[];
-  const standing = [workflowIds.evict(stack.backend), ...scheduleIds().map((id) => `schedule ${id}`)];
+  const standing = [stack.cache.queues.ids.evict(stack.backend), ...scheduleIds().map((id) => `schedule ${id}`)];
   expect(checks.filter(({ check }) => standing.includes(check)).map(({ state }) => state)).toEqual(['ok', 'ok', 'ok']);
 
   configure({ evict: '2h', refresh: '0 4 * * *', reconcile: 'off' });

@@ -3,7 +3,6 @@ import { retireEntry } from '../../db/queries/cache-entries';
 import { sums } from '../../db/queries/entry-sums';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
-import { workflowIds } from '../../workflows/contract/names';
 import { evictorOf } from '../support/evictor';
 import { expectCleanSlate, until, useStack } from '../support/flows';
 
@@ -28,7 +27,7 @@ it(
   'creates, deletes, evictions, flattening, pins and changes of content at once: no create fails, no leased parent goes, limits hold, nothing stays behind',
   async () => {
     const { client, cache, backend, database } = flow.stack;
-    const place = { client, backend, taskQueue: cache.queues.control, workflowId: workflowIds.evict(backend) };
+    const place = { client, backend, taskQueue: cache.queues.control, workflowId: cache.queues.ids.evict(backend) };
     const evictor = evictorOf(place, { sweepIntervalMs: 1000 });
     const hot: Image[] = [];
     for (let index = 0; index < HOT_IMAGES; index += 1) hot.push((await flow.upload(`hot-${index}`)).image);

@@ -31,7 +31,7 @@ export async function recordRefresh(flow: FlowStack, save: Save): Promise<void> 
   await publish({ name: 'followed' });
   await save('follow-flipped', await followImage(cache, follow, { wait: true }));
   await unfollowImage(cache, { name: 'followed', backend });
-  await save('unfollow', { workflowId: `follow/${backend}/followed` });
+  await save('unfollow', { workflowId: cache.queues.ids.follow(backend, 'followed') });
 }
 
 async function warmRefused({ stack }: FlowStack): Promise<{ workflowId: string }> {

@@ -23,6 +23,7 @@ import { compose } from '../../worker/dependencies';
 import { createLogger, createTemporalLogger } from '../../worker/logger';
 import { roles, type RoleDependencies, type Slots } from '../../worker/roles';
 import type { BackendName } from '../../workflows/contract/ids';
+import { taskQueues } from '../../workflows/contract/names';
 import { createMigratedDatabase } from './database';
 import { createFaultInjector, type FaultInjector } from './every-step-faults';
 import { startTestImageService } from './image-service';
@@ -41,6 +42,8 @@ export interface EveryStepStack {
   backend: BackendName;
   /** Where workflows are started. */
   taskQueue: string;
+  /** Of its workflows, by the names that the product gives them. */
+  ids: ReturnType<typeof taskQueues>['ids'];
   faults: FaultInjector;
   /** For images to upload. */
   samplesDirectory: string;
@@ -67,6 +70,7 @@ export interface EveryStepOptions {
 export async function startEveryStepStack(options: EveryStepOptions = {}): Promise<EveryStepStack> {
   const suffix = randomBytes(3).toString('hex');
   const backend = `steps-${suffix}` as BackendName;
+  const queues = taskQueues(`s${suffix}-`);
   const directory = mkdtempSync(join(tmpdir(), 'ivc-steps-'));
   const samplesDirectory = join(directory, 'samples');
   const volumesDirectory = join(directory, 'volumes');
@@ -77,7 +81,7 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
   const address = process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '';
   const configPath = join(directory, 'temporal.yaml');
   const settings = {
-    temporal: { address, taskQueuePrefix: `s${suffix}-` },
+    temporal: { address, taskQueuePrefix: queues.prefix },
     database: { url: testDatabase.url },
     images: { endpoint: imageService.url },
     createSafetyInterval: SAFETY_INTERVAL,
@@ -128,7 +132,8 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
     database: testDatabase.database,
     images,
     backend,
-    taskQueue: `s${suffix}-image-volume-cache`,
+    taskQueue: queues.control,
+    ids: queues.ids,
     faults,
     samplesDirectory,
     volumesDirectory,

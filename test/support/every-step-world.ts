@@ -8,7 +8,7 @@ import type { VolumeRow } from '../../db/types';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';
-import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import { workflowTypes } from '../../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeResult } from '../../workflows/contract/volume';
 import { until } from './flows';
 import { makeSampleImage, uploadSample, type SampleImage } from './sample-image';
@@ -62,7 +62,7 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
   });
   const image = await uploadSample(stack.images, sample);
   const cacheKey = cacheKeyOf(image);
-  const flightId = workflowIds.populate(backend, cacheKey.short);
+  const flightId = stack.ids.populate(backend, cacheKey.short);
   const creates: World['creates'] = [];
   const ids = new Set([flightId]);
   const start = async (workflowType: string, workflowId: string, input: object) => {
@@ -85,15 +85,15 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
     flightId,
     creates,
     workflowIds: ids,
-    create: async (volumeId = newVolumeId(), input = {}, workflowId = workflowIds.createVolume(volumeId)) => {
-      const named = workflowId === workflowIds.createVolume(volumeId) ? {} : { volumeId };
+    create: async (volumeId = newVolumeId(), input = {}, workflowId = stack.ids.createVolume(volumeId)) => {
+      const named = workflowId === stack.ids.createVolume(volumeId) ? {} : { volumeId };
       const request: CreateVolumeInput = { imageId: image.id, backend, ...named, ...input };
       const handle = await start(workflowTypes.createVolumeFromImage, workflowId, request);
       creates.push({ workflowId, runId: handle.firstExecutionRunId, volumeId });
       return await endingOf<CreateVolumeResult>(handle);
     },
     remove: async (volumeId) => {
-      const handle = await start(workflowTypes.deleteVolume, workflowIds.deleteVolume(volumeId), { volumeId });
+      const handle = await start(workflowTypes.deleteVolume, stack.ids.deleteVolume(volumeId), { volumeId });
       return await endingOf<DeleteVolumeResult>(handle);
     },
     volume,

@@ -14,7 +14,7 @@ import type { EntryRow, VolumeRow } from '../../db/types';
 import { waitFor } from '../../worker/stack/wait';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
-import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import { workflowTypes } from '../../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage, type SampleOptions } from './sample-image';
 import { startStack, type Stack, type StackOptions } from './stack';
@@ -79,7 +79,7 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
   const keyOf = (image: Image) => ({ backend: of.stack().backend, shortKey: cacheKeyOf(image).short });
   const flightHandle = (image: Image) => {
     const { backend, shortKey } = keyOf(image);
-    return of.stack().client.workflow.getHandle(workflowIds.populate(backend, shortKey));
+    return of.stack().client.workflow.getHandle(of.stack().cache.queues.ids.populate(backend, shortKey));
   };
   const volume = (volumeId: string) => findVolume(of.stack().database, { volumeId: volumeId as never });
   return {

@@ -34,6 +34,8 @@ export interface StackOptions {
   otherBackends?: string[];
   /** An image service of another kind, such as a real Glance. */
   imagesEndpoint?: string;
+  /** Default: a name that no other stack has. */
+  backend?: BackendName;
   /** Where the backend's volumes are, for a file system of another kind. */
   volumesDirectory?: string;
   /** Where the scratch is, for a file system of another kind. */
@@ -85,7 +87,7 @@ export interface TestWorker extends Omit<StartingWorker, 'ready'> {
 
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const suffix = randomBytes(3).toString('hex');
-  const backend = `local-${suffix}` as BackendName;
+  const backend = options.backend ?? (`local-${suffix}` as BackendName);
   const directory = mkdtempSync(join(tmpdir(), 'ivc-stack-'));
   const volumesDirectory = options.volumesDirectory ?? join(directory, 'volumes');
   const scratchDirectory = options.scratchDirectory ?? join(directory, 'scratch');

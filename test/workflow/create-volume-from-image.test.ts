@@ -3,7 +3,6 @@ import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../s
 import { finalFailure } from '../support/every-step-faults';
 import { newVolumeId, type Ending, type World } from '../support/every-step-world';
 import type { VolumeId } from '../../workflows/contract/ids';
-import { workflowIds } from '../../workflows/contract/names';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 
 const hit: Scenario = {
@@ -80,7 +79,7 @@ interface CreateCase {
 
 function actOf(
   world: World,
-  { fault, outcome, workflowIdOf = workflowIds.createVolume }: CreateCase,
+  { fault, outcome, workflowIdOf = world.stack.ids.createVolume }: CreateCase,
 ): Act & { volumeId: VolumeId } {
   const volumeId = newVolumeId();
   const workflowId = workflowIdOf(volumeId);

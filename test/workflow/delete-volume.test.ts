@@ -1,6 +1,5 @@
 import { retireEntry } from '../../db/queries/cache-entries';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
-import { workflowIds } from '../../workflows/contract/names';
 import type { CreateVolumeResult, DeleteVolumeResult } from '../../workflows/contract/volume';
 import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step';
 import { finalFailure } from '../support/every-step-faults';
@@ -59,7 +58,7 @@ async function createAvailable(world: World): Promise<CreateVolumeResult> {
 function actOf(world: World, { fault, volumeId }: { fault?: CaseFault; volumeId: VolumeId }): Act {
   let first: Ending<DeleteVolumeResult> | undefined;
   return {
-    workflowId: workflowIds.deleteVolume(volumeId),
+    workflowId: world.stack.ids.deleteVolume(volumeId),
     run: async () => {
       first = await world.remove(volumeId);
       if (first.kind !== 'done') expect(await world.remove(volumeId)).toMatchObject({ kind: 'done' });

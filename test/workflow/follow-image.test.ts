@@ -4,7 +4,7 @@ import { listEntries } from '../../db/queries/cache-entries';
 import { listFollows } from '../../db/queries/follows';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
-import { workflowIds, workflowTypes } from '../../workflows/contract/names';
+import { workflowTypes } from '../../workflows/contract/names';
 import type { FollowOutcome } from '../../workflows/contract/refresh';
 import { describeEveryStep, type Scenario } from '../support/every-step';
 import { repeatedAct } from '../support/every-step-runs';
@@ -72,6 +72,6 @@ async function publish(world: World, name: string): Promise<Image> {
     virtualBytes: MiB,
   });
   const image = await uploadSample(stack.images, sample, { name });
-  world.workflowIds.add(workflowIds.populate(stack.backend, cacheKeyOf(image).short));
+  world.workflowIds.add(stack.ids.populate(stack.backend, cacheKeyOf(image).short));
   return image;
 }

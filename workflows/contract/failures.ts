@@ -50,6 +50,8 @@ export interface FailureDetails {
   BudgetSpent: { volumeId: string; budgetMs: number; last: string };
   /** A name on the backend is held by something this installation did not make. */
   ForeignObject: { backend: string; object: string };
+  /** A run of this id is another installation's, as its task queue shows. */
+  ForeignRun: { workflowId: string; found: string; allowed: string };
   ToolFailed: { tool: string; exit: string; stderr: string };
   ScratchFull: { host: string; neededBytes: number; freeBytes: number };
   ScratchUnavailable: { host: string; cause: string };
@@ -217,6 +219,13 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     exitCode: 1,
     publicMessage: ({ backend, object }) =>
       `backend ${backend} holds ${object}, which this installation did not make; it is left alone`,
+  },
+  ForeignRun: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ workflowId, found, allowed }) =>
+      `workflow ${workflowId} runs on task queue ${found} and is another installation's; this one's task queue is ${allowed}`,
   },
   ToolFailed: {
     retry: true,

@@ -13,24 +13,32 @@ export const workflowTypes = {
   reconcileBackend: 'ReconcileBackend',
 } as const;
 
-/** Workflow ids are sentences: they are what the Temporal UI's list shows. */
-export const workflowIds = {
-  createVolume: (volumeId: VolumeId): string => `volume/${volumeId}`,
-  populate: (backend: BackendName, shortKey: string): string => `populate/${backend}/${shortKey}`,
-  deleteVolume: (volumeId: VolumeId): string => `delete/${volumeId}`,
-  evict: (backend: BackendName): string => `evict/${backend}`,
-  /** @param request a UUID: one run warms all that it names. */
-  warm: (request: string): string => `warm/${request}`,
-  /** One id for both: what is said last holds. */
-  follow: (backend: BackendName, name: string): string => `follow/${backend}/${name}`,
-  reconcile: (backend: BackendName): string => `reconcile/${backend}`,
-};
+/**
+ * Workflow ids are sentences: they are what the Temporal UI's list shows. Those of one stack have its prefix, as its queues do, so that stacks which
+ * share a namespace do not signal, join or end each other's runs.
+ */
+function workflowIds(prefix: string) {
+  return {
+    createVolume: (volumeId: VolumeId): string => `${prefix}volume/${volumeId}`,
+    populate: (backend: BackendName, shortKey: string): string => `${prefix}populate/${backend}/${shortKey}`,
+    deleteVolume: (volumeId: VolumeId): string => `${prefix}delete/${volumeId}`,
+    evict: (backend: BackendName): string => `${prefix}evict/${backend}`,
+    /** @param request a UUID: one run warms all that it names. */
+    warm: (request: string): string => `${prefix}warm/${request}`,
+    /** One id for both: what is said last holds. */
+    follow: (backend: BackendName, name: string): string => `${prefix}follow/${backend}/${name}`,
+    /** Of a schedule too. */
+    reconcile: (backend: BackendName): string => `${prefix}reconcile/${backend}`,
+    /** Of the one refresh of a stack, and of its schedule: it is not bound to a backend. */
+    refresh: `${prefix}refresh-image-cache`,
+  };
+}
 
 /** The task queue of workflows, inventory and image-metadata activities. */
 export const CONTROL_QUEUE = 'image-volume-cache';
 
 /**
- * Task queues of one stack. All queues of a stack share one prefix (empty in production), so that several stacks,
+ * Task queues and workflow ids of one stack. All of a stack share one prefix (empty in production), so that several stacks,
  * such as a test's, can share a namespace.
  */
 export function taskQueues(prefix = '') {
@@ -38,12 +46,12 @@ export function taskQueues(prefix = '') {
     control: `${prefix}${CONTROL_QUEUE}`,
     backend: (backend: BackendName): string => `${prefix}backend-${backend}`,
     host: (host: HostId): string => `${prefix}host-${host}`,
-    /** Id of the one refresh of a stack, and of its schedule: it is not bound to a backend. */
-    refresh: `${prefix}refresh-image-cache`,
+    prefix,
+    ids: workflowIds(prefix),
   };
 }
 
-/** @returns the queues of the stack that a workflow on `controlQueue` belongs to. */
+/** @returns the queues and ids of the stack that a workflow on `controlQueue` belongs to. */
 export function siblingQueues(controlQueue: string): ReturnType<typeof taskQueues> {
   return taskQueues(controlQueue.endsWith(CONTROL_QUEUE) ? controlQueue.slice(0, -CONTROL_QUEUE.length) : '');
 }

@@ -3,6 +3,7 @@ import { LEAST_SWEEP_INTERVAL_MS } from '../contract/cache-limits';
 import { evictorSignalNames, type EvictImageCacheInput, type EvictorState } from '../contract/eviction';
 import { quote } from '../contract/eviction-signals';
 import { backendNamePattern, type BackendName } from '../contract/ids';
+import { siblingQueues } from '../contract/names';
 import { fail } from './failure';
 
 export interface EvictorInput {
@@ -16,7 +17,6 @@ export interface EvictorInput {
 const DEFAULT_MAX_HISTORY_EVENTS = 4000;
 /** A run must come to do something before it goes on as a new one. */
 const LEAST_HISTORY_EVENTS = 20;
-const ID_PREFIX = 'evict/';
 const fields: (keyof EvictImageCacheInput)[] = ['backend', 'sweepIntervalMs', 'maxHistoryEvents', 'state'];
 
 /** Any Temporal client may have started this run: what it sent is looked at before it is used. @throws InvalidRequest (ends the run). */
@@ -37,8 +37,10 @@ export function parseEvictorInput(given: unknown = {}): EvictorInput {
 }
 
 function backendOfId(): string | undefined {
-  const { workflowId } = workflowInfo();
-  return workflowId.startsWith(ID_PREFIX) ? workflowId.slice(ID_PREFIX.length) : undefined;
+  const { workflowId, taskQueue } = workflowInfo();
+  const { prefix } = siblingQueues(taskQueue);
+  const ofStack = workflowId.startsWith(prefix) ? workflowId.slice(prefix.length) : workflowId;
+  return /^evict\/(.+)$/.exec(ofStack)?.[1];
 }
 
 function refuse(field: string, value: unknown, allowed: string): never {

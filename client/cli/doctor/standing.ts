@@ -1,6 +1,5 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import type { BackendName } from '../../../workflows/contract/ids';
-import { workflowIds } from '../../../workflows/contract/names';
 import type { ImageVolumeCache } from '../../connection';
 import { toImageVolumeCacheError } from '../../errors';
 import { look, ok, warning, type Finding } from './check';
@@ -12,10 +11,10 @@ const REMEDY = 'restart a worker with the control role: it sets up what runs by 
 /** What runs by itself: an evictor for each backend, and the schedules. */
 export async function checkStanding(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
   const { refresh, reconcile, evict } = cache.settings.loaded.config.schedules;
-  const evictors = backends.map((name) => workflowIds.evict(name as BackendName));
+  const evictors = backends.map((name) => cache.queues.ids.evict(name as BackendName));
   const schedules = [
-    { id: cache.queues.refresh, cron: refresh },
-    ...backends.map((name) => ({ id: workflowIds.reconcile(name as BackendName), cron: reconcile })),
+    { id: cache.queues.ids.refresh, cron: refresh },
+    ...backends.map((name) => ({ id: cache.queues.ids.reconcile(name as BackendName), cron: reconcile })),
   ];
   const found = await Promise.all([
     ...evictors.map((id) => look(id, REMEDY, () => checkEvictor(cache, { id, isOff: evict === 'off' }))),
@@ -25,14 +24,16 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
 }
 
 async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<Finding> {
-  const status = await ask(cache, async (client) => {
+  const { status, taskQueue } = await ask(cache, async (client) => {
     try {
-      return (await client.workflow.getHandle(id).describe()).status.name;
+      const { status: found, ...described } = await client.workflow.getHandle(id).describe();
+      return { status: found.name, taskQueue: described.taskQueue };
     } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return 'absent';
+      if (error instanceof WorkflowNotFoundError) return { status: 'absent', taskQueue: undefined };
       throw error;
     }
   });
+  if (taskQueue !== undefined && taskQueue !== cache.queues.control) return foreign(id, taskQueue);
   if (status === 'RUNNING') return ok(id, 'runs');
   if (status === 'PAUSED')
     return warning(
@@ -56,6 +57,7 @@ async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string
   });
   if (cron === 'off') return ok(check, 'off by configuration');
   if (found === undefined) return warning(check, `is not there; ${cron} is configured`, REMEDY);
+  if (found.action.taskQueue !== cache.queues.control) return foreign(check, found.action.taskQueue);
   if (found.state.paused)
     return warning(
       check,
@@ -64,6 +66,11 @@ async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string
     );
   const next = found.info.nextActionTimes[0]?.toISOString() ?? 'unknown';
   return ok(check, `${cron}, next at ${next}`);
+}
+
+function foreign(check: string, taskQueue: string): Finding {
+  const remedy = 'give one of the two installations a temporal.taskQueuePrefix of its own';
+  return warning(check, `is another installation's, on task queue ${taskQueue}`, remedy);
 }
 
 async function ask<T>(

@@ -91,5 +91,7 @@ async function counters(
 
 async function eventsOfLastHit({ cache, client, backend }: Stack): Promise<number> {
   const [volume] = await (await cache.inventory()).listVolumes({ backend, limit: 1 });
-  return (await client.workflow.getHandle(`volume/${volume?.volumeId}`).describe()).historyLength;
+  if (!volume) throw new Error('no volume');
+  const workflowId = cache.queues.ids.createVolume(volume.volumeId);
+  return (await client.workflow.getHandle(workflowId).describe()).historyLength;
 }

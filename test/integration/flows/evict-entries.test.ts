@@ -10,7 +10,6 @@ import { listEntryEvents } from '../../../db/queries/entry-events';
 import type { CacheLimits, EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EvictionResult, EvictSignal, PlainSignal } from '../../../workflows/contract/eviction';
-import { workflowIds } from '../../../workflows/contract/names';
 import { expectCleanSlate, until, useStack } from '../../support/flows';
 
 const ROOMY = { maxBytes: 1024 * MiB, maxCount: 50, freeLowWater: 0, freeHighWater: 0, idleAgeMs: null };
@@ -21,7 +20,7 @@ describe('evictEntries', () => {
     const { client, backend } = flow.stack;
     await limit(ROOMY);
     await evict({ count: 50 });
-    await client.workflow.getHandle(workflowIds.evict(backend)).terminate('the test is over');
+    await client.workflow.getHandle(flow.stack.cache.queues.ids.evict(backend)).terminate('the test is over');
     await expectCleanSlate(flow.stack);
   });
 
@@ -166,7 +165,7 @@ describe('evictEntries', () => {
   it('finishes a deletion whose population is dead, and leaves one alone whose population runs', async () => {
     const { sql } = flow.stack.database;
     const [dead, alive] = [await cached('dead'), await cached('alive')];
-    const running = flow.stack.client.workflow.getHandle(workflowIds.evict(flow.stack.backend));
+    const running = flow.stack.client.workflow.getHandle(flow.stack.cache.queues.ids.evict(flow.stack.backend));
     await sweep();
     await sql`update cache_entries set state = 'deleting', reason = 'evicted', reserved_for = 'populate/nobody' where id = ${dead.entry.id}`;
     await sql`update cache_entries set state = 'deleting', reason = 'evicted', reserved_for = 'populate/running' where id = ${alive.entry.id}`;

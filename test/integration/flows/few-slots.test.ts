@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { MiB } from '../../../workflows/contract/bytes';
-import { workflowIds, workflowTypes } from '../../../workflows/contract/names';
+import { workflowTypes } from '../../../workflows/contract/names';
 import type { FollowOutcome, WarmResult } from '../../../workflows/contract/refresh';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
@@ -30,7 +30,7 @@ async function run<Result>(world: World, type: string, [workflowId, input]: [str
 
 const warm = (world: World): Promise<WarmResult> =>
   run(world, workflowTypes.warmImageCache, [
-    workflowIds.warm(randomUUID()),
+    stack.ids.warm(randomUUID()),
     { imageIds: [world.image.id], backends: [stack.backend] },
   ]);
 
@@ -43,7 +43,7 @@ async function follow(world: World): Promise<FollowOutcome> {
   });
   expect(answer.status).toBe(200);
   const input = { imageName: name, backend: stack.backend };
-  return await run(world, workflowTypes.followImage, [workflowIds.follow(stack.backend, name), input]);
+  return await run(world, workflowTypes.followImage, [stack.ids.follow(stack.backend, name), input]);
 }
 
 async function untilAllWait(cold: World[], count: number): Promise<void> {
@@ -92,14 +92,14 @@ describe('a worker with fewer slots than there are who wait', () => {
       const world = await createWorld(stack);
       const release = stack.faults.hold(world.flightId, 'streamImageVolume');
       const volumeIds = Array.from({ length: WAITERS }, () => newVolumeId());
-      const createIds = volumeIds.map((volumeId) => workflowIds.createVolume(volumeId));
+      const createIds = volumeIds.map((volumeId) => stack.ids.createVolume(volumeId));
       // Where the database does not answer a local activity, the create goes on by a normal one.
       const releaseUndos = createIds.map((createId) => stack.faults.hold(createId, 'failVolume'));
       const creates = Promise.all(volumeIds.map(async (volumeId) => await world.create(volumeId)));
       await untilAllWait([world], WAITERS);
       const deletes = Promise.all(volumeIds.map(async (volumeId) => await world.remove(volumeId)));
       for (const createId of createIds) await untilPending(createId, 'failVolume');
-      for (const volumeId of volumeIds) await untilPending(workflowIds.deleteVolume(volumeId), 'cancelCreate');
+      for (const volumeId of volumeIds) await untilPending(stack.ids.deleteVolume(volumeId), 'cancelCreate');
       for (const releaseUndo of releaseUndos) releaseUndo();
 
       for (const deleted of await deletes) expect(resultOf(deleted)).toMatchObject({ outcome: 'deleted' });

@@ -3,7 +3,7 @@ import type { Image } from '../../../workflows/contract/image';
 import { ActivityNotFoundError } from '@temporalio/client';
 import { cacheKeyOf } from '../../../activities/records/cache-key';
 import { answerFlight } from '../../../db/queries/populations';
-import { workflowIds, workflowTypes } from '../../../workflows/contract/names';
+import { workflowTypes } from '../../../workflows/contract/names';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack } from '../../support/flows';
 
@@ -30,7 +30,7 @@ function startFlight(image: Image, { workflowId, input }: { workflowId: string; 
 }
 
 function flightId(image: Image): string {
-  return workflowIds.populate(flow.stack.backend, cacheKeyOf(image).short);
+  return flow.stack.cache.queues.ids.populate(flow.stack.backend, cacheKeyOf(image).short);
 }
 
 describe('a flight', () => {

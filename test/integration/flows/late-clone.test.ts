@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { VolumeBackend } from '../../../activities/backends/backend';
 import { listEntries } from '../../../db/queries/cache-entries';
 import { Failure } from '../../../workflows/contract/failures';
-import { workflowIds } from '../../../workflows/contract/names';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
 import { createWorld, newVolumeId, type World, resultOf } from '../../support/every-step-world';
@@ -64,7 +63,7 @@ describe('a clone that ends after its create was given up and its bytes were rem
     const volumeId = newVolumeId();
     let letGo = (): void => undefined;
     orders.keepBack = { volumeId, cloned: false, letGo: new Promise((resolve) => (letGo = resolve)) };
-    const release = stack.faults.hold(workflowIds.createVolume(volumeId), 'failVolume');
+    const release = stack.faults.hold(stack.ids.createVolume(volumeId), 'failVolume');
 
     const create = world.create(volumeId);
     await until('the undo to have removed the clone', () => Promise.resolve(orders.removed.includes(volumeId)));

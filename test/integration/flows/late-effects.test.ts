@@ -2,7 +2,6 @@ import { startEveryStepStack, type EveryStepStack } from '../../support/every-st
 import { createWorld, newVolumeId, resultOf, type World } from '../../support/every-step-world';
 import { until } from '../../support/flows';
 import type { VolumeId } from '../../../workflows/contract/ids';
-import { workflowIds } from '../../../workflows/contract/names';
 
 let stack: EveryStepStack;
 beforeAll(async () => {
@@ -29,7 +28,7 @@ describe('a run that was terminated in a step, and whose volume another run has 
     const world = await createWorld(stack);
     if (!bypassCache) resultOf(await world.create());
     const volumeId = newVolumeId();
-    const deadId = workflowIds.createVolume(volumeId);
+    const deadId = stack.ids.createVolume(volumeId);
     const armed = stack.faults.arm({ kind: 'finishes-late', workflowId: deadId, step: { activity, nth: 1 } });
     const dead = world.create(volumeId, { bypassCache }).catch((error: unknown) => error);
     await until('the step to hang', () => Promise.resolve(armed.hasStruck()));
@@ -46,7 +45,7 @@ describe('a run that was terminated in a step, and whose volume another run has 
     const world = await createWorld(stack);
     const release = stack.faults.hold(world.flightId, 'registerEntry');
     const volumeId = newVolumeId();
-    const deadId = workflowIds.createVolume(volumeId);
+    const deadId = stack.ids.createVolume(volumeId);
     const armed = stack.faults.arm({
       kind: 'finishes-late',
       workflowId: deadId,

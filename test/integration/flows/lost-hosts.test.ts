@@ -1,6 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { workflowIds } from '../../../workflows/contract/names';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
 import { createWorld, newVolumeId, type World } from '../../support/every-step-world';
@@ -55,7 +54,7 @@ async function expectShortUndo(workflowId: string): Promise<void> {
 }
 
 async function cancel(world: World, volumeId: ReturnType<typeof newVolumeId>): Promise<void> {
-  await stack.client.workflow.getHandle(workflowIds.createVolume(volumeId)).cancel();
+  await stack.client.workflow.getHandle(stack.ids.createVolume(volumeId)).cancel();
   await world.untilClosed();
 }
 
@@ -76,10 +75,10 @@ describe('a run that has lost one host after the other', () => {
     const world = await createWorld(stack, 'qcow2');
     const volumeId = newVolumeId();
     const ending = world.create(volumeId, { bypassCache: true });
-    await untilLost(workflowIds.createVolume(volumeId));
+    await untilLost(stack.ids.createVolume(volumeId));
     await cancel(world, volumeId);
     expect(await ending).toEqual({ kind: 'cancelled' });
-    await expectShortUndo(workflowIds.createVolume(volumeId));
+    await expectShortUndo(stack.ids.createVolume(volumeId));
     await assertCleanSlate(world);
   });
 });

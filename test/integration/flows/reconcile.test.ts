@@ -17,7 +17,7 @@ import { findEntry } from '../../../db/queries/cache-entries';
 import { listEntryEvents } from '../../../db/queries/entry-events';
 import { setAttached } from '../../support/attach';
 import type { EntryRow } from '../../../db/types';
-import { workflowIds, workflowTypes } from '../../../workflows/contract/names';
+import { workflowTypes } from '../../../workflows/contract/names';
 import { expectCleanSlate, useStack } from '../../support/flows';
 import { actionOn, reconcileFlows } from '../../support/reconcile';
 import { runIvc } from '../cli-run';
@@ -205,7 +205,7 @@ describe('a reconciliation', () => {
     await sql()`update cache_entries set state = 'retired', reason = 'requested', retired_at = now() where id = ${free.entry.id}`;
     const { counts } = await look();
     expect(counts).toEqual({ 'stuck-deleting': 1, 'stuck-entry-deletion': 2 });
-    await flow.stack.client.workflow.getHandle(workflowIds.deleteVolume(volume.volumeId)).result();
+    await flow.stack.client.workflow.getHandle(flow.stack.cache.queues.ids.deleteVolume(volume.volumeId)).result();
     expect((await flow.volume(volume.volumeId))?.state).toBe('deleted');
     for (const { entry } of [half, free]) expect((await entryNow(entry))?.state).toBe('gone');
   });
@@ -264,7 +264,7 @@ describe('a reconciliation', () => {
     async (state) => {
       const { volume } = await makeVolume();
       const { client, cache, database } = flow.stack;
-      const workflowId = `${workflowIds.createVolume(volume.volumeId)}/earlier`;
+      const workflowId = `${flow.stack.cache.queues.ids.createVolume(volume.volumeId)}/earlier`;
       const handle = await client.workflow.start(workflowTypes.createVolumeFromImage, {
         workflowId,
         taskQueue: `${cache.queues.control}-that-nobody-polls`,
@@ -306,7 +306,9 @@ describe('a reconciliation', () => {
       expect(problems).toEqual([]);
       expect(findings.filter(({ action }) => action !== 'repaired')).toEqual([]);
     }
-    await flow.stack.client.workflow.getHandle(workflowIds.deleteVolume(deleted.volume.volumeId)).result();
+    await flow.stack.client.workflow
+      .getHandle(flow.stack.cache.queues.ids.deleteVolume(deleted.volume.volumeId))
+      .result();
   });
 
   it('is finished by another worker when its worker is killed in the middle', async () => {

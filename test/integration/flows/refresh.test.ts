@@ -144,7 +144,7 @@ describe('a refresh', () => {
     const { client, cache } = flow.stack;
     const goOn = (more: object) =>
       client.workflow.execute('RefreshImageCache', {
-        workflowId: `${cache.queues.refresh}/continued`,
+        workflowId: `${cache.queues.ids.refresh}/continued`,
         taskQueue: cache.queues.control,
         args: [{ imageIds: [first.id, second.id], cursor: { ...cursor, ...more } }],
       });
@@ -191,7 +191,7 @@ describe('a refresh', () => {
   ])('refuses %s, and says what is allowed', async (_what, input, expected) => {
     const { client, cache } = flow.stack;
     const run = client.workflow.execute('RefreshImageCache', {
-      workflowId: `${cache.queues.refresh}/refused-${expected.length}`,
+      workflowId: `${cache.queues.ids.refresh}/refused-${expected.length}`,
       taskQueue: cache.queues.control,
       args: [input],
     });

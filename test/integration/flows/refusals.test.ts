@@ -2,13 +2,12 @@ import { useStack } from '../../support/flows';
 import { uploadSample } from '../../support/sample-image';
 import { cacheKeyOf } from '../../../activities/records/cache-key';
 import type { Image } from '../../../workflows/contract/image';
-import { workflowIds } from '../../../workflows/contract/names';
 import { readIvc, runIvc } from '../cli-run';
 
 // Before the stack stops, which the next line declares.
 afterAll(async () => {
   const { client, backend } = flow.stack;
-  await client.workflow.getHandle(workflowIds.evict(backend)).terminate('the test is over');
+  await client.workflow.getHandle(flow.stack.cache.queues.ids.evict(backend)).terminate('the test is over');
 });
 const flow = useStack();
 

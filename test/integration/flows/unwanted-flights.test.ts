@@ -2,7 +2,6 @@ import { openFlight } from '../../../db/queries/populations';
 import { listEntries } from '../../../db/queries/cache-entries';
 import { findFlight } from '../../../db/queries/populations';
 import type { VolumeId } from '../../../workflows/contract/ids';
-import { workflowIds } from '../../../workflows/contract/names';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
 import { createWorld, newVolumeId, type Ending, type World, resultOf } from '../../support/every-step-world';
@@ -29,7 +28,7 @@ async function startWaiting(world: World): Promise<Waiting> {
 }
 
 async function cancel({ volumeId, ending }: Waiting): Promise<void> {
-  await stack.client.workflow.getHandle(workflowIds.createVolume(volumeId)).cancel();
+  await stack.client.workflow.getHandle(stack.ids.createVolume(volumeId)).cancel();
   expect(await ending).toEqual({ kind: 'cancelled' });
 }
 

@@ -81,6 +81,9 @@ describe('volumeIdOf', () => {
   it('takes the id in a workflow id volume/<uuid>, and refuses another one beside it', () => {
     expect(volumeIdOf(`volume/${volumeId}`, { imageId })).toBe(volumeId);
     expect(volumeIdOf(`volume/${volumeId}`, { imageId, volumeId })).toBe(volumeId);
+    expect(volumeIdOf(`volume/${volumeId}`, { imageId }, 'blue-')).toBe(volumeId);
+    expect(volumeIdOf(`blue-volume/${volumeId}`, { imageId }, 'blue-')).toBe(volumeId);
+    expect(volumeIdOf(`green-volume/${volumeId}`, { imageId }, 'blue-')).not.toBe(volumeId);
     expect(() => volumeIdOf(`volume/${volumeId}`, { imageId, volumeId: randomUUID() })).toThrow(
       "the one in the workflow's id",
     );

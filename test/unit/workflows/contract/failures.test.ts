@@ -32,6 +32,7 @@ const examples: FailureDetails = {
   ParentUnusable: { backend: 'local', parent: 'p', found: 'absent' },
   BudgetSpent: { volumeId: 'v', budgetMs: 4000, last: 'no answer' },
   ForeignObject: { backend: 'local', object: 'o' },
+  ForeignRun: { workflowId: 'evict/local', found: 'a-image-volume-cache', allowed: 'image-volume-cache' },
   ToolFailed: { tool: 'qemu-img', exit: 'code 1', stderr: 'secret' },
   ScratchFull: { host: 'h', neededBytes: 2, freeBytes: 1 },
   ScratchUnavailable: { host: 'h', cause: 'c' },
