@@ -23,7 +23,10 @@ describe('ivc cache warm', () => {
     const again = await ivcJson('cache', 'warm', '--image', one.id, '--image', two.id, '--all', '--pin');
     expect(again).toMatchObject({
       exitCode: 0,
-      document: { warmed: [{ outcome: 'ready' }, { outcome: 'ready' }], workflowId: expect.stringMatching(/^warm\//) },
+      document: {
+        warmed: [{ outcome: 'ready' }, { outcome: 'ready' }],
+        workflowId: expect.stringMatching(/^[a-z0-9-]+-warm\//),
+      },
     });
   });
 
@@ -43,7 +46,7 @@ describe('ivc cache warm', () => {
     const { stderr, exitCode } = await running.outcome;
     expect(exitCode).toBe(130);
     expect(stderr).toMatch(
-      /no longer waiting for warm\/.*, which goes on\n.*temporal workflow describe --workflow-id warm\//,
+      /no longer waiting for \S+-warm\/.*, which goes on\n.*temporal workflow describe --workflow-id \S+-warm\//,
     );
     await flow.stack.imageService.clearFaults();
     await flow.until('the warming to end by itself', async () => (await flow.flightOf(image))?.answered ?? false);
@@ -52,7 +55,7 @@ describe('ivc cache warm', () => {
   it('does not wait when it is told not to', async () => {
     const image = await publish();
     const { stdout, exitCode } = await ivc('cache', 'warm', '--image', image.id, '--no-wait');
-    expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/^warm\/[0-9a-f-]{36}\n$/)]);
+    expect([exitCode, stdout]).toEqual([0, expect.stringMatching(/^[a-z0-9-]+-warm\/[0-9a-f-]{36}\n$/)]);
     await flow.stack.client.workflow.getHandle(stdout.trim()).result();
   });
 
