@@ -192,7 +192,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     publicMessage: ({ backend, neededBytes, freeBytes, promisedBytes, mostBytes }) =>
       mostBytes === undefined
         ? `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`
-        : `backend ${backend} may promise no volume of ${neededBytes} bytes: its volumes may grow to ${promisedBytes} of ${mostBytes} bytes already`,
+        : `backend ${backend} may not promise so much: ${neededBytes} bytes needed, its volumes may grow to ${promisedBytes} of ${mostBytes} bytes already`,
   },
   CloneLimitReached: {
     retry: false,
