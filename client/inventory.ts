@@ -1,6 +1,7 @@
 import type * as clientModule from '../db/client';
 import type * as clockModule from '../db/clock';
 import type * as backendsModule from '../db/queries/backends';
+import type * as installationModule from '../db/queries/installation';
 import type * as entriesModule from '../db/queries/cache-entries';
 import type * as decisionsModule from '../db/queries/decisions';
 import type * as eventsModule from '../db/queries/entry-events';
@@ -69,6 +70,8 @@ export interface DecisionFilter {
 export interface Inventory {
   /** @throws also when the database holds no inventory yet. */
   ping(): Promise<void>;
+  /** The Temporal namespace in which its runs are; undefined while no worker has started. */
+  findNamespace(): Promise<{ name: string; id: string | undefined } | undefined>;
   /** Newest first. */
   listVolumes(filter?: VolumeFilter): Promise<Volume[]>;
   findVolume(volumeId: VolumeId): Promise<Volume | undefined>;
@@ -108,6 +111,7 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
 
   return reporting({
     ping: async () => void (await queries.listBackends(database)),
+    findNamespace: () => queries.findNamespace(database),
     listVolumes: async ({ projectId, backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
       const filter = {
         projectId: projectId as ProjectId | undefined,
@@ -205,6 +209,7 @@ async function readReport(
 function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
   const { readPeriodUntilNow }: typeof clockModule = require('../db/clock');
+  const { findNamespace }: typeof installationModule = require('../db/queries/installation');
   const { listFollows }: typeof followsModule = require('../db/queries/follows');
   const { findVolume, listVolumes }: typeof volumesModule = require('../db/queries/volumes');
   const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/queries/cache-entries');
@@ -225,6 +230,7 @@ function loadDatabase() {
   return {
     connectDatabase,
     findEntry,
+    findNamespace,
     findVolume,
     listBackends,
     listDecisions,

@@ -89,6 +89,10 @@ export const installation = pgTable(
   {
     singleton: boolean().primaryKey().default(true),
     id: uuid().$type<InstallationId>().notNull(),
+    /** Where the runs are that its rows wait for; null until a worker has started. */
+    temporalNamespace: text('temporal_namespace'),
+    /** The namespace's own id, which tells one of the same name on another server; null where the server does not say it. */
+    temporalNamespaceId: text('temporal_namespace_id'),
     createdAt: instant('created_at').notNull().defaultNow(),
   },
   (table) => [check('installation_is_one_row', sql`${table.singleton}`)],

@@ -13,7 +13,7 @@ import { createScratchQueue } from '../activities/transfer/scratch-queue';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
 import { migrateDatabase } from '../db/migrate';
-import { adoptInstallation, ensureInstallation } from '../db/queries/installation';
+import { adoptInstallation, bindNamespace, ensureInstallation } from '../db/queries/installation';
 import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';
@@ -21,6 +21,7 @@ import { createCacheMetrics } from './cache-metrics';
 import { startInventoryGauges } from './inventory-gauges';
 import type { Logger } from './logger';
 import { createMetrics } from './metrics';
+import { findNamespaceId } from './namespace';
 import { openBackends } from './open-backends';
 import type { OperatorWords } from './operator-words';
 import { defaultSlots, type Role, type RoleDependencies } from './roles';
@@ -66,6 +67,9 @@ export async function compose({
     onStatement: metrics.countStatement,
   });
   if (words.installation !== undefined) await adoptInstallation(database, words.installation);
+  const { namespace } = config.temporal;
+  const namespaceId = await findNamespaceId(connection, namespace);
+  await bindNamespace(database, { name: namespace, id: namespaceId, moved: words.movedNamespace });
   const images = createGlanceClient({ endpoint: imagesEndpoint(config) });
   const holdsBackends = roles.includes('backend') || roles.includes('host');
   const backends = holdsBackends

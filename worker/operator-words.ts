@@ -6,6 +6,8 @@ export interface OperatorWords {
   lostPlace?: string;
   /** `IVC_INSTALLATION`: an empty database becomes the inventory of this installation again. */
   installation?: InstallationId;
+  /** `IVC_MOVED_NAMESPACE`: the Temporal namespace that the inventory is moved away from. It is void as soon as that is done. */
+  movedNamespace?: string;
 }
 
 /** @throws Error which names the variable, what it has and what is allowed. */
@@ -14,6 +16,7 @@ export function readOperatorWords(env: NodeJS.ProcessEnv): OperatorWords {
     lostPlace: readUuid(env, 'IVC_LOST_PLACE', 'the id of a place, which the refusal names'),
     installation: readUuid(env, 'IVC_INSTALLATION', 'the id of an installation, which a backend’s marker names') as
       InstallationId | undefined,
+    movedNamespace: env['IVC_MOVED_NAMESPACE'] === '' ? undefined : env['IVC_MOVED_NAMESPACE'],
   };
 }
 

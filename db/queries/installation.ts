@@ -38,3 +38,52 @@ async function readInstallation(database: Queryable): Promise<InstallationId> {
   if (!row) throw new Error('the installation has no id');
   return row.id;
 }
+
+/** A namespace of a Temporal server. */
+export interface NamespaceIdentity {
+  name: string;
+  /** The server's own id of it; undefined where it does not say. */
+  id: string | undefined;
+}
+
+/**
+ * Binds the inventory to the namespace in which its runs are: in any other one they look dead, and what they make would be taken away. Idempotent.
+ * @param moved id, or name where no id is known, of the namespace that it is moved away from on purpose.
+ * @throws Error when it is bound to another one.
+ */
+export async function bindNamespace(
+  database: Database,
+  { name, id = null, moved = null }: { name: string; id: string | null | undefined; moved?: string | null },
+): Promise<void> {
+  await ensureInstallation(database);
+  const bound = await runStatement(
+    database,
+    sql`update installation set temporal_namespace = ${name}::text, temporal_namespace_id = coalesce(${id}::text, case
+          when temporal_namespace = ${name} and ${moved}::text is null then temporal_namespace_id end)
+        where temporal_namespace is null or coalesce(temporal_namespace_id, temporal_namespace) = ${moved}
+          or temporal_namespace_id = ${id} or (temporal_namespace = ${name} and (temporal_namespace_id is null or ${id}::text is null))
+        returning id`,
+  );
+  if (bound.length > 0) return;
+  const held = await findNamespace(database);
+  const known = held?.id ?? held?.name;
+  throw new Error(
+    `temporal.namespace: got ${describeNamespace({ name, id: id ?? undefined })}, but the runs of this inventory are in ${
+      held ? describeNamespace(held) : 'no namespace'
+    }, and would be taken for dead here. Set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE to that one; or, when the inventory is moved on purpose ` +
+      `and no worker runs there any more, start a worker once with IVC_MOVED_NAMESPACE=${known}`,
+  );
+}
+
+/** @returns undefined while it is bound to none. */
+export async function findNamespace(database: Queryable): Promise<NamespaceIdentity | undefined> {
+  const [row] = await runStatement<{ name: string | null; id: string | null }>(
+    database,
+    sql`select temporal_namespace as name, temporal_namespace_id as id from installation`,
+  );
+  return row && row.name !== null ? { name: row.name, id: row.id ?? undefined } : undefined;
+}
+
+export function describeNamespace({ name, id }: NamespaceIdentity): string {
+  return id === undefined ? name : `${name} (${id})`;
+}

@@ -23,6 +23,7 @@ export async function checkTemporal(cache: ImageVolumeCache, backends: string[])
   if (server.some(({ state }) => state === 'fault')) {
     return [
       ...server,
+      skipped('inventory', 'Temporal is not reached'),
       skipped('search attributes', 'Temporal is not reached'),
       skipped('workers', 'Temporal is not reached'),
       skipped('what runs by itself', 'Temporal is not reached'),
@@ -32,7 +33,29 @@ export async function checkTemporal(cache: ImageVolumeCache, backends: string[])
     checkSearchAttributes(cache),
   );
   const workers = await look('workers', 'start one with `ivc worker`', () => checkPollers(cache, backends));
-  return [...server, ...attributes, ...workers, ...(await checkStanding(cache, backends))];
+  const binding = await look('inventory', 'start the stack with `ivc up`, or set DATABASE_URL', () =>
+    checkBinding(cache),
+  );
+  return [...server, ...binding, ...attributes, ...workers, ...(await checkStanding(cache, backends))];
+}
+
+/** Whether the runs that the inventory waits for are in this namespace: a worker of another one refuses to start. */
+async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
+  const { namespace } = cache.settings;
+  const held = await (await cache.inventory()).findNamespace();
+  if (held === undefined) return warning('inventory', 'bound to no Temporal namespace yet', 'start a worker');
+  const { namespaceInfo } = await ask(cache, (client) => client.workflowService.describeNamespace({ namespace }));
+  const id = namespaceInfo?.id || undefined;
+  const isSame = held.id === undefined || id === undefined ? held.name === namespace : held.id === id;
+  const name = ({ name: of, id: own }: { name: string; id: string | undefined }): string =>
+    own === undefined ? of : `${of} (${own})`;
+  if (isSame) return ok('inventory', `its runs are in namespace ${name(held)}`);
+  return fault(
+    'inventory',
+    `its runs are in namespace ${name(held)}, not in ${name({ name: namespace, id })}`,
+    'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE to that one\n' +
+      `or, when it is moved on purpose, stop all workers there and start one here: IVC_MOVED_NAMESPACE=${held.id ?? held.name} ivc worker`,
+  );
 }
 
 async function checkServer(cache: ImageVolumeCache): Promise<Finding> {

@@ -7,7 +7,7 @@ import {
   registerBackend,
   setLimits,
 } from '../../../db/queries/backends';
-import { adoptInstallation, ensureInstallation } from '../../../db/queries/installation';
+import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } from '../../../db/queries/installation';
 import { admitVolume } from '../../../db/queries/volumes';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { changeLimits } from '../../../db/queries/operator-limits';
@@ -115,6 +115,42 @@ test('what the backend really has is noted, sizes beyond 32 bits too', async () 
     totalBytes: 9_007_199_254_740_991,
     freeBytes: 5_000_000_000_000,
     spaceSeenAt: expect.any(Date),
+  });
+});
+
+describe('an inventory and its namespace', () => {
+  const bind = (name: string, id?: string, moved?: string) => bindNamespace(inventory.database, { name, id, moved });
+
+  test('belong together from the first worker on, whatever the namespace is called', async () => {
+    await bind('ours', 'id-1');
+    await bind('ours', 'id-1');
+    await bind('renamed', 'id-1');
+    expect(await findNamespace(inventory.database)).toEqual({ name: 'renamed', id: 'id-1' });
+    // An account that may not ask for the id.
+    await bind('renamed');
+    expect(await findNamespace(inventory.database)).toEqual({ name: 'renamed', id: 'id-1' });
+  });
+
+  test.each<[string, [string, string?]]>([
+    ['another name', ['theirs', 'id-2']],
+    ['the same name on another server', ['ours', 'id-2']],
+    ['another name whose id is not known', ['theirs']],
+  ])('refuse %s, and say how it is moved', async (_, [name, id]) => {
+    await bind('ours', 'id-1');
+    await expect(bind(name, id)).rejects.toThrow(
+      /runs of this inventory are in ours \(id-1\).*IVC_MOVED_NAMESPACE=id-1/,
+    );
+    await expect(bind(name, id, 'id-3')).rejects.toThrow('IVC_MOVED_NAMESPACE');
+    await bind(name, id, 'id-1');
+    expect(await findNamespace(inventory.database)).toEqual({ name, id });
+    await expect(bind('ours', 'id-1')).rejects.toThrow('temporal.namespace: got ours (id-1)');
+  });
+
+  test('learn the id as soon as somebody may ask for it', async () => {
+    await bind('ours');
+    await expect(bind('theirs')).rejects.toThrow('IVC_MOVED_NAMESPACE=ours');
+    await bind('ours', 'id-1');
+    await expect(bind('ours', 'id-2')).rejects.toThrow('IVC_MOVED_NAMESPACE=id-1');
   });
 });
 
