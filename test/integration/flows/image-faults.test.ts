@@ -11,6 +11,8 @@ import { startTcpGate, type TcpGate } from '../../support/tcp-gate';
 const VIRTUAL_BYTES = 32 * MiB;
 /** What a broken connection may have had on its way. */
 const SLACK_BYTES = 4 * MiB;
+/** Behind the first bytes, which are judged while they come. */
+const AMONG_DATA_BYTES = 5 * MiB;
 const HERD = 4;
 
 describe('an image service with faults', () => {
@@ -48,7 +50,7 @@ describe('an image service with faults', () => {
 
   it('that sends a wrong byte once costs one clean restart', async () => {
     const { sample, image } = await flow.upload('wrong-once');
-    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 100_000 });
+    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: AMONG_DATA_BYTES });
     const volume = await flow.create(image);
     await flow.expectGuestBytes(sample, volume);
     expect(volume.bytesDownloaded).toBe(2 * (image.sizeBytes ?? 0));
@@ -73,7 +75,12 @@ describe('an image service with faults', () => {
 
   it('that sends wrong bytes again and again fails every waiter with a message for people, and leaves nothing', async () => {
     const { image } = await flow.upload('wrong');
-    await flow.stack.imageService.inject({ kind: 'wrong-bytes', imageId: image.id, afterBytes: 100_000, times: 1000 });
+    await flow.stack.imageService.inject({
+      kind: 'wrong-bytes',
+      imageId: image.id,
+      afterBytes: AMONG_DATA_BYTES,
+      times: 1000,
+    });
     const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image)));
     for (const { volumeId, result } of running) {
       await expect(result()).rejects.toMatchObject({
