@@ -35,7 +35,7 @@ export const defaultImagePolicy: ImagePolicy = {
 };
 
 /** Raised whenever a rule of the parsers changes its judgement, so that remembered verdicts are asked for again. */
-const INSPECTION_REVISION = 3;
+const INSPECTION_REVISION = 4;
 
 /** @returns 16 hex digits that change when the policy, or the parsers' rules, do; the order of keys and formats does not matter. */
 export function policyVersion(policy: ImagePolicy): string {

@@ -1,6 +1,7 @@
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { readCompressedEntry, readL1Entry, readL2Entry, type L2Entry } from './qcow2-entries';
 import { bytesPerL1Entry, type Qcow2Header } from './qcow2-header';
+import { createLastSector } from './qcow2-last-sector';
 import { expansionLimit, findExpansionRefusal } from './expansion';
 import { isWithinCluster, type Steps, type Subject } from './steps';
 import { createAreas, walkTable, walkTables } from './tables';
@@ -94,7 +95,8 @@ function* findClusterRefusal(
   let compressed = 0;
   const entryBytes = extendedL2 ? 16 : 8;
   const layout = { tableBytes: clusterBytes, entryBytes, fileBytes: subject.sizeBytes };
-  return yield* walkTables(l2Offsets, layout, (l2, offset) => {
+  const lastSector = createLastSector(header, subject);
+  const refusal = yield* walkTables(l2Offsets, layout, (l2, offset) => {
     for (let at = 0; at + entryBytes <= l2.length; at += entryBytes) {
       const entry = readL2Entry(l2, at);
       if (entry.compressed) compressed++;
@@ -108,6 +110,7 @@ function* findClusterRefusal(
       const leftOut = entry.compressed ? SECTOR_BYTES : clusterBytes;
       if (!isWithinCluster(data, { subject, clusterBytes: leftOut }))
         return truncated({ offset: offset + at, what: 'a cluster', place: data.offset }, subject);
+      if (entry.compressed) lastSector.add(data);
     }
     if (!isCounted) return undefined;
     if (standard > fileClusters) {
@@ -119,6 +122,9 @@ function* findClusterRefusal(
     }
     return findExpansionRefusal((standard + compressed) * clusterBytes, { subject, offset });
   });
+  if (refusal) return refusal;
+  const cut = yield* lastSector.findCut();
+  return cut && truncated({ offset: cut.offset, what: 'compressed data that is cut', place: cut.offset }, subject);
 }
 
 /** Of a cluster that is not compressed: what QEMU calls corrupt. */
