@@ -1,3 +1,4 @@
+import { MiB } from '../../workflows/contract/bytes';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -93,7 +94,7 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await save('refused', refused);
 
   const corrupt = await flow.upload('corrupt');
-  await imageService.inject({ kind: 'wrong-bytes', imageId: corrupt.image.id, afterBytes: 100_000, times: 2 });
+  await imageService.inject({ kind: 'wrong-bytes', imageId: corrupt.image.id, afterBytes: 5 * MiB, times: 2 });
   const failed = await flow.start(corrupt.image);
   await settle(failed);
   await flow.flightHandle(corrupt.image).result();
