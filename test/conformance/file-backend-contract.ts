@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { spawn } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -14,7 +14,7 @@ import { brand } from '../support/brand';
 import { countReads } from '../support/count-reads';
 import { IMAGE_BYTES, volumeMarker } from '../support/markers';
 import { commandsStarted } from '../support/commands-started';
-import { checkImage, createOverlay, isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
+import { holdAsGuest, checkImage, createOverlay, isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
 import { kinds, objects, sealSample, type BackendPlace } from './backend-contract';
 
 export type CloneSetting = 'auto' | 'reflink' | 'overlay';
@@ -386,6 +386,23 @@ export function describeFileBackend(
           );
           await expect(place.backend.ensureImageVolumeAbsent('img')).rejects.toMatchObject(refused);
         });
+      });
+
+      it('gives an overlay its name back that an earlier version was replacing, while a guest has it open', async () => {
+        const marker = volumeMarker(place);
+        const disk = place.diskOf(await place.backend.ensureClone('img', marker));
+        const { ino } = await stat(disk.filename);
+        const secondName = join(place.directory, 'volumes', `${marker.volumeId}.1-ab-replaced.partial`);
+        await rename(disk.filename, secondName);
+        await copyFile(secondName, disk.filename);
+        const letGo = await holdAsGuest({ ...disk, filename: secondName });
+        try {
+          const removed = removePartials(place, await objects(place.backend));
+          await expect(removed).rejects.toMatchObject({ type: 'VolumeInUse' });
+        } finally {
+          await letGo();
+        }
+        expect((await stat(disk.filename)).ino).toBe(ino);
       });
 
       it('still knows its volumes after QEMU rewrote an overlay header', async () => {

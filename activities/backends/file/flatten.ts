@@ -150,20 +150,28 @@ export function isReplaced(attempt: string): boolean {
 
 /** Finishes a replacement, this one or one that was killed. @throws VolumeInUse when a guest has the overlay open: it has its name again. */
 export async function settleReplaced(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
-  const { volumes, partialVolumes } = context.layout;
-  const { qcow2: path } = volumePaths(context.layout, volumeId);
+  const { partialVolumes } = context.layout;
   for (const file of await readdir(partialVolumes)) {
     const parsed = parseFileName(file);
     if (parsed?.name !== volumeId || parsed.attempt?.endsWith(REPLACED) !== true) continue;
-    const replaced = join(partialVolumes, file);
-    if (await isSameFile(path, replaced)) continue; // Not replaced yet, or given back.
-    if (await isOpenForWriting(replaced)) {
-      await unlessAbsent(rename(replaced, path));
-      await syncDirectory(volumes);
-      throw inUse(volumeId);
-    }
-    await removeFile(replaced);
+    await settleSecondName(context, volumeId, join(partialVolumes, file));
   }
+}
+
+/** As `settleReplaced`, for one second name, wherever it is. */
+export async function settleSecondName(
+  { layout }: FileBackendContext,
+  volumeId: VolumeId,
+  replaced: string,
+): Promise<void> {
+  const { qcow2: path } = volumePaths(layout, volumeId);
+  if (!(await exists(replaced)) || (await isSameFile(path, replaced))) return; // Not replaced yet, or given back.
+  if (await isOpenForWriting(replaced)) {
+    await unlessAbsent(rename(replaced, path));
+    await syncDirectory(layout.volumes);
+    throw inUse(volumeId);
+  }
+  await removeFile(replaced);
 }
 
 /** Where the rename did not happen, or the volume was deleted, the second name is one too many. */

@@ -6,7 +6,7 @@ import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
 import { unlessAbsent, withFailures } from './errors';
-import { isReplaced, settleReplaced } from './flatten';
+import { isReplaced, settleReplaced, settleSecondName } from './flatten';
 import {
   attemptPaths,
   formerAttemptPaths,
@@ -58,9 +58,12 @@ export async function ensureAttemptAbsent(context: FileBackendContext, attempt: 
   const paths = attemptPaths(context.layout, attempt);
   await withFailures(context, {}, async () => {
     await checkClaim(context);
-    if (isReplaced(attempt.attempt) && isVolumeId(attempt.name)) await settleReplaced(context, attempt.name);
-    if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
     const former = formerAttemptPaths(context.layout, attempt);
+    if (isReplaced(attempt.attempt) && isVolumeId(attempt.name)) {
+      await settleReplaced(context, attempt.name);
+      await settleSecondName(context, attempt.name, former.data);
+    }
+    if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
     await settleAll([paths.data, paths.marker, former.data, former.marker].map((path) => removeFile(path)));
   });
 }
