@@ -115,7 +115,7 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
 
   return {
     get unfinished() {
-      return unfinished;
+      return unfinished ?? layout.unsuitable;
     },
     see(bytes) {
       // Nothing of it can be used any more.

@@ -270,8 +270,8 @@ describe('a reconciliation', () => {
         taskQueue: `${cache.queues.control}-that-nobody-polls`,
       });
       await handle.terminate();
-      await sql()`update volumes set state = ${state}, connection = null, outcome = null, workflow_id = ${workflowId}
-        where id = ${volume.volumeId}`;
+      await sql()`update volumes set state = ${state}, connection = null, outcome = null,
+        workflow_id = ${workflowId}, run_id = ${handle.firstExecutionRunId} where id = ${volume.volumeId}`;
       const { closeTime = new Date() } = await handle.describe();
       const [before, after] = [new Date(closeTime.getTime() - 1000), new Date(closeTime.getTime() + 1000)];
       utimesSync(pathOf(volume), after, after);
