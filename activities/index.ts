@@ -3,13 +3,8 @@ import type { BackendDependencies, ControlDependencies, HostDependencies } from 
 import { createEvictEntries } from './eviction/evict-entries';
 import { createAdmitVolume } from './records/admit-volume';
 import { createAcquireAndClone, createCloneVolume } from './records/clone-volume';
-import {
-  createBeginDelete,
-  createCancelCreate,
-  createDeleteVolume,
-  createFailVolume,
-  createFinishDelete,
-} from './records/delete-volume';
+import { createBeginDelete, createCancelCreate, createDeleteVolume, createFinishDelete } from './records/delete-volume';
+import { createFailVolume } from './records/fail-volume';
 import { createFindAdmitted } from './records/find-admitted';
 import { createAnswerWaiters, createClaimFlight } from './records/flight';
 import { createAwaitVerdict, createJoinPopulation } from './records/join-population';
@@ -37,13 +32,8 @@ import { createApplyPin } from './records/apply-pin';
 import { createReadEvictorSettings } from './records/evictor-settings';
 import { createListClones } from './records/list-clones';
 import { createRemoveImageVolume, createRemoveVolume } from './records/remove';
-import {
-  createAbandonEntry,
-  createDeleteParent,
-  createMakeRoom,
-  createRegisterEntry,
-  createReserveEntry,
-} from './records/reservation';
+import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './records/reservation';
+import { createDeleteParent } from './eviction/delete-parent';
 import { givingUpAfter } from './transfer/giving-up-after';
 import { createFlattenVolume } from './transfer/flatten-volume';
 import { createDownloadToScratch } from './transfer/download-to-scratch';

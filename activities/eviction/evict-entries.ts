@@ -11,8 +11,8 @@ import type { EvictionOrder, EvictionResult } from '../../workflows/contract/evi
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
-import { workflowExecution } from '../records/admit-volume';
-import { backendHeld } from '../records/clone-volume';
+import { workflowExecution } from '../kit/workflow-execution';
+import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../transfer/heartbeat-reporter';
 import { chooseEvictions, type Demand, type Selection } from './choose-evictions';
 import { toVictims } from './choose-for-reservation';

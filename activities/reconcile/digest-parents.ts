@@ -8,7 +8,7 @@ import type { BackendName } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { ParentDigest, VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
-import { backendHeld } from '../records/clone-volume';
+import { backendHeld } from '../kit/backend-held';
 import { createCollector, type Collector } from './collector';
 
 /** No further parent is begun after so long: the rest is for the next run. */

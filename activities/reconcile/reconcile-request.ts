@@ -3,7 +3,7 @@ import { listScratchHosts } from '../../db/queries/reconcile-rows';
 import type { BackendName, HostId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { chooseBackend } from '../records/choose-backend';
-import { boundedText, parseRequest } from '../records/create-volume-request';
+import { boundedText, parseRequest } from '../kit/request';
 
 const reconcileSchema = z.strictObject({
   backend: boundedText(40).optional(),

@@ -4,7 +4,7 @@ import type { BackendName } from '../../workflows/contract/ids';
 import type { Finding, ReconcileStep } from '../../workflows/contract/reconcile';
 import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
-import { releaseScratchOf } from '../transfer/scratch-image';
+import { releaseScratchOf } from '../kit/release-scratch';
 import { createCollector } from './collector';
 import { createAgeJudge, type Age } from './run';
 import { isRunning } from '../is-running';

@@ -1,5 +1,5 @@
-import { workflowExecution } from '../records/admit-volume';
-import { backendHeld } from '../records/clone-volume';
+import { workflowExecution } from '../kit/workflow-execution';
+import { backendHeld } from '../kit/backend-held';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
 import type { BackendName } from '../../workflows/contract/ids';

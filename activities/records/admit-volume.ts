@@ -1,13 +1,13 @@
-import { activityInfo, cancellationSignal } from '@temporalio/activity';
+import { cancellationSignal } from '@temporalio/activity';
 import { recordDecision } from '../../db/queries/decisions';
-import { admitVolume as insertVolume, failVolume, type PromiseLimit } from '../../db/queries/volumes';
-import { GiB, MiB, roundUpTo } from '../../workflows/contract/bytes';
+import { failVolume, admitVolume as insertVolume, type PromiseLimit } from '../../db/queries/volumes';
+import { GiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {
-  uuidPattern,
   type BackendName,
   type ImageId,
   type ProjectId,
+  uuidPattern,
   type VolumeId,
 } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
@@ -15,6 +15,8 @@ import type { Admission } from '../../workflows/contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun } from '../is-running';
+import { SIZE_UNIT_BYTES } from '../kit/volume-size';
+import { workflowExecution } from '../kit/workflow-execution';
 import { cacheKeyOf } from './cache-key';
 import { checkImage } from './check-image';
 import { chooseBackend } from './choose-backend';
@@ -24,9 +26,6 @@ import { resultOf } from './volume-result';
 
 export type AdmitOutcome =
   { kind: 'admitted'; volumeId: VolumeId; admission: Admission } | { kind: 'available'; result: CreateVolumeResult };
-
-/** New volumes are sized in whole units of this. */
-const SIZE_UNIT_BYTES = MiB;
 /** Of one field of a refused request. */
 const MAX_RECORDED_CHARACTERS = 64;
 
@@ -182,17 +181,6 @@ function defaultSizeBytes(image: Image): number | null {
   return roundUpTo(Math.max(image.virtualSizeBytes, image.minDiskGiB * GiB), SIZE_UNIT_BYTES);
 }
 
-/** @returns a volume's size once the guest-visible bytes are known. @throws InvalidRequest when the request's size is below them (final). */
-export function sizeOf({ sizeBytes, minDiskBytes }: Admission, virtualBytes: number): number {
-  if (sizeBytes === null) return roundUpTo(Math.max(virtualBytes, minDiskBytes), SIZE_UNIT_BYTES);
-  if (sizeBytes >= virtualBytes) return sizeBytes;
-  throw new Failure('InvalidRequest', {
-    field: 'sizeBytes',
-    value: String(sizeBytes),
-    allowed: `at least ${virtualBytes}, the image's virtual size as its bytes say`,
-  });
-}
-
 function bypassOf(
   { config }: ControlDependencies,
   backend: BackendName,
@@ -257,11 +245,4 @@ function isRecordable(value: string): boolean {
 
 function uuidOf(value: string | undefined): VolumeId | undefined {
   return value !== undefined && uuidPattern.test(value) ? (value as VolumeId) : undefined;
-}
-
-/** The run that this activity belongs to. */
-export function workflowExecution(): { workflowId: string; runId: string } {
-  const { workflowExecution: execution } = activityInfo();
-  if (execution === undefined) throw new Error('this activity runs in a workflow only');
-  return execution;
 }

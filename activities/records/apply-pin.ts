@@ -4,7 +4,7 @@ import type { EvictionResult, PinTarget } from '../../workflows/contract/evictio
 import type { BackendName } from '../../workflows/contract/ids';
 import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from './admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { checkNotLate } from './check-not-late';
 
 /** What a change of the evictor's comes to. */

@@ -1,19 +1,15 @@
 import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/queries/cache-entries';
-import { acquireEntry, completeVolume, releaseLease, removeOrphan } from '../../db/queries/volumes';
+import { acquireEntry, releaseLease } from '../../db/queries/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
-import type {
-  AcquireOutcome,
-  Admission,
-  CloneOutcome,
-  FreedEntry,
-  LeasedEntry,
-  Story,
-} from '../../workflows/contract/population';
-import type { Connection, CreateVolumeResult } from '../../workflows/contract/volume';
-import type { VolumeBackend, VolumeMarker } from '../backends/backend';
+import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';
+import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
-import { sizeOf, workflowExecution } from './admit-volume';
+import { backendHeld } from '../kit/backend-held';
+import { complete } from '../kit/complete-volume';
+import { markerOf } from '../kit/volume-marker';
+import { sizeOf } from '../kit/volume-size';
+import { workflowExecution } from '../kit/workflow-execution';
 import { findCompleted, goOnAfterReset } from './own-volume';
 import { rollOverInBackground } from './roll-over';
 import { resultOf } from './volume-result';
@@ -82,14 +78,6 @@ export function createCloneVolume(deps: ControlDependencies) {
   };
 }
 
-/** @throws BackendUnavailable when this worker does not hold the backend: another one of the queue may. */
-export function backendHeld(deps: ControlDependencies, name: string): VolumeBackend {
-  const backend = [...deps.backends.values()].find((candidate) => candidate.name === name);
-  if (backend === undefined)
-    throw new Failure('BackendUnavailable', { backend: name, cause: 'this worker does not hold it' });
-  return backend;
-}
-
 async function cloneAndComplete(
   deps: ControlDependencies,
   backend: VolumeBackend,
@@ -151,58 +139,4 @@ async function loseParent(
   await backend.ensureVolumeAbsent(volumeId);
   const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
   return { kind: 'lost', freedEntry };
-}
-
-/** What is written beside the volume on the backend, so that its row can be made again. */
-export function markerOf(
-  deps: ControlDependencies,
-  { volumeId, admission }: AcquireRequest,
-  sizeBytes: number,
-): VolumeMarker {
-  const { projectId, name, cacheKey } = admission;
-  return { kind: 'volume', installation: deps.installation, volumeId, projectId, name, sizeBytes, cacheKey };
-}
-
-/** `freedEntry`: a parent that was retired meanwhile and that this clone does not need. */
-interface Completed {
-  result: CreateVolumeResult;
-  freedEntry?: FreedEntry;
-}
-
-interface Completion {
-  volumeId: VolumeId;
-  story: Story;
-  sizeBytes: number;
-  connection: Connection;
-  backend: VolumeBackend;
-  /** When the activity began, by this process's monotonic clock. */
-  stepStartedAtMs: number;
-}
-
-/**
- * `creating` -> `available` by compare-and-set, with the decision record. When the row is no longer `creating` (deleted meanwhile, or this attempt
- * was given up), what was made is removed: a late effect leaves nothing behind.
- */
-export async function complete(
-  deps: ControlDependencies,
-  { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs }: Completion,
-): Promise<Completed> {
-  const stepMs = performance.now() - stepStartedAtMs;
-  story.timingsMs.total = Math.round((story.elapsedMs ?? story.timingsMs.admit ?? 0) + stepMs);
-  const { outcome, reason, bytesDownloaded, timingsMs } = story;
-  const { runId } = workflowExecution();
-  const decision = { reason, bytesDownloaded, timingsMs };
-  const make = () => completeVolume(deps.database, { volumeId, runId, sizeBytes, connection, outcome, decision });
-  let completed = await make();
-  if (completed.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) completed = await make();
-  if (completed.kind === 'completed') {
-    const { backend: name } = completed.volume;
-    const { bypassReason } = story;
-    if (completed.saved) deps.metrics.createEnded({ backend: name, outcome, bypassReason }, completed.saved);
-    return { result: resultOf(completed.volume, story), freedEntry: completed.freedEntry };
-  }
-  const row = await findCompleted(deps, volumeId);
-  if (row !== undefined) return { result: resultOf(row, story) };
-  await removeOrphan(deps.database, { volumeId, runId, remove: () => backend.ensureVolumeAbsent(volumeId) });
-  throw new Failure('CreateCancelled', { volumeId });
 }

@@ -2,23 +2,17 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { z } from 'zod';
 import {
   beginDelete as beginDeleteRow,
-  failVolume as failVolumeRow,
   findVolume,
   finishDelete as finishDeleteRow,
   restoreAfterRefusedDelete,
 } from '../../db/queries/volumes';
-import { Failure, type FailureRecord } from '../../workflows/contract/failures';
+import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
-import type { FreedEntry, Story } from '../../workflows/contract/population';
-import type { CreateVolumeResult } from '../../workflows/contract/volume';
+import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun, isRunning } from '../is-running';
-import { workflowExecution } from './admit-volume';
-import { backendHeld } from './clone-volume';
-import { parseRequest, uuid } from './create-volume-request';
-import { findCompleted, goOnAfterReset } from './own-volume';
-import { stopUnwantedFlight } from './stop-unwanted-flight';
-import { resultOf } from './volume-result';
+import { backendHeld } from '../kit/backend-held';
+import { parseRequest, uuid } from '../kit/request';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });
 
@@ -77,50 +71,5 @@ export function createDeleteVolume(deps: ControlDependencies, name: BackendName)
 export function createFinishDelete(deps: ControlDependencies) {
   return async function finishDelete({ volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedEntry }> {
     return await finishDeleteRow(deps.database, { volumeId });
-  };
-}
-
-export interface FailVolumeRequest {
-  volumeId: VolumeId;
-  story: Story;
-  /** Absent for a cancelled create, whose row ends `deleted`. */
-  failure?: FailureRecord;
-}
-
-export interface EndedVolume {
-  freedEntry?: FreedEntry;
-  /** The create was completed after all: its answer was lost, or the cancel came when it was done. */
-  completed?: CreateVolumeResult;
-}
-
-/**
- * Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled; the flight that nobody
- * waits for any more ends too, where the configuration says so. Idempotent.
- */
-export function createFailVolume(deps: ControlDependencies) {
-  return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
-    const { runId } = workflowExecution();
-    await goOnAfterReset(deps, volumeId);
-    const ended = await failVolumeRow(deps.database, {
-      volumeId,
-      runId,
-      to: failure === undefined ? 'deleted' : 'error',
-      error: failure && { type: failure.type, message: failure.message },
-      decision: {
-        reason: failure?.message ?? 'cancelled',
-        bytesDownloaded: story.bytesDownloaded,
-        timingsMs: story.timingsMs,
-      },
-    });
-    const completed = await findCompleted(deps, volumeId);
-    if (completed === undefined) {
-      const row = await findVolume(deps.database, { volumeId });
-      const outcome = failure === undefined ? 'cancelled' : 'failed';
-      deps.metrics.createEnded({ backend: row?.backend ?? 'unknown', outcome });
-      if (row) await stopUnwantedFlight(deps, row);
-      return ended;
-    }
-    const reason = 'it was available when it was to be given up';
-    return { ...ended, completed: resultOf(completed, { ...story, reason }) };
   };
 }

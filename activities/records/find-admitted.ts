@@ -3,7 +3,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeInput } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from './admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { goOnAfterReset } from './own-volume';
 import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
 

@@ -14,7 +14,7 @@ import type { CacheKey } from '../../workflows/contract/image';
 import type { FlightVerdict, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun } from '../is-running';
-import { workflowExecution } from './admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { parsePopulateInput } from './populate-request';
 
 /** Waiters that are read, and answered at the same time, in one go. */

@@ -5,7 +5,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from './admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from './ensure-flight-runs';
 import { findCompleted, goOnAfterReset } from './own-volume';
 

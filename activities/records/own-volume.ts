@@ -3,7 +3,7 @@ import type { VolumeRow } from '../../db/types';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun } from '../is-running';
-import { workflowExecution } from './admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 
 /** @returns the volume's row when this workflow has made it available: this run, or one before it that a reset has ended. */
 export async function findCompleted(deps: ControlDependencies, volumeId: VolumeId): Promise<VolumeRow | undefined> {

@@ -9,7 +9,7 @@ import {
 } from '../../workflows/contract/ids';
 import type { PopulateInput } from '../../workflows/contract/population';
 import { shortKeyOf } from './cache-key';
-import { boundedText, parseRequest } from './create-volume-request';
+import { boundedText, parseRequest } from '../kit/request';
 
 const MAX_KEY_FIELD_CHARACTERS = 255;
 

@@ -1,8 +1,8 @@
 import { removeGivenUp } from '../../db/queries/volumes';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BackendDependencies } from '../dependencies';
-import { workflowExecution } from './admit-volume';
-import { backendHeld } from './clone-volume';
+import { workflowExecution } from '../kit/workflow-execution';
+import { backendHeld } from '../kit/backend-held';
 import { goOnAfterReset } from './own-volume';
 
 /**

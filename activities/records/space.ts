@@ -1,7 +1,7 @@
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { backendHeld } from './clone-volume';
+import { backendHeld } from '../kit/backend-held';
 
 /** @throws NoSpace (final) when the backend cannot hold `neededBytes` more, before anything is written. */
 export async function checkFreeSpace(deps: ControlDependencies, name: BackendName, neededBytes: number): Promise<void> {

@@ -4,10 +4,10 @@ import { Failure } from '../../workflows/contract/failures';
 import type { ProjectId } from '../../workflows/contract/ids';
 import { followNamePattern, type UnfollowResult } from '../../workflows/contract/refresh';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../records/admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { chooseBackend } from '../records/choose-backend';
-import { boundedText, parseRequest } from '../records/create-volume-request';
-import { followName, type FollowToCheck } from './refresh-request';
+import { boundedText, parseRequest } from '../kit/request';
+import { followName, type FollowToCheck } from '../kit/follow';
 
 const MAX_TAGS = 128;
 const MAX_PROPERTIES = 128;

@@ -11,7 +11,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ImageStatus } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../records/admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { createPace } from './pace';
 import type { RefreshScope } from './refresh-request';
 

@@ -1,19 +1,15 @@
 import { z } from 'zod';
 import { listFollows } from '../../db/queries/follows';
 import { Failure } from '../../workflows/contract/failures';
-import type { BackendName, FollowId } from '../../workflows/contract/ids';
-import { followNamePattern } from '../../workflows/contract/refresh';
+import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
+import { followName, type FollowToCheck } from '../kit/follow';
+import { boundedText, parseRequest, uuid } from '../kit/request';
 import { chooseBackend } from '../records/choose-backend';
-import { boundedText, parseRequest, uuid } from '../records/create-volume-request';
 
 const MAX_IMAGES = 1000;
 /** Follows of one run. */
 const MAX_FOLLOWS = 1000;
-
-export const followName = z
-  .string('a name of letters, digits, and . _ + -')
-  .regex(followNamePattern, 'a name of at most 64 letters, digits, and . _ + -');
 
 const count = z.int().min(0);
 
@@ -61,12 +57,6 @@ export interface RefreshPlan {
   /** Whether images are asked for at all: not where only a follow is meant. */
   asksImages: boolean;
   follows: FollowToCheck[];
-}
-
-export interface FollowToCheck {
-  followId: FollowId;
-  name: string;
-  backend: BackendName;
 }
 
 /** @returns what a refresh looks at. @throws InvalidRequest, FollowNotFound (final). */

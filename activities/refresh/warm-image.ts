@@ -5,7 +5,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../records/admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { cacheKeyOf } from '../records/cache-key';
 import { checkImage } from '../records/check-image';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../records/ensure-flight-runs';

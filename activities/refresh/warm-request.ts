@@ -3,9 +3,9 @@ import { pinEntry } from '../../db/queries/cache-entries';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../records/admit-volume';
+import { workflowExecution } from '../kit/workflow-execution';
 import { chooseBackend } from '../records/choose-backend';
-import { boundedText, parseRequest, uuid } from '../records/create-volume-request';
+import { boundedText, parseRequest, uuid } from '../kit/request';
 
 /** Images times backends of one run: its history and its result stay well below what a server takes. */
 const MAX_PAIRS = 1000;

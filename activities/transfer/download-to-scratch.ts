@@ -2,15 +2,10 @@ import type { NoRoomHere, ReservedEntry, ScratchImage } from '../../workflows/co
 import type { HostDependencies } from '../dependencies';
 import type { ProgressReporter } from '../progress';
 import { contentHashOf } from '../records/cache-key';
-import { backendHeld } from '../records/clone-volume';
+import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
-import {
-  ensureHereOrElsewhere,
-  releaseScratchOf,
-  type ScratchRequest,
-  type ScratchSource,
-  type TransferRequest,
-} from './scratch-image';
+import { ensureHereOrElsewhere, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
+import { releaseScratchOf } from '../kit/release-scratch';
 import { beginUnpacking, isUnpacked } from './unpack-image-volume';
 
 export interface DownloadRequest extends ScratchRequest {

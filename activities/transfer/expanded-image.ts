@@ -1,11 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { forgetScratch, measureScratch, releaseScratch } from '../../db/queries/scratch-files';
+import { measureScratch } from '../../db/queries/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { HostDependencies } from '../dependencies';
 import { expandImage } from '../image/expand';
+import { expandedHashOf, releaseExpanded } from '../kit/release-scratch';
 import type { ProgressReporter } from '../progress';
 import { contentHashOf } from '../records/cache-key';
 import { waitingForTurn } from './heartbeat-reporter';
@@ -107,21 +108,6 @@ async function expandOnce(
     await releaseExpanded(deps, { contentHash: contentHashOf(cacheKey), user });
     throw error;
   }
-}
-
-/** Takes one user off the decompressed file of `contentHash`; the last one's release removes it. The absent is done. */
-export async function releaseExpanded(
-  { database, hostId, scratch }: HostDependencies,
-  { contentHash, user }: { contentHash: string; user: string },
-): Promise<void> {
-  const expanded = { hostId, contentHash: expandedHashOf(contentHash) };
-  const { lastUser } = await releaseScratch(database, { ...expanded, user });
-  if (lastUser && (await forgetScratch(database, expanded))) await scratch.remove(expanded.contentHash);
-}
-
-/** The decompressed bytes are a file of the scratch like any other, under a name of their own. */
-function expandedHashOf(contentHash: string): string {
-  return `${contentHash}-expanded`;
 }
 
 async function reserveBytes(

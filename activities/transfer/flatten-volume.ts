@@ -4,8 +4,8 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { BackendDependencies } from '../dependencies';
-import { workflowExecution } from '../records/admit-volume';
-import { backendHeld } from '../records/clone-volume';
+import { workflowExecution } from '../kit/workflow-execution';
+import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
 
 export interface FlattenOutcome {

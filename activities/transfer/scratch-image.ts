@@ -1,5 +1,5 @@
 import { log } from '@temporalio/activity';
-import { forgetScratch, measureScratch, releaseScratch as releaseScratchRow } from '../../db/queries/scratch-files';
+import { measureScratch } from '../../db/queries/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ImageId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';
@@ -9,12 +9,13 @@ import { downloadImage } from '../image/download';
 import type { ByteWatcher } from '../image/hashed-file';
 import type { EnsuredFile } from '../image/scratch';
 import { isRunning } from '../is-running';
+import { releaseScratchOf } from '../kit/release-scratch';
 import type { ProgressReporter } from '../progress';
 import { cacheKeyOf, contentHashOf } from '../records/cache-key';
-import { ensureExpanded, isCompressed, releaseExpanded } from './expanded-image';
+import { ensureExpanded, isCompressed } from './expanded-image';
 import { waitingForTurn } from './heartbeat-reporter';
 import { reserveInTurn } from './reserve-in-turn';
-import { countWorkers, RoomElsewhere, type MovableTransfer } from './room-elsewhere';
+import { countWorkers, type MovableTransfer, RoomElsewhere } from './room-elsewhere';
 
 export interface ScratchSource {
   backend: BackendName;
@@ -146,14 +147,4 @@ export function createReleaseScratch(deps: HostDependencies) {
   return async function releaseScratch({ source, user }: ScratchRequest): Promise<void> {
     await releaseScratchOf(deps, { contentHash: contentHashOf(source.cacheKey), user });
   };
-}
-
-export async function releaseScratchOf(
-  deps: HostDependencies,
-  { contentHash, user }: { contentHash: string; user: string },
-): Promise<void> {
-  await releaseExpanded(deps, { contentHash, user });
-  const { lastUser } = await releaseScratchRow(deps.database, { hostId: deps.hostId, contentHash, user });
-  if (lastUser && (await forgetScratch(deps.database, { hostId: deps.hostId, contentHash })))
-    await deps.scratch.remove(contentHash);
 }

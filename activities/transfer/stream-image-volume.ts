@@ -14,7 +14,7 @@ import { createStreams, type StreamWork } from '../image/streams';
 import type { ProgressReporter } from '../progress';
 import { isFull } from '../system-error';
 import { contentHashOf } from '../records/cache-key';
-import { backendHeld } from '../records/clone-volume';
+import { backendHeld } from '../kit/backend-held';
 import { checkFreeSpace } from '../records/space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
 import { getPinnedImage } from './scratch-image';

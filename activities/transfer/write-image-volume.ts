@@ -4,12 +4,13 @@ import { findEntry } from '../../db/queries/cache-entries';
 import type { NotCached, PopulateInput, ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
-import { backendHeld } from '../records/clone-volume';
+import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../records/cache-key';
-import { reservationGivenUp, reserveInspectedOrMakeRoom } from '../records/reservation';
+import { reservationGivenUp, reserveInspectedOrMakeRoom } from '../kit/reserve-inspected';
 import { checkFreeSpace } from '../records/space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
-import { getScratchPath, releaseScratchOf, type ScratchSource } from './scratch-image';
+import { getScratchPath, type ScratchSource } from './scratch-image';
+import { releaseScratchOf } from '../kit/release-scratch';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 
 export interface WriteImageVolumeRequest {

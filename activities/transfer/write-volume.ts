@@ -2,14 +2,17 @@ import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, Story } from '../../workflows/contract/population';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { HostDependencies } from '../dependencies';
-import { sizeOf } from '../records/admit-volume';
+import { sizeOf } from '../kit/volume-size';
 import { contentHashOf } from '../records/cache-key';
-import { backendHeld, complete, markerOf } from '../records/clone-volume';
+import { complete } from '../kit/complete-volume';
+import { markerOf } from '../kit/volume-marker';
+import { backendHeld } from '../kit/backend-held';
 import { findCompleted } from '../records/own-volume';
 import { checkFreeSpace } from '../records/space';
 import { resultOf } from '../records/volume-result';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
-import { getScratchPath, releaseScratchOf } from './scratch-image';
+import { getScratchPath } from './scratch-image';
+import { releaseScratchOf } from '../kit/release-scratch';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 import { attemptName } from './write-image-volume';
 
@@ -46,7 +49,7 @@ export function createWriteVolume(deps: HostDependencies) {
       const path = await getScratchPath(deps, { source: admission, user }, reporter);
       const image = { imageId, cacheKey, path };
       const virtualBytes = await inspectImageFile(deps, image);
-      const marker = markerOf(deps, { volumeId, admission, story }, sizeOf(admission, virtualBytes));
+      const marker = markerOf(deps, { volumeId, admission }, sizeOf(admission, virtualBytes));
       const connection = await deps.conversions.run(
         async () => {
           await checkFreeSpace(deps, admission.backend, admission.imageBytes);

@@ -1,5 +1,5 @@
 import { log, sleep } from '@temporalio/workflow';
-import type { FollowToCheck } from '../../activities/refresh/refresh-request';
+import type { FollowToCheck } from '../../activities/kit/follow';
 import type { EntryId, ImageId } from '../contract/ids';
 import type { FollowOutcome } from '../contract/refresh';
 import { control, heartbeating } from './activity-profiles';

@@ -1,0 +1,59 @@
+import { z } from 'zod';
+import { Failure } from '../../workflows/contract/failures';
+import { uuidPattern } from '../../workflows/contract/ids';
+import { isStorableText } from '../../workflows/contract/storable-text';
+
+export const storableText = (maxCharacters: number) =>
+  z.string().max(maxCharacters).refine(isStorableText, 'well-formed text without NUL characters');
+
+export const boundedText = (maxCharacters: number) => storableText(maxCharacters).min(1);
+
+export const uuid = z.string('a UUID in lower case').regex(uuidPattern, 'a UUID in lower case');
+
+/** As `requestSchema.parse`, with the product's own failure. @throws InvalidRequest (final). */
+export function parseRequest<Schema extends z.ZodObject>(schema: Schema, input: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(input, { error: describeAllowed });
+  if (parsed.success) return parsed.data;
+  const fields = Object.keys(schema.shape).join(', ');
+  const [issue] = parsed.error.issues;
+  const isUnknown = issue?.code === 'unrecognized_keys';
+  const path = [...(issue?.path ?? []), ...(isUnknown ? issue.keys.slice(0, 1) : [])];
+  const value = describeValue(at(input, path));
+  if (path.length === 0)
+    throw new Failure('InvalidRequest', { field: 'input', value, allowed: `an object with fields of ${fields}` });
+  const allowed = isUnknown ? unknownField(path, fields) : (issue?.message ?? 'another value');
+  throw new Failure('InvalidRequest', { field: path.join('.'), value, allowed });
+}
+
+function unknownField(path: readonly PropertyKey[], fields: string): string {
+  return path.length === 1 ? `no such field, only ${fields}` : 'no such field';
+}
+
+/** @returns what is allowed, in words for people, where the schema does not say it itself. */
+function describeAllowed(issue: z.core.$ZodRawIssue): string | undefined {
+  if (issue.code === 'invalid_type') return typeNames[issue.expected];
+  if (issue.code === 'too_small' && issue.origin === 'string') return 'a text that is not empty';
+  if (issue.code === 'too_big' && issue.origin === 'string') return `a text of at most ${issue.maximum} characters`;
+  return undefined;
+}
+
+const typeNames: Partial<Record<string, string>> = {
+  string: 'a text',
+  boolean: 'true or false',
+  object: 'an object',
+  record: 'an object of texts',
+};
+
+const MAX_VALUE_CHARACTERS = 120;
+
+function describeValue(value: unknown): string {
+  const text = value === undefined ? 'nothing' : JSON.stringify(value);
+  return text.length <= MAX_VALUE_CHARACTERS ? text : `${text.slice(0, MAX_VALUE_CHARACTERS)}…`;
+}
+
+function at(input: unknown, path: ReadonlyArray<PropertyKey>): unknown {
+  return path.reduce<unknown>(
+    (value, key) => (typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined),
+    input,
+  );
+}
