@@ -1,41 +1,41 @@
 import type { BackendName, HostId } from '../workflows/contract/ids';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from './dependencies';
-import { createEvictEntries } from './eviction/evict-entries';
-import { createAdmitVolume } from './records/admit-volume';
-import { createAcquireAndClone, createCloneVolume } from './records/clone-volume';
-import { createBeginDelete, createCancelCreate, createDeleteVolume, createFinishDelete } from './records/delete-volume';
-import { createFailVolume } from './records/fail-volume';
-import { createFindAdmitted } from './records/find-admitted';
-import { createAnswerWaiters, createClaimFlight } from './records/flight';
-import { createAwaitVerdict, createJoinPopulation } from './records/join-population';
-import { createRemoveFollow, createSetFollow } from './refresh/follow-request';
+import { createEvictEntries } from './evict/evict-entries';
+import { createAdmitVolume } from './create/admit-volume';
+import { createAcquireAndClone, createCloneVolume } from './create/acquire-and-clone';
+import { createBeginDelete, createCancelCreate, createDeleteVolume, createFinishDelete } from './delete/delete-volume';
+import { createFailVolume } from './create/fail-volume';
+import { createFindAdmitted } from './create/find-admitted';
+import { createAnswerWaiters, createClaimFlight } from './populate/flight';
+import { createAwaitVerdict, createJoinPopulation } from './create/join-population';
+import { createRemoveFollow, createSetFollow } from './follow/follow-request';
 import {
   createFlipFollow,
   createMatchFollow,
   createNoteFollowProblem,
   createRetireSuperseded,
-} from './refresh/match-follow';
+} from './follow/match-follow';
 import { createRefreshImages } from './refresh/refresh-images';
 import { createSettleMissing } from './refresh/settle-missing';
 import { createPlanRefresh } from './refresh/refresh-request';
-import { createAwaitWarming, createOpenWarming } from './refresh/warm-image';
-import { createPinWarmed, createPlanWarming } from './refresh/warm-request';
+import { createAwaitWarming, createOpenWarming } from './warm/warm-image';
+import { createPinWarmed, createPlanWarming } from './warm/warm-request';
 import { createDigestParents } from './reconcile/digest-parents';
 import { createRecheckPolicy } from './reconcile/recheck-policy';
 import { createReconcileObjects } from './reconcile/reconcile-objects';
 import { createPlanReconcile } from './reconcile/reconcile-request';
 import { createReconcileRows } from './reconcile/reconcile-rows';
 import { createReconcileScratch } from './reconcile/reconcile-scratch';
-import { createApplyForgetRefusal } from './records/apply-forget-refusal';
-import { createApplyLimits } from './records/apply-limits';
-import { createApplyPin } from './records/apply-pin';
-import { createReadEvictorSettings } from './records/evictor-settings';
-import { createListClones } from './records/list-clones';
-import { createRemoveImageVolume, createRemoveVolume } from './records/remove';
-import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './records/reservation';
-import { createDeleteParent } from './eviction/delete-parent';
+import { createApplyForgetRefusal } from './evict/apply-forget-refusal';
+import { createApplyLimits } from './evict/apply-limits';
+import { createApplyPin } from './evict/apply-pin';
+import { createReadEvictorSettings } from './evict/evictor-settings';
+import { createListClones } from './flatten/list-clones';
+import { createRemoveImageVolume, createRemoveVolume } from './delete/remove-objects';
+import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './populate/reservation';
+import { createDeleteParent } from './evict/delete-parent';
 import { givingUpAfter } from './transfer/giving-up-after';
-import { createFlattenVolume } from './transfer/flatten-volume';
+import { createFlattenVolume } from './flatten/flatten-volume';
 import { createDownloadToScratch } from './transfer/download-to-scratch';
 import { createReleaseScratch } from './transfer/scratch-image';
 import { createStreamImageVolume } from './transfer/stream-image-volume';

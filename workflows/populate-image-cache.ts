@@ -9,7 +9,7 @@
  * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
  */
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
-import type { FlightClaim } from '../activities/records/flight';
+import type { FlightClaim } from '../activities/populate/flight';
 import type { HostId } from './contract/ids';
 import type { NotCached, PopulateInput, ReservedEntry, Verdict } from './contract/population';
 import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';

@@ -5,8 +5,8 @@ import type { FreedEntry, Story } from '../../workflows/contract/population';
 import type { Connection, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
-import { findCompleted, goOnAfterReset } from '../records/own-volume';
-import { resultOf } from '../records/volume-result';
+import { findCompleted, goOnAfterReset } from './own-volume';
+import { resultOf } from './volume-result';
 import { workflowExecution } from './workflow-execution';
 
 /** `freedEntry`: a parent that was retired meanwhile and that this clone does not need. */

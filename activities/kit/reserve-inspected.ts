@@ -11,7 +11,7 @@ import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids
 import type { NotCached, PopulateInput, Reservation, ReservedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { chooseForReservation } from '../eviction/choose-for-reservation';
-import { deleteVictim } from '../eviction/delete-victim';
+import { deleteVictim } from './delete-victim';
 import type { Progress } from '../progress';
 import { backendHeld } from './backend-held';
 import { workflowExecution } from './workflow-execution';

@@ -4,7 +4,7 @@ import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Finding } from '../../workflows/contract/reconcile';
 import type { VolumeMarker } from '../backends/backend';
-import { shortKeyOf } from '../records/cache-key';
+import { shortKeyOf } from '../kit/cache-key';
 import { settle } from './repair';
 import type { ReconcileRun } from './run';
 import type { FoundObject, Scan } from './scan';

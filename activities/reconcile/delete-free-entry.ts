@@ -1,6 +1,6 @@
 import { beginEntryDeletion, confirmEntryGone, findEntry } from '../../db/queries/cache-entries';
 import type { EntryId } from '../../workflows/contract/ids';
-import { deleteVictim } from '../eviction/delete-victim';
+import { deleteVictim } from '../kit/delete-victim';
 import type { Repaired } from './repair';
 import type { ReconcileRun } from './run';
 

@@ -4,7 +4,7 @@ import { findFlight } from '../../db/queries/populations';
 import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } from '../../db/queries/reconcile-rows';
 import type { EntryRow } from '../../db/types';
 import { deleteFreeEntry } from './delete-free-entry';
-import { isRunning } from '../is-running';
+import { isRunning } from '../kit/is-running';
 import { settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { listScratchHosts } from '../../db/queries/reconcile-rows';
 import type { BackendName, HostId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { chooseBackend } from '../records/choose-backend';
+import { chooseBackend } from '../kit/choose-backend';
 import { boundedText, parseRequest } from '../kit/request';
 
 const reconcileSchema = z.strictObject({

@@ -7,7 +7,7 @@ import type { ScratchEntry } from '../image/scratch';
 import { releaseScratchOf } from '../kit/release-scratch';
 import { createCollector } from './collector';
 import { createAgeJudge, type Age } from './run';
-import { isRunning } from '../is-running';
+import { isRunning } from '../kit/is-running';
 
 export interface ScratchLook {
   /** Whose reconciliation asks: a host's scratch is looked at as a whole. */

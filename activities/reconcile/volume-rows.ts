@@ -4,7 +4,7 @@ import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowTypes } from '../../workflows/contract/names';
 import { deleteFreeEntry } from './delete-free-entry';
-import { findEndingOfCreate, isRunning } from '../is-running';
+import { findEndingOfCreate, isRunning } from '../kit/is-running';
 import { keptAsNewer } from './leftovers';
 import { report, settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';

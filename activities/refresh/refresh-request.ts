@@ -5,7 +5,7 @@ import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { followName, type FollowToCheck } from '../kit/follow';
 import { boundedText, parseRequest, uuid } from '../kit/request';
-import { chooseBackend } from '../records/choose-backend';
+import { chooseBackend } from '../kit/choose-backend';
 
 const MAX_IMAGES = 1000;
 /** Follows of one run. */

@@ -1,9 +1,9 @@
 import type { NoRoomHere, ReservedEntry, ScratchImage } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
 import type { ProgressReporter } from '../progress';
-import { contentHashOf } from '../records/cache-key';
+import { contentHashOf } from '../kit/cache-key';
 import { backendHeld } from '../kit/backend-held';
-import { createHeartbeatReporter, keepingAlive } from './heartbeat-reporter';
+import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { ensureHereOrElsewhere, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
 import { releaseScratchOf } from '../kit/release-scratch';
 import { beginUnpacking, isUnpacked } from './unpack-image-volume';

@@ -8,8 +8,8 @@ import type { HostDependencies } from '../dependencies';
 import { expandImage } from '../image/expand';
 import { expandedHashOf, releaseExpanded } from '../kit/release-scratch';
 import type { ProgressReporter } from '../progress';
-import { contentHashOf } from '../records/cache-key';
-import { waitingForTurn } from './heartbeat-reporter';
+import { contentHashOf } from '../kit/cache-key';
+import { waitingForTurn } from '../kit/heartbeat-reporter';
 import { checkCanHold, tryReserve } from './reserve-in-turn';
 import { inWaitingRoom } from './waiting-room';
 

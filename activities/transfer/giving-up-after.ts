@@ -1,7 +1,7 @@
 import { Context } from '@temporalio/activity';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { Failure } from '../../workflows/contract/failures';
-import { readOwnFailures } from './heartbeat-reporter';
+import { readOwnFailures } from '../kit/heartbeat-reporter';
 
 /**
  * An activity whose own failures are final from the `tries`th on: a tool that fails so often will fail again, and so will a bug. Workers that are lost,

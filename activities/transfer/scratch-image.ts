@@ -8,12 +8,12 @@ import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import type { ByteWatcher } from '../image/hashed-file';
 import type { EnsuredFile } from '../image/scratch';
-import { isRunning } from '../is-running';
+import { isRunning } from '../kit/is-running';
 import { releaseScratchOf } from '../kit/release-scratch';
 import type { ProgressReporter } from '../progress';
-import { cacheKeyOf, contentHashOf } from '../records/cache-key';
+import { cacheKeyOf, contentHashOf } from '../kit/cache-key';
 import { ensureExpanded, isCompressed } from './expanded-image';
-import { waitingForTurn } from './heartbeat-reporter';
+import { waitingForTurn } from '../kit/heartbeat-reporter';
 import { reserveInTurn } from './reserve-in-turn';
 import { countWorkers, type MovableTransfer, RoomElsewhere } from './room-elsewhere';
 

@@ -10,7 +10,7 @@ import { createQcow2Unpacking, type Qcow2Unpacking } from '../image/unpack-qcow2
 import type { ProgressReporter } from '../progress';
 import { backendHeld } from '../kit/backend-held';
 import { reserveInspected } from '../kit/reserve-inspected';
-import { checkFreeSpace } from '../records/space';
+import { checkFreeSpace } from './check-free-space';
 import { isCompressed } from './expanded-image';
 import type { ScratchSource } from './scratch-image';
 import { checkToolAgrees, checkWritten, inspectImageFile } from './write-guest-bytes';

@@ -5,10 +5,10 @@ import type { NotCached, PopulateInput, ReservedEntry, WrittenImageVolume } from
 import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
-import { contentHashOf } from '../records/cache-key';
+import { contentHashOf } from '../kit/cache-key';
 import { reservationGivenUp, reserveInspectedOrMakeRoom } from '../kit/reserve-inspected';
-import { checkFreeSpace } from '../records/space';
-import { createHeartbeatReporter, keepingAlive, waitingForTurn } from './heartbeat-reporter';
+import { checkFreeSpace } from './check-free-space';
+import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
 import { getScratchPath, type ScratchSource } from './scratch-image';
 import { releaseScratchOf } from '../kit/release-scratch';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';

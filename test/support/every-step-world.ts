@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { WorkflowNotFoundError, type WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
-import { cacheKeyOf, contentHashOf } from '../../activities/records/cache-key';
+import { cacheKeyOf, contentHashOf } from '../../activities/kit/cache-key';
 import { compareImages } from './qemu';
 import { findVolume } from '../../db/queries/volumes';
 import type { VolumeRow } from '../../db/types';

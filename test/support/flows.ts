@@ -4,7 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
-import { cacheKeyOf } from '../../activities/records/cache-key';
+import { cacheKeyOf } from '../../activities/kit/cache-key';
 import { compareImages } from './qemu';
 import { createVolume, type StartedVolume } from '../../client/volumes';
 import { listEntries } from '../../db/queries/cache-entries';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { cacheKeyOf } from '../../activities/records/cache-key';
+import { cacheKeyOf } from '../../activities/kit/cache-key';
 import { listEntries } from '../../db/queries/cache-entries';
 import { listFollows } from '../../db/queries/follows';
 import { MiB } from '../../workflows/contract/bytes';

@@ -1,5 +1,5 @@
 import { uuid4 } from '@temporalio/workflow';
-import type { Warming } from '../../activities/refresh/warm-image';
+import type { Warming } from '../../activities/warm/warm-image';
 import { failureOfImage } from '../contract/failures';
 import type { BackendName, EntryId, ImageId } from '../contract/ids';
 import { bypassReasons } from './details';

@@ -1,6 +1,6 @@
 import { useStack } from '../../support/flows';
 import { uploadSample } from '../../support/sample-image';
-import { cacheKeyOf } from '../../../activities/records/cache-key';
+import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import type { Image } from '../../../workflows/contract/image';
 import { readIvc, runIvc } from '../cli-run';
 

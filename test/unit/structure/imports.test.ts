@@ -20,7 +20,23 @@ interface Rule {
 const isOwn = (to: string): boolean => /^(workflows|activities|worker|client|db|test)\//.test(to);
 const inside = (path: string, ...folders: string[]): boolean => folders.some((folder) => path.startsWith(`${folder}/`));
 const isTemporal = (to: string): boolean => to.startsWith('@temporalio/');
-/** Adapters wrap one foreign thing each; records, transfer and the files beside them compose them into activities. */
+/** What activities do, each in a room of its own. */
+const verbs = [
+  'create',
+  'populate',
+  'transfer',
+  'delete',
+  'flatten',
+  'evict',
+  'refresh',
+  'warm',
+  'follow',
+  'reconcile',
+];
+const verbOf = (path: string): string | undefined => verbs.find((verb) => inside(path, `activities/${verb}`));
+/** The files beside the rooms: what a worker is given, and the list of all activities. */
+const isComposition = (from: string): boolean => /^activities\/[^/]+\.ts$/.test(from);
+/** Adapters wrap one foreign thing each; the verbs compose them into activities. */
 const isAdapter = (from: string): boolean =>
   inside(from, 'activities/backends', 'activities/glance', 'activities/image') || from === 'activities/command.ts';
 
@@ -47,6 +63,11 @@ const rules: Rule[] = [
   {
     says: 'adapters do not know the inventory',
     isBroken: ({ from, to }) => isAdapter(from) && inside(to, 'db'),
+  },
+  {
+    says: 'no verb of the activities imports another, and nothing that verbs share imports a verb',
+    isBroken: ({ from, to }) =>
+      inside(from, 'activities') && !isComposition(from) && verbOf(to) !== undefined && verbOf(from) !== verbOf(to),
   },
   {
     says: 'client imports no values of activities, but the client of the image service',
@@ -146,11 +167,13 @@ describe('what may import what', () => {
 
   it.each<Import>([
     { from: 'workflows/x.ts', to: 'node:fs', typeOnly: false },
-    { from: 'workflows/x.ts', to: 'activities/records/admit-volume.ts', typeOnly: false },
+    { from: 'workflows/x.ts', to: 'activities/create/admit-volume.ts', typeOnly: false },
     { from: 'workflows/contract/x.ts', to: '@temporalio/workflow', typeOnly: true },
     { from: 'activities/backends/file/x.ts', to: '@temporalio/activity', typeOnly: false },
     { from: 'db/queries/x.ts', to: '@temporalio/client', typeOnly: true },
     { from: 'client/x.ts', to: 'activities/image/inspect.ts', typeOnly: false },
+    { from: 'activities/create/x.ts', to: 'activities/transfer/write-volume.ts', typeOnly: true },
+    { from: 'activities/kit/x.ts', to: 'activities/create/admit-volume.ts', typeOnly: true },
     { from: 'client/x.ts', to: 'db/client.ts', typeOnly: false },
     { from: 'client/cli/x.ts', to: 'worker/main.ts', typeOnly: true },
     { from: 'activities/glance/x.ts', to: 'db/client.ts', typeOnly: true },

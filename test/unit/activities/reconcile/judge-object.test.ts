@@ -1,7 +1,7 @@
 import type { BackendObject } from '../../../../activities/backends/backend';
 import { isPlausible } from '../../../../activities/reconcile/adopt';
 import { judgeImageVolume, judgePartial, judgeVolume } from '../../../../activities/reconcile/judge-object';
-import { shortKeyOf } from '../../../../activities/records/cache-key';
+import { shortKeyOf } from '../../../../activities/kit/cache-key';
 import type { EntryState } from '../../../../db/schema';
 import type { EntryRow, VolumeRow } from '../../../../db/types';
 import type { BackendName } from '../../../../workflows/contract/ids';

@@ -1,0 +1,142 @@
+import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/queries/cache-entries';
+import { acquireEntry, releaseLease } from '../../db/queries/volumes';
+import { Failure } from '../../workflows/contract/failures';
+import type { VolumeId } from '../../workflows/contract/ids';
+import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';
+import type { VolumeBackend } from '../backends/backend';
+import type { ControlDependencies } from '../dependencies';
+import { backendHeld } from '../kit/backend-held';
+import { complete } from '../kit/complete-volume';
+import { markerOf } from '../kit/volume-marker';
+import { sizeOf } from '../kit/volume-size';
+import { workflowExecution } from '../kit/workflow-execution';
+import { findCompleted, goOnAfterReset } from '../kit/own-volume';
+import { rollOverInBackground } from './roll-over';
+import { resultOf } from '../kit/volume-result';
+
+/** A second broken parent of one key within this time is no accident of one file: it is reported instead of replaced. */
+const QUARANTINE_WINDOW_MS = 3_600_000;
+
+export interface AcquireRequest {
+  volumeId: VolumeId;
+  admission: Admission;
+  story: Story;
+}
+export interface CloneRequest extends AcquireRequest {
+  entry: LeasedEntry;
+}
+
+/**
+ * Takes a ready entry as lease in one statement and, where this worker holds the backend and its clone is instant, clones and completes too.
+ * Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`, `failVolume`.
+ */
+export function createAcquireAndClone(deps: ControlDependencies) {
+  return async function acquireAndClone({ volumeId, admission, story }: AcquireRequest): Promise<AcquireOutcome> {
+    const startedAtMs = performance.now();
+    const { runId } = workflowExecution();
+    const { backend, cacheKey } = admission;
+    const held = deps.backends.get(backend);
+    const cloneLimit = held?.capabilities.cloneLimit;
+    const acquire = () => acquireEntry(deps.database, { volumeId, runId, backend, key: cacheKey, cloneLimit });
+    let acquired = await acquire();
+    if (acquired.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) acquired = await acquire();
+    if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
+    if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
+    if (acquired.kind === 'not-creating') return await getCompleted(deps, { volumeId, admission, story });
+
+    story.timingsMs.acquire = Math.round(performance.now() - startedAtMs);
+    if (acquired.nearCloneLimit) rollOverInBackground(deps, admission);
+    if (held?.capabilities.clone !== 'instant') return { kind: 'leased', entry: acquired.entry };
+    try {
+      return await cloneAndComplete(deps, held, {
+        volumeId,
+        admission,
+        story,
+        entry: acquired.entry,
+        stepStartedAtMs: startedAtMs,
+      });
+    } catch (error) {
+      // A backend's passing trouble is for the retries of an activity of its own, which hold up no workflow task.
+      if (error instanceof Failure && error.type === 'BackendUnavailable')
+        return { kind: 'leased', entry: acquired.entry };
+      throw error;
+    }
+  };
+}
+
+/** A try whose answer was lost, or the run before a reset, has completed the volume: it is told again. @throws CreateCancelled when the volume is not this run's any more (final). */
+async function getCompleted(deps: ControlDependencies, { volumeId, story }: AcquireRequest): Promise<CloneOutcome> {
+  const row = await findCompleted(deps, volumeId);
+  if (row !== undefined) return { kind: 'cloned', result: resultOf(row, story) };
+  throw new Failure('CreateCancelled', { volumeId });
+}
+
+/** Clones a leased parent and completes the volume; on a worker that holds the backend. Idempotent. Undo: `removeVolume`. */
+export function createCloneVolume(deps: ControlDependencies) {
+  return async function cloneVolume(request: CloneRequest): Promise<CloneOutcome> {
+    return await cloneAndComplete(deps, backendHeld(deps, request.admission.backend), request);
+  };
+}
+
+async function cloneAndComplete(
+  deps: ControlDependencies,
+  backend: VolumeBackend,
+  request: CloneRequest & { stepStartedAtMs?: number },
+): Promise<CloneOutcome> {
+  const { volumeId, admission, story, entry } = request;
+  const startedAtMs = performance.now();
+  const { stepStartedAtMs = startedAtMs } = request;
+  const marker = markerOf(deps, request, sizeOf(admission, entry.virtualBytes));
+  try {
+    const connection = await backend.ensureClone(entry.imageVolume, marker);
+    story.timingsMs.clone = Math.round(performance.now() - startedAtMs);
+    return {
+      kind: 'cloned',
+      ...(await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend, stepStartedAtMs })),
+    };
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    if (error.type === 'CloneLimitReached') return await leaveFullParent(deps, request, error);
+    if (error.type !== 'ParentUnusable') throw error;
+    return await loseParent(deps, backend, request);
+  }
+}
+
+/** Somebody else has made clones of the parent: it takes no more, whatever the rows count, and the next generation is populated. */
+async function leaveFullParent(
+  deps: ControlDependencies,
+  { volumeId, entry }: CloneRequest,
+  { message }: Failure,
+): Promise<CloneOutcome> {
+  await retireFullEntry(deps.database, { entryId: entry.id, found: message });
+  const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
+  return { kind: 'lost', freedEntry };
+}
+
+/** Quarantine needs proof: the parent is looked at again, and an error of a sound parent is the backend's, to be retried. */
+async function loseParent(
+  deps: ControlDependencies,
+  backend: VolumeBackend,
+  { volumeId, admission, entry }: CloneRequest,
+): Promise<CloneOutcome> {
+  const parent = await backend.describeParent(entry.imageVolume);
+  if (parent.kind === 'sealed')
+    throw new Failure('BackendUnavailable', {
+      backend: backend.name,
+      cause: `a clone of the sound parent ${entry.imageVolume} failed`,
+    });
+  const found = parent.kind === 'changed' ? parent.found : parent.kind;
+  const others = await countQuarantines(deps.database, {
+    backend: admission.backend,
+    shortKey: admission.cacheKey.short,
+    withinMs: QUARANTINE_WINDOW_MS,
+    exceptEntryId: entry.id,
+  });
+  if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
+  const quarantine = await quarantineEntry(deps.database, { entryId: entry.id, found });
+  if (quarantine.kind === 'quarantined') deps.metrics.quarantined({ backend: admission.backend });
+  // What this volume has of the broken parent must not stand in the way of its clone of the next.
+  await backend.ensureVolumeAbsent(volumeId);
+  const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
+  return { kind: 'lost', freedEntry };
+}

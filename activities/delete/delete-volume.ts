@@ -1,0 +1,75 @@
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { z } from 'zod';
+import {
+  beginDelete as beginDeleteRow,
+  findVolume,
+  finishDelete as finishDeleteRow,
+  restoreAfterRefusedDelete,
+} from '../../db/queries/volumes';
+import { Failure } from '../../workflows/contract/failures';
+import type { BackendName, VolumeId } from '../../workflows/contract/ids';
+import type { FreedEntry } from '../../workflows/contract/population';
+import type { ControlDependencies } from '../dependencies';
+import { findLiveRun, isRunning } from '../kit/is-running';
+import { backendHeld } from '../kit/backend-held';
+import { parseRequest, uuid } from '../kit/request';
+
+const deleteRequestSchema = z.strictObject({ volumeId: uuid });
+
+export type BeginDeleteOutcome =
+  | { kind: 'absent'; volumeId: VolumeId }
+  | { kind: 'delete'; volumeId: VolumeId; backend: BackendName }
+  | { kind: 'creating'; volumeId: VolumeId; backend: BackendName; workflowId: string; runId: string };
+
+/** Marks the volume `deleting` by compare-and-set. Idempotent. @throws InvalidRequest, VolumeInUse (final). */
+export function createBeginDelete(deps: ControlDependencies) {
+  return async function beginDelete(input: unknown): Promise<BeginDeleteOutcome> {
+    const volumeId = parseRequest(deleteRequestSchema, input).volumeId as VolumeId;
+    const begun = await beginDeleteRow(deps.database, { volumeId });
+    if (begun.kind === 'in-use') throw new Failure('VolumeInUse', { volumeId, by: begun.by });
+    return { ...begun, volumeId };
+  };
+}
+
+/**
+ * Cancels the create by both ids of its row and answers when that run has closed: only then nobody writes into the volume any more.
+ * @throws StillRunning (retried): what the create needs to end, a slot of this very queue among it, is not taken from it.
+ */
+export function createCancelCreate(deps: ControlDependencies) {
+  return async function cancelCreate(creator: { workflowId: string; runId: string }): Promise<void> {
+    const { workflowId } = creator;
+    const runId = await findLiveRun(deps, creator);
+    if (runId === undefined) return;
+    try {
+      await deps.temporal.workflow.getHandle(workflowId, runId).cancel();
+    } catch (error) {
+      // Closed, or past the namespace's retention: closed all the same.
+      if (!(error instanceof WorkflowNotFoundError)) throw error;
+    }
+    if (await isRunning(deps, { workflowId, runId })) throw new Failure('StillRunning', { workflowId });
+  };
+}
+
+/** Deletes the volume's bytes unless somebody has it open. Idempotent. @throws VolumeInUse (final; the row is as it was before), BackendUnavailable (retried). */
+export function createDeleteVolume(deps: ControlDependencies, name: BackendName) {
+  return async function deleteVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
+    const backend = backendHeld(deps, name);
+    // An earlier try has seen an opener and given the row back: nothing may be deleted behind that row's back.
+    const row = await findVolume(deps.database, { volumeId });
+    if (row?.state !== 'deleting')
+      throw new Failure('VolumeInUse', { volumeId, by: 'a process that had it open a moment ago' });
+    const opener = await backend.findOpener(volumeId);
+    if (opener !== undefined) {
+      await restoreAfterRefusedDelete(deps.database, { volumeId });
+      throw new Failure('VolumeInUse', { volumeId, by: opener });
+    }
+    await backend.ensureVolumeAbsent(volumeId);
+  };
+}
+
+/** `deleting` -> `deleted`; answers the retired parent that lost its last clone. Idempotent. */
+export function createFinishDelete(deps: ControlDependencies) {
+  return async function finishDelete({ volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedEntry }> {
+    return await finishDeleteRow(deps.database, { volumeId });
+  };
+}

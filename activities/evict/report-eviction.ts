@@ -1,0 +1,128 @@
+import type { Database } from '../../db/client';
+import { readEntries } from '../../db/queries/evictor';
+import { withFacts } from '../../db/queries/eviction-view';
+import type { EntryRow } from '../../db/types';
+import { formatBytes } from '../../workflows/contract/bytes';
+import type { EvictionResult, StayReason } from '../../workflows/contract/eviction';
+import { classOfReason, findStayReason } from '../eviction/judge';
+import type { ResolvedOrder } from '../eviction/orders';
+
+/** Lines of a result: it is kept in a workflow's state. */
+const RESULT_ROWS = 100;
+
+/** What has happened, and for whom; undefined: for nobody who asked now. */
+export interface Outcome {
+  gone: { entry: EntryRow; order: ResolvedOrder | undefined }[];
+  held: { entry: EntryRow; order: ResolvedOrder | undefined }[];
+}
+
+/** @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, or the sweep. */
+export function whoTook(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
+  const kind = entry.reason === 'requested' ? 'rank' : 'sweep';
+  return (
+    resolved.find(({ entries }) => entries.some(({ id }) => id === entry.id)) ??
+    resolved.find(({ demand }) => demand?.kind === kind) ??
+    resolved.find(({ demand }) => demand !== undefined && demand.kind !== 'named')
+  );
+}
+
+/** Bytes that the deletion of an entry gave back: what the backend has said, else what was measured. */
+export function reclaimedOf({ reclaimableBytes, realBytes }: EntryRow): number {
+  return reclaimableBytes ?? realBytes;
+}
+
+/** @returns one order's result: what went for it, and of what was named, why it stays. */
+export async function reportOrder(
+  database: Database,
+  resolved: ResolvedOrder,
+  outcome: Outcome,
+): Promise<EvictionResult> {
+  const { order, refusal } = resolved;
+  const head = { requestId: order.requestId, signal: order.signal, at: new Date().toISOString() };
+  if (refusal !== undefined) return { ...head, outcome: 'refused', summary: refusal };
+  const gone = goneFor(resolved, outcome);
+  const stays = await findStaying(database, resolved);
+  const heldNow = [
+    ...outcome.held
+      .filter((each) => each.order === resolved && resolved.entries.length === 0)
+      .map(({ entry }) => entry),
+    // What an earlier order has retired goes with its last clone, whoever asked first.
+    ...stays.filter(({ why }) => why === 'has-clones').map(({ entry }) => entry),
+  ];
+  const kept = stays.filter(({ why }) => why !== 'has-clones');
+  const nothingDone = gone.length === 0 && heldNow.length === 0;
+  return {
+    ...head,
+    outcome: !nothingDone ? 'done' : kept.length > 0 ? 'refused' : 'nothing-to-do',
+    summary: describe({ resolved, gone, held: heldNow, kept }),
+    evicted: gone.slice(0, RESULT_ROWS).map((entry) => ({
+      entryId: entry.id,
+      class: classOfReason(entry.reason),
+      reclaimedBytes: reclaimedOf(entry),
+    })),
+    held: heldNow.slice(0, RESULT_ROWS).map(({ id, clones }) => ({ entryId: id, clones })),
+  };
+}
+
+/** What went for this order, and what it names and went for another. */
+function goneFor(resolved: ResolvedOrder, { gone }: Outcome): EntryRow[] {
+  const named = new Set(resolved.entries.map(({ id }) => id));
+  const own = gone.filter(({ entry, order }) => order === resolved || named.has(entry.id));
+  return [...new Map(own.map(({ entry }) => [entry.id, entry])).values()];
+}
+
+type Staying = { entry: EntryRow; why: StayReason };
+
+/** Of what was named, what is still there, as it is now. */
+async function findStaying(database: Database, { entries }: ResolvedOrder): Promise<Staying[]> {
+  const rows = await readEntries(database, { entryIds: entries.map(({ id }) => id) });
+  const there = await withFacts(
+    database,
+    rows.filter(({ state }) => state !== 'gone'),
+  );
+  return there.map((candidate) => ({ entry: candidate.entry, why: findStayReason(candidate) ?? 'within-limits' }));
+}
+
+const stayPhrases: Record<StayReason, string> = {
+  populating: 'is being populated',
+  leased: 'is leased by a create',
+  pinned: 'is pinned by an operator',
+  awaited: 'is awaited by creates of its population',
+  'has-clones': 'is held by clones',
+  'within-limits': 'stays',
+  deleting: 'is being deleted',
+};
+
+function describe({
+  resolved,
+  gone,
+  held,
+  kept,
+}: {
+  resolved: ResolvedOrder;
+  gone: EntryRow[];
+  held: EntryRow[];
+  kept: Staying[];
+}): string {
+  const parts: string[] = [];
+  const bytes = gone.reduce((sum, entry) => sum + reclaimedOf(entry), 0);
+  if (gone.length > 0) parts.push(`evicted ${gone.length}, which gives back ${formatBytes(bytes)}`);
+  if (held.length > 0) parts.push(`retired ${held.length}, to be deleted with the last of ${clonesOf(held)} clones`);
+  for (const { entry, why } of kept.slice(0, 3))
+    parts.push(`entry ${entry.id} ${stayPhrases[why]}${entry.reasonDetail === null ? '' : ` (${entry.reasonDetail})`}`);
+  if (kept.length > 3) parts.push(`${kept.length - 3} more stay`);
+  const shortfall = describeShortfall(resolved, gone, bytes);
+  if (shortfall !== undefined) parts.push(shortfall);
+  if (parts.length > 0) return parts.join('; ');
+  return resolved.entries.length > 0 ? 'it is gone already' : 'nothing is due, and the limits hold';
+}
+
+function describeShortfall({ demand }: ResolvedOrder, gone: EntryRow[], bytes: number): string | undefined {
+  if (demand?.kind !== 'rank') return undefined;
+  const isShort = (demand.count ?? 0) > gone.length || (demand.bytes ?? 0) > bytes;
+  return isShort ? 'no more may go: the others are leased, awaited, pinned or held by clones' : undefined;
+}
+
+function clonesOf(held: EntryRow[]): number {
+  return held.reduce((sum, { clones }) => sum + clones, 0);
+}
