@@ -1,7 +1,7 @@
 import type { CacheKey } from '../workflows/contract/image';
 import type { StayReason } from '../workflows/contract/eviction';
-import type { CacheSums } from '../db/queries/cache-entries';
-import type { DecisionSummary as SummaryRow } from '../db/queries/decisions';
+import type { CacheSums } from '../db/entries/entries';
+import type { DecisionSummary as SummaryRow } from '../db/report/decisions';
 import type {
   BackendRow,
   DecisionRow,

@@ -1,16 +1,16 @@
 import type * as clientModule from '../db/client';
 import type * as clockModule from '../db/clock';
-import type * as backendsModule from '../db/queries/backends';
-import type * as installationModule from '../db/queries/installation';
-import type * as entriesModule from '../db/queries/cache-entries';
-import type * as decisionsModule from '../db/queries/decisions';
-import type * as eventsModule from '../db/queries/entry-events';
-import type * as sumsModule from '../db/queries/entry-sums';
-import type * as viewModule from '../db/queries/eviction-view';
-import type * as refusalsModule from '../db/queries/refusals';
-import type * as reportModule from '../db/queries/report';
-import type * as followsModule from '../db/queries/follows';
-import type * as volumesModule from '../db/queries/volumes';
+import type * as backendsModule from '../db/backends';
+import type * as installationModule from '../db/installation';
+import type * as entriesModule from '../db/entries/entries';
+import type * as decisionsModule from '../db/report/decisions';
+import type * as eventsModule from '../db/entries/entry-events';
+import type * as sumsModule from '../db/entries/entry-sums';
+import type * as viewModule from '../db/evictions/eviction-view';
+import type * as refusalsModule from '../db/refusals';
+import type * as reportModule from '../db/report/report';
+import type * as followsModule from '../db/follows/follows';
+import type * as volumesModule from '../db/volumes';
 import type { BackendRow, EntryRow } from '../db/types';
 import type { BackendName, EntryId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import { Failure } from '../workflows/contract/failures';
@@ -209,16 +209,16 @@ async function readReport(
 function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
   const { readPeriodUntilNow }: typeof clockModule = require('../db/clock');
-  const { findNamespace }: typeof installationModule = require('../db/queries/installation');
-  const { listFollows }: typeof followsModule = require('../db/queries/follows');
-  const { findVolume, listVolumes }: typeof volumesModule = require('../db/queries/volumes');
-  const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/queries/cache-entries');
-  const { sums }: typeof sumsModule = require('../db/queries/entry-sums');
-  const { listEntryEvents }: typeof eventsModule = require('../db/queries/entry-events');
-  const { withFacts }: typeof viewModule = require('../db/queries/eviction-view');
-  const { listDecisions, summarizeDecisions }: typeof decisionsModule = require('../db/queries/decisions');
-  const { listBackends }: typeof backendsModule = require('../db/queries/backends');
-  const { listRefusals }: typeof refusalsModule = require('../db/queries/refusals');
+  const { findNamespace }: typeof installationModule = require('../db/installation');
+  const { listFollows }: typeof followsModule = require('../db/follows/follows');
+  const { findVolume, listVolumes }: typeof volumesModule = require('../db/volumes');
+  const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/entries/entries');
+  const { sums }: typeof sumsModule = require('../db/entries/entry-sums');
+  const { listEntryEvents }: typeof eventsModule = require('../db/entries/entry-events');
+  const { withFacts }: typeof viewModule = require('../db/evictions/eviction-view');
+  const { listDecisions, summarizeDecisions }: typeof decisionsModule = require('../db/report/decisions');
+  const { listBackends }: typeof backendsModule = require('../db/backends');
+  const { listRefusals }: typeof refusalsModule = require('../db/refusals');
   const {
     readEntriesLeft,
     readExpensiveMisses,
@@ -226,7 +226,7 @@ function loadDatabase() {
     readOutcomes,
     readReasons,
     readStages,
-  }: typeof reportModule = require('../db/queries/report');
+  }: typeof reportModule = require('../db/report/report');
   return {
     connectDatabase,
     findEntry,

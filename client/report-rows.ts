@@ -1,4 +1,4 @@
-import type { EntryLeft, ExpensiveMiss, OutcomeBucket } from '../db/queries/report';
+import type { EntryLeft, ExpensiveMiss, OutcomeBucket } from '../db/report/report';
 import type { ReportBucket, ReportEntryLeft, ReportMiss, ReportTotals } from './report';
 
 /** @returns sums of what is in `rows`. */

@@ -13,7 +13,7 @@ import { createScratchQueue } from '../activities/transfer/scratch-queue';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
 import { migrateDatabase } from '../db/migrate';
-import { adoptInstallation, bindNamespace, ensureInstallation } from '../db/queries/installation';
+import { adoptInstallation, bindNamespace, ensureInstallation } from '../db/installation';
 import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';

@@ -7,7 +7,7 @@ import {
   readVolumeGauges,
   type BackendGauges,
   type EntryGauges,
-} from '../db/queries/gauges';
+} from '../db/report/gauges';
 import type { HostId } from '../workflows/contract/ids';
 import type { Logger } from './logger';
 

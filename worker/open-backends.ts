@@ -2,8 +2,8 @@ import type { VolumeBackend } from '../activities/backends/backend';
 import { createBackend } from '../activities/backends/registry';
 import type { ResolvedConfig } from '../client/config/load';
 import type { Database } from '../db/client';
-import { countHoldings, findBackend, observeSpace, registerBackend } from '../db/queries/backends';
-import { ensureInstallation } from '../db/queries/installation';
+import { countHoldings, findBackend, observeSpace, registerBackend } from '../db/backends';
+import { ensureInstallation } from '../db/installation';
 import { Failure } from '../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../workflows/contract/ids';
 

@@ -1,5 +1,5 @@
-import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/queries/cache-entries';
-import { acquireEntry, releaseLease } from '../../db/queries/volumes';
+import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/entries/entries';
+import { acquireEntry, releaseLease } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';

@@ -1,6 +1,6 @@
 import { cancellationSignal } from '@temporalio/activity';
-import { recordDecision } from '../../db/queries/decisions';
-import { failVolume, admitVolume as insertVolume, type PromiseLimit } from '../../db/queries/volumes';
+import { recordDecision } from '../../db/report/decisions';
+import { failVolume, admitVolume as insertVolume, type PromiseLimit } from '../../db/volumes';
 import { GiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {

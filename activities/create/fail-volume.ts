@@ -1,4 +1,4 @@
-import { failVolume as failVolumeRow, findVolume } from '../../db/queries/volumes';
+import { failVolume as failVolumeRow, findVolume } from '../../db/volumes';
 import type { FailureRecord } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';

@@ -1,4 +1,4 @@
-import { findVolume } from '../../db/queries/volumes';
+import { findVolume } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeInput } from '../../workflows/contract/volume';

@@ -1,6 +1,6 @@
 import { activityInfo, CompleteAsyncError, heartbeat } from '@temporalio/activity';
-import { listEntries } from '../../db/queries/cache-entries';
-import { joinFlight } from '../../db/queries/populations';
+import { listEntries } from '../../db/entries/entries';
+import { joinFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';

@@ -1,4 +1,4 @@
-import { resolveFollow } from '../../db/queries/follows';
+import { resolveFollow } from '../../db/follows/follows';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import { followNamePattern, followPrefix } from '../../workflows/contract/refresh';

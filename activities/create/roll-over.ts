@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
-import { needsNextGeneration } from '../../db/queries/cache-entries';
-import { openFlight } from '../../db/queries/populations';
+import { needsNextGeneration } from '../../db/entries/entries';
+import { openFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { Admission } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';

@@ -1,5 +1,5 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
-import { giveUpFlight } from '../../db/queries/populations';
+import { giveUpFlight } from '../../db/flights';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 

@@ -5,7 +5,7 @@ import {
   findVolume,
   finishDelete as finishDeleteRow,
   restoreAfterRefusedDelete,
-} from '../../db/queries/volumes';
+} from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';

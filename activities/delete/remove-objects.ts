@@ -1,4 +1,4 @@
-import { removeGivenUp } from '../../db/queries/volumes';
+import { removeGivenUp } from '../../db/volumes';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BackendDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/workflow-execution';

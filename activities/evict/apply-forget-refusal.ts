@@ -1,4 +1,4 @@
-import { forgetRefusal } from '../../db/queries/refusals';
+import { forgetRefusal } from '../../db/refusals';
 import type { BackendName } from '../../workflows/contract/ids';
 import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';

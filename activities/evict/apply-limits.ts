@@ -1,4 +1,4 @@
-import { changeLimits } from '../../db/queries/operator-limits';
+import { changeLimits } from '../../db/evictions/operator-limits';
 import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';

@@ -1,5 +1,5 @@
-import { findKeysBeginning } from '../../db/queries/key-prefix';
-import { pinEntries } from '../../db/queries/pins';
+import { findKeysBeginning } from '../../db/entries/key-prefix';
+import { pinEntries } from '../../db/evictions/pins';
 import type { EvictionResult, PinTarget } from '../../workflows/contract/eviction';
 import type { BackendName } from '../../workflows/contract/ids';
 import { describeAmbiguity } from '../../workflows/contract/key-prefix';

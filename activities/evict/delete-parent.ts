@@ -1,4 +1,4 @@
-import { beginEntryDeletion, confirmEntryGone } from '../../db/queries/cache-entries';
+import { beginEntryDeletion, confirmEntryGone } from '../../db/entries/entries';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';

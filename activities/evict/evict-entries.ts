@@ -1,9 +1,9 @@
 import { activityInfo } from '@temporalio/activity';
 import { readDatabaseTime } from '../../db/clock';
-import { confirmEntryGone } from '../../db/queries/cache-entries';
-import { observeSpace } from '../../db/queries/backends';
-import { forgetGone, listGoneSince } from '../../db/queries/evictor';
-import { takeForEviction, type VictimSelection } from '../../db/queries/victims';
+import { confirmEntryGone } from '../../db/entries/entries';
+import { observeSpace } from '../../db/backends';
+import { forgetGone, listGoneSince } from '../../db/evictions/evictor';
+import { takeForEviction, type VictimSelection } from '../../db/evictions/victims';
 import type { EntryRow } from '../../db/types';
 import { shareBytes } from '../../workflows/contract/bounded-results';
 import { MiB } from '../../workflows/contract/bytes';

@@ -1,4 +1,4 @@
-import { findBackend } from '../../db/queries/backends';
+import { findBackend } from '../../db/backends';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';

@@ -1,5 +1,5 @@
-import { confirmEntryGone } from '../../db/queries/cache-entries';
-import { listDeleting } from '../../db/queries/evictor';
+import { confirmEntryGone } from '../../db/entries/entries';
+import { listDeleting } from '../../db/evictions/evictor';
 import type { EntryRow } from '../../db/types';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';

@@ -1,6 +1,6 @@
 import type { Database } from '../../db/client';
-import { readEntries } from '../../db/queries/evictor';
-import { withFacts } from '../../db/queries/eviction-view';
+import { readEntries } from '../../db/evictions/evictor';
+import { withFacts } from '../../db/evictions/eviction-view';
 import type { EntryRow } from '../../db/types';
 import { formatBytes } from '../../workflows/contract/bytes';
 import type { EvictionResult, StayReason } from '../../workflows/contract/eviction';

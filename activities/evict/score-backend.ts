@@ -1,4 +1,4 @@
-import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../db/queries/entry-scores';
+import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../db/evictions/entry-scores';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { scoreOf, USE_HALF_LIFE_MS } from '../eviction/score';

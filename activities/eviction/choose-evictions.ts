@@ -1,4 +1,4 @@
-import type { EvictionView } from '../../db/queries/eviction-view';
+import type { EvictionView } from '../../db/evictions/eviction-view';
 import { formatBytes } from '../../workflows/contract/bytes';
 import type { EvictionClass, StayReason } from '../../workflows/contract/eviction';
 import type { EntryId } from '../../workflows/contract/ids';

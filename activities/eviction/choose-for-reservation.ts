@@ -1,5 +1,5 @@
-import type { EvictionView } from '../../db/queries/eviction-view';
-import type { ReservationNeed, VictimSelection } from '../../db/queries/victims';
+import type { EvictionView } from '../../db/evictions/eviction-view';
+import type { ReservationNeed, VictimSelection } from '../../db/evictions/victims';
 import { chooseEvictions, type Selection } from './choose-evictions';
 import { reasonOfClass } from './judge';
 

@@ -1,4 +1,4 @@
-import type { EvictionCandidate, EvictionView } from '../../db/queries/eviction-view';
+import type { EvictionCandidate, EvictionView } from '../../db/evictions/eviction-view';
 import type { RetireReason } from '../../db/schema';
 import { evictionClasses, type EvictionClass, type StayReason } from '../../workflows/contract/eviction';
 import { scoreOf } from './score';

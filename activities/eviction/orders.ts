@@ -1,6 +1,6 @@
 import type { Database } from '../../db/client';
-import { findTargets, type EntryTarget } from '../../db/queries/evictor';
-import { findKeysBeginning } from '../../db/queries/key-prefix';
+import { findTargets, type EntryTarget } from '../../db/evictions/evictor';
+import { findKeysBeginning } from '../../db/entries/key-prefix';
 import type { EntryRow } from '../../db/types';
 import type { EvictionOrder, EvictionTarget } from '../../workflows/contract/eviction';
 import { uuidPattern, type BackendName, type EntryId, type ImageId } from '../../workflows/contract/ids';

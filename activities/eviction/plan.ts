@@ -1,5 +1,5 @@
 import type { Database } from '../../db/client';
-import { viewEvictions } from '../../db/queries/victims';
+import { viewEvictions } from '../../db/evictions/victims';
 import { formatBytes } from '../../workflows/contract/bytes';
 import type { EvictionPlan, EvictionResult, PlannedEviction } from '../../workflows/contract/eviction';
 import type { BackendName } from '../../workflows/contract/ids';

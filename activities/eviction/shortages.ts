@@ -1,4 +1,4 @@
-import type { EvictionView } from '../../db/queries/eviction-view';
+import type { EvictionView } from '../../db/evictions/eviction-view';
 import { formatBytes } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Judged } from './judge';

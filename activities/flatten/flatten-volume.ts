@@ -1,5 +1,5 @@
-import { releaseFlattened } from '../../db/queries/clones';
-import { findVolume } from '../../db/queries/volumes';
+import { releaseFlattened } from '../../db/entries/clones';
+import { findVolume } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';

@@ -1,4 +1,4 @@
-import { listClones as listClonesOfEntry } from '../../db/queries/clones';
+import { listClones as listClonesOfEntry } from '../../db/entries/clones';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 

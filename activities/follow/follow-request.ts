@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { removeFollow as removeFollowRow, setFollow as setFollowRow } from '../../db/queries/follows';
+import { removeFollow as removeFollowRow, setFollow as setFollowRow } from '../../db/follows/follows';
 import { Failure } from '../../workflows/contract/failures';
 import type { ProjectId } from '../../workflows/contract/ids';
 import { followNamePattern, type UnfollowResult } from '../../workflows/contract/refresh';

@@ -1,7 +1,7 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
-import { flipFollow as flipFollowRow, type FlipOutcome } from '../../db/queries/follow-flip';
-import { retireSuperseded as retireSupersededRows, type RetiredContents } from '../../db/queries/follow-surplus';
-import { findFollow, noteFollowChecked } from '../../db/queries/follows';
+import { flipFollow as flipFollowRow, type FlipOutcome } from '../../db/follows/follow-flip';
+import { retireSuperseded as retireSupersededRows, type RetiredContents } from '../../db/follows/follow-surplus';
+import { findFollow, noteFollowChecked } from '../../db/follows/follows';
 import type { FollowRow } from '../../db/types';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';

@@ -1,4 +1,4 @@
-import { completeVolume, removeOrphan } from '../../db/queries/volumes';
+import { completeVolume, removeOrphan } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';

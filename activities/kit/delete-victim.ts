@@ -1,4 +1,4 @@
-import { keepUndeletable } from '../../db/queries/cache-entries';
+import { keepUndeletable } from '../../db/entries/entries';
 import type { EntryRow } from '../../db/types';
 import { Failure, type FailureType } from '../../workflows/contract/failures';
 import type { VolumeBackend } from '../backends/backend';

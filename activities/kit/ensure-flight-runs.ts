@@ -1,4 +1,4 @@
-import { findFlight } from '../../db/queries/populations';
+import { findFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import { link, paragraphs } from '../../workflows/contract/markdown';
 import { workflowTypes } from '../../workflows/contract/names';

@@ -1,4 +1,4 @@
-import { findVolume, goOnWithVolume } from '../../db/queries/volumes';
+import { findVolume, goOnWithVolume } from '../../db/volumes';
 import type { VolumeRow } from '../../db/types';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';

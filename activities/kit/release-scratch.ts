@@ -1,4 +1,4 @@
-import { forgetScratch, releaseScratch, releaseScratch as releaseScratchRow } from '../../db/queries/scratch-files';
+import { forgetScratch, releaseScratch, releaseScratch as releaseScratchRow } from '../../db/scratch-files';
 import type { HostDependencies } from '../dependencies';
 
 export async function releaseScratchOf(

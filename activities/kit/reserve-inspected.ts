@@ -1,11 +1,11 @@
-import { observeSpace } from '../../db/queries/backends';
+import { observeSpace } from '../../db/backends';
 import {
   findEntry,
   type ReservationOutcome,
   reserveEntry as reserveEntryRow,
   reserveFreed,
-} from '../../db/queries/cache-entries';
-import { takeForReservation } from '../../db/queries/victims';
+} from '../../db/entries/entries';
+import { takeForReservation } from '../../db/evictions/victims';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { NotCached, PopulateInput, Reservation, ReservedEntry } from '../../workflows/contract/population';

@@ -7,7 +7,7 @@ import {
   forgetWaiters,
   waitersOf,
   type WaitingActivity,
-} from '../../db/queries/populations';
+} from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';

@@ -5,8 +5,8 @@ import {
   registerReady,
   reserveEntry as reserveEntryRow,
   reserveFreed,
-} from '../../db/queries/cache-entries';
-import { findFlight } from '../../db/queries/populations';
+} from '../../db/entries/entries';
+import { findFlight } from '../../db/flights';
 import { roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';

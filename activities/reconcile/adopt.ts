@@ -1,5 +1,5 @@
-import { adoptEntry, adoptVolume, finishVolume, type FoundVolume } from '../../db/queries/reconcile-adopt';
-import { readVolumes } from '../../db/queries/reconcile-volumes';
+import { adoptEntry, adoptVolume, finishVolume, type FoundVolume } from '../../db/reconcile/reconcile-adopt';
+import { readVolumes } from '../../db/reconcile/reconcile-volumes';
 import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Finding } from '../../workflows/contract/reconcile';

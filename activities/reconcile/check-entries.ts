@@ -1,5 +1,5 @@
-import { listEntries, quarantineEntry } from '../../db/queries/cache-entries';
-import { recordEntryEvent } from '../../db/queries/entry-events';
+import { listEntries, quarantineEntry } from '../../db/entries/entries';
+import { recordEntryEvent } from '../../db/entries/entry-events';
 import type { EntryRow } from '../../db/types';
 import type { ParentDescription } from '../backends/backend';
 import { deleteFreeEntry } from './delete-free-entry';

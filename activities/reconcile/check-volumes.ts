@@ -1,5 +1,5 @@
-import { listEntries } from '../../db/queries/cache-entries';
-import { listVolumesById, markFound, markMissing, MISSING } from '../../db/queries/reconcile-volumes';
+import { listEntries } from '../../db/entries/entries';
+import { listVolumesById, markFound, markMissing, MISSING } from '../../db/reconcile/reconcile-volumes';
 import type { VolumeRow } from '../../db/types';
 import { settle } from './repair';
 import type { ReconcileRun } from './run';

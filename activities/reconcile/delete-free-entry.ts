@@ -1,4 +1,4 @@
-import { beginEntryDeletion, confirmEntryGone, findEntry } from '../../db/queries/cache-entries';
+import { beginEntryDeletion, confirmEntryGone, findEntry } from '../../db/entries/entries';
 import type { EntryId } from '../../workflows/contract/ids';
 import { deleteVictim } from '../kit/delete-victim';
 import type { Repaired } from './repair';

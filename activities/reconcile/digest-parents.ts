@@ -1,6 +1,6 @@
 import { cancellationSignal } from '@temporalio/activity';
-import { listLeastScrubbed, listUndigested, noteScrubbed, recordDigest } from '../../db/queries/digests';
-import { quarantineEntry } from '../../db/queries/cache-entries';
+import { listLeastScrubbed, listUndigested, noteScrubbed, recordDigest } from '../../db/entries/digests';
+import { quarantineEntry } from '../../db/entries/entries';
 import type { EntryRow } from '../../db/types';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';

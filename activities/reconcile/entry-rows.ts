@@ -1,7 +1,7 @@
-import { confirmEntryGone, listEntries } from '../../db/queries/cache-entries';
-import { listDeleting } from '../../db/queries/evictor';
-import { findFlight } from '../../db/queries/populations';
-import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } from '../../db/queries/reconcile-rows';
+import { confirmEntryGone, listEntries } from '../../db/entries/entries';
+import { listDeleting } from '../../db/evictions/evictor';
+import { findFlight } from '../../db/flights';
+import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } from '../../db/reconcile/reconcile-rows';
 import type { EntryRow } from '../../db/types';
 import { deleteFreeEntry } from './delete-free-entry';
 import { isRunning } from '../kit/is-running';

@@ -1,4 +1,4 @@
-import { MISSING } from '../../db/queries/reconcile-volumes';
+import { MISSING } from '../../db/reconcile/reconcile-volumes';
 import type { EntryRow, VolumeRow } from '../../db/types';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BackendObject } from '../backends/backend';

@@ -1,4 +1,4 @@
-import { removeBytesOf } from '../../db/queries/reconcile-volumes';
+import { removeBytesOf } from '../../db/reconcile/reconcile-volumes';
 import type { VolumeRow } from '../../db/types';
 import type { BackendObject } from '../backends/backend';
 import { report, settle } from './repair';

@@ -1,4 +1,4 @@
-import { readEntriesOf } from '../../db/queries/reconcile-adopt';
+import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
 import { Failure } from '../../workflows/contract/failures';
 import { judgeImageVolume } from './judge-object';
 import { report, settle, type Repaired } from './repair';

@@ -1,5 +1,5 @@
-import { retireEntry } from '../../db/queries/cache-entries';
-import { listOfOtherPolicy, renewPolicyVersion } from '../../db/queries/policy-versions';
+import { retireEntry } from '../../db/entries/entries';
+import { listOfOtherPolicy, renewPolicyVersion } from '../../db/entries/policy-versions';
 import type { EntryRow } from '../../db/types';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Finding, ReconcileStep } from '../../workflows/contract/reconcile';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { listScratchHosts } from '../../db/queries/reconcile-rows';
+import { listScratchHosts } from '../../db/reconcile/reconcile-rows';
 import type { BackendName, HostId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { chooseBackend } from '../kit/choose-backend';

@@ -1,4 +1,4 @@
-import { forgetScratch, listScratch } from '../../db/queries/scratch-files';
+import { forgetScratch, listScratch } from '../../db/scratch-files';
 import type { ScratchFileRow } from '../../db/types';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Finding, ReconcileStep } from '../../workflows/contract/reconcile';

@@ -1,5 +1,5 @@
-import { readEntriesOf } from '../../db/queries/reconcile-adopt';
-import { readVolumes } from '../../db/queries/reconcile-volumes';
+import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
+import { readVolumes } from '../../db/reconcile/reconcile-volumes';
 import type { EntryRow, VolumeRow } from '../../db/types';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { uuidPattern } from '../../workflows/contract/ids';

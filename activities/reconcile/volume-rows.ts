@@ -1,5 +1,5 @@
-import { findVolume } from '../../db/queries/volumes';
-import { endDeadCreate, listVolumesById } from '../../db/queries/reconcile-volumes';
+import { findVolume } from '../../db/volumes';
+import { endDeadCreate, listVolumesById } from '../../db/reconcile/reconcile-volumes';
 import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowTypes } from '../../workflows/contract/names';

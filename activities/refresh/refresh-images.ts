@@ -6,7 +6,7 @@ import {
   type FreeEntry,
   type ImageUseState,
   type UnusableEntries,
-} from '../../db/queries/entry-images';
+} from '../../db/entries/entry-images';
 import { Failure } from '../../workflows/contract/failures';
 import type { EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ImageStatus } from '../../workflows/contract/image';

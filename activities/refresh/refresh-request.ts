@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { listFollows } from '../../db/queries/follows';
+import { listFollows } from '../../db/follows/follows';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';

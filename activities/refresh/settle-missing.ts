@@ -1,5 +1,5 @@
 import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
-import { listSeenImages, type ImageUseState, type UnusableEntries } from '../../db/queries/entry-images';
+import { listSeenImages, type ImageUseState, type UnusableEntries } from '../../db/entries/entry-images';
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';

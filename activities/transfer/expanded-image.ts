@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { measureScratch } from '../../db/queries/scratch-files';
+import { measureScratch } from '../../db/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { CacheKey } from '../../workflows/contract/image';

@@ -1,8 +1,8 @@
 import { hostname } from 'node:os';
 import { ActivityNotFoundError } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
-import { listRunningFlights } from '../../db/queries/populations';
-import { listScratch } from '../../db/queries/scratch-files';
+import { listRunningFlights } from '../../db/flights';
+import { listScratch } from '../../db/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { HostId } from '../../workflows/contract/ids';
 import type { HostDependencies } from '../dependencies';

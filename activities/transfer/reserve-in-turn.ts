@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { listScratch, reserveScratch, type ScratchReservation } from '../../db/queries/scratch-files';
+import { listScratch, reserveScratch, type ScratchReservation } from '../../db/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';

@@ -1,5 +1,5 @@
 import { log } from '@temporalio/activity';
-import { measureScratch } from '../../db/queries/scratch-files';
+import { measureScratch } from '../../db/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ImageId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
-import { findEntry } from '../../db/queries/cache-entries';
+import { findEntry } from '../../db/entries/entries';
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';

@@ -1,4 +1,4 @@
-import { forgetMissingScratch, listScratch } from '../../db/queries/scratch-files';
+import { forgetMissingScratch, listScratch } from '../../db/scratch-files';
 import type { Database } from '../../db/client';
 import type { Scratch } from '../image/scratch';
 

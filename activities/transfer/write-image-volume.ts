@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { activityInfo } from '@temporalio/activity';
-import { findEntry } from '../../db/queries/cache-entries';
+import { findEntry } from '../../db/entries/entries';
 import type { NotCached, PopulateInput, ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';

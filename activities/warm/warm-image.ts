@@ -1,6 +1,6 @@
 import { cancellationSignal } from '@temporalio/activity';
-import { serveFromReady } from '../../db/queries/entry-images';
-import { openFlight } from '../../db/queries/populations';
+import { serveFromReady } from '../../db/entries/entry-images';
+import { openFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { PopulateInput, Verdict } from '../../workflows/contract/population';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pinEntry } from '../../db/queries/cache-entries';
+import { pinEntry } from '../../db/entries/entries';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';

@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { formatReportHtml } from '../../client/cli/report/html';
 import { chooseBucketMs, type Report } from '../../client/report';
 import { toBuckets, toTotals } from '../../client/report-rows';
-import type { OutcomeBucket } from '../../db/queries/report';
+import type { OutcomeBucket } from '../../db/report/report';
 import { brand } from '../support/brand';
 import { ensureTools } from '../support/boot-packages';
 import { startBrowser, type Browser, type Page, type PageOptions } from '../support/browser/browser';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { connectDatabase } from '../../db/client';
 import { migrateDatabase } from '../../db/migrate';
-import { ensureInstallation } from '../../db/queries/installation';
+import { ensureInstallation } from '../../db/installation';
 import { inTransaction, runStatement } from '../../db/statement';
 import { startPgBouncer, type PgBouncer } from '../support/pgbouncer';
 import { createTestDatabase, type TestDatabase } from '../support/postgres';

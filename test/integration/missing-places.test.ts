@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createVolume } from '../../client/volumes';
-import { listEntries } from '../../db/queries/cache-entries';
+import { listEntries } from '../../db/entries/entries';
 import type { Image } from '../../workflows/contract/image';
 import { createMigratedDatabase, type MigratedDatabase } from '../support/database';
 import { flowsOf } from '../support/flows';

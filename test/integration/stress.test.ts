@@ -1,6 +1,6 @@
 import { deleteVolume } from '../../client/volumes';
-import { retireEntry } from '../../db/queries/cache-entries';
-import { sums } from '../../db/queries/entry-sums';
+import { retireEntry } from '../../db/entries/entries';
+import { sums } from '../../db/entries/entry-sums';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import { evictorOf } from '../support/evictor';

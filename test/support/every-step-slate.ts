@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sums } from '../../db/queries/cache-entries';
+import { sums } from '../../db/entries/entries';
 import type { EntryState } from '../../db/schema';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { until } from './flows';

@@ -3,7 +3,7 @@ import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { WorkflowNotFoundError, type WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { cacheKeyOf, contentHashOf } from '../../activities/kit/cache-key';
 import { compareImages } from './qemu';
-import { findVolume } from '../../db/queries/volumes';
+import { findVolume } from '../../db/volumes';
 import type { VolumeRow } from '../../db/types';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import type { Database } from '../../db/client';
-import { registerBackend } from '../../db/queries/backends';
+import { registerBackend } from '../../db/backends';
 import { runStatement } from '../../db/statement';
 import { GiB } from '../../workflows/contract/bytes';
 import type { BackendName } from '../../workflows/contract/ids';

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { chooseForReservation } from '../../activities/eviction/choose-for-reservation';
 import type { Database } from '../../db/client';
-import { abandonReservation, listEntries, reserveEntry } from '../../db/queries/cache-entries';
-import { summarizeDecisions } from '../../db/queries/decisions';
-import { sums } from '../../db/queries/entry-sums';
-import { forgetGone } from '../../db/queries/evictor';
-import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../db/queries/gauges';
-import { takeForReservation } from '../../db/queries/victims';
+import { abandonReservation, listEntries, reserveEntry } from '../../db/entries/entries';
+import { summarizeDecisions } from '../../db/report/decisions';
+import { sums } from '../../db/entries/entry-sums';
+import { forgetGone } from '../../db/evictions/evictor';
+import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../db/report/gauges';
+import { takeForReservation } from '../../db/evictions/victims';
 import {
   acquireEntry,
   admitVolume,
@@ -15,7 +15,7 @@ import {
   failVolume,
   finishDelete,
   listVolumes,
-} from '../../db/queries/volumes';
+} from '../../db/volumes';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import { GiB } from '../../workflows/contract/bytes';
 import { filledKey, type Filling } from './fill-inventory';

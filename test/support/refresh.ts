@@ -1,8 +1,8 @@
 import type { CreateImageRequest } from '../../activities/glance/image-service';
 import { followImage } from '../../client/follows';
 import { refreshCache } from '../../client/refresh';
-import { findEntry } from '../../db/queries/cache-entries';
-import { listFollows } from '../../db/queries/follows';
+import { findEntry } from '../../db/entries/entries';
+import { listFollows } from '../../db/follows/follows';
 import type { EntryRow, FollowRow } from '../../db/types';
 import { MiB } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';

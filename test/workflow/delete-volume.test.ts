@@ -1,4 +1,4 @@
-import { retireEntry } from '../../db/queries/cache-entries';
+import { retireEntry } from '../../db/entries/entries';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult, DeleteVolumeResult } from '../../workflows/contract/volume';
 import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step';

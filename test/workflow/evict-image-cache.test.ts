@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { listEntries } from '../../db/queries/cache-entries';
+import { listEntries } from '../../db/entries/entries';
 import type { EntryRow } from '../../db/types';
 import type { EvictionResult, EvictorSignalName } from '../../workflows/contract/eviction';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { cacheKeyOf } from '../../activities/kit/cache-key';
-import { listEntries } from '../../db/queries/cache-entries';
-import { listFollows } from '../../db/queries/follows';
+import { listEntries } from '../../db/entries/entries';
+import { listFollows } from '../../db/follows/follows';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
 import { workflowTypes } from '../../workflows/contract/names';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { listEntries } from '../../db/queries/cache-entries';
+import { listEntries } from '../../db/entries/entries';
 import type { EntryRow } from '../../db/types';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { ReconcileResult } from '../../workflows/contract/reconcile';

@@ -1,4 +1,4 @@
-import { findEntry, listEntries } from '../../db/queries/cache-entries';
+import { findEntry, listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { RefreshResult } from '../../workflows/contract/refresh';
 import { describeEveryStep, type Scenario } from '../support/every-step';

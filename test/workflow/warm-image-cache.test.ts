@@ -1,4 +1,4 @@
-import { listEntries } from '../../db/queries/cache-entries';
+import { listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { WarmResult } from '../../workflows/contract/refresh';
 import { describeEveryStep, type Scenario } from '../support/every-step';

@@ -1,6 +1,6 @@
 import { chooseEvictions } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
-import type { EvictionCandidate, EvictionView } from '../../../db/queries/eviction-view';
+import type { EvictionCandidate, EvictionView } from '../../../db/evictions/eviction-view';
 import type { EntryRow } from '../../../db/types';
 import { entryRow, backendRow } from './rows';
 import type { Trace } from './traces';

@@ -6,11 +6,11 @@ import {
   observeSpace,
   registerBackend,
   setLimits,
-} from '../../../db/queries/backends';
-import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } from '../../../db/queries/installation';
-import { admitVolume } from '../../../db/queries/volumes';
+} from '../../../db/backends';
+import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } from '../../../db/installation';
+import { admitVolume } from '../../../db/volumes';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
-import { changeLimits } from '../../../db/queries/operator-limits';
+import { changeLimits } from '../../../db/evictions/operator-limits';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from './fixtures';
 

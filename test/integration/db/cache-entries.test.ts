@@ -1,7 +1,7 @@
 import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
-import { observeSpace, setLimits } from '../../../db/queries/backends';
-import { joinFlight } from '../../../db/queries/populations';
+import { observeSpace, setLimits } from '../../../db/backends';
+import { joinFlight } from '../../../db/flights';
 import {
   abandonReservation,
   beginEntryDeletion,
@@ -17,9 +17,9 @@ import {
   reserveFreed,
   retireEntry,
   sums,
-} from '../../../db/queries/cache-entries';
-import { pinEntries } from '../../../db/queries/pins';
-import { beginDelete, failVolume, findVolume, finishDelete } from '../../../db/queries/volumes';
+} from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
+import { beginDelete, failVolume, findVolume, finishDelete } from '../../../db/volumes';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import {
   admitted,

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { connectDatabase } from '../../../db/client';
 import { withDatabaseErrors } from '../../../db/errors';
-import { findBackend, observeSpace } from '../../../db/queries/backends';
-import { findVolume } from '../../../db/queries/volumes';
+import { findBackend, observeSpace } from '../../../db/backends';
+import { findVolume } from '../../../db/volumes';
 import { inTransaction, json, runStatement } from '../../../db/statement';
 import { Failure } from '../../../workflows/contract/failures';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';

@@ -1,4 +1,4 @@
-import { listDecisions, recordDecision, summarizeDecisions, type Decision } from '../../../db/queries/decisions';
+import { listDecisions, recordDecision, summarizeDecisions, type Decision } from '../../../db/report/decisions';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { BACKEND, IMAGE, newVolumeId, PROJECT } from './fixtures';

@@ -1,13 +1,13 @@
 import { sql } from 'drizzle-orm';
-import { findEntry, pinEntry, retireEntry } from '../../../db/queries/cache-entries';
+import { findEntry, pinEntry, retireEntry } from '../../../db/entries/entries';
 import {
   listImagesBehindEntries,
   noteImageState,
   retireUnusableEntries,
   serveFromReady,
-} from '../../../db/queries/entry-images';
-import { listEntryEvents } from '../../../db/queries/entry-events';
-import { acquireEntry } from '../../../db/queries/volumes';
+} from '../../../db/entries/entry-images';
+import { listEntryEvents } from '../../../db/entries/entry-events';
+import { acquireEntry } from '../../../db/volumes';
 import type { EntryId, ImageId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { admitted, BACKEND, cacheKey, IMAGE, leased, PROJECT, readyEntry, registerLocal } from './fixtures';

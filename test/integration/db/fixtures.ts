@@ -4,10 +4,10 @@ import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import type { CacheKey } from '../../../workflows/contract/image';
 import type { Database } from '../../../db/client';
-import { registerBackend } from '../../../db/queries/backends';
-import { registerReady, reserveEntry, type ReservationRequest } from '../../../db/queries/cache-entries';
-import { takeForReservation, type VictimChoice } from '../../../db/queries/victims';
-import { acquireEntry, admitVolume, completeVolume } from '../../../db/queries/volumes';
+import { registerBackend } from '../../../db/backends';
+import { registerReady, reserveEntry, type ReservationRequest } from '../../../db/entries/entries';
+import { takeForReservation, type VictimChoice } from '../../../db/evictions/victims';
+import { acquireEntry, admitVolume, completeVolume } from '../../../db/volumes';
 import type { CacheLimits, EntryRow, VolumeRow } from '../../../db/types';
 
 export const BACKEND = 'local' as BackendName;

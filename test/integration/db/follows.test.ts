@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import { findEntry, pinEntry } from '../../../db/queries/cache-entries';
-import { listEntryEvents } from '../../../db/queries/entry-events';
-import { flipFollow } from '../../../db/queries/follow-flip';
-import { retireSuperseded } from '../../../db/queries/follow-surplus';
+import { findEntry, pinEntry } from '../../../db/entries/entries';
+import { listEntryEvents } from '../../../db/entries/entry-events';
+import { flipFollow } from '../../../db/follows/follow-flip';
+import { retireSuperseded } from '../../../db/follows/follow-surplus';
 import {
   findFollow,
   listFollows,
@@ -11,7 +11,7 @@ import {
   removeFollow,
   resolveFollow,
   setFollow,
-} from '../../../db/queries/follows';
+} from '../../../db/follows/follows';
 import type { EntryRow, FollowRow } from '../../../db/types';
 import type { ImageId, VolumeId } from '../../../workflows/contract/ids';
 import type { FollowSpec } from '../../../workflows/contract/refresh';

@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { beginEntryDeletion, findEntry, reserveEntry, retireEntry, sums } from '../../../db/queries/cache-entries';
+import { beginEntryDeletion, findEntry, reserveEntry, retireEntry, sums } from '../../../db/entries/entries';
 import {
   answerFlight,
   claimFlight,
@@ -7,7 +7,7 @@ import {
   joinFlight,
   waitersOf,
   type JoinRequest,
-} from '../../../db/queries/populations';
+} from '../../../db/flights';
 import {
   acquireEntry,
   admitVolume,
@@ -16,7 +16,7 @@ import {
   failVolume,
   findVolume,
   finishDelete,
-} from '../../../db/queries/volumes';
+} from '../../../db/volumes';
 import type { VolumeRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { CacheKey } from '../../../workflows/contract/image';

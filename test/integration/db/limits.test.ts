@@ -4,7 +4,7 @@ import { chooseEvictions, type Demand } from '../../../activities/eviction/choos
 import { toVictims } from '../../../activities/eviction/choose-for-reservation';
 import { scoreOf } from '../../../activities/eviction/score';
 import { connectDatabase, type Database } from '../../../db/client';
-import { lockBackend, registerBackend } from '../../../db/queries/backends';
+import { lockBackend, registerBackend } from '../../../db/backends';
 import {
   abandonReservation,
   confirmEntryGone,
@@ -17,12 +17,12 @@ import {
   reserveFreed,
   retireEntry,
   type ReservationRequest,
-} from '../../../db/queries/cache-entries';
-import { pinEntries } from '../../../db/queries/pins';
-import { scoreEntries } from '../../../db/queries/entry-scores';
-import { readSums } from '../../../db/queries/entry-sums';
-import { listDeleting } from '../../../db/queries/evictor';
-import { takeForEviction } from '../../../db/queries/victims';
+} from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
+import { scoreEntries } from '../../../db/evictions/entry-scores';
+import { readSums } from '../../../db/entries/entry-sums';
+import { listDeleting } from '../../../db/evictions/evictor';
+import { takeForEviction } from '../../../db/evictions/victims';
 import {
   acquireEntry,
   admitVolume,
@@ -31,7 +31,7 @@ import {
   failVolume,
   finishDelete,
   listVolumes,
-} from '../../../db/queries/volumes';
+} from '../../../db/volumes';
 import { inTransaction } from '../../../db/statement';
 import type { EntryRow } from '../../../db/types';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';

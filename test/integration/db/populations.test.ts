@@ -7,8 +7,8 @@ import {
   forgetWaiters,
   waitersOf,
   type JoinRequest,
-} from '../../../db/queries/populations';
-import { acquireEntry, admitVolume, beginDelete, failVolume, findVolume } from '../../../db/queries/volumes';
+} from '../../../db/flights';
+import { acquireEntry, admitVolume, beginDelete, failVolume, findVolume } from '../../../db/volumes';
 import type { VolumeRow } from '../../../db/types';
 import type { Verdict } from '../../../workflows/contract/population';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';

@@ -1,4 +1,4 @@
-import { observeSpace } from '../../../db/queries/backends';
+import { observeSpace } from '../../../db/backends';
 import {
   admitVolume,
   beginDelete,
@@ -7,7 +7,7 @@ import {
   finishDelete,
   restoreAfterRefusedDelete,
   type AdmitOutcome,
-} from '../../../db/queries/volumes';
+} from '../../../db/volumes';
 import { connectDatabase } from '../../../db/client';
 import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';

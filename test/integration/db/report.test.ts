@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import { recordDecision } from '../../../db/queries/decisions';
-import { recordEntryEvent } from '../../../db/queries/entry-events';
+import { recordDecision } from '../../../db/report/decisions';
+import { recordEntryEvent } from '../../../db/entries/entry-events';
 import {
   readEntriesLeft,
   readExpensiveMisses,
@@ -9,7 +9,7 @@ import {
   readOutcomes,
   readReasons,
   readStages,
-} from '../../../db/queries/report';
+} from '../../../db/report/report';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { BACKEND, cacheKey, IMAGE, readyEntry, registerLocal } from './fixtures';
 

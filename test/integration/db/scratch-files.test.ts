@@ -5,7 +5,7 @@ import {
   measureScratch,
   releaseScratch,
   reserveScratch,
-} from '../../../db/queries/scratch-files';
+} from '../../../db/scratch-files';
 import type { HostId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { holding, untilBlocked } from './locks';

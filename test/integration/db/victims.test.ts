@@ -13,15 +13,15 @@ import {
   reserveFreed,
   retireEntry,
   sums,
-} from '../../../db/queries/cache-entries';
-import { pinEntries } from '../../../db/queries/pins';
-import { findBackend, observeSpace, setLimits } from '../../../db/queries/backends';
-import { listEntryEvents } from '../../../db/queries/entry-events';
-import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/queries/entry-scores';
-import { forgetGone } from '../../../db/queries/evictor';
-import { findKeysBeginning } from '../../../db/queries/key-prefix';
-import { takeForEviction, viewEvictions } from '../../../db/queries/victims';
-import { acquireEntry, beginDelete, finishDelete } from '../../../db/queries/volumes';
+} from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
+import { findBackend, observeSpace, setLimits } from '../../../db/backends';
+import { listEntryEvents } from '../../../db/entries/entry-events';
+import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/evictions/entry-scores';
+import { forgetGone } from '../../../db/evictions/evictor';
+import { findKeysBeginning } from '../../../db/entries/key-prefix';
+import { takeForEviction, viewEvictions } from '../../../db/evictions/victims';
+import { acquireEntry, beginDelete, finishDelete } from '../../../db/volumes';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';

@@ -1,5 +1,5 @@
-import { findEntry, quarantineEntry } from '../../../db/queries/cache-entries';
-import { listDecisions } from '../../../db/queries/decisions';
+import { findEntry, quarantineEntry } from '../../../db/entries/entries';
+import { listDecisions } from '../../../db/report/decisions';
 import {
   acquireEntry,
   admitVolume,
@@ -11,7 +11,7 @@ import {
   listVolumes,
   releaseLease,
   restoreAfterRefusedDelete,
-} from '../../../db/queries/volumes';
+} from '../../../db/volumes';
 import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Image } from '../../../workflows/contract/image';
 import { ActivityNotFoundError } from '@temporalio/client';
 import { cacheKeyOf } from '../../../activities/kit/cache-key';
-import { answerFlight } from '../../../db/queries/populations';
+import { answerFlight } from '../../../db/flights';
 import { workflowTypes } from '../../../workflows/contract/names';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack } from '../../support/flows';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { unfollowImage } from '../../../client/follows';
 import { createVolume, deleteVolume } from '../../../client/volumes';
-import { pinEntry } from '../../../db/queries/cache-entries';
+import { pinEntry } from '../../../db/entries/entries';
 import type { EntryId } from '../../../workflows/contract/ids';
 import { expectCleanSlate, useStack } from '../../support/flows';
 import { refreshFlows } from '../../support/refresh';

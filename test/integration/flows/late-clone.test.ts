@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VolumeBackend } from '../../../activities/backends/backend';
-import { listEntries } from '../../../db/queries/cache-entries';
+import { listEntries } from '../../../db/entries/entries';
 import { Failure } from '../../../workflows/contract/failures';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';

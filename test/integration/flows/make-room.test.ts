@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry, sums } from '../../../db/queries/cache-entries';
+import { findEntry, sums } from '../../../db/entries/entries';
 import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/flows';

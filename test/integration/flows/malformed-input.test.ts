@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { expectCleanSlate, useStack } from '../../support/flows';
 import { workflowTypes } from '../../../workflows/contract/names';
-import { listDecisions } from '../../../db/queries/decisions';
+import { listDecisions } from '../../../db/report/decisions';
 
 const flow = useStack();
 

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { warmCache } from '../../../client/warming';
-import { listEntries } from '../../../db/queries/cache-entries';
+import { listEntries } from '../../../db/entries/entries';
 import type { Image } from '../../../workflows/contract/image';
 import { useStack } from '../../support/flows';
 import { readCounter } from '../../support/metrics';

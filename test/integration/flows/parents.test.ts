@@ -1,8 +1,8 @@
 import { chmodSync, readdirSync, renameSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry } from '../../../db/queries/cache-entries';
-import { setLimits } from '../../../db/queries/backends';
+import { findEntry } from '../../../db/entries/entries';
+import { setLimits } from '../../../db/backends';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/flows';

@@ -13,8 +13,8 @@ import {
 import { WorkflowFailedError } from '@temporalio/client';
 import { reconcile } from '../../../client/reconcile';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry } from '../../../db/queries/cache-entries';
-import { listEntryEvents } from '../../../db/queries/entry-events';
+import { findEntry } from '../../../db/entries/entries';
+import { listEntryEvents } from '../../../db/entries/entry-events';
 import { setAttached } from '../../support/attach';
 import type { EntryRow } from '../../../db/types';
 import { workflowTypes } from '../../../workflows/contract/names';

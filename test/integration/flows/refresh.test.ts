@@ -1,5 +1,5 @@
 import { warmCache } from '../../../client/warming';
-import { pinEntry } from '../../../db/queries/cache-entries';
+import { pinEntry } from '../../../db/entries/entries';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack } from '../../support/flows';

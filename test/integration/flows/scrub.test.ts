@@ -12,7 +12,7 @@ import {
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { reconcile } from '../../../client/reconcile';
-import { listEntryEvents } from '../../../db/queries/entry-events';
+import { listEntryEvents } from '../../../db/entries/entry-events';
 import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { ReconcileInput, ReconcileResult } from '../../../workflows/contract/reconcile';

@@ -1,6 +1,6 @@
-import { openFlight } from '../../../db/queries/populations';
-import { listEntries } from '../../../db/queries/cache-entries';
-import { findFlight } from '../../../db/queries/populations';
+import { openFlight } from '../../../db/flights';
+import { listEntries } from '../../../db/entries/entries';
+import { findFlight } from '../../../db/flights';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import { assertCleanSlate } from '../../support/every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';

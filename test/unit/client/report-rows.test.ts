@@ -1,6 +1,6 @@
 import { chooseBucketMs } from '../../../client/report';
 import { toBuckets, toTotals } from '../../../client/report-rows';
-import type { OutcomeBucket } from '../../../db/queries/report';
+import type { OutcomeBucket } from '../../../db/report/report';
 
 const HOUR_MS = 3_600_000;
 const row = (more: Partial<OutcomeBucket>): OutcomeBucket => ({

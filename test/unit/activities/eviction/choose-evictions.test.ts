@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { chooseEvictions, type Demand } from '../../../../activities/eviction/choose-evictions';
-import type { EvictionCandidate, EvictionView } from '../../../../db/queries/eviction-view';
+import type { EvictionCandidate, EvictionView } from '../../../../db/evictions/eviction-view';
 import type { BackendRow, EntryRow } from '../../../../db/types';
 import { GiB, MiB } from '../../../../workflows/contract/bytes';
 import { evictionClasses } from '../../../../workflows/contract/eviction';

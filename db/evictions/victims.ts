@@ -4,10 +4,10 @@ import type { Database } from '../client';
 import { backends, cacheEntries, type RetireReason } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
 import type { BackendRow, EntryRow } from '../types';
-import { lockBackend } from './backends';
-import { eventsOf } from './entry-events';
+import { lockBackend } from '../backends';
+import { eventsOf } from '../entries/entry-events';
 import { readEvictionView, type EvictionView } from './eviction-view';
-import { readSums, type CacheSums } from './entry-sums';
+import { readSums, type CacheSums } from '../entries/entry-sums';
 
 /** How many rows of the lowest rank are looked at when victims are chosen, and how many when those are not enough. */
 const SCAN_ROWS = 200;

@@ -9,7 +9,7 @@ import { withDatabaseErrors } from '../errors';
 import { cacheEntries, entryImages, type EntryState, type RetireReason } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { BackendRow, EntryImageRow, EntryRow } from '../types';
-import { lockBackend } from './backends';
+import { lockBackend } from '../backends';
 import { eventColumns, eventsOf } from './entry-events';
 import { findLeased, readSums } from './entry-sums';
 

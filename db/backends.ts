@@ -1,9 +1,9 @@
 import { sql, type SQL } from 'drizzle-orm';
-import type { BackendName } from '../../workflows/contract/ids';
-import type { Database } from '../client';
-import { backends } from '../schema';
-import { columnsOf, json, parseRow, runStatement, type Queryable } from '../statement';
-import type { BackendRow, CacheLimits } from '../types';
+import type { BackendName } from '../workflows/contract/ids';
+import type { Database } from './client';
+import { backends } from './schema';
+import { columnsOf, json, parseRow, runStatement, type Queryable } from './statement';
+import type { BackendRow, CacheLimits } from './types';
 
 /** The column of each limit. */
 const limitColumns = {

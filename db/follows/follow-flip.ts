@@ -4,7 +4,7 @@ import type { Database } from '../client';
 import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { EntryRow, FollowRow } from '../types';
-import { eventsOf } from './entry-events';
+import { eventsOf } from '../entries/entry-events';
 import { hasSurplus, isFollowed, lockFollow } from './follow-surplus';
 import { pinnedByFollow } from './follows';
 

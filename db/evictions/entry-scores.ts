@@ -5,7 +5,7 @@ import { readDatabaseTime } from '../clock';
 import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
 import type { BackendRow, EntryRow } from '../types';
-import { lockBackend } from './backends';
+import { lockBackend } from '../backends';
 
 /** Rows that are scored under one lock of the backend's row. */
 const BATCH_ROWS = 500;

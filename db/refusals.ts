@@ -1,9 +1,9 @@
 import { sql, type SQL } from 'drizzle-orm';
-import type { BackendName } from '../../workflows/contract/ids';
-import type { Database } from '../client';
-import { populations } from '../schema';
-import { columnsOf, parseRow, runStatement } from '../statement';
-import type { PopulationRow } from '../types';
+import type { BackendName } from '../workflows/contract/ids';
+import type { Database } from './client';
+import { populations } from './schema';
+import { columnsOf, parseRow, runStatement } from './statement';
+import type { PopulationRow } from './types';
 
 /** @returns the flights whose verdict is a refusal that answers later creates of the same bytes; the newest first. */
 export async function listRefusals(

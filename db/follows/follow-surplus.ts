@@ -4,9 +4,9 @@ import type { Database } from '../client';
 import { cacheEntries, follows } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { EntryRow, FollowRow } from '../types';
-import { findLeased, retired } from './cache-entries';
-import { eventsOf } from './entry-events';
-import type { FreeEntry } from './entry-images';
+import { findLeased, retired } from '../entries/entries';
+import { eventsOf } from '../entries/entry-events';
+import type { FreeEntry } from '../entries/entry-images';
 import { pinnedByFollow } from './follows';
 
 export interface RetiredContents {

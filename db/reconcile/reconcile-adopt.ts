@@ -8,8 +8,8 @@ import type { Database } from '../client';
 import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
 import type { EntryRow, VolumeRow } from '../types';
-import { lockBackend } from './backends';
-import { eventColumns, eventsOf } from './entry-events';
+import { lockBackend } from '../backends';
+import { eventColumns, eventsOf } from '../entries/entry-events';
 import { lockAsSeen } from './reconcile-volumes';
 
 /** @returns the entries of these image-volumes; one that is there in place of one that is gone. */

@@ -4,8 +4,8 @@ import type { Database } from '../client';
 import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement } from '../statement';
 import type { EntryRow } from '../types';
-import { lockBackend } from './backends';
-import { eventColumns, eventsOf } from './entry-events';
+import { lockBackend } from '../backends';
+import { eventColumns, eventsOf } from '../entries/entry-events';
 
 /** @returns the hosts that hold scratch files, as far as the inventory knows. */
 export async function listScratchHosts(database: Database): Promise<HostId[]> {

@@ -1,16 +1,16 @@
 import { and, desc, eq, sql } from 'drizzle-orm';
-import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
-import type { CacheKey } from '../../workflows/contract/image';
-import type { LeasedEntry } from '../../workflows/contract/population';
-import type { Connection, Outcome, VolumeState } from '../../workflows/contract/volume';
-import { hasKey } from '../cache-key';
-import { cloneLimitOf, nearCloneLimit } from '../clone-limit';
-import type { Database } from '../client';
-import { withDatabaseErrors } from '../errors';
-import { volumes } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
-import type { FreedParent, VolumeRow } from '../types';
-import { decisionOf, type DecisionNote } from './decisions';
+import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
+import type { CacheKey } from '../workflows/contract/image';
+import type { LeasedEntry } from '../workflows/contract/population';
+import type { Connection, Outcome, VolumeState } from '../workflows/contract/volume';
+import { hasKey } from './cache-key';
+import { cloneLimitOf, nearCloneLimit } from './clone-limit';
+import type { Database } from './client';
+import { withDatabaseErrors } from './errors';
+import { volumes } from './schema';
+import { columnsOf, inTransaction, json, parseRow, runStatement } from './statement';
+import type { FreedParent, VolumeRow } from './types';
+import { decisionOf, type DecisionNote } from './report/decisions';
 
 /** How often a statement is tried again that lost a race against another one of the same volume. */
 const RACE_TRIES = 5;

@@ -1,14 +1,14 @@
 import { sql } from 'drizzle-orm';
-import type { FailureRecord } from '../../workflows/contract/failures';
-import type { BackendName, ImageId, VolumeId } from '../../workflows/contract/ids';
-import type { CacheKey } from '../../workflows/contract/image';
-import type { Verdict } from '../../workflows/contract/population';
-import type { VolumeState } from '../../workflows/contract/volume';
-import { hasKey, isSameKey, keyColumnNames, keyValues } from '../cache-key';
-import type { Database } from '../client';
-import { populations } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
-import type { PopulationRow } from '../types';
+import type { FailureRecord } from '../workflows/contract/failures';
+import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
+import type { CacheKey } from '../workflows/contract/image';
+import type { Verdict } from '../workflows/contract/population';
+import type { VolumeState } from '../workflows/contract/volume';
+import { hasKey, isSameKey, keyColumnNames, keyValues } from './cache-key';
+import type { Database } from './client';
+import { populations } from './schema';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from './statement';
+import type { PopulationRow } from './types';
 
 /** The activity that a flight's end completes. */
 export interface WaitingActivity {

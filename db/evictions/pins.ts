@@ -4,7 +4,7 @@ import type { BackendName } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries } from '../schema';
 import { columnsOf, runStatement } from '../statement';
-import { eventsOf } from './entry-events';
+import { eventsOf } from '../entries/entry-events';
 
 /**
  * Keeps ready entries from being chosen as victims, or no longer, and notes who did it in their histories. Repeated it changes nothing. One statement.

@@ -5,7 +5,7 @@ import type { Database } from '../client';
 import { volumes } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids } from '../statement';
 import type { FreedParent, VolumeRow } from '../types';
-import { decisionOf } from './decisions';
+import { decisionOf } from '../report/decisions';
 
 /** @returns the rows of these volumes, on whatever backend. */
 export async function readVolumes(database: Database, volumeIds: VolumeId[]): Promise<Map<VolumeId, VolumeRow>> {

@@ -8,7 +8,7 @@ import { cloneLimitOf } from '../clone-limit';
 import { cacheEntries, type imageUseStates } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { EntryRow } from '../types';
-import { findLeased, retired } from './cache-entries';
+import { findLeased, retired } from './entries';
 import { eventsOf } from './entry-events';
 
 export type ImageUseState = (typeof imageUseStates)[number];

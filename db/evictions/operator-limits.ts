@@ -3,7 +3,7 @@ import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { inTransaction } from '../statement';
-import { findBackend, lockBackend, setLimits } from './backends';
+import { findBackend, lockBackend, setLimits } from '../backends';
 
 export type LimitsOutcome =
   | { kind: 'changed' }

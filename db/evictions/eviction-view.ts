@@ -4,7 +4,7 @@ import { readDatabaseTime } from '../clock';
 import { cacheEntries } from '../schema';
 import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { BackendRow, EntryRow } from '../types';
-import { findLeased, readSums, type CacheSums } from './entry-sums';
+import { findLeased, readSums, type CacheSums } from '../entries/entry-sums';
 
 /** An entry that may be thought of as a victim, and what decides whether it may be one. */
 export interface EvictionCandidate {

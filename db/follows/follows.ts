@@ -6,7 +6,7 @@ import type { Database } from '../client';
 import { cacheEntries, follows } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
 import type { FollowRow } from '../types';
-import { eventsOf } from './entry-events';
+import { eventsOf } from '../entries/entry-events';
 
 /** `pinned_by` of what is pinned for a follow. */
 export function pinnedByFollow(name: string): string {

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import type { InstallationId } from '../../workflows/contract/ids';
-import type { Database } from '../client';
-import { inTransaction, runStatement, type Queryable } from '../statement';
+import type { InstallationId } from '../workflows/contract/ids';
+import type { Database } from './client';
+import { inTransaction, runStatement, type Queryable } from './statement';
 
 /** Gives the installation its id, once; whoever comes later gets the same. */
 export async function ensureInstallation(database: Database): Promise<InstallationId> {
