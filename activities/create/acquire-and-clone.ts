@@ -1,5 +1,6 @@
 import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/entries/entries';
-import { acquireEntry, releaseLease } from '../../db/volumes';
+import { releaseLease } from '../../db/volumes';
+import { acquireEntry } from '../../db/acquire';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';

@@ -7,15 +7,8 @@ import { sums } from '../../db/entries/entry-sums';
 import { forgetGone } from '../../db/evictions/evictor';
 import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../db/report/gauges';
 import { takeForReservation } from '../../db/evictions/victims';
-import {
-  acquireEntry,
-  admitVolume,
-  beginDelete,
-  completeVolume,
-  failVolume,
-  finishDelete,
-  listVolumes,
-} from '../../db/volumes';
+import { admitVolume, beginDelete, completeVolume, failVolume, finishDelete, listVolumes } from '../../db/volumes';
+import { acquireEntry } from '../../db/acquire';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import { GiB } from '../../workflows/contract/bytes';
 import { filledKey, type Filling } from './fill-inventory';

@@ -7,7 +7,7 @@ import {
   serveFromReady,
 } from '../../../db/entries/entry-images';
 import { listEntryEvents } from '../../../db/entries/entry-events';
-import { acquireEntry } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import type { EntryId, ImageId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { admitted, BACKEND, cacheKey, IMAGE, leased, PROJECT, readyEntry, registerLocal } from './fixtures';

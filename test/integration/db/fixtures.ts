@@ -7,7 +7,8 @@ import type { Database } from '../../../db/client';
 import { registerBackend } from '../../../db/backends';
 import { registerReady, reserveEntry, type ReservationRequest } from '../../../db/entries/entries';
 import { takeForReservation, type VictimChoice } from '../../../db/evictions/victims';
-import { acquireEntry, admitVolume, completeVolume } from '../../../db/volumes';
+import { admitVolume, completeVolume } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import type { CacheLimits, EntryRow, VolumeRow } from '../../../db/types';
 
 export const BACKEND = 'local' as BackendName;

@@ -1,22 +1,8 @@
 import { sql } from 'drizzle-orm';
 import { beginEntryDeletion, findEntry, reserveEntry, retireEntry, sums } from '../../../db/entries/entries';
-import {
-  answerFlight,
-  claimFlight,
-  findFlight,
-  joinFlight,
-  waitersOf,
-  type JoinRequest,
-} from '../../../db/flights';
-import {
-  acquireEntry,
-  admitVolume,
-  beginDelete,
-  completeVolume,
-  failVolume,
-  findVolume,
-  finishDelete,
-} from '../../../db/volumes';
+import { answerFlight, claimFlight, findFlight, joinFlight, waitersOf, type JoinRequest } from '../../../db/flights';
+import { admitVolume, beginDelete, completeVolume, failVolume, findVolume, finishDelete } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import type { VolumeRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { CacheKey } from '../../../workflows/contract/image';

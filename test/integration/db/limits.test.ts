@@ -23,15 +23,8 @@ import { scoreEntries } from '../../../db/evictions/entry-scores';
 import { readSums } from '../../../db/entries/entry-sums';
 import { listDeleting } from '../../../db/evictions/evictor';
 import { takeForEviction } from '../../../db/evictions/victims';
-import {
-  acquireEntry,
-  admitVolume,
-  beginDelete,
-  completeVolume,
-  failVolume,
-  finishDelete,
-  listVolumes,
-} from '../../../db/volumes';
+import { admitVolume, beginDelete, completeVolume, failVolume, finishDelete, listVolumes } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
 import type { EntryRow } from '../../../db/types';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';

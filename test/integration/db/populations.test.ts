@@ -8,7 +8,8 @@ import {
   waitersOf,
   type JoinRequest,
 } from '../../../db/flights';
-import { acquireEntry, admitVolume, beginDelete, failVolume, findVolume } from '../../../db/volumes';
+import { admitVolume, beginDelete, failVolume, findVolume } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import type { VolumeRow } from '../../../db/types';
 import type { Verdict } from '../../../workflows/contract/population';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';

@@ -21,7 +21,8 @@ import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../
 import { forgetGone } from '../../../db/evictions/evictor';
 import { findKeysBeginning } from '../../../db/entries/key-prefix';
 import { takeForEviction, viewEvictions } from '../../../db/evictions/victims';
-import { acquireEntry, beginDelete, finishDelete } from '../../../db/volumes';
+import { beginDelete, finishDelete } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';

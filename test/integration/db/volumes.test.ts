@@ -1,7 +1,6 @@
 import { findEntry, quarantineEntry } from '../../../db/entries/entries';
 import { listDecisions } from '../../../db/report/decisions';
 import {
-  acquireEntry,
   admitVolume,
   beginDelete,
   completeVolume,
@@ -12,6 +11,7 @@ import {
   releaseLease,
   restoreAfterRefusedDelete,
 } from '../../../db/volumes';
+import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
