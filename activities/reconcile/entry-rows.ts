@@ -1,7 +1,12 @@
 import { confirmEntryGone, listEntries } from '../../db/entries/entries';
 import { listDeleting } from '../../db/evictions/evictor';
 import { findFlight } from '../../db/flights';
-import { beginAbandonment, correctCloneCount, listFreeEntries, listMiscounted } from '../../db/reconcile/reconcile-rows';
+import {
+  beginAbandonment,
+  correctCloneCount,
+  listFreeEntries,
+  listMiscounted,
+} from '../../db/reconcile/reconcile-rows';
 import type { EntryRow } from '../../db/types';
 import { deleteFreeEntry } from './delete-free-entry';
 import { isRunning } from '../kit/is-running';

@@ -1,11 +1,5 @@
 import { sql } from 'drizzle-orm';
-import {
-  forgetScratch,
-  listScratch,
-  measureScratch,
-  releaseScratch,
-  reserveScratch,
-} from '../../../db/scratch-files';
+import { forgetScratch, listScratch, measureScratch, releaseScratch, reserveScratch } from '../../../db/scratch-files';
 import type { HostId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
 import { holding, untilBlocked } from './locks';
