@@ -34,7 +34,7 @@ const CALLS = 'no io_uring and other system calls that it does not need';
 export async function chooseConfinement({ userId }: { userId?: number }): Promise<Confinement> {
   const user = await chooseFirst(userChoices(userId), { argv: [] });
   const calls = await chooseFirst(callChoices(user), { argv: [], userId: user.userId });
-  const inner = { argv: [...user.argv, ...calls.argv], userId: user.userId };
+  const inner = { argv: calls.argv, userId: user.userId };
   const isolation = await chooseFirst(isolationChoices(inner), inner);
   return {
     argv: [...isolation.argv, ...inner.argv],
@@ -73,14 +73,14 @@ function userChoices(userId: number | undefined): Confinement[] {
   return [own, kept, none];
 }
 
-/** System calls are closed last, when nothing is left to do with them. */
+/** System calls are closed last, when nothing is left to do with them: after what `user` takes away, without which nobody but root may close any. */
 function callChoices({ argv }: Confinement): Confinement[] {
-  const none: Confinement = { argv: [], holds: [], missing: [CALLS] };
+  const none: Confinement = { argv, holds: [], missing: [CALLS] };
   const perl = findTool('perl');
   const closing = perl === undefined ? undefined : seccompArgv(perl);
   // A filter needs no-new-privs.
   if (closing === undefined || argv.length === 0) return [none];
-  return [{ argv: closing, holds: [CALLS], missing: [] }, none];
+  return [{ argv: [...argv, ...closing], holds: [CALLS], missing: [] }, none];
 }
 
 /**

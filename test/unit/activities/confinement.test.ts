@@ -52,9 +52,12 @@ describe('chooseConfinement', () => {
     await new Promise((listening) => server.once('listening', listening));
     const address = server.address();
     if (address === null || typeof address === 'string') throw new Error('no port');
-    const connect = `require('node:net').connect(${address.port}, '127.0.0.1').on('error', (e) => console.log(e.code)).on('connect', () => process.exit(0))`;
-    expect(await run('node', ['-e', connect])).toMatch(/ENETUNREACH|EADDRNOTAVAIL/);
-    await new Promise((closed) => server.close(closed));
+    const connect = `my $peer = IO::Socket::INET->new(PeerAddr => "127.0.0.1", PeerPort => ${address.port}); print $peer ? "connected" : $!`;
+    try {
+      expect(await run('perl', ['-MIO::Socket::INET', '-e', connect])).toMatch(/unreachable|Cannot assign/);
+    } finally {
+      await new Promise((closed) => server.close(closed));
+    }
   });
 
   it('shows the tool no process but its own', async () => {
@@ -109,24 +112,25 @@ describe('chooseConfinement', () => {
   });
 
   it('keeps exit codes, and cleans stderr of paths', async () => {
-    const failed = run('node', ['-e', 'console.error("bad /srv/images/disk.raw"); process.exit(3)']);
+    const failed = run('sh', ['-c', 'echo "bad /srv/images/disk.raw" >&2; exit 3']);
     await expect(failed).rejects.toMatchObject({ details: { exit: 'exit 3', stderr: 'bad disk.raw' } });
   });
 
   it('ends a tool that has spent its processor time', async () => {
-    const spinning = run('node', ['-e', 'for (;;);'], { limits: { cpuSeconds: 1 } });
+    const spinning = run('perl', ['-e', '1 while 1'], { limits: { cpuSeconds: 1 } });
     await expect(spinning).rejects.toMatchObject({ type: 'ToolFailed' });
   });
 
   it('leaves nothing of a tool that has started processes in groups of their own', async () => {
-    const left = `const { spawn } = require('node:child_process');
-      spawn('sleep', ['87.${process.pid}'], { detached: true, stdio: 'ignore' }).unref();`;
-    expect(await run('node', ['-e', left])).toBe('');
+    const left = `if (!fork) { setsid(); open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null"; exec "sleep", "87.${process.pid}" }`;
+    expect(await run('perl', ['-MPOSIX=setsid', '-e', left])).toBe('');
     expect(await isRunning(`87.${process.pid}`)).toBe(false);
-    const stays = `${left.replaceAll('87.', '88.')} process.stdout.write('ready'); setInterval(() => {}, 1000);`;
+    const stays = `$| = 1; ${left.replaceAll('87.', '88.')} print 'ready'; sleep 1 while 1;`;
     const abort = new AbortController();
     const onOutput = (): void => abort.abort(new Error('cancelled'));
-    await expect(run('node', ['-e', stays], { signal: abort.signal, onOutput })).rejects.toThrow('cancelled');
+    await expect(run('perl', ['-MPOSIX=setsid', '-e', stays], { signal: abort.signal, onOutput })).rejects.toThrow(
+      'cancelled',
+    );
     await until(async () => !(await isRunning(`88.${process.pid}`)));
   });
 
