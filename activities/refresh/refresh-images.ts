@@ -12,12 +12,11 @@ import type { EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ImageStatus } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/workflow-execution';
-import { createPace } from './pace';
+import { createPace, REQUESTS_A_SECOND } from './pace';
 import type { RefreshScope } from './refresh-request';
 
 /** Images of one activity: what it answers stays small. */
 const PAGE_IMAGES = 100;
-const REQUESTS_A_SECOND = 20;
 /** After so many images in a row without an answer it is asked whether the service answers at all. */
 const UNANSWERED_IN_A_ROW = 5;
 

@@ -3,10 +3,9 @@ import { listSeenImages, type ImageUseState, type UnusableEntries } from '../../
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { createPace } from './pace';
+import { createPace, REQUESTS_A_SECOND } from './pace';
 import { applyImageState, askForImage } from './refresh-images';
 
-const REQUESTS_A_SECOND = 20;
 /** Images that the inventory knows, of which one must be there. */
 const KNOWN_ASKED = 10;
 
