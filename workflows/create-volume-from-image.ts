@@ -21,7 +21,7 @@ import type { BackendName, HostId, VolumeId } from './contract/ids';
 import { siblingQueues, type SearchAttributeName } from './contract/names';
 import type { Admission, CloneOutcome, FlightVerdict, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
-import { control, localControl, localThenNormal, onBackend, onHost, waiting } from './lib/activity-profiles';
+import { inTask, onBackend, onHost, waiting } from './lib/activity-profiles';
 import {
   bypassReasons,
   describeAdmitting,
@@ -113,12 +113,7 @@ async function admit(input: unknown) {
     budgetMs: ADMIT_BUDGET_MS,
   };
   try {
-    return await typed(() =>
-      localThenNormal(
-        () => localControl(step).admitVolume(input),
-        () => control(step).admitVolume(input),
-      ),
-    );
+    return await typed(() => inTask(step, (a) => a.admitVolume(input)));
   } catch (error) {
     if (isCancelled(error)) {
       const completed = await CancellationScope.nonCancellable(() => withdraw(input));
@@ -137,10 +132,7 @@ async function admit(input: unknown) {
  */
 async function withdraw(input: unknown): Promise<CreateVolumeResult | undefined> {
   const step = { summary: 'look whether the volume row was inserted' };
-  const admitted = await localThenNormal(
-    () => localControl(step).findAdmitted(input),
-    () => control(step).findAdmitted(input),
-  );
+  const admitted = await inTask(step, (a) => a.findAdmitted(input));
   if (admitted === null) return undefined;
   await removeVolume(admitted);
   return await endRow(admitted, {
@@ -202,10 +194,7 @@ async function acquire(create: Create) {
   const { volumeId, admission, story } = create;
   noteElapsed(create);
   const step = { summary: 'take a ready entry as lease, clone it where that is instant', budgetMs: budgetMs(create) };
-  return await localThenNormal(
-    () => localControl(step).acquireAndClone({ volumeId, admission, story }),
-    () => control(step).acquireAndClone({ volumeId, admission, story }),
-  );
+  return await inTask(step, (a) => a.acquireAndClone({ volumeId, admission, story }));
 }
 
 /** Joins the flight of this key and waits for its verdict. @returns undefined when that flight was overtaken: ask the cache again. */
@@ -242,10 +231,7 @@ async function joinAndWait(
 ): Promise<FlightVerdict | null> {
   const { volumeId, admission } = create;
   const step = { summary: `join ${flight}`, budgetMs: budgetMs(create) };
-  const joined = await localThenNormal(
-    () => localControl(step).joinPopulation({ volumeId, admission, ...join }),
-    () => control(step).joinPopulation({ volumeId, admission, ...join }),
-  );
+  const joined = await inTask(step, (a) => a.joinPopulation({ volumeId, admission, ...join }));
   if (joined.kind === 'answered') return joined.answer;
   const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
   const { safetyIntervalMs } = admission;
@@ -322,10 +308,7 @@ async function endRow(
 ): Promise<CreateVolumeResult | undefined> {
   const step = { summary: `release the lease, mark the volume ${failure === undefined ? 'deleted' : 'error'}` };
   const end = { volumeId, failure, story };
-  const ended = await localThenNormal(
-    () => localControl(step).failVolume(end),
-    () => control(step).failVolume(end),
-  );
+  const ended = await inTask(step, (a) => a.failVolume(end));
   await deleteFreedParent(backend, ended);
   return ended.completed;
 }

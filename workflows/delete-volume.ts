@@ -3,16 +3,15 @@
  * A create that still runs is cancelled and waited for first; the last clone of a retired parent takes the parent with it.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
-import type { VolumeId } from './contract/ids';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
-import { asking, control, localControl, localThenNormal, onBackend } from './lib/activity-profiles';
+import { asking, inTask, onBackend } from './lib/activity-profiles';
 import { describeCancelling, describeDeleted } from './lib/details';
 import { typed } from './lib/failure';
 import { deleteFreedParent } from './lib/freed-parent';
 import { workflowLink } from './lib/workflow-link';
 
 export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolumeResult> {
-  const begun = await typed(() => beginDelete(input));
+  const begun = await typed(() => inTask({ summary: 'mark the volume deleting' }, (a) => a.beginDelete(input)));
   const { volumeId } = begun;
   if (begun.kind === 'absent') {
     setCurrentDetails(describeDeleted(volumeId, 'absent'));
@@ -26,24 +25,9 @@ export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolu
   await typed(() =>
     onBackend(begun.backend, { summary: 'delete the volume unless somebody has it open' }).deleteVolume({ volumeId }),
   );
-  const finished = await finishDelete(volumeId);
+  const finishStep = { summary: 'mark the volume deleted, release its parent' };
+  const finished = await inTask(finishStep, (a) => a.finishDelete({ volumeId }));
   const parentDeleted = await deleteFreedParent(begun.backend, finished);
   setCurrentDetails(describeDeleted(volumeId, parentDeleted ? 'with-parent' : 'deleted'));
   return { volumeId, outcome: 'deleted', ...(parentDeleted && { deletedParent: finished.freedEntry?.entryId }) };
-}
-
-async function beginDelete(input: unknown) {
-  const step = { summary: 'mark the volume deleting' };
-  return await localThenNormal(
-    () => localControl(step).beginDelete(input),
-    () => control(step).beginDelete(input),
-  );
-}
-
-async function finishDelete(volumeId: VolumeId) {
-  const step = { summary: 'mark the volume deleted, release its parent' };
-  return await localThenNormal(
-    () => localControl(step).finishDelete({ volumeId }),
-    () => control(step).finishDelete({ volumeId }),
-  );
 }

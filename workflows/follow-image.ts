@@ -4,23 +4,15 @@
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { FollowInput, FollowOutcome } from './contract/refresh';
-import { control, localControl, localThenNormal } from './lib/activity-profiles';
+import { inTask } from './lib/activity-profiles';
 import { checkFollow } from './lib/check-follow';
 import { typed } from './lib/failure';
 import { describeFollowed, describeFollowing } from './lib/refresh-details';
 
 export async function FollowImage(input: FollowInput): Promise<FollowOutcome> {
-  const follow = await typed(() => setFollow(input));
+  const follow = await typed(() => inTask({ summary: 'set the follow' }, (a) => a.setFollow(input)));
   setCurrentDetails(describeFollowing(follow.name, follow.backend));
   const { deletedEntries: _deleted, ...outcome } = await checkFollow(follow);
   setCurrentDetails(describeFollowed(outcome));
   return outcome;
-}
-
-async function setFollow(input: unknown) {
-  const step = { summary: 'set the follow' };
-  return await localThenNormal(
-    () => localControl(step).setFollow(input),
-    () => control(step).setFollow(input),
-  );
 }

@@ -12,7 +12,7 @@ import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from
 import type { FlightClaim } from '../activities/populate/flight';
 import type { HostId } from './contract/ids';
 import type { NotCached, PopulateInput, ReservedEntry, Verdict } from './contract/population';
-import { control, heartbeating, localControl, localThenNormal, onBackend, onHost } from './lib/activity-profiles';
+import { control, heartbeating, inTask, onBackend, onHost } from './lib/activity-profiles';
 import {
   describeMakingRoom,
   describePopulated,
@@ -35,7 +35,9 @@ export interface PopulateResult {
 }
 
 export async function PopulateImageCache(given: PopulateInput): Promise<PopulateResult> {
-  const claim = await claimFlight(given);
+  // Any Temporal client may have started this run: what it sent is checked before it is used.
+  const claimStep = { summary: 'claim the flight of this cache key' };
+  const claim = await typed(() => inTask(claimStep, (a) => a.claimFlight(given)));
   const { input } = claim;
   const { backend, cacheKey } = input;
   if (claim.searchAttributes)
@@ -56,17 +58,6 @@ export async function PopulateImageCache(given: PopulateInput): Promise<Populate
     bytesDownloaded: verdict.kind === 'ready' ? verdict.bytesDownloaded : 0,
     waitersAnswered,
   };
-}
-
-/** Any Temporal client may have started this run: what it sent is looked at before it is used. */
-async function claimFlight(given: unknown) {
-  const step = { summary: 'claim the flight of this cache key' };
-  return await typed(() =>
-    localThenNormal(
-      () => localControl(step).claimFlight(given),
-      () => control(step).claimFlight(given),
-    ),
-  );
 }
 
 async function populate({ input, flight, conversionMs }: FlightClaim): Promise<Verdict> {
@@ -96,10 +87,7 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
       flight,
     }),
   );
-  const reservation = await localThenNormal(
-    () => localControl(reserveStep).reserveEntry({ input, flight }),
-    () => control(reserveStep).reserveEntry({ input, flight }),
-  );
+  const reservation = await inTask(reserveStep, (a) => a.reserveEntry({ input, flight }));
   if (reservation.kind !== 'no-room') return reservation;
   setCurrentDetails(describeMakingRoom(progressLink()));
   return await onBackend(input.backend, { summary: 'make room: retire and delete what is worth least' }).makeRoom({
@@ -161,10 +149,7 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
     costSeconds: (timingsMs.download + timingsMs.convert) / 1000,
     input,
   };
-  const notCached = await localThenNormal(
-    () => localControl(registerStep).registerEntry(registration),
-    () => control(registerStep).registerEntry(registration),
-  );
+  const notCached = await inTask(registerStep, (a) => a.registerEntry(registration));
   if (notCached) return await giveUpCaching(notCached, undo);
   return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.bytesDownloaded, timingsMs };
 }

@@ -10,15 +10,7 @@ import { log, setCurrentDetails } from '@temporalio/workflow';
 import type { ReconcilePlan } from '../activities/reconcile/reconcile-request';
 import type { HostId } from './contract/ids';
 import type { ReconcileInput, ReconcileResult, ReconcileStep } from './contract/reconcile';
-import {
-  control,
-  evicting,
-  heartbeating,
-  localControl,
-  localThenNormal,
-  onBackend,
-  onScratch,
-} from './lib/activity-profiles';
+import { evicting, heartbeating, inTask, onBackend, onScratch } from './lib/activity-profiles';
 import { findBackendFailure, findTimeout, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { describeReconciled, describeReconciling, summarizeReconciliation } from './lib/reconcile-details';
@@ -31,7 +23,8 @@ const SHORT_BUDGET_MS = 2 * 60_000;
 const POLICY_BUDGET_MS = 30 * 60_000;
 
 export async function ReconcileBackend(input: ReconcileInput): Promise<ReconcileResult> {
-  const plan = await typed(() => planReconcile(input));
+  const planStep = { summary: 'check the request, list the hosts' };
+  const plan = await typed(() => inTask(planStep, (a) => a.planReconcile(input)));
   const result = emptyResult(plan);
   const { backend, dryRun, adopt, scrub } = plan;
   await look(
@@ -58,14 +51,6 @@ export async function ReconcileBackend(input: ReconcileInput): Promise<Reconcile
   result.summary = summarizeReconciliation(result);
   setCurrentDetails(describeReconciled(result));
   return result;
-}
-
-async function planReconcile(input: unknown) {
-  const step = { summary: 'check the request, list the hosts' };
-  return await localThenNormal(
-    () => localControl(step).planReconcile(input),
-    () => control(step).planReconcile(input),
-  );
 }
 
 /** Adds what one part has found, or that it could not be looked at. */

@@ -11,7 +11,7 @@ import { continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio
 import type { RefreshPage } from '../activities/refresh/refresh-images';
 import type { RefreshPlan } from '../activities/refresh/refresh-request';
 import type { RefreshCursor, RefreshInput, RefreshResult } from './contract/refresh';
-import { control, heartbeating, localControl, localThenNormal } from './lib/activity-profiles';
+import { heartbeating, inTask } from './lib/activity-profiles';
 import { checkFollow } from './lib/check-follow';
 import { deleteFreeEntries } from './lib/delete-free-entries';
 import { findFailure, isCancelled, typed } from './lib/failure';
@@ -28,7 +28,8 @@ const FOLLOWS_AT_ONCE = 4;
 const MAX_MISSING = 10_000;
 
 export async function RefreshImageCache(input: RefreshInput = {}): Promise<RefreshResult> {
-  const plan = await typed(() => planRefresh(input));
+  const planStep = { summary: 'check the request, list the follows' };
+  const plan = await typed(() => inTask(planStep, (a) => a.planRefresh(input)));
   const cursor = input.cursor ?? { afterImageId: null, imagesDone: !plan.asksImages, result: emptyResult() };
   cursor.result = { ...emptyResult(), ...cursor.result };
   await refreshImages(input, plan, cursor);
@@ -38,14 +39,6 @@ export async function RefreshImageCache(input: RefreshInput = {}): Promise<Refre
   result.summary = summarizeRefresh(result);
   setCurrentDetails(describeRefreshed(result));
   return result;
-}
-
-async function planRefresh(input: unknown) {
-  const step = { summary: 'check the request, list the follows' };
-  return await localThenNormal(
-    () => localControl(step).planRefresh(input),
-    () => control(step).planRefresh(input),
-  );
 }
 
 /** Ends when all images are asked for, or when the service answers for none of them any more. */

@@ -1,18 +1,12 @@
 /** `UnfollowImage`: ends a follow. What was cached for it stays, as anything that is cached. */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { UnfollowInput, UnfollowResult } from './contract/refresh';
-import { control, localControl, localThenNormal } from './lib/activity-profiles';
+import { inTask } from './lib/activity-profiles';
 import { typed } from './lib/failure';
 import { describeUnfollowed } from './lib/refresh-details';
 
 export async function UnfollowImage(input: UnfollowInput): Promise<UnfollowResult> {
-  const step = { summary: 'end the follow' };
-  const removed = await typed(() =>
-    localThenNormal(
-      () => localControl(step).removeFollow(input),
-      () => control(step).removeFollow(input),
-    ),
-  );
+  const removed = await typed(() => inTask({ summary: 'end the follow' }, (a) => a.removeFollow(input)));
   setCurrentDetails(describeUnfollowed(removed));
   return removed;
 }

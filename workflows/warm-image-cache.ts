@@ -5,7 +5,7 @@
 import { setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { BackendName, EntryId, ImageId } from './contract/ids';
 import type { WarmInput, WarmOutcome, WarmProgress, WarmResult } from './contract/refresh';
-import { control, localControl, localThenNormal } from './lib/activity-profiles';
+import { control, inTask } from './lib/activity-profiles';
 import { findFailure, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { describeWarmed, describeWarming, summarizeWarming } from './lib/refresh-details';
@@ -21,7 +21,7 @@ export async function WarmImageCache(input: WarmInput): Promise<WarmResult> {
   setHandler(warmProgressQuery, () => progress, {
     description: 'what is warmed, and which populations are waited for',
   });
-  const { pairs, pin, by } = await typed(() => planWarming(input));
+  const { pairs, pin, by } = await typed(() => inTask({ summary: 'check the request' }, (a) => a.planWarming(input)));
   progress.total = pairs.length;
   await inParallel(pairs, PAIRS_AT_ONCE, async (pair) => {
     const outcome = await warmPair(pair, progress);
@@ -30,14 +30,6 @@ export async function WarmImageCache(input: WarmInput): Promise<WarmResult> {
   const result = { warmed: progress.done, summary: summarizeWarming(progress.done) };
   setCurrentDetails(describeWarmed(result));
   return result;
-}
-
-async function planWarming(input: unknown) {
-  const step = { summary: 'check the request' };
-  return await localThenNormal(
-    () => localControl(step).planWarming(input),
-    () => control(step).planWarming(input),
-  );
 }
 
 interface Pair {

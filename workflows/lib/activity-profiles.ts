@@ -4,7 +4,7 @@ import {
   proxyLocalActivities,
   workflowInfo,
   type ActivityOptions,
-  type LocalActivityOptions,
+  type LocalActivityInterfaceFor,
 } from '@temporalio/workflow';
 import type { BackendActivities, ControlActivities, HostActivities } from '../../activities';
 import type { FailureType } from '../contract/failures';
@@ -46,18 +46,29 @@ export interface StepOptions {
 /** What may take long to end is waited for by a normal activity, between its tries, and not within a workflow task. */
 const waitedFor: FailureType[] = ['VolumeBusy'];
 
-/** Short activities over the inventory and image metadata, as steps of the workflow task itself: no hop through the server. */
-export function localControl({ summary }: StepOptions, options: LocalActivityOptions = {}) {
-  return proxyLocalActivities<ControlActivities>({
+/**
+ * Runs a short step over the inventory or image metadata within the workflow task itself, with no hop through the server; when it fails in a way that
+ * time may fix, such as a restart of the database or the image service, the same step as a normal activity.
+ */
+export async function inTask<Result>(
+  step: StepOptions,
+  run: (activities: LocalActivityInterfaceFor<ControlActivities>) => Promise<Result>,
+): Promise<Result> {
+  const local = proxyLocalActivities<ControlActivities>({
     cancellationType,
     startToCloseTimeout: 5 * SECOND_MS,
     retry: { initialInterval: 50, maximumAttempts: 3, nonRetryableErrorTypes: waitedFor },
-    summary,
-    ...options,
+    summary: step.summary,
   });
+  try {
+    return await run(local);
+  } catch (error) {
+    if (isFinal(error)) throw error;
+    return await run(control(step));
+  }
 }
 
-/** The same functions as normal activities: they outlast a restart of the database or the image service. */
+/** Steps over the inventory and image metadata as normal activities: they outlast a restart of the database or the image service. */
 export function control({ summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
   return proxyActivities<ControlActivities>({
     cancellationType,
@@ -178,17 +189,4 @@ export function onHost(host: HostId, { image, target, budgetMs, conversionMs }: 
       retry: patient,
     }),
   };
-}
-
-/** Runs `local` and, when it fails in a way that time may mend, the same step as a normal activity. */
-export async function localThenNormal<Result>(
-  local: () => Promise<Result>,
-  normal: () => Promise<Result>,
-): Promise<Result> {
-  try {
-    return await local();
-  } catch (error) {
-    if (isFinal(error)) throw error;
-    return await normal();
-  }
 }
