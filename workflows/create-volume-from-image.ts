@@ -18,7 +18,7 @@ import {
 } from '@temporalio/workflow';
 import type { FailureRecord } from './contract/failures';
 import type { BackendName, HostId, VolumeId } from './contract/ids';
-import { siblingQueues, type SearchAttributeName } from './contract/names';
+import { searchAttributes, siblingQueues } from './contract/names';
 import type { Admission, CloneOutcome, FlightVerdict, Story, Verdict } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
 import { inTask, onBackend, onHost, waiting } from './lib/activity-profiles';
@@ -339,11 +339,10 @@ function budgetMs({ admission, story }: Create): number {
 /** Search attributes, where the namespace has them. A hit upserts once: each upsert is an event and an action. */
 function tag(admission: Admission, outcome?: CreateVolumeResult['outcome'] | 'failed'): void {
   if (!admission.searchAttributes) return;
-  const attributes: Partial<Record<SearchAttributeName, string[]>> = {
-    Backend: [admission.backend],
-    ImageId: [admission.imageId],
-    CacheKey: [admission.cacheKey.short],
-    ...(outcome === undefined ? {} : { Outcome: [outcome] }),
-  };
-  upsertSearchAttributes(attributes);
+  upsertSearchAttributes([
+    { key: searchAttributes.backend, value: admission.backend },
+    { key: searchAttributes.imageId, value: admission.imageId },
+    { key: searchAttributes.cacheKey, value: admission.cacheKey.short },
+    ...(outcome === undefined ? [] : [{ key: searchAttributes.outcome, value: outcome }]),
+  ]);
 }

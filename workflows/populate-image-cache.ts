@@ -11,6 +11,7 @@
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { FlightClaim } from '../activities/populate/flight';
 import type { HostId } from './contract/ids';
+import { searchAttributes } from './contract/names';
 import type { NotCached, PopulateInput, ReservedEntry, Verdict } from './contract/population';
 import { control, heartbeating, inTask, onBackend, onHost } from './lib/activity-profiles';
 import {
@@ -41,11 +42,15 @@ export async function PopulateImageCache(given: PopulateInput): Promise<Populate
   const { input } = claim;
   const { backend, cacheKey } = input;
   if (claim.searchAttributes)
-    upsertSearchAttributes({ Backend: [backend], ImageId: [input.imageId], CacheKey: [cacheKey.short] });
+    upsertSearchAttributes([
+      { key: searchAttributes.backend, value: backend },
+      { key: searchAttributes.imageId, value: input.imageId },
+      { key: searchAttributes.cacheKey, value: cacheKey.short },
+    ]);
 
   const verdict = claim.answered ?? (await populate(claim));
   if (verdict.kind === 'failed' && claim.searchAttributes && patched('outcome-of-a-failed-flight'))
-    upsertSearchAttributes({ Outcome: ['failed'] });
+    upsertSearchAttributes([{ key: searchAttributes.outcome, value: 'failed' }]);
   const { waitersAnswered } = await heartbeating({
     summary: 'write the verdict and complete the activity of every waiter',
   }).answerWaiters({ backend, cacheKey, flight: claim.flight, leader: claim.leaderVolumeId, verdict });

@@ -56,6 +56,13 @@ export function siblingQueues(controlQueue: string): ReturnType<typeof taskQueue
   return taskQueues(controlQueue.endsWith(CONTROL_QUEUE) ? controlQueue.slice(0, -CONTROL_QUEUE.length) : '');
 }
 
-/** Search attributes, all of type Keyword. A namespace without them still works. */
-export const searchAttributeNames = ['Backend', 'ImageId', 'CacheKey', 'Outcome'] as const;
-export type SearchAttributeName = (typeof searchAttributeNames)[number];
+/** Search attributes, in the shape of the SDK's typed keys. A namespace without them still works. */
+export const searchAttributes = {
+  backend: { name: 'Backend', type: 'KEYWORD' },
+  imageId: { name: 'ImageId', type: 'KEYWORD' },
+  cacheKey: { name: 'CacheKey', type: 'KEYWORD' },
+  outcome: { name: 'Outcome', type: 'KEYWORD' },
+} as const;
+
+/** All of them are of type Keyword. */
+export const searchAttributeNames = Object.values(searchAttributes).map(({ name }) => name);
