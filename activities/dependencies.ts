@@ -10,6 +10,7 @@ import type { Scratch } from './image/scratch';
 import type { ToolGuard } from './image/tool-guard';
 import type { CacheMetrics } from './metrics';
 import type { ScratchQueue } from './transfer/scratch-queue';
+import type { Semaphore } from '../lib/semaphore';
 
 /** What every worker has, whatever its roles. */
 export interface ControlDependencies {
@@ -49,18 +50,4 @@ export interface HostDependencies extends BackendDependencies {
   scratchQueue: ScratchQueue;
   /** All who wait for room in the scratch: fewer than the slots of the host's queue, since whoever is to give some back needs one. */
   waitingRoom: Semaphore;
-}
-
-export interface SemaphoreWait {
-  onWait(ahead: number): void;
-  signal: AbortSignal;
-}
-
-export interface Semaphore {
-  /** How many run or wait. */
-  count(): number;
-  /** Whether a further one has to wait. */
-  isFull(): boolean;
-  /** Runs `work` when a place is free; `onWait` hears how many are ahead. @throws the signal's reason when it is aborted while it waits. */
-  run<Result>(work: () => Promise<Result>, waiting: SemaphoreWait): Promise<Result>;
 }

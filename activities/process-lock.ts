@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { z } from 'zod';
 import { runCommand } from './command';
-import { hasCode } from './system-error';
+import { hasCode } from '../lib/errno';
 
 const holderSchema = z.object({ pid: z.int().positive(), startTime: z.string() });
 

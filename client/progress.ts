@@ -1,9 +1,10 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from '@temporalio/client';
 import { defaultPayloadConverter } from '@temporalio/common';
 import { temporal } from '@temporalio/proto';
 import { z } from 'zod';
 import type { Progress } from '../activities/progress';
-import { followingSignal } from './abort';
+import { followingSignal } from '../lib/abort';
 
 /** How far a create is: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
 export interface CreateReport {
@@ -62,7 +63,9 @@ export function watching<Report>(
   const stopped = new AbortController();
   let last = '';
   const looking = (async () => {
-    for (let delayMs = FIRST_LOOK_MS; await pause(delayMs, stopped.signal); delayMs = LOOK_INTERVAL_MS) {
+    for (let delayMs = FIRST_LOOK_MS; ; delayMs = LOOK_INTERVAL_MS) {
+      await delay(delayMs, undefined, { signal: stopped.signal }).catch(() => undefined);
+      if (stopped.signal.aborted) return;
       const report = await bounded(client, stopped.signal, lookOnce);
       const seen = JSON.stringify(report);
       if (report === undefined || seen === last || stopped.signal.aborted) continue;
@@ -134,19 +137,4 @@ async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Prom
   } catch {
     return undefined;
   }
-}
-
-/** @returns false as soon as it is stopped. */
-async function pause(delayMs: number, stopped: AbortSignal): Promise<boolean> {
-  if (stopped.aborted) return false;
-  await new Promise<void>((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      stopped.removeEventListener('abort', end);
-      resolve();
-    };
-    const timer = setTimeout(end, delayMs);
-    stopped.addEventListener('abort', end);
-  });
-  return !stopped.aborted;
 }

@@ -1,7 +1,7 @@
 import type { Client } from '@temporalio/client';
-import { followingSignal } from './abort';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
+import { followingSignal } from '../lib/abort';
 
 /** Runs `wait` until `signal` is aborted, which ends the requests of this client and nothing else. */
 export async function interruptible<T>(

@@ -8,7 +8,6 @@ import { readHostId } from '../activities/image/host-id';
 import { openScratch, type Scratch } from '../activities/image/scratch';
 import type { ToolGuard } from '../activities/image/tool-guard';
 import { tidyScratch } from '../activities/transfer/tidy-scratch';
-import { createSemaphore } from '../activities/semaphore';
 import { createScratchQueue } from '../activities/transfer/scratch-queue';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
@@ -27,6 +26,7 @@ import type { OperatorWords } from './operator-words';
 import { defaultSlots, type Role, type RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
 import { openToolGuard } from './tool-guard';
+import { createSemaphore } from '../lib/semaphore';
 
 /** Connections of one worker process: migrations and supervision have their own. */
 const DATABASE_CONNECTIONS = 16;

@@ -1,6 +1,6 @@
 import { errors } from 'undici';
 import { Failure } from '../../workflows/contract/failures';
-import { hasCode } from '../system-error';
+import { hasCode } from '../../lib/errno';
 
 /** What the service answered in place of what was asked for. */
 export interface Refusal {

@@ -3,9 +3,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Pool, type Dispatcher } from 'undici';
 import { Failure } from '../../workflows/contract/failures';
 import { KiB, MiB } from '../../workflows/contract/bytes';
-import { withDeadline } from './deadline';
 import { parseEndpoint, type Endpoint } from './endpoint';
 import { failureOfNetwork, wasCut } from './errors';
+import { withDeadline } from '../../lib/abort';
 
 /** Milliseconds. */
 export interface GlanceTimeouts {

@@ -1,10 +1,10 @@
 import { availableParallelism } from 'node:os';
 import * as zlib from 'node:zlib';
 import { MiB } from '../../workflows/contract/bytes';
-import { settleAll } from '../settle-all';
 import type { CompressedPiece } from './formats/qcow2-compressed';
 import type { ClusterCompression } from './formats/qcow2-header';
 import { startThread, type Thread } from './thread';
+import { settleAll } from '../../lib/settle-all';
 
 /** What this Node can undo: zstd came to node:zlib with 22.15 and 23.8. Clusters of another compression are left to `qemu-img`. */
 export const clusterCompressions: readonly ClusterCompression[] =

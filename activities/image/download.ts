@@ -1,6 +1,5 @@
 import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
@@ -12,6 +11,7 @@ import { createHashedFile, type ByteWatcher, type HashedFile } from './hashed-fi
 import { createHeadInspection, type HeadInspection } from './head-inspection';
 import type { ImagePolicy } from './policy';
 import { createTransferProgress, type TransferProgress } from './transfer-progress';
+import { pause } from '../../lib/abort';
 
 export interface DownloadLimits {
   /** Failures in a row, without `progressBytes` between them, after which the caller hears of it. */
@@ -178,9 +178,7 @@ async function fetchRest(file: HashedFile, head: HeadInspection | undefined, tra
     failures = file.bytes - before >= limits.progressBytes ? 1 : failures + 1;
     if (failures >= limits.attempts) throw failure;
     progress.askingAgain(file.bytes, `${failure.details.cause}, failure ${failures} of at most ${limits.attempts}`);
-    await delay(limits.backoffMs * 2 ** (failures - 1), undefined, { signal: reporter.signal }).catch(() =>
-      reporter.signal.throwIfAborted(),
-    );
+    await pause(limits.backoffMs * 2 ** (failures - 1), reporter.signal);
     // Nothing in HTTP says that the data changed between two ranges: the record does.
     const again = await findFailure(async () =>
       checkUnchanged(await images.getImage(image.id, reporter.signal), expected),

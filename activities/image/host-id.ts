@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { uuidPattern, type HostId } from '../../workflows/contract/ids';
 import { acquireProcessLock } from '../process-lock';
-import { hasCode } from '../system-error';
+import { hasCode } from '../../lib/errno';
 
 /** What tells machines apart and outlives a boot. A container may have neither, and only root reads the second: what is unknown proves nothing. */
 export interface Machine {

@@ -7,6 +7,7 @@ import { Failure } from '../../workflows/contract/failures';
 import { runCommand, type CommandLimits, type CommandOptions, type CommandResult } from '../command';
 import { withHandedOver } from '../handed-over';
 import { createToolGuard, defaultToolSettings, getDefaultToolGuard, type ToolGuard } from './tool-guard';
+import { isDiskFull } from '../../lib/errno';
 
 /** Formats that are ever named to qemu-img: it is never left to guess one. */
 export type QemuFormat = 'raw' | 'qcow2' | 'vmdk' | 'vpc' | 'vhdx' | 'vdi';
@@ -300,12 +301,7 @@ async function syncFile(path: string): Promise<void> {
 
 function isOutOfSpace(error: unknown): boolean {
   if (isToolFailure(error)) return /No space left on device|Disk quota exceeded/.test(error.details.stderr);
-  return (
-    typeof error === 'object' &&
-    error !== null &&
-    'code' in error &&
-    (error.code === 'ENOSPC' || error.code === 'EDQUOT')
-  );
+  return isDiskFull(error);
 }
 
 function isToolFailure(error: unknown): error is Failure<'ToolFailed'> {

@@ -7,7 +7,7 @@ import type { DownloadedImage } from './download';
 import { readHostId } from './host-id';
 import { createSharedTransfers } from './shared-transfers';
 import { acquireProcessLock, describeHolder } from '../process-lock';
-import { hasCode, isFull } from '../system-error';
+import { isDiskFull, unlessAbsent } from '../../lib/errno';
 
 /** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
 export interface Scratch {
@@ -121,7 +121,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
           await mkdir(images, { recursive: true, mode: 0o700 });
           return await publish(path, (partialPath) => transfer(partialPath, joined));
         } catch (error) {
-          throw isFull(error)
+          throw isDiskFull(error)
             ? new Failure(
                 'ScratchFull',
                 { host: hostId, neededBytes: sizeBytes, freeBytes: await freeBytes() },
@@ -164,11 +164,8 @@ async function lockScratch(path: string): Promise<() => void> {
 async function watchMount(directory: string, host: HostId): Promise<() => Promise<void>> {
   const { dev } = await stat(directory);
   return async () => {
-    const found = await stat(directory).catch((error: unknown) => {
-      if (hasCode(error, 'ENOENT')) return { dev };
-      throw error;
-    });
-    if (found.dev !== dev)
+    const found = await unlessAbsent(stat(directory));
+    if (found !== undefined && found.dev !== dev)
       throw new Failure('ScratchUnavailable', {
         host,
         cause: `${directory} is on another file system: is it mounted?`,
@@ -195,17 +192,15 @@ async function distrustFiles(images: string): Promise<void> {
 }
 
 async function findFile(path: string): Promise<ScratchFile | undefined> {
-  try {
-    return { path, bytes: (await stat(path)).size };
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return undefined;
-    throw error;
-  }
+  const found = await unlessAbsent(stat(path));
+  return found && { path, bytes: found.size };
 }
 
 async function listFiles(images: string): Promise<ScratchEntry[]> {
   const entries: ScratchEntry[] = [];
-  for (const name of (await readNames(images)).sort()) {
+  // Somebody may have removed the directory.
+  const names = (await unlessAbsent(readdir(images))) ?? [];
+  for (const name of names.sort()) {
     const path = join(images, name);
     const complete = !name.endsWith(PARTIAL);
     const contentHash = complete ? name : name.slice(0, -PARTIAL.length);
@@ -221,16 +216,6 @@ async function listFiles(images: string): Promise<ScratchEntry[]> {
       });
   }
   return entries;
-}
-
-/** @returns none where somebody has removed the directory. */
-async function readNames(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if (hasCode(error, 'ENOENT')) return [];
-    throw error;
-  }
 }
 
 async function getFreeBytes(path: string): Promise<number> {

@@ -1,6 +1,7 @@
 import { Failure } from '../../workflows/contract/failures';
 import type { Progress, ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
+import { abortReason } from '../../lib/abort';
 
 /** One running transfer a key; who comes later shares it. */
 export interface SharedTransfers {
@@ -93,7 +94,7 @@ async function follow(
     leave = () => {
       callers.delete(reporter);
       if (callers.size === 0) controller.abort(signal.reason);
-      else reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+      else reject(abortReason(signal));
     };
   });
   left.catch(() => undefined);

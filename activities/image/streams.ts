@@ -1,5 +1,6 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { ProgressReporter } from '../progress';
+import { unlessAborted } from '../../lib/abort';
 
 /** Images that are written straight into image-volumes by this process: one at a time for a content hash, and for an image-volume. */
 export interface Streams {
@@ -95,21 +96,6 @@ async function awaitContent(other: Running, reporter: ProgressReporter): Promise
   }
   await content?.close();
   return undefined;
-}
-
-async function unlessAborted<Value>(value: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  let leave = (): void => undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    leave = () => reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
-  });
-  aborted.catch(() => undefined);
-  if (signal.aborted) leave();
-  signal.addEventListener('abort', leave, { once: true });
-  try {
-    return await Promise.race([value, aborted]);
-  } finally {
-    signal.removeEventListener('abort', leave);
-  }
 }
 
 function settleable<Value>(): { promise: Promise<Value>; resolve(value: Value): void } {

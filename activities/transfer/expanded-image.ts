@@ -1,5 +1,4 @@
 import { stat } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { measureScratch } from '../../db/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
@@ -12,6 +11,7 @@ import { contentHashOf } from '../kit/cache-key';
 import { waitingForTurn } from '../kit/heartbeat-reporter';
 import { checkCanHold, tryReserve } from './reserve-in-turn';
 import { inWaitingRoom } from './waiting-room';
+import { pause } from '../../lib/abort';
 
 /** Two that each hold a compressed file may wait for each other's room: neither waits longer than this. */
 const MAX_WAIT_MS = 30 * 60_000;
@@ -72,7 +72,7 @@ async function waitForRoom(
     const free = formatBytes(reserved.freeBytes);
     const summary = `waiting for ${formatBytes(lackingBytes)} of scratch to decompress into, ${free} are free`;
     reporter.report({ stage: 'waiting', summary });
-    await delay(POLL_MS, undefined, { signal: reporter.signal }).catch(() => reporter.signal.throwIfAborted());
+    await pause(POLL_MS, reporter.signal);
   }
   return false;
 }

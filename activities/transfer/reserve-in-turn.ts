@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { listScratch, reserveScratch, type ScratchReservation } from '../../db/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
@@ -7,6 +6,7 @@ import type { HostDependencies } from '../dependencies';
 import type { ProgressReporter } from '../progress';
 import { startPatience, type MovableTransfer } from './room-elsewhere';
 import { inWaitingRoom } from './waiting-room';
+import { pause } from '../../lib/abort';
 
 export interface ScratchReservationRequest {
   image: Image;
@@ -70,7 +70,7 @@ async function waitForRoom(
     };
     if (await look()) return;
     await inWaitingRoom(deps, { neededBytes, signal }, async () => {
-      do await delay(POLL_MS, undefined, { signal }).catch(() => signal.throwIfAborted());
+      do await pause(POLL_MS, signal);
       while (!(await look()));
     });
   } finally {

@@ -12,7 +12,6 @@ import { downloadImage } from '../image/download';
 import { createHeadInspection } from '../image/head-inspection';
 import { createStreams, type StreamWork } from '../image/streams';
 import type { ProgressReporter } from '../progress';
-import { isFull } from '../system-error';
 import { contentHashOf } from '../kit/cache-key';
 import { backendHeld } from '../kit/backend-held';
 import { checkFreeSpace } from './check-free-space';
@@ -20,6 +19,7 @@ import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/he
 import { getPinnedImage } from './scratch-image';
 import { checkWritten, inspectImageFile } from './write-guest-bytes';
 import { attemptName, earlierAttemptNames, seal } from './write-image-volume';
+import { isDiskFull } from '../../lib/errno';
 
 export interface StreamImageVolumeRequest {
   input: PopulateInput;
@@ -216,7 +216,7 @@ function readingFrom(file: FileHandle, images: ImageService): ImageService {
 }
 
 async function failureOf(error: unknown, { image, backend }: Attempt): Promise<unknown> {
-  if (!isFull(error)) return error;
+  if (!isDiskFull(error)) return error;
   const { freeBytes } = await backend.space();
   return new Failure(
     'NoSpace',

@@ -2,11 +2,11 @@
  * One harness for every workflow with effects. A clean run says which steps there are; then each step of a run in a world of its own fails for good,
  * loses its reply, is run twice, finishes late, or is cancelled. Whatever happens, the promise is kept and the slate is clean.
  */
-import { createSemaphore } from '../../activities/semaphore';
 import { faultKinds, type FaultKind, type Step } from './every-step-faults';
 import { assertCleanSlate, assertStackIsIdle } from './every-step-slate';
 import { startEveryStepStack, type EveryStepStack } from './every-step-stack';
 import { createWorld, type ImageKind, type World } from './every-step-world';
+import { createSemaphore } from '../../lib/semaphore';
 
 const CASES_AT_ONCE = 8;
 const CASE_TIMEOUT_MS = 240_000;

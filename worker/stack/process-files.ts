@@ -2,8 +2,8 @@ import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isRunning, type ProcessIdentity } from '../../client/config/process-identity';
-import { hasCode } from './error-code';
 import { waitFor } from './wait';
+import { hasCode } from '../../lib/errno';
 
 const identitySchema = z.object({ pid: z.int().min(2), startTime: z.string() });
 

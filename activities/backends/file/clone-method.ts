@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { Failure } from '../../../workflows/contract/failures';
 import { removeFile, writeNewFile } from './durable';
-import { isSystemError } from './errors';
 import { attemptPaths, newAttempt, type Layout } from './layout';
+import { hasCode } from '../../../lib/errno';
 
 export type CloneSetting = 'auto' | 'reflink' | 'overlay';
 export interface CloneMethod {
@@ -37,7 +37,7 @@ async function findReflinkObstacle(layout: Layout): Promise<string | undefined> 
     await copyFile(source, target, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
     return undefined;
   } catch (error) {
-    const code = NO_REFLINK_CODES.find((candidate) => isSystemError(error, candidate));
+    const code = NO_REFLINK_CODES.find((candidate) => hasCode(error, candidate));
     if (code === undefined) throw error;
     return code;
   } finally {

@@ -2,7 +2,6 @@ import { mkdir, open, opendir, readdir, rm, stat, unlink } from 'node:fs/promise
 import { join } from 'node:path';
 import type { FileBackendContext } from './context';
 import { syncDirectory } from './durable';
-import { isSystemError, unlessAbsent } from './errors';
 import {
   clonesPath,
   imageVolumeOf,
@@ -14,6 +13,7 @@ import {
 } from './layout';
 import { parseOverlay } from './qcow2-overlay';
 import { readHead } from './volume';
+import { unlessAbsent, hasCode } from '../../../lib/errno';
 
 /*
  * Which overlays need an image-volume, told without opening all overlays: an overlay is noted, durably, before it can be seen, so an image-volume
@@ -105,7 +105,7 @@ async function writeNote(layout: Layout, { parent, volumeId }: CloneNote): Promi
   try {
     await writeEmpty(path);
   } catch (error) {
-    if (!isSystemError(error, 'ENOENT')) throw error;
+    if (!hasCode(error, 'ENOENT')) throw error;
     await makeDirectory(layout, directory);
     await writeEmpty(path);
   }
@@ -115,7 +115,7 @@ async function makeDirectory({ clones }: Layout, directory: string): Promise<voi
   try {
     await mkdir(directory, { mode: 0o700 });
   } catch (error) {
-    if (!isSystemError(error, 'EEXIST')) throw error;
+    if (!hasCode(error, 'EEXIST')) throw error;
   }
   await syncDirectory(clones);
 }

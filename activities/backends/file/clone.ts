@@ -3,12 +3,11 @@ import { chmod, copyFile, open } from 'node:fs/promises';
 import { relative } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import type { Connection } from '../../../workflows/contract/volume';
-import { settleAll } from '../../settle-all';
 import type { VolumeMarker } from '../backend';
 import { noteClone } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } from './durable';
-import { isSystemError, withFailures } from './errors';
+import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
 import { writeJson } from './markers';
 import { getSealedParent } from './parent';
@@ -16,6 +15,8 @@ import { removeAttempts } from './remove';
 import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES, parseOverlay } from './qcow2-overlay';
 import { checkSize } from './sizes';
 import { confirmPublished, connectionOf, findVolume, readHead, type FoundVolume } from './volume';
+import { settleAll } from '../../../lib/settle-all';
+import { hasCode } from '../../../lib/errno';
 
 const VOLUME_MODE = 0o600;
 
@@ -58,7 +59,7 @@ async function makeClone(context: FileBackendContext, parent: string, marker: Vo
   try {
     return await runAttempt({ ...step, attempt: attemptOf(context, marker, FIRST_ATTEMPT) });
   } catch (error) {
-    if (!isSystemError(error, 'EEXIST')) throw error;
+    if (!hasCode(error, 'EEXIST')) throw error;
   }
   // Somebody else's, dead or alive: it may go when the volume has its name, since nothing that is visible is ever replaced.
   const published = await runAttempt({ ...step, attempt: attemptOf(context, marker, newAttempt()) });
@@ -73,9 +74,9 @@ async function runAttempt(step: CloneStep): Promise<boolean> {
     if (published) await syncDirectory(context.layout.volumes);
     return published;
   } catch (error) {
-    if (!isSystemError(error, 'EEXIST')) await removeAttempt(attempt);
+    if (!hasCode(error, 'EEXIST')) await removeAttempt(attempt);
     // Whoever was faster has removed all attempts.
-    if (isSystemError(error, 'ENOENT') && (await findVolume(context, marker.volumeId)) !== undefined) return false;
+    if (hasCode(error, 'ENOENT') && (await findVolume(context, marker.volumeId)) !== undefined) return false;
     throw error;
   }
 }

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { DigestOptions, ParentDigest } from '../backend';
 import type { FileBackendContext } from './context';
-import { unlessAbsent } from './errors';
 import { imagePaths } from './layout';
 import { getSealedParent } from './parent';
+import { unlessAbsent } from '../../../lib/errno';
+import { pause } from '../../../lib/abort';
 
 /** Read at once: one buffer is all that a digest holds. */
 const CHUNK_BYTES = MiB;
@@ -44,14 +44,5 @@ export async function digestParent(
     return { algorithm: 'sha256', digest: hash.digest('hex'), bytes: virtualBytes };
   } finally {
     await file.close();
-  }
-}
-
-/** @throws the signal's own reason when it is aborted meanwhile. */
-async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
-  try {
-    await delay(durationMs, undefined, { signal });
-  } catch {
-    signal.throwIfAborted();
   }
 }

@@ -5,9 +5,9 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { KnownPlace } from '../backend';
 import type { FileBackendContext } from './context';
 import { publishFile, syncDirectory } from './durable';
-import { unlessAbsent } from './errors';
 import { newAttempt, type Layout } from './layout';
 import { parseClaim, placeIdOf, writeJson, type Claim } from './markers';
+import { unlessAbsent } from '../../../lib/errno';
 
 /**
  * Makes the directory and claims it for this installation's backend; a second call changes nothing. A directory without a claim may be the mount point of a

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises';
-import { isSystemError, unlessAbsent } from './errors';
+import { unlessAbsent, hasCode } from '../../../lib/errno';
 
 /** What to write where; everything else of `fileBytes` is a hole. */
 export interface FileContent {
@@ -35,7 +35,7 @@ export async function publishFile(temporary: string, final: string): Promise<boo
   try {
     await link(temporary, final);
   } catch (error) {
-    if (!isSystemError(error, 'EEXIST')) throw error;
+    if (!hasCode(error, 'EEXIST')) throw error;
     await removeFile(temporary);
     return false;
   }

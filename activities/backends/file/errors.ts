@@ -15,21 +15,6 @@ export async function withFailures<Result>(
   }
 }
 
-/** @returns whether `error` is the system's, with one of `codes`. */
-export function isSystemError(error: unknown, ...codes: string[]): boolean {
-  return isErrnoException(error) && codes.includes(error.code);
-}
-
-/** @returns the result of `operation`, or undefined when the file is not there. */
-export async function unlessAbsent<Result>(operation: Promise<Result>): Promise<Result | undefined> {
-  try {
-    return await operation;
-  } catch (error) {
-    if (isSystemError(error, 'ENOENT')) return undefined;
-    throw error;
-  }
-}
-
 interface FailureContext {
   context: Pick<FileBackendContext, 'name' | 'layout'>;
   neededBytes: number;

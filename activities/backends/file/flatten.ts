@@ -7,10 +7,11 @@ import type { FlattenOptions } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, syncDirectory, writeNewFile } from './durable';
-import { unlessAbsent, withFailures } from './errors';
+import { withFailures } from './errors';
 import { attemptPaths, newAttempt, parseFileName, volumePaths } from './layout';
 import { formatOverlay, parseOverlay, type Overlay } from './qcow2-overlay';
 import { findVolume, readHead } from './volume';
+import { unlessAbsent } from '../../../lib/errno';
 
 export type Flattened = 'flattened' | 'independent' | 'absent';
 

@@ -4,7 +4,7 @@ import type { BackendObject, Marker } from '../backend';
 import { ensureCloneNoted } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
-import { toFailure, unlessAbsent } from './errors';
+import { toFailure } from './errors';
 import {
   imagePaths,
   isVolumeId,
@@ -17,6 +17,7 @@ import {
 } from './layout';
 import { findImageMarker } from './markers';
 import { findVolume, readVolume } from './volume';
+import { unlessAbsent } from '../../../lib/errno';
 
 const BYTES_PER_BLOCK = 512;
 /** What the root may hold: `lost+found` is the file system's own. */

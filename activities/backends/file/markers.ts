@@ -3,8 +3,8 @@ import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import type { BackendName, ImageId, InstallationId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import type { ImageVolumeMarker, VolumeMarker } from '../backend';
-import { unlessAbsent } from './errors';
 import { writeNewFile } from './durable';
+import { unlessAbsent } from '../../../lib/errno';
 
 /** What is stored beside an image-volume: its marker and the seal that tells whether its bytes are still those that were sealed. */
 export interface StoredImageMarker {

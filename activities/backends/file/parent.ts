@@ -4,9 +4,9 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { ParentDescription } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
-import { unlessAbsent } from './errors';
 import { imagePaths } from './layout';
 import { findImageMarker, type StoredImageMarker } from './markers';
+import { unlessAbsent } from '../../../lib/errno';
 
 export const SEALED_MODE = 0o400;
 const MODE_BITS = 0o777n;

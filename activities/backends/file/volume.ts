@@ -8,10 +8,10 @@ import type { VolumeDescription } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { syncDirectory } from './durable';
-import { unlessAbsent } from './errors';
 import { volumePaths } from './layout';
 import { findVolumeMarker, isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from './markers';
 import { OVERLAY_HEAD_BYTES, parseOverlay } from './qcow2-overlay';
+import { unlessAbsent } from '../../../lib/errno';
 
 const BYTES_PER_BLOCK = 512;
 

@@ -1,11 +1,10 @@
 import { rename, stat } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
-import { settleAll } from '../../settle-all';
 import type { WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
-import { unlessAbsent, withFailures } from './errors';
+import { withFailures } from './errors';
 import { isReplaced, settleReplaced, settleSecondName } from './flatten';
 import {
   attemptPaths,
@@ -17,6 +16,8 @@ import {
   type AttemptId,
 } from './layout';
 import { checkSize } from './sizes';
+import { settleAll } from '../../../lib/settle-all';
+import { unlessAbsent } from '../../../lib/errno';
 
 /** Makes a hole of `virtualBytes` for one attempt: always a new file, so that a late writer of an earlier try writes into nothing. */
 export async function ensureWriteTarget(

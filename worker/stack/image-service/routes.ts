@@ -11,6 +11,7 @@ import { patchImage, PATCH_MEDIA_TYPE } from './patch-image';
 import { receiveFile } from './receive-file';
 import { parseNewImage, showImage, type StoredImage } from './record';
 import { serveFile } from './serve-file';
+import { isDiskFull } from '../../../lib/errno';
 
 export interface Service {
   catalog: Catalog;
@@ -141,7 +142,7 @@ async function upload(service: Service, exchange: Exchange): Promise<void> {
     if (saved !== undefined) return sendEmpty(response);
   } catch (error) {
     await catalog.change(image.id, { status: 'queued' });
-    throw isFull(error) ? new HttpError(413, 'There is not enough disk space on the image storage media.') : error;
+    throw isDiskFull(error) ? new HttpError(413, 'There is not enough disk space on the image storage media.') : error;
   }
   await rm(path, { force: true });
   throw new HttpError(410, `Image ${image.id} was deleted during its upload.`);
@@ -210,8 +211,4 @@ function mediaType({ headers }: IncomingMessage): string {
 
 function unsupported(request: IncomingMessage, headers: Record<string, string> = {}): HttpError {
   return new HttpError(415, `The request media type ${mediaType(request)} is not supported by this server.`, headers);
-}
-
-function isFull(error: unknown): boolean {
-  return typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOSPC';
 }

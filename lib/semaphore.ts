@@ -1,4 +1,18 @@
-import type { Semaphore, SemaphoreWait } from './dependencies';
+import { abortReason } from './abort';
+
+export interface SemaphoreWait {
+  onWait(ahead: number): void;
+  signal: AbortSignal;
+}
+
+export interface Semaphore {
+  /** How many run or wait. */
+  count(): number;
+  /** Whether a further one has to wait. */
+  isFull(): boolean;
+  /** Runs `work` when a place is free; `onWait` hears how many are ahead. @throws the signal's reason when it is aborted while it waits. */
+  run<Result>(work: () => Promise<Result>, waiting: SemaphoreWait): Promise<Result>;
+}
 
 /** At most `places` at once, in the order of their coming. */
 export function createSemaphore(places: number): Semaphore {
@@ -16,7 +30,7 @@ export function createSemaphore(places: number): Semaphore {
     await new Promise<void>((resolve, reject) => {
       const giveUp = (): void => {
         queue.delete(take);
-        reject(signal.reason instanceof Error ? signal.reason : new Error(String(signal.reason)));
+        reject(abortReason(signal));
       };
       const take = (): void => {
         signal.removeEventListener('abort', giveUp);

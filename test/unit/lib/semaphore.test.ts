@@ -1,4 +1,4 @@
-import { createSemaphore } from '../../../activities/semaphore';
+import { createSemaphore } from '../../../lib/semaphore';
 
 function gate(): { opened: Promise<void>; open: () => void } {
   let open = (): void => undefined;
