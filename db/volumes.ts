@@ -3,13 +3,17 @@ import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/con
 import type { Connection, Outcome, VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
 import { withDatabaseErrors } from './errors';
+import { endHold, freedColumn, parseFreed, releaseOf, type Release } from './entries/clones';
 import { type DecisionNote, decisionOf } from './report/decisions';
 import { volumes } from './schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement } from './statement';
-import type { FreedParent, VolumeRow } from './types';
+import type { VolumeRow } from './types';
 
 /** How often a statement is tried again that lost a race against another one of the same volume. */
 const RACE_TRIES = 5;
+
+/** States in which a volume that was not `available` at last holds nothing. */
+const ended: readonly VolumeState[] = ['error', 'deleting', 'deleted'];
 
 interface Admittance {
   volumeId: VolumeId;
@@ -137,23 +141,21 @@ function describeRequest(found: VolumeRow, projectId: ProjectId): string {
 export async function releaseLease(
   database: Database,
   { volumeId, runId }: { volumeId: VolumeId; runId: string },
-): Promise<{ freedEntry?: FreedParent }> {
+): Promise<Release> {
   const [row] = await runStatement(
     database,
     sql`with volume as (
         select id, entry_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and holds_entry for no key update
-      ), released as (
-        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id returning ${freedColumns}
-      )
+      ), released as (${releaseOf(sql`volume`)})
       update volumes set entry_id = null, holds_entry = false, updated_at = now() from volume v where volumes.id = v.id
-      returning (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed`,
+      returning ${freedColumn}`,
   );
-  return parseFreed(row?.['freed']);
+  return parseFreed(row);
 }
 
 export type CompleteOutcome =
   /** `saved`: what the cache spared this create; absent when an earlier call has completed it. */
-  | { kind: 'completed'; volume: VolumeRow; freedEntry?: FreedParent; saved?: { bytes: number; seconds: number } }
+  | ({ kind: 'completed'; volume: VolumeRow; saved?: { bytes: number; seconds: number } } & Release)
   | { kind: 'not-creating'; state: VolumeState | 'absent' };
 
 /**
@@ -183,21 +185,18 @@ export async function completeVolume(
         from backends b
         where v.id = ${volumeId} and v.run_id = ${runId} and v.state = 'creating' and not v.given_up and b.name = v.backend
         returning ${columnsOf(volumes, 'v')}
-      ), released as (
-        update cache_entries e set clones = e.clones - 1 from completed c where e.id = c.entry_id and not c.holds_entry
-        returning ${freedColumns}
+      ), released as (${releaseOf(sql`completed where not holds_entry`)}
       ), saved as (
         select coalesce(e.image_bytes, 0) as bytes, coalesce(e.cost_seconds, 0) as seconds from completed c join cache_entries e on e.id = c.entry_id
         where c.outcome in ('hit', 'joined')
       ), decided as (${decisionOf('completed', { ...decision, outcome, saved: 'saved' })})
-      select ${columnsOf(volumes)}, (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed,
-        (select to_jsonb(saved) from saved) as saved from completed`,
+      select ${columnsOf(volumes)}, ${freedColumn}, (select to_jsonb(saved) from saved) as saved from completed`,
   );
   if (row)
     return {
       kind: 'completed',
       volume: parseRow(volumes, row),
-      ...parseFreed(row['freed']),
+      ...parseFreed(row),
       saved: parseSaved(row['saved']),
     };
   const volume = await findVolume(database, { volumeId });
@@ -275,10 +274,11 @@ export async function failVolume(
     error?: { type: string; message: string };
     decision: DecisionNote;
   },
-): Promise<{ freedEntry?: FreedParent }> {
+): Promise<Release> {
   const { volumeId, runId, to, error, decision } = request;
-  return settle(database, {
+  return endHold(database, {
     volumeId,
+    states: ended,
     statement: sql`with volume as (
         select id, entry_id, holds_entry from volumes where id = ${volumeId} and run_id = ${runId}
           and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) for no key update
@@ -288,10 +288,9 @@ export async function failVolume(
           deleted_at = case when v.state = 'creating' and ${to} = 'deleted' then now() end,
           error_type = ${error?.type ?? null}, error_message = ${error?.message ?? null}
         from volume where v.id = volume.id returning ${columnsOf(volumes, 'v')}
-      ), released as (
-        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id and v.holds_entry returning ${freedColumns}
+      ), released as (${releaseOf(sql`volume where holds_entry`)}
       ), decided as (${decisionOf('settled', { ...decision, outcome: 'failed', errorType: error?.type })})
-      select (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from settled`,
+      select ${freedColumn} from settled`,
   });
 }
 
@@ -342,22 +341,18 @@ export async function restoreAfterRefusedDelete(
 }
 
 /** `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent whose last clone this was. */
-export function finishDelete(
-  database: Database,
-  { volumeId }: { volumeId: VolumeId },
-): Promise<{ freedEntry?: FreedParent }> {
-  return settle(database, {
+export function finishDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<Release> {
+  return endHold(database, {
     volumeId,
+    states: ended,
     statement: sql`with volume as (
         select id, entry_id, holds_entry from volumes where id = ${volumeId} and state = 'deleting' for no key update
       ), settled as (
         update volumes v set state = 'deleted', holds_entry = false, waits_for_flight = null, activity_id = null, connection = null,
           deleted_at = now(), updated_at = now()
         from volume where v.id = volume.id returning v.id
-      ), released as (
-        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id and v.holds_entry returning ${freedColumns}
-      )
-      select (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from settled`,
+      ), released as (${releaseOf(sql`volume where holds_entry`)})
+      select ${freedColumn} from settled`,
   });
 }
 
@@ -403,31 +398,6 @@ export function listVolumes(
   );
 }
 
-const freedColumns = sql.raw('e.id as "entryId", e.image_volume as "imageVolume", e.backend, e.state, e.clones');
-
-/** Runs a statement that ends a volume. When it was ended before, the parent that was freed then is told again, so a lost reply costs nothing. */
-async function settle(
-  database: Database,
-  { volumeId, statement }: { volumeId: VolumeId; statement: ReturnType<typeof sql> },
-): Promise<{ freedEntry?: FreedParent }> {
-  const [row] = await runStatement(database, statement);
-  if (row) return parseFreed(row['freed']);
-  const [again] = await runStatement(
-    database,
-    sql`select to_jsonb(freed) as freed from (
-        select ${freedColumns} from volumes v join cache_entries e on e.id = v.entry_id
-        where v.id = ${volumeId} and v.state in ('error', 'deleting', 'deleted') and not v.holds_entry and e.state = 'retired' and e.clones = 0
-      ) freed`,
-  );
-  return parseFreed(again?.['freed']);
-}
-
 function parseSaved(saved: unknown): { bytes: number; seconds: number } {
   return (saved as { bytes: number; seconds: number } | null) ?? { bytes: 0, seconds: 0 };
-}
-
-function parseFreed(freed: unknown): { freedEntry?: FreedParent } {
-  if (typeof freed !== 'object' || freed === null) return {};
-  const { entryId, imageVolume, backend } = freed as FreedParent;
-  return { freedEntry: { entryId, imageVolume, backend } };
 }

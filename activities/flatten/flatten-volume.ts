@@ -1,4 +1,5 @@
 import { releaseFlattened } from '../../db/entries/clones';
+import { findEntry } from '../../db/entries/entries';
 import { findVolume } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
@@ -26,11 +27,10 @@ export function createFlattenVolume(deps: BackendDependencies, name: BackendName
     if (row?.state !== 'available') return { flattened: false, reclaimedBytes: 0 };
     if (row.attachedTo !== null) throw new Failure('VolumeInUse', { volumeId, by: row.attachedTo });
     const flattened = row.holdsEntry && (await flatten(deps, name, volumeId));
-    const { freedEntry, realBytes } = await releaseFlattened(deps.database, {
-      volumeId,
-      workflowId: workflowExecution().workflowId,
-    });
-    return { flattened, reclaimedBytes: realBytes, ...(freedEntry && { freedEntry }) };
+    const { workflowId } = workflowExecution();
+    const { freedEntry } = await releaseFlattened(deps.database, { volumeId, workflowId });
+    const parent = freedEntry && (await findEntry(deps.database, freedEntry));
+    return { flattened, reclaimedBytes: parent?.realBytes ?? 0, ...(freedEntry && { freedEntry }) };
   };
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pinEntry } from '../../db/entries/entries';
+import { pinEntries } from '../../db/evictions/pins';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
@@ -48,7 +48,8 @@ export function createPlanWarming(deps: ControlDependencies) {
 /** Keeps what was warmed from being evicted. Idempotent. @returns false when it is no longer ready. Undo: unpin. */
 export function createPinWarmed(deps: ControlDependencies) {
   return async function pinWarmed({ entryId, by }: { entryId: EntryId; by: string }): Promise<{ pinned: boolean }> {
-    const pinned = await pinEntry(deps.database, { entryId, by });
-    return { pinned: pinned.kind === 'pinned' };
+    const { workflowId } = workflowExecution();
+    const { matched } = await pinEntries(deps.database, { target: { entryId }, pinned: true, by, workflowId });
+    return { pinned: matched > 0 };
   };
 }

@@ -1,9 +1,10 @@
-import { sql } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
+import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { runStatement } from '../statement';
+import { runStatement, type RawRow } from '../statement';
 import type { FreedParent } from '../types';
-import { eventsOf } from './entry-events';
+import { eventColumns, eventsOf } from './entry-events';
 
 /** @returns the live clones that hold an entry, by id, after `afterVolumeId`. */
 export async function listClones(
@@ -18,40 +19,67 @@ export async function listClones(
   return rows.map(({ id }) => id);
 }
 
-export interface FlattenedRelease {
+/**
+ * Gives back what volumes hold of their entries: a lease, or a clone's hold on its parent. It is the part `released` of a statement that ends
+ * `holds_entry` and answers with `freedColumn`.
+ * @param holders what follows `from`: rows with an `entry_id`, as they were before.
+ */
+export function releaseOf(holders: SQL): SQL {
+  return sql`update cache_entries e set clones = e.clones - 1 from (select entry_id from ${holders}) held where e.id = held.entry_id
+    returning ${eventColumns}, image_volume, state, clones`;
+}
+
+/** The parent that may be deleted now: it is retired and nothing holds it. */
+export const freedColumn = sql`(
+    select jsonb_build_object('entryId', id, 'imageVolume', image_volume, 'backend', backend) from released where state = 'retired' and clones = 0
+  ) as freed`;
+
+export interface Release {
   /** The retired parent that may be deleted now. */
   freedEntry?: FreedParent;
-  /** What it takes on the backend. */
-  realBytes: number;
+}
+
+export function parseFreed(row: RawRow | undefined): Release {
+  const freed = row?.['freed'] as FreedParent | null | undefined;
+  return freed ? { freedEntry: freed } : {};
+}
+
+/**
+ * Runs a statement that ends a volume's hold. When it was ended before, the parent that was freed then is told again: a lost reply costs nothing.
+ * @param states the volume's, where its hold has ended.
+ */
+export async function endHold(
+  database: Database,
+  { volumeId, states, statement }: { volumeId: VolumeId; states: readonly VolumeState[]; statement: SQL },
+): Promise<Release> {
+  const [row] = await runStatement(database, statement);
+  if (row) return parseFreed(row);
+  const [again] = await runStatement(
+    database,
+    sql`with released as (
+        select e.id, e.image_volume, e.backend, e.state, e.clones from volumes v join cache_entries e on e.id = v.entry_id
+        where v.id = ${volumeId} and v.state = any (${`{${states.join(',')}}`}::text[]) and not v.holds_entry
+      ) select ${freedColumn}`,
+  );
+  return parseFreed(again);
 }
 
 /**
  * Ends an available volume's hold on its parent, after its bytes became its own; a volume that is being deleted releases it by itself.
  * Repeated it changes nothing and tells the freed parent again.
  */
-export async function releaseFlattened(
+export function releaseFlattened(
   database: Database,
   { volumeId, workflowId }: { volumeId: VolumeId; workflowId: string },
-): Promise<FlattenedRelease> {
-  await runStatement(
-    database,
-    sql`with volume as (
+): Promise<Release> {
+  const detail = `volume ${volumeId} does not need it any more`;
+  return endHold(database, {
+    volumeId,
+    states: ['available'],
+    statement: sql`with volume as (
         select id, entry_id from volumes where id = ${volumeId} and state = 'available' and holds_entry for no key update
-      ), released as (
-        update cache_entries e set clones = e.clones - 1 from volume v where e.id = v.entry_id
-        returning e.id, e.backend, e.short_key, e.reason, e.reason_detail, e.real_bytes
-      ), noted as (
-        ${eventsOf(sql`released`, { kind: 'flattened', reason: 'requested', detail: `volume ${volumeId} does not need it any more`, workflowId })}
-      )
-      update volumes set holds_entry = false, updated_at = now() from volume v where volumes.id = v.id`,
-  );
-  const [row] = await runStatement<{ [Field in keyof FreedParent]: FreedParent[Field] } & { realBytes: number }>(
-    database,
-    sql`select e.id as "entryId", e.image_volume as "imageVolume", e.backend, e.real_bytes as "realBytes"
-      from volumes v join cache_entries e on e.id = v.entry_id
-      where v.id = ${volumeId} and v.state = 'available' and not v.holds_entry and e.state = 'retired' and e.clones = 0`,
-  );
-  if (row === undefined) return { realBytes: 0 };
-  const { entryId, imageVolume, backend, realBytes } = row;
-  return { freedEntry: { entryId, imageVolume, backend }, realBytes };
+      ), released as (${releaseOf(sql`volume`)}
+      ), noted as (${eventsOf('released', { kind: 'flattened', reason: 'requested', detail, workflowId })})
+      update volumes set holds_entry = false, updated_at = now() from volume v where volumes.id = v.id returning ${freedColumn}`,
+  });
 }

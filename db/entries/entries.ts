@@ -289,28 +289,6 @@ export async function abandonReservation(
   return (await findEntry(database, { entryId }))?.state === 'gone';
 }
 
-export type PinOutcome = { kind: 'pinned' } | { kind: 'not-ready'; state: EntryState | 'absent' };
-
-/** Keeps a ready entry from being chosen as a victim until it is unpinned; with its event. */
-export async function pinEntry(
-  database: Database,
-  { entryId, by }: { entryId: EntryId; by: string },
-): Promise<PinOutcome> {
-  const rows = await runStatement(
-    database,
-    sql`with before as (
-        select id, pinned from cache_entries where id = ${entryId} and state = 'ready' for update
-      ), changed as (
-        update cache_entries e set pinned = true, pinned_by = ${by} from before b where e.id = b.id
-        returning ${columnsOf(cacheEntries, 'e')}, b.pinned <> e.pinned as moved
-      ), noted as (${eventsOf(sql`changed where moved`, { kind: 'pinned', reason: sql`null`, detail: sql`${`by ${by}`}` })})
-      select id from changed`,
-  );
-  if (rows.length > 0) return { kind: 'pinned' };
-  const entry = await findEntry(database, { entryId });
-  return { kind: 'not-ready', state: entry?.state ?? 'absent' };
-}
-
 export async function findEntry(database: Queryable, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
   const [row] = await runStatement(
     database,

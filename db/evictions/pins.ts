@@ -12,13 +12,15 @@ import { eventsOf } from '../entries/entry-events';
  */
 export async function pinEntries(
   database: Database,
-  request: { backend: BackendName; target: PinTarget; pinned: boolean; by: string; workflowId: string },
+  request: { backend?: BackendName; target: PinTarget; pinned: boolean; by: string; workflowId?: string },
 ): Promise<{ matched: number; changed: number }> {
   const { backend, target, pinned, by, workflowId } = request;
+  const ofBackend = backend === undefined ? sql`true` : sql`e.backend = ${backend}`;
   const [row] = await runStatement<{ matched: number; changed: number }>(
     database,
     sql`with meant as (
-        select e.id from cache_entries e where e.backend = ${backend} and e.state = 'ready' and ${isMeant(target)} order by e.id for update
+        select e.id from cache_entries e where ${ofBackend} and e.state = 'ready' and ${isMeant(target)}
+        order by e.id for update
       ), changed as (
         update cache_entries e set pinned = ${pinned}, pinned_by = ${pinned ? by : null} from meant
         where e.id = meant.id and e.state = 'ready' and e.pinned <> ${pinned} returning ${columnsOf(cacheEntries, 'e')}

@@ -9,6 +9,7 @@ import { cacheEntries } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
 import type { EntryRow, VolumeRow } from '../types';
 import { lockBackend } from '../backends';
+import { releaseOf } from '../entries/clones';
 import { eventColumns, eventsOf } from '../entries/entry-events';
 import { lockAsSeen } from './reconcile-volumes';
 
@@ -132,10 +133,7 @@ export function finishVolume(
     if ((await runStatement(transaction, lockAsSeen(volume))).length === 0) return false;
     const held = volume.holdsEntry ? (volume.entryId ?? undefined) : undefined;
     if (held !== entryId) {
-      await runStatement(
-        transaction,
-        sql`update cache_entries set clones = clones - 1 where id = ${held ?? null}::uuid`,
-      );
+      await runStatement(transaction, releaseOf(sql`volumes where id = ${volume.id} and holds_entry`));
       const taken = await runStatement(
         transaction,
         sql`update cache_entries set clones = clones + 1 where id = ${entryId ?? null}::uuid and state in ('ready', 'retired') returning id`,

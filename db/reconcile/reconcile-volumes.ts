@@ -4,7 +4,8 @@ import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { volumes } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids } from '../statement';
-import type { FreedParent, VolumeRow } from '../types';
+import type { VolumeRow } from '../types';
+import { freedColumn, parseFreed, releaseOf, type Release } from '../entries/clones';
 import { decisionOf } from '../report/decisions';
 
 /** @returns the rows of these volumes, on whatever backend. */
@@ -80,25 +81,23 @@ export function removeBytesOf(
 export function endDeadCreate(
   database: Database,
   { volume, remove, message }: { volume: VolumeRow; remove: () => Promise<void>; message: string },
-): Promise<{ freedEntry?: FreedParent } | undefined> {
+): Promise<Release | undefined> {
   return inTransaction(database, async (transaction) => {
     const locked = await runStatement(transaction, lockAsSeen(volume));
     if (locked.length === 0) return undefined;
     await remove();
     const type = 'CreateCancelled';
-    const [row] = await runStatement<{ freed: FreedParent | null }>(
+    const [row] = await runStatement(
       transaction,
       sql`with settled as (
           update volumes v set state = 'error', holds_entry = false, waits_for_flight = null, activity_id = null, updated_at = now(),
             error_type = ${type}, error_message = ${message}
           where v.id = ${volume.id} returning ${columnsOf(volumes, 'v')}
-        ), released as (
-          update cache_entries e set clones = e.clones - 1 where e.id = ${volume.entryId}::uuid and ${volume.holdsEntry}::boolean
-          returning e.id as "entryId", e.image_volume as "imageVolume", e.backend, e.state, e.clones
+        ), released as (${releaseOf(sql`volumes where id = ${volume.id} and holds_entry`)}
         ), decided as (${decisionOf('settled', { reason: message, outcome: 'failed', errorType: type })})
-        select (select to_jsonb(released) from released where state = 'retired' and clones = 0) as freed from settled`,
+        select ${freedColumn} from settled`,
     );
-    return row?.freed ? { freedEntry: row.freed } : {};
+    return parseFreed(row);
   });
 }
 

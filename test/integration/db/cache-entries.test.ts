@@ -10,7 +10,6 @@ import {
   findEntry,
   listEntries,
   listEntryImages,
-  pinEntry,
   quarantineEntry,
   registerReady,
   reserveEntry,
@@ -312,7 +311,10 @@ describe('victims', () => {
     const pinned = await readyEntry(database, cacheKey('1'), { bytes: 4 * GiB });
     const used = await readyEntry(database, cacheKey('2'), { bytes: 3 * GiB });
     const retired = await readyEntry(database, cacheKey('3'), { bytes: 3 * GiB });
-    expect(await pinEntry(database, { entryId: pinned.id, by: 'alice' })).toEqual({ kind: 'pinned' });
+    expect(await pinEntries(database, { target: { entryId: pinned.id }, pinned: true, by: 'alice' })).toEqual({
+      matched: 1,
+      changed: 1,
+    });
     expect(await findEntry(database, { entryId: pinned.id })).toMatchObject({ pinned: true, pinnedBy: 'alice' });
     await retireEntry(database, { entryId: retired.id, reason: 'superseded' });
     const request = { backend: BACKEND, bytes: GiB, workflowId: 'populate/x' };

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm';
-import { findEntry, pinEntry, retireEntry } from '../../../db/entries/entries';
+import { findEntry, retireEntry } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
 import {
   listImagesBehindEntries,
   noteImageState,
@@ -50,7 +51,7 @@ describe('retireUnusableEntries', () => {
     const { database } = inventory;
     const { entryId } = await readyEntry(database, key).then(() => leased(database, key));
     const pinned = await readyEntry(database, cacheKey('pinned'));
-    await pinEntry(database, { entryId: pinned.id, by: 'an operator' });
+    await pinEntries(database, { target: { entryId: pinned.id }, pinned: true, by: 'an operator' });
     await gone(IMAGE);
     const { kept, retired } = await retire(IMAGE);
     expect(retired).toEqual([]);

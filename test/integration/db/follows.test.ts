@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
-import { findEntry, pinEntry } from '../../../db/entries/entries';
+import { findEntry } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { flipFollow } from '../../../db/follows/follow-flip';
 import { retireSuperseded } from '../../../db/follows/follow-surplus';
@@ -157,7 +158,7 @@ describe('flipFollow', () => {
     const first = await flip(follow, 'first');
     expect(await findEntry(database, first)).toMatchObject({ pinned: true, pinnedBy: 'follow:debian-12' });
     const entry = await readyEntry(database, cacheKey('second'));
-    await pinEntry(database, { entryId: entry.id, by: 'an operator' });
+    await pinEntries(database, { target: { entryId: entry.id }, pinned: true, by: 'an operator' });
     await flip(follow, 'second', entry);
     expect(await findEntry(database, first)).toMatchObject({ pinned: false, pinnedBy: null });
     expect(await findEntry(database, { entryId: entry.id })).toMatchObject({ pinnedBy: 'an operator' });
@@ -196,7 +197,7 @@ describe('retireSuperseded', () => {
     await flip(follow, 'awaited');
     await admitted(database, cacheKey('awaited'));
     const pinned = await flip(follow, 'pinned');
-    await pinEntry(database, { entryId: pinned.entryId, by: 'an operator' });
+    await pinEntries(database, { target: { entryId: pinned.entryId }, pinned: true, by: 'an operator' });
     const followed = await readyEntry(database, cacheKey('followed'));
     await flip(follow, 'followed', followed);
     await flip(follow, 'last');

@@ -10,7 +10,6 @@ import {
   confirmEntryGone,
   findEntry,
   listEntries,
-  pinEntry,
   quarantineEntry,
   registerReady,
   reserveEntry,
@@ -238,7 +237,7 @@ async function change(
   const entryId = entry.id;
   if (what === 'retire') await retireEntry(database, { entryId, reason: 'requested' });
   if (what === 'quarantine') await quarantineEntry(database, { entryId, found: 'changed' });
-  if (what === 'pin') await pinEntry(database, { entryId, by: 'alice' });
+  if (what === 'pin') await pinEntries(database, { target: { entryId }, pinned: true, by: 'alice' });
   if (what === 'unpin')
     await pinEntries(database, {
       backend,

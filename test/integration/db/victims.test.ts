@@ -8,7 +8,6 @@ import {
   findEntry,
   keepUndeletable,
   listEntries,
-  pinEntry,
   quarantineEntry,
   reserveFreed,
   retireEntry,
@@ -152,7 +151,7 @@ describe('the evictor against creates', () => {
     const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const pin = await openTransaction(url);
-    await pinEntry(pin.database, { entryId, by: 'alice' });
+    await pinEntries(pin.database, { target: { entryId }, pinned: true, by: 'alice' });
     const taken = evict(database, demand);
     await untilBlocked(database, { text: 'select "id", "backend"' });
     await pin.commit();
@@ -282,7 +281,7 @@ test('what happens to an entry is in its history exactly once, with its reason',
   ];
   const bytes = GiB;
   for (let time = 0; time < 2; time += 1) {
-    await pinEntry(database, { entryId: one.id, by: 'alice' });
+    await pinEntries(database, { target: { entryId: one.id }, pinned: true, by: 'alice' });
     await quarantineEntry(database, { entryId: two.id, found: 'changed' });
     await retireEntry(database, { entryId: three.id, reason: 'image-gone', detail: 'its image is gone' });
   }
@@ -293,7 +292,7 @@ test('what happens to an entry is in its history exactly once, with its reason',
   const registered = { kind: 'registered', reason: null, detail: expect.stringContaining('image'), bytes };
   expect(await historyOf(database, one.id)).toEqual([
     registered,
-    { kind: 'pinned', reason: null, detail: 'by alice', bytes },
+    { kind: 'pinned', reason: 'requested', detail: 'by alice', bytes },
     { kind: 'unpinned', reason: 'requested', detail: 'by bob', bytes },
     { kind: 'retired', reason: 'requested', detail: 'requested: a mistake', bytes },
     { kind: 'deleted', reason: 'requested', detail: null, bytes },

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { evict as evictNow, sweep as sweepNow } from '../../../client/eviction';
 import { deleteVolume } from '../../../client/volumes';
 import { setLimits } from '../../../db/backends';
-import { findEntry, pinEntry } from '../../../db/entries/entries';
+import { findEntry } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import type { CacheLimits, EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
@@ -72,7 +73,7 @@ describe('evictEntries', () => {
 
   it('refuses what it does not know and what is pinned, each by its name', async () => {
     const { entry } = await cached('pinned');
-    await pinEntry(flow.stack.database, { entryId: entry.id, by: 'alice' });
+    await pinEntries(flow.stack.database, { target: { entryId: entry.id }, pinned: true, by: 'alice' });
     const unknown = randomUUID();
     expect(await evict({ entryId: unknown })).toMatchObject({
       outcome: 'refused',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { unfollowImage } from '../../../client/follows';
 import { createVolume, deleteVolume } from '../../../client/volumes';
-import { pinEntry } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryId } from '../../../workflows/contract/ids';
 import { expectCleanSlate, useStack } from '../../support/flows';
 import { refreshFlows } from '../../support/refresh';
@@ -135,7 +135,7 @@ describe('a follow', () => {
     expect(await entry(first)).toMatchObject({ pinned: false, pinnedBy: null });
     expect(await entry(second)).toMatchObject({ pinned: true });
 
-    await pinEntry(flow.stack.database, { entryId: first as EntryId, by: 'an operator' });
+    await pinEntries(flow.stack.database, { target: { entryId: first as EntryId }, pinned: true, by: 'an operator' });
     await publish({ name });
     expect(await follow({ imageName: name, keep: 0 })).toMatchObject({ outcome: 'flipped', retired: [second] });
     expect(await entry(first)).toMatchObject({ state: 'ready', pinnedBy: 'an operator' });

@@ -1,5 +1,5 @@
 import { warmCache } from '../../../client/warming';
-import { pinEntry } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack } from '../../support/flows';
@@ -75,7 +75,7 @@ describe('a refresh', () => {
   it('leaves a pinned entry, and one that is leased, for later, and says so', async () => {
     const [pinned, leased] = [await publish(), await publish()];
     const [{ id }, { id: leasedId }] = [await cached(pinned), await cached(leased)];
-    await pinEntry(flow.stack.database, { entryId: id, by: 'an operator' });
+    await pinEntries(flow.stack.database, { target: { entryId: id }, pinned: true, by: 'an operator' });
     const { sql } = flow.stack.database;
     await sql`update volumes set state = 'creating' where entry_id = ${leasedId}`;
     await sql`update volumes set holds_entry = true where entry_id = ${leasedId}`;
