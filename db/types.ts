@@ -1,6 +1,4 @@
 import type { InferSelectModel } from 'drizzle-orm';
-import type { BackendName } from '../workflows/contract/ids';
-import type { FreedEntry } from '../workflows/contract/population';
 import type {
   backends,
   cacheEntries,
@@ -22,9 +20,6 @@ export type ScratchFileRow = InferSelectModel<typeof scratchFiles>;
 export type EntryEventRow = InferSelectModel<typeof entryEvents>;
 export type FollowRow = InferSelectModel<typeof follows>;
 export type DecisionRow = InferSelectModel<typeof decisions>;
-
-/** A retired entry that nothing holds any more, and where its image-volume is. */
-export type FreedParent = FreedEntry & { backend: BackendName };
 
 /** The limits of one backend's cache. */
 export interface CacheLimits {

@@ -31,7 +31,7 @@ import {
   describeRefused,
   describeWaiting,
 } from './lib/details';
-import { deleteFreedParent } from './lib/freed-parent';
+import { deleteFreedEntry } from './lib/delete-freed-entries';
 import {
   fail,
   failCancelled,
@@ -160,9 +160,9 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
         budgetMs: budgetMs(create),
       }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
       if (cloned.kind === 'cloned') return await finish(create, cloned);
-      await deleteFreedParent(admission.backend, cloned);
+      await deleteFreedEntry(cloned);
     }
-    if (acquired.kind === 'lost') await deleteFreedParent(admission.backend, acquired);
+    if (acquired.kind === 'lost') await deleteFreedEntry(acquired);
     const atCloneLimit = acquired.kind === 'cold' && acquired.atCloneLimit;
     const verdict = await waitForPopulation(create, { round, atCloneLimit });
     if (verdict?.kind === 'failed') {
@@ -182,11 +182,11 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
 
 /** The volume is available. A parent that was retired while this clone was made, and that the clone does not need, goes now. */
 async function finish(
-  { admission, undo }: Create,
+  { undo }: Create,
   cloned: Extract<CloneOutcome, { kind: 'cloned' }>,
 ): Promise<CreateVolumeResult> {
   undo.forget();
-  await deleteFreedParent(admission.backend, cloned);
+  await deleteFreedEntry(cloned);
   return cloned.result;
 }
 
@@ -302,14 +302,14 @@ async function giveUp(create: Create, error: unknown): Promise<CreateVolumeResul
 
 /** Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its last clone. @returns the result of a create that is complete after all. */
 async function endRow(
-  { volumeId, backend }: Admitted,
+  { volumeId }: Admitted,
   story: Story,
   failure?: FailureRecord,
 ): Promise<CreateVolumeResult | undefined> {
   const step = { summary: `release the lease, mark the volume ${failure === undefined ? 'deleted' : 'error'}` };
   const end = { volumeId, failure, story };
   const ended = await inTask(step, (a) => a.failVolume(end));
-  await deleteFreedParent(backend, ended);
+  await deleteFreedEntry(ended);
   return ended.completed;
 }
 

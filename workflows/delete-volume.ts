@@ -7,7 +7,7 @@ import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
 import { asking, inTask, onBackend } from './lib/activity-profiles';
 import { describeCancelling, describeDeleted } from './lib/details';
 import { typed } from './lib/failure';
-import { deleteFreedParent } from './lib/freed-parent';
+import { deleteFreedEntry } from './lib/delete-freed-entries';
 import { workflowLink } from './lib/workflow-link';
 
 export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolumeResult> {
@@ -27,7 +27,7 @@ export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolu
   );
   const finishStep = { summary: 'mark the volume deleted, release its parent' };
   const finished = await inTask(finishStep, (a) => a.finishDelete({ volumeId }));
-  const parentDeleted = await deleteFreedParent(begun.backend, finished);
+  const parentDeleted = await deleteFreedEntry(finished);
   setCurrentDetails(describeDeleted(volumeId, parentDeleted ? 'with-parent' : 'deleted'));
   return { volumeId, outcome: 'deleted', ...(parentDeleted && { deletedParent: finished.freedEntry?.entryId }) };
 }

@@ -13,7 +13,7 @@ import type { RefreshPlan } from '../activities/refresh/refresh-request';
 import type { RefreshCursor, RefreshInput, RefreshResult } from './contract/refresh';
 import { heartbeating, inTask } from './lib/activity-profiles';
 import { checkFollow } from './lib/check-follow';
-import { deleteFreeEntries } from './lib/delete-free-entries';
+import { deleteFreedEntries } from './lib/delete-freed-entries';
 import { findFailure, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { countImages, settleMissing } from './lib/settle-missing';
@@ -51,7 +51,7 @@ async function refreshImages(input: RefreshInput, plan: RefreshPlan, cursor: Ref
     if (page === undefined) return;
     countPage(cursor.result, page);
     cursor.missing = [...(cursor.missing ?? []), ...(page.missing ?? [])].slice(0, MAX_MISSING);
-    cursor.result.deletedEntries += await deleteFreeEntries(page.free);
+    cursor.result.deletedEntries += await deleteFreedEntries(page.free);
     Object.assign(cursor, { afterImageId: page.afterImageId, imagesDone: page.done });
   }
 }

@@ -1,6 +1,5 @@
 import { activityInfo } from '@temporalio/activity';
 import { readDatabaseTime } from '../../db/clock';
-import { confirmEntryGone } from '../../db/entries/entries';
 import { observeSpace } from '../../db/backends';
 import { forgetGone, listGoneSince } from '../../db/evictions/evictor';
 import { takeForEviction, type VictimSelection } from '../../db/evictions/victims';
@@ -16,7 +15,7 @@ import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { chooseEvictions, type Demand, type Selection } from '../eviction/choose-evictions';
 import { toVictims } from '../eviction/choose-for-reservation';
-import { deleteVictim } from '../kit/delete-victim';
+import { deleteEntry } from '../kit/delete-entry';
 import { finishDeletions } from './finish-deletions';
 import { resolveOrder, type ResolvedOrder } from '../eviction/orders';
 import { planOrder } from '../eviction/plan';
@@ -168,9 +167,9 @@ async function evictOnce(
   outcome.held.push(...taken.held.map((entry) => ({ entry, order: orderOf(entry) })));
   for (const entry of taken.deleting) {
     onStep(`deleting image-volume ${entry.imageVolume}, ${outcome.gone.length} gone so far`);
-    if (!(await deleteVictim(deps, backend, { victim: entry, workflowId }))) refused.add(entry.id);
-    else if (await confirmEntryGone(deps.database, { entryId: entry.id, workflowId }))
-      outcome.gone.push({ entry, order: orderOf(entry) });
+    const deletion = await deleteEntry(deps, backend, { entryId: entry.id, workflowId });
+    if (deletion.kind === 'gone') outcome.gone.push({ entry, order: orderOf(entry) });
+    if (deletion.kind === 'kept') refused.add(entry.id);
   }
   return selection;
 }

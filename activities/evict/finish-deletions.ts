@@ -1,10 +1,9 @@
-import { confirmEntryGone } from '../../db/entries/entries';
 import { listDeleting } from '../../db/evictions/evictor';
 import type { EntryRow } from '../../db/types';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { isRunning } from '../kit/is-running';
-import { deleteVictim } from '../kit/delete-victim';
+import { deleteEntry } from '../kit/delete-entry';
 
 /** Deletions that one call finishes. */
 const FINISHED_AT_ONCE = 500;
@@ -29,8 +28,8 @@ export async function finishDeletions(
   for (const entry of await listDeleting(deps.database, { backend: backend.name, limit: FINISHED_AT_ONCE })) {
     onStep(`finishing the deletion of image-volume ${entry.imageVolume}`);
     if (entry.reservedFor !== null && (await isAtWork(entry.reservedFor))) continue;
-    if (!(await deleteVictim(deps, backend, { victim: entry, workflowId }))) continue;
-    if (await confirmEntryGone(deps.database, { entryId: entry.id, workflowId })) gone.push(entry);
+    const deletion = await deleteEntry(deps, backend, { entryId: entry.id, workflowId });
+    if (deletion.kind === 'gone') gone.push(entry);
   }
   return gone;
 }

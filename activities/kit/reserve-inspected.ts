@@ -11,7 +11,7 @@ import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids
 import type { NotCached, PopulateInput, Reservation, ReservedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { chooseForReservation } from '../eviction/choose-for-reservation';
-import { deleteVictim } from './delete-victim';
+import { deleteImageVolumeOf } from './delete-entry';
 import type { Progress } from '../progress';
 import { backendHeld } from './backend-held';
 import { workflowExecution } from './workflow-execution';
@@ -73,8 +73,8 @@ export async function deleteVictims(
     let kept = 0;
     for (const victim of victims) {
       report({ stage: 'waiting', summary: `evicting image-volume ${victim.imageVolume}` });
-      const isDeleted = await deleteVictim(deps, backend, { victim, workflowId: wanted.workflowId });
-      if (isDeleted) deleted.add(victim.id);
+      const refusal = await deleteImageVolumeOf(deps, backend, { entry: victim, workflowId: wanted.workflowId });
+      if (refusal === undefined) deleted.add(victim.id);
       else kept += 1;
     }
     if (kept === 0) break;

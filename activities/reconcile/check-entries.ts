@@ -2,7 +2,7 @@ import { listEntries, quarantineEntry } from '../../db/entries/entries';
 import { recordEntryEvent } from '../../db/entries/entry-events';
 import type { EntryRow } from '../../db/types';
 import type { ParentDescription } from '../backends/backend';
-import { deleteFreeEntry } from './delete-free-entry';
+import { deleteEntry } from '../kit/delete-entry';
 import { report, settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 
@@ -48,7 +48,7 @@ async function quarantine(run: ReconcileRun, { id, backend }: EntryRow, parent: 
   deps.metrics.quarantined({ backend });
   const detail = `the reconciler found its image-volume ${describe(parent)}`;
   await recordEntryEvent(deps.database, { entryId: id, kind: 'repaired', detail, workflowId });
-  await deleteFreeEntry(run, id);
+  await deleteEntry(deps, run.backend, { entryId: id, workflowId });
   return 'repaired';
 }
 

@@ -1,4 +1,4 @@
-import { confirmEntryGone, listEntries } from '../../db/entries/entries';
+import { listEntries } from '../../db/entries/entries';
 import { listDeleting } from '../../db/evictions/evictor';
 import { findFlight } from '../../db/flights';
 import {
@@ -8,7 +8,8 @@ import {
   listMiscounted,
 } from '../../db/reconcile/reconcile-rows';
 import type { EntryRow } from '../../db/types';
-import { deleteFreeEntry } from './delete-free-entry';
+import type { EntryId } from '../../workflows/contract/ids';
+import { deleteEntry } from '../kit/delete-entry';
 import { isRunning } from '../kit/is-running';
 import { settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
@@ -36,11 +37,15 @@ export async function repairPopulating(run: ReconcileRun): Promise<void> {
 }
 
 async function abandon(run: ReconcileRun, entry: EntryRow, runId: string | null): Promise<Repaired> {
-  const { deps, backend, workflowId } = run;
+  const { deps, workflowId } = run;
   if (!(await beginAbandonment(deps.database, { entry, runId, workflowId }))) return 'unfounded';
-  await backend.ensureImageVolumeAbsent(entry.imageVolume);
-  await confirmEntryGone(deps.database, { entryId: entry.id, workflowId });
-  return 'repaired';
+  return await finishDeletion(run, entry.id);
+}
+
+async function finishDeletion({ deps, backend, workflowId }: ReconcileRun, entryId: EntryId): Promise<Repaired> {
+  const deletion = await deleteEntry(deps, backend, { entryId, workflowId });
+  if (deletion.kind === 'kept') return { kept: deletion.refusal.message };
+  return deletion.kind === 'gone' ? 'repaired' : 'unfounded';
 }
 
 export async function repairCloneCounts(run: ReconcileRun): Promise<void> {
@@ -68,7 +73,7 @@ export async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
     await settle(run, {
       finding: { kind: 'stuck-entry-deletion', object: imageVolume, found, bytes: realBytes },
       since: retiredAt ?? createdAt,
-      repair: async () => await deleteFreeEntry(run, id),
+      repair: async () => await finishDeletion(run, id),
     });
   }
 }

@@ -3,7 +3,7 @@ import { endDeadCreate, listVolumesById } from '../../db/reconcile/reconcile-vol
 import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowTypes } from '../../workflows/contract/names';
-import { deleteFreeEntry } from './delete-free-entry';
+import { deleteEntry } from '../kit/delete-entry';
 import { findEndingOfCreate, isRunning } from '../kit/is-running';
 import { keptAsNewer } from './leftovers';
 import { report, settle, type Repaired } from './repair';
@@ -36,7 +36,7 @@ export async function repairCreating(run: ReconcileRun): Promise<void> {
 }
 
 async function endCreate(run: ReconcileRun, volume: VolumeRow): Promise<Repaired> {
-  const { deps, backend } = run;
+  const { deps, backend, workflowId } = run;
   const ended = await endDeadCreate(deps.database, {
     volume,
     remove: async () => await backend.ensureVolumeAbsent(volume.id),
@@ -44,7 +44,7 @@ async function endCreate(run: ReconcileRun, volume: VolumeRow): Promise<Repaired
   });
   if (ended === undefined) return 'unfounded';
   deps.metrics.createEnded({ backend: backend.name, outcome: 'failed' });
-  if (ended.freedEntry) await deleteFreeEntry(run, ended.freedEntry.entryId);
+  if (ended.freedEntry) await deleteEntry(deps, backend, { entryId: ended.freedEntry.entryId, workflowId });
   return 'repaired';
 }
 

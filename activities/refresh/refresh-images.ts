@@ -3,13 +3,13 @@ import {
   listImagesBehindEntries,
   noteImageState,
   retireUnusableEntries,
-  type FreeEntry,
   type ImageUseState,
   type UnusableEntries,
 } from '../../db/entries/entry-images';
 import { Failure } from '../../workflows/contract/failures';
 import type { EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ImageStatus } from '../../workflows/contract/image';
+import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/workflow-execution';
 import { createPace, REQUESTS_A_SECOND } from './pace';
@@ -30,7 +30,7 @@ export interface RefreshPage {
   retired: EntryId[];
   kept: UnusableEntries['kept'];
   /** Retired, and nothing holds them: their image-volumes may be deleted. */
-  free: FreeEntry[];
+  free: FreedEntry[];
 }
 
 /**

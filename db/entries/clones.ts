@@ -1,9 +1,9 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
+import type { FreedEntry } from '../../workflows/contract/population';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { runStatement, type RawRow } from '../statement';
-import type { FreedParent } from '../types';
 import { eventColumns, eventsOf } from './entry-events';
 
 /** @returns the live clones that hold an entry, by id, after `afterVolumeId`. */
@@ -36,11 +36,11 @@ export const freedColumn = sql`(
 
 export interface Release {
   /** The retired parent that may be deleted now. */
-  freedEntry?: FreedParent;
+  freedEntry?: FreedEntry;
 }
 
 export function parseFreed(row: RawRow | undefined): Release {
-  const freed = row?.['freed'] as FreedParent | null | undefined;
+  const freed = row?.['freed'] as FreedEntry | null | undefined;
   return freed ? { freedEntry: freed } : {};
 }
 

@@ -81,13 +81,11 @@ export async function serveFromReady(
   return row?.id;
 }
 
-export type FreeEntry = FreedEntry & { backend: BackendName };
-
 export interface UnusableEntries {
   /** Retired by this call. */
   retired: EntryId[];
   /** Retired, and nothing holds them: their image-volumes may be deleted. */
-  free: FreeEntry[];
+  free: FreedEntry[];
   kept: { entryId: EntryId; why: 'leased' | 'pinned' }[];
 }
 

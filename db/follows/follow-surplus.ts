@@ -1,19 +1,19 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId, FollowId } from '../../workflows/contract/ids';
+import type { FreedEntry } from '../../workflows/contract/population';
 import type { Database } from '../client';
 import { cacheEntries, follows } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import type { EntryRow, FollowRow } from '../types';
 import { findLeased, retired } from '../entries/entries';
 import { eventsOf } from '../entries/entry-events';
-import type { FreeEntry } from '../entries/entry-images';
 import { pinnedByFollow } from './follows';
 
 export interface RetiredContents {
   /** Retired by this call. */
   retired: EntryId[];
   /** Retired, and nothing holds them: their image-volumes may be deleted. */
-  free: FreeEntry[];
+  free: FreedEntry[];
 }
 
 /**
@@ -93,8 +93,8 @@ async function retire(
   return rows.map(({ id }) => id);
 }
 
-async function findFree(transaction: Queryable, { backend, id }: FollowRow): Promise<FreeEntry[]> {
-  const rows = await runStatement<FreeEntry & Record<string, unknown>>(
+async function findFree(transaction: Queryable, { backend, id }: FollowRow): Promise<FreedEntry[]> {
+  const rows = await runStatement<FreedEntry & Record<string, unknown>>(
     transaction,
     sql`select id as "entryId", image_volume as "imageVolume", backend from cache_entries
       where backend = ${backend} and superseded_by = ${id} and state = 'retired' and clones = 0 order by id`,

@@ -104,10 +104,11 @@ export interface LeasedEntry {
   generation: number;
 }
 
-/** A retired entry whose last clone is gone: its image-volume may be deleted. */
+/** A retired entry that nothing holds any more: its image-volume may be deleted. */
 export interface FreedEntry {
   entryId: EntryId;
   imageVolume: string;
+  backend: BackendName;
 }
 
 /**

@@ -3,7 +3,7 @@ import type { FollowToCheck } from '../../activities/kit/follow';
 import type { EntryId, ImageId } from '../contract/ids';
 import type { FollowOutcome } from '../contract/refresh';
 import { control, heartbeating } from './activity-profiles';
-import { deleteFreeEntries } from './delete-free-entries';
+import { deleteFreedEntries } from './delete-freed-entries';
 import { findFailure, isCancelled } from './failure';
 import { warmImage } from './warm-image';
 
@@ -73,7 +73,7 @@ async function giveUpSurplus({
   await sleep(SETTLE_MS);
   const step = { summary: `retire what follow ${name} has superseded`, budgetMs: LOOK_BUDGET_MS };
   const { retired, free } = await control(step).retireSuperseded({ followId });
-  return { retired, deletedEntries: await deleteFreeEntries(free) };
+  return { retired, deletedEntries: await deleteFreedEntries(free) };
 }
 
 async function fail(follow: FollowToCheck, imageId: ImageId | null, problem: string): Promise<CheckedFollow> {

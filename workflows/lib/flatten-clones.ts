@@ -3,7 +3,7 @@ import type { EvictionResult } from '../contract/eviction';
 import type { BackendName, EntryId, VolumeId } from '../contract/ids';
 import { control, evicting } from './activity-profiles';
 import { findBackendFailure, isCancelled } from './failure';
-import { deleteFreedParent } from './freed-parent';
+import { deleteFreedEntry } from './delete-freed-entries';
 
 interface FlattenOptions {
   /** Asked between two clones. */
@@ -99,8 +99,7 @@ async function flatten({ backend, entryId, volumeId, tally }: OneFlattening): Pr
     const { flattened, freedEntry, reclaimedBytes } = await evicting(backend, step).flattenVolume({ volumeId });
     if (flattened) tally.flattened.push(volumeId);
     if (freedEntry === undefined) return true;
-    if (await deleteFreedParent(backend, { freedEntry }))
-      tally.evicted.push({ entryId, class: 'requested', reclaimedBytes });
+    if (await deleteFreedEntry({ freedEntry })) tally.evicted.push({ entryId, class: 'requested', reclaimedBytes });
     else tally.undeleted += 1;
     return true;
   } catch (error) {

@@ -4,7 +4,7 @@ import type { SettledMissing } from '../../activities/refresh/settle-missing';
 import type { ImageId } from '../contract/ids';
 import type { RefreshResult } from '../contract/refresh';
 import { heartbeating } from './activity-profiles';
-import { deleteFreeEntries } from './delete-free-entries';
+import { deleteFreedEntries } from './delete-freed-entries';
 import { findFailure, isCancelled } from './failure';
 
 /** Images of one activity. */
@@ -27,7 +27,7 @@ export async function settleMissing(
     const settled = await settleChunk({ imageIds: chunk, asked, missing, left: missing - done, acceptMissing });
     if ('counts' in settled) {
       countImages(result, settled);
-      result.deletedEntries += await deleteFreeEntries(settled.free);
+      result.deletedEntries += await deleteFreedEntries(settled.free);
     }
     if (settled.doubt === null) continue;
     result.doubt = settled.doubt;
