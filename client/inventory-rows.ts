@@ -1,5 +1,5 @@
 import type { CacheKey } from '../workflows/contract/image';
-import type { StayReason } from '../workflows/contract/eviction';
+import { stayReasonOf, type StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/entries/entries';
 import type { DecisionSummary as SummaryRow } from '../db/report/decisions';
 import type {
@@ -130,13 +130,9 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[], facts: Entr
 }
 
 /** What a row tells by itself; whether it would be chosen, `ivc evict --dry-run` says. */
-function whyItStays({ state, pinned, clones }: EntryRow, { leased, awaited }: EntryFacts): StayReason | null {
-  if (state === 'populating' || state === 'deleting') return state;
-  if (state === 'gone' || (state === 'retired' && clones === 0)) return null;
-  if (leased) return 'leased';
-  if (state === 'ready' && pinned) return 'pinned';
-  if (awaited) return 'awaited';
-  return clones > 0 ? 'has-clones' : 'within-limits';
+function whyItStays(row: EntryRow, facts: EntryFacts): StayReason | null {
+  const isFree = row.state === 'gone' || (row.state === 'retired' && row.clones === 0);
+  return isFree ? null : stayReasonOf({ ...row, ...facts });
 }
 
 export function toEntryEvent({ at, kind, reason, detail, bytes, workflowId }: EntryEventRow): EntryEvent {

@@ -3,8 +3,8 @@ import { readEntries } from '../../db/evictions/evictor';
 import { withFacts } from '../../db/evictions/eviction-view';
 import type { EntryRow } from '../../db/types';
 import { formatBytes } from '../../workflows/contract/bytes';
-import type { EvictionResult, StayReason } from '../../workflows/contract/eviction';
-import { classOfReason, findStayReason } from '../eviction/judge';
+import { findStayReason, stayReasons, type EvictionResult, type StayReason } from '../../workflows/contract/eviction';
+import { classOfReason } from '../eviction/judge';
 import type { ResolvedOrder } from '../eviction/orders';
 
 /** Lines of a result: it is kept in a workflow's state. */
@@ -80,18 +80,11 @@ async function findStaying(database: Database, { entries }: ResolvedOrder): Prom
     database,
     rows.filter(({ state }) => state !== 'gone'),
   );
-  return there.map((candidate) => ({ entry: candidate.entry, why: findStayReason(candidate) ?? 'within-limits' }));
+  return there.map(({ entry, ...facts }) => ({
+    entry,
+    why: findStayReason({ ...entry, ...facts }) ?? 'within-limits',
+  }));
 }
-
-const stayPhrases: Record<StayReason, string> = {
-  populating: 'is being populated',
-  leased: 'is leased by a create',
-  pinned: 'is pinned by an operator',
-  awaited: 'is awaited by creates of its population',
-  'has-clones': 'is held by clones',
-  'within-limits': 'stays',
-  deleting: 'is being deleted',
-};
 
 function describe({
   resolved,
@@ -109,7 +102,9 @@ function describe({
   if (gone.length > 0) parts.push(`evicted ${gone.length}, which gives back ${formatBytes(bytes)}`);
   if (held.length > 0) parts.push(`retired ${held.length}, to be deleted with the last of ${clonesOf(held)} clones`);
   for (const { entry, why } of kept.slice(0, 3))
-    parts.push(`entry ${entry.id} ${stayPhrases[why]}${entry.reasonDetail === null ? '' : ` (${entry.reasonDetail})`}`);
+    parts.push(
+      `entry ${entry.id} stays: ${stayReasons[why]}${entry.reasonDetail === null ? '' : ` (${entry.reasonDetail})`}`,
+    );
   if (kept.length > 3) parts.push(`${kept.length - 3} more stay`);
   const shortfall = describeShortfall(resolved, gone, bytes);
   if (shortfall !== undefined) parts.push(shortfall);

@@ -1,6 +1,6 @@
 import type { EvictionView } from '../../db/evictions/eviction-view';
 import { formatBytes } from '../../workflows/contract/bytes';
-import type { EvictionClass, StayReason } from '../../workflows/contract/eviction';
+import { stayReasonOf, type EvictionClass, type StayReason } from '../../workflows/contract/eviction';
 import type { EntryId } from '../../workflows/contract/ids';
 import { judgeCandidates, type Judged } from './judge';
 import { reclaimableOf, takeLowest, type Shortage } from './take-lowest';
@@ -48,7 +48,7 @@ export function chooseEvictions(view: EvictionView, demands: Demand[]): Selectio
     chosen,
     stay: judged
       .filter(({ candidate }) => !round.taken.has(candidate.entry.id))
-      .map((each) => ({ ...each, why: whyItStays(each) })),
+      .map((each) => ({ ...each, why: stayReasonOf({ ...each.candidate.entry, ...each.candidate }) })),
     clock: clockAfter(view, chosen),
     isShort: round.isShort,
   };
@@ -194,10 +194,6 @@ function clockAfter({ backend }: EvictionView, chosen: Chosen[]): number {
     .filter(({ class: name }) => name === 'pressure' || name === 'pinning')
     .map(({ score }) => score);
   return Math.max(backend.evictionClock, ...scores);
-}
-
-function whyItStays({ stays, candidate }: Judged): StayReason {
-  return stays ?? (candidate.entry.clones > 0 ? 'has-clones' : 'within-limits');
 }
 
 function whyItIsDue({ isLeftover, due, candidate }: Judged): string {

@@ -1,6 +1,11 @@
 import type { EvictionCandidate, EvictionView } from '../../db/evictions/eviction-view';
 import type { RetireReason } from '../../db/schema';
-import { evictionClasses, type EvictionClass, type StayReason } from '../../workflows/contract/eviction';
+import {
+  evictionClasses,
+  findStayReason,
+  type EvictionClass,
+  type StayReason,
+} from '../../workflows/contract/eviction';
 import { scoreOf } from './score';
 
 /** A candidate with what the policy thinks of it. */
@@ -43,19 +48,10 @@ function judge(candidate: EvictionCandidate, view: EvictionView, beyondKept: Set
     backend.policy === 'lru'
       ? (entry.lastUsedAt ?? entry.createdAt).getTime() / 1000
       : scoreOf(entry, { backend, now }).priority;
-  const stays = findStayReason(candidate);
+  const stays = findStayReason({ ...entry, ...candidate });
   const isLeftover = stays === undefined && entry.state === 'retired';
   const due = stays === undefined ? findDue(candidate, view, beyondKept) : undefined;
   return { candidate, score, stays, due, isLeftover };
-}
-
-export function findStayReason({ entry, leased, awaited }: EvictionCandidate): StayReason | undefined {
-  if (entry.state === 'populating') return 'populating';
-  if (entry.state === 'deleting') return 'deleting';
-  if (leased) return 'leased';
-  if (entry.state === 'retired') return entry.clones > 0 ? 'has-clones' : undefined;
-  if (entry.pinned) return 'pinned';
-  return awaited ? 'awaited' : undefined;
 }
 
 function findDue(

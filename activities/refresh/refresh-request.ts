@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { listFollows } from '../../db/follows/follows';
+import { stayReasons, type StayReason } from '../../workflows/contract/eviction';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
@@ -27,7 +28,7 @@ const cursorSchema = z.strictObject({
     doubt: z.string().nullable().optional(),
     unanswered: count,
     retiredEntries: z.array(uuid),
-    keptEntries: z.array(z.strictObject({ entryId: uuid, why: z.enum(['leased', 'pinned']) })),
+    keptEntries: z.array(z.strictObject({ entryId: uuid, why: z.literal(Object.keys(stayReasons) as StayReason[]) })),
     deletedEntries: count,
     follows: z.array(z.looseObject({ followId: uuid, name: followName })),
     summary: z.string(),

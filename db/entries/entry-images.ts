@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
+import { findStayReason, type StayReason } from '../../workflows/contract/eviction';
 import type { FreedEntry } from '../../workflows/contract/population';
 import { hasKey } from '../cache-key';
 import type { Database } from '../client';
@@ -86,7 +87,7 @@ export interface UnusableEntries {
   retired: EntryId[];
   /** Retired, and nothing holds them: their image-volumes may be deleted. */
   free: FreedEntry[];
-  kept: { entryId: EntryId; why: 'leased' | 'pinned' }[];
+  kept: { entryId: EntryId; why: StayReason }[];
 }
 
 /** `ready -> retired` for those of an image's entries that serve no usable image, unless they are leased or pinned. Idempotent: what is free is told again. */
@@ -101,17 +102,18 @@ export function retireUnusableEntries(
       transaction,
       ready.map(({ id }) => id),
     );
-    const why = ({ id, pinned }: EntryRow) => (leased.has(id) ? 'leased' : pinned ? 'pinned' : undefined);
-    const goes = ready.filter((entry) => why(entry) === undefined);
+    const facts = ready.map((entry) => ({
+      entry,
+      // Creates that wait for its population are not waited for: its image may not be used any more.
+      why: findStayReason({ ...entry, leased: leased.has(entry.id), awaited: false }),
+    }));
+    const goes = facts.filter(({ why }) => why === undefined).map(({ entry }) => entry);
     await retire(transaction, { entryIds: goes.map(({ id }) => id), workflowId });
     const free = [...goes, ...unusable.filter(({ state }) => state === 'retired')].filter(({ clones }) => clones === 0);
     return {
       retired: goes.map(({ id }) => id),
       free: free.map(({ id, imageVolume, backend }) => ({ entryId: id, imageVolume, backend })),
-      kept: ready.flatMap((entry) => {
-        const reason = why(entry);
-        return reason === undefined ? [] : [{ entryId: entry.id, why: reason }];
-      }),
+      kept: facts.flatMap(({ entry, why }) => (why === undefined ? [] : [{ entryId: entry.id, why }])),
     };
   });
 }

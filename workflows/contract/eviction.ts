@@ -98,17 +98,43 @@ export const evictionClasses = [
 ] as const;
 export type EvictionClass = (typeof evictionClasses)[number];
 
-/** Why an entry stays. */
-export const stayReasons = [
-  'populating',
-  'leased',
-  'pinned',
-  'awaited',
-  'has-clones',
-  'within-limits',
-  'deleting',
-] as const;
-export type StayReason = (typeof stayReasons)[number];
+/** Why an entry stays, and that in words for people. */
+export const stayReasons = {
+  populating: 'it is being populated',
+  deleting: 'it is being deleted',
+  leased: 'a create has a lease on it',
+  pinned: 'an operator has pinned it',
+  awaited: 'creates that waited for it come now',
+  'has-clones': 'live clones need it',
+  'within-limits': 'the cache is within its limits',
+} as const;
+export type StayReason = keyof typeof stayReasons;
+
+/** What decides whether an entry may go. */
+interface StayFacts {
+  state: 'populating' | 'ready' | 'retired' | 'deleting' | 'gone';
+  pinned: boolean;
+  clones: number;
+  /** A create holds a lease on it. */
+  leased: boolean;
+  /** Creates that waited for its population have not acquired it yet. */
+  awaited: boolean;
+}
+
+/** @returns why an entry may not go, whatever is asked for; undefined: it may. */
+export function findStayReason({ state, pinned, clones, leased, awaited }: StayFacts): StayReason | undefined {
+  if (state === 'populating' || state === 'deleting') return state;
+  if (state === 'gone') return undefined;
+  if (leased) return 'leased';
+  if (state === 'retired') return clones > 0 ? 'has-clones' : undefined;
+  if (pinned) return 'pinned';
+  return awaited ? 'awaited' : undefined;
+}
+
+/** @returns why an entry stays that was not chosen. */
+export function stayReasonOf(facts: StayFacts): StayReason {
+  return findStayReason(facts) ?? (facts.clones > 0 ? 'has-clones' : 'within-limits');
+}
 
 /** One entry of a plan, in the order of the plan. */
 export interface PlannedEviction {

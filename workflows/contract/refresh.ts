@@ -1,3 +1,4 @@
+import type { StayReason } from './eviction';
 import type { BackendName, EntryId, FollowId, ImageId, ProjectId } from './ids';
 
 /** Which images a follow means; every field that is set must match. */
@@ -82,7 +83,7 @@ export interface RefreshResult {
   /** The first thousand. */
   retiredEntries: EntryId[];
   /** Entries without a usable image that stay for now; the first thousand. */
-  keptEntries: { entryId: EntryId; why: 'leased' | 'pinned' }[];
+  keptEntries: { entryId: EntryId; why: StayReason }[];
   deletedEntries: number;
   follows: FollowOutcome[];
   /** One sentence for people. */

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import { cacheEntryStates, type CacheEntry, type CacheEntryState } from '../../records';
-import { stayWords } from '../output/eviction';
+import { stayReasons } from '../../../workflows/contract/eviction';
 import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
 import { note, print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
@@ -73,7 +73,7 @@ function toRow(entry: CacheEntry): string[] {
     lastUsedAt === null ? '-' : formatAge(lastUsedAt),
     costSeconds === null ? '-' : formatDuration(costSeconds * 1000),
     pinned ? (pinnedBy ?? 'yes') : '-',
-    whyItStays === null ? '-' : stayWords[whyItStays],
+    whyItStays === null ? '-' : stayReasons[whyItStays],
     images.map(({ imageId }) => imageId).join(' '),
   ];
 }

@@ -3,7 +3,7 @@ import { formatBytes } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
 import type { CacheEntry, Decision, EntryEvent } from '../../records';
 import { entryNotFound } from '../backend-of-entry';
-import { stayWords } from '../output/eviction';
+import { stayReasons } from '../../../workflows/contract/eviction';
 import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
 import { print, printJson } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
@@ -59,7 +59,7 @@ function describe(entry: CacheEntry): string[] {
     clones: String(entry.clones),
     reclaimable: formatOptionalBytes(entry.reclaimableBytes),
     pinned: entry.pinned ? `by ${entry.pinnedBy ?? 'somebody'}` : 'no',
-    whyItStays: entry.whyItStays === null ? undefined : stayWords[entry.whyItStays],
+    whyItStays: entry.whyItStays === null ? undefined : stayReasons[entry.whyItStays],
     images:
       entry.images.map(({ imageId, state }) => (state === 'usable' ? imageId : `${imageId} (${state})`)).join(', ') ||
       undefined,

@@ -1,5 +1,11 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
-import type { EvictionPlan, EvictionResult, PlannedEviction, StayingEntry } from '../../../workflows/contract/eviction';
+import {
+  stayReasons,
+  type EvictionPlan,
+  type EvictionResult,
+  type PlannedEviction,
+  type StayingEntry,
+} from '../../../workflows/contract/eviction';
 import type { AnsweredByEvictor, SentToEvictor } from '../../eviction';
 import { exitCodes } from '../exit-codes';
 import { note, print, printJson } from './print';
@@ -71,15 +77,5 @@ const SHOWN_KEY_DIGITS = 12;
 const SCORE_DIGITS = 4;
 
 function toStayingRow({ entryId, shortKey, why }: StayingEntry): string[] {
-  return [entryId, shortKey.slice(0, SHOWN_KEY_DIGITS), stayWords[why]];
+  return [entryId, shortKey.slice(0, SHOWN_KEY_DIGITS), stayReasons[why]];
 }
-
-export const stayWords: Record<StayingEntry['why'], string> = {
-  populating: 'it is being populated',
-  leased: 'a create has a lease on it',
-  pinned: 'an operator has pinned it',
-  awaited: 'creates that waited for it come now',
-  'has-clones': 'live clones need it',
-  'within-limits': 'the cache is within its limits',
-  deleting: 'it is being deleted',
-};

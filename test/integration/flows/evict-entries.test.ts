@@ -81,7 +81,7 @@ describe('evictEntries', () => {
     });
     expect(await evict({ entryId: entry.id })).toMatchObject({
       outcome: 'refused',
-      summary: `entry ${entry.id} is pinned by an operator`,
+      summary: `entry ${entry.id} stays: an operator has pinned it`,
     });
     expect(await stateOf(entry)).toBe('ready');
     await flow.stack.database.sql`update cache_entries set pinned = false where id = ${entry.id}`;
