@@ -4,23 +4,17 @@ import {
   fstatSync,
   ftruncateSync,
   openSync,
-  readFileSync,
   readSync,
   rmSync,
   statSync,
   writeSync,
 } from 'node:fs';
-import { z } from 'zod';
 import { runCommand } from './command';
 import { hasCode } from '../lib/errno';
-
-const holderSchema = z.object({ pid: z.int().positive(), startTime: z.string() });
-
-/** A process that cannot be mistaken for a later one with the same pid. Its pid may be one of another container. */
-export type LockHolder = z.output<typeof holderSchema>;
+import { type ProcessIdentity, isRunning, findProcess, parseProcess } from '../lib/process-identity';
 
 /** `by`: what the file says; undefined while its holder has not written it. */
-export type LockOutcome = { kind: 'acquired'; release: () => void } | { kind: 'held'; by: LockHolder | undefined };
+export type LockOutcome = { kind: 'acquired'; release: () => void } | { kind: 'held'; by: ProcessIdentity | undefined };
 
 const TIMEOUT_MS = 10_000;
 /** `flock` finds it as its descriptor 3, and ends with 1 where somebody else has the lock. */
@@ -48,12 +42,12 @@ export async function acquireProcessLock(path: string): Promise<LockOutcome> {
 
 /** @returns undefined when the file was removed by its last holder meanwhile. */
 async function lockFile(path: string, descriptor: number): Promise<LockOutcome | undefined> {
-  if (!(await lockDescriptor(path, descriptor))) return { kind: 'held', by: parseHolder(descriptor) };
+  if (!(await lockDescriptor(path, descriptor))) return { kind: 'held', by: readHolder(descriptor) };
   if (!isAt(path, descriptor)) return undefined;
-  const earlier = parseHolder(descriptor);
+  const earlier = readHolder(descriptor);
   // A worker of an earlier version has no lock of the kernel.
   if (earlier !== undefined && isRunning(earlier) && earlier.pid !== process.pid) return { kind: 'held', by: earlier };
-  const own = JSON.stringify({ pid: process.pid, startTime: findStartTime(process.pid) ?? '' });
+  const own = JSON.stringify(findProcess(process.pid) ?? { pid: process.pid, startTime: '' });
   ftruncateSync(descriptor, 0);
   writeSync(descriptor, own, 0);
   return {
@@ -86,38 +80,14 @@ function isAt(path: string, descriptor: number): boolean {
   }
 }
 
-/** @returns undefined for what is empty or damaged. */
-function parseHolder(descriptor: number): LockHolder | undefined {
-  try {
-    const buffer = Buffer.alloc(fstatSync(descriptor).size);
-    readSync(descriptor, buffer, 0, buffer.length, 0);
-    return holderSchema.parse(JSON.parse(buffer.toString('utf8')));
-  } catch {
-    return undefined;
-  }
+function readHolder(descriptor: number): ProcessIdentity | undefined {
+  const buffer = Buffer.alloc(fstatSync(descriptor).size);
+  readSync(descriptor, buffer, 0, buffer.length, 0);
+  return parseProcess(buffer.toString('utf8'));
 }
 
 /** @returns who holds a lock, for people. */
-export function describeHolder(by: LockHolder | undefined): string {
+export function describeHolder(by: ProcessIdentity | undefined): string {
   if (by !== undefined && isRunning(by)) return `the running process ${by.pid}`;
   return by === undefined ? 'another process' : `process ${by.pid} of another container or host`;
-}
-
-/** @returns whether exactly this process runs, as far as this container sees. */
-function isRunning({ pid, startTime }: LockHolder): boolean {
-  return findStartTime(pid) === startTime;
-}
-
-/** Boot id and clock ticks since boot: a later process with the same pid has others. @returns undefined when there is none, or a zombie. */
-function findStartTime(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // proc(5): the name may hold spaces and parentheses; the state follows its last parenthesis, the start time is field 22.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
-    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8');
-    return `${boot.trim()}/${fields[19] ?? ''}`;
-  } catch {
-    return undefined;
-  }
 }

@@ -1,6 +1,7 @@
 import { bundleWorkflowCode } from '@temporalio/worker';
-import { mkdir, rename, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { writeFileAtomically } from '../lib/files';
 
 /** Where the build leaves the workflow code of this version; a worker only reads it. */
 export const workflowBundlePath = join(__dirname, '..', 'workflow-bundle.js');
@@ -15,9 +16,7 @@ export async function buildWorkflowBundle(path = workflowBundlePath): Promise<vo
     payloadConverterPath: dataConverter.payloadConverterPath,
   });
   await mkdir(dirname(path), { recursive: true });
-  const partial = `${path}.${process.pid}`;
-  await writeFile(partial, code);
-  await rename(partial, path);
+  writeFileAtomically(path, code, 0o644);
 }
 
 if (require.main === module) {

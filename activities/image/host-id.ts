@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { uuidPattern, type HostId } from '../../workflows/contract/ids';
 import { acquireProcessLock } from '../process-lock';
 import { hasCode } from '../../lib/errno';
+import { writeFileAtomically } from '../../lib/files';
 
 /** What tells machines apart and outlives a boot. A container may have neither, and only root reads the second: what is unknown proves nothing. */
 export interface Machine {
@@ -55,7 +56,7 @@ async function renew(directory: string, machine: Machine): Promise<HostId> {
       if (bound === undefined || !isOther(bound, machine)) return current;
       const hostId = randomUUID() as HostId;
       // In this order: an id that nothing is known of is bound to the machine that reads it.
-      await replace(join(directory, 'host-id'), `${hostId}\n`);
+      writeFileAtomically(join(directory, 'host-id'), `${hostId}\n`);
       await bind(directory, { ...machine, hostId });
       return hostId;
     } finally {
@@ -95,13 +96,7 @@ async function readBound(directory: string, hostId: HostId): Promise<Bound | und
 async function bind(directory: string, bound: Bound): Promise<void> {
   const text = JSON.stringify(bound);
   const path = join(directory, 'host-machine');
-  if ((await readFile(path, 'utf8').catch(() => undefined)) !== text) await replace(path, text);
-}
-
-async function replace(path: string, text: string): Promise<void> {
-  const candidate = `${path}.${randomUUID()}`;
-  await writeFile(candidate, text, { mode: 0o600, flag: 'wx' });
-  await rename(candidate, path);
+  if ((await readFile(path, 'utf8').catch(() => undefined)) !== text) writeFileAtomically(path, text);
 }
 
 /** The hypervisor's word counts before that of the system's image, which containers and careless clones share. */

@@ -1,5 +1,4 @@
 import { once } from 'node:events';
-import { open, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { GiB, MiB } from '../../workflows/contract/bytes';
@@ -8,6 +7,7 @@ import { runCommand, type CommandLimits, type CommandOptions, type CommandResult
 import { withHandedOver } from '../handed-over';
 import { createToolGuard, defaultToolSettings, getDefaultToolGuard, type ToolGuard } from './tool-guard';
 import { isDiskFull } from '../../lib/errno';
+import { syncPath, freeBytesOrZero } from '../../lib/files';
 
 /** Formats that are ever named to qemu-img: it is never left to guess one. */
 export type QemuFormat = 'raw' | 'qcow2' | 'vmdk' | 'vpc' | 'vhdx' | 'vdi';
@@ -154,7 +154,7 @@ export async function convertOverlay(request: OverlayConversion): Promise<void> 
         descriptors,
       });
     });
-    await syncFile(target.path);
+    await syncPath(target.path);
   } catch (error) {
     throw isOutOfSpace(error) ? await noSpace(request, error) : error;
   }
@@ -176,7 +176,7 @@ async function convertConfined(
     const handed = { target: toFilename(to), options: { ...options, confinement, descriptors } };
     await convert({ ...source, path: from }, handed);
   });
-  await syncFile(path);
+  await syncPath(path);
 }
 
 /** @param source with the path by which qemu-img opens it. */
@@ -290,15 +290,6 @@ function parseJson<Output>(schema: z.ZodType<Output>, stdout: CommandResult['std
   }
 }
 
-async function syncFile(path: string): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
-
 function isOutOfSpace(error: unknown): boolean {
   if (isToolFailure(error)) return /No space left on device|Disk quota exceeded/.test(error.details.stderr);
   return isDiskFull(error);
@@ -312,7 +303,6 @@ async function noSpace(
   { backend, target }: { backend: string; target: { path?: string; virtualBytes: number } },
   cause: unknown,
 ): Promise<Failure<'NoSpace'>> {
-  const free = target.path === undefined ? undefined : await statfs(dirname(target.path)).catch(() => undefined);
-  const freeBytes = free === undefined ? 0 : free.bavail * free.bsize;
+  const freeBytes = target.path === undefined ? 0 : await freeBytesOrZero(dirname(target.path));
   return new Failure('NoSpace', { backend, neededBytes: target.virtualBytes, freeBytes }, { cause });
 }

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { mkdir, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Failure } from '../../workflows/contract/failures';
 import type { HostId } from '../../workflows/contract/ids';
@@ -8,6 +8,7 @@ import { readHostId } from './host-id';
 import { createSharedTransfers } from './shared-transfers';
 import { acquireProcessLock, describeHolder } from '../process-lock';
 import { isDiskFull, unlessAbsent } from '../../lib/errno';
+import { fileSystemSpace } from '../../lib/files';
 
 /** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
 export interface Scratch {
@@ -85,7 +86,7 @@ export async function openScratch({ directory }: { directory: string }): Promise
     return join(images, contentHash);
   };
   const find = (contentHash: string) => findFile(pathOf(contentHash));
-  const freeBytes = () => getFreeBytes(images);
+  const freeBytes = async () => (await fileSystemSpace(images)).freeBytes;
 
   return {
     hostId,
@@ -216,9 +217,4 @@ async function listFiles(images: string): Promise<ScratchEntry[]> {
       });
   }
   return entries;
-}
-
-async function getFreeBytes(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
 }

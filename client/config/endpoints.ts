@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isRunning } from './process-identity';
+import { isRunning } from '../../lib/process-identity';
+import { writeFileAtomically } from '../../lib/files';
 
 export const endpointsSchema = z.object({
   dataDirectory: z.string(),
@@ -32,12 +33,8 @@ export function findEndpoints(dataDirectory: string): Endpoints | undefined {
 
 /** Replaces the file as a whole: a reader sees the old or the new one. Mode 0600. Undo: `removeEndpoints`. */
 export function writeEndpoints(endpoints: Endpoints): void {
-  const path = endpointsPath(endpoints.dataDirectory);
-  const temporary = `${path}.${process.pid}`;
   mkdirSync(endpoints.dataDirectory, { recursive: true, mode: 0o700 });
-  writeFileSync(temporary, `${JSON.stringify(endpoints, null, 2)}\n`, { mode: 0o600 });
-  chmodSync(temporary, 0o600);
-  renameSync(temporary, path);
+  writeFileAtomically(endpointsPath(endpoints.dataDirectory), `${JSON.stringify(endpoints, null, 2)}\n`);
 }
 
 export function removeEndpoints(dataDirectory: string): void {

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { endpointsPath, findEndpoints, type Endpoints } from '../../client/config/endpoints';
-import { isRunning, type ProcessIdentity } from '../../client/config/process-identity';
+import { isRunning, type ProcessIdentity } from '../../lib/process-identity';
 import { parseDatabaseUrl } from '../../db/url';
 import { readProcessFile } from '../../worker/stack/process-files';
 import { waitFor } from '../../worker/stack/wait';

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, openSync, renameSync, rmSync, statSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { once } from 'node:events';
-import { findProcess, type ProcessIdentity } from '../../client/config/process-identity';
+import { findProcess, type ProcessIdentity } from '../../lib/process-identity';
 import { endProcess, writeProcessFile } from './process-files';
 
 export interface PartOptions {

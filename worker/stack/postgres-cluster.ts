@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { giveTo, type DatabaseUser } from './database-user';
-import { writeSecret } from './secret-file';
+import { writeFileAtomically } from '../../lib/files';
 
 /** Where one PostgreSQL server lives and who may use it. */
 export interface Cluster {
@@ -33,7 +33,7 @@ export async function ensureCluster(cluster: Cluster, { durable = true, signal }
   rmSync(making, { recursive: true, force: true });
   mkdirSync(making, { mode: 0o700 });
   giveTo(user, making);
-  writeSecret(passwordFile, password);
+  writeFileAtomically(passwordFile, password);
   giveTo(user, passwordFile);
   try {
     await runInitdb(cluster, { args: initdbArguments(cluster, { making, passwordFile, durable }), signal });

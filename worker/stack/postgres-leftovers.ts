@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync } from 'node:fs';
 import { basename, join } from 'node:path';
-import { findProcess, type ProcessIdentity } from '../../client/config/process-identity';
+import { findProcess, type ProcessIdentity } from '../../lib/process-identity';
 import { endProcess } from './process-files';
 
 /**

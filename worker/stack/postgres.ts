@@ -7,9 +7,9 @@ import { startPart, type Part } from './part';
 import { findPostgresBinaries } from './postgres-binaries';
 import { ensureCluster, type Cluster } from './postgres-cluster';
 import { endPostgresLeftovers } from './postgres-leftovers';
-import { writeSecret } from './secret-file';
 import { ensureSocketDirectory, removeSocketDirectory } from './socket-directory';
 import { waitFor } from './wait';
+import { writeFileAtomically } from '../../lib/files';
 
 export interface PostgresOptions {
   /** Holds the data, the secret and, where its path is short enough, the socket. Made when it is absent. */
@@ -97,7 +97,7 @@ function findMajorVersion(data: string): number | undefined {
 
 /** The secret is made once and stays beside the data (0600). */
 function ensurePassword(path: string): string {
-  if (!existsSync(path)) writeSecret(path, randomBytes(24).toString('base64url'));
+  if (!existsSync(path)) writeFileAtomically(path, randomBytes(24).toString('base64url'));
   return readFileSync(path, 'utf8').trim();
 }
 

@@ -1,23 +1,19 @@
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { isRunning, type ProcessIdentity } from '../../client/config/process-identity';
+import { isRunning, type ProcessIdentity, parseProcess } from '../../lib/process-identity';
 import { waitFor } from './wait';
 import { hasCode } from '../../lib/errno';
-
-const identitySchema = z.object({ pid: z.int().min(2), startTime: z.string() });
+import { writeFileAtomically } from '../../lib/files';
 
 /** Records which process a part is, so that a later supervisor can end it and nothing else. Mode 0600. */
 export function writeProcessFile(path: string, identity: ProcessIdentity): void {
-  const temporary = `${path}.${process.pid}`;
-  writeFileSync(temporary, JSON.stringify(identity), { mode: 0o600 });
-  renameSync(temporary, path);
+  writeFileAtomically(path, JSON.stringify(identity));
 }
 
 /** @returns the process that `path` names, or undefined when the file is absent or damaged. It need not run any more. */
 export function readProcessFile(path: string): ProcessIdentity | undefined {
   try {
-    return identitySchema.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return parseProcess(readFileSync(path, 'utf8'));
   } catch {
     return undefined;
   }

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } f
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { giveTo, type DatabaseUser } from './database-user';
-import { writeSecret } from './secret-file';
+import { writeFileAtomically } from '../../lib/files';
 
 /** The kernel's limit of a socket's path, less what PostgreSQL adds to the directory: `/.s.PGSQL.5432.lock`. */
 const SOCKET_DIRECTORY_BYTES_LIMIT = 107 - 20;
@@ -16,7 +16,7 @@ export function ensureSocketDirectory(directory: string, user: DatabaseUser | un
   mkdirSync(path, { recursive: true, mode: 0o700 });
   chmodSync(path, 0o700);
   giveTo(user, path);
-  writeSecret(recordPath(directory), path);
+  writeFileAtomically(recordPath(directory), path);
   return path;
 }
 

@@ -1,6 +1,6 @@
 import type { Endpoints } from '../../client/config/endpoints';
 import type { LoadedConfig } from '../../client/config/load';
-import { findProcess } from '../../client/config/process-identity';
+import { findProcess } from '../../lib/process-identity';
 import { checkDatabase, checkImages, checkTemporal } from './external';
 import { startImageService } from './images';
 import type { Layout } from './layout';

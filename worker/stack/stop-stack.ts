@@ -1,5 +1,5 @@
 import { removeEndpoints } from '../../client/config/endpoints';
-import { isRunning } from '../../client/config/process-identity';
+import { isRunning } from '../../lib/process-identity';
 import { ensureLayout } from './layout';
 import { endLeftovers } from './leftovers';
 import { endProcess, readProcessFile } from './process-files';

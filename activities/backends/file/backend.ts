@@ -1,4 +1,3 @@
-import { statfs } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import type { BackendCapabilities, KnownPlace, VolumeBackend } from '../backend';
@@ -18,6 +17,7 @@ import { ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
 import { publishVolume, sealImageVolume } from './seal';
 import { describeVolume } from './volume';
 import { ensureAttemptAbsent, ensureWriteTarget, takeOverAttempt } from './write-target';
+import { fileSystemSpace } from '../../../lib/files';
 
 export interface FileBackendOptions {
   name: BackendName;
@@ -88,7 +88,7 @@ function capabilitiesOf({ method, reason }: CloneMethod): BackendCapabilities {
 
 /** Where the file system went away, the one below it has another space: a cache would be evicted for it. */
 async function spaceOf(context: FileBackendContext): Promise<{ totalBytes: number; freeBytes: number }> {
-  const { blocks, bavail, bsize } = await statfs(context.layout.directory);
+  const space = await fileSystemSpace(context.layout.directory);
   await checkClaim(context);
-  return { totalBytes: blocks * bsize, freeBytes: bavail * bsize };
+  return space;
 }

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { link, open, rename, unlink, type FileHandle } from 'node:fs/promises';
+import { link, open, rename, unlink } from 'node:fs/promises';
 import { unlessAbsent, hasCode } from '../../../lib/errno';
+import { writeAll, syncPath } from '../../../lib/files';
 
 /** What to write where; everything else of `fileBytes` is a hole. */
 export interface FileContent {
@@ -71,27 +72,10 @@ export async function syncDirectory(path: string): Promise<void> {
 const syncQueues = new Map<string, { running: Promise<void>; next?: Promise<void> }>();
 
 function startSync(path: string): Promise<void> {
-  const queue: { running: Promise<void>; next?: Promise<void> } = { running: fsyncPath(path) };
+  const queue: { running: Promise<void>; next?: Promise<void> } = { running: syncPath(path) };
   queue.running = queue.running.finally(() => {
     if (syncQueues.get(path) === queue && queue.next === undefined) syncQueues.delete(path);
   });
   syncQueues.set(path, queue);
   return queue.running;
-}
-
-/** A write may take a part only, just before there is no space for the rest. */
-async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {
-  for (let done = 0; done < bytes.length;) {
-    const { bytesWritten } = await file.write(bytes, done, bytes.length - done, position + done);
-    done += bytesWritten;
-  }
-}
-
-async function fsyncPath(path: string): Promise<void> {
-  const directory = await open(path, constants.O_RDONLY | constants.O_DIRECTORY);
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

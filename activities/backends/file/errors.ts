@@ -1,6 +1,6 @@
-import { statfs } from 'node:fs/promises';
 import { Failure } from '../../../workflows/contract/failures';
 import type { FileBackendContext } from './context';
+import { freeBytesOrZero } from '../../../lib/files';
 
 /** Runs `operation` and turns what the file system says into the project's failures. `neededBytes`: what `NoSpace` names. */
 export async function withFailures<Result>(
@@ -27,11 +27,7 @@ export async function toFailure(error: unknown, { context, neededBytes }: Failur
   switch (error.code) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new Failure(
-        'NoSpace',
-        { backend: context.name, neededBytes, freeBytes: await freeBytes(context.layout.directory) },
-        options,
-      );
+      return new Failure('NoSpace', { backend: context.name, neededBytes, freeBytes: await freeBytesOrZero(context.layout.directory) }, options);
     case 'EFBIG':
       return new Failure(
         'InvalidRequest',
@@ -50,9 +46,4 @@ export async function toFailure(error: unknown, { context, neededBytes }: Failur
 function isErrnoException(error: unknown): error is Error & { code: string; syscall: string } {
   if (typeof error !== 'object' || error === null || !('code' in error) || !('syscall' in error)) return false;
   return typeof error.code === 'string' && typeof error.syscall === 'string';
-}
-
-async function freeBytes(directory: string): Promise<number> {
-  const found = await statfs(directory).catch(() => undefined);
-  return found === undefined ? 0 : found.bavail * found.bsize;
 }

@@ -1,7 +1,7 @@
 import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { findProcess } from '../../../client/config/process-identity';
+import { findProcess } from '../../../lib/process-identity';
 import { acquireProcessLock } from '../../../activities/process-lock';
 
 let directory: string;

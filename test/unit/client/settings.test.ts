@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeEndpoints } from '../../../client/config/endpoints';
-import { findProcess } from '../../../client/config/process-identity';
+import { findProcess } from '../../../lib/process-identity';
 import { ImageVolumeCacheError } from '../../../client/errors';
 import { missing, resolveSettings } from '../../../client/settings';
 

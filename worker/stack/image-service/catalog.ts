@@ -1,6 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { storedImageSchema, timestamp, type StoredImage } from './record';
+import { syncPath } from '../../../lib/files';
 
 /** The records of all images, in memory and on disk; each change is durable before it is answered. */
 export interface Catalog {
@@ -34,7 +35,7 @@ export async function openCatalog(directory: string): Promise<Catalog> {
   const put = async (image: StoredImage): Promise<void> => {
     images.set(image.id, image);
     await writeDurably(join(records, `${image.id}.json`), JSON.stringify(image));
-    await syncDirectory(records);
+    await syncPath(records);
   };
   const find = (id: string): StoredImage | undefined => {
     const image = images.get(id);
@@ -62,15 +63,6 @@ export async function openCatalog(directory: string): Promise<Catalog> {
 /** @returns a name beside `path` for what is not complete yet. */
 export function partPath(path: string, attempt: string): string {
   return `${path}.${attempt}${PART}`;
-}
-
-export async function syncDirectory(path: string): Promise<void> {
-  const handle = await open(path, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 async function removeParts(directory: string): Promise<void> {

@@ -2,8 +2,9 @@ import { createHash, randomBytes } from 'node:crypto';
 import { open, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
-import { partPath, syncDirectory } from './catalog';
+import { partPath } from './catalog';
 import { findVirtualSize, VIRTUAL_SIZE_HEAD_BYTES } from './virtual-size';
+import { syncPath } from '../../../lib/files';
 
 /** Bytes gathered before one write. */
 const WRITE_BYTES = MiB;
@@ -31,7 +32,7 @@ export async function receiveFile(
     await handle.sync();
     await handle.close();
     await rename(part, path);
-    await syncDirectory(dirname(path));
+    await syncPath(dirname(path));
     const { head, ...file } = received;
     return { ...file, virtual_size: findVirtualSize(diskFormat, { head, sizeBytes: file.size }) };
   } catch (error) {

@@ -8,7 +8,7 @@ import {
   writeEndpoints,
   type Endpoints,
 } from '../../../../client/config/endpoints';
-import { findProcess } from '../../../../client/config/process-identity';
+import { findProcess } from '../../../../lib/process-identity';
 
 let directory: string;
 beforeEach(() => (directory = mkdtempSync(join(tmpdir(), 'ivc-endpoints-'))));

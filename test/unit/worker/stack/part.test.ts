@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isRunning } from '../../../../client/config/process-identity';
+import { isRunning } from '../../../../lib/process-identity';
 import { readLogTail, startPart, type Part } from '../../../../worker/stack/part';
 import { endRecordedProcesses } from '../../../../worker/stack/process-files';
 import { waitForReadyLine } from '../../../../worker/stack/ready-line';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import postgres from 'postgres';
 import { parseDatabaseUrl } from '../../../../db/url';
-import { findProcess, isRunning } from '../../../../client/config/process-identity';
+import { findProcess, isRunning } from '../../../../lib/process-identity';
 import { startPostgres, type PostgresServer } from '../../../../worker/stack';
 
 let root: string;

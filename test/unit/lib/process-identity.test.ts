@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { findProcess, isRunning } from '../../../../client/config/process-identity';
+import { findProcess, isRunning } from '../../../lib/process-identity';
 
 test('a running process has an identity that stays the same', () => {
   const own = findProcess(process.pid);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** A process that cannot be mistaken for a later one with the same pid. */
+/** A process that cannot be mistaken for a later one with the same pid. Its pid may be one of another container. */
 export interface ProcessIdentity {
   pid: number;
   /** Boot id and clock ticks since boot, from the kernel; opaque. */
@@ -14,17 +14,26 @@ export function findProcess(pid: number): ProcessIdentity | undefined {
     // proc(5): the second field, the name, may hold spaces and parentheses; the state follows its last parenthesis.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
-    return { pid, startTime: `${bootId()}/${fields[19]}` };
+    const bootId = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return { pid, startTime: `${bootId}/${fields[19]}` };
   } catch {
     return undefined;
   }
 }
 
-/** @returns whether exactly this process is still running. */
+/** @returns whether exactly this process is still running, as far as this container sees. */
 export function isRunning(identity: ProcessIdentity): boolean {
   return findProcess(identity.pid)?.startTime === identity.startTime;
 }
 
-function bootId(): string {
-  return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+/** @returns what a file says of a process, or undefined when it is empty or damaged. */
+export function parseProcess(text: string): ProcessIdentity | undefined {
+  try {
+    const { pid, startTime }: { pid?: unknown; startTime?: unknown } = JSON.parse(text);
+    return typeof startTime === 'string' && typeof pid === 'number' && Number.isInteger(pid) && pid > 0
+      ? { pid, startTime }
+      : undefined;
+  } catch {
+    return undefined;
+  }
 }
