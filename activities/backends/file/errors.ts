@@ -27,7 +27,11 @@ export async function toFailure(error: unknown, { context, neededBytes }: Failur
   switch (error.code) {
     case 'ENOSPC':
     case 'EDQUOT':
-      return new Failure('NoSpace', { backend: context.name, neededBytes, freeBytes: await freeBytesOrZero(context.layout.directory) }, options);
+      return new Failure(
+        'NoSpace',
+        { backend: context.name, neededBytes, freeBytes: await freeBytesOrZero(context.layout.directory) },
+        options,
+      );
     case 'EFBIG':
       return new Failure(
         'InvalidRequest',
