@@ -14,8 +14,8 @@ const shared = {
 };
 /** Suites that need a Temporal server or a PostgreSQL: one of each is started for the whole run. */
 const stack = {
-  globalSetup: '<rootDir>/test/support/global-setup.ts',
-  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+  globalSetup: '<rootDir>/test/support/jest/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/jest/global-teardown.ts',
 };
 
 const suite = (name, more = {}) => ({

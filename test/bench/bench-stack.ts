@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
 import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
-import { startStack, type Stack, type StackOptions } from '../support/stack';
+import { startStack, type Stack, type StackOptions } from '../support/stack/stack';
 
 const dist = resolve(__dirname, '../..');
 

@@ -1,8 +1,8 @@
 import { parseArgs } from 'node:util';
 import { formatTable } from '../../client/cli/output/table';
 import { formatBytes, GiB } from '../../workflows/contract/bytes';
-import { mountFileSystem } from '../support/filesystems';
-import type { Stack } from '../support/stack';
+import { mountFileSystem } from '../support/machine/filesystems';
+import type { Stack } from '../support/stack/stack';
 import { startBenchStack, startServers, type BenchServers } from './bench-stack';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';

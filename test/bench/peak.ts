@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parsePeakRssBytes } from '../support/metrics';
-import type { Stack } from '../support/stack';
+import { parsePeakRssBytes } from '../support/stack/metrics';
+import type { Stack } from '../support/stack/stack';
 
 const LOOK_EVERY_MS = 20;
 const BLOCK_BYTES = 512;

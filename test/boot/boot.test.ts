@@ -6,13 +6,13 @@ import type { ImageService } from '../../activities/glance/image-service';
 import { createVolume, deleteVolume, getVolume, type CreatedVolume } from '../../client/volumes';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
-import { bootGuest, ensureQemu, type Guest } from '../support/boot-guest';
-import { ensureBootableDisk } from '../support/bootable-disk';
-import { describeWithMounts } from '../support/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
-import { hashFile } from '../support/qemu';
-import { startRealGlance, type RealGlance } from '../support/real-glance';
-import { startStack, type Stack } from '../support/stack';
+import { bootGuest, ensureQemu, type Guest } from '../support/boot/boot-guest';
+import { ensureBootableDisk } from '../support/boot/bootable-disk';
+import { describeWithMounts } from '../support/machine/describe-with-mounts';
+import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
+import { hashFile } from '../support/images/qemu';
+import { startRealGlance, type RealGlance } from '../support/glance/real-glance';
+import { startStack, type Stack } from '../support/stack/stack';
 
 /** With the packages of QEMU and Glance being installed. */
 const SETUP_TIMEOUT_MS = 300_000;

@@ -7,7 +7,7 @@ import { chooseBucketMs, type Report } from '../../client/report';
 import { toBuckets, toTotals } from '../../client/report-rows';
 import type { OutcomeBucket } from '../../db/report/report';
 import { brand } from '../support/brand';
-import { ensureTools } from '../support/boot-packages';
+import { ensureTools } from '../support/machine/debian-packages';
 import { startBrowser, type Browser, type Page, type PageOptions } from '../support/browser/browser';
 
 /** With the browser being installed. */

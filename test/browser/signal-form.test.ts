@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { EvictionResult, EvictorSignalName } from '../../workflows/contract/eviction';
-import { ensureTools } from '../support/boot-packages';
+import { ensureTools } from '../support/machine/debian-packages';
 import { startBrowser, type Browser, type Page } from '../support/browser/browser';
-import { evictorOf } from '../support/evictor';
-import { until, useStack } from '../support/flows';
+import { evictorOf } from '../support/stack/evictor';
+import { until, useStack } from '../support/stack/flows';
 
 /** With the browser being installed. */
 const SETUP_TIMEOUT_MS = 300_000;

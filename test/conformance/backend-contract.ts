@@ -9,7 +9,14 @@ import type { InstallationId, VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
 import { brand } from '../support/brand';
 import { IMAGE_BYTES, imageMarker, volumeMarker } from '../support/markers';
-import { holdAsGuest, isSameGuest, readGuest, writeAsGuest, writeSampleImage, type QemuDisk } from '../support/qemu';
+import {
+  holdAsGuest,
+  isSameGuest,
+  readGuest,
+  writeAsGuest,
+  writeSampleImage,
+  type QemuDisk,
+} from '../support/images/qemu';
 
 /** An empty place of one backend, made new for each test. */
 export interface BackendPlace {

@@ -11,10 +11,10 @@ import { getImageInfo } from '../../activities/image/qemu-img';
 import { MiB, TiB } from '../../workflows/contract/bytes';
 import type { BackendName, InstallationId, VolumeId } from '../../workflows/contract/ids';
 import { brand } from '../support/brand';
-import { countReads } from '../support/count-reads';
+import { countReads } from '../support/machine/count-reads';
 import { IMAGE_BYTES, volumeMarker } from '../support/markers';
-import { commandsStarted } from '../support/commands-started';
-import { holdAsGuest, checkImage, createOverlay, isSameGuest, readGuest, writeAsGuest } from '../support/qemu';
+import { commandsStarted } from '../support/machine/commands-started';
+import { holdAsGuest, checkImage, createOverlay, isSameGuest, readGuest, writeAsGuest } from '../support/images/qemu';
 import { kinds, objects, sealSample, type BackendPlace } from './backend-contract';
 
 export type CloneSetting = 'auto' | 'reflink' | 'overlay';
@@ -451,7 +451,7 @@ async function writeBehindTheSeal(path: string): Promise<void> {
 /** Runs a process that clones, kills it after so many answers, and @returns the volumes it had answered. */
 async function cloneUntilKilled(place: FilePlace, answers: number): Promise<string[]> {
   const support = resolve(__dirname, '../support');
-  const script = ['--require', join(support, 'register-typescript.cjs'), join(support, 'clone-loop.ts')];
+  const script = ['--require', join(support, 'register-typescript.cjs'), join(support, 'machine/clone-loop.ts')];
   const args = [place.directory, place.installation, 'img', String(GROWN_BYTES)];
   const child = spawn(process.execPath, [...script, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   const closed = new Promise<NodeJS.Signals | null>((done) => child.once('close', (_, signal) => done(signal)));

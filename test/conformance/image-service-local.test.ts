@@ -9,7 +9,7 @@ import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
 import { MiB } from '../../workflows/contract/bytes';
 import { startImageService } from '../../worker/stack/image-service/server';
-import { startTestImageService, type InjectedFault, type TestImageService } from '../support/image-service';
+import { startTestImageService, type InjectedFault, type TestImageService } from '../support/glance/image-service';
 
 const SIZE_BYTES = 3 * MiB + 17;
 const bytes = randomBytes(SIZE_BYTES);

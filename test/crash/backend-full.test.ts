@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { evict } from '../../client/eviction';
 import { deleteVolume } from '../../client/volumes';
 import { MiB } from '../../workflows/contract/bytes';
-import { describeWithMounts } from '../support/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
-import { expectCleanSlate, flowsOf } from '../support/flows';
-import { startHerd, type HerdImage } from '../support/herd';
-import { startStack, type Stack } from '../support/stack';
+import { describeWithMounts } from '../support/machine/describe-with-mounts';
+import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
+import { expectCleanSlate, flowsOf } from '../support/stack/flows';
+import { startHerd, type HerdImage } from '../support/stack/herd';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const BACKEND_BYTES = 96 * MiB;
 /** Eight of them are nearly twice what the backend holds. */

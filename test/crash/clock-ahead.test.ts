@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { pin, setLimits, sweep, unpin } from '../../client/eviction';
 import { reconcile } from '../../client/reconcile';
 import { deleteVolume } from '../../client/volumes';
-import { useStack } from '../support/flows';
-import { createShiftedClock } from '../support/shifted-clock';
+import { useStack } from '../support/stack/flows';
+import { createShiftedClock } from '../support/machine/shifted-clock';
 
 const SHIFTS_S = [3 * 3600, -3 * 3600];
 

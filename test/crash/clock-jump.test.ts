@@ -2,10 +2,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../workflows/contract/bytes';
-import { expectCleanSlate, useStack } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/herd';
+import { expectCleanSlate, useStack } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
 import { createRandom } from '../support/seeded';
-import { createShiftedClock } from '../support/shifted-clock';
+import { createShiftedClock } from '../support/machine/shifted-clock';
 
 const HOUR_S = 3600;
 const JUMPS_S = [HOUR_S, -HOUR_S, 0];

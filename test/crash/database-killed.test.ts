@@ -1,7 +1,7 @@
 import { MiB } from '../../workflows/contract/bytes';
-import { expectCleanSlate } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/herd';
-import { useStackWithOwnDatabase } from '../support/own-database';
+import { expectCleanSlate } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
+import { useStackWithOwnDatabase } from '../support/stack/own-database';
 import { createRandom } from '../support/seeded';
 
 const KILLS = 4;

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { reconcile } from '../../client/reconcile';
 import { GiB, MiB } from '../../workflows/contract/bytes';
-import { expectCleanSlate, until, useStack, type FlowStack } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/herd';
-import type { StartingWorker } from '../support/stack';
+import { expectCleanSlate, until, useStack, type FlowStack } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/stack/herd';
+import type { StartingWorker } from '../support/stack/stack';
 
 const off = { refresh: 'off', reconcile: 'off', evict: 'off' };
 const hostRoles = ['backend', 'host'];

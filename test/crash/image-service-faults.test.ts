@@ -1,6 +1,6 @@
 import { MiB } from '../../workflows/contract/bytes';
-import { expectCleanSlate, useStack } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/herd';
+import { expectCleanSlate, useStack } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
 import { createRandom } from '../support/seeded';
 
 const CUTS = 8;

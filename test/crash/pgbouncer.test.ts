@@ -3,8 +3,8 @@ import { connectDatabase } from '../../db/client';
 import { migrateDatabase } from '../../db/migrate';
 import { ensureInstallation } from '../../db/installation';
 import { inTransaction, runStatement } from '../../db/statement';
-import { startPgBouncer, type PgBouncer } from '../support/pgbouncer';
-import { createTestDatabase, type TestDatabase } from '../support/postgres';
+import { startPgBouncer, type PgBouncer } from '../support/database/pgbouncer';
+import { createTestDatabase, type TestDatabase } from '../support/database/postgres';
 
 const CALLERS = 60;
 const CONNECTIONS = 16;

@@ -1,15 +1,15 @@
 import { KiB, MiB } from '../../workflows/contract/bytes';
-import { describeWithMounts } from '../support/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
-import { expectCleanSlate, flowsOf, useStack } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/herd';
+import { describeWithMounts } from '../support/machine/describe-with-mounts';
+import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
+import { expectCleanSlate, flowsOf, useStack } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/stack/herd';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { uploadSample } from '../support/sample-image';
-import { startStack, type Stack } from '../support/stack';
+import { uploadSample } from '../support/images/sample-image';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const run = promisify(execFile);
 const DATA_BYTES = 20 * MiB;

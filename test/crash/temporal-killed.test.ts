@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { ensureTemporalBinary, startTemporalServer, type TemporalServer } from '../../worker/stack';
 import { MiB } from '../../workflows/contract/bytes';
 import { BLOCK_BYTES } from '../../activities/image/hashed-file';
-import { expectCleanSlate, flowsOf } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/herd';
+import { expectCleanSlate, flowsOf } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
 import { createRandom } from '../support/seeded';
-import { startStack, type Stack } from '../support/stack';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const KILLS = 3;
 const GAP_MS = { min: 50, max: 5000 };

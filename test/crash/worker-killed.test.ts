@@ -2,8 +2,8 @@ import { dirname, join } from 'node:path';
 import { BLOCK_BYTES } from '../../activities/image/hashed-file';
 import { MiB } from '../../workflows/contract/bytes';
 import type { BackendName } from '../../workflows/contract/ids';
-import { expectCleanSlate, useStack, type FlowStack } from '../support/flows';
-import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/herd';
+import { expectCleanSlate, useStack, type FlowStack } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
 import { createRandom, fromSeed, type Random } from '../support/seeded';
 
 const KILLS = 20;

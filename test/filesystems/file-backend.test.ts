@@ -1,8 +1,8 @@
 import { MiB } from '../../workflows/contract/bytes';
 import { describeBackend } from '../conformance/backend-contract';
 import { describeFileBackend, makeFilePlace } from '../conformance/file-backend-contract';
-import { describeWithMounts } from '../support/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
+import { describeWithMounts } from '../support/machine/describe-with-mounts';
+import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
 
 const SIZE_BYTES = 512 * MiB;
 const matrix = [

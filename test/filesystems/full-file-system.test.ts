@@ -5,10 +5,10 @@ import { convertToRaw } from '../../activities/image/qemu-img';
 import { MiB, TiB } from '../../workflows/contract/bytes';
 import { kinds, objects, sealSample } from '../conformance/backend-contract';
 import { makeFilePlace, type FilePlace } from '../conformance/file-backend-contract';
-import { describeWithMounts } from '../support/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/filesystems';
+import { describeWithMounts } from '../support/machine/describe-with-mounts';
+import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
 import { IMAGE_BYTES, imageMarker, volumeMarker } from '../support/markers';
-import { writeSampleImage } from '../support/qemu';
+import { writeSampleImage } from '../support/images/qemu';
 
 const BLOCK_BYTES = 4096;
 const MAX_SMALL_FILES = 1000;

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { describeWithMounts } from '../support/describe-with-mounts';
+import { describeWithMounts } from '../support/machine/describe-with-mounts';
 
 const NOBODY = 65_534;
 const root = resolve(__dirname, '../..');

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { warmCache } from '../../client/warming';
 import type { Image } from '../../workflows/contract/image';
-import { expectCleanSlate, flowsOf, type FlowStack } from '../support/flows';
-import { startRealGlance, type RealGlance } from '../support/real-glance';
-import { refreshFlows } from '../support/refresh';
-import { startStack, type Stack } from '../support/stack';
+import { expectCleanSlate, flowsOf, type FlowStack } from '../support/stack/flows';
+import { startRealGlance, type RealGlance } from '../support/glance/real-glance';
+import { refreshFlows } from '../support/stack/refresh';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const START_TIMEOUT_MS = 300_000;
 

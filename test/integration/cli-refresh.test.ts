@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { useStack } from '../support/flows';
-import { refreshFlows } from '../support/refresh';
+import { useStack } from '../support/stack/flows';
+import { refreshFlows } from '../support/stack/refresh';
 import { readIvc, runIvc, startIvc } from './cli-run';
 
 const flow = useStack();

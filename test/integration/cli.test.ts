@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareImages } from '../support/qemu';
+import { compareImages } from '../support/images/qemu';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
-import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
-import { startStack, type Stack } from '../support/stack';
+import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
+import { startStack, type Stack } from '../support/stack/stack';
 import { readIvc, runIvc, startIvc } from './cli-run';
 
 let directory: string;

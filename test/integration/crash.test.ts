@@ -3,13 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { compareImages } from '../support/qemu';
+import { compareImages } from '../support/images/qemu';
 import { createVolume } from '../../client/volumes';
 import { listEntries } from '../../db/entries/entries';
 import { listVolumes } from '../../db/volumes';
 import { MiB } from '../../workflows/contract/bytes';
-import { makeSampleImage, uploadSample } from '../support/sample-image';
-import { startStack, type Stack } from '../support/stack';
+import { makeSampleImage, uploadSample } from '../support/images/sample-image';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const HERD = 16;
 

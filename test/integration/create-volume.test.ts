@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareImages } from '../support/qemu';
+import { compareImages } from '../support/images/qemu';
 import { createVolume, deleteVolume } from '../../client/volumes';
 import { listDecisions } from '../../db/report/decisions';
 import { listEntries, sums } from '../../db/entries/entries';
@@ -12,8 +12,8 @@ import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { brand } from '../support/brand';
-import { makeSampleImage, uploadSample, type SampleImage } from '../support/sample-image';
-import { startStack, type Stack } from '../support/stack';
+import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const HERD = 16;
 

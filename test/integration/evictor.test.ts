@@ -6,8 +6,8 @@ import { delimiter, join, resolve } from 'node:path';
 import { deleteVolume } from '../../client/volumes';
 import { ensureTemporalBinary } from '../../worker/stack';
 import type { EvictionResult } from '../../workflows/contract/eviction';
-import { evictorOf } from '../support/evictor';
-import { until, useStack } from '../support/flows';
+import { evictorOf } from '../support/stack/evictor';
+import { until, useStack } from '../support/stack/flows';
 import { readIvc, runIvc } from './cli-run';
 
 let bin: string;

@@ -3,12 +3,12 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { compareImages } from '../support/qemu';
+import { compareImages } from '../support/images/qemu';
 import { createVolume } from '../../client/volumes';
-import { makeSampleImage, uploadSample } from '../support/sample-image';
+import { makeSampleImage, uploadSample } from '../support/images/sample-image';
 import { isoImage } from '../support/images/disk';
 import { vhdImage } from '../support/images/vhd';
-import { startStack, type Stack } from '../support/stack';
+import { startStack, type Stack } from '../support/stack/stack';
 
 const run = promisify(execFile);
 

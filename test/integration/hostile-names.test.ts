@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import type { Command } from 'commander';
 import { pauseEviction, pin, resumeEviction, setLimits } from '../../client';
 import { createProgram } from '../../client/cli/program';
-import { makeSampleImage, type SampleImage } from '../support/sample-image';
-import { startStack, type Stack } from '../support/stack';
+import { makeSampleImage, type SampleImage } from '../support/images/sample-image';
+import { startStack, type Stack } from '../support/stack/stack';
 import { runIvc } from './cli-run';
 
 /** Sets a clipboard, rings, fakes a row, clears the screen by a C1 sequence, and reverses what follows: at most 64 characters, the limit of a project. */

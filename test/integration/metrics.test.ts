@@ -7,7 +7,7 @@ import { findEntry } from '../../db/entries/entries';
 import { listDecisions } from '../../db/report/decisions';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import { brand } from '../support/brand';
-import { useStack } from '../support/flows';
+import { useStack } from '../support/stack/flows';
 import { runIvc } from './cli-run';
 
 const documents = resolve(__dirname, '../../docs');

@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { createVolume } from '../../client/volumes';
 import { listEntries } from '../../db/entries/entries';
 import type { Image } from '../../workflows/contract/image';
-import { createMigratedDatabase, type MigratedDatabase } from '../support/database';
-import { flowsOf } from '../support/flows';
-import { startStack, type Stack } from '../support/stack';
+import { createMigratedDatabase, type MigratedDatabase } from '../support/database/database';
+import { flowsOf } from '../support/stack/flows';
+import { startStack, type Stack } from '../support/stack/stack';
 import { readIvc } from './cli-run';
 
 let stack: Stack;

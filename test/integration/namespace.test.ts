@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { startStack, type Stack } from '../support/stack';
-import { until } from '../support/flows';
+import { startStack, type Stack } from '../support/stack/stack';
+import { until } from '../support/stack/flows';
 import { readIvc } from './cli-run';
 
 const RETENTION_SECONDS = 86_400;

@@ -19,8 +19,8 @@ import { isRunning, type ProcessIdentity } from '../../lib/process-identity';
 import { parseDatabaseUrl } from '../../db/url';
 import { readProcessFile } from '../../worker/stack/process-files';
 import { waitFor } from '../../worker/stack/wait';
-import { runIvc, spawnIvc, type IvcResult } from '../support/ivc';
-import { createTestDatabase, type TestDatabase } from '../support/postgres';
+import { runIvc, spawnIvc, type IvcResult } from '../support/stack/ivc';
+import { createTestDatabase, type TestDatabase } from '../support/database/postgres';
 
 /** Any free ports, so that stacks beside each other do not meet. */
 const configuration = `

@@ -1,7 +1,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import type { EvictionStatus } from '../../workflows/contract/eviction';
-import { until } from '../support/flows';
-import { startStack, type Stack } from '../support/stack';
+import { until } from '../support/stack/flows';
+import { startStack, type Stack } from '../support/stack/stack';
 import { readIvc } from './cli-run';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';

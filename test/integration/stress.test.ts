@@ -3,8 +3,8 @@ import { retireEntry } from '../../db/entries/entries';
 import { sums } from '../../db/entries/entry-sums';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
-import { evictorOf } from '../support/evictor';
-import { expectCleanSlate, until, useStack } from '../support/flows';
+import { evictorOf } from '../support/stack/evictor';
+import { expectCleanSlate, until, useStack } from '../support/stack/flows';
 
 /** Everything that may happen to a cache happens at once for so long. */
 const DURATION_MS = 60_000;

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { ensureTemporalBinary } from '../../worker/stack';
 import { CONTROL_QUEUE } from '../../workflows/contract/names';
-import { makeSampleImage, uploadSample } from '../support/sample-image';
-import { startStack, type Stack } from '../support/stack';
+import { makeSampleImage, uploadSample } from '../support/images/sample-image';
+import { startStack, type Stack } from '../support/stack/stack';
 
 /** The product without its library: Temporal's own command line starts, reads and deletes. */
 

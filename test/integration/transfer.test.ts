@@ -8,8 +8,8 @@ import type { BackendName } from '../../workflows/contract/ids';
 import { clusterCompressions } from '../../activities/image/decompress-clusters';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
-import { until, useStack } from '../support/flows';
-import { uploadSample } from '../support/sample-image';
+import { until, useStack } from '../support/stack/flows';
+import { uploadSample } from '../support/images/sample-image';
 
 const run = promisify(execFile);
 const second = 'second' as BackendName;

@@ -1,7 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { reconcile } from '../../client/reconcile';
-import type { FlowStack } from '../support/flows';
+import type { FlowStack } from '../support/stack/flows';
 import type { Save } from './record-refresh';
 
 /** One reconciliation that repairs nothing, and one that adopts. */

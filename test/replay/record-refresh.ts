@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { followImage, unfollowImage } from '../../client/follows';
 import { refreshCache } from '../../client/refresh';
 import { warmCache } from '../../client/warming';
-import type { FlowStack } from '../support/flows';
-import { refreshFlows } from '../support/refresh';
+import type { FlowStack } from '../support/stack/flows';
+import { refreshFlows } from '../support/stack/refresh';
 
 /** Writes the history of a run under a name. */
 export type Save = (name: string, run: { workflowId: string; runId?: string }) => Promise<void>;

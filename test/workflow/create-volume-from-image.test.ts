@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step';
-import { finalFailure } from '../support/every-step-faults';
-import { newVolumeId, type Ending, type World } from '../support/every-step-world';
+import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step/every-step';
+import { finalFailure } from '../support/every-step/faults';
+import { newVolumeId, type Ending, type World } from '../support/every-step/world';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 

@@ -3,10 +3,10 @@ import { listEntries } from '../../db/entries/entries';
 import type { EntryRow } from '../../db/types';
 import type { EvictionResult, EvictorSignalName } from '../../workflows/contract/eviction';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
-import { describeEveryStep, type Act, type Scenario } from '../support/every-step';
-import type { World } from '../support/every-step-world';
-import { evictorOf } from '../support/evictor';
-import { until } from '../support/flows';
+import { describeEveryStep, type Act, type Scenario } from '../support/every-step/every-step';
+import type { World } from '../support/every-step/world';
+import { evictorOf } from '../support/stack/evictor';
+import { until } from '../support/stack/flows';
 
 const ofFreeEntry: Scenario = {
   name: 'an eviction that was asked for',

@@ -6,10 +6,10 @@ import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { FollowOutcome } from '../../workflows/contract/refresh';
-import { describeEveryStep, type Scenario } from '../support/every-step';
-import { repeatedAct } from '../support/every-step-runs';
-import type { World } from '../support/every-step-world';
-import { makeSampleImage, uploadSample } from '../support/sample-image';
+import { describeEveryStep, type Scenario } from '../support/every-step/every-step';
+import { repeatedAct } from '../support/every-step/runs';
+import type { World } from '../support/every-step/world';
+import { makeSampleImage, uploadSample } from '../support/images/sample-image';
 
 /** The world's own image is what the follow points to when the run begins. */
 const ofNewerImage: Scenario = {

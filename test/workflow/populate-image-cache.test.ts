@@ -1,6 +1,6 @@
-import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step';
-import { finalFailure } from '../support/every-step-faults';
-import { newVolumeId, type Ending, type World } from '../support/every-step-world';
+import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step/every-step';
+import { finalFailure } from '../support/every-step/faults';
+import { newVolumeId, type Ending, type World } from '../support/every-step/world';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 
 /** Where a flight that fails for good has no verdict, or has not told it: its waiters start the next one after their safety interval. */

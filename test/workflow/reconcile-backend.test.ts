@@ -6,8 +6,8 @@ import type { EntryRow } from '../../db/types';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { ReconcileResult } from '../../workflows/contract/reconcile';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
-import { describeEveryStep, type Act, type Scenario } from '../support/every-step';
-import type { World } from '../support/every-step-world';
+import { describeEveryStep, type Act, type Scenario } from '../support/every-step/every-step';
+import type { World } from '../support/every-step/world';
 
 const ofEverything: Scenario = {
   name: 'a reconciliation',

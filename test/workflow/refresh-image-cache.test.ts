@@ -1,10 +1,10 @@
 import { findEntry, listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { RefreshResult } from '../../workflows/contract/refresh';
-import { describeEveryStep, type Scenario } from '../support/every-step';
-import type { EveryStepStack } from '../support/every-step-stack';
-import { createWorld, resultOf } from '../support/every-step-world';
-import { repeatedAct } from '../support/every-step-runs';
+import { describeEveryStep, type Scenario } from '../support/every-step/every-step';
+import type { EveryStepStack } from '../support/every-step/step-stack';
+import { createWorld, resultOf } from '../support/every-step/world';
+import { repeatedAct } from '../support/every-step/runs';
 
 const ofGoneImage: Scenario = {
   name: 'a refresh that finds an image gone',

@@ -1,8 +1,8 @@
 import { listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { WarmResult } from '../../workflows/contract/refresh';
-import { describeEveryStep, type Scenario } from '../support/every-step';
-import { repeatedAct } from '../support/every-step-runs';
+import { describeEveryStep, type Scenario } from '../support/every-step/every-step';
+import { repeatedAct } from '../support/every-step/runs';
 
 const ofColdImage: Scenario = {
   name: 'a warming of a cold image that is to be pinned',

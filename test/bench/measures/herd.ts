@@ -1,8 +1,8 @@
 import { stat } from 'node:fs/promises';
 import { createVolume } from '../../../client/volumes';
 import { MiB } from '../../../workflows/contract/bytes';
-import { makeSampleImage, uploadSample } from '../../support/sample-image';
-import type { Stack } from '../../support/stack';
+import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
+import type { Stack } from '../../support/stack/stack';
 import type { BenchServers } from '../bench-stack';
 import { convertBare } from '../floors';
 import { workerPeakRssBytes } from '../peak';

@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createVolume } from '../../../client/volumes';
-import { readActions, readCounter } from '../../support/metrics';
-import { makeSampleImage, uploadSample } from '../../support/sample-image';
-import type { Stack } from '../../support/stack';
+import { readActions, readCounter } from '../../support/stack/metrics';
+import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
+import type { Stack } from '../../support/stack/stack';
 import { MiB } from '../../../workflows/contract/bytes';
 import { startEmptyWorker, type BenchServers } from '../bench-stack';
 import { cloneBare, runEmptyWorkflow } from '../floors';

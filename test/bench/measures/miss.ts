@@ -1,8 +1,8 @@
 import { rm, stat } from 'node:fs/promises';
 import { createVolume } from '../../../client/volumes';
 import { formatBytes, GiB, MiB } from '../../../workflows/contract/bytes';
-import { makeSampleImage, uploadSample, type SampleOptions } from '../../support/sample-image';
-import type { Stack } from '../../support/stack';
+import { makeSampleImage, uploadSample, type SampleOptions } from '../../support/images/sample-image';
+import type { Stack } from '../../support/stack/stack';
 import type { BenchServers } from '../bench-stack';
 import { convertBare } from '../floors';
 import { createPageCache, type PageCache } from '../page-cache';

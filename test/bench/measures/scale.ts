@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { migrateDatabase } from '../../../db/migrate';
 import { connectDatabase, type Database } from '../../../db/client';
-import { withDatabaseName } from '../../support/database-name';
+import { withDatabaseName } from '../../support/database/database-name';
 import { startPostgres } from '../../../worker/stack';
 import type { BackendName } from '../../../workflows/contract/ids';
-import { connectExplained } from '../../support/explained-database';
-import { fillInventory, type Filling } from '../../support/fill-inventory';
-import { inventoryWorks, type InventoryWork } from '../../support/inventory-work';
+import { connectExplained } from '../../support/database/explained-database';
+import { fillInventory, type Filling } from '../../support/database/fill-inventory';
+import { inventoryWorks, type InventoryWork } from '../../support/database/inventory-work';
 import { percentile, rounded } from '../result';
 
 const BACKEND = 'scale' as BackendName;

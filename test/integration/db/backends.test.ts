@@ -11,7 +11,7 @@ import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } f
 import { admitVolume } from '../../../db/volumes';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { changeLimits } from '../../../db/evictions/operator-limits';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from './fixtures';
 
 let inventory: MigratedDatabase;

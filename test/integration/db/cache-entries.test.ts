@@ -19,7 +19,7 @@ import {
 } from '../../../db/entries/entries';
 import { pinEntries } from '../../../db/evictions/pins';
 import { beginDelete, failVolume, findVolume, finishDelete } from '../../../db/volumes';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import {
   admitted,
   available,

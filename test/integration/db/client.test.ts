@@ -5,7 +5,7 @@ import { findBackend, observeSpace } from '../../../db/backends';
 import { findVolume } from '../../../db/volumes';
 import { inTransaction, json, runStatement } from '../../../db/statement';
 import { Failure } from '../../../workflows/contract/failures';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { admitted, BACKEND, cacheKey, newVolumeId, registerLocal } from './fixtures';
 
 let inventory: MigratedDatabase;

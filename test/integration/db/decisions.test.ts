@@ -1,6 +1,6 @@
 import { listDecisions, recordDecision, summarizeDecisions, type Decision } from '../../../db/report/decisions';
 import type { BackendName } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { BACKEND, IMAGE, newVolumeId, PROJECT } from './fixtures';
 
 let inventory: MigratedDatabase;

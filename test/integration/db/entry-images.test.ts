@@ -10,7 +10,7 @@ import {
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { acquireEntry } from '../../../db/acquire';
 import type { EntryId, ImageId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { admitted, BACKEND, cacheKey, IMAGE, leased, PROJECT, readyEntry, registerLocal } from './fixtures';
 import { holding, openTransaction, untilBlocked } from './locks';
 

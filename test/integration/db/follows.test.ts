@@ -16,7 +16,7 @@ import {
 import type { EntryRow, FollowRow } from '../../../db/types';
 import type { ImageId, VolumeId } from '../../../workflows/contract/ids';
 import type { FollowSpec } from '../../../workflows/contract/refresh';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { admitted, BACKEND, cacheKey, leased, readyEntry, registerLocal } from './fixtures';
 
 let inventory: MigratedDatabase;

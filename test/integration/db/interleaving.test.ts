@@ -6,7 +6,7 @@ import { acquireEntry } from '../../../db/acquire';
 import type { VolumeRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { CacheKey } from '../../../workflows/contract/image';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import {
   admittance,
   admitted,

@@ -27,7 +27,7 @@ import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
 import type { EntryRow } from '../../../db/types';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import {
   admittance,
   cacheKey,

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { connectDatabase, type Database } from '../../../db/client';
 import { migrateDatabase } from '../../../db/migrate';
-import { createTestDatabase } from '../../support/postgres';
+import { createTestDatabase } from '../../support/database/postgres';
 import { holding, untilBlocked } from './locks';
 
 let database: Database;

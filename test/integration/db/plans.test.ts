@@ -1,7 +1,11 @@
-import { fillInventory, type Filling } from '../../support/fill-inventory';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
-import { connectExplained, type ExplainedDatabase, type ExplainedStatement } from '../../support/explained-database';
-import { inventoryWorks } from '../../support/inventory-work';
+import { fillInventory, type Filling } from '../../support/database/fill-inventory';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import {
+  connectExplained,
+  type ExplainedDatabase,
+  type ExplainedStatement,
+} from '../../support/database/explained-database';
+import { inventoryWorks } from '../../support/database/inventory-work';
 import { BACKEND } from './fixtures';
 
 /** Enough for the planner to have a choice, and few enough to be there at once. */

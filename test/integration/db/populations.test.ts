@@ -12,7 +12,7 @@ import { admitVolume, beginDelete, failVolume, findVolume } from '../../../db/vo
 import { acquireEntry } from '../../../db/acquire';
 import type { VolumeRow } from '../../../db/types';
 import type { Verdict } from '../../../workflows/contract/population';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { admittance, admitted, BACKEND, cacheKey, DECISION, IMAGE, readyEntry, registerLocal } from './fixtures';
 
 let inventory: MigratedDatabase;

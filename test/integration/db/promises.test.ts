@@ -11,7 +11,7 @@ import {
 import { connectDatabase } from '../../../db/client';
 import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { admittance, BACKEND, cacheKey, completion, DECISION, registerLocal } from './fixtures';
 
 let inventory: MigratedDatabase;

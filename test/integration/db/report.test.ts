@@ -10,7 +10,7 @@ import {
   readReasons,
   readStages,
 } from '../../../db/report/report';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { BACKEND, cacheKey, IMAGE, readyEntry, registerLocal } from './fixtures';
 
 const HOUR_MS = 3_600_000;

@@ -7,7 +7,7 @@ import { sql } from 'drizzle-orm';
 import { connectDatabase, type Database } from '../../../db/client';
 import { inTransaction, runStatement } from '../../../db/statement';
 import { startPostgres, type PostgresServer } from '../../../worker/stack';
-import { until } from '../../support/flows';
+import { until } from '../../support/stack/flows';
 
 const CALLERS = 24;
 const CONNECTIONS = 16;

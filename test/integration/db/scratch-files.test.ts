@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { forgetScratch, listScratch, measureScratch, releaseScratch, reserveScratch } from '../../../db/scratch-files';
 import type { HostId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { holding, untilBlocked } from './locks';
 
 let inventory: MigratedDatabase;

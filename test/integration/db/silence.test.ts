@@ -9,9 +9,9 @@ import { connectDatabase, type Database } from '../../../db/client';
 import { inTransaction, runStatement } from '../../../db/statement';
 import { startPostgres, type PostgresServer } from '../../../worker/stack';
 import { Failure } from '../../../workflows/contract/failures';
-import { until } from '../../support/flows';
-import { signalPostgres } from '../../support/postgres-processes';
-import { startTcpGate, type TcpGate } from '../../support/tcp-gate';
+import { until } from '../../support/stack/flows';
+import { signalPostgres } from '../../support/database/postgres-processes';
+import { startTcpGate, type TcpGate } from '../../support/machine/tcp-gate';
 
 const CONNECTIONS = 4;
 /** Silence is noticed 5 s after this. */

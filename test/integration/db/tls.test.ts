@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { connectDatabase } from '../../../db/client';
 import { migrateDatabase } from '../../../db/migrate';
 import { runStatement } from '../../../db/statement';
-import { startTlsPostgres, type TlsPostgres } from '../../support/tls-postgres';
+import { startTlsPostgres, type TlsPostgres } from '../../support/database/tls-postgres';
 
 let server: TlsPostgres;
 

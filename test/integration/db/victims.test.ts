@@ -24,7 +24,7 @@ import { beginDelete, finishDelete } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import {
   admitted,
   available,

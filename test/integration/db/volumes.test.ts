@@ -14,7 +14,7 @@ import {
 import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database';
+import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import {
   admittance,
   admitted,

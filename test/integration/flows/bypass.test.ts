@@ -1,6 +1,6 @@
 import { deleteVolume } from '../../../client/volumes';
 import { MiB } from '../../../workflows/contract/bytes';
-import { expectCleanSlate, useStack } from '../../support/flows';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
 
 const HERD = 8;
 const VIRTUAL_BYTES = 16 * MiB;

@@ -1,10 +1,10 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { findTool } from '../../../activities/command';
-import { assertCleanSlate } from '../../support/every-step-slate';
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, resultOf, type World } from '../../support/every-step-world';
-import { until } from '../../support/flows';
+import { assertCleanSlate } from '../../support/every-step/slate';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, resultOf, type World } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
 
 const PATH = process.env['PATH'] ?? '';
 /** As many attempts as a tool may fail in. */

@@ -1,5 +1,5 @@
-import { expectCleanSlate } from '../../support/flows';
-import { useStackWithOwnDatabase } from '../../support/own-database';
+import { expectCleanSlate } from '../../support/stack/flows';
+import { useStackWithOwnDatabase } from '../../support/stack/own-database';
 
 const WAITING = 6;
 const ADMITTED_MEANWHILE = 4;

@@ -9,7 +9,7 @@ import { listDecisions } from '../../../db/report/decisions';
 import { setAttached } from '../../support/attach';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
-import { expectCleanSlate, useStack } from '../../support/flows';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
 
 const flow = useStack();
 

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { deleteVolume } from '../../../client/volumes';
 import type { Image } from '../../../workflows/contract/image';
-import { expectCleanSlate, useStack, type RunningCreate } from '../../support/flows';
-import { reconcileFlows } from '../../support/reconcile';
+import { expectCleanSlate, useStack, type RunningCreate } from '../../support/stack/flows';
+import { reconcileFlows } from '../../support/stack/reconcile';
 
 const EQUAL = 6;
 

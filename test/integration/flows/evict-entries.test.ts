@@ -11,7 +11,7 @@ import { listEntryEvents } from '../../../db/entries/entry-events';
 import type { CacheLimits, EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EvictionResult, EvictSignal, PlainSignal } from '../../../workflows/contract/eviction';
-import { expectCleanSlate, until, useStack } from '../../support/flows';
+import { expectCleanSlate, until, useStack } from '../../support/stack/flows';
 
 const ROOMY = { maxBytes: 1024 * MiB, maxCount: 50, freeLowWater: 0, freeHighWater: 0, idleAgeMs: null };
 

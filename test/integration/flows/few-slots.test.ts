@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { MiB } from '../../../workflows/contract/bytes';
 import { workflowTypes } from '../../../workflows/contract/names';
 import type { FollowOutcome, WarmResult } from '../../../workflows/contract/refresh';
-import { assertCleanSlate } from '../../support/every-step-slate';
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, newVolumeId, resultOf, type ImageKind, type World } from '../../support/every-step-world';
-import { until } from '../../support/flows';
+import { assertCleanSlate } from '../../support/every-step/slate';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, newVolumeId, resultOf, type ImageKind, type World } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
 
 /** More of each kind wait than there are slots for all of them. */
 const SLOTS = { control: 2, backend: 2, host: 2 };

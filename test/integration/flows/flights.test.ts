@@ -5,7 +5,7 @@ import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import { answerFlight } from '../../../db/flights';
 import { workflowTypes } from '../../../workflows/contract/names';
 import { MiB } from '../../../workflows/contract/bytes';
-import { expectCleanSlate, useStack } from '../../support/flows';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
 
 const HERD = 8;
 

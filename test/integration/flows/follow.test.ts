@@ -3,8 +3,8 @@ import { unfollowImage } from '../../../client/follows';
 import { createVolume, deleteVolume } from '../../../client/volumes';
 import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryId } from '../../../workflows/contract/ids';
-import { expectCleanSlate, useStack } from '../../support/flows';
-import { refreshFlows } from '../../support/refresh';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { refreshFlows } from '../../support/stack/refresh';
 
 const flow = useStack({ config: { createSafetyInterval: '3s' } });
 const { publish, makeSample, follow, refresh, followOf, entry, downloadsOf, bytesServedOf, imageStateOf } =

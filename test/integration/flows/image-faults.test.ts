@@ -3,10 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
-import { startTestImageService, type TestImageService } from '../../support/image-service';
-import { expectCleanSlate, flowsOf, useStack } from '../../support/flows';
-import { startStack, type Stack } from '../../support/stack';
-import { startTcpGate, type TcpGate } from '../../support/tcp-gate';
+import { startTestImageService, type TestImageService } from '../../support/glance/image-service';
+import { expectCleanSlate, flowsOf, useStack } from '../../support/stack/flows';
+import { startStack, type Stack } from '../../support/stack/stack';
+import { startTcpGate, type TcpGate } from '../../support/machine/tcp-gate';
 
 const VIRTUAL_BYTES = 32 * MiB;
 /** What a broken connection may have had on its way. */

@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import type { VolumeBackend } from '../../../activities/backends/backend';
 import { listEntries } from '../../../db/entries/entries';
 import { Failure } from '../../../workflows/contract/failures';
-import { assertCleanSlate } from '../../support/every-step-slate';
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, newVolumeId, type World, resultOf } from '../../support/every-step-world';
-import { until } from '../../support/flows';
+import { assertCleanSlate } from '../../support/every-step/slate';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, newVolumeId, type World, resultOf } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
 
 /** What the backend between the product and the real one is told to do. */
 interface Orders {

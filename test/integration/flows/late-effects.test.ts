@@ -1,6 +1,6 @@
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, newVolumeId, resultOf, type World } from '../../support/every-step-world';
-import { until } from '../../support/flows';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, newVolumeId, resultOf, type World } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
 import type { VolumeId } from '../../../workflows/contract/ids';
 
 let stack: EveryStepStack;

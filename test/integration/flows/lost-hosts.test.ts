@@ -1,9 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { assertCleanSlate } from '../../support/every-step-slate';
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, newVolumeId, type World } from '../../support/every-step-world';
-import { until } from '../../support/flows';
+import { assertCleanSlate } from '../../support/every-step/slate';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, newVolumeId, type World } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
 
 const HOSTS = 3;
 /** Hosts that are picked, one after the other, before the run is cancelled. */

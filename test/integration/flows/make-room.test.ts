@@ -6,8 +6,8 @@ import { deleteVolume } from '../../../client/volumes';
 import { findEntry, sums } from '../../../db/entries/entries';
 import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
-import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/flows';
-import { makeSampleImage, uploadSample } from '../../support/sample-image';
+import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';
+import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
 
 const run = promisify(execFile);
 const VIRTUAL_BYTES = 8 * MiB;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
-import { expectCleanSlate, useStack } from '../../support/flows';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { workflowTypes } from '../../../workflows/contract/names';
 import { listDecisions } from '../../../db/report/decisions';
 

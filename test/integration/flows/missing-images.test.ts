@@ -3,10 +3,10 @@ import type { AddressInfo } from 'node:net';
 import { warmCache } from '../../../client/warming';
 import { listEntries } from '../../../db/entries/entries';
 import type { Image } from '../../../workflows/contract/image';
-import { useStack } from '../../support/flows';
-import { readCounter } from '../../support/metrics';
-import { refreshFlows } from '../../support/refresh';
-import type { TestWorker } from '../../support/stack';
+import { useStack } from '../../support/stack/flows';
+import { readCounter } from '../../support/stack/metrics';
+import { refreshFlows } from '../../support/stack/refresh';
+import type { TestWorker } from '../../support/stack/stack';
 import { readIvc, runIvc } from '../cli-run';
 
 /** So that three of four images are too many. */

@@ -5,7 +5,7 @@ import { findEntry } from '../../../db/entries/entries';
 import { setLimits } from '../../../db/backends';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
-import { expectCleanSlate, useStack, type FlowStack } from '../../support/flows';
+import { expectCleanSlate, useStack, type FlowStack } from '../../support/stack/flows';
 
 const HERD = 8;
 

@@ -18,8 +18,8 @@ import { listEntryEvents } from '../../../db/entries/entry-events';
 import { setAttached } from '../../support/attach';
 import type { EntryRow } from '../../../db/types';
 import { workflowTypes } from '../../../workflows/contract/names';
-import { expectCleanSlate, useStack } from '../../support/flows';
-import { actionOn, reconcileFlows } from '../../support/reconcile';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { actionOn, reconcileFlows } from '../../support/stack/reconcile';
 import { runIvc } from '../cli-run';
 
 const flow = useStack({

@@ -2,8 +2,8 @@ import { warmCache } from '../../../client/warming';
 import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
-import { expectCleanSlate, useStack } from '../../support/flows';
-import { refreshFlows } from '../../support/refresh';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { refreshFlows } from '../../support/stack/refresh';
 
 const flow = useStack({ config: { createSafetyInterval: '3s' } });
 const { publish, makeSample, refresh, edit, entry, downloadsOf, imageStateOf } = refreshFlows(flow);

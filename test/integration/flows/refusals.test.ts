@@ -1,5 +1,5 @@
-import { useStack } from '../../support/flows';
-import { uploadSample } from '../../support/sample-image';
+import { useStack } from '../../support/stack/flows';
+import { uploadSample } from '../../support/images/sample-image';
 import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import type { Image } from '../../../workflows/contract/image';
 import { readIvc, runIvc } from '../cli-run';

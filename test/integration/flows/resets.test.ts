@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { temporal } from '@temporalio/proto';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
-import { expectCleanSlate, useStack, type RunningCreate } from '../../support/flows';
+import { expectCleanSlate, useStack, type RunningCreate } from '../../support/stack/flows';
 
 type Run = Pick<RunningCreate, 'workflowId' | 'runId' | 'handle'>;
 /** The id of an event that the server can go back to. */

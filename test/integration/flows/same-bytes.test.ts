@@ -1,8 +1,8 @@
 import { warmCache } from '../../../client/warming';
 import type { CreateImageRequest } from '../../../activities/glance/image-service';
 import type { Image } from '../../../workflows/contract/image';
-import { expectCleanSlate, useStack } from '../../support/flows';
-import { uploadSample } from '../../support/sample-image';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { uploadSample } from '../../support/images/sample-image';
 
 const CREATES_OF_EACH = 2;
 /** More than the rounds that a create takes for a parent of its own. */

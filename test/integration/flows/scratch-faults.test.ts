@@ -4,11 +4,11 @@ import { readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { GiB, MiB } from '../../../workflows/contract/bytes';
-import { assertCleanSlate } from '../../support/every-step-slate';
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, resultOf } from '../../support/every-step-world';
-import { until } from '../../support/flows';
-import { uploadSample } from '../../support/sample-image';
+import { assertCleanSlate } from '../../support/every-step/slate';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, resultOf } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
+import { uploadSample } from '../../support/images/sample-image';
 
 const run = promisify(execFile);
 /** What the scratch may hold when nothing else is said. */

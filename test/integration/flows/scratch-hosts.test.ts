@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { Image } from '../../../workflows/contract/image';
-import { until, useStack } from '../../support/flows';
+import { until, useStack } from '../../support/stack/flows';
 
 const MAX_BYTES = GiB;
 const flow = useStack({ scratch: { maxBytes: '1GiB', moveAfter: '1s' } });

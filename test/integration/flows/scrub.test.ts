@@ -16,7 +16,7 @@ import { listEntryEvents } from '../../../db/entries/entry-events';
 import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { ReconcileInput, ReconcileResult } from '../../../workflows/contract/reconcile';
-import { expectCleanSlate, useStack } from '../../support/flows';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
 
 const schedules = { refresh: 'off', reconcile: 'off', evict: 'off', grace: '1ms' };
 

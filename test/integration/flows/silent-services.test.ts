@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { parseDatabaseUrl } from '../../../db/url';
-import { runIvc } from '../../support/ivc';
-import { createTestDatabase, testDatabaseUrl, type TestDatabase } from '../../support/postgres';
-import { startStack, type Stack } from '../../support/stack';
-import { startTcpGate, type TcpGate } from '../../support/tcp-gate';
+import { runIvc } from '../../support/stack/ivc';
+import { createTestDatabase, testDatabaseUrl, type TestDatabase } from '../../support/database/postgres';
+import { startStack, type Stack } from '../../support/stack/stack';
+import { startTcpGate, type TcpGate } from '../../support/machine/tcp-gate';
 
 const UNAVAILABLE = 5;
 /** A worker that has not ended by itself is killed by its own last resort later than this. */

@@ -3,9 +3,9 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ensureTemporalBinary, startTemporalServer, type TemporalServer } from '../../../worker/stack';
-import { readActions, readCounter } from '../../support/metrics';
-import { expectCleanSlate, useStack, type FlowStack } from '../../support/flows';
-import type { TestWorker } from '../../support/stack';
+import { readActions, readCounter } from '../../support/stack/metrics';
+import { expectCleanSlate, useStack, type FlowStack } from '../../support/stack/flows';
+import type { TestWorker } from '../../support/stack/stack';
 
 const HERD = 40;
 

@@ -7,8 +7,8 @@ import { createVolume, deleteVolume } from '../../../client/volumes';
 import { warmCache } from '../../../client/warming';
 import { workflowTypes } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
-import { useStack, type FlowStack, type UploadedImage } from '../../support/flows';
-import { makeSampleImage, uploadSample } from '../../support/sample-image';
+import { useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';
+import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
 
 /** Both have a backend of this name, as two installations that share a namespace may. */
 const backend = `shared-${randomUUID().slice(0, 6)}` as BackendName;

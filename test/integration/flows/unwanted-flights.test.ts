@@ -2,10 +2,10 @@ import { openFlight } from '../../../db/flights';
 import { listEntries } from '../../../db/entries/entries';
 import { findFlight } from '../../../db/flights';
 import type { VolumeId } from '../../../workflows/contract/ids';
-import { assertCleanSlate } from '../../support/every-step-slate';
-import { startEveryStepStack, type EveryStepStack } from '../../support/every-step-stack';
-import { createWorld, newVolumeId, type Ending, type World, resultOf } from '../../support/every-step-world';
-import { until } from '../../support/flows';
+import { assertCleanSlate } from '../../support/every-step/slate';
+import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
+import { createWorld, newVolumeId, type Ending, type World, resultOf } from '../../support/every-step/world';
+import { until } from '../../support/stack/flows';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 
 let stack: EveryStepStack;

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { warmCache } from '../../../client/warming';
 import type { WarmInput, WarmResult } from '../../../workflows/contract/refresh';
-import { expectCleanSlate, useStack } from '../../support/flows';
-import { refreshFlows } from '../../support/refresh';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { refreshFlows } from '../../support/stack/refresh';
 
 const flow = useStack({ config: { createSafetyInterval: '3s' } });
 const { publish, makeSample, downloadsOf, entry } = refreshFlows(flow);

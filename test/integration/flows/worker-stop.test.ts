@@ -1,8 +1,8 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
-import { expectCleanSlate, useStack } from '../../support/flows';
-import type { TestWorker } from '../../support/stack';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import type { TestWorker } from '../../support/stack/stack';
 
 const GRACE_MS = 1000;
 /** The SDK's force time after the grace, and what the process needs to go. */

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { cleanStderr, runCommand } from '../../../activities/command';
-import { commandsStarted } from '../../support/commands-started';
+import { commandsStarted } from '../../support/machine/commands-started';
 import { MiB } from '../../../workflows/contract/bytes';
 
 const timeoutMs = 20_000;

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectImages, detectDiskFormat, type ImageCatalog } from '../../../client/images';
 import { MiB } from '../../../workflows/contract/bytes';
-import { startTestImageService, type TestImageService } from '../../support/image-service';
+import { startTestImageService, type TestImageService } from '../../support/glance/image-service';
 
 const SIZE_BYTES = 2 * MiB + 5;
 

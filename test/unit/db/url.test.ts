@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseDatabaseUrl } from '../../../db/url';
-import { withDatabaseName } from '../../support/database-name';
+import { withDatabaseName } from '../../support/database/database-name';
 import { Failure } from '../../../workflows/contract/failures';
 
 test.each([

@@ -25,7 +25,7 @@ describe('the memory of a download', () => {
 
 async function measurePeak(directory: string, sizeBytes: number): Promise<number> {
   const support = resolve(__dirname, '../../../support');
-  const script = ['--require', join(support, 'register-typescript.cjs'), join(support, 'download-peak.ts')];
+  const script = ['--require', join(support, 'register-typescript.cjs'), join(support, 'machine/download-peak.ts')];
   const { stdout } = await promisify(execFile)(process.execPath, [...script, directory, String(sizeBytes)]);
   return Number(stdout);
 }

@@ -9,8 +9,8 @@ import type { Progress } from '../../../../activities/progress';
 import { MiB } from '../../../../workflows/contract/bytes';
 import type { Image } from '../../../../workflows/contract/image';
 import { defaultImagePolicy, type ImagePolicy } from '../../../../activities/image/policy';
-import { patched, qcow2Image } from '../../../support/image-fixtures';
-import { startTestImageService, type TestImageService } from '../../../support/image-service';
+import { patched, qcow2Image } from '../../../support/images/image-fixtures';
+import { startTestImageService, type TestImageService } from '../../../support/glance/image-service';
 
 const SIZE_BYTES = 9 * MiB + 123;
 const bytes = randomBytes(SIZE_BYTES);

@@ -8,7 +8,7 @@ import { expandImage, type ExpandRequest } from '../../../../activities/image/ex
 import { defaultImagePolicy } from '../../../../activities/image/policy';
 import { getDefaultToolGuard, type ToolGuard } from '../../../../activities/image/tool-guard';
 import { MiB } from '../../../../workflows/contract/bytes';
-import { hashFile, writeSampleImage } from '../../../support/qemu';
+import { hashFile, writeSampleImage } from '../../../support/images/qemu';
 
 const run = promisify(execFile);
 const SIZE_BYTES = 4 * MiB;

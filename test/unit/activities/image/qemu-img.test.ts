@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findTool, runCommand } from '../../../../activities/command';
 import { convertToRaw, getImageInfo, isOpenInQemu } from '../../../../activities/image/qemu-img';
-import { checkImage, compareImages, createOverlay } from '../../../support/qemu';
+import { checkImage, compareImages, createOverlay } from '../../../support/images/qemu';
 import { createToolGuard, defaultToolSettings } from '../../../../activities/image/tool-guard';
 import { MiB } from '../../../../workflows/contract/bytes';
 import { vhdImage } from '../../../support/images/vhd';
-import { hashFile, holdAsGuest, readGuest, writeSampleImage } from '../../../support/qemu';
+import { hashFile, holdAsGuest, readGuest, writeSampleImage } from '../../../support/images/qemu';
 
 const SIZE_BYTES = 4 * MiB;
 

@@ -10,7 +10,7 @@ import { clusterCompressions } from '../../../../activities/image/decompress-clu
 import { createQcow2Layout } from '../../../../activities/image/formats/qcow2-layout';
 import { createQcow2Unpacking } from '../../../../activities/image/unpack-qcow2';
 import { KiB, MiB } from '../../../../workflows/contract/bytes';
-import { judge, mutantsOf, patched, qcow2Image } from '../../../support/image-fixtures';
+import { judge, mutantsOf, patched, qcow2Image } from '../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'unpack-'));
 const path = join(directory, 'image.qcow2');

@@ -14,7 +14,7 @@ import {
   vhdxImage,
   vmdkImage,
   wellFormedImages,
-} from '../../../../support/image-fixtures';
+} from '../../../../support/images/image-fixtures';
 
 /** A run's limit: generous for a busy machine, far below what a loop without end would take. */
 const MAX_MS_A_RUN = 2000;

@@ -4,7 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ImageFormat } from '../../../../../activities/image/policy';
 import { KiB, MiB } from '../../../../../workflows/contract/bytes';
-import { isoImage, judge, mbrDisk, patched, vhdImage, withVhdChecksums } from '../../../../support/image-fixtures';
+import {
+  isoImage,
+  judge,
+  mbrDisk,
+  patched,
+  vhdImage,
+  withVhdChecksums,
+} from '../../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'foreign-'));
 const [path, source, converted] = ['image', 'source.raw', 'converted.raw'].map((name) => join(directory, name)) as [

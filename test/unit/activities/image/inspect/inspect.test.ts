@@ -17,7 +17,7 @@ import {
   vhdImage,
   vmdkDescriptor,
   wellFormedImages,
-} from '../../../../support/image-fixtures';
+} from '../../../../support/images/image-fixtures';
 
 const imageId = '6f0c2a52-0e3b-4a8f-9a86-2f0d7a0c1a11';
 

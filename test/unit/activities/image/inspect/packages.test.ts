@@ -7,7 +7,14 @@ import { findPackage } from '../../../../../activities/image/formats/packages';
 import { inspectHead } from '../../../../../activities/image/inspect';
 import { defaultImagePolicy as policy } from '../../../../../activities/image/policy';
 import { KiB, MiB } from '../../../../../workflows/contract/bytes';
-import { judge, mbrDisk, patched, rawDisk, vmdkImage, wellFormedImages } from '../../../../support/image-fixtures';
+import {
+  judge,
+  mbrDisk,
+  patched,
+  rawDisk,
+  vmdkImage,
+  wellFormedImages,
+} from '../../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'packages-'));
 afterAll(() => rmSync(directory, { recursive: true, force: true }));

@@ -1,5 +1,5 @@
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, qcow2Image } from '../../../../support/image-fixtures';
+import { judge, patched, qcow2Image } from '../../../../support/images/image-fixtures';
 
 const CLUSTER = 65_536;
 const L1 = 3 * CLUSTER;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { judge, mutantsOf, repairChecksums, wellFormedImages } from '../../../../support/image-fixtures';
+import { judge, mutantsOf, repairChecksums, wellFormedImages } from '../../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'inspect-'));
 const path = join(directory, 'image');

@@ -13,7 +13,7 @@ import {
   vhdImage,
   vmdkDescriptor,
   wellFormedImages,
-} from '../../../../support/image-fixtures';
+} from '../../../../support/images/image-fixtures';
 
 describe('What is declared', () => {
   it.each(wellFormedImages)('accepts $name under its own name', async ({ format, build }) => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { KiB, MiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, qcow2Image, vmdkImage } from '../../../../support/image-fixtures';
+import { judge, patched, qcow2Image, vmdkImage } from '../../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'truncated-'));
 const path = join(directory, 'image');

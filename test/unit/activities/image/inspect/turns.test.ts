@@ -1,7 +1,7 @@
 import { inspect, type Verdict } from '../../../../../activities/image/inspect';
 import { defaultImagePolicy } from '../../../../../activities/image/policy';
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { qcow2Image, vdiImage, vhdImage, vhdxImage, vmdkImage } from '../../../../support/image-fixtures';
+import { qcow2Image, vdiImage, vhdImage, vhdxImage, vmdkImage } from '../../../../support/images/image-fixtures';
 
 /** Entries that one turn may look at, whatever the format: less than 10 ms of work. */
 const ENTRIES_A_TURN = 65_536;

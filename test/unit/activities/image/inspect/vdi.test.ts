@@ -1,5 +1,5 @@
 import { MiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, vdiImage, type Field, type VdiOptions } from '../../../../support/image-fixtures';
+import { judge, patched, vdiImage, type Field, type VdiOptions } from '../../../../support/images/image-fixtures';
 
 interface Hostile {
   what: string;

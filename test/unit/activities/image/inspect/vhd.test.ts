@@ -6,7 +6,7 @@ import {
   withVhdChecksums,
   type Field,
   type VhdOptions,
-} from '../../../../support/image-fixtures';
+} from '../../../../support/images/image-fixtures';
 
 interface Hostile {
   what: string;

@@ -8,7 +8,7 @@ import {
   withVhdxChecksums,
   type Field,
   type VhdxOptions,
-} from '../../../../support/image-fixtures';
+} from '../../../../support/images/image-fixtures';
 
 interface Hostile {
   what: string;

@@ -5,7 +5,7 @@ import {
   vmdkImage,
   type Field,
   type VmdkOptions,
-} from '../../../../support/image-fixtures';
+} from '../../../../support/images/image-fixtures';
 
 const GRAIN_DIRECTORY = 21 * 512;
 const text = vmdkDescriptor();

@@ -1,0 +1,211 @@
+import { Client, Connection } from '@temporalio/client';
+import {
+  bundleWorkflowCode,
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type WorkerOptions,
+} from '@temporalio/worker';
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { typedFailures } from '../../../worker/typed-failures';
+import { createBackendActivities, createControlActivities, createHostActivities } from '../../../activities/index';
+import type { VolumeBackend } from '../../../activities/backends/backend';
+import { createGlanceClient } from '../../../activities/glance/client';
+import type { ImageService } from '../../../activities/glance/image-service';
+import { loadConfig } from '../../../client/config/load';
+import type { Database } from '../../../db/client';
+import { compose } from '../../../worker/dependencies';
+import { createLogger, createTemporalLogger } from '../../../worker/logger';
+import { roles, type RoleDependencies, type Slots } from '../../../worker/roles';
+import type { BackendName } from '../../../workflows/contract/ids';
+import { taskQueues } from '../../../workflows/contract/names';
+import { createMigratedDatabase } from '../database/database';
+import { createFaultInjector, type FaultInjector } from './faults';
+import { startTestImageService } from '../glance/image-service';
+
+/** What a waiter waits before it makes sure that its flight still runs. */
+const SAFETY_INTERVAL = '2s';
+/** So that no case evicts what another one needs. */
+const MAX_ENTRIES = 10_000;
+const SHUTDOWN = { shutdownGraceTime: '2s', shutdownForceTime: '5s' } as const;
+
+/** A stack whose worker runs in this process, with faults to inject where Temporal calls activities. All its parts are real. */
+export interface EveryStepStack {
+  client: Client;
+  database: Database;
+  images: ImageService;
+  backend: BackendName;
+  /** Where workflows are started. */
+  taskQueue: string;
+  /** Of its workflows, by the names that the product gives them. */
+  ids: ReturnType<typeof taskQueues>['ids'];
+  faults: FaultInjector;
+  /** For images to upload. */
+  samplesDirectory: string;
+  volumesDirectory: string;
+  scratchDirectory: string;
+  stop(): Promise<void>;
+}
+
+export interface EveryStepOptions {
+  /** The backend as its worker has it, with something between. */
+  wrapBackend?: (backend: VolumeBackend) => VolumeBackend;
+  /** Top-level sections of `temporal.yaml` besides ours. */
+  config?: Record<string, unknown>;
+  /** Of the section `scratch`. */
+  scratch?: Record<string, unknown>;
+  /** Activities that run at once; default: as many as there is room for. */
+  slots?: Slots;
+  /** Whether steps may take as long as the product lets them; default: a moment, so that one that hangs is soon timed out. */
+  fullTimeouts?: boolean;
+  /** So many hosts reach the backend, and none of them runs what is to be done on a host; a step that nobody takes there is soon given up. */
+  lostHosts?: number;
+}
+
+export async function startEveryStepStack(options: EveryStepOptions = {}): Promise<EveryStepStack> {
+  const suffix = randomBytes(3).toString('hex');
+  const backend = `steps-${suffix}` as BackendName;
+  const queues = taskQueues(`s${suffix}-`);
+  const directory = mkdtempSync(join(tmpdir(), 'ivc-steps-'));
+  const samplesDirectory = join(directory, 'samples');
+  const volumesDirectory = join(directory, 'volumes');
+  const scratchDirectory = join(directory, 'scratch');
+  mkdirSync(samplesDirectory);
+  const testDatabase = await createMigratedDatabase();
+  const imageService = await startTestImageService(join(directory, 'images'));
+  const address = process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '';
+  const configPath = join(directory, 'temporal.yaml');
+  const settings = {
+    temporal: { address, taskQueuePrefix: queues.prefix },
+    database: { url: testDatabase.url },
+    images: { endpoint: imageService.url },
+    createSafetyInterval: SAFETY_INTERVAL,
+    scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4, ...options.scratch },
+    schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
+    backends: { [backend]: { driver: 'file', directory: volumesDirectory, cache: { maxCount: MAX_ENTRIES } } },
+    ...options.config,
+  };
+  writeFileSync(configPath, stringify(settings));
+  const { config } = loadConfig({ path: configPath, data: join(directory, 'data'), env: {} });
+
+  const logger = createLogger('fatal');
+  Runtime.install({
+    logger: createTemporalLogger(logger),
+    shutdownSignals: [],
+    telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
+  });
+  const connection = await Connection.connect({ address });
+  const native = await NativeConnection.connect({ address });
+  const { lostHosts = 0 } = options;
+  const composition = await compose({
+    config,
+    roles: lostHosts > 0 ? ['control', 'backend'] : roles,
+    connection,
+    logger,
+    hostSlots: options.slots?.host,
+  });
+  const further = await Promise.all(
+    Array.from({ length: Math.max(0, lostHosts - 1) }, async (_none, index) => {
+      const scratch = { ...config.scratch, directory: join(directory, `scratch-${index}`) };
+      return await compose({ config: { ...config, scratch }, roles: ['backend'], connection, logger });
+    }),
+  );
+  const { wrapBackend } = options;
+  if (wrapBackend) wrapAll(composition.roles, wrapBackend);
+  const client = new Client({ connection });
+  const faults = createFaultInjector(client);
+  const workers = await createWorkers(composition.roles, { ...options, connection: native, faults });
+  // One connection takes one worker a queue.
+  const natives = await Promise.all(further.map(() => NativeConnection.connect({ address })));
+  for (const [index, own] of natives.entries())
+    workers.push(...(await createWorkers(further[index]?.roles ?? {}, { ...options, connection: own, faults })));
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  const images = createGlanceClient({ endpoint: imageService.url });
+
+  return {
+    client,
+    database: testDatabase.database,
+    images,
+    backend,
+    taskQueue: queues.control,
+    ids: queues.ids,
+    faults,
+    samplesDirectory,
+    volumesDirectory,
+    scratchDirectory,
+    stop: async () => {
+      faults.releaseAll();
+      for (const worker of workers) worker.shutdown();
+      await running;
+      for (const each of [composition, ...further]) await each.close();
+      await images.close();
+      for (const each of [native, ...natives]) await each.close();
+      await connection.close();
+      await imageService.stop();
+      await testDatabase.drop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** All roles of this process share one map. */
+function wrapAll({ backend: role }: RoleDependencies, wrap: (backend: VolumeBackend) => VolumeBackend): void {
+  const opened = role?.backends as Map<BackendName, VolumeBackend> | undefined;
+  for (const [name, backend] of opened ?? []) opened?.set(name, wrap(backend));
+}
+
+interface HarnessWorkers extends EveryStepOptions {
+  connection: NativeConnection;
+  faults: FaultInjector;
+}
+
+/** As the product's own worker, with the harness's interceptors of activities and, in the bundle, of timeouts. */
+async function createWorkers(
+  { control, backend, host }: RoleDependencies,
+  { connection, faults, slots, fullTimeouts = false, lostHosts = 0 }: HarnessWorkers,
+): Promise<Worker[]> {
+  const payloadConverterPath = require.resolve('../../../worker/payload-converter');
+  const options: WorkerOptions[] = [];
+  if (control) {
+    const timeouts = fullTimeouts ? [] : [require.resolve('./step-timeouts')];
+    const workflowBundle = await bundleWorkflowCode({
+      workflowsPath: require.resolve('../../../workflows'),
+      payloadConverterPath,
+      workflowInterceptorModules: lostHosts > 0 ? [require.resolve('./lost-host-timeouts')] : timeouts,
+      logger: new DefaultLogger('ERROR'),
+    });
+    options.push({
+      taskQueue: control.queues.control,
+      workflowBundle,
+      activities: createControlActivities(control),
+      maxConcurrentActivityTaskExecutions: slots?.control,
+    });
+  }
+  if (backend) {
+    for (const name of backend.backends.keys())
+      options.push({
+        taskQueue: backend.queues.backend(name),
+        activities: createBackendActivities(backend, name),
+        maxConcurrentActivityTaskExecutions: slots?.backend,
+      });
+  }
+  if (host) {
+    options.push({
+      taskQueue: host.queues.host(host.hostId),
+      activities: createHostActivities(host),
+      maxConcurrentActivityTaskExecutions: slots?.host,
+    });
+  }
+  const shared = {
+    connection,
+    ...SHUTDOWN,
+    dataConverter: { payloadConverterPath },
+    interceptors: { activity: [faults.intercept, typedFailures] },
+  };
+  return await Promise.all(options.map((own) => Worker.create({ ...shared, ...own })));
+}

@@ -1,0 +1,37 @@
+import { rmSync } from 'node:fs';
+import type { Part } from '../../../worker/stack/part';
+
+/** What setup started and teardown must stop. Jest loads the two apart from each other, so it is kept where both see it. */
+interface RunningStack {
+  directory: string | undefined;
+  parts: { part: Part; stop: () => Promise<void> }[];
+  stop: () => Promise<void>;
+  /** Teardown does not run when jest is interrupted. */
+  stopWhenKilled: () => void;
+}
+
+declare global {
+  var ivcRunningStack: RunningStack | undefined;
+}
+
+export const runningStack: RunningStack = (globalThis.ivcRunningStack ??= {
+  directory: undefined,
+  parts: [],
+  async stop() {
+    await Promise.all(this.parts.splice(0).map(({ stop }) => stop()));
+    removeDirectory(this);
+  },
+  stopWhenKilled() {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
+    process.once('exit', () => {
+      for (const { part } of this.parts) process.kill(part.process.pid, 'SIGKILL');
+      removeDirectory(this);
+    });
+  },
+});
+
+function removeDirectory(stack: RunningStack): void {
+  if (stack.directory !== undefined)
+    rmSync(stack.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  stack.directory = undefined;
+}

@@ -1,0 +1,74 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { findTool, runCommand } from '../../../activities/command';
+
+/** What Debian's index says of a package. */
+export interface DebianPackage {
+  name: string;
+  version: string;
+  /** As in the index: `linux-image-6.1.0-56-cloud-amd64 (= 6.1.192-2), …`. */
+  depends: string;
+}
+
+const QUERY_TIMEOUT_MS = 30_000;
+const UPDATE_TIMEOUT_MS = 120_000;
+const INSTALL_TIMEOUT_MS = 240_000;
+const UNPACK_TIMEOUT_MS = 60_000;
+/** Another run may be installing just now. */
+const LOCK_TIMEOUT_S = 180;
+
+/** Installs what is missing of `tools`, program name to Debian package. As root only; nothing is started. */
+export async function ensureTools(tools: Record<string, string>): Promise<void> {
+  const missing = Object.keys(tools).filter((tool) => findTool(tool) === undefined);
+  if (missing.length === 0) return;
+  const packages = [...new Set(missing.flatMap((tool) => tools[tool] ?? []))];
+  if (process.getuid?.() !== 0 || findTool('apt-get') === undefined)
+    throw new Error(`${missing.join(', ')} missing: type \`sudo apt-get install ${packages.join(' ')}\` and try again`);
+  await withFreshIndex(() => apt(['install', '-y', '--no-install-recommends', ...packages], INSTALL_TIMEOUT_MS));
+}
+
+/** @returns what the machine's package index says of `names`, in their order. @throws when one is not in it. */
+export async function getPackages(names: readonly string[]): Promise<DebianPackage[]> {
+  const query = ['show', '--no-all-versions', ...names];
+  const { stdout } = await runCommand('apt-cache', query, { timeoutMs: QUERY_TIMEOUT_MS });
+  const packages = stdout.split(/\n\n+/).map(parsePackage);
+  return names.map((name) => {
+    const found = packages.find((candidate) => candidate.name === name);
+    if (found === undefined) throw new Error(`there is no package ${name} in this machine's package index`);
+    return found;
+  });
+}
+
+/** Unpacks packages below `directory` without installing them; their archives are kept in `archives`, which must exist. */
+export async function unpackPackages(
+  packages: readonly DebianPackage[],
+  { archives, directory }: { archives: string; directory: string },
+): Promise<void> {
+  const wanted = packages.map(({ name, version }) => `${name}=${version}`);
+  // `apt-get download` knows no target but its working directory.
+  const download = ['-C', archives, 'apt-get', '-q', 'download', ...wanted];
+  await runCommand('env', download, { timeoutMs: INSTALL_TIMEOUT_MS });
+  for (const file of await readdir(archives))
+    if (file.endsWith('.deb'))
+      await runCommand('dpkg-deb', ['-x', join(archives, file), directory], { timeoutMs: UNPACK_TIMEOUT_MS });
+}
+
+/** Does `work`, and once more with a new index where the machine's is missing or older than the archive. */
+export async function withFreshIndex<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (process.getuid?.() !== 0) throw error;
+    await apt(['update'], UPDATE_TIMEOUT_MS);
+    return await work();
+  }
+}
+
+async function apt(args: string[], timeoutMs: number): Promise<void> {
+  await runCommand('apt-get', ['-q', '-o', `DPkg::Lock::Timeout=${LOCK_TIMEOUT_S}`, ...args], { timeoutMs });
+}
+
+function parsePackage(stanza: string): DebianPackage {
+  const field = (name: string): string => new RegExp(`^${name}: (.*)$`, 'm').exec(stanza)?.[1] ?? '';
+  return { name: field('Package'), version: field('Version'), depends: field('Depends') };
+}

@@ -1,0 +1,229 @@
+import { Client, Connection } from '@temporalio/client';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { stringify } from 'yaml';
+import { createGlanceClient } from '../../../activities/glance/client';
+import type { ImageService } from '../../../activities/glance/image-service';
+import { openClient, type ImageVolumeCache } from '../../../client/connection';
+import type { BackendName } from '../../../workflows/contract/ids';
+import type { Database } from '../../../db/client';
+import { createMigratedDatabase } from '../database/database';
+import { choosePort } from '../../../worker/stack/ports';
+import { startTestImageService, type TestImageService } from '../glance/image-service';
+
+/** The checkout, from the sources and from dist alike. */
+const root = resolve(__dirname, __dirname.includes('dist') ? '../../../..' : '../../..');
+const READY_TIMEOUT_MS = 120_000;
+
+export interface StackOptions {
+  /** One process for each list of roles. */
+  workers?: string[][];
+  clone?: 'auto' | 'reflink' | 'overlay';
+  /** Of the backend's section `cache`. */
+  cache?: Record<string, unknown>;
+  /** Of the section `scratch`. */
+  scratch?: Record<string, unknown>;
+  /** Top-level sections of `temporal.yaml` that replace ours. */
+  config?: Record<string, unknown>;
+  /** Names of further backends, each in a directory of its own. */
+  otherBackends?: string[];
+  /** An image service of another kind, such as a real Glance. */
+  imagesEndpoint?: string;
+  /** Default: a name that no other stack has. */
+  backend?: BackendName;
+  /** Where the backend's volumes are, for a file system of another kind. */
+  volumesDirectory?: string;
+  /** Where the scratch is, for a file system of another kind. */
+  scratchDirectory?: string;
+  /** A Temporal server of the test's own. */
+  temporalAddress?: string;
+}
+
+export interface WorkerOptions {
+  /** One process's roles; default: all. */
+  roles?: string[];
+  /** A host of its own beside the others: with this scratch directory. */
+  scratchDirectory?: string;
+  environment?: NodeJS.ProcessEnv;
+}
+
+/** Everything a create needs, on the run's Temporal server and PostgreSQL, apart from all other stacks by a prefix and a backend of its own. */
+export interface Stack {
+  client: Client;
+  cache: ImageVolumeCache;
+  images: ImageService;
+  imageService: TestImageService;
+  database: Database;
+  backend: BackendName;
+  /** Where the backend's volumes are. */
+  volumesDirectory: string;
+  scratchDirectory: string;
+  environment: NodeJS.ProcessEnv;
+  workers: TestWorker[];
+  startWorker(roles?: string[]): Promise<TestWorker>;
+  /** The same for a test that does not wait until it is ready. */
+  spawnWorker(options?: WorkerOptions): Promise<StartingWorker>;
+  stop(): Promise<void>;
+}
+
+export interface StartingWorker {
+  process: ChildProcess;
+  logPath: string;
+  /** Rejects when it ends before. */
+  ready: Promise<TestWorker>;
+  /** SIGTERM by default, and its exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+}
+
+export interface TestWorker extends Omit<StartingWorker, 'ready'> {
+  metricsUrl: string;
+  livenessUrl: string;
+}
+
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const suffix = randomBytes(3).toString('hex');
+  const backend = options.backend ?? (`local-${suffix}` as BackendName);
+  const directory = mkdtempSync(join(tmpdir(), 'ivc-stack-'));
+  const volumesDirectory = options.volumesDirectory ?? join(directory, 'volumes');
+  const scratchDirectory = options.scratchDirectory ?? join(directory, 'scratch');
+  const testDatabase = await createMigratedDatabase();
+  const imageService = await startTestImageService(join(directory, 'images'));
+  const address = options.temporalAddress ?? required('IVC_TEST_TEMPORAL_ADDRESS');
+  const imagesEndpoint = options.imagesEndpoint ?? imageService.url;
+  const configPath = join(directory, 'temporal.yaml');
+  const config = {
+    temporal: { address, taskQueuePrefix: `t${suffix}-` },
+    database: { url: testDatabase.url },
+    images: { endpoint: imagesEndpoint },
+    scratch: { directory: scratchDirectory, ...options.scratch },
+    // Nothing runs by itself beside what a test starts.
+    schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
+    backends: {
+      [backend]: {
+        driver: 'file',
+        directory: volumesDirectory,
+        clone: options.clone ?? 'auto',
+        cache: options.cache ?? {},
+      },
+      ...Object.fromEntries(
+        (options.otherBackends ?? []).map((name) => [name, { driver: 'file', directory: join(directory, name) }]),
+      ),
+    },
+    ...options.config,
+  };
+  mkdirSync(volumesDirectory, { recursive: true });
+  writeFileSync(configPath, stringify(config));
+  const environment = {
+    PATH: process.env['PATH'],
+    HOME: process.env['HOME'],
+    IVC_CONFIG: configPath,
+    IVC_DATA: join(directory, 'data'),
+  };
+
+  const connection = await Connection.connect({ address });
+  const cache = openClient({ config: configPath, dataDirectory: environment.IVC_DATA });
+  const images = createGlanceClient({ endpoint: imagesEndpoint });
+  const spawned: StartingWorker[] = [];
+  const workers: TestWorker[] = [];
+  const configOf = (own: WorkerOptions): string => {
+    if (own.scratchDirectory === undefined) return configPath;
+    const path = join(directory, `temporal-${spawned.length}.yaml`);
+    writeFileSync(path, stringify({ ...config, scratch: { ...config.scratch, directory: own.scratchDirectory } }));
+    return path;
+  };
+  const spawnWorker = async (own: WorkerOptions = {}): Promise<StartingWorker> => {
+    const worker = await launchWorker(own.roles ?? ['control', 'backend', 'host'], {
+      environment: { ...environment, IVC_CONFIG: configOf(own), ...own.environment },
+      logPath: join(directory, `worker-${spawned.length}.log`),
+    });
+    spawned.push(worker);
+    return worker;
+  };
+  const startWorker = async (roles?: string[]): Promise<TestWorker> => {
+    const { ready } = await spawnWorker({ roles });
+    const worker = await ready;
+    workers.push(worker);
+    return worker;
+  };
+  const stop = async (): Promise<void> => {
+    await Promise.all(spawned.map((worker) => worker.stop()));
+    await cache.close();
+    await connection.close();
+    await images.close();
+    await imageService.stop();
+    await testDatabase.drop();
+    rmSync(directory, { recursive: true, force: true });
+  };
+  try {
+    for (const roles of options.workers ?? [undefined]) await startWorker(roles);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+
+  return {
+    client: new Client({ connection }),
+    cache,
+    images,
+    imageService,
+    database: testDatabase.database,
+    backend,
+    volumesDirectory,
+    scratchDirectory,
+    environment,
+    workers,
+    startWorker,
+    spawnWorker,
+    stop,
+  };
+}
+
+async function launchWorker(
+  roles: string[],
+  { environment, logPath }: { environment: NodeJS.ProcessEnv; logPath: string },
+): Promise<StartingWorker> {
+  const { port } = await choosePort(0);
+  const log = openSync(logPath, 'a', 0o600);
+  const child = spawn(process.execPath, [join(root, 'dist/worker/main.js'), '--roles', roles.join(',')], {
+    cwd: root,
+    env: { ...environment, IVC_METRICS_PORT: String(port) },
+    stdio: ['ignore', 'pipe', log],
+  });
+  closeSync(log);
+  const exited = once(child, 'exit');
+  const failure = (what: string) => new Error(`the worker ${what}:\n${readFileSync(logPath, 'utf8')}`);
+  let timer: NodeJS.Timeout | undefined;
+  const ready = new Promise<{ metricsUrl: string; livenessUrl: string }>((done, fail) => {
+    if (child.stdout)
+      createInterface({ input: child.stdout }).once('line', (line) =>
+        done(JSON.parse(line) as { metricsUrl: string; livenessUrl: string }),
+      );
+    child.once('exit', (code) => fail(failure(`ended with ${code} before it was ready`)));
+    timer = setTimeout(() => fail(failure(`was not ready within ${READY_TIMEOUT_MS} ms`)), READY_TIMEOUT_MS);
+  }).finally(() => clearTimeout(timer));
+  const worker = {
+    process: child,
+    logPath,
+    stop: async (signal: NodeJS.Signals = 'SIGTERM') => {
+      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      await exited;
+      return child.exitCode;
+    },
+  };
+  const whenReady = ready.then((urls) => ({ ...worker, ...urls }));
+  // Who kills it before does not ask.
+  whenReady.catch(() => undefined);
+  return { ...worker, ready: whenReady };
+}
+
+function required(name: string): string {
+  const value = process.env[name];
+  if (value === undefined)
+    throw new Error(`${name} is not set: run the suite through jest, whose global set-up starts the servers`);
+  return value;
+}
