@@ -8,17 +8,28 @@ import {
   type FailureType,
 } from '../workflows/contract/failures';
 
+/** What a command line exits with. 4, an image is refused, comes from the failures' table. */
+export const exitCodes = {
+  done: 0,
+  failed: 1,
+  usage: 2,
+  notFound: 3,
+  imageRefused: 4,
+  unavailable: 5,
+  interrupted: 130,
+} as const;
+
 /** What a caller of the library may meet beside the failures of the table: the way to the service, and the caller's own doing. */
 export const clientFailures = {
-  TemporalUnavailable: { exitCode: 5 },
+  TemporalUnavailable: { exitCode: exitCodes.unavailable },
   /** The client was told nothing of a part that the call needs, such as the inventory's database. */
-  NotConfigured: { exitCode: 5 },
-  WorkflowNotFound: { exitCode: 3 },
-  EntryNotFound: { exitCode: 3 },
-  Terminated: { exitCode: 1 },
+  NotConfigured: { exitCode: exitCodes.unavailable },
+  WorkflowNotFound: { exitCode: exitCodes.notFound },
+  EntryNotFound: { exitCode: exitCodes.notFound },
+  Terminated: { exitCode: exitCodes.failed },
   /** The caller stopped waiting; the work goes on. */
-  WaitInterrupted: { exitCode: 130 },
-  Unexpected: { exitCode: 1 },
+  WaitInterrupted: { exitCode: exitCodes.interrupted },
+  Unexpected: { exitCode: exitCodes.failed },
 } as const;
 export type ClientFailureType = keyof typeof clientFailures;
 

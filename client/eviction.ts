@@ -18,6 +18,7 @@ import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
 import { refuseForeignRun } from './own-run';
+import type { Waited } from './run-workflow';
 import { interruptible, reportingErrors } from './waiting';
 
 /** A request that the evictor has got, whoever waits for its answer. */
@@ -36,81 +37,46 @@ export interface EvictorOptions {
   /** Ends the waiting, not the work. */
   signal?: AbortSignal;
 }
-type Answer<Options extends EvictorOptions> = Options extends { wait: false } ? SentToEvictor : AnsweredByEvictor;
+/** What a verb answers; without `result` where the caller did not wait. */
+export type EvictorAnswer = SentToEvictor & { result?: EvictionResult };
+
+type EvictorVerb<Request extends object> = <Options extends EvictorOptions = { wait?: true }>(
+  cache: ImageVolumeCache,
+  ...given: Partial<Request> extends Request
+    ? [request?: Request, options?: Options]
+    : [request: Request, options?: Options]
+) => Promise<Waited<SentToEvictor, AnsweredByEvictor, Options>>;
 
 /*
- * Each verb sends one signal to the backend's evictor, which is started where none runs, and waits for its answer. The same `requestId` is one request.
- * A refused or failed request is an answer, not an error. @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`, `WaitInterrupted`.
+ * Each verb sends one signal to the backend's evictor, which is started where none runs, and waits for its answer. The
+ * same `requestId` is one request. A refused or failed request is an answer, not an error.
+ * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`, `WaitInterrupted`.
  */
 
 /** Gives entries up: by name, or so many bytes or entries by rank. Undo: none, the next create populates again. */
-export async function evict<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: EvictSignal,
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'evict', request }, options);
-}
+export const evict = verb<EvictSignal>('evict');
 
 /** Enforces limits, watermarks, idle age and generations now. */
-export async function sweep<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: PlainSignal = {},
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'sweep', request }, options);
-}
+export const sweep = verb<PlainSignal>('sweep');
 
 /** Keeps ready entries from being victims. Undo: `unpin`. */
-export async function pin<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: PinTarget & { by?: string },
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'pin', request }, options);
-}
-
-export async function unpin<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: PinTarget & { by?: string },
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'unpin', request }, options);
-}
+export const pin = verb<PinTarget & { by?: string }>('pin');
+export const unpin = verb<PinTarget & { by?: string }>('unpin');
 
 /** Sets limits; a sweep follows. From then on the configuration leaves what was set alone. */
-export async function setLimits<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: { limits: Partial<CacheLimitValues>; by?: string },
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'setLimits', request }, options);
-}
+export const setLimits = verb<{ limits: Partial<CacheLimitValues>; by?: string }>('setLimits');
 
-/** Lets the next create of bytes that were refused ask them again. @param request.cacheKey the short key, or its beginning. */
-export async function forgetRefusal<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: { cacheKey: string; by?: string },
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'forgetRefusal', request }, options);
-}
+/** Lets the next create of refused bytes inspect them again. @param request.cacheKey the short key, or its beginning. */
+export const forgetRefusal = verb<{ cacheKey: string; by?: string }>('forgetRefusal');
 
-/** Stops periodic sweeps; what is asked for is still done. Undo: `resumeEviction`. */
-export async function pauseEviction<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: PlainSignal = {},
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'pause', request }, options);
-}
+/** Stops periodic sweeps; requests are still served. Undo: `resumeEviction`. */
+export const pauseEviction = verb<PlainSignal>('pause');
+export const resumeEviction = verb<PlainSignal>('resume');
 
-export async function resumeEviction<Options extends EvictorOptions>(
-  cache: ImageVolumeCache,
-  request: PlainSignal = {},
-  options?: Options,
-): Promise<Answer<Options>> {
-  return await ask(cache, { name: 'resume', request }, options);
+function verb<Request extends object>(name: EvictorSignalName): EvictorVerb<Request> {
+  const send = (cache: ImageVolumeCache, request: object = {}, options: EvictorOptions = {}) =>
+    sendRequest(cache, { name, request }, options);
+  return send as EvictorVerb<Request>;
 }
 
 /** @returns what the evictor is doing and what it has answered. @throws ImageVolumeCacheError `WorkflowNotFound` where none was ever started. */
@@ -134,50 +100,35 @@ const LOOK_TIMEOUT_MS = 2000;
 const FIRST_LOOK_MS = 100;
 const LONGEST_LOOK_MS = 1000;
 
-interface Signal {
-  name: EvictorSignalName;
-  request: { requestId?: string } & object;
-}
-
-async function ask<Options extends EvictorOptions>(
+/** Works without a worker that has started the evictor before. */
+async function sendRequest(
   cache: ImageVolumeCache,
-  { name, request }: Signal,
-  options: EvictorOptions = {},
-): Promise<Answer<Options>> {
+  { name, request }: { name: EvictorSignalName; request: { requestId?: string } & object },
+  options: EvictorOptions,
+): Promise<EvictorAnswer> {
   const backend = backendOf(cache, options.backend);
   const requestId = request.requestId ?? randomUUID();
   const given = { ...definedOf(request), requestId };
   const parsed = parseEvictorSignal(name, [given]);
   if (parsed.kind === 'refused') throw new ImageVolumeCacheError({ type: 'InvalidRequest', message: parsed.why });
-  const sent: SentToEvictor = { backend, requestId, workflowId: cache.queues.ids.evict(backend) };
-  return await reportingErrors(cache, sent.workflowId, async (client) => {
-    await refuseForeignRun(client, cache, sent.workflowId);
-    await send(client, cache, { sent, name, given });
-    if (options.wait === false) return sent as Answer<Options>;
-    return { ...sent, result: await untilAnswered(client, sent, options.signal) } as Answer<Options>;
+  const workflowId = cache.queues.ids.evict(backend);
+  const sent: SentToEvictor = { backend, workflowId, requestId };
+  return await reportingErrors(cache, workflowId, async (client) => {
+    await refuseForeignRun(client, cache, workflowId);
+    await client.workflow.signalWithStart<(input: EvictImageCacheInput) => Promise<void>, [object]>(
+      workflowTypes.evictImageCache,
+      {
+        workflowId,
+        taskQueue: cache.queues.control,
+        args: [{ backend }],
+        signal: name,
+        signalArgs: [given],
+        staticSummary: `eviction on backend ${backend}`,
+      },
+    );
+    if (options.wait === false) return sent;
+    return { ...sent, result: await untilAnswered(client, sent, options.signal) };
   });
-}
-
-interface Sending {
-  sent: SentToEvictor;
-  name: EvictorSignalName;
-  given: object;
-}
-
-/** Works without a worker that has started the evictor before. */
-async function send(client: Client, cache: ImageVolumeCache, { sent, name, given }: Sending): Promise<void> {
-  const { backend, workflowId } = sent;
-  await client.workflow.signalWithStart<(input: EvictImageCacheInput) => Promise<void>, [object]>(
-    workflowTypes.evictImageCache,
-    {
-      workflowId,
-      taskQueue: cache.queues.control,
-      args: [{ backend }],
-      signal: name,
-      signalArgs: [given],
-      staticSummary: `eviction on backend ${backend}`,
-    },
-  );
 }
 
 /** Asks the evictor again and again: its answers are kept for a while. */

@@ -28,15 +28,22 @@ export interface RunOptions {
   signal?: AbortSignal;
 }
 
-/** A started run where nobody waits, else its result. */
-export type Ran<Result, Options extends RunOptions> = Options extends { wait: false }
-  ? StartedRun
-  : StartedRun & { result: Result };
+/** `Started` where the caller does not wait, else `Done`; either where only the run time knows. */
+export type Waited<Started, Done, Options extends { wait?: boolean }> = Options extends { wait: false }
+  ? Started
+  : 'wait' extends keyof Options
+    ? Options extends { wait?: true }
+      ? Done
+      : Started | Done
+    : Done;
+
+export type Ran<Result, Options extends RunOptions> = Waited<StartedRun, StartedRun & { result: Result }, Options>;
 
 /**
  * Starts a workflow and waits for its result. @param watch what runs while it is waited for; it is stopped after.
  * @throws ImageVolumeCacheError; `WaitInterrupted` when the signal is aborted: the work goes on.
  */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller knows what a workflow of its type answers.
 export async function runWorkflow<Result, Options extends RunOptions = RunOptions>(
   cache: ImageVolumeCache,
   { type, workflowId, conflict, input, summary }: RunRequest<unknown>,

@@ -14,6 +14,7 @@ import type { VolumeFilter } from './inventory';
 import { watchCreate, type CreateReport } from './progress';
 import type { Volume } from './records';
 import { refuseForeignRun } from './own-run';
+import type { Waited } from './run-workflow';
 import { startCreate } from './start-create';
 import { interruptible, reportingErrors } from './waiting';
 
@@ -40,36 +41,23 @@ export interface WaitOptions {
  * Makes a volume with an image's bytes and waits until it is available. The same request with the same `volumeId` is one volume, however often it is sent.
  * @throws ImageVolumeCacheError; `WaitInterrupted` when `signal` is aborted: the create goes on. Undo: `deleteVolume`.
  */
-export function createVolume(
+export async function createVolume<Options extends WaitOptions = { wait?: true }>(
   cache: ImageVolumeCache,
   input: CreateVolumeInput,
-  options: WaitOptions & { wait: false },
-): Promise<StartedVolume>;
-export function createVolume(
-  cache: ImageVolumeCache,
-  input: CreateVolumeInput,
-  options?: WaitOptions & { wait?: true },
-): Promise<CreatedVolume>;
-export async function createVolume(
-  cache: ImageVolumeCache,
-  input: CreateVolumeInput,
-  options: WaitOptions = {},
-): Promise<StartedVolume | CreatedVolume> {
+  options?: Options,
+): Promise<Waited<StartedVolume, CreatedVolume, Options>> {
   const volumeId = parseVolumeId(input.volumeId ?? randomUUID());
   const workflowId = cache.queues.ids.createVolume(volumeId);
-  return await reportingErrors(cache, workflowId, async (client) => {
+  const taskQueue = cache.queues.control;
+  const created = await reportingErrors(cache, workflowId, async (client): Promise<StartedVolume | CreatedVolume> => {
     const summary = `volume from image ${input.imageId} on ${input.backend ?? 'the default backend'}`;
-    const run = await startCreate(client, {
-      workflowId,
-      taskQueue: cache.queues.control,
-      input: { ...input, volumeId },
-      summary,
-    });
+    const run = await startCreate(client, { workflowId, taskQueue, input: { ...input, volumeId }, summary });
     if (run.reused) await refuseForeignRun(client, cache, workflowId);
     const started: StartedVolume = { volumeId, workflowId, ...run };
-    if (options.wait === false) return started;
-    return { ...(await waitForCreate(client, started, { ...options, taskQueue: cache.queues.control })), ...started };
+    if (options?.wait === false) return started;
+    return { ...(await waitForCreate(client, started, { ...options, taskQueue })), ...started };
   });
+  return created as Waited<StartedVolume, CreatedVolume, Options>;
 }
 
 /**

@@ -1,15 +1,15 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
+import { z } from 'zod';
 import { registerCacheFollow } from './commands/cache-follow';
-import { registerCacheFollows } from './commands/cache-follows';
 import { registerCacheEvict, registerCachePin } from './commands/cache-evict';
 import { registerCacheLimits } from './commands/cache-limits';
 import { registerCacheList } from './commands/cache-list';
-import { registerCacheForgetRefusal, registerCacheRefusals } from './commands/cache-refusals';
+import { registerCacheRefusals } from './commands/cache-refusals';
 import { registerCacheShow } from './commands/cache-show';
-import { registerCacheUnfollow } from './commands/cache-unfollow';
 import { registerCacheWarm } from './commands/cache-warm';
 import { registerDoctor } from './commands/doctor';
-import { registerDown } from './commands/down';
 import { registerEvict } from './commands/evict';
 import { registerImageList } from './commands/image-list';
 import { registerImageShow } from './commands/image-show';
@@ -18,14 +18,14 @@ import { registerReconcile } from './commands/reconcile';
 import { registerReport } from './commands/report';
 import { registerRefresh } from './commands/refresh';
 import { registerStatus } from './commands/status';
-import { registerUp } from './commands/up';
+import { registerStack } from './commands/stack';
 import { registerVolumeCreate } from './commands/volume-create';
 import { registerVolumeDelete } from './commands/volume-delete';
 import { registerVolumeList } from './commands/volume-list';
 import { registerVolumeShow } from './commands/volume-show';
 import { registerWorker } from './commands/worker';
 import { visibleText } from '../../workflows/contract/visible-text';
-import { packageVersion } from './version';
+import { packageRoot } from '../config/package-root';
 
 const examples = `
 Examples:
@@ -46,8 +46,7 @@ export function createProgram(): Command {
     .addHelpText('after', examples);
 
   program.commandsGroup('Stack:');
-  registerUp(program);
-  registerDown(program);
+  registerStack(program);
   registerWorker(program);
   registerDoctor(program);
   registerStatus(program);
@@ -78,10 +77,7 @@ export function createProgram(): Command {
   registerCacheLimits(cache);
   registerCacheWarm(cache);
   registerCacheFollow(cache);
-  registerCacheUnfollow(cache);
-  registerCacheFollows(cache);
   registerCacheRefusals(cache);
-  registerCacheForgetRefusal(cache);
 
   prepare(program);
   return program;
@@ -105,6 +101,11 @@ function visibleMessage(message: string): string {
   const [suggestion = ''] = SUGGESTION.exec(message) ?? [];
   const said = visibleText(message.slice(0, message.length - suggestion.length));
   return `${said}${suggestion === '' ? '' : `\n${visibleText(suggestion.slice(1))}`}`;
+}
+
+function packageVersion(): string {
+  const text = readFileSync(join(packageRoot(), 'package.json'), 'utf8');
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
 }
 
 function pathOf(command: Command): string {

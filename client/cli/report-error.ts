@@ -1,9 +1,8 @@
 import { CommanderError } from 'commander';
 import { ConfigError } from '../config/config-error';
-import { ImageVolumeCacheError } from '../errors';
-import { exitCodes } from './exit-codes';
-import { howToLook } from './output/how-to-look';
+import { exitCodes, ImageVolumeCacheError } from '../errors';
 import { note, printJson } from './output/print';
+import { progressHint } from './run-verb';
 
 interface ErrorReport {
   exitCode: number;
@@ -53,7 +52,7 @@ function causeOf({ exitCode, details }: ImageVolumeCacheError): string {
 }
 
 function hintFor({ type, exitCode, workflowId }: ImageVolumeCacheError): string | undefined {
-  if (type === 'WaitInterrupted') return workflowId === undefined ? undefined : howToLook(workflowId);
+  if (type === 'WaitInterrupted') return workflowId === undefined ? undefined : progressHint(workflowId);
   if (type === 'NotConfigured' || exitCode !== exitCodes.unavailable) return undefined;
   return 'Is the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.';
 }

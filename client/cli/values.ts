@@ -1,7 +1,9 @@
 import { InvalidArgumentError } from 'commander';
 import { GiB, KiB, MiB, SECTOR_BYTES, TiB } from '../../workflows/contract/bytes';
 import { backendNamePattern, uuidPattern } from '../../workflows/contract/ids';
+import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import { isKeyPrefix, keyPrefixAllowed } from '../../workflows/contract/key-prefix';
+import { cacheLimitsSchema } from '../config/schema';
 
 /* What a user types, as ours. Commander puts the option's name and the value before what is thrown here. */
 
@@ -83,6 +85,36 @@ export function collectPairs(text: string, collected: Record<string, string> = {
   const at = text.indexOf('=');
   if (at < 1) throw invalid(text, 'key=value');
   return { ...collected, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+type WrittenLimit = keyof typeof cacheLimitsSchema.shape;
+
+/** @returns what was collected so far and one more limit, written as in `temporal.yaml`: `maxBytes=10GiB`, `freeLowWater=5%`, `idleAge=30d`, `idleAge=off`. */
+export function collectLimits(text: string, collected: Partial<CacheLimitValues> = {}): Partial<CacheLimitValues> {
+  const at = text.indexOf('=');
+  const name = text.slice(0, Math.max(at, 0));
+  const written = text.slice(at + 1);
+  if (!isLimit(name))
+    throw new InvalidArgumentError(`Got ${text}, allowed is name=value with one of ${limitNames.join(', ')}.`);
+  if (name === 'idleAge' && written === 'off') return { ...collected, idleAgeMs: null };
+  const parsed = cacheLimitsSchema.shape[name].safeParse(valueOf(written));
+  if (!parsed.success) {
+    const allowed = parsed.error.issues[0]?.message ?? 'another value';
+    throw new InvalidArgumentError(`${name}: got ${written === '' ? 'nothing' : written}, allowed is ${allowed}.`);
+  }
+  return { ...collected, [name === 'idleAge' ? 'idleAgeMs' : name]: parsed.data };
+}
+
+const limitNames = Object.keys(cacheLimitsSchema.shape) as WrittenLimit[];
+
+function isLimit(name: string): name is WrittenLimit {
+  return limitNames.some((known) => known === name);
+}
+
+/** As YAML would read it. */
+function valueOf(written: string): string | number | boolean {
+  if (written === 'true' || written === 'false') return written === 'true';
+  return /^\d+$/.test(written) ? Number(written) : written;
 }
 
 function invalid(text: string, allowed: string): InvalidArgumentError {

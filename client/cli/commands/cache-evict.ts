@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
-import { evict, pin, unpin, type EvictorOptions } from '../../eviction';
 import type { PinTarget } from '../../../workflows/contract/eviction';
-import { backendOfEntry } from '../backend-of-entry';
+import type { ImageVolumeCache } from '../../connection';
+import { evict, pin, unpin, type EvictorAnswer, type EvictorOptions } from '../../eviction';
 import { showAnswer } from '../output/eviction';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectUuids, parseBackend, parseKeyPrefix, parseUuid } from '../values';
+import { getEntry } from './cache-show';
 import { userName } from './evict';
 
 interface EntryOptions extends SharedOptions {
@@ -26,9 +27,7 @@ export function registerCacheEvict(cache: Command): void {
     .option('--no-wait', 'ask for it and return');
   withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
     const { reason = `by ${userName()} with ivc`, flatten } = options;
-    process.exitCode = await forEach(ids, options, (client, entryId, sending) =>
-      evict(client, { entryId, reason, flatten }, sending),
-    );
+    await sendForEach(ids, options, (client, entryId, sending) => evict(client, { entryId, reason, flatten }, sending));
   });
 }
 
@@ -48,7 +47,7 @@ export function registerCachePin(cache: Command): void {
       .option('--backend <name>', 'whose cache, with --image or --key (default: the default backend)', parseBackend)
       .option('--no-wait', 'ask for it and return');
     withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
-      const { image, key, backend, wait } = options;
+      const { image, key, backend } = options;
       const targets: PinTarget[] = [
         ...(image === undefined ? [] : [{ imageId: image }]),
         ...(key === undefined ? [] : [{ cacheKey: key }]),
@@ -57,29 +56,27 @@ export function registerCachePin(cache: Command): void {
       if (targets.length + (ids.length > 0 ? 1 : 0) !== 1)
         command.error('error: got no target or several, allowed is one of entries, --image, --key');
       const by = userName();
-      process.exitCode =
-        target === undefined
-          ? await forEach(ids, options, (client, entryId, sending) => send(client, { entryId, by }, sending))
-          : await withClient(options, async (client) =>
-              showAnswer(await send(client, { ...target, by }, { backend, wait }), options),
-            );
+      if (target === undefined)
+        return await sendForEach(ids, options, (client, entryId, sending) => send(client, { entryId, by }, sending));
+      await runVerb(
+        options,
+        (client, waiting) => send(client, { ...target, by }, { ...waiting, backend }),
+        (answer) => showAnswer(answer, options),
+      );
     });
   }
 }
 
-type Send = (
-  client: Parameters<typeof evict>[0],
-  entryId: string,
-  sending: EvictorOptions,
-) => Promise<Parameters<typeof showAnswer>[0]>;
+type Send = (client: ImageVolumeCache, entryId: string, sending: EvictorOptions) => Promise<EvictorAnswer>;
 
-/** One request an entry, all at once: the evictor merges them. @returns the worst exit code. */
-async function forEach(entryIds: string[], options: EntryOptions, send: Send): Promise<number> {
-  return await withClient(options, async (client) => {
-    const backends = await Promise.all(entryIds.map((entryId) => backendOfEntry(client, entryId)));
-    const answers = await Promise.all(
-      entryIds.map((entryId, index) => send(client, entryId, { backend: backends[index], wait: options.wait })),
-    );
-    return Math.max(0, ...answers.map((answered) => showAnswer(answered, options)));
-  });
+/** One request an entry, all at once: the evictor merges them. The worst exit code counts. */
+async function sendForEach(entryIds: string[], options: EntryOptions, send: Send): Promise<void> {
+  await runVerb(
+    options,
+    async (client, waiting) => {
+      const entries = await Promise.all(entryIds.map((entryId) => getEntry(client, entryId)));
+      return await Promise.all(entries.map(({ entryId, backend }) => send(client, entryId, { ...waiting, backend })));
+    },
+    (answers) => Math.max(0, ...answers.map((answer) => showAnswer(answer, options))),
+  );
 }

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import type { FollowOutcome } from '../../../workflows/contract/refresh';
-import { followImage } from '../../follows';
-import { exitCodes } from '../exit-codes';
-import { howToLook } from '../output/how-to-look';
+import { followImage, listFollows, unfollowImage } from '../../follows';
+import type { Follow } from '../../records';
+import type { StartedRun } from '../../run-workflow';
+import { formatAge, formatPairs } from '../output/format';
 import { note, print, printJson } from '../output/print';
-import { formatRecord } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { abortOnSignals } from '../signals';
+import { formatRecord, formatTable } from '../output/table';
+import { runVerb, showFound, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, collectTexts, parseBackend, parseWholeNumber } from '../values';
 
 interface FollowOptions extends SharedOptions {
@@ -21,8 +21,9 @@ interface FollowOptions extends SharedOptions {
   wait: boolean;
 }
 
+/** `ivc cache follow`, `unfollow`, `follows`. */
 export function registerCacheFollow(cache: Command): void {
-  const command = cache
+  const follow = cache
     .command('follow')
     .description('keep the newest image of a name populated; create from it with --image follow:NAME')
     .requiredOption('--name <name>', 'name of the image')
@@ -34,33 +35,48 @@ export function registerCacheFollow(cache: Command): void {
     .option('--keep <n>', 'former contents that stay cached (default: keepSuperseded of the backend)', parseWholeNumber)
     .option('--pin', 'keep the current one from being evicted')
     .option('--no-wait', 'start it and return');
-  withSharedOptions(command).action(follow);
+  withSharedOptions(follow).action(async (options: FollowOptions) => {
+    const { name: imageName, as: name, owner, tag: tags, property: properties, backend, keep, pin } = options;
+    const input = { imageName, name, owner, tags, properties, backend, keep, pin };
+    await runVerb(
+      options,
+      (client, waiting) => followImage(client, input, waiting),
+      (ran) => showRun(ran, options, { isFailed: ({ outcome }) => outcome === 'failed', show: showFollowed }),
+    );
+  });
+
+  const unfollow = cache
+    .command('unfollow')
+    .description('end a follow; what was cached for it stays')
+    .argument('<name>', 'name of the follow')
+    .option('--backend <name>', 'where (default: the default backend)', parseBackend);
+  withSharedOptions(unfollow).action(async (name: string, options: SharedOptions & { backend?: string }) => {
+    await runVerb(
+      options,
+      (client, { signal }) => unfollowImage(client, { name, backend: options.backend }, { signal }),
+      (result) => {
+        if (options.json) return printJson(result);
+        const said = result.outcome === 'removed' ? 'is no more' : 'was absent already';
+        print(`follow ${result.name} on backend ${result.backend} ${said}`);
+      },
+    );
+  });
+
+  const follows = cache
+    .command('follows')
+    .description('list follows: what creates from them use, and what is newer')
+    .option('--backend <name>', 'only of this backend', parseBackend);
+  withSharedOptions(follows).action(async (options: SharedOptions & { backend?: string }) => {
+    await showFound(
+      options,
+      async (client) => ({ follows: await listFollows(client, { backend: options.backend }) }),
+      (found) => print(formatTable(head, found.follows.map(toRow))),
+    );
+  });
 }
 
-async function follow(options: FollowOptions): Promise<void> {
-  const { name: imageName, as: name, owner, tag: tags, property: properties, backend, keep, pin } = options;
-  const input = { imageName, name, owner, tags, properties, backend, keep, pin };
-  const signals = abortOnSignals();
-  try {
-    await withClient(options, async (cache) => {
-      if (options.wait) {
-        const { result, ...run } = await followImage(cache, input, { wait: true, signal: signals.signal });
-        return show({ ...run, ...result }, options.json);
-      }
-      const started = await followImage(cache, input, { wait: false });
-      if (options.json) return printJson(started);
-      print(started.workflowId);
-      note(howToLook(started.workflowId));
-    });
-  } finally {
-    signals.release();
-  }
-}
-
-function show(followed: FollowOutcome & { workflowId: string; runId: string }, json: boolean | undefined): void {
+function showFollowed(followed: FollowOutcome & StartedRun): void {
   const { name, backend, outcome, imageId, summary, retired, workflowId } = followed;
-  if (outcome === 'failed') process.exitCode = exitCodes.failed;
-  if (json) return printJson(followed);
   print(
     formatRecord({
       name,
@@ -72,4 +88,27 @@ function show(followed: FollowOutcome & { workflowId: string; runId: string }, j
     }),
   );
   note(`Create volumes from it with \`ivc volume create --image follow:${name} --backend ${backend}\`.`);
+}
+
+const head = ['NAME', 'BACKEND', 'MEANS', 'CURRENT', 'SINCE', 'NEWEST', 'KEEP', 'PIN', 'LOOKED AT', 'PROBLEM'];
+
+function toRow(follow: Follow): string[] {
+  const { name, backend, currentImageId, currentSince, newestImageId, keep, pin, checkedAt, problem } = follow;
+  return [
+    name,
+    backend,
+    describeMeant(follow),
+    currentImageId ?? '-',
+    currentSince === null ? '-' : formatAge(currentSince),
+    newestImageId === currentImageId ? 'current' : (newestImageId ?? '-'),
+    String(keep),
+    pin ? 'yes' : 'no',
+    checkedAt === null ? '-' : formatAge(checkedAt),
+    problem ?? '-',
+  ];
+}
+
+function describeMeant({ imageName, owner, tags, properties }: Follow): string {
+  const pairs = formatPairs(properties);
+  return [imageName, ...(owner === null ? [] : [`of ${owner}`]), ...tags, ...(pairs === '' ? [] : [pairs])].join(', ');
 }

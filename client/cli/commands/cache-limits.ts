@@ -1,17 +1,15 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { CacheLimitValues } from '../../../workflows/contract/eviction';
-import type { ImageVolumeCache } from '../../connection';
+import { exitCodes } from '../../errors';
 import { setLimits } from '../../eviction';
 import type { BackendLimits } from '../../records';
-import { exitCodes } from '../exit-codes';
-import { collectLimits } from '../limit-values';
 import { exitCodeOf } from '../output/eviction';
 import { formatDuration, formatShare } from '../output/format';
 import { note, print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { parseBackend } from '../values';
+import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
+import { collectLimits, parseBackend } from '../values';
 import { userName } from './evict';
 
 interface LimitsOptions extends SharedOptions {
@@ -26,22 +24,27 @@ export function registerCacheLimits(cache: Command): void {
     .option('--backend <name>', 'whose cache (default: the default backend)', parseBackend)
     .option('--set <name=value>', 'maxBytes=10GiB, freeLowWater=5%, idleAge=30d, …; may be repeated', collectLimits);
   withSharedOptions(command).action(async (options: LimitsOptions) => {
-    process.exitCode = await withClient(options, (client) => limits(client, options));
+    const { set, json } = options;
+    await runVerb(
+      options,
+      async (client, { signal }) => {
+        const backend = options.backend ?? client.settings.loaded.config.defaultBackend;
+        const answered = set && (await setLimits(client, { limits: set, by: userName() }, { signal, backend }));
+        const found = (await (await client.inventory()).listBackends()).find((status) => status.backend === backend);
+        return { backend, result: answered?.result, limits: found?.limits ?? null };
+      },
+      ({ backend, result, limits }) => {
+        if (json) printJson({ backend, result, limits });
+        else {
+          if (result) note(`${result.outcome}: ${result.summary}`);
+          if (limits) print(describe(limits));
+          else note(`no worker has ever held backend ${backend}`);
+        }
+        if (result) return exitCodeOf(result);
+        return limits === null ? exitCodes.notFound : exitCodes.done;
+      },
+    );
   });
-}
-
-async function limits(client: ImageVolumeCache, { set, json, ...options }: LimitsOptions): Promise<number> {
-  const backend = options.backend ?? client.settings.loaded.config.defaultBackend;
-  const answered = set && (await setLimits(client, { limits: set, by: userName() }, { backend }));
-  const found = (await (await client.inventory()).listBackends()).find((status) => status.backend === backend);
-  if (json) printJson({ backend, ...(answered && { result: answered.result }), limits: found?.limits ?? null });
-  else {
-    if (answered) note(`${answered.result.outcome}: ${answered.result.summary}`);
-    if (found) print(describe(found.limits));
-    else note(`no worker has ever held backend ${backend}`);
-  }
-  if (answered) return exitCodeOf(answered.result);
-  return found === undefined ? exitCodes.notFound : exitCodes.done;
 }
 
 function describe({ values, setByOperator, setBy, setAt }: BackendLimits): string[] {

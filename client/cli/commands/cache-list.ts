@@ -3,9 +3,9 @@ import { formatBytes } from '../../../workflows/contract/bytes';
 import { cacheEntryStates, type CacheEntry, type CacheEntryState } from '../../records';
 import { stayReasons } from '../../../workflows/contract/eviction';
 import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
-import { note, print, printJson } from '../output/print';
+import { note, print } from '../output/print';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseCount, parseUuid } from '../values';
 
 interface ListOptions extends SharedOptions {
@@ -29,13 +29,17 @@ export function registerCacheList(cache: Command): void {
 }
 
 async function list({ backend, state, limit, after, ...shared }: ListOptions): Promise<void> {
-  const entries = await withClient(shared, async (client) =>
-    (await client.inventory()).listEntries({ backend, state, limit, after }),
+  await showFound(
+    shared,
+    async (client) => {
+      const entries = await (await client.inventory()).listEntries({ backend, state, limit, after });
+      return { entries, next: entries.length < limit ? null : (entries.at(-1)?.entryId ?? null) };
+    },
+    ({ entries, next }) => {
+      print(formatTable(head, entries.map(toRow)));
+      if (next !== null) note(`there may be more: --after ${next}`);
+    },
   );
-  const next = entries.length < limit ? null : (entries.at(-1)?.entryId ?? null);
-  if (shared.json) return printJson({ entries, next });
-  print(formatTable(head, entries.map(toRow)));
-  if (next !== null) note(`there may be more: --after ${next}`);
 }
 
 const head = [

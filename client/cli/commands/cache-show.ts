@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
-import type { EntryId } from '../../../workflows/contract/ids';
-import type { CacheEntry, Decision, EntryEvent } from '../../records';
-import { entryNotFound } from '../backend-of-entry';
 import { stayReasons } from '../../../workflows/contract/eviction';
+import type { EntryId } from '../../../workflows/contract/ids';
+import type { ImageVolumeCache } from '../../connection';
+import { ImageVolumeCacheError } from '../../errors';
+import type { CacheEntry, Decision, EntryEvent } from '../../records';
 import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
-import { print, printJson } from '../output/print';
+import { print } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseUuid } from '../values';
 
 /** The latest decisions and events that are shown with an entry. */
@@ -23,23 +24,33 @@ export function registerCacheShow(cache: Command): void {
 }
 
 async function show(id: string, options: SharedOptions): Promise<void> {
-  const { entry, history, decisions } = await withClient(options, async (client) => {
-    const inventory = await client.inventory();
-    const found = await inventory.findEntry(id as EntryId);
-    if (found === undefined) throw entryNotFound(id);
-    const events = await inventory.listEntryEvents({ entryId: found.entryId, limit: EVENTS_SHOWN });
-    return {
-      entry: found,
-      history: events,
-      decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }),
-    };
-  });
-  if (options.json) return printJson({ ...entry, history, decisions });
-  print(describe(entry));
-  if (history.length > 0)
-    print(['', ...formatTable(['AGE', 'EVENT', 'REASON', 'BYTES', 'DETAIL', 'BY'], history.map(toEventRow))]);
-  if (decisions.length > 0)
-    print(['', ...formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))]);
+  await showFound(
+    options,
+    async (client) => {
+      const entry = await getEntry(client, id);
+      const inventory = await client.inventory();
+      return {
+        ...entry,
+        history: await inventory.listEntryEvents({ entryId: entry.entryId, limit: EVENTS_SHOWN }),
+        decisions: await inventory.listDecisions({ entryId: id, limit: DECISIONS_SHOWN }),
+      };
+    },
+    ({ history, decisions, ...entry }) => {
+      print(describe(entry));
+      if (history.length > 0)
+        print(['', ...formatTable(['AGE', 'EVENT', 'REASON', 'BYTES', 'DETAIL', 'BY'], history.map(toEventRow))]);
+      if (decisions.length > 0)
+        print(['', ...formatTable(['AGE', 'VOLUME ID', 'OUTCOME', 'TIME', 'REASON'], decisions.map(toRow))]);
+    },
+  );
+}
+
+/** @throws ImageVolumeCacheError `EntryNotFound` */
+export async function getEntry(cache: ImageVolumeCache, entryId: string): Promise<CacheEntry> {
+  const entry = await (await cache.inventory()).findEntry(entryId as EntryId);
+  if (entry !== undefined) return entry;
+  const message = `entryId: there is no cache entry ${entryId}`;
+  throw new ImageVolumeCacheError({ type: 'EntryNotFound', message, details: { entryId } });
 }
 
 function describe(entry: CacheEntry): string[] {
@@ -76,11 +87,6 @@ function toEventRow({ at, kind, reason, bytes, detail, workflowId }: EntryEvent)
 }
 
 function toRow({ at, volumeId, outcome, timingsMs, reason }: Decision): string[] {
-  return [
-    formatAge(at),
-    volumeId ?? '-',
-    outcome,
-    timingsMs.total === undefined ? '-' : formatDuration(timingsMs.total),
-    reason,
-  ];
+  const time = timingsMs.total === undefined ? '-' : formatDuration(timingsMs.total);
+  return [formatAge(at), volumeId ?? '-', outcome, time, reason];
 }

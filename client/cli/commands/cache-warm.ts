@@ -1,16 +1,12 @@
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
-import type { WarmOutcome, WarmResult } from '../../../workflows/contract/refresh';
+import type { WarmOutcome } from '../../../workflows/contract/refresh';
 import { warmCache, type WarmReport } from '../../warming';
-import { exitCodes } from '../exit-codes';
 import { formatDuration } from '../output/format';
-import type { Shown } from '../output/format-progress';
-import { howToLook } from '../output/how-to-look';
-import { note, print, printJson } from '../output/print';
-import { createProgressView } from '../output/progress';
+import { note, print } from '../output/print';
+import { withProgress, type Shown } from '../output/progress';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { abortOnSignals } from '../signals';
+import { runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectBackends, collectUuids } from '../values';
 
 interface WarmOptions extends SharedOptions {
@@ -34,34 +30,23 @@ export function registerCacheWarm(cache: Command): void {
 }
 
 async function warm(options: WarmOptions): Promise<void> {
-  const { image, backend, all, pin, json } = options;
+  const { image, backend, all, pin } = options;
   const input = { imageIds: image, backends: backend, allBackends: all, pin };
-  await withClient(options, async (cache) => {
-    if (!options.wait) {
-      const started = await warmCache(cache, input, { wait: false });
-      if (json) return printJson(started);
-      print(started.workflowId);
-      return note(howToLook(started.workflowId));
-    }
-    const signals = abortOnSignals();
-    const view = createProgressView(process.stderr);
-    try {
-      const onProgress = (report: WarmReport) => view.show(toShown(report));
-      const { result, ...run } = await warmCache(cache, input, { wait: true, onProgress, signal: signals.signal });
-      view.end();
-      show({ ...run, ...result }, json);
-    } finally {
-      view.end();
-      signals.release();
-    }
-  });
-}
-
-function show(result: WarmResult & { workflowId: string; runId: string }, json: boolean | undefined): void {
-  if (result.warmed.some(({ outcome }) => outcome === 'failed')) process.exitCode = exitCodes.failed;
-  if (json) return printJson(result);
-  print(formatTable(['IMAGE', 'BACKEND', 'OUTCOME', 'DOWNLOADED', 'TIME', 'ENTRY', 'WHY'], result.warmed.map(toRow)));
-  note(result.summary);
+  await runVerb(
+    options,
+    (cache, waiting) =>
+      withProgress((show) =>
+        warmCache(cache, input, { ...waiting, onProgress: (report: WarmReport) => show(toShown(report)) }),
+      ),
+    (ran) =>
+      showRun(ran, options, {
+        isFailed: ({ warmed }) => warmed.some(({ outcome }) => outcome === 'failed'),
+        show: ({ warmed, summary }) => {
+          print(formatTable(['IMAGE', 'BACKEND', 'OUTCOME', 'DOWNLOADED', 'TIME', 'ENTRY', 'WHY'], warmed.map(toRow)));
+          note(summary);
+        },
+      }),
+  );
 }
 
 function toRow({ imageId, backend, outcome, bytesDownloaded, seconds, entryId, summary }: WarmOutcome): string[] {

@@ -7,7 +7,7 @@ import { checkBackends, checkConfiguration, checkDatabase, checkImages, checkToo
 import { checkTemporal } from '../doctor/temporal';
 import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { withClient, withSharedOptions, type SharedOptions } from '../run-verb';
 
 /** The one check whose faults are told in several lines. */
 const CONFIGURATION = 'configuration';

@@ -1,12 +1,13 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
-import type { EvictionTarget } from '../../../workflows/contract/eviction';
-import { evict, sweep } from '../../eviction';
+import type { EvictionResult, EvictionStatus, EvictionTarget } from '../../../workflows/contract/eviction';
+import { evict, evictionStatus, pauseEviction, resumeEviction, sweep } from '../../eviction';
+import { formatAge, formatDuration } from '../output/format';
 import { showAnswer } from '../output/eviction';
-import { abortOnSignals } from '../signals';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { print } from '../output/print';
+import { formatRecord, formatTable } from '../output/table';
+import { runVerb, showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseCount, parseKeyPrefix, parseSize, parseUuid } from '../values';
-import { registerEvictControl } from './evict-control';
 
 interface EvictOptions extends SharedOptions {
   backend?: string;
@@ -36,30 +37,51 @@ export function registerEvict(program: Command): void {
     .option('--flatten', 'make clones independent first, so that their retired parents can go now')
     .option('--dry-run', 'print what would go, in which order and why, and why the others stay')
     .option('--no-wait', 'ask for it and return');
-  withSharedOptions(command).action(async (options: EvictOptions) => {
-    process.exitCode = await run(options, command);
-  });
-  registerEvictControl(command);
+  withSharedOptions(command).action((options: EvictOptions) => run(options, command));
+
+  const add = (name: string, description: string): Command =>
+    withSharedOptions(
+      command
+        .command(name)
+        .description(description)
+        .option('--backend <name>', 'whose evictor (default: the default backend)', parseBackend),
+    );
+  const verbs = [
+    ['pause', 'stop periodic sweeps; what is asked for is still done', pauseEviction],
+    ['resume', 'let periodic sweeps go on', resumeEviction],
+  ] as const;
+  for (const [name, description, send] of verbs) {
+    add(name, description)
+      .option('--reason <text>', 'why, for the history')
+      .action(async (options: EvictOptions) => {
+        const { backend, reason } = options;
+        await runVerb(
+          options,
+          (cache, waiting) => send(cache, { reason }, { ...waiting, backend }),
+          (answer) => showAnswer(answer, options),
+        );
+      });
+  }
+  add('status', 'what the evictor is doing, and what it has answered').action(
+    async ({ backend, ...shared }: EvictOptions) => {
+      await showFound(shared, (cache) => evictionStatus(cache, { backend }), showStatus);
+    },
+  );
 }
 
-async function run(options: EvictOptions, command: Command): Promise<number> {
+async function run(options: EvictOptions, command: Command): Promise<void> {
   const target = targetOf(options, command);
-  const { backend, wait, dryRun, flatten, reason = `by ${userName()} with ivc` } = options;
+  const { backend, dryRun, flatten, reason = `by ${userName()} with ivc` } = options;
   if (flatten && target === undefined)
     command.error("error: option '--flatten' got no target, allowed is one of --image, --entry, --key");
-  const signals = abortOnSignals();
-  const sending = { backend, wait, signal: signals.signal };
-  try {
-    return await withClient(options, async (cache) => {
-      const answered =
-        target === undefined
-          ? await sweep(cache, { reason, dryRun }, sending)
-          : await evict(cache, { ...target, reason, dryRun, flatten }, sending);
-      return showAnswer(answered, options);
-    });
-  } finally {
-    signals.release();
-  }
+  await runVerb(
+    options,
+    (cache, waiting) =>
+      target === undefined
+        ? sweep(cache, { reason, dryRun }, { ...waiting, backend })
+        : evict(cache, { ...target, reason, dryRun, flatten }, { ...waiting, backend }),
+    (answer) => showAnswer(answer, options),
+  );
 }
 
 function targetOf({ image, entry, key, bytes, count }: EvictOptions, command: Command): EvictionTarget | undefined {
@@ -69,6 +91,26 @@ function targetOf({ image, entry, key, bytes, count }: EvictOptions, command: Co
   if (given.length > 1)
     command.error('error: got several targets, allowed is one of --image, --entry, --key, --bytes, --count');
   return given.length === 0 ? undefined : (Object.fromEntries(given) as EvictionTarget);
+}
+
+function showStatus({ backend, doing, paused, sweepIntervalMs, results, ...found }: EvictionStatus): void {
+  const pace = sweepIntervalMs === null ? 'only when asked' : `every ${formatDuration(sweepIntervalMs)}`;
+  print(
+    formatRecord({
+      backend,
+      doing,
+      sweeps: `${found.sweeps}, ${paused ? 'paused' : pace}`,
+      lastSweepAt: found.lastSweepAt ?? undefined,
+      nextSweepAt: found.nextSweepAt ?? undefined,
+      waiting: `${found.waiting} requests`,
+    }),
+  );
+  const rows = results.map(toRow).toReversed();
+  if (rows.length > 0) print(['', ...formatTable(['AGE', 'SIGNAL', 'OUTCOME', 'REQUEST', 'SUMMARY'], rows)]);
+}
+
+function toRow({ at, signal, outcome, requestId, summary }: EvictionResult): string[] {
+  return [formatAge(at), signal, outcome, requestId, summary];
 }
 
 /** Who it is for the history; a process without an account has a number only. */

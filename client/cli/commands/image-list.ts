@@ -2,9 +2,9 @@ import { Option, type Command } from 'commander';
 import { imageStatuses, type Image, type ImageStatus } from '../../../workflows/contract/image';
 import type { ImageCatalog } from '../../images';
 import { formatAge, formatOptionalBytes } from '../output/format';
-import { print, printJson } from '../output/print';
+import { print } from '../output/print';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseCount } from '../values';
 
 const DEFAULT_LIMIT = 200;
@@ -27,12 +27,14 @@ export function registerImageList(image: Command): void {
 }
 
 async function list({ name, status, limit, ...shared }: ListOptions): Promise<void> {
-  const images = await withClient(shared, (cache) => readPages(cache.images(), { name, status, limit }));
-  if (shared.json) return printJson({ images });
-  print(
-    formatTable(['IMAGE ID', 'NAME', 'STATUS', 'FORMAT', 'SIZE', 'VIRTUAL', 'VISIBILITY', 'AGE'], images.map(toRow)),
+  await showFound(
+    shared,
+    async (cache) => ({ images: await readPages(cache.images(), { name, status, limit }) }),
+    ({ images }) => print(formatTable(head, images.map(toRow))),
   );
 }
+
+const head = ['IMAGE ID', 'NAME', 'STATUS', 'FORMAT', 'SIZE', 'VIRTUAL', 'VISIBILITY', 'AGE'];
 
 async function readPages(
   catalog: ImageCatalog,

@@ -1,20 +1,20 @@
 import type { Command } from 'commander';
 import type { Image } from '../../../workflows/contract/image';
 import { formatOptionalBytes, formatPairs } from '../output/format';
-import { print, printJson } from '../output/print';
+import { print } from '../output/print';
 import { formatRecord } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseUuid } from '../values';
 
 export function registerImageShow(image: Command): void {
   const command = image.command('show').description('show an image').argument('<image-id>', 'the image', parseUuid);
-  withSharedOptions(command).action(show);
-}
-
-async function show(imageId: string, options: SharedOptions): Promise<void> {
-  const image = await withClient(options, (cache) => cache.images().getImage(imageId));
-  if (options.json) return printJson(image);
-  print(describeImage(image));
+  withSharedOptions(command).action(async (imageId: string, options: SharedOptions) => {
+    await showFound(
+      options,
+      (cache) => cache.images().getImage(imageId),
+      (found) => print(describeImage(found)),
+    );
+  });
 }
 
 export function describeImage(image: Image): string[] {

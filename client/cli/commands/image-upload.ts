@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises';
 import { Option, type Command } from 'commander';
-import { supportedDiskFormats } from '../../../workflows/contract/image';
+import { supportedDiskFormats, type Image } from '../../../workflows/contract/image';
+import type { ImageVolumeCache } from '../../connection';
 import { failureError, ImageVolumeCacheError } from '../../errors';
 import { print, printJson } from '../output/print';
-import { createProgressView } from '../output/progress';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { abortOnSignals } from '../signals';
+import { withProgress, type Shown } from '../output/progress';
+import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, parseWholeNumber } from '../values';
 import { describeImage } from './image-show';
 
@@ -36,30 +36,34 @@ export function registerImageUpload(image: Command): void {
 
 async function upload(path: string, options: UploadOptions): Promise<void> {
   await expectFile(path);
-  const signals = abortOnSignals();
-  const view = createProgressView(process.stderr);
+  await runVerb(
+    options,
+    (cache, { signal }) => withProgress((show) => uploadFile(cache, path, { options, show, signal })),
+    (image) => (options.json ? printJson(image) : print(describeImage(image))),
+  );
+}
+
+interface Uploading {
+  options: UploadOptions;
+  show: (report: Shown) => void;
+  signal: AbortSignal;
+}
+
+async function uploadFile(cache: ImageVolumeCache, path: string, { options, show, signal }: Uploading): Promise<Image> {
   const startedAt = Date.now();
   const onProgress = ({ bytesDone, bytesTotal }: { bytesDone: number; bytesTotal: number }): void => {
     const bytesPerSecond = (bytesDone / Math.max(1, Date.now() - startedAt)) * 1000;
-    view.show({ stage: 'uploading', transfer: { bytesDone, bytesTotal, bytesPerSecond } });
+    show({ stage: 'uploading', transfer: { bytesDone, bytesTotal, bytesPerSecond } });
   };
   try {
-    const image = await withClient(options, (cache) =>
-      cache.images().upload(path, { ...toRequest(options), onProgress, signal: signals.signal }),
-    );
-    view.end();
-    if (options.json) printJson(image);
-    else print(describeImage(image));
+    return await cache.images().upload(path, { ...toRequest(options), onProgress, signal });
   } catch (error) {
-    if (!signals.signal.aborted) throw error;
+    if (!signal.aborted) throw error;
     throw new ImageVolumeCacheError({
       type: 'WaitInterrupted',
-      message: 'interrupted: the image was taken away again',
+      message: 'interrupted: the image was removed',
       cause: error,
     });
-  } finally {
-    view.end();
-    signals.release();
   }
 }
 

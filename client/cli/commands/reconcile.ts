@@ -1,13 +1,10 @@
 import type { Command } from 'commander';
-import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ReconcileResult } from '../../../workflows/contract/reconcile';
 import { reconcile } from '../../reconcile';
-import { exitCodes } from '../exit-codes';
-import { howToLook } from '../output/how-to-look';
-import { note, print, printJson } from '../output/print';
+import { formatOptionalBytes } from '../output/format';
+import { print } from '../output/print';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { abortOnSignals } from '../signals';
+import { runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend } from '../values';
 
 interface ReconcileOptions extends SharedOptions {
@@ -27,41 +24,22 @@ export function registerReconcile(program: Command): void {
     .option('--adopt', 'make rows again for volumes that have none, from their markers')
     .option('--scrub', 'read the image-volumes again and compare them with their digests')
     .option('--no-wait', 'start it and return');
-  withSharedOptions(command).action(run);
-}
-
-async function run({ json, config, data, address, namespace, wait, ...input }: ReconcileOptions): Promise<void> {
-  const shared = { json, config, data, address, namespace };
-  const signals = abortOnSignals();
-  try {
-    await withClient(shared, async (cache) => {
-      if (wait) {
-        const { result, ...started } = await reconcile(cache, input, { wait: true, signal: signals.signal });
-        return show({ ...started, ...result }, json);
-      }
-      const started = await reconcile(cache, input, { wait: false });
-      if (json) return printJson(started);
-      print(started.workflowId);
-      note(howToLook(started.workflowId));
-    });
-  } finally {
-    signals.release();
-  }
+  withSharedOptions(command).action(async (options: ReconcileOptions) => {
+    const { backend, dryRun, adopt, scrub } = options;
+    await runVerb(
+      options,
+      (cache, waiting) => reconcile(cache, { backend, dryRun, adopt, scrub }, waiting),
+      (ran) => showRun(ran, options, { isFailed, show }),
+    );
+  });
 }
 
 /** What could not be looked at or repaired is told by the exit code, too. */
-function show(result: ReconcileResult & { workflowId: string; runId: string }, json: boolean | undefined): void {
-  const { findings, problems, summary } = result;
-  if (problems.length > 0 || findings.some(({ action }) => action === 'failed')) process.exitCode = exitCodes.failed;
-  if (json) return printJson(result);
-  if (findings.length > 0) {
-    const rows = findings.map(({ kind, action, bytes, found }) => [
-      kind,
-      action,
-      bytes === null ? '-' : formatBytes(bytes),
-      found,
-    ]);
-    print([...formatTable(['KIND', 'ACTION', 'SIZE', 'FOUND'], rows), '']);
-  }
-  print(summary);
+function isFailed({ problems, findings }: ReconcileResult): boolean {
+  return problems.length > 0 || findings.some(({ action }) => action === 'failed');
+}
+
+function show({ findings, summary }: ReconcileResult): void {
+  const rows = findings.map(({ kind, action, bytes, found }) => [kind, action, formatOptionalBytes(bytes), found]);
+  print([...(rows.length === 0 ? [] : [...formatTable(['KIND', 'ACTION', 'SIZE', 'FOUND'], rows), '']), summary]);
 }

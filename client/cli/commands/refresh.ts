@@ -1,12 +1,10 @@
 import type { Command } from 'commander';
 import type { RefreshResult } from '../../../workflows/contract/refresh';
 import { refreshCache } from '../../refresh';
-import { exitCodes } from '../exit-codes';
-import { howToLook } from '../output/how-to-look';
-import { note, print, printJson } from '../output/print';
+import type { StartedRun } from '../../run-workflow';
+import { print } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { abortOnSignals } from '../signals';
+import { runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectUuids, parseBackend } from '../values';
 
 interface RefreshOptions extends SharedOptions {
@@ -26,34 +24,23 @@ export function registerRefresh(program: Command): void {
     .option('--backend <name>', 'only on this backend', parseBackend)
     .option('--accept-missing', 'images that are not found are gone, however many they are')
     .option('--no-wait', 'start it and return');
-  withSharedOptions(command).action(refresh);
-}
-
-async function refresh(options: RefreshOptions): Promise<void> {
-  const { image: imageIds, follow, backend, acceptMissing, json } = options;
-  const input = { imageIds, follow, backend, acceptMissing };
-  const signals = abortOnSignals();
-  try {
-    await withClient(options, async (cache) => {
-      if (options.wait) {
-        const { result, ...run } = await refreshCache(cache, input, { wait: true, signal: signals.signal });
-        return show({ ...run, ...result }, json);
-      }
-      const started = await refreshCache(cache, input, { wait: false });
-      if (json) return printJson(started);
-      print(started.workflowId);
-      note(howToLook(started.workflowId));
-    });
-  } finally {
-    signals.release();
-  }
+  withSharedOptions(command).action(async (options: RefreshOptions) => {
+    const { image: imageIds, follow, backend, acceptMissing } = options;
+    const input = { imageIds, follow, backend, acceptMissing };
+    await runVerb(
+      options,
+      (cache, waiting) => refreshCache(cache, input, waiting),
+      (ran) => showRun(ran, options, { isFailed, show }),
+    );
+  });
 }
 
 /** What could not be asked or populated is asked again by the next run: told by the exit code, too. */
-function show(result: RefreshResult & { workflowId: string; runId: string }, json: boolean | undefined): void {
-  if (result.unanswered > 0 || result.unbelieved > 0 || result.follows.some(({ outcome }) => outcome === 'failed'))
-    process.exitCode = exitCodes.failed;
-  if (json) return printJson(result);
+function isFailed({ unanswered, unbelieved, follows }: RefreshResult): boolean {
+  return unanswered > 0 || unbelieved > 0 || follows.some(({ outcome }) => outcome === 'failed');
+}
+
+function show(result: RefreshResult & StartedRun): void {
   const { imagesAsked, usable, deactivated, gone, unanswered, retiredEntries, deletedEntries, keptEntries } = result;
   print(
     formatRecord({

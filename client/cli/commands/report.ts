@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { formatReportHtml } from '../report/html';
 import { formatReportText } from '../report/text';
 import { note, print, printJson } from '../output/print';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { withClient, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parsePeriod } from '../values';
 
 const DEFAULT_PERIOD = '24h';

@@ -2,12 +2,12 @@ import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ImageVolumeCache } from '../../connection';
 import { listFlights, type Flight } from '../../flights';
-import type { BackendStatus, DecisionSummary } from '../../records';
-import { formatAge, formatDuration, formatShare } from '../output/format';
-import { print, printJson } from '../output/print';
-import { formatProgress } from '../output/format-progress';
+import type { BackendStatus } from '../../records';
+import { describeDecisions, formatAge, formatShare } from '../output/format';
+import { print } from '../output/print';
+import { formatProgress } from '../output/progress';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseCount } from '../values';
 
 const HOUR_MS = 3_600_000;
@@ -22,13 +22,12 @@ export function registerStatus(program: Command): void {
     .command('status')
     .description('backends, space, cache use, hit rate, populations that run')
     .option('--hours <n>', 'period of the hit rate', parseCount, DEFAULT_HOURS);
-  withSharedOptions(command).action(status);
+  withSharedOptions(command).action(async ({ hours, ...shared }: StatusOptions) => {
+    await showFound(shared, (cache) => readStatus(cache, hours), show);
+  });
 }
 
-async function status({ hours, ...shared }: StatusOptions): Promise<void> {
-  const found = await withClient(shared, (cache) => readStatus(cache, hours));
-  if (shared.json) return printJson({ periodHours: hours, ...found });
-  const { temporal, backends, decisions, flights } = found;
+function show({ periodHours, temporal, backends, decisions, flights }: Awaited<ReturnType<typeof readStatus>>): void {
   const ui = temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`;
   print([`Temporal ${temporal.address}, namespace ${temporal.namespace}${ui}`, '']);
   print(
@@ -37,17 +36,18 @@ async function status({ hours, ...shared }: StatusOptions): Promise<void> {
       backends.map(toBackendRow),
     ),
   );
-  print(['', `Last ${hours} h: ${describeDecisions(decisions)}`]);
+  print(['', `Last ${periodHours} h: ${describeDecisions(decisions).join('; ')}.`]);
   if (flights.length === 0) return print('No population runs.');
   print(['', ...formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))]);
 }
 
-async function readStatus(cache: ImageVolumeCache, hours: number) {
+async function readStatus(cache: ImageVolumeCache, periodHours: number) {
   const inventory = await cache.inventory();
-  const withinMs = hours * HOUR_MS;
+  const withinMs = periodHours * HOUR_MS;
   const flights = await listFlights(cache);
   const { address = null, namespace, uiUrl = null } = cache.settings;
   return {
+    periodHours,
     temporal: { address, namespace, uiUrl },
     backends: await inventory.listBackends({ withinMs }),
     decisions: await inventory.summarizeDecisions({ withinMs }),
@@ -68,25 +68,6 @@ function toBackendRow({ backend, driver, space, cache, decisions }: BackendStatu
     cache.policy,
     formatShare(decisions.hitRate),
   ];
-}
-
-function describeDecisions({
-  hit,
-  miss,
-  joined,
-  bypassed,
-  refused,
-  failed,
-  bytesDownloaded,
-  savedBytes,
-  savedSeconds,
-  hitRate,
-}: DecisionSummary): string {
-  const counts = Object.entries({ hit, miss, joined, bypassed, refused, failed }).map(
-    ([outcome, count]) => `${count} ${outcome}`,
-  );
-  const saved = `${formatBytes(savedBytes)} and ${formatDuration(savedSeconds * 1000)} saved`;
-  return `${counts.join(', ')}; hit rate ${formatShare(hitRate)}, ${formatBytes(bytesDownloaded)} downloaded, ${saved}.`;
 }
 
 function toFlightRow({ workflowId, startedAt, work }: Flight): string[] {

@@ -1,14 +1,11 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
-import type { ImageVolumeCache } from '../../connection';
 import { createVolume, type CreatedVolume, type StartedVolume } from '../../volumes';
 import { formatConnection, formatDuration, qemuDrive } from '../output/format';
-import { howToLook } from '../output/how-to-look';
 import { note, print, printJson } from '../output/print';
-import { createProgressView } from '../output/progress';
+import { withProgress } from '../output/progress';
 import { formatRecord } from '../output/table';
-import { abortOnSignals } from '../signals';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { progressHint, runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, parseBackend, parseSize, parseSizeBytes, parseUuid } from '../values';
 
 interface CreateOptions extends SharedOptions {
@@ -45,44 +42,22 @@ async function create(options: CreateOptions, command: Command): Promise<void> {
   if (options.size !== undefined && options.sizeBytes !== undefined) {
     command.error(`error: option '--size-bytes' got ${options.sizeBytes}, allowed is either it or --size`);
   }
-  await withClient(options, async (cache) => {
-    if (options.wait) await createAndWait(cache, options);
-    else show(await createVolume(cache, toInput(options), { wait: false }), options);
-  });
-}
-
-function toInput({ image, size, sizeBytes, backend, project, name, volumeId, metadata, bypassCache }: CreateOptions) {
-  return {
-    imageId: image,
-    sizeBytes: sizeBytes ?? size,
-    backend,
-    projectId: project,
-    name,
-    volumeId,
-    metadata,
-    bypassCache,
-  };
-}
-
-async function createAndWait(cache: ImageVolumeCache, options: CreateOptions): Promise<void> {
-  const signals = abortOnSignals();
-  const view = createProgressView(process.stderr);
-  try {
-    const created = await createVolume(cache, toInput(options), { onProgress: view.show, signal: signals.signal });
-    view.end();
-    show(created, options);
-  } finally {
-    view.end();
-    signals.release();
-  }
+  const { image: imageId, size, sizeBytes = size, backend, project: projectId, name, volumeId, metadata } = options;
+  const { bypassCache } = options;
+  const input = { imageId, sizeBytes, backend, projectId, name, volumeId, metadata, bypassCache };
+  await runVerb(
+    options,
+    (cache, { wait, signal }) => withProgress((onProgress) => createVolume(cache, input, { wait, onProgress, signal })),
+    (volume) => show(volume, options),
+  );
 }
 
 function show(volume: CreatedVolume | StartedVolume, { json }: CreateOptions): void {
   if (volume.reused) note(`a create of ${volume.volumeId} was running already: this one joined it`);
-  if (json) return printJson(toDocument(volume));
+  if (json) return printJson(volume);
   if (!('outcome' in volume)) {
     print(formatRecord({ volumeId: volume.volumeId, workflowId: volume.workflowId }));
-    return note(howToLook(volume.workflowId));
+    return note(progressHint(volume.workflowId));
   }
   print(
     formatRecord({
@@ -98,28 +73,4 @@ function show(volume: CreatedVolume | StartedVolume, { json }: CreateOptions): v
       workflowId: volume.workflowId,
     }),
   );
-}
-
-/** Field names are stable. */
-function toDocument(volume: CreatedVolume | StartedVolume): Record<string, unknown> {
-  const { volumeId, workflowId, runId, reused } = volume;
-  if (!('outcome' in volume)) return { volumeId, workflowId, runId, reused };
-  const { outcome, reason, connection, timingsMs, sizeBytes, bytesDownloaded, imageId, backend, projectId, name } =
-    volume;
-  return {
-    volumeId,
-    outcome,
-    reason,
-    connection,
-    timingsMs,
-    workflowId,
-    sizeBytes,
-    bytesDownloaded,
-    imageId,
-    backend,
-    projectId,
-    name,
-    runId,
-    reused,
-  };
 }

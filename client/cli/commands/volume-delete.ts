@@ -2,8 +2,7 @@ import type { Command } from 'commander';
 import type { DeleteVolumeResult } from '../../../workflows/contract/volume';
 import { deleteVolume } from '../../volumes';
 import { print, printJson } from '../output/print';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
-import { abortOnSignals } from '../signals';
+import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseUuid } from '../values';
 
 export function registerVolumeDelete(volume: Command): void {
@@ -11,18 +10,13 @@ export function registerVolumeDelete(volume: Command): void {
     .command('delete')
     .description('delete a volume; a create that still runs is cancelled')
     .argument('<volume-id>', 'the volume', parseUuid);
-  withSharedOptions(command).action(remove);
-}
-
-async function remove(volumeId: string, options: SharedOptions): Promise<void> {
-  const signals = abortOnSignals();
-  try {
-    const result = await withClient(options, (cache) => deleteVolume(cache, volumeId, { signal: signals.signal }));
-    if (options.json) return printJson(result);
-    print(describe(result));
-  } finally {
-    signals.release();
-  }
+  withSharedOptions(command).action(async (volumeId: string, options: SharedOptions) => {
+    await runVerb(
+      options,
+      (cache, { signal }) => deleteVolume(cache, volumeId, { signal }),
+      (result) => (options.json ? printJson(result) : print(describe(result))),
+    );
+  });
 }
 
 function describe({ volumeId, outcome, deletedParent }: DeleteVolumeResult): string {

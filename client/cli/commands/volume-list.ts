@@ -3,9 +3,9 @@ import { volumeStates, type VolumeState } from '../../../workflows/contract/volu
 import type { Volume } from '../../records';
 import { listVolumes } from '../../volumes';
 import { formatAge, formatOptionalBytes } from '../output/format';
-import { note, print, printJson } from '../output/print';
+import { note, print } from '../output/print';
 import { formatTable } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseCount, parseUuid } from '../values';
 
 interface ListOptions extends SharedOptions {
@@ -31,40 +31,22 @@ export function registerVolumeList(volume: Command): void {
 }
 
 async function list({ backend, project, state, limit, after, ...shared }: ListOptions): Promise<void> {
-  const volumes = await withClient(shared, (cache) =>
-    listVolumes(cache, { backend, projectId: project, state, limit, after }),
+  await showFound(
+    shared,
+    async (cache) => {
+      const volumes = await listVolumes(cache, { backend, projectId: project, state, limit, after });
+      return { volumes, next: volumes.length < limit ? null : (volumes.at(-1)?.volumeId ?? null) };
+    },
+    ({ volumes, next }) => {
+      print(formatTable(head, volumes.map(toRow)));
+      if (next !== null) note(`there may be more: --after ${next}`);
+    },
   );
-  const next = volumes.length < limit ? null : (volumes.at(-1)?.volumeId ?? null);
-  if (shared.json) return printJson({ volumes, next });
-  print(
-    formatTable(
-      ['VOLUME ID', 'NAME', 'STATE', 'SIZE', 'BACKEND', 'OUTCOME', 'IMAGE', 'PROJECT', 'AGE'],
-      volumes.map(toRow),
-    ),
-  );
-  if (next !== null) note(`there may be more: --after ${next}`);
 }
 
-function toRow({
-  volumeId,
-  name,
-  state,
-  sizeBytes,
-  backend,
-  outcome,
-  imageId,
-  projectId,
-  createdAt,
-}: Volume): string[] {
-  return [
-    volumeId,
-    name ?? '-',
-    state,
-    formatOptionalBytes(sizeBytes),
-    backend,
-    outcome ?? '-',
-    imageId,
-    projectId,
-    formatAge(createdAt),
-  ];
+const head = ['VOLUME ID', 'NAME', 'STATE', 'SIZE', 'BACKEND', 'OUTCOME', 'IMAGE', 'PROJECT', 'AGE'];
+
+function toRow({ volumeId, name, state, backend, outcome, imageId, projectId, ...volume }: Volume): string[] {
+  const [size, age] = [formatOptionalBytes(volume.sizeBytes), formatAge(volume.createdAt)];
+  return [volumeId, name ?? '-', state, size, backend, outcome ?? '-', imageId, projectId, age];
 }

@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
+import type { ImageVolumeCache } from '../../connection';
+import type { Volume } from '../../records';
 import { getVolume } from '../../volumes';
 import { formatConnection, formatOptionalBytes, formatPairs, qemuDrive } from '../output/format';
-import { print, printJson } from '../output/print';
+import { print } from '../output/print';
 import { formatRecord } from '../output/table';
-import { withClient, withSharedOptions, type SharedOptions } from '../shared-options';
+import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseUuid } from '../values';
 
 export function registerVolumeShow(volume: Command): void {
@@ -11,13 +13,19 @@ export function registerVolumeShow(volume: Command): void {
     .command('show')
     .description('show a volume, and how QEMU attaches it')
     .argument('<volume-id>', 'the volume', parseUuid);
-  withSharedOptions(command).action(show);
+  withSharedOptions(command).action(async (volumeId: string, options: SharedOptions) => {
+    await showFound(options, (cache) => read(cache, volumeId), show);
+  });
 }
 
-async function show(volumeId: string, options: SharedOptions): Promise<void> {
-  const volume = await withClient(options, (cache) => getVolume(cache, volumeId));
-  const qemu = volume.connection === null ? null : qemuDrive(volume.connection);
-  if (options.json) return printJson({ ...volume, qemu });
+async function read(cache: ImageVolumeCache, volumeId: string): Promise<ShownVolume> {
+  const volume = await getVolume(cache, volumeId);
+  return { ...volume, qemu: volume.connection === null ? null : qemuDrive(volume.connection) };
+}
+
+type ShownVolume = Volume & { qemu: string | null };
+
+function show(volume: ShownVolume): void {
   print(
     formatRecord({
       volumeId: volume.volumeId,
@@ -32,7 +40,7 @@ async function show(volumeId: string, options: SharedOptions): Promise<void> {
       entryId: volume.entryId ?? undefined,
       attachedTo: volume.attachedTo ?? undefined,
       connection: volume.connection === null ? undefined : formatConnection(volume.connection),
-      qemu: qemu ?? undefined,
+      qemu: volume.qemu ?? undefined,
       metadata: formatPairs(volume.metadata) || undefined,
       imageMetadata: formatPairs(volume.imageMetadata) || undefined,
       createdAt: volume.createdAt,

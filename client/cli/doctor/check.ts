@@ -1,5 +1,4 @@
-import { ImageVolumeCacheError } from '../../errors';
-import { exitCodes } from '../exit-codes';
+import { exitCodes, ImageVolumeCacheError } from '../../errors';
 
 /** What one look has found. Field names are those of `--json`. */
 export interface Finding {

@@ -6,15 +6,15 @@ import {
   type PlannedEviction,
   type StayingEntry,
 } from '../../../workflows/contract/eviction';
-import type { AnsweredByEvictor, SentToEvictor } from '../../eviction';
-import { exitCodes } from '../exit-codes';
+import { exitCodes } from '../../errors';
+import type { EvictorAnswer } from '../../eviction';
 import { note, print, printJson } from './print';
 import { formatTable } from './table';
 
 /** Shows what the evictor answered, or that it was asked. @returns the exit code. */
-export function showAnswer(answered: SentToEvictor | AnsweredByEvictor, { json = false }: { json?: boolean }): number {
+export function showAnswer(answered: EvictorAnswer, { json = false }: { json?: boolean }): number {
   if (json) printJson(answered);
-  if (!('result' in answered)) {
+  if (answered.result === undefined) {
     if (!json) note(`sent to ${answered.workflowId} as ${answered.requestId}; \`ivc evict status\` has the answer`);
     return exitCodes.done;
   }

@@ -1,5 +1,6 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Connection } from '../../../workflows/contract/volume';
+import type { DecisionSummary } from '../../records';
 
 const SECOND_MS = 1000;
 const MINUTE_S = 60;
@@ -31,6 +32,19 @@ export function formatOptionalBytes(bytes: number | null): string {
 /** A share of 1. */
 export function formatShare(share: number | null): string {
   return share === null ? '-' : `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
+}
+
+/** Outcomes in the order in which they are stacked and listed: what the cache served first. */
+export const outcomesInOrder = ['hit', 'joined', 'miss', 'bypassed', 'refused', 'failed'] as const;
+
+/** How creates were answered, and what that saved. */
+export function describeDecisions(summary: DecisionSummary): [counts: string, served: string] {
+  const { hitRate, bytesDownloaded, savedBytes, savedSeconds } = summary;
+  const saved = `${formatBytes(savedBytes)} and ${formatDuration(savedSeconds * 1000)} saved`;
+  return [
+    outcomesInOrder.map((outcome) => `${summary[outcome]} ${outcome}`).join(', '),
+    `hit rate ${formatShare(hitRate)}, ${formatBytes(bytesDownloaded)} downloaded, ${saved}`,
+  ];
 }
 
 export function formatPairs(pairs: Record<string, string>): string {

@@ -1,10 +1,27 @@
 import { SingleBar } from 'cli-progress';
-import { bytesOf, formatProgress, type Shown } from './format-progress';
-import { createRateMeter } from './rate-meter';
+import { formatBytes } from '../../../workflows/contract/bytes';
+import { visibleText } from '../../../workflows/contract/visible-text';
+import type { CreateReport } from '../../progress';
+import { formatDuration } from './format';
+
+/** What can be shown: a create's report, or bytes that this process itself moves. */
+export interface Shown extends CreateReport {
+  transfer?: { bytesDone: number; bytesTotal: number; bytesPerSecond: number };
+}
 
 export interface ProgressView {
   show: (report: Shown) => void;
   end: () => void;
+}
+
+/** Runs `work` with a view of its progress on stderr, which ends with it. */
+export async function withProgress<T>(work: (show: ProgressView['show']) => Promise<T>): Promise<T> {
+  const { show, end } = createProgressView(process.stderr);
+  try {
+    return await work(show);
+  } finally {
+    end();
+  }
 }
 
 /** A bar where a person looks at a terminal, a line a change elsewhere. */
@@ -67,4 +84,52 @@ function formatBar(report: Shown | undefined, progress: number): string {
   if (bytesOf(report)?.bytesTotal === undefined) return formatProgress(report);
   const filled = Math.round(progress * BAR_WIDTH);
   return `[${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}] ${String(Math.floor(progress * 100)).padStart(3)} %  ${formatProgress(report)}`;
+}
+
+/** `downloading 120 MiB of 512 MiB, 93.1 MiB/s, 4.2 s left`, as far as it is known. */
+export function formatProgress(report: Shown): string {
+  return visibleText(describe(report));
+}
+
+function describe(report: Shown): string {
+  const { stage, flightWorkflowId, work } = report;
+  const bytes = bytesOf(report);
+  if (bytes === undefined)
+    return work?.summary ?? (flightWorkflowId === undefined ? stage : `${stage} for ${flightWorkflowId}`);
+  const { bytesDone, bytesTotal, bytesPerSecond } = bytes;
+  const parts = [
+    `${work?.stage ?? stage} ${formatBytes(bytesDone)}${bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`}`,
+  ];
+  if (bytesPerSecond !== undefined && bytesPerSecond > 0) {
+    parts.push(`${formatBytes(Math.round(bytesPerSecond))}/s`);
+    if (bytesTotal !== undefined)
+      parts.push(`${formatDuration(((bytesTotal - bytesDone) / bytesPerSecond) * 1000)} left`);
+  }
+  return parts.join(', ');
+}
+
+interface Bytes {
+  bytesDone: number;
+  bytesTotal?: number;
+  bytesPerSecond?: number;
+}
+
+/** @returns the bytes that are counted, if any are. */
+function bytesOf({ work, transfer }: Shown): Bytes | undefined {
+  if (transfer !== undefined) return transfer;
+  return work?.bytesDone === undefined ? undefined : { ...work, bytesDone: work.bytesDone };
+}
+
+/** @returns a function that adds the rate to reports that count bytes and leave it out: since the stage was first seen. */
+export function createRateMeter(now: () => number = Date.now): (report: Shown) => Shown {
+  let first: { stage: string; bytesDone: number; atMs: number } | undefined;
+  return (report) => {
+    const { work } = report;
+    if (work?.bytesDone === undefined) return report;
+    if (first?.stage !== work.stage || work.bytesDone < first.bytesDone)
+      first = { stage: work.stage, bytesDone: work.bytesDone, atMs: now() };
+    const elapsedMs = now() - first.atMs;
+    if (work.bytesPerSecond !== undefined || elapsedMs === 0) return report;
+    return { ...report, work: { ...work, bytesPerSecond: ((work.bytesDone - first.bytesDone) / elapsedMs) * 1000 } };
+  };
 }

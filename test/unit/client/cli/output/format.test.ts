@@ -5,7 +5,7 @@ import {
   formatShare,
   qemuDrive,
 } from '../../../../../client/cli/output/format';
-import { formatProgress } from '../../../../../client/cli/output/format-progress';
+import { formatProgress } from '../../../../../client/cli/output/progress';
 import { formatRecord, formatTable } from '../../../../../client/cli/output/table';
 import { MiB } from '../../../../../workflows/contract/bytes';
 

@@ -1,6 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { createProgressView } from '../../../../../client/cli/output/progress';
-import { createRateMeter } from '../../../../../client/cli/output/rate-meter';
+import { createProgressView, createRateMeter } from '../../../../../client/cli/output/progress';
 import { MiB } from '../../../../../workflows/contract/bytes';
 
 describe('createRateMeter', () => {
