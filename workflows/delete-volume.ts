@@ -4,7 +4,7 @@
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
-import { asking, inTask, onBackend } from './lib/activity-profiles';
+import { inTask, onBackend, polling } from './lib/activity-profiles';
 import { describeCancelling, describeDeleted } from './lib/details';
 import { typed } from './lib/failure';
 import { deleteFreedEntry } from './lib/delete-freed-entries';
@@ -20,7 +20,7 @@ export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolu
 
   if (begun.kind === 'creating') {
     setCurrentDetails(describeCancelling(volumeId, workflowLink(begun.workflowId)));
-    await asking({ summary: 'cancel the create and wait until it has closed' }).cancelCreate(begun);
+    await polling({ summary: 'cancel the create and wait until it has closed' }).cancelCreate(begun);
   }
   await typed(() =>
     onBackend(begun.backend, { summary: 'delete the volume unless somebody has it open' }).deleteVolume({ volumeId }),

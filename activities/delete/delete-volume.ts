@@ -1,4 +1,4 @@
-import { WorkflowNotFoundError } from '@temporalio/client';
+import { isGrpcCancelledError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import { z } from 'zod';
 import {
   beginDelete as beginDeleteRow,
@@ -10,7 +10,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { findLiveRun, isRunning } from '../kit/is-running';
+import { findLiveRun } from '../kit/is-running';
 import { backendHeld } from '../kit/backend-held';
 import { parseRequest, uuid } from '../kit/request';
 
@@ -20,6 +20,9 @@ export type BeginDeleteOutcome =
   | { kind: 'absent'; volumeId: VolumeId }
   | { kind: 'delete'; volumeId: VolumeId; backend: BackendName }
   | { kind: 'creating'; volumeId: VolumeId; backend: BackendName; workflowId: string; runId: string };
+
+/** Milliseconds for which one try holds its slot. Most creates end within a few hundred of them. */
+const MOST_WAIT_MS = 1000;
 
 /** Marks the volume `deleting` by compare-and-set. Idempotent. @throws InvalidRequest, VolumeInUse (final). */
 export function createBeginDelete(deps: ControlDependencies) {
@@ -33,20 +36,22 @@ export function createBeginDelete(deps: ControlDependencies) {
 
 /**
  * Cancels the create by both ids of its row and answers when that run has closed: only then nobody writes into the volume any more.
- * @throws StillRunning (retried): what the create needs to end, a slot of this very queue among it, is not taken from it.
+ * @throws StillRunning (retried): the create may need a slot of this very queue to end, so the wait gives its own back now and then.
  */
 export function createCancelCreate(deps: ControlDependencies) {
   return async function cancelCreate(creator: { workflowId: string; runId: string }): Promise<void> {
     const { workflowId } = creator;
     const runId = await findLiveRun(deps, creator);
     if (runId === undefined) return;
+    const run = deps.temporal.workflow.getHandle(workflowId, runId);
     try {
-      await deps.temporal.workflow.getHandle(workflowId, runId).cancel();
+      await run.cancel();
+      await deps.temporal.withAbortSignal(AbortSignal.timeout(MOST_WAIT_MS), () => run.result());
     } catch (error) {
+      if (isGrpcCancelledError(error)) throw new Failure('StillRunning', { workflowId });
       // Closed, or past the namespace's retention: closed all the same.
-      if (!(error instanceof WorkflowNotFoundError)) throw error;
+      if (!(error instanceof WorkflowFailedError || error instanceof WorkflowNotFoundError)) throw error;
     }
-    if (await isRunning(deps, { workflowId, runId })) throw new Failure('StillRunning', { workflowId });
   };
 }
 

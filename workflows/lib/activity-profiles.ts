@@ -101,8 +101,8 @@ export function heartbeating(step: StepOptions) {
   return control(step, { startToCloseTimeout: HOUR_MS, heartbeatTimeout: HEARTBEAT_TIMEOUT_MS });
 }
 
-/** Asking again and again whether something is over. */
-export function asking(step: StepOptions) {
+/** Waiting for another run's end, try by try. */
+export function polling(step: StepOptions) {
   return control(step, { retry: { initialInterval: 100, backoffCoefficient: 1.5, maximumInterval: 5 * SECOND_MS } });
 }
 
