@@ -297,6 +297,23 @@ describe('signals', () => {
   });
 });
 
+it('a cancel that comes with the signal which makes the history long ends the evictor: no new run goes on', async () => {
+  const { stack } = flow;
+  const { client, cache, backend, workers } = stack;
+  const place = { client, backend, taskQueue: cache.queues.control, workflowId: `evict/cancelled-${randomUUID()}` };
+  const cancelled = evictorOf(place, { sweepIntervalMs: null, maxHistoryEvents: 20 });
+  await cancelled.ask('pause');
+  const { runId } = await cancelled.handle.describe();
+  // Both come while nobody works, so that one workflow task brings them.
+  await Promise.all(workers.map((worker) => worker.stop('SIGTERM')));
+  for (let sent = 0; sent < 20; sent += 1) await cancelled.send('pause');
+  await cancelled.handle.cancel();
+  await stack.startWorker();
+  const first = client.workflow.getHandle(place.workflowId, runId);
+  await until('the run to close', async () => (await first.describe()).status.name !== 'RUNNING');
+  expect((await first.describe()).status.name).toBe('CANCELLED');
+});
+
 it('an eviction whose worker is killed in its middle is finished by the next worker', async () => {
   const { entryId } = await populateFree('killed');
   const { stack } = flow;
@@ -319,7 +336,7 @@ it('an eviction whose worker is killed in its middle is finished by the next wor
         await database.sql`select count(*) as waiting from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()`;
       return Number(row?.['waiting']) > 0;
     });
-    await workers[0]?.stop('SIGKILL');
+    await workers.at(-1)?.stop('SIGKILL');
   } finally {
     await holder`rollback`;
     holder.release();
