@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net';
-import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js';
+import type { PgRemoteDatabase } from 'drizzle-orm/pg-proxy';
 import postgres from 'postgres';
 import { withDatabaseErrors } from './errors';
 import { createSockets } from './sockets';
+import { createOrm } from './statement';
 import { parseDatabaseUrl } from './url';
 
 export interface ConnectOptions {
@@ -18,7 +19,7 @@ export interface ConnectOptions {
 /** A pool of connections to the inventory. */
 export interface Database {
   readonly sql: DriverSql;
-  readonly orm: PostgresJsDatabase;
+  readonly orm: PgRemoteDatabase;
   /** Statements sent so far, `begin` and `commit` included. */
   statements(): number;
   /** @throws DatabaseUnavailable (retried), after `PING_TIMEOUT_MS` at the latest, also where every connection is taken. */
@@ -27,7 +28,7 @@ export interface Database {
   close(): Promise<void>;
 }
 
-export type DriverSql = postgres.Sql<{ bigint: number }>;
+export type DriverSql = postgres.Sql<{ bigint: number; time: string; json: string }>;
 
 const CONNECT_TIMEOUT_SECONDS = 5;
 const IDLE_TIMEOUT_SECONDS = 60;
@@ -76,7 +77,7 @@ export function connectDatabase(url: string, options: ConnectOptions): Database 
     backoff: () => RECONNECT_DELAY_SECONDS,
     fetch_types: false,
     onnotice: () => {},
-    types: { bigint: losslessBigint },
+    types: driverTypes,
     // PgBouncer's sessions have no such parameters, and before 1.21 no statements of ours: the role's settings hold there.
     prepare: !address.behindPgBouncer,
     connection: { application_name: applicationName, ...(address.behindPgBouncer ? {} : limits) },
@@ -88,7 +89,7 @@ export function connectDatabase(url: string, options: ConnectOptions): Database 
   const sql = postgres(driverOptions);
   return {
     sql,
-    orm: drizzle(sql),
+    orm: createOrm({ sql }),
     statements: () => statements,
     ping: () => withDatabaseErrors(() => answeredInTime(async () => void (await sql`select 1`))),
     close: async () => {
@@ -97,9 +98,6 @@ export function connectDatabase(url: string, options: ConnectOptions): Database 
     },
   };
 }
-
-/** The driver's types leave the factory of sockets out. */
-type DriverOptions = postgres.Options<{ bigint: postgres.PostgresType<number> }> & { socket(): Promise<Socket> };
 
 async function answeredInTime(ask: () => Promise<void>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
@@ -127,3 +125,15 @@ const losslessBigint = {
     return value;
   },
 };
+
+const asText = (text: string): string => text;
+
+/** Times stay text, and JSON is sent as the text that it is: the schema's columns convert both. */
+export const driverTypes = {
+  bigint: losslessBigint,
+  time: { to: 1184, from: [1082, 1083, 1114, 1184], serialize: asText, parse: asText },
+  json: { to: 114, from: [114, 3802], serialize: asText, parse: (text: string) => JSON.parse(text) as string },
+};
+
+/** The driver's types leave the factory of sockets out. */
+type DriverOptions = postgres.Options<typeof driverTypes> & { socket(): Promise<Socket> };

@@ -1,13 +1,16 @@
 import { getTableColumns, sql, type InferSelectModel, type SQL } from 'drizzle-orm';
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
+import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy';
 import type postgres from 'postgres';
 import type { Database, DriverSql } from './client';
 import { toStorableText } from '../workflows/contract/storable-text';
 import { withDatabaseErrors } from './errors';
 
+type DriverTransaction = DriverSql extends postgres.Sql<infer Types> ? postgres.TransactionSql<Types> : never;
+
 /** Where a statement can be sent: the pool, or one open transaction. */
 export interface Queryable {
-  readonly sql: DriverSql | postgres.TransactionSql<{ bigint: number }>;
+  readonly sql: DriverSql | DriverTransaction;
 }
 
 /** A row as the driver gives it: columns by their names in the database. */
@@ -15,14 +18,24 @@ export type RawRow = Record<string, unknown>;
 
 const dialect = new PgDialect();
 
-/**
- * Sends one statement, prepared once for each connection: a hit's statements are planned once, not for every volume.
- * @throws DatabaseUnavailable (retried).
- */
+/** Sends one statement. @throws DatabaseUnavailable (retried). */
 export function runStatement<Row extends RawRow = RawRow>(on: Queryable, statement: SQL): Promise<Row[]> {
   const { sql: text, params } = dialect.sqlToQuery(statement);
+  return withDatabaseErrors(async () => [...(await sendStatement<Row[]>(on, text, params))]);
+}
+
+/** @returns drizzle's builders over the same way of sending; their errors are the driver's, for `withDatabaseErrors`. */
+export function createOrm(on: Queryable): PgRemoteDatabase {
+  return drizzle(async (text, params, method) => {
+    const sent = sendStatement(on, text, params);
+    return { rows: [...(await (method === 'all' ? sent.values() : sent))] };
+  });
+}
+
+/** Prepared once for each connection: a hit's statements are planned once, not for every volume. */
+function sendStatement<Rows extends RawRow[]>(on: Queryable, text: string, params: unknown[]) {
   const kept = params.map((param) => (typeof param === 'string' ? toStorableText(param) : param));
-  return withDatabaseErrors(async () => [...(await on.sql.unsafe<Row[]>(text, kept as never[], { prepare: true }))]);
+  return on.sql.unsafe<Rows>(text, kept as never[], { prepare: true });
 }
 
 /**

@@ -1,12 +1,12 @@
 /** Makes a fresh checkout ready: npm packages, and the two programs that the product needs. Safe to repeat; takes a moment when all is there. */
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { mendPostgresDriver } from './lib/mend-postgres-driver.mjs';
+import { fixPostgresDriver } from './lib/fix-postgres-driver.mjs';
 import { capture, isMain, main, root, run, ToolError } from './lib/run.mjs';
 
 export async function setup() {
   await ensureNodeModules();
-  mendPostgresDriver();
+  fixPostgresDriver();
   await ensureQemuImg();
   await checkPostgres();
 }

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as yieldOnce } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import { connectDatabase, type Database } from '../../../db/client';
-import { inTransaction, runStatement } from '../../../db/statement';
+import type * as client from '../../../db/client';
+import type { Database } from '../../../db/client';
+import type * as statement from '../../../db/statement';
 import { startPostgres, type PostgresServer } from '../../../worker/stack';
 import { until } from '../../support/stack/flows';
+import { installPackage, type InstalledPackage } from '../../support/stack/installed-package';
 
 const CALLERS = 24;
 const CONNECTIONS = 16;
@@ -18,7 +20,13 @@ const LONGEST_MS = 4000;
 
 let directory: string;
 let postgres: PostgresServer;
+let installed: InstalledPackage;
 let database: Database;
+let inTransaction: typeof statement.inTransaction;
+let runStatement: typeof statement.runStatement;
+
+/** npm installs some hundred packages. */
+const INSTALL_TIMEOUT_MS = 180_000;
 
 function startDatabase(): Promise<PostgresServer> {
   const logPath = join(directory, 'postgres.log');
@@ -26,17 +34,27 @@ function startDatabase(): Promise<PostgresServer> {
 }
 
 beforeAll(async () => {
+  installed = await installPackage();
+  const { connectDatabase } = installedModule('client');
+  ({ inTransaction, runStatement } = installedModule('statement'));
   directory = await mkdtemp(join(tmpdir(), 'ivc-pg-'));
   // As root the database runs as another user, who must be able to pass through.
   chmodSync(directory, 0o711);
   postgres = await startDatabase();
   database = connectDatabase(postgres.url, { maxConnections: CONNECTIONS });
-});
+}, INSTALL_TIMEOUT_MS);
+
+function installedModule<Name extends 'client' | 'statement'>(
+  name: Name,
+): { client: typeof client; statement: typeof statement }[Name] {
+  return jest.requireActual(join(installed.directory, 'dist/db', name));
+}
 
 afterAll(async () => {
   await database.close();
   await postgres.stop();
   await rm(directory, { recursive: true, force: true });
+  await installed.remove();
 });
 
 /** Callers that send statements and transactions without end, each outcome counted. */
@@ -70,7 +88,7 @@ function keepBusy() {
   };
 }
 
-describe('a pool whose server is restarted under load', () => {
+describe('the pool of an installed package whose server is restarted under load', () => {
   it('answers every statement and transaction soon, with a result or DatabaseUnavailable, and serves again', async () => {
     const busy = keepBusy();
     const { seen } = busy;

@@ -1,6 +1,6 @@
-import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
-import type { Database, DriverSql } from '../../../db/client';
+import { driverTypes, type Database, type DriverSql } from '../../../db/client';
+import { createOrm } from '../../../db/statement';
 import { parseDatabaseUrl } from '../../../db/url';
 
 /** Every statement that is sent, with the plan that it really ran by: `EXPLAIN (ANALYZE, BUFFERS)` of PostgreSQL's own module auto_explain. */
@@ -32,7 +32,7 @@ export function connectExplained(url: string, settings: Record<string, string> =
       const explained = parseNotice(message ?? '');
       if (explained) plans.push(explained);
     },
-    types: { bigint: { to: 20, from: [20], serialize: String, parse: Number } },
+    types: driverTypes,
     connection: {
       session_preload_libraries: 'auto_explain',
       'auto_explain.log_min_duration': '0',
@@ -45,7 +45,7 @@ export function connectExplained(url: string, settings: Record<string, string> =
   return {
     database: {
       sql,
-      orm: drizzle(sql),
+      orm: createOrm({ sql }),
       statements: () => plans.length,
       ping: async () => void (await sql`select 1`),
       close: () => sql.end({ timeout: 5 }),
