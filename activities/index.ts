@@ -3,9 +3,15 @@ import type { BackendDependencies, ControlDependencies, HostDependencies } from 
 import { createEvictEntries } from './evict/evict-entries';
 import { createAdmitVolume } from './create/admit-volume';
 import { createAcquireAndClone, createCloneVolume } from './create/acquire-and-clone';
-import { createBeginDelete, createCancelCreate, createDeleteVolume, createFinishDelete } from './delete/delete-volume';
-import { createFailVolume } from './create/fail-volume';
-import { createFindAdmitted } from './create/find-admitted';
+import {
+  createBeginDelete,
+  createCancelCreate,
+  createDeleteVolume,
+  createFinishDelete,
+  createRemoveImageVolume,
+  createRemoveVolume,
+} from './delete/delete-volume';
+import { createFailVolume, createFindAdmitted } from './create/fail-volume';
 import { createAnswerWaiters, createClaimFlight } from './populate/flight';
 import { createAwaitVerdict, createJoinPopulation } from './create/join-population';
 import { createRemoveFollow, createSetFollow } from './follow/follow-request';
@@ -30,17 +36,15 @@ import { createApplyForgetRefusal } from './evict/apply-forget-refusal';
 import { createApplyLimits } from './evict/apply-limits';
 import { createApplyPin } from './evict/apply-pin';
 import { createReadEvictorSettings } from './evict/evictor-settings';
-import { createListClones } from './flatten/list-clones';
-import { createRemoveImageVolume, createRemoveVolume } from './delete/remove-objects';
 import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './populate/reservation';
 import { createDeleteParent } from './evict/delete-parent';
-import { givingUpAfter } from './transfer/giving-up-after';
-import { createFlattenVolume } from './flatten/flatten-volume';
+import { createFlattenVolume, createListClones } from './flatten/flatten-volume';
 import { createDownloadToScratch } from './transfer/download-to-scratch';
 import { createReleaseScratch } from './transfer/scratch-image';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
 import { createWriteImageVolume } from './transfer/write-image-volume';
 import { createWriteVolume } from './transfer/write-volume';
+import { givingUpAfter } from './kit/heartbeat-reporter';
 
 /** On `image-volume-cache`: the inventory and image metadata. */
 export function createControlActivities(deps: ControlDependencies) {
@@ -81,6 +85,7 @@ export function createControlActivities(deps: ControlDependencies) {
     recheckPolicy: createRecheckPolicy(deps),
   };
 }
+
 export type ControlActivities = ReturnType<typeof createControlActivities>;
 
 /** On `backend-<name>`: where that backend is reachable. */
@@ -101,6 +106,7 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     digestParents: createDigestParents(deps, backend),
   };
 }
+
 export type BackendActivities = ReturnType<typeof createBackendActivities>;
 
 /** A conversion that fails by itself so often fails for good. */
@@ -117,4 +123,5 @@ export function createHostActivities(deps: HostDependencies) {
     reconcileScratch: createReconcileScratch(deps),
   };
 }
+
 export type HostActivities = ReturnType<typeof createHostActivities>;

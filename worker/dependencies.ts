@@ -7,7 +7,6 @@ import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activiti
 import { readHostId } from '../activities/image/host-id';
 import { openScratch, type Scratch } from '../activities/image/scratch';
 import type { ToolGuard } from '../activities/image/tool-guard';
-import { tidyScratch } from '../activities/transfer/tidy-scratch';
 import { createScratchQueue } from '../activities/transfer/scratch-queue';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
@@ -27,6 +26,7 @@ import { defaultSlots, type Role, type RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
 import { openToolGuard } from './tool-guard';
 import { createSemaphore } from '../lib/semaphore';
+import { tidyScratch } from '../activities/kit/scratch-files';
 
 /** Connections of one worker process: migrations and supervision have their own. */
 const DATABASE_CONNECTIONS = 16;

@@ -1,19 +1,15 @@
+import { acquireEntry } from '../../db/acquire';
 import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/entries/entries';
 import { releaseLease } from '../../db/volumes';
-import { acquireEntry } from '../../db/acquire';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
-import { complete } from '../kit/complete-volume';
-import { markerOf } from '../kit/volume-marker';
-import { sizeOf } from '../kit/volume-size';
-import { workflowExecution } from '../kit/workflow-execution';
-import { findCompleted, goOnAfterReset } from '../kit/own-volume';
+import { workflowExecution } from '../kit/runs';
+import { complete, findCompleted, goOnAfterReset, resultOf, sizeOf, markerOf } from '../kit/volume';
 import { rollOverInBackground } from './roll-over';
-import { resultOf } from '../kit/volume-result';
 
 /** A second broken parent of one key within this time is no accident of one file: it is reported instead of replaced. */
 const QUARANTINE_WINDOW_MS = 3_600_000;
@@ -23,6 +19,7 @@ export interface AcquireRequest {
   admission: Admission;
   story: Story;
 }
+
 export interface CloneRequest extends AcquireRequest {
   entry: LeasedEntry;
 }

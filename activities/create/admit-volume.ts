@@ -1,4 +1,5 @@
 import { cancellationSignal } from '@temporalio/activity';
+import { resolveFollow } from '../../db/follows/follows';
 import { recordDecision } from '../../db/report/decisions';
 import { failVolume, admitVolume as insertVolume, type PromiseLimit } from '../../db/volumes';
 import { GiB, roundUpTo } from '../../workflows/contract/bytes';
@@ -14,15 +15,12 @@ import type { Image } from '../../workflows/contract/image';
 import type { Admission } from '../../workflows/contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
-import { findLiveRun } from '../kit/is-running';
-import { SIZE_UNIT_BYTES } from '../kit/volume-size';
-import { workflowExecution } from '../kit/workflow-execution';
 import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
-import { chooseBackend } from '../kit/choose-backend';
-import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
-import { followNameOf, resolveImageId } from './resolve-image';
-import { resultOf } from '../kit/volume-result';
+import { chooseBackend } from '../kit/request';
+import { findLiveRun, workflowExecution } from '../kit/runs';
+import { resultOf, SIZE_UNIT_BYTES } from '../kit/volume';
+import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
 
 export type AdmitOutcome =
   { kind: 'admitted'; volumeId: VolumeId; admission: Admission } | { kind: 'available'; result: CreateVolumeResult };
@@ -245,4 +243,20 @@ function isRecordable(value: string): boolean {
 
 function uuidOf(value: string | undefined): VolumeId | undefined {
   return value !== undefined && uuidPattern.test(value) ? (value as VolumeId) : undefined;
+}
+
+/**
+ * @returns the image that a create means: the one it names, or what its follow has ready. A volume that was admitted from a follow keeps its image.
+ * @throws FollowNotFound (final); DatabaseUnavailable (retried).
+ */
+export async function resolveImageId(
+  { database }: ControlDependencies,
+  { given, backend, volumeId }: { given: string; backend: BackendName; volumeId: VolumeId },
+): Promise<string> {
+  const name = followNameOf(given);
+  if (name === undefined) return given;
+  const resolved = await resolveFollow(database, { backend, name, volumeId });
+  if (resolved.kind === 'image') return resolved.imageId;
+  const found = resolved.kind === 'unknown' ? 'unknown' : 'without an image';
+  throw new Failure('FollowNotFound', { follow: name, backend, found });
 }

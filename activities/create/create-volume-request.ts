@@ -3,9 +3,9 @@ import { z } from 'zod';
 import { SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../workflows/contract/ids';
+import { followNamePattern, followPrefix } from '../../workflows/contract/refresh';
 import type { CreateVolumeInput } from '../../workflows/contract/volume';
 import { boundedText, parseRequest, storableText, uuid } from '../kit/request';
-import { followNameOf } from './resolve-image';
 
 /** Namespace of the volume ids that are derived from workflow ids (RFC 9562, version 5). */
 const VOLUME_ID_NAMESPACE = 'c2a5a3de-7c53-4b39-9d0f-6e2a8f0f7a11';
@@ -64,4 +64,11 @@ export function volumeIdOf(workflowId: string, request: CreateVolumeInput, prefi
     return named as VolumeId;
   }
   return (request.volumeId ?? uuidV5(workflowId, VOLUME_ID_NAMESPACE)) as VolumeId;
+}
+
+/** @returns the name in `follow:<name>`; undefined for anything else. */
+export function followNameOf(imageId: string): string | undefined {
+  if (!imageId.startsWith(followPrefix)) return undefined;
+  const name = imageId.slice(followPrefix.length);
+  return followNamePattern.test(name) ? name : undefined;
 }

@@ -1,13 +1,15 @@
+import { WorkflowNotFoundError } from '@temporalio/client';
+import { giveUpFlight } from '../../db/flights';
 import { failVolume as failVolumeRow, findVolume } from '../../db/volumes';
 import type { FailureRecord } from '../../workflows/contract/failures';
-import type { VolumeId } from '../../workflows/contract/ids';
+import { Failure } from '../../workflows/contract/failures';
+import type { VolumeId, BackendName } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';
-import type { CreateVolumeResult } from '../../workflows/contract/volume';
+import type { CreateVolumeResult, CreateVolumeInput } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
-import { findCompleted, goOnAfterReset } from '../kit/own-volume';
-import { stopUnwantedFlight } from './stop-unwanted-flight';
-import { resultOf } from '../kit/volume-result';
+import { workflowExecution } from '../kit/runs';
+import { findCompleted, goOnAfterReset, resultOf } from '../kit/volume';
+import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
 
 export interface FailVolumeRequest {
   volumeId: VolumeId;
@@ -52,4 +54,48 @@ export function createFailVolume(deps: ControlDependencies) {
     const reason = 'it was available when it was to be given up';
     return { ...ended, completed: resultOf(completed, { ...story, reason }) };
   };
+}
+
+/**
+ * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and its bytes have not all come. What it made
+ * is undone; who asks for the image meanwhile leads the next flight. Idempotent.
+ */
+export async function stopUnwantedFlight(
+  { config, database, temporal, queues }: ControlDependencies,
+  { backend, shortKey }: { backend: BackendName; shortKey: string },
+): Promise<void> {
+  if (config.population.whenNobodyWaits === 'finish') return;
+  const workflowId = queues.ids.populate(backend, shortKey);
+  const given = await giveUpFlight(database, { backend, shortKey, workflowId });
+  // A run that has not claimed its flight yet finds it answered and closes.
+  if (!given?.runId) return;
+  try {
+    await temporal.workflow.getHandle(workflowId, given.runId).cancel();
+  } catch (error) {
+    if (!(error instanceof WorkflowNotFoundError)) throw error;
+  }
+}
+
+/** @returns the volume that this very run has admitted and not undone; null when its admission inserted nothing. */
+export function createFindAdmitted(deps: ControlDependencies) {
+  return async function findAdmitted(input: unknown): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
+    const { workflowId } = workflowExecution();
+    const request = findRequest(input);
+    if (request === undefined) return null;
+    const volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
+    await goOnAfterReset(deps, volumeId);
+    const row = await findVolume(deps.database, { volumeId });
+    const isOwn = row?.workflowId === workflowId && ['creating', 'available', 'deleting'].includes(row.state);
+    return isOwn ? { volumeId, backend: row.backend } : null;
+  };
+}
+
+/** @returns undefined for what is no valid request: that was never admitted. */
+function findRequest(input: unknown): CreateVolumeInput | undefined {
+  try {
+    return parseCreateVolumeRequest(input);
+  } catch (error) {
+    if (error instanceof Failure) return undefined;
+    throw error;
+  }
 }

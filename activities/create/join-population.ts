@@ -5,9 +5,9 @@ import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
-import { findCompleted, goOnAfterReset } from '../kit/own-volume';
+import { workflowExecution } from '../kit/runs';
+import { findCompleted, goOnAfterReset } from '../kit/volume';
 
 export interface JoinRequest {
   volumeId: VolumeId;

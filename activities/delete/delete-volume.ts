@@ -5,14 +5,16 @@ import {
   findVolume,
   finishDelete as finishDeleteRow,
   restoreAfterRefusedDelete,
+  removeGivenUp,
 } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
-import type { ControlDependencies } from '../dependencies';
-import { findLiveRun } from '../kit/is-running';
+import type { ControlDependencies, BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { parseRequest, uuid } from '../kit/request';
+import { findLiveRun, workflowExecution } from '../kit/runs';
+import { goOnAfterReset } from '../kit/volume';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });
 
@@ -76,5 +78,26 @@ export function createDeleteVolume(deps: ControlDependencies, name: BackendName)
 export function createFinishDelete(deps: ControlDependencies) {
   return async function finishDelete({ volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedEntry }> {
     return await finishDeleteRow(deps.database, { volumeId });
+  };
+}
+
+/**
+ * Undo of a clone or a write: removes what was made of the volume; the absent is done. The row is fenced first, so that a late try of the step that is
+ * undone cannot make a volume available whose bytes are removed here. One that became available before that stays.
+ */
+export function createRemoveVolume(deps: BackendDependencies, backend: BackendName) {
+  return async function removeVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
+    const { runId } = workflowExecution();
+    const held = backendHeld(deps, backend);
+    const remove = () =>
+      removeGivenUp(deps.database, { volumeId, runId, remove: () => held.ensureVolumeAbsent(volumeId) });
+    if (!(await remove()) && (await goOnAfterReset(deps, volumeId))) await remove();
+  };
+}
+
+/** Undo of a population's transfer: removes the image-volume and every attempt at it; the absent is done. */
+export function createRemoveImageVolume(deps: BackendDependencies, backend: BackendName) {
+  return async function removeImageVolume({ imageVolume }: { imageVolume: string }): Promise<void> {
+    await backendHeld(deps, backend).ensureImageVolumeAbsent(imageVolume);
   };
 }

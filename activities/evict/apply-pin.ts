@@ -4,8 +4,8 @@ import type { EvictionResult, PinTarget } from '../../workflows/contract/evictio
 import type { BackendName } from '../../workflows/contract/ids';
 import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
 import { checkNotLate } from './check-not-late';
+import { workflowExecution } from '../kit/runs';
 
 /** What a change of the evictor's comes to. */
 export type ChangeOutcome = Pick<EvictionResult, 'outcome' | 'summary'>;

@@ -1,7 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { ControlDependencies } from '../dependencies';
-import { findRun } from '../kit/is-running';
+import { findRun } from '../kit/runs';
 
 /**
  * For a change that a later one may take back: a try that its workflow has given up changes nothing any more. The server is asked, since neither this

@@ -3,7 +3,7 @@ import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { deleteEntry } from '../kit/delete-entry';
-import { workflowExecution } from '../kit/workflow-execution';
+import { workflowExecution } from '../kit/runs';
 
 /** Deletes a retired parent whose last clone is gone. Idempotent. @throws ParentUnusable, ForeignObject: the backend keeps it (final). */
 export function createDeleteParent(deps: ControlDependencies, backend: BackendName) {

@@ -10,7 +10,6 @@ import type { EvictionOrder, EvictionResult } from '../../workflows/contract/evi
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
 import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { chooseEvictions, type Demand, type Selection } from '../eviction/choose-evictions';
@@ -22,6 +21,7 @@ import { planOrder } from '../eviction/plan';
 import { reclaimedOf, reportOrder, whoTook, type Outcome } from './report-eviction';
 import { scoreBackend } from './score-backend';
 import { USE_HALF_LIFE_MS } from '../eviction/score';
+import { workflowExecution } from '../kit/runs';
 
 export interface EvictEntriesRequest {
   /** Worked on in one pass; each gets a result. */

@@ -2,7 +2,7 @@ import { listDeleting } from '../../db/evictions/evictor';
 import type { EntryRow } from '../../db/types';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
-import { isRunning } from '../kit/is-running';
+import { isRunning } from '../kit/runs';
 import { deleteEntry } from '../kit/delete-entry';
 
 /** Deletions that one call finishes. */

@@ -1,13 +1,13 @@
-import { releaseFlattened } from '../../db/entries/clones';
+import { releaseFlattened, listClones as listClonesOfEntry } from '../../db/entries/clones';
 import { findEntry } from '../../db/entries/entries';
 import { findVolume } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
-import type { BackendName, VolumeId } from '../../workflows/contract/ids';
+import type { BackendName, VolumeId, EntryId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
-import type { BackendDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
+import type { BackendDependencies, ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
+import { workflowExecution } from '../kit/runs';
 
 export interface FlattenOutcome {
   /** False: it was gone, or needed no parent. */
@@ -48,4 +48,13 @@ async function flatten({ config, ...deps }: BackendDependencies, name: BackendNa
     });
     return found === 'flattened';
   });
+}
+
+/** Clones that one call answers with. */
+const CLONES_AT_ONCE = 100;
+/** Live clones that hold an entry, by id, after `afterVolumeId`; none when there are no more. */
+export function createListClones({ database }: ControlDependencies) {
+  return async function listClones(request: { entryId: EntryId; afterVolumeId?: VolumeId }): Promise<VolumeId[]> {
+    return await listClonesOfEntry(database, { ...request, limit: CLONES_AT_ONCE });
+  };
 }

@@ -2,12 +2,10 @@ import { z } from 'zod';
 import { removeFollow as removeFollowRow, setFollow as setFollowRow } from '../../db/follows/follows';
 import { Failure } from '../../workflows/contract/failures';
 import type { ProjectId } from '../../workflows/contract/ids';
-import { followNamePattern, type UnfollowResult } from '../../workflows/contract/refresh';
+import { followNamePattern, type UnfollowResult, type FollowToCheck } from '../../workflows/contract/refresh';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
-import { chooseBackend } from '../kit/choose-backend';
-import { boundedText, parseRequest } from '../kit/request';
-import { followName, type FollowToCheck } from '../kit/follow';
+import { boundedText, parseRequest, chooseBackend, followName } from '../kit/request';
+import { workflowExecution } from '../kit/runs';
 
 const MAX_TAGS = 128;
 const MAX_PROPERTIES = 128;

@@ -6,7 +6,7 @@ import type { FollowRow } from '../../db/types';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
+import { workflowExecution } from '../kit/runs';
 
 /** Images of one page of the service's list, and pages that are read: the newest that matches is on the first, but for odd names. */
 const PAGE_IMAGES = 100;

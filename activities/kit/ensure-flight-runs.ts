@@ -5,7 +5,7 @@ import { workflowTypes } from '../../workflows/contract/names';
 import type { PopulateInput } from '../../workflows/contract/population';
 import { workflowPath, workflowsPath } from '../../workflows/contract/ui-links';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from './workflow-execution';
+import { workflowExecution } from './runs';
 
 /**
  * Starts the flight, or finds it running. A run that has answered already serves nobody who joined after its answer: it closes in a moment, and

@@ -1,5 +1,7 @@
 import { activityInfo, Context } from '@temporalio/activity';
+import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { z } from 'zod';
+import { Failure } from '../../workflows/contract/failures';
 import type { Progress, ProgressReporter } from '../progress';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */
@@ -63,4 +65,40 @@ export function silent(last: Progress, silentMs: number): Progress {
 export function waitingForTurn(ahead: number, work: 'download' | 'conversion'): Progress {
   const others = ahead === 1 ? `another ${work}` : `${ahead} other ${work}s`;
   return { stage: 'waiting', summary: `waiting for ${others} of this host to end` };
+}
+
+/**
+ * An activity whose own failures are final from the `tries`th on: a tool that fails so often will fail again, and so will a bug. Workers that are lost,
+ * and services that are away, are not counted: they are no word about the image. The count is in the heartbeat details, which outlive an attempt.
+ */
+export function givingUpAfter<Input, Result>(
+  tries: number,
+  run: (input: Input) => Promise<Result>,
+): (input: Input) => Promise<Result> {
+  return async (input) => {
+    try {
+      return await run(input);
+    } catch (error) {
+      if (error instanceof CancelledFailure || !isOwnFault(error)) throw error;
+      const ownFailures = readOwnFailures() + 1;
+      const message = error instanceof Error ? error.message : String(error);
+      if (ownFailures < tries) {
+        const summary = `${message}; failure ${ownFailures} of at most ${tries}`;
+        Context.current().heartbeat({ stage: 'waiting', summary, ownFailures });
+        throw error;
+      }
+      throw ApplicationFailure.create({
+        type: error instanceof Failure ? error.type : 'Internal',
+        message,
+        details: [error instanceof Failure ? error.details : { cause: String(error) }],
+        nonRetryable: true,
+        cause: error instanceof Error ? error : undefined,
+      });
+    }
+  };
+}
+
+function isOwnFault(error: unknown): boolean {
+  if (!(error instanceof Failure)) return !(error instanceof Error && error.name === 'AbortError');
+  return error.type === 'ToolFailed';
 }

@@ -1,7 +1,10 @@
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern } from '../../workflows/contract/ids';
+import type { BackendName } from '../../workflows/contract/ids';
+import { followNamePattern } from '../../workflows/contract/refresh';
 import { isStorableText } from '../../workflows/contract/storable-text';
+import type { ControlDependencies } from '../dependencies';
 
 export const storableText = (maxCharacters: number) =>
   z.string().max(maxCharacters).refine(isStorableText, 'well-formed text without NUL characters');
@@ -57,3 +60,20 @@ function at(input: unknown, path: ReadonlyArray<PropertyKey>): unknown {
     input,
   );
 }
+
+/** @returns the backend that a request names, else the default one. @throws InvalidRequest (final). */
+export function chooseBackend(
+  { config }: Pick<ControlDependencies, 'config'>,
+  given: string | undefined,
+  field = 'backend',
+): BackendName {
+  const known = Object.keys(config.backends);
+  const name = given ?? config.defaultBackend ?? known[0];
+  if (name === undefined || !known.includes(name))
+    throw new Failure('InvalidRequest', { field, value: JSON.stringify(given), allowed: known.join(', ') });
+  return name as BackendName;
+}
+
+export const followName = z
+  .string('a name of letters, digits, and . _ + -')
+  .regex(followNamePattern, 'a name of at most 64 letters, digits, and . _ + -');

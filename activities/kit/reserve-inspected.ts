@@ -11,10 +11,10 @@ import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids
 import type { NotCached, PopulateInput, Reservation, ReservedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { chooseForReservation } from '../eviction/choose-for-reservation';
-import { deleteImageVolumeOf } from './delete-entry';
 import type { Progress } from '../progress';
 import { backendHeld } from './backend-held';
-import { workflowExecution } from './workflow-execution';
+import { deleteImageVolumeOf } from './delete-entry';
+import { workflowExecution } from './runs';
 
 /** How often other victims are chosen when the backend would not delete what was chosen. */
 const CHOICES = 3;

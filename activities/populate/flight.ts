@@ -13,8 +13,7 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { FlightVerdict, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { findLiveRun } from '../kit/is-running';
-import { workflowExecution } from '../kit/workflow-execution';
+import { findLiveRun, workflowExecution } from '../kit/runs';
 import { parsePopulateInput } from './populate-request';
 
 /** Waiters that are read, and answered at the same time, in one go. */

@@ -14,7 +14,7 @@ import type { CacheKey } from '../../workflows/contract/image';
 import type { NotCached, PopulateInput, Reservation } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { deleteVictims, reservationOf } from '../kit/reserve-inspected';
-import { workflowExecution } from '../kit/workflow-execution';
+import { workflowExecution } from '../kit/runs';
 
 export interface ReserveRequest {
   input: PopulateInput;

@@ -10,7 +10,7 @@ import {
 import type { EntryRow } from '../../db/types';
 import type { EntryId } from '../../workflows/contract/ids';
 import { deleteEntry } from '../kit/delete-entry';
-import { isRunning } from '../kit/is-running';
+import { isRunning } from '../kit/runs';
 import { settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';
 

@@ -2,8 +2,7 @@ import { z } from 'zod';
 import { listScratchHosts } from '../../db/reconcile/reconcile-rows';
 import type { BackendName, HostId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { chooseBackend } from '../kit/choose-backend';
-import { boundedText, parseRequest } from '../kit/request';
+import { boundedText, parseRequest, chooseBackend } from '../kit/request';
 
 const reconcileSchema = z.strictObject({
   backend: boundedText(40).optional(),

@@ -4,10 +4,10 @@ import type { BackendName } from '../../workflows/contract/ids';
 import type { Finding, ReconcileStep } from '../../workflows/contract/reconcile';
 import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
-import { releaseScratchOf } from '../kit/release-scratch';
+import { releaseScratchOf } from '../kit/scratch-files';
 import { createCollector } from './collector';
 import { createAgeJudge, type Age } from './run';
-import { isRunning } from '../kit/is-running';
+import { isRunning } from '../kit/runs';
 
 export interface ScratchLook {
   /** Whose reconciliation asks: a host's scratch is looked at as a whole. */

@@ -1,10 +1,10 @@
-import { workflowExecution } from '../kit/workflow-execution';
 import { backendHeld } from '../kit/backend-held';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
 import type { BackendName } from '../../workflows/contract/ids';
 import { openDatabaseClock } from '../../db/clock';
 import { createCollector, type Collector } from './collector';
+import { workflowExecution } from '../kit/runs';
 
 /** Each time is compared with the clock that wrote it. */
 export interface Age {

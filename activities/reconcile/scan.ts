@@ -4,7 +4,7 @@ import type { EntryRow, VolumeRow } from '../../db/types';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { uuidPattern } from '../../workflows/contract/ids';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
-import { findEndingOfCreate } from '../kit/is-running';
+import { findEndingOfCreate } from '../kit/runs';
 import { judgeImageVolume, judgePartial, judgeVolume, type ObjectRows } from './judge-object';
 import { settlePartial, settleVolumeOfEndedRow } from './leftovers';
 import { report } from './repair';

@@ -4,7 +4,7 @@ import type { VolumeRow } from '../../db/types';
 import type { VolumeState } from '../../workflows/contract/volume';
 import { workflowTypes } from '../../workflows/contract/names';
 import { deleteEntry } from '../kit/delete-entry';
-import { findEndingOfCreate, isRunning } from '../kit/is-running';
+import { findEndingOfCreate, isRunning } from '../kit/runs';
 import { keptAsNewer } from './leftovers';
 import { report, settle, type Repaired } from './repair';
 import type { ReconcileRun } from './run';

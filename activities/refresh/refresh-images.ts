@@ -11,9 +11,9 @@ import type { EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ImageStatus } from '../../workflows/contract/image';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
 import { createPace, REQUESTS_A_SECOND } from './pace';
 import type { RefreshScope } from './refresh-request';
+import { workflowExecution } from '../kit/runs';
 
 /** Images of one activity: what it answers stays small. */
 const PAGE_IMAGES = 100;

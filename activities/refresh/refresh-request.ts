@@ -4,9 +4,8 @@ import { stayReasons, type StayReason } from '../../workflows/contract/eviction'
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { followName, type FollowToCheck } from '../kit/follow';
-import { boundedText, parseRequest, uuid } from '../kit/request';
-import { chooseBackend } from '../kit/choose-backend';
+import { boundedText, parseRequest, uuid, chooseBackend, followName } from '../kit/request';
+import { type FollowToCheck } from '../../workflows/contract/refresh';
 
 const MAX_IMAGES = 1000;
 /** Follows of one run. */

@@ -1,11 +1,11 @@
 import type { NoRoomHere, ReservedEntry, ScratchImage } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
-import type { ProgressReporter } from '../progress';
-import { contentHashOf } from '../kit/cache-key';
 import { backendHeld } from '../kit/backend-held';
+import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
+import { releaseScratchOf } from '../kit/scratch-files';
+import type { ProgressReporter } from '../progress';
 import { ensureHereOrElsewhere, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
-import { releaseScratchOf } from '../kit/release-scratch';
 import { beginUnpacking, isUnpacked } from './unpack-image-volume';
 
 export interface DownloadRequest extends ScratchRequest {

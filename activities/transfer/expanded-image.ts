@@ -3,15 +3,14 @@ import { measureScratch } from '../../db/scratch-files';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { CacheKey } from '../../workflows/contract/image';
+import { pause } from '../../lib/abort';
 import type { HostDependencies } from '../dependencies';
 import { expandImage } from '../image/expand';
-import { expandedHashOf, releaseExpanded } from '../kit/release-scratch';
-import type { ProgressReporter } from '../progress';
 import { contentHashOf } from '../kit/cache-key';
 import { waitingForTurn } from '../kit/heartbeat-reporter';
-import { checkCanHold, tryReserve } from './reserve-in-turn';
-import { inWaitingRoom } from './waiting-room';
-import { pause } from '../../lib/abort';
+import { expandedHashOf, releaseExpanded } from '../kit/scratch-files';
+import type { ProgressReporter } from '../progress';
+import { checkCanHold, tryReserve, inWaitingRoom } from './reserve-in-turn';
 
 /** Two that each hold a compressed file may wait for each other's room: neither waits longer than this. */
 const MAX_WAIT_MS = 30 * 60_000;

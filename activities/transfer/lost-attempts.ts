@@ -7,7 +7,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { HostId } from '../../workflows/contract/ids';
 import type { HostDependencies } from '../dependencies';
 import { toApplicationFailure } from '../failure';
-import { findRun } from '../kit/is-running';
+import { findRun } from '../kit/runs';
 
 const DEADLINE_MS = 10_000;
 const WORKFLOWS_AT_ONCE = 16;

@@ -2,11 +2,10 @@ import { listScratch, reserveScratch, type ScratchReservation } from '../../db/s
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
+import { pause } from '../../lib/abort';
 import type { HostDependencies } from '../dependencies';
 import type { ProgressReporter } from '../progress';
 import { startPatience, type MovableTransfer } from './room-elsewhere';
-import { inWaitingRoom } from './waiting-room';
-import { pause } from '../../lib/abort';
 
 export interface ScratchReservationRequest {
   image: Image;
@@ -108,4 +107,17 @@ function anyOf(signal: AbortSignal, other: AbortSignal | undefined): AbortSignal
 
 async function isThere({ database, hostId }: HostDependencies, contentHash: string): Promise<boolean> {
   return (await listScratch(database, { hostId })).some((row) => row.contentHash === contentHash);
+}
+
+/**
+ * Waits for room in the scratch as one of a limited number. What gives room back needs a slot of the same queue, which those who wait must leave free:
+ * a further one comes again later. @throws ScratchFull (retried), and whatever `wait` throws.
+ */
+export async function inWaitingRoom<Result>(
+  { hostId, waitingRoom }: HostDependencies,
+  { neededBytes, signal }: { neededBytes: number; signal: AbortSignal },
+  wait: () => Promise<Result>,
+): Promise<Result> {
+  if (waitingRoom.isFull()) throw new Failure('ScratchFull', { host: hostId, neededBytes, freeBytes: 0 });
+  return await waitingRoom.run(wait, { onWait: () => undefined, signal });
 }

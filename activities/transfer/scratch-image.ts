@@ -8,12 +8,12 @@ import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import type { ByteWatcher } from '../image/hashed-file';
 import type { EnsuredFile } from '../image/scratch';
-import { isRunning } from '../kit/is-running';
-import { releaseScratchOf } from '../kit/release-scratch';
-import type { ProgressReporter } from '../progress';
 import { cacheKeyOf, contentHashOf } from '../kit/cache-key';
-import { ensureExpanded, isCompressed } from './expanded-image';
 import { waitingForTurn } from '../kit/heartbeat-reporter';
+import { isRunning } from '../kit/runs';
+import { releaseScratchOf } from '../kit/scratch-files';
+import type { ProgressReporter } from '../progress';
+import { ensureExpanded, isCompressed } from './expanded-image';
 import { reserveInTurn } from './reserve-in-turn';
 import { countWorkers, type MovableTransfer, RoomElsewhere } from './room-elsewhere';
 

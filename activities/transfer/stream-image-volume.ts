@@ -5,21 +5,21 @@ import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { PopulateInput, ReservedEntry, StreamedImageVolume } from '../../workflows/contract/population';
+import { isDiskFull } from '../../lib/errno';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import type { ImageService } from '../glance/image-service';
 import { downloadImage } from '../image/download';
 import { createHeadInspection } from '../image/head-inspection';
 import { createStreams, type StreamWork } from '../image/streams';
-import type { ProgressReporter } from '../progress';
-import { contentHashOf } from '../kit/cache-key';
 import { backendHeld } from '../kit/backend-held';
-import { checkFreeSpace } from './check-free-space';
+import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
+import type { ProgressReporter } from '../progress';
+import { checkFreeSpace } from './check-free-space';
 import { getPinnedImage } from './scratch-image';
 import { checkWritten, inspectImageFile } from './write-guest-bytes';
 import { attemptName, earlierAttemptNames, seal } from './write-image-volume';
-import { isDiskFull } from '../../lib/errno';
 
 export interface StreamImageVolumeRequest {
   input: PopulateInput;

@@ -6,11 +6,11 @@ import type { WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
-import { reservationGivenUp, reserveInspectedOrMakeRoom } from '../kit/reserve-inspected';
-import { checkFreeSpace } from './check-free-space';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
+import { reservationGivenUp, reserveInspectedOrMakeRoom } from '../kit/reserve-inspected';
+import { releaseScratchOf } from '../kit/scratch-files';
+import { checkFreeSpace } from './check-free-space';
 import { getScratchPath, type ScratchSource } from './scratch-image';
-import { releaseScratchOf } from '../kit/release-scratch';
 import { inspectImageFile, writeGuestBytes } from './write-guest-bytes';
 
 export interface WriteImageVolumeRequest {

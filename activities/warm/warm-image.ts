@@ -5,10 +5,10 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
 import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
+import { workflowExecution } from '../kit/runs';
 
 export type Warming =
   | { kind: 'ready'; entryId: EntryId }

@@ -3,9 +3,8 @@ import { pinEntries } from '../../db/evictions/pins';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/workflow-execution';
-import { chooseBackend } from '../kit/choose-backend';
-import { boundedText, parseRequest, uuid } from '../kit/request';
+import { boundedText, parseRequest, uuid, chooseBackend } from '../kit/request';
+import { workflowExecution } from '../kit/runs';
 
 /** Images times backends of one run: its history and its result stay well below what a server takes. */
 const MAX_PAIRS = 1000;

@@ -138,3 +138,9 @@ export interface WarmProgress {
   /** `flightWorkflowId`: the population that is waited for, once it is known. */
   running: { imageId: string; backend: string; flightWorkflowId: string | null }[];
 }
+
+export interface FollowToCheck {
+  followId: FollowId;
+  name: string;
+  backend: BackendName;
+}

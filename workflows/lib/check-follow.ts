@@ -1,11 +1,11 @@
 import { log, sleep } from '@temporalio/workflow';
-import type { FollowToCheck } from '../../activities/kit/follow';
 import type { EntryId, ImageId } from '../contract/ids';
 import type { FollowOutcome } from '../contract/refresh';
 import { control, heartbeating } from './activity-profiles';
 import { deleteFreedEntries } from './delete-freed-entries';
 import { findFailure, isCancelled } from './failure';
 import { warmImage } from './warm-image';
+import { type FollowToCheck } from '../contract/refresh';
 
 /** Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the pointer could move. */
 const MAX_ROUNDS = 3;

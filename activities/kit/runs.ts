@@ -1,3 +1,4 @@
+import { activityInfo } from '@temporalio/activity';
 import { WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client';
 import { isOpenRun } from '../../workflows/contract/run-status';
 import type { ControlDependencies } from '../dependencies';
@@ -65,4 +66,11 @@ export async function findRun(
     if (error instanceof WorkflowNotFoundError) return undefined;
     throw error;
   }
+}
+
+/** The run that this activity belongs to. */
+export function workflowExecution(): { workflowId: string; runId: string } {
+  const { workflowExecution: execution } = activityInfo();
+  if (execution === undefined) throw new Error('this activity runs in a workflow only');
+  return execution;
 }
