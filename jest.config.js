@@ -35,6 +35,7 @@ module.exports = {
     suite('conformance', stack),
     suite('integration', stack),
     suite('glance', stack),
+    suite('ceph', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
     suite('filesystems'),
     suite('boot', stack),
     suite('browser', stack),

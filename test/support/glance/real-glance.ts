@@ -1,10 +1,10 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { ensurePackages } from '../machine/debian-packages';
 
 export interface RealGlance {
   endpoint: string;
@@ -24,14 +24,14 @@ const POLL_MS = 100;
 const LOG_TAIL_CHARACTERS = 2000;
 
 /** Debian's python3 must come first: its packages are for no other. */
-const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
+const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 
 /**
  * A real OpenStack Glance from Debian's packages (installed when missing and we are root): two file stores, SQLite, on a free port of 127.0.0.1,
  * without Keystone, so every caller is an administrator. It ends with this process, however that ends.
  */
 export async function startRealGlance(): Promise<RealGlance> {
-  await ensurePackages();
+  await ensurePackages(packages);
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
   const apis: ChildProcess[] = [];
   const stop = async (): Promise<void> => {
@@ -179,42 +179,6 @@ async function findFreePort(): Promise<number> {
   await once(server, 'close');
   if (address === null || typeof address === 'string') throw new Error('no free port');
   return address.port;
-}
-
-const POLICY_PATH = '/usr/sbin/policy-rc.d';
-
-/** Installs what is missing without starting any service of the system. @throws Error which names the command to type. */
-async function ensurePackages(): Promise<void> {
-  const missing = [];
-  for (const name of packages) if (!(await isInstalled(name))) missing.push(name);
-  if (missing.length === 0) return;
-  const install = [
-    'install',
-    '--yes',
-    '--no-install-recommends',
-    '-o',
-    'DPkg::Lock::Timeout=300',
-    '-o',
-    'Dpkg::Options::=--force-confold',
-    ...missing,
-  ];
-  if (process.getuid?.() !== 0)
-    throw new Error(`a real Glance is missing; as root: apt-get install --no-install-recommends ${missing.join(' ')}`);
-  const hasPolicy = existsSync(POLICY_PATH);
-  if (!hasPolicy) await writeFile(POLICY_PATH, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' });
-  try {
-    await run('/usr/bin/apt-get', install).catch(async () => {
-      await run('/usr/bin/apt-get', ['update']);
-      await run('/usr/bin/apt-get', install);
-    });
-  } finally {
-    if (!hasPolicy) await rm(POLICY_PATH, { force: true });
-  }
-}
-
-async function isInstalled(name: string): Promise<boolean> {
-  const status = await run('/usr/bin/dpkg-query', ['--show', '--showformat=${db:Status-Status}', name]).catch(() => '');
-  return status.trim() === 'installed';
 }
 
 /** @returns standard output. @throws Error with the end of what was printed. */

@@ -4,7 +4,8 @@ import type { Part } from '../../../worker/stack/part';
 /** What setup started and teardown must stop. Jest loads the two apart from each other, so it is kept where both see it. */
 interface RunningStack {
   directory: string | undefined;
-  parts: { part: Part; stop: () => Promise<void> }[];
+  /** A part without a process named here ends with this one by itself. */
+  parts: { part?: Part; stop: () => Promise<void> }[];
   stop: () => Promise<void>;
   /** Teardown does not run when jest is interrupted. */
   stopWhenKilled: () => void;
@@ -24,7 +25,7 @@ export const runningStack: RunningStack = (globalThis.ivcRunningStack ??= {
   stopWhenKilled() {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));
     process.once('exit', () => {
-      for (const { part } of this.parts) process.kill(part.process.pid, 'SIGKILL');
+      for (const { part } of this.parts) if (part) process.kill(part.process.pid, 'SIGKILL');
       removeDirectory(this);
     });
   },

@@ -1,4 +1,5 @@
-import { readdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findTool, runCommand } from '../../../activities/command';
 
@@ -12,7 +13,8 @@ export interface DebianPackage {
 
 const QUERY_TIMEOUT_MS = 30_000;
 const UPDATE_TIMEOUT_MS = 120_000;
-const INSTALL_TIMEOUT_MS = 240_000;
+const INSTALL_TIMEOUT_MS = 600_000;
+const INSTALL = ['install', '-y', '--no-install-recommends', '-o', 'Dpkg::Options::=--force-confold'];
 const UNPACK_TIMEOUT_MS = 60_000;
 /** Another run may be installing just now. */
 const LOCK_TIMEOUT_S = 180;
@@ -20,11 +22,34 @@ const LOCK_TIMEOUT_S = 180;
 /** Installs what is missing of `tools`, program name to Debian package. As root only; nothing is started. */
 export async function ensureTools(tools: Record<string, string>): Promise<void> {
   const missing = Object.keys(tools).filter((tool) => findTool(tool) === undefined);
-  if (missing.length === 0) return;
-  const packages = [...new Set(missing.flatMap((tool) => tools[tool] ?? []))];
+  await install([...new Set(missing.flatMap((tool) => tools[tool] ?? []))]);
+}
+
+/** Installs which of the Debian packages are missing. As root only; nothing is started. */
+export async function ensurePackages(names: readonly string[]): Promise<void> {
+  const query = ['--show', '--showformat=${Package} ${db:Status-Status}\n', ...names];
+  // 1: some have never been heard of.
+  const { stdout } = await runCommand('dpkg-query', query, { timeoutMs: QUERY_TIMEOUT_MS, answers: [0, 1] });
+  const installed = stdout.split('\n');
+  await install(names.filter((name) => !installed.includes(`${name} installed`)));
+}
+
+/** The system's own services of a package must not start. */
+const POLICY_PATH = '/usr/sbin/policy-rc.d';
+
+async function install(packages: readonly string[]): Promise<void> {
+  if (packages.length === 0) return;
+  const list = packages.join(' ');
   if (process.getuid?.() !== 0 || findTool('apt-get') === undefined)
-    throw new Error(`${missing.join(', ')} missing: type \`sudo apt-get install ${packages.join(' ')}\` and try again`);
-  await withFreshIndex(() => apt(['install', '-y', '--no-install-recommends', ...packages], INSTALL_TIMEOUT_MS));
+    throw new Error(`missing here: type \`sudo apt-get install --no-install-recommends ${list}\` and try again`);
+  process.stderr.write(`installing ${list}\n`);
+  const hasPolicy = existsSync(POLICY_PATH);
+  if (!hasPolicy) await writeFile(POLICY_PATH, '#!/bin/sh\nexit 101\n', { mode: 0o755, flag: 'wx' });
+  try {
+    await withFreshIndex(() => apt([...INSTALL, ...packages], INSTALL_TIMEOUT_MS));
+  } finally {
+    if (!hasPolicy) await rm(POLICY_PATH, { force: true });
+  }
 }
 
 /** @returns what the machine's package index says of `names`, in their order. @throws when one is not in it. */
@@ -65,7 +90,8 @@ export async function withFreshIndex<T>(work: () => Promise<T>): Promise<T> {
 }
 
 async function apt(args: string[], timeoutMs: number): Promise<void> {
-  await runCommand('apt-get', ['-q', '-o', `DPkg::Lock::Timeout=${LOCK_TIMEOUT_S}`, ...args], { timeoutMs });
+  const command = ['apt-get', '-q', '-o', `DPkg::Lock::Timeout=${LOCK_TIMEOUT_S}`, ...args];
+  await runCommand('env', ['DEBIAN_FRONTEND=noninteractive', ...command], { timeoutMs });
 }
 
 function parsePackage(stanza: string): DebianPackage {
