@@ -12,6 +12,7 @@ import {
 import { runCommand } from './command';
 import { hasCode } from '../lib/errno';
 import { type ProcessIdentity, isRunning, findProcess, parseProcess } from '../lib/process-identity';
+import { errorMessage } from '../lib/words';
 
 /** `by`: what the file says; undefined while its holder has not written it. */
 export type LockOutcome = { kind: 'acquired'; release: () => void } | { kind: 'held'; by: ProcessIdentity | undefined };
@@ -66,7 +67,7 @@ async function lockDescriptor(path: string, descriptor: number): Promise<boolean
     const options = { timeoutMs: TIMEOUT_MS, descriptors: [descriptor], answers: [0, IS_HELD] };
     return (await runCommand('flock', FLOCK_ARGS, options)).exitCode === 0;
   } catch (cause) {
-    throw new Error(`${path} cannot be locked: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+    throw new Error(`${path} cannot be locked: ${errorMessage(cause)}`, { cause });
   }
 }
 

@@ -7,6 +7,7 @@ import {
   type FailureDetails,
   type FailureType,
 } from '../workflows/contract/failures';
+import { errorMessage } from '../lib/words';
 
 /** What a command line exits with. 4, an image is refused, comes from the failures' table. */
 export const exitCodes = {
@@ -178,5 +179,5 @@ function isConnectError(error: unknown): boolean {
 }
 
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return errorMessage(error);
 }

@@ -9,6 +9,7 @@ import { MiB } from '../workflows/contract/bytes';
 import { Failure } from '../workflows/contract/failures';
 import type { Image } from '../workflows/contract/image';
 import { failureError } from './errors';
+import { errorMessage } from '../lib/words';
 
 /** The image service as a person at a command line needs it. Errors are `ImageVolumeCacheError`s: ImageNotFound, InvalidRequest, ImageServiceUnavailable. */
 export interface ImageCatalog extends Pick<
@@ -110,7 +111,7 @@ async function readCounters(endpoint: string): Promise<z.output<typeof countersS
     const answer: unknown = statusCode === 200 ? await body.json() : await body.dump();
     return statusCode === 200 ? countersSchema.parse(answer) : undefined;
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = errorMessage(error);
     throw failureError('ImageServiceUnavailable', { service: endpoint, cause });
   }
 }

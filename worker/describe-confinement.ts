@@ -3,6 +3,7 @@ import { describeConfinement } from '../activities/confinement';
 import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
 import { openToolGuard } from './tool-guard';
+import { errorMessage } from '../lib/words';
 
 /** A short program for `ivc doctor`, which starts it by its path: one line of JSON that says what protects this host from qemu-img, for this user. */
 async function main(): Promise<void> {
@@ -18,6 +19,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  note((error instanceof Error ? error.message : String(error)).split('\n'));
+  note(errorMessage(error).split('\n'));
   process.exitCode = 1;
 });

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { quote } from '../workflows/contract/words';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -43,12 +44,6 @@ function findForeign({ headers }: IncomingMessage): string | undefined {
 /** A name that resolves to a loopback address is not enough: its owner lets it resolve to what he likes. */
 function isLoopback(host: string): boolean {
   return /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])(?::\d{1,5})?$/i.test(host);
-}
-
-const MAX_QUOTED = 200;
-
-function quote(text: string): string {
-  return JSON.stringify(text.slice(0, MAX_QUOTED));
 }
 
 function refuse(_: IncomingMessage, response: ServerResponse, why: string): void {

@@ -13,6 +13,7 @@ import { createLogger, createTemporalLogger, type Logger } from './logger';
 import { readOperatorWords } from './operator-words';
 import { createWorkers, FORCE_AFTER_GRACE_MS, roles, type Role } from './roles';
 import { ensureStandingWorkflows } from './standing-workflows';
+import { errorMessage } from '../lib/words';
 
 /** How long the server may take to answer before the worker gives up and says so. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -166,7 +167,7 @@ async function runAll(workers: readonly Worker[], stop: (why: string) => void): 
       await worker.run();
     } catch (error) {
       failure ??= { error };
-      stop(error instanceof Error ? error.message : String(error));
+      stop(errorMessage(error));
     }
   };
   const over = new AbortController();
@@ -199,6 +200,6 @@ async function findTrouble(
 }
 
 main().catch((error: unknown) => {
-  note(`image-volume-cache worker: ${error instanceof Error ? error.message : String(error)}`.split('\n'));
+  note(`image-volume-cache worker: ${errorMessage(error)}`.split('\n'));
   process.exit(1);
 });

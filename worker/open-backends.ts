@@ -6,6 +6,7 @@ import { countHoldings, findBackend, observeSpace, registerBackend } from '../db
 import { ensureInstallation } from '../db/installation';
 import { Failure } from '../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../workflows/contract/ids';
+import { plural } from '../workflows/contract/words';
 
 interface OpenBackends {
   database: Database;
@@ -65,10 +66,8 @@ export async function openBackends(
 async function describeHoldings(database: Database, name: BackendName): Promise<string | undefined> {
   const { volumes, imageVolumes } = await countHoldings(database, { name });
   if (volumes + imageVolumes === 0) return undefined;
-  return `${countOf(volumes, 'volume')} and ${countOf(imageVolumes, 'image-volume')}`;
+  return `${plural(volumes, 'volume')} and ${plural(imageVolumes, 'image-volume')}`;
 }
-
-const countOf = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 /** Another installation's place, or a database that is not the one that made it. */
 function explainForeign(error: unknown, installation: InstallationId): never {

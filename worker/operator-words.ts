@@ -1,4 +1,5 @@
 import { uuidPattern, type InstallationId } from '../workflows/contract/ids';
+import { quote } from '../workflows/contract/words';
 
 /** What an operator says once, for one start, about something that was lost for good. */
 export interface OperatorWords {
@@ -24,5 +25,5 @@ function readUuid(env: NodeJS.ProcessEnv, variable: string, allowed: string): st
   const text = env[variable];
   if (text === undefined || text === '') return undefined;
   if (uuidPattern.test(text)) return text;
-  throw new Error(`${variable}: got ${JSON.stringify(text)}, allowed is ${allowed} (a UUID in lower case)`);
+  throw new Error(`${variable}: got ${quote(text)}, allowed is ${allowed} (a UUID in lower case)`);
 }

@@ -28,6 +28,7 @@ import { failCancelled, findBackendFailure, findFailure, isCancelled, typed } fr
 import { flattenClones } from './lib/flatten-clones';
 import { createSweepClock, type SweepClock } from './lib/sweep-clock';
 import { evictionStatusQuery } from './messages';
+import { plural } from './contract/words';
 
 /** Orders of one go: their answers must fit into one payload. */
 const ORDERS_AT_ONCE = 200;
@@ -228,7 +229,7 @@ function summaryOf(orders: EvictionOrder[]): string {
   const sweeps = orders.filter(({ signal }) => signal === 'sweep').length;
   const evictions = orders.length - sweeps;
   const parts = [
-    ...(evictions === 0 ? [] : [`${evictions} request${evictions === 1 ? '' : 's'} to evict`]),
+    ...(evictions === 0 ? [] : [plural(evictions, 'request to evict', 'requests to evict')]),
     ...(sweeps === 0 ? [] : ['sweep: limits, watermarks, idle age, generations']),
   ];
   return parts.join('; ');

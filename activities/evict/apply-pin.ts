@@ -6,6 +6,7 @@ import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';
 import { checkNotLate } from './check-not-late';
 import { workflowExecution } from '../kit/runs';
+import { plural } from '../../workflows/contract/words';
 
 /** What a change of the evictor's comes to. */
 export type ChangeOutcome = Pick<EvictionResult, 'outcome' | 'summary'>;
@@ -42,5 +43,5 @@ export function createApplyPin(deps: ControlDependencies) {
 }
 
 function entries(count: number): string {
-  return count === 1 ? '1 entry was' : `${count} entries were`;
+  return plural(count, 'entry was', 'entries were');
 }

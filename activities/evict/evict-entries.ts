@@ -22,6 +22,7 @@ import { reclaimedOf, reportOrder, whoTook, type Outcome } from './report-evicti
 import { scoreBackend } from './score-backend';
 import { USE_HALF_LIFE_MS } from '../eviction/score';
 import { workflowExecution } from '../kit/runs';
+import { plural } from '../../workflows/contract/words';
 
 export interface EvictEntriesRequest {
   /** Worked on in one pass; each gets a result. */
@@ -50,7 +51,7 @@ export function createEvictEntries(deps: BackendDependencies, name: BackendName)
     // The database's time when the first try began; what it has deleted is from then on.
     const since = findSince() ?? (await readDatabaseTime(deps.database));
     const progressOf = (summary: string) => ({ stage: 'waiting', summary, since: since.toISOString() }) as const;
-    const first = progressOf(`looking at ${orders.length} ${orders.length === 1 ? 'order' : 'orders'}`);
+    const first = progressOf(`looking at ${plural(orders.length, 'order')}`);
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const onStep = (summary: string): void => {
         reporter.signal.throwIfAborted();

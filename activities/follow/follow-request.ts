@@ -6,6 +6,7 @@ import { followNamePattern, type UnfollowResult, type FollowToCheck } from '../.
 import type { ControlDependencies } from '../dependencies';
 import { boundedText, parseRequest, chooseBackend, followName } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
+import { quote } from '../../workflows/contract/words';
 
 const MAX_TAGS = 128;
 const MAX_PROPERTIES = 128;
@@ -38,7 +39,7 @@ export function createSetFollow(deps: ControlDependencies) {
     if (!followNamePattern.test(name))
       throw new Failure('InvalidRequest', {
         field: 'name',
-        value: JSON.stringify(name),
+        value: quote(name),
         allowed: 'a name of at most 64 letters, digits, and . _ + -, which the name of the image is not',
       });
     const backend = chooseBackend(deps, request.backend);

@@ -3,6 +3,7 @@ import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
 import type { Progress, ProgressReporter } from '../progress';
+import { errorMessage } from '../../lib/words';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */
 export function createHeartbeatReporter(): ProgressReporter {
@@ -81,7 +82,7 @@ export function givingUpAfter<Input, Result>(
     } catch (error) {
       if (error instanceof CancelledFailure || !isOwnFault(error)) throw error;
       const ownFailures = readOwnFailures() + 1;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = errorMessage(error);
       if (ownFailures < tries) {
         const summary = `${message}; failure ${ownFailures} of at most ${tries}`;
         Context.current().heartbeat({ stage: 'waiting', summary, ownFailures });

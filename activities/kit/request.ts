@@ -5,6 +5,7 @@ import type { BackendName } from '../../workflows/contract/ids';
 import { followNamePattern } from '../../workflows/contract/refresh';
 import { isStorableText } from '../../workflows/contract/storable-text';
 import type { ControlDependencies } from '../dependencies';
+import { quote } from '../../workflows/contract/words';
 
 export const storableText = (maxCharacters: number) =>
   z.string().max(maxCharacters).refine(isStorableText, 'well-formed text without NUL characters');
@@ -21,7 +22,7 @@ export function parseRequest<Schema extends z.ZodObject>(schema: Schema, input: 
   const [issue] = parsed.error.issues;
   const isUnknown = issue?.code === 'unrecognized_keys';
   const path = [...(issue?.path ?? []), ...(isUnknown ? issue.keys.slice(0, 1) : [])];
-  const value = describeValue(at(input, path));
+  const value = quote(at(input, path));
   if (path.length === 0)
     throw new Failure('InvalidRequest', { field: 'input', value, allowed: `an object with fields of ${fields}` });
   const allowed = isUnknown ? unknownField(path, fields) : (issue?.message ?? 'another value');
@@ -47,13 +48,6 @@ const typeNames: Partial<Record<string, string>> = {
   record: 'an object of texts',
 };
 
-const MAX_VALUE_CHARACTERS = 120;
-
-function describeValue(value: unknown): string {
-  const text = value === undefined ? 'nothing' : JSON.stringify(value);
-  return text.length <= MAX_VALUE_CHARACTERS ? text : `${text.slice(0, MAX_VALUE_CHARACTERS)}…`;
-}
-
 function at(input: unknown, path: ReadonlyArray<PropertyKey>): unknown {
   return path.reduce<unknown>(
     (value, key) => (typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined),
@@ -70,7 +64,7 @@ export function chooseBackend(
   const known = Object.keys(config.backends);
   const name = given ?? config.defaultBackend ?? known[0];
   if (name === undefined || !known.includes(name))
-    throw new Failure('InvalidRequest', { field, value: JSON.stringify(given), allowed: known.join(', ') });
+    throw new Failure('InvalidRequest', { field, value: quote(given), allowed: known.join(', ') });
   return name as BackendName;
 }
 

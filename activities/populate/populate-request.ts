@@ -10,6 +10,7 @@ import {
 import type { PopulateInput } from '../../workflows/contract/population';
 import { shortKeyOf } from '../kit/cache-key';
 import { boundedText, parseRequest } from '../kit/request';
+import { quote } from '../../workflows/contract/words';
 
 const MAX_KEY_FIELD_CHARACTERS = 255;
 
@@ -43,7 +44,7 @@ export function parsePopulateInput(input: unknown): PopulateInput {
   if (parsed.cacheKey.short === short) return parsed;
   throw new Failure('InvalidRequest', {
     field: 'cacheKey.short',
-    value: JSON.stringify(parsed.cacheKey.short),
+    value: quote(parsed.cacheKey.short),
     allowed: `${short}, the hash of the other fields`,
   });
 }

@@ -1,4 +1,5 @@
 import { visibleText } from '../../workflows/contract/visible-text';
+import { plural, shorten } from '../../workflows/contract/words';
 
 /** One fault of the configuration. */
 export interface ConfigIssue {
@@ -21,7 +22,7 @@ export class ConfigError extends Error {
     readonly file: string,
     readonly issues: ConfigIssue[],
   ) {
-    const head = `${file} has ${issues.length === 1 ? 'a fault' : `${issues.length} faults`}:`;
+    const head = `${file} has ${plural(issues.length, 'fault')}:`;
     // A path or a key may hold a line break; the message has a line for each fault.
     super([head, ...issues.map(formatIssue)].map(visibleText).join('\n'));
   }
@@ -33,7 +34,7 @@ const RECEIVED_LENGTH_LIMIT = 80;
 export function describeValue(value: unknown): string | undefined {
   if (value === undefined) return undefined;
   const text = JSON.stringify(value).replaceAll(/(:\/\/[^\s:@/"]*):[^\s@"]*@/g, '$1:***@');
-  return text.length > RECEIVED_LENGTH_LIMIT ? `${text.slice(0, RECEIVED_LENGTH_LIMIT)}…` : text;
+  return shorten(text, RECEIVED_LENGTH_LIMIT);
 }
 
 function formatIssue({ path, variable, line, received, allowed }: ConfigIssue): string {

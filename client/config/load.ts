@@ -8,6 +8,7 @@ import { describeIssues } from './describe-issues';
 import { applyEnvironment } from './environment';
 import { packageRoot } from './package-root';
 import { configSchema, type BackendConfig, type Config } from './schema';
+import { errorMessage } from '../../lib/words';
 
 /** A configuration in which nothing is left to guess: directories are absolute and the default backend is named. */
 export type ResolvedConfig = Omit<Config, 'scratch' | 'backends' | 'defaultBackend'> & {
@@ -80,9 +81,7 @@ function readText(file: string): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new ConfigError(file, [
-      { path: '', received: error instanceof Error ? error.message : String(error), allowed: 'a readable file' },
-    ]);
+    throw new ConfigError(file, [{ path: '', received: errorMessage(error), allowed: 'a readable file' }]);
   }
 }
 

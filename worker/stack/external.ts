@@ -2,12 +2,13 @@ import { openTemporal } from '../../client/open-temporal';
 import { connectDatabase } from '../../db/client';
 import { parseDatabaseUrl } from '../../db/url';
 import { isListening } from './ports';
+import { errorMessage } from '../../lib/words';
 
 /** A part that the configuration names does not answer. It is never replaced by an embedded one. */
 export class ExternalUnavailable extends Error {
   override readonly name = 'ExternalUnavailable';
   constructor(field: string, target: string, cause: unknown) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = errorMessage(cause);
     super(`${field}: ${target} does not answer (${reason}); it is configured, so nothing is started in its place`, {
       cause,
     });

@@ -8,6 +8,7 @@ import { ensureLayout } from './layout';
 import { killRecordedProcesses } from './process-files';
 import { stopStack } from './stop-stack';
 import { superviseStack } from './supervisor';
+import { errorMessage } from '../../lib/words';
 
 /**
  * The process behind `ivc up` and `ivc down`: `main.js up|down --data DIRECTORY [--config FILE] [--bound]`.
@@ -62,7 +63,7 @@ main()
     process.exitCode = exitCodeOf(error);
     report({
       kind: 'failed',
-      message: error instanceof Error ? error.message : String(error),
+      message: errorMessage(error),
       exitCode: process.exitCode,
     });
   })

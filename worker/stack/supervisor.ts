@@ -7,6 +7,7 @@ import { endLeftovers } from './leftovers';
 import { PartEnded, readLogTail, type Part } from './part';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 import { startParts } from './start-parts';
+import { errorMessage } from '../../lib/words';
 
 export interface SuperviseOptions {
   loaded: LoadedConfig;
@@ -36,7 +37,7 @@ export async function superviseStack({ loaded, report, stop }: SuperviseOptions)
     await aborted(watch.ended);
     watch.ended.throwIfAborted();
   } catch (error) {
-    say('stack', `stopping: ${error instanceof Error ? error.message : String(error)}`);
+    say('stack', `stopping: ${errorMessage(error)}`);
     if (!stop.aborted) throw await explain(error);
   } finally {
     removeEndpoints(layout.data);
@@ -118,7 +119,7 @@ async function stopParts(parts: readonly Part[], say: Say): Promise<void> {
       await part.stop();
       say(part.name, `stopped (${Math.round(performance.now() - started)} ms)`);
     } catch (error) {
-      say(part.name, error instanceof Error ? error.message : String(error));
+      say(part.name, errorMessage(error));
     }
   }
 }

@@ -13,6 +13,7 @@ import { areWatermarksInOrder, evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitB
 import { uuidPattern } from './ids';
 import { isKeyPrefix, keyPrefixAllowed } from './key-prefix';
 import { isStorableText } from './storable-text';
+import { quote } from './words';
 
 /*
  * What the evictor's signals may hold. Anybody may send them, so nothing of what comes is believed. Plain code: it is part of the workflows' bundle.
@@ -66,13 +67,6 @@ export function targetOf<Target extends EvictionTarget>(given: Target): Target {
   return { [name ?? '']: value } as unknown as Target;
 }
 
-/** @returns a value as a sentence can hold it. */
-export function quote(value: unknown): string {
-  if (value === undefined) return 'nothing';
-  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value) ?? typeof value);
-  return text.length <= MAX_QUOTED_CHARACTERS ? text : `${text.slice(0, MAX_QUOTED_CHARACTERS)}…`;
-}
-
 interface FieldRule {
   allowed: string;
   passes: (value: unknown) => boolean;
@@ -81,7 +75,6 @@ type Rules = Record<string, FieldRule>;
 
 const MAX_ID_CHARACTERS = 100;
 const MAX_REASON_CHARACTERS = 500;
-const MAX_QUOTED_CHARACTERS = 200;
 
 const flag: FieldRule = { allowed: 'true or false', passes: (value) => typeof value === 'boolean' };
 const uuid: FieldRule = {

@@ -8,6 +8,7 @@ import type { VolumeId } from '../contract/ids';
 import { code, paragraphs, text } from '../contract/markdown';
 import type { Admission, ScratchImage, Verdict } from '../contract/population';
 import type { BypassReason, Connection, CreateVolumeResult, TimingsMs } from '../contract/volume';
+import { plural, formatDuration } from '../contract/words';
 
 export const bypassReasons: Record<BypassReason, string> = {
   'cache-off': 'the cache of this backend is switched off',
@@ -122,7 +123,7 @@ export function describePopulated(verdict: Verdict, waitersAnswered: number): st
   const kindLength = summary.indexOf(':');
   return paragraphs(
     `**${summary.slice(0, kindLength)}**${text(summary.slice(kindLength))}`,
-    `${waitersAnswered} waiting ${waitersAnswered === 1 ? 'create was' : 'creates were'} answered.`,
+    `${plural(waitersAnswered, 'waiting create was', 'waiting creates were')} answered.`,
   );
 }
 
@@ -151,7 +152,7 @@ function whereBytesAre(progress: string): string {
 function describeDownload({ bytes, bytesDownloaded, downloadMs }: ScratchImage): string {
   return bytesDownloaded === 0
     ? `${formatBytes(bytes)} were on the host already`
-    : `${formatBytes(bytesDownloaded)} downloaded in ${formatMs(downloadMs)}`;
+    : `${formatBytes(bytesDownloaded)} downloaded in ${formatDuration(downloadMs)}`;
 }
 
 function describeConnection(connection: Connection): string {
@@ -164,13 +165,7 @@ function describeConnection(connection: Connection): string {
 }
 
 function describeTimings({ total, ...stages }: TimingsMs): string {
-  const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${formatMs(ms)}`);
+  const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${formatDuration(ms)}`);
   if (total === undefined) return parts.join(', ');
-  return parts.length === 0 ? formatMs(total) : `${formatMs(total)} (${parts.join(', ')})`;
-}
-
-export function formatMs(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
-  return `${Math.floor(ms / 60_000)} min ${Math.floor((ms % 60_000) / 1000)} s`;
+  return parts.length === 0 ? formatDuration(total) : `${formatDuration(total)} (${parts.join(', ')})`;
 }

@@ -1,6 +1,6 @@
 import type { EvictionResult, EvictionStatus } from '../contract/eviction';
 import { code, paragraphs, text } from '../contract/markdown';
-import { formatMs } from './details';
+import { formatDuration } from '../contract/words';
 
 /** Answers that the details show. */
 const ANSWERS_SHOWN = 8;
@@ -23,7 +23,7 @@ function describeSweeps({ paused, sweepIntervalMs, lastSweepAt, nextSweepAt, swe
   if (paused) return `Periodic sweeps are **paused**; what is asked for is still done. Sweeps: ${last}.`;
   if (sweepIntervalMs === null) return `It sweeps only when it is asked to. Sweeps: ${last}.`;
   const next = nextSweepAt === null ? '' : `, the next one at ${nextSweepAt}`;
-  return `It sweeps every ${formatMs(sweepIntervalMs)}: ${last}${next}.`;
+  return `It sweeps every ${formatDuration(sweepIntervalMs)}: ${last}${next}.`;
 }
 
 function describeAnswer({ at, signal, outcome, summary, requestId }: EvictionResult): string {

@@ -9,7 +9,8 @@ import {
 } from '../contract/eviction';
 import { boundOldest, boundResult } from '../contract/bounded-results';
 import { jsonBytes, KiB, MiB } from '../contract/bytes';
-import { findRequestId, parseEvictorSignal, quote, type EvictorSignal } from '../contract/eviction-signals';
+import { findRequestId, parseEvictorSignal, type EvictorSignal } from '../contract/eviction-signals';
+import { quote } from '../contract/words';
 
 /** Answers that are kept. */
 const RESULTS_KEPT = 50;

@@ -1,7 +1,7 @@
 import { workflowInfo } from '@temporalio/workflow';
 import { LEAST_SWEEP_INTERVAL_MS } from '../contract/cache-limits';
 import { evictorSignalNames, type EvictImageCacheInput, type EvictorState } from '../contract/eviction';
-import { quote } from '../contract/eviction-signals';
+import { quote } from '../contract/words';
 import { backendNamePattern, type BackendName } from '../contract/ids';
 import { siblingQueues } from '../contract/names';
 import { fail } from './failure';

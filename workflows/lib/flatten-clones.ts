@@ -4,6 +4,7 @@ import type { BackendName, EntryId, VolumeId } from '../contract/ids';
 import { control, evicting } from './activity-profiles';
 import { findBackendFailure, isCancelled } from './failure';
 import { deleteFreedEntry } from './delete-freed-entries';
+import { plural } from '../contract/words';
 
 interface FlattenOptions {
   /** Asked between two clones. */
@@ -113,17 +114,13 @@ async function flatten({ backend, entryId, volumeId, tally }: OneFlattening): Pr
 
 function summaryOf({ flattened, evicted, held, undeleted, stay }: Tally): string {
   const parts = [
-    `${counted(flattened.length, 'clone was', 'clones were')} flattened`,
-    `${counted(evicted.length, 'retired entry was', 'retired entries were')} deleted`,
+    `${plural(flattened.length, 'clone was', 'clones were')} flattened`,
+    `${plural(evicted.length, 'retired entry was', 'retired entries were')} deleted`,
     ...(held.length === 0
       ? []
-      : [`${counted(held.length, 'entry stays', 'entries stay')} retired and will go with the last clone`]),
+      : [`${plural(held.length, 'entry stays', 'entries stay')} retired and will go with the last clone`]),
     ...(undeleted === 0 ? [] : ['the next sweep deletes what could not be deleted now']),
     ...stay.slice(0, REASONS_TOLD),
   ];
   return parts.join('; ');
-}
-
-function counted(count: number, one: string, many: string): string {
-  return `${count} ${count === 1 ? one : many}`;
 }

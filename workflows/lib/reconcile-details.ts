@@ -1,6 +1,7 @@
 /** What the Temporal UI shows of a reconciliation; see `details.ts`. */
 import type { Finding, ReconcileResult } from '../contract/reconcile';
 import { code, paragraphs, text } from '../contract/markdown';
+import { plural } from '../contract/words';
 
 const LINES = 50;
 
@@ -28,7 +29,7 @@ export function summarizeReconciliation(result: Omit<ReconcileResult, 'summary'>
   });
   const told = all > findings.length ? ` (of the first ${findings.length})` : '';
   return [
-    `${looked} objects and rows looked at: ${all === 0 ? 'everything agrees' : `${all} ${all === 1 ? 'finding' : 'findings'}: ${actions.join(', ')}${told}`}`,
+    `${looked} objects and rows looked at: ${all === 0 ? 'everything agrees' : `${plural(all, 'finding')}: ${actions.join(', ')}${told}`}`,
     ...(digested > 0 ? [`digests taken: ${digested}`] : []),
     ...(scrubbed > 0 ? [`image-volumes scrubbed: ${scrubbed}`] : []),
     ...problems.map((problem) => `not looked at: ${problem}`),

@@ -1,6 +1,7 @@
 /** What the Temporal UI shows of refreshes, follows and warming; see `details.ts`. */
 import type { FollowOutcome, RefreshResult, UnfollowResult, WarmProgress, WarmResult } from '../contract/refresh';
 import { code, paragraphs, text } from '../contract/markdown';
+import { plural } from '../contract/words';
 
 export function describeRefreshing({ imagesAsked, retiredEntries }: RefreshResult, follows: number): string {
   return paragraphs(
@@ -75,8 +76,4 @@ function withList(head: string, lines: string[]): string {
 
 function followLine({ name, backend, outcome, summary }: FollowOutcome): string {
   return `- follow ${code(name)} on backend ${code(backend)}: ${outcome}: ${text(summary)}`;
-}
-
-function plural(count: number, one: string, many = `${one}s`): string {
-  return `${count} ${count === 1 ? one : many}`;
 }

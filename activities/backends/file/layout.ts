@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { basename, dirname, join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../../workflows/contract/ids';
+import { quote } from '../../../workflows/contract/words';
 
 /**
  * What lies where in a backend's directory:
@@ -137,7 +138,7 @@ function checkName(field: string, value: string): void {
   if (namePattern.test(value)) return;
   throw new Failure('InvalidRequest', {
     field,
-    value: JSON.stringify(value),
+    value: quote(value),
     allowed: '1 to 100 letters, digits, "-" and "_", the first a letter or digit',
   });
 }
@@ -145,7 +146,7 @@ function checkName(field: string, value: string): void {
 function invalidVolumeId(value: string): Failure<'InvalidRequest'> {
   return new Failure('InvalidRequest', {
     field: 'volumeId',
-    value: JSON.stringify(value),
+    value: quote(value),
     allowed: 'a UUID in lower case',
   });
 }

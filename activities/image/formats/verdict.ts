@@ -68,7 +68,7 @@ export function findSizeRefusal(
 }
 
 /** @returns at most 60 characters of foreign text, quoted, without control characters. */
-export function quote(text: string): string {
+export function quoteForeign(text: string): string {
   const clean = text.replaceAll(/[^\x20-\x7e]/g, '?');
   return JSON.stringify(clean.length > 60 ? `${clean.slice(0, 57)}...` : clean);
 }

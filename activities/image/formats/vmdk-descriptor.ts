@@ -1,6 +1,6 @@
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { isStream, type VmdkHeader } from './vmdk-header';
-import { quote, refuse, type Refusal } from './verdict';
+import { quoteForeign, refuse, type Refusal } from './verdict';
 
 /** The embedded descriptor: a text of `key=value` lines and one line for each extent. Keys are lower case, text as latin1 whatever its encoding. */
 export interface VmdkDescriptor {
@@ -46,7 +46,7 @@ export function parseDescriptor(area: Buffer, { descriptorBytes }: VmdkHeader): 
     const [, key, value = ''] = fieldPattern.exec(line) ?? [];
     if (line === '' || line.startsWith('#')) continue;
     if (accessPattern.test(line)) extents.push(line);
-    else if (key === undefined) return descriptorRefusal(`line ${quote(line)}`);
+    else if (key === undefined) return descriptorRefusal(`line ${quoteForeign(line)}`);
     else {
       const refusal = addField(fields, key, value);
       if (refusal) return refusal;
@@ -61,8 +61,8 @@ function addField(fields: VmdkDescriptor['fields'], key: string, text: string): 
   const value = quoted ?? plain;
   const pattern = decisive.get(name);
   if (pattern !== undefined) {
-    if (fields.has(name)) return descriptorRefusal(`a second ${quote(key)}`);
-    if (value === undefined || !pattern.test(value)) return descriptorRefusal(`${key} ${quote(text)}`);
+    if (fields.has(name)) return descriptorRefusal(`a second ${quoteForeign(key)}`);
+    if (value === undefined || !pattern.test(value)) return descriptorRefusal(`${key} ${quoteForeign(text)}`);
   }
   fields.set(name, value ?? text);
   return undefined;
@@ -74,7 +74,7 @@ export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHe
   const createType = fields.get('createtype') ?? '';
   const subformat = subformats.get(createType.toLowerCase());
   if (subformat?.stream !== isStream(header)) {
-    const found = `createType ${quote(createType)} over ${isStream(header) ? 'compressed' : 'plain'} grains`;
+    const found = `createType ${quoteForeign(createType)} over ${isStream(header) ? 'compressed' : 'plain'} grains`;
     return refuse('vmdk-subformat', {
       offset: VMDK_DESCRIPTOR_OFFSET,
       found,
@@ -82,7 +82,7 @@ export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHe
     });
   }
   const parent = fields.get('parentcid') ?? '';
-  if (parent.toLowerCase() !== NO_PARENT) return parentRefusal(`parentCID ${quote(parent)}`);
+  if (parent.toLowerCase() !== NO_PARENT) return parentRefusal(`parentCID ${quoteForeign(parent)}`);
   return findExtentRefusal(descriptor, header);
 }
 
@@ -100,7 +100,7 @@ function findExtentRefusal(
   if (extent === undefined || extents.length > 1) return wrong(`${extents.length} extents`);
   const [, sectors, name] = extentPattern.exec(extent) ?? [];
   if (sectors === undefined || name === undefined || !isPlainName(name, fields.get('encoding')))
-    return wrong(quote(extent));
+    return wrong(quoteForeign(extent));
   // Writers of streams round the capacity to whole grains.
   return Math.abs(Number(sectors) - capacitySectors) < grainSectors
     ? undefined

@@ -5,12 +5,13 @@ import { exitCodes } from '../../errors';
 import { setLimits } from '../../eviction';
 import type { BackendLimits } from '../../records';
 import { exitCodeOf } from '../output/eviction';
-import { formatDuration, formatShare } from '../output/format';
+import { formatShare } from '../output/format';
 import { note, print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
 import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectLimits, parseBackend } from '../values';
 import { userName } from './evict';
+import { formatDuration } from '../../../workflows/contract/words';
 
 interface LimitsOptions extends SharedOptions {
   backend?: string;

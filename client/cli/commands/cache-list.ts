@@ -2,11 +2,12 @@ import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import { cacheEntryStates, type CacheEntry, type CacheEntryState } from '../../records';
 import { stayReasons } from '../../../workflows/contract/eviction';
-import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
+import { formatAge, formatOptionalBytes } from '../output/format';
 import { note, print } from '../output/print';
 import { formatTable } from '../output/table';
 import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseCount, parseUuid } from '../values';
+import { formatDuration } from '../../../workflows/contract/words';
 
 interface ListOptions extends SharedOptions {
   backend?: string;

@@ -5,11 +5,12 @@ import type { EntryId } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
 import { ImageVolumeCacheError } from '../../errors';
 import type { CacheEntry, Decision, EntryEvent } from '../../records';
-import { formatAge, formatDuration, formatOptionalBytes } from '../output/format';
+import { formatAge, formatOptionalBytes } from '../output/format';
 import { print } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
 import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseUuid } from '../values';
+import { formatDuration } from '../../../workflows/contract/words';
 
 /** The latest decisions and events that are shown with an entry. */
 const DECISIONS_SHOWN = 20;

@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { WarmOutcome } from '../../../workflows/contract/refresh';
 import { warmCache, type WarmReport } from '../../warming';
-import { formatDuration } from '../output/format';
+import { formatDuration } from '../../../workflows/contract/words';
 import { note, print } from '../output/print';
 import { withProgress, type Shown } from '../output/progress';
 import { formatTable } from '../output/table';

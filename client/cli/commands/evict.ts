@@ -2,12 +2,13 @@ import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import type { EvictionResult, EvictionStatus, EvictionTarget } from '../../../workflows/contract/eviction';
 import { evict, evictionStatus, pauseEviction, resumeEviction, sweep } from '../../eviction';
-import { formatAge, formatDuration } from '../output/format';
+import { formatAge } from '../output/format';
 import { showAnswer } from '../output/eviction';
 import { print } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
 import { runVerb, showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseCount, parseKeyPrefix, parseSize, parseUuid } from '../values';
+import { formatDuration } from '../../../workflows/contract/words';
 
 interface EvictOptions extends SharedOptions {
   backend?: string;

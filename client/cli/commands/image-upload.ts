@@ -8,6 +8,7 @@ import { withProgress, type Shown } from '../output/progress';
 import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, parseWholeNumber } from '../values';
 import { describeImage } from './image-show';
+import { errorMessage } from '../../../lib/words';
 
 interface UploadOptions extends SharedOptions {
   name?: string;
@@ -83,7 +84,7 @@ async function expectFile(path: string): Promise<void> {
   const found = await stat(path).catch((error: unknown) => {
     throw failureError('InvalidRequest', {
       field: 'file',
-      value: `${path} (${error instanceof Error ? error.message : String(error)})`,
+      value: `${path} (${errorMessage(error)})`,
       allowed,
     });
   });

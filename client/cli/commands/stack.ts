@@ -7,7 +7,7 @@ import { loadConfig, type ResolvedConfig } from '../../config/load';
 import { packageRoot } from '../../config/package-root';
 import { stackEventSchema, type StackEvent } from '../../config/stack-events';
 import { exitCodes } from '../../errors';
-import { formatDuration } from '../output/format';
+import { formatDuration } from '../../../workflows/contract/words';
 import { note, print, printJson } from '../output/print';
 import { formatRecord } from '../output/table';
 

@@ -1,4 +1,5 @@
 import { exitCodes, ImageVolumeCacheError } from '../../errors';
+import { errorMessage } from '../../../lib/words';
 
 /** What one look has found. Field names are those of `--json`. */
 export interface Finding {
@@ -34,7 +35,7 @@ export async function look(check: string, remedy: string, see: () => Promise<Fin
     return [await see()].flat();
   } catch (error) {
     const unavailable = error instanceof ImageVolumeCacheError && error.exitCode === exitCodes.unavailable;
-    return [{ ...fault(check, error instanceof Error ? error.message : String(error), remedy), unavailable }];
+    return [{ ...fault(check, errorMessage(error), remedy), unavailable }];
   }
 }
 

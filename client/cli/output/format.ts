@@ -1,28 +1,14 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Connection } from '../../../workflows/contract/volume';
 import type { DecisionSummary } from '../../records';
-
-const SECOND_MS = 1000;
-const MINUTE_S = 60;
-const HOUR_S = 3600;
-const DAY_S = 86_400;
-
-/** `850 ms`, `12.3 s`, `4 min 10 s`, `2 h 5 min`. */
-export function formatDuration(ms: number): string {
-  if (ms < SECOND_MS) return `${Math.round(ms)} ms`;
-  const seconds = ms / SECOND_MS;
-  if (seconds < MINUTE_S) return `${seconds.toFixed(1)} s`;
-  const whole = Math.round(seconds);
-  if (whole < HOUR_S) return `${Math.floor(whole / MINUTE_S)} min ${whole % MINUTE_S} s`;
-  return `${Math.floor(whole / HOUR_S)} h ${Math.floor((whole % HOUR_S) / MINUTE_S)} min`;
-}
+import { formatDuration } from '../../../workflows/contract/words';
 
 /** How long ago, in one unit: `5 s`, `3 min`, `2 h`, `9 d`. */
 export function formatAge(at: string, now = Date.now()): string {
-  const seconds = Math.max(0, Math.floor((now - Date.parse(at)) / SECOND_MS));
-  if (seconds < MINUTE_S) return `${seconds} s`;
-  if (seconds < HOUR_S) return `${Math.floor(seconds / MINUTE_S)} min`;
-  return seconds < DAY_S ? `${Math.floor(seconds / HOUR_S)} h` : `${Math.floor(seconds / DAY_S)} d`;
+  const seconds = Math.max(0, Math.floor((now - Date.parse(at)) / 1000));
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
 }
 
 export function formatOptionalBytes(bytes: number | null): string {

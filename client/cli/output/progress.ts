@@ -2,7 +2,7 @@ import { SingleBar } from 'cli-progress';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import { visibleText } from '../../../workflows/contract/visible-text';
 import type { CreateReport } from '../../progress';
-import { formatDuration } from './format';
+import { formatDuration } from '../../../workflows/contract/words';
 
 /** What can be shown: a create's report, or bytes that this process itself moves. */
 export interface Shown extends CreateReport {

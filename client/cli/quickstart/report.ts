@@ -1,6 +1,6 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Connection } from '../../../workflows/contract/volume';
-import { formatDuration } from '../output/format';
+import { formatDuration } from '../../../workflows/contract/words';
 import { formatTable } from '../output/table';
 
 export interface ImageReport {

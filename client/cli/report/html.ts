@@ -1,12 +1,13 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Report, ReportBucket } from '../../report';
-import { formatDuration, formatOptionalBytes, formatShare } from '../output/format';
+import { formatOptionalBytes, formatShare } from '../output/format';
 import { bytesAxis, secondsAxis, shareAxis } from './axis';
 import { escapeHtml, formatInstant, orDash } from './cells';
 import { formatHtmlTable, type Column } from './html-table';
 import { reportOutcomes } from './outcomes';
 import { plotBars, plotLine, plotOutcomes } from './plots';
 import { reportStyle } from './style';
+import { formatDuration } from '../../../workflows/contract/words';
 
 /** Nothing is loaded and nothing runs, whatever a name in the inventory says. */
 const CONTENT_POLICY =

@@ -1,9 +1,10 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Report, ReportEntryLeft, ReportImage, ReportMiss, ReportStage, ReportTotals } from '../../report';
-import { formatDuration, formatOptionalBytes, formatShare } from '../output/format';
+import { formatOptionalBytes, formatShare } from '../output/format';
 import { formatTable } from '../output/table';
 import { formatInstant, orDash } from './cells';
 import { reportOutcomes } from './outcomes';
+import { formatDuration } from '../../../workflows/contract/words';
 
 /** Buckets that the text shows one by one; more are joined. */
 const MAX_LINES = 24;

@@ -1,5 +1,6 @@
 import { note } from '../../../client/cli/output/print';
 import { startImageService } from './server';
+import { errorMessage } from '../../../lib/words';
 
 /**
  * Started by path as a process of its own. Environment: `IVC_IMAGE_SERVICE_DIRECTORY`, `IVC_IMAGE_SERVICE_HOST` (127.0.0.1),
@@ -25,6 +26,6 @@ function parsePort(text: string): number {
 }
 
 main().catch((error: unknown) => {
-  note(`image service: ${error instanceof Error ? error.message : String(error)}`);
+  note(`image service: ${errorMessage(error)}`);
   process.exitCode = 1;
 });

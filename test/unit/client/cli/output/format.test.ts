@@ -1,24 +1,7 @@
-import {
-  formatAge,
-  formatConnection,
-  formatDuration,
-  formatShare,
-  qemuDrive,
-} from '../../../../../client/cli/output/format';
+import { formatAge, formatConnection, formatShare, qemuDrive } from '../../../../../client/cli/output/format';
 import { formatProgress } from '../../../../../client/cli/output/progress';
 import { formatRecord, formatTable } from '../../../../../client/cli/output/table';
 import { MiB } from '../../../../../workflows/contract/bytes';
-
-it.each([
-  [12.4, '12 ms'],
-  [1500, '1.5 s'],
-  [59_900, '59.9 s'],
-  [250_000, '4 min 10 s'],
-  [7_500_000, '2 h 5 min'],
-])('writes %d ms as %s', (ms, text) => {
-  expect(formatDuration(ms)).toBe(text);
-});
-
 it.each([
   [5, '5 s'],
   [180, '3 min'],
