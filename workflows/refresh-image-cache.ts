@@ -16,7 +16,7 @@ import { checkFollow } from './lib/check-follow';
 import { deleteFreedEntries } from './lib/delete-freed-entries';
 import { findFailure, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
-import { countImages, settleMissing } from './lib/settle-missing';
+import { countImages, retireMissingImages } from './lib/retire-missing-images';
 import { describeRefreshed, describeRefreshing, summarizeRefresh } from './lib/refresh-details';
 
 /** A run goes on as a new one after so many pages of images, or when the server says that its history grows long. */
@@ -34,7 +34,7 @@ export async function RefreshImageCache(input: RefreshInput = {}): Promise<Refre
   cursor.result = { ...emptyResult(), ...cursor.result };
   await refreshImages(input, plan, cursor);
   const { result, missing = [] } = cursor;
-  if (missing.length > 0) await settleMissing(result, missing, input.acceptMissing === true);
+  if (missing.length > 0) await retireMissingImages(result, missing, input.acceptMissing === true);
   await refreshFollows(plan, result);
   result.summary = summarizeRefresh(result);
   setCurrentDetails(describeRefreshed(result));

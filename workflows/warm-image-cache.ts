@@ -9,7 +9,7 @@ import { control, inTask } from './lib/activity-profiles';
 import { findFailure, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { describeWarmed, describeWarming, summarizeWarming } from './lib/refresh-details';
-import { warmImage, type Warmed } from './lib/warm-image';
+import { ensureCached, type Warmed } from './lib/ensure-cached';
 import { workflowLink } from './lib/workflow-link';
 import { warmProgressQuery } from './messages';
 
@@ -41,7 +41,7 @@ async function warmPair(pair: Pair, progress: WarmProgress): Promise<WarmOutcome
   const startedAtMs = Date.now();
   const running: WarmProgress['running'][number] = { ...pair, flightWorkflowId: null };
   progress.running.push(running);
-  const warmed: Warmed = await warmImage(pair, (flightWorkflowId) => {
+  const warmed: Warmed = await ensureCached(pair, (flightWorkflowId) => {
     running.flightWorkflowId = flightWorkflowId;
     setCurrentDetails(describeWarming(progress, workflowLink));
   });

@@ -1,11 +1,10 @@
 import { log, sleep } from '@temporalio/workflow';
 import type { EntryId, ImageId } from '../contract/ids';
-import type { FollowOutcome } from '../contract/refresh';
+import type { FollowOutcome, FollowToCheck } from '../contract/refresh';
 import { control, heartbeating } from './activity-profiles';
 import { deleteFreedEntries } from './delete-freed-entries';
+import { ensureCached } from './ensure-cached';
 import { findFailure, isCancelled } from './failure';
-import { warmImage } from './warm-image';
-import { type FollowToCheck } from '../contract/refresh';
 
 /** Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the pointer could move. */
 const MAX_ROUNDS = 3;
@@ -41,7 +40,7 @@ async function check(follow: FollowToCheck): Promise<CheckedFollow> {
       return outcomeOf(follow, { outcome: 'no-match', summary: 'no active image matches' });
     if (match.kind === 'unfollowed') return unfollowed(follow);
     const { imageId } = match;
-    const warmed = await warmImage({ imageId, backend });
+    const warmed = await ensureCached({ imageId, backend });
     if (warmed.entryId === null)
       return await fail(follow, imageId, `image ${imageId} is not cached: ${warmed.summary}`);
     const flip = await flipFollow(follow, imageId, warmed.entryId);

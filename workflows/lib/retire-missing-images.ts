@@ -15,7 +15,7 @@ const SETTLE_BUDGET_MS = 30 * 60_000;
 const MAX_TOLD = 1000;
 
 /** Judges the images that were not found, and retires what they were the last of; from the first doubt on nothing more is. */
-export async function settleMissing(
+export async function retireMissingImages(
   result: RefreshResult,
   imageIds: readonly ImageId[],
   acceptMissing: boolean,

@@ -26,7 +26,7 @@ export type Warmed = Pick<WarmOutcome, 'outcome' | 'entryId' | 'bytesDownloaded'
  * Sees to it that a ready entry serves the image: the one that there is, or the one that the key's flight makes, which creates join as they join each
  * other's. What fails is an outcome. @param onFlight hears of the population that is waited for.
  */
-export async function warmImage(target: WarmTarget, onFlight?: (flightWorkflowId: string) => void): Promise<Warmed> {
+export async function ensureCached(target: WarmTarget, onFlight?: (flightWorkflowId: string) => void): Promise<Warmed> {
   try {
     return await warm(target, onFlight);
   } catch (error) {
