@@ -30,6 +30,8 @@ import {
   describeGivenUp,
   describeRefused,
   describeWaiting,
+  progressLink,
+  workflowLink,
 } from './lib/details';
 import { deleteFreedEntry } from './lib/delete-freed-entries';
 import {
@@ -44,7 +46,6 @@ import {
 } from './lib/failure';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
-import { progressLink, workflowLink } from './lib/workflow-link';
 import { progressQuery, type CreateProgress } from './messages';
 
 /** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */

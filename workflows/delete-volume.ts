@@ -5,10 +5,9 @@
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
 import { inTask, onBackend, polling } from './lib/activity-profiles';
-import { describeCancelling, describeDeleted } from './lib/details';
+import { describeCancelling, describeDeleted, workflowLink } from './lib/details';
 import { typed } from './lib/failure';
 import { deleteFreedEntry } from './lib/delete-freed-entries';
-import { workflowLink } from './lib/workflow-link';
 
 export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolumeResult> {
   const begun = await typed(() => inTask({ summary: 'mark the volume deleting' }, (a) => a.beginDelete(input)));

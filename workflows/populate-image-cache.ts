@@ -20,11 +20,11 @@ import {
   describePopulating,
   describePopulationUndone,
   describeVerdict,
+  progressLink,
 } from './lib/details';
 import { failCancelled, findFailure, isCancelled, typed } from './lib/failure';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
-import { progressLink } from './lib/workflow-link';
 
 /** What the run's result tells in the UI once it is closed. */
 export interface PopulateResult {

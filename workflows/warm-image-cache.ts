@@ -10,8 +10,8 @@ import { findFailure, isCancelled, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { describeWarmed, describeWarming, summarizeWarming } from './lib/refresh-details';
 import { ensureCached, type Warmed } from './lib/ensure-cached';
-import { workflowLink } from './lib/workflow-link';
 import { warmProgressQuery } from './messages';
+import { workflowLink } from './lib/details';
 
 /** Pairs that are warmed at the same time: populations share the hosts with those that creates wait for. */
 const PAIRS_AT_ONCE = 4;

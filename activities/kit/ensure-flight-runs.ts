@@ -1,9 +1,8 @@
 import { findFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
-import { link, paragraphs } from '../../workflows/contract/markdown';
+import { link, paragraphs, workflowPath, workflowsPath } from '../../workflows/contract/markdown';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { PopulateInput } from '../../workflows/contract/population';
-import { workflowPath, workflowsPath } from '../../workflows/contract/ui-links';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './runs';
 

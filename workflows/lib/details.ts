@@ -2,10 +2,11 @@
  * What the Temporal UI shows of a run under *User Metadata*, as Markdown. It is served by a query, so it costs no history; whoever reads it may
  * have nothing else. Values that a user has chosen are escaped.
  */
+import { workflowInfo } from '@temporalio/workflow';
 import { formatBytes } from '../contract/bytes';
 import type { FailureRecord } from '../contract/failures';
 import type { VolumeId } from '../contract/ids';
-import { code, paragraphs, text } from '../contract/markdown';
+import { code, link, paragraphs, text, workflowPath } from '../contract/markdown';
 import type { Admission, ScratchImage, Verdict } from '../contract/population';
 import type { BypassReason, Connection, CreateVolumeResult, TimingsMs } from '../contract/volume';
 import { plural, formatDuration } from '../contract/words';
@@ -168,4 +169,15 @@ function describeTimings({ total, ...stages }: TimingsMs): string {
   const parts = Object.entries(stages).map(([stage, ms]) => `${stage} ${formatDuration(ms)}`);
   if (total === undefined) return parts.join(', ');
   return parts.length === 0 ? formatDuration(total) : `${formatDuration(total)} (${parts.join(', ')})`;
+}
+
+/** @returns a Markdown link to another workflow of this namespace, as the Temporal UI opens it. */
+export function workflowLink(workflowId: string): string {
+  return link(workflowId, workflowPath(workflowInfo().namespace, workflowId));
+}
+
+/** @returns a Markdown link to where the UI shows stage, bytes and rate of this run's work at this moment: its heartbeats. */
+export function progressLink(): string {
+  const { namespace, workflowId, runId } = workflowInfo();
+  return link('Pending Activities', workflowPath(namespace, workflowId, { runId, name: 'pending-activities' }));
 }

@@ -1,6 +1,4 @@
-import { code, link, text } from '../../../../workflows/contract/markdown';
-import { workflowPath } from '../../../../workflows/contract/ui-links';
-
+import { code, link, text, workflowPath } from '../../../../workflows/contract/markdown';
 it('keeps links, images, HTML, character references and tables of others text', () => {
   expect(text('[a](javascript:b) ![c](d) <img src=x> <http://e> &lt; |f| ~~g~~ `h` _i_ *j*')).toBe(
     '\\[a\\](javascript:b) \\!\\[c\\](d) \\<img src=x\\> \\<http://e\\> \\&lt; \\|f\\| \\~\\~g\\~\\~ \\`h\\` \\_i\\_ \\*j\\*',
