@@ -1,7 +1,7 @@
 import type { CacheKey } from '../workflows/contract/image';
 import { stayReasonOf, type StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/entries/entries';
-import type { DecisionSummary as SummaryRow } from '../db/report/decisions';
+import type { DecisionTotals } from '../db/report/decisions';
 import type {
   BackendRow,
   DecisionRow,
@@ -173,7 +173,7 @@ export function toDecision(row: DecisionRow): Decision {
   };
 }
 
-export function toDecisionSummary(summary: SummaryRow): DecisionSummary {
+export function toDecisionSummary(summary: DecisionTotals): DecisionSummary {
   const answered = summary.hit + summary.miss + summary.joined + summary.bypassed;
   return { ...summary, hitRate: answered === 0 ? null : summary.hit / answered };
 }

@@ -120,7 +120,7 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
         limit,
         afterId: after as VolumeId | undefined,
       };
-      return (await queries.listVolumes(database, filter)).map(toVolume);
+      return (await queries.selectVolumes(database, filter)).map(toVolume);
     },
     findVolume: async (volumeId) => {
       const row = await queries.findVolume(database, { volumeId });
@@ -151,7 +151,7 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       return (await queries.listDecisions(database, filter)).map(toDecision);
     },
     listFollows: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
-      (await queries.listFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
+      (await queries.selectFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
     listRefusals: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
       (await queries.listRefusals(database, { backend: backend as BackendName | undefined, limit })).map(toRefusal),
     summarizeDecisions: summarize,
@@ -210,8 +210,8 @@ function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
   const { readPeriodUntilNow }: typeof clockModule = require('../db/clock');
   const { findNamespace }: typeof installationModule = require('../db/installation');
-  const { listFollows }: typeof followsModule = require('../db/follows/follows');
-  const { findVolume, listVolumes }: typeof volumesModule = require('../db/volumes');
+  const { selectFollows }: typeof followsModule = require('../db/follows/follows');
+  const { findVolume, selectVolumes }: typeof volumesModule = require('../db/volumes');
   const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/entries/entries');
   const { sums }: typeof sumsModule = require('../db/entries/entry-sums');
   const { listEntryEvents }: typeof eventsModule = require('../db/entries/entry-events');
@@ -237,9 +237,9 @@ function loadDatabase() {
     listEntries,
     listEntryEvents,
     listEntryImages,
-    listFollows,
+    selectFollows,
     listRefusals,
-    listVolumes,
+    selectVolumes,
     readEntriesLeft,
     readExpensiveMisses,
     readImageUse,

@@ -12,7 +12,7 @@ import { findVolume } from './volumes';
 /** Each try that finds nothing has met a change of the volume's row. */
 const RACE_TRIES = 5;
 
-export type AcquireOutcome =
+export type LeaseOutcome =
   /** `nearCloneLimit`: it has no room beyond the margin of its clone limit. */
   | { kind: 'leased'; entry: LeasedEntry; nearCloneLimit?: true }
   /** `atCloneLimit`: an entry is ready, and full. */
@@ -32,9 +32,9 @@ interface Acquirement {
 /**
  * Takes the newest ready entry of the key that has room and writes it into the volume's row: that reference is the lease.
  * Repeated for one volume it returns the same entry and bumps nothing. Either way the volume waits for no flight any more. One statement.
- * Undo: `releaseLease`, or `failVolume`.
+ * Undo: `releaseLease`, or `markFailed`.
  */
-export async function acquireEntry(database: Database, request: Acquirement): Promise<AcquireOutcome> {
+export async function acquireEntry(database: Database, request: Acquirement): Promise<LeaseOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
     const [row] = await runStatement<AcquiredRow>(database, acquireStatement(request));
     if (row) return acquired(row);
@@ -94,7 +94,7 @@ function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquire
     where entry.id is null or entry.virtual_bytes is not null`;
 }
 
-function acquired(row: AcquiredRow): AcquireOutcome {
+function acquired(row: AcquiredRow): LeaseOutcome {
   const { id, imageVolume, virtualBytes, generation, collision, full, near } = row;
   if (id !== null)
     return {

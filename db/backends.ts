@@ -19,7 +19,7 @@ const limitColumns = {
 } as const satisfies Record<keyof CacheLimits, string>;
 const limitNames = Object.keys(limitColumns) as (keyof CacheLimits)[];
 
-export interface Registration {
+export interface BackendRegistration {
   name: BackendName;
   driver: string;
   capabilities: object;
@@ -34,7 +34,7 @@ export interface Registration {
  */
 export async function registerBackend(
   database: Database,
-  { name, driver, capabilities, limits, place }: Registration,
+  { name, driver, capabilities, limits, place }: BackendRegistration,
 ): Promise<BackendRow> {
   const placeId = place?.id ?? null;
   const unlessSet = limitNames.map((limit) => {
@@ -85,7 +85,7 @@ export async function countHoldings(
 }
 
 /** Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there is no such backend. */
-export async function setLimits(
+export async function updateLimits(
   database: Queryable,
   { name, limits, by }: { name: BackendName; limits: Partial<CacheLimits>; by: string },
 ): Promise<BackendRow | undefined> {

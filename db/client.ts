@@ -6,7 +6,7 @@ import { createSockets } from './sockets';
 import { createOrm } from './statement';
 import { parseDatabaseUrl } from './url';
 
-export interface ConnectOptions {
+export interface PoolOptions {
   maxConnections: number;
   /** Shown in `pg_stat_activity`. */
   applicationName?: string;
@@ -50,7 +50,7 @@ const SILENCE_MARGIN_MS = 5000;
  * Opens connections as they are needed; nothing is connected yet when this returns.
  * @throws InvalidRequest for an URL that cannot be read.
  */
-export function connectDatabase(url: string, options: ConnectOptions): Database {
+export function connectDatabase(url: string, options: PoolOptions): Database {
   const { host, port, database, user, password, ...address } = parseDatabaseUrl(url);
   const applicationName = options.applicationName ?? address.applicationName ?? 'image-volume-cache';
   const connectSeconds = address.connectTimeoutSeconds ?? CONNECT_TIMEOUT_SECONDS;

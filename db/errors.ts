@@ -39,11 +39,11 @@ export async function withDatabaseErrors<T>(work: () => Promise<T>): Promise<T> 
   try {
     return await work();
   } catch (error) {
-    throw judgeDatabaseError(error);
+    throw toDatabaseFailure(error);
   }
 }
 
-export function judgeDatabaseError(error: unknown): unknown {
+export function toDatabaseFailure(error: unknown): unknown {
   if (error instanceof Failure || !isError(error)) return error;
   if (POOLER_REFUSAL.test(describe(error)))
     return new Failure('InvalidRequest', {

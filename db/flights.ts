@@ -17,7 +17,7 @@ export interface WaitingActivity {
   activityId: string;
 }
 
-export interface JoinRequest extends WaitingActivity {
+export interface FlightJoin extends WaitingActivity {
   backend: BackendName;
   key: CacheKey;
   volumeId: VolumeId;
@@ -25,7 +25,7 @@ export interface JoinRequest extends WaitingActivity {
   policyVersion: string;
 }
 
-export type JoinOutcome =
+export type FlightJoinOutcome =
   /**
    * `runId`: the run that has claimed this flight, if one has. `answeredRunId`: the last run that answered a flight of this key; it takes no
    * waiters, so wait until another run is there.
@@ -42,7 +42,7 @@ export type JoinOutcome =
  * Lets a volume wait for the key's flight, which it leads when there was none that is still unanswered. Repeated by the same volume it answers
  * the same, role included, until the flight is answered. Undo: none is needed, a volume that is no longer `creating` waits for nothing.
  */
-export async function joinFlight(database: Database, request: JoinRequest): Promise<JoinOutcome> {
+export async function joinFlight(database: Database, request: FlightJoin): Promise<FlightJoinOutcome> {
   try {
     return await inTransaction(database, (transaction) => join(transaction, request));
   } catch (error) {
@@ -51,7 +51,7 @@ export async function joinFlight(database: Database, request: JoinRequest): Prom
   }
 }
 
-async function join(transaction: Queryable, request: JoinRequest): Promise<JoinOutcome> {
+async function join(transaction: Queryable, request: FlightJoin): Promise<FlightJoinOutcome> {
   const population = await ensureRow(transaction, request);
   const waitsForFlight = await lockWaiter(transaction, request);
   if (!isSameKey(population, request.key)) return { kind: 'collision' };
@@ -62,7 +62,7 @@ async function join(transaction: Queryable, request: JoinRequest): Promise<JoinO
   return wait(transaction, { request, population: await openNextFlight(transaction, request) });
 }
 
-export interface OpenRequest extends Pick<JoinRequest, 'backend' | 'key' | 'imageId' | 'policyVersion'> {
+export interface OpenRequest extends Pick<FlightJoin, 'backend' | 'key' | 'imageId' | 'policyVersion'> {
   /** Who waits for this flight from here on; absent: nobody does. */
   waiter?: WaitingActivity;
 }
@@ -70,7 +70,7 @@ export interface OpenRequest extends Pick<JoinRequest, 'backend' | 'key' | 'imag
 export type OpenOutcome =
   /** Start the flight's run where `runId`, the run that has claimed it, is null. */
   | { kind: 'open'; flight: number; runId: string | null; answeredRunId: string | null }
-  | Extract<JoinOutcome, { kind: 'remembered' | 'collision' }>;
+  | Extract<FlightJoinOutcome, { kind: 'remembered' | 'collision' }>;
 
 /**
  * Opens the key's flight on behalf of no volume, or finds the one that is still unanswered. Repeated it finds the same flight until that is answered,
@@ -102,7 +102,7 @@ async function addWaiter(
   );
 }
 
-export interface FlightClaim {
+export interface ClaimedFlight {
   flight: number;
   imageId: ImageId;
   leaderVolumeId: VolumeId | null;
@@ -119,10 +119,10 @@ interface FlightKey {
  * A run makes the key's flight its own, as the first thing it does. A run that finds it answered puts itself down as one that takes no waiters.
  * Idempotent. @returns undefined when nobody ever joined.
  */
-export function claimFlight(
+export function updateFlightRun(
   database: Database,
   { backend, shortKey, runId }: FlightKey & { runId: string },
-): Promise<FlightClaim | undefined> {
+): Promise<ClaimedFlight | undefined> {
   return inTransaction(database, async (transaction) => {
     const population = await lockPopulation(transaction, { backend, shortKey });
     if (!population) return undefined;
@@ -136,9 +136,9 @@ export function claimFlight(
   });
 }
 
-export type Flight = PopulationRow & { answered: boolean };
+export type FlightRow = PopulationRow & { answered: boolean };
 
-export async function findFlight(database: Database, { backend, shortKey }: FlightKey): Promise<Flight | undefined> {
+export async function findFlight(database: Database, { backend, shortKey }: FlightKey): Promise<FlightRow | undefined> {
   const [row] = await runStatement(
     database,
     sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey}`,
@@ -273,7 +273,7 @@ class NotCreating extends Error {
 }
 
 /** Locks the volume's row. @returns the flight that it waits for already. */
-async function lockWaiter(transaction: Queryable, { volumeId, runId }: JoinRequest): Promise<number | null> {
+async function lockWaiter(transaction: Queryable, { volumeId, runId }: FlightJoin): Promise<number | null> {
   const [row] = await runStatement<{ state: VolumeState; run_id: string; waits_for_flight: number | null }>(
     transaction,
     sql`select state, run_id, waits_for_flight from volumes where id = ${volumeId} for no key update`,
@@ -335,8 +335,8 @@ async function openNextFlight(
 
 async function wait(
   transaction: Queryable,
-  { request, population }: { request: JoinRequest; population: PopulationRow },
-): Promise<JoinOutcome> {
+  { request, population }: { request: FlightJoin; population: PopulationRow },
+): Promise<FlightJoinOutcome> {
   await runStatement(
     transaction,
     sql`update volumes set waits_for_flight = ${population.flight}, activity_id = ${request.activityId}, updated_at = now() where id = ${request.volumeId}`,

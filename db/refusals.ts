@@ -23,7 +23,7 @@ export async function listRefusals(
  * Lets the next create of a refused key ask its bytes again. Idempotent. Undo: none is needed, the next flight finds out again.
  * @param cacheKey the short key or its beginning. @returns the short keys that are meant; only a single one is forgotten.
  */
-export async function forgetRefusal(
+export async function clearRefusal(
   database: Database,
   { backend, cacheKey }: { backend: BackendName; cacheKey: string },
 ): Promise<string[]> {

@@ -14,7 +14,7 @@ export type ScratchReservation = { kind: 'reserved' } | { kind: 'full'; freeByte
 
 /**
  * Makes `user` a user of the content on the host, with `bytes` set aside for it in the host's budget before the first byte is written.
- * Idempotent for one user. Undo: `releaseScratch`.
+ * Idempotent for one user. Undo: `removeScratchUser`.
  */
 export function reserveScratch(
   database: Database,
@@ -52,7 +52,7 @@ export async function measureScratch(
 }
 
 /** Takes one user off; repeated it answers the same. @returns whether nobody uses the content any more. */
-export async function releaseScratch(
+export async function removeScratchUser(
   database: Database,
   { hostId, contentHash, user }: ScratchFile & { user: string },
 ): Promise<{ lastUser: boolean }> {

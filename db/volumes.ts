@@ -42,7 +42,7 @@ export interface PromiseLimit {
   totalBytes?: number;
 }
 
-export type AdmitOutcome =
+export type InsertVolumeOutcome =
   | { kind: 'admitted'; volume: VolumeRow }
   /** The backend would promise more than it may. Nothing is written. */
   | { kind: 'no-room'; promisedBytes: number; mostBytes: number }
@@ -56,9 +56,9 @@ export type AdmitOutcome =
 /**
  * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one of the dead run that the caller has found; that one
  * keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in the same transaction: however many are admitted
- * at once, they never overshoot. One statement when nothing is in the way. Undo: `failVolume`.
+ * at once, they never overshoot. One statement when nothing is in the way. Undo: `markFailed`.
  */
-export async function admitVolume(database: Database, request: Admittance): Promise<AdmitOutcome> {
+export async function insertVolume(database: Database, request: Admittance): Promise<InsertVolumeOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
     const { admitted, room } = await insertOrTakeOver(database, request);
     if (admitted) return { kind: 'admitted', volume: admitted };
@@ -73,7 +73,7 @@ export async function admitVolume(database: Database, request: Admittance): Prom
 async function insertOrTakeOver(
   database: Database,
   request: Admittance,
-): Promise<{ admitted?: VolumeRow; room?: AdmitOutcome & { kind: 'no-room' } }> {
+): Promise<{ admitted?: VolumeRow; room?: InsertVolumeOutcome & { kind: 'no-room' } }> {
   const { overSubscription = null, totalBytes = null } = request.promise ?? {};
   const [row] = await runStatement<RoomRow>(
     database,
@@ -114,7 +114,7 @@ type RoomRow = { id: VolumeId | null; fits: boolean | null; promised: number; mo
 async function findRefusal(
   database: Database,
   { volumeId, request, projectId, runId, deadRunId }: Admittance,
-): Promise<AdmitOutcome | undefined> {
+): Promise<InsertVolumeOutcome | undefined> {
   const [row] = await runStatement(
     database,
     sql`select ${columnsOf(volumes)}, request = ${json(request)} as same_request from volumes where id = ${volumeId}`,
@@ -208,7 +208,7 @@ export async function completeVolume(
  * Lets a run go on with a row that an earlier run of its workflow had, which a reset has ended: as if that one had never ended. Compare-and-set on the
  * row's run. Repeated it is false.
  */
-export async function goOnWithVolume(
+export async function takeOverVolume(
   database: Database,
   { volumeId, earlierRunId, runId }: { volumeId: VolumeId; earlierRunId: string; runId: string },
 ): Promise<boolean> {
@@ -264,7 +264,7 @@ export function removeOrphan(database: Database, { volumeId, runId, remove }: Re
  * A row that a delete has taken over stays `deleting` and loses its lease only; a row of a later run is left alone. Idempotent.
  * @returns the parent that may be deleted now.
  */
-export async function failVolume(
+export async function markFailed(
   database: Database,
   request: {
     volumeId: VolumeId;
@@ -294,18 +294,18 @@ export async function failVolume(
   });
 }
 
-export type BeginDeleteOutcome =
+export type MarkDeletingOutcome =
   | { kind: 'absent' }
   | { kind: 'in-use'; by: string }
   /** A create may still run: cancel exactly this run and wait until it has closed. */
   | { kind: 'creating'; workflowId: string; runId: string; backend: BackendName }
   | { kind: 'delete'; backend: BackendName };
 
-/** `creating`, `available` or `error` `-> deleting`. Repeated it answers the same. Undo: `restoreAfterRefusedDelete`. */
-export async function beginDelete(
+/** `creating`, `available` or `error` `-> deleting`. Repeated it answers the same. Undo: `revertDeleting`. */
+export async function markDeleting(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
-): Promise<BeginDeleteOutcome> {
+): Promise<MarkDeletingOutcome> {
   const [row] = await runStatement(
     database,
     sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
@@ -325,7 +325,7 @@ export type RestoreOutcome =
   { kind: 'restored'; state: VolumeState } | { kind: 'not-deleting'; state: VolumeState | 'absent' };
 
 /** `deleting ->` what it was before, when the backend has shown that the volume is in use. A create that was cancelled does not come back: `error`. */
-export async function restoreAfterRefusedDelete(
+export async function revertDeleting(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<RestoreOutcome> {
@@ -341,7 +341,7 @@ export async function restoreAfterRefusedDelete(
 }
 
 /** `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent whose last clone this was. */
-export function finishDelete(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<Release> {
+export function markDeleted(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<Release> {
   return endHold(database, {
     volumeId,
     states: ended,
@@ -365,7 +365,7 @@ export async function findVolume(
 }
 
 /** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
-export function listVolumes(
+export function selectVolumes(
   database: Database,
   request: {
     projectId?: ProjectId;

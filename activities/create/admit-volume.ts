@@ -1,7 +1,7 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { resolveFollow } from '../../db/follows/follows';
 import { recordDecision } from '../../db/report/decisions';
-import { failVolume, admitVolume as insertVolume, type PromiseLimit } from '../../db/volumes';
+import { markFailed, insertVolume, type PromiseLimit } from '../../db/volumes';
 import { GiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {
@@ -214,7 +214,7 @@ async function endRefused(
   const { workflowId, runId } = workflowExecution();
   if (volumeId !== undefined) {
     const error = { type: failure.type, message: failure.message };
-    await failVolume(deps.database, { volumeId, runId, to: 'error', error, decision: { reason: failure.message } });
+    await markFailed(deps.database, { volumeId, runId, to: 'error', error, decision: { reason: failure.message } });
   }
   const given = (field: string) => {
     const value: unknown = typeof input === 'object' && input !== null ? Reflect.get(input, field) : undefined;

@@ -1,6 +1,6 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { giveUpFlight } from '../../db/flights';
-import { failVolume as failVolumeRow, findVolume } from '../../db/volumes';
+import { markFailed, findVolume } from '../../db/volumes';
 import type { FailureRecord } from '../../workflows/contract/failures';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId, BackendName } from '../../workflows/contract/ids';
@@ -32,7 +32,7 @@ export function createFailVolume(deps: ControlDependencies) {
   return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
     const { runId } = workflowExecution();
     await goOnAfterReset(deps, volumeId);
-    const ended = await failVolumeRow(deps.database, {
+    const ended = await markFailed(deps.database, {
       volumeId,
       runId,
       to: failure === undefined ? 'deleted' : 'error',

@@ -1,12 +1,6 @@
 import { isGrpcCancelledError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import { z } from 'zod';
-import {
-  beginDelete as beginDeleteRow,
-  findVolume,
-  finishDelete as finishDeleteRow,
-  restoreAfterRefusedDelete,
-  removeGivenUp,
-} from '../../db/volumes';
+import { markDeleting, findVolume, markDeleted, revertDeleting, removeGivenUp } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
@@ -30,7 +24,7 @@ const MOST_WAIT_MS = 1000;
 export function createBeginDelete(deps: ControlDependencies) {
   return async function beginDelete(input: unknown): Promise<BeginDeleteOutcome> {
     const volumeId = parseRequest(deleteRequestSchema, input).volumeId as VolumeId;
-    const begun = await beginDeleteRow(deps.database, { volumeId });
+    const begun = await markDeleting(deps.database, { volumeId });
     if (begun.kind === 'in-use') throw new Failure('VolumeInUse', { volumeId, by: begun.by });
     return { ...begun, volumeId };
   };
@@ -67,7 +61,7 @@ export function createDeleteVolume(deps: ControlDependencies, name: BackendName)
       throw new Failure('VolumeInUse', { volumeId, by: 'a process that had it open a moment ago' });
     const opener = await backend.findOpener(volumeId);
     if (opener !== undefined) {
-      await restoreAfterRefusedDelete(deps.database, { volumeId });
+      await revertDeleting(deps.database, { volumeId });
       throw new Failure('VolumeInUse', { volumeId, by: opener });
     }
     await backend.ensureVolumeAbsent(volumeId);
@@ -77,7 +71,7 @@ export function createDeleteVolume(deps: ControlDependencies, name: BackendName)
 /** `deleting` -> `deleted`; answers the retired parent that lost its last clone. Idempotent. */
 export function createFinishDelete(deps: ControlDependencies) {
   return async function finishDelete({ volumeId }: { volumeId: VolumeId }): Promise<{ freedEntry?: FreedEntry }> {
-    return await finishDeleteRow(deps.database, { volumeId });
+    return await markDeleted(deps.database, { volumeId });
   };
 }
 

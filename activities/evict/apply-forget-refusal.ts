@@ -1,4 +1,4 @@
-import { forgetRefusal } from '../../db/refusals';
+import { clearRefusal } from '../../db/refusals';
 import type { BackendName } from '../../workflows/contract/ids';
 import { describeAmbiguity } from '../../workflows/contract/key-prefix';
 import type { ControlDependencies } from '../dependencies';
@@ -20,7 +20,7 @@ export function createApplyForgetRefusal(deps: ControlDependencies) {
     by = ANONYMOUS,
   }: ForgetRefusalRequest): Promise<ChangeOutcome> {
     await checkNotLate(deps);
-    const keys = await forgetRefusal(deps.database, { backend, cacheKey });
+    const keys = await clearRefusal(deps.database, { backend, cacheKey });
     const [key] = keys;
     if (key === undefined)
       return { outcome: 'nothing-to-do', summary: `backend ${backend} remembers no refusal of a key ${cacheKey}` };

@@ -1,4 +1,4 @@
-import { releaseFlattened, listClones as listClonesOfEntry } from '../../db/entries/clones';
+import { releaseFlattened, selectClones } from '../../db/entries/clones';
 import { findEntry } from '../../db/entries/entries';
 import { findVolume } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
@@ -55,6 +55,6 @@ const CLONES_AT_ONCE = 100;
 /** Live clones that hold an entry, by id, after `afterVolumeId`; none when there are no more. */
 export function createListClones({ database }: ControlDependencies) {
   return async function listClones(request: { entryId: EntryId; afterVolumeId?: VolumeId }): Promise<VolumeId[]> {
-    return await listClonesOfEntry(database, { ...request, limit: CLONES_AT_ONCE });
+    return await selectClones(database, { ...request, limit: CLONES_AT_ONCE });
   };
 }

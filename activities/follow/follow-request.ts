@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { removeFollow as removeFollowRow, setFollow as setFollowRow } from '../../db/follows/follows';
+import { deleteFollow, upsertFollow } from '../../db/follows/follows';
 import { Failure } from '../../workflows/contract/failures';
 import type { ProjectId } from '../../workflows/contract/ids';
 import { followNamePattern, type UnfollowResult, type FollowToCheck } from '../../workflows/contract/refresh';
@@ -44,7 +44,7 @@ export function createSetFollow(deps: ControlDependencies) {
       });
     const backend = chooseBackend(deps, request.backend);
     const keep = request.keep ?? deps.config.backends[backend]?.cache.keepSuperseded ?? 0;
-    const row = await setFollowRow(deps.database, {
+    const row = await upsertFollow(deps.database, {
       name,
       imageName,
       owner: request.owner as ProjectId | undefined,
@@ -67,7 +67,7 @@ export function createRemoveFollow(deps: ControlDependencies) {
     const { name, backend: named } = parseRequest(unfollowSchema, input);
     const backend = chooseBackend(deps, named);
     const { workflowId } = workflowExecution();
-    const removed = await removeFollowRow(deps.database, { backend, name, workflowId });
+    const removed = await deleteFollow(deps.database, { backend, name, workflowId });
     return { name, backend, outcome: removed ? 'removed' : 'absent' };
   };
 }

@@ -1,6 +1,6 @@
 import { cancellationSignal, heartbeat } from '@temporalio/activity';
-import { flipFollow as flipFollowRow, type FlipOutcome } from '../../db/follows/follow-flip';
-import { retireSuperseded as retireSupersededRows, type RetiredContents } from '../../db/follows/follow-surplus';
+import { updateFollowPointer, type FlipOutcome } from '../../db/follows/follow-flip';
+import { retireFormerContents, type RetiredContents } from '../../db/follows/follow-surplus';
 import { findFollow, noteFollowChecked } from '../../db/follows/follows';
 import type { FollowRow } from '../../db/types';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
@@ -66,7 +66,7 @@ export function createFlipFollow(deps: ControlDependencies) {
     entryId: EntryId;
   }): Promise<FlipOutcome> {
     const { workflowId } = workflowExecution();
-    const flip = await flipFollowRow(deps.database, { ...request, workflowId });
+    const flip = await updateFollowPointer(deps.database, { ...request, workflowId });
     if (flip.kind === 'current') deps.metrics.refreshed({ result: flip.flipped ? 'flipped' : 'current' });
     return flip;
   };
@@ -76,7 +76,7 @@ export function createFlipFollow(deps: ControlDependencies) {
 export function createRetireSuperseded(deps: ControlDependencies) {
   return async function retireSuperseded({ followId }: { followId: FollowId }): Promise<RetiredContents> {
     const { workflowId } = workflowExecution();
-    return await retireSupersededRows(deps.database, { followId, workflowId });
+    return await retireFormerContents(deps.database, { followId, workflowId });
   };
 }
 

@@ -1,10 +1,5 @@
 import { observeSpace } from '../../db/backends';
-import {
-  findEntry,
-  type ReservationOutcome,
-  reserveEntry as reserveEntryRow,
-  reserveFreed,
-} from '../../db/entries/entries';
+import { findEntry, type ReservationOutcome, insertPopulatingEntry, reserveFreed } from '../../db/entries/entries';
 import { takeForReservation } from '../../db/evictions/victims';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
@@ -39,7 +34,7 @@ export async function reserveInspected(
 ): Promise<InspectedReservation> {
   const wanted = await wantedAnew(deps, inspected);
   if (wanted === undefined) return { kind: 'reserved' };
-  return inspectedReservationOf(await reserveEntryRow(deps.database, wanted), inspected);
+  return inspectedReservationOf(await insertPopulatingEntry(deps.database, wanted), inspected);
 }
 
 /** As `reserveInspected`, and evicts what is worth less where there is no room. Only where the backend is held. */

@@ -1,11 +1,5 @@
 import type { Database } from '../../db/client';
-import {
-  forgetScratch,
-  releaseScratch,
-  releaseScratch as releaseScratchRow,
-  forgetMissingScratch,
-  listScratch,
-} from '../../db/scratch-files';
+import { forgetScratch, removeScratchUser, forgetMissingScratch, listScratch } from '../../db/scratch-files';
 import type { HostDependencies } from '../dependencies';
 import type { Scratch } from '../image/scratch';
 
@@ -14,7 +8,7 @@ export async function releaseScratchOf(
   { contentHash, user }: { contentHash: string; user: string },
 ): Promise<void> {
   await releaseExpanded(deps, { contentHash, user });
-  const { lastUser } = await releaseScratchRow(deps.database, { hostId: deps.hostId, contentHash, user });
+  const { lastUser } = await removeScratchUser(deps.database, { hostId: deps.hostId, contentHash, user });
   if (lastUser && (await forgetScratch(deps.database, { hostId: deps.hostId, contentHash })))
     await deps.scratch.remove(contentHash);
 }
@@ -25,7 +19,7 @@ export async function releaseExpanded(
   { contentHash, user }: { contentHash: string; user: string },
 ): Promise<void> {
   const expanded = { hostId, contentHash: expandedHashOf(contentHash) };
-  const { lastUser } = await releaseScratch(database, { ...expanded, user });
+  const { lastUser } = await removeScratchUser(database, { ...expanded, user });
   if (lastUser && (await forgetScratch(database, expanded))) await scratch.remove(expanded.contentHash);
 }
 

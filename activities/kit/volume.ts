@@ -1,5 +1,5 @@
 import type { VolumeRow } from '../../db/types';
-import { completeVolume, removeOrphan, findVolume, goOnWithVolume } from '../../db/volumes';
+import { completeVolume, removeOrphan, findVolume, takeOverVolume } from '../../db/volumes';
 import { MiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
@@ -69,7 +69,7 @@ export async function goOnAfterReset(deps: ControlDependencies, volumeId: Volume
   const row = await findVolume(deps.database, { volumeId });
   if (row === undefined || row.workflowId !== workflowId || row.runId === runId) return false;
   if ((await findLiveRun(deps, row)) !== runId) return false;
-  return await goOnWithVolume(deps.database, { volumeId, earlierRunId: row.runId, runId });
+  return await takeOverVolume(deps.database, { volumeId, earlierRunId: row.runId, runId });
 }
 
 /** @returns what the caller of a create gets, from the row of an available volume. @throws VolumeNotFound when the row was never completed (a bug shown as such). */

@@ -2,7 +2,7 @@ import { ActivityNotFoundError } from '@temporalio/client';
 import { activityInfo, heartbeat } from '@temporalio/activity';
 import {
   answerFlight,
-  claimFlight as claimFlightRow,
+  updateFlightRun,
   findFlight,
   forgetWaiters,
   waitersOf,
@@ -42,7 +42,7 @@ export function createClaimFlight(deps: ControlDependencies) {
     // Under another id a second population of one key would run beside the first.
     if (workflowId !== expected)
       throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });
-    const claim = await claimFlightRow(deps.database, { backend, shortKey: cacheKey.short, runId });
+    const claim = await updateFlightRun(deps.database, { backend, shortKey: cacheKey.short, runId });
     if (claim === undefined)
       throw new Failure('InvalidRequest', {
         field: 'cacheKey',
@@ -108,7 +108,7 @@ async function goOnAfterReset(
   const row = await findFlight(deps.database, { backend, shortKey });
   if (!row?.runId || row.answered || row.runId === runId) return false;
   if ((await findLiveRun(deps, { workflowId, runId: row.runId })) !== runId) return false;
-  await claimFlightRow(deps.database, { backend, shortKey, runId });
+  await updateFlightRun(deps.database, { backend, shortKey, runId });
   return true;
 }
 

@@ -3,7 +3,7 @@ import {
   abandonReservation,
   listEntries,
   registerReady,
-  reserveEntry as reserveEntryRow,
+  insertPopulatingEntry,
   reserveFreed,
 } from '../../db/entries/entries';
 import { findFlight } from '../../db/flights';
@@ -24,7 +24,7 @@ export interface ReserveRequest {
 /** Counts the entry's bytes against the backend's limits before the first one is written. Idempotent for one flight. Undo: `abandonEntry`. */
 export function createReserveEntry(deps: ControlDependencies) {
   return async function reserveEntry(request: ReserveRequest): Promise<Reservation | { kind: 'no-room' }> {
-    const reserved = reservationOf(await reserveEntryRow(deps.database, await wantedOf(deps, request)));
+    const reserved = reservationOf(await insertPopulatingEntry(deps.database, await wantedOf(deps, request)));
     await abandonAfterAnswer(deps, request, reserved);
     return reserved.kind === 'reserved' && deps.backends.has(request.input.backend)
       ? { ...reserved, hostId: deps.ownHost }

@@ -1,4 +1,4 @@
-import { adoptEntry, adoptVolume, finishVolume, type FoundVolume } from '../../db/reconcile/reconcile-adopt';
+import { adoptEntry, adoptVolume, finishVolume, type MarkedVolume } from '../../db/reconcile/reconcile-adopt';
 import { readVolumes } from '../../db/reconcile/reconcile-volumes';
 import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
@@ -54,7 +54,7 @@ export function isPlausible({ name, marker }: Pick<FoundObject<VolumeMarker>, 'n
 type Adopted = 'adopted' | 'absent' | { why: string };
 
 /** What the backend tells of a volume, and the entry of the parent that it needs. */
-type Described = Pick<FoundVolume, 'sizeBytes' | 'connection' | 'entryId'>;
+type Described = Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>;
 
 async function describe(
   run: ReconcileRun,

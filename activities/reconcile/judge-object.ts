@@ -31,7 +31,7 @@ export function judgeImageVolume(row: EntryRow | undefined): 'in-order' | 'orpha
   return row === undefined || row.state === 'gone' ? 'orphan' : 'in-order';
 }
 
-/** As `reserveEntry` names them: what is named otherwise and has no row is nobody's. */
+/** As `insertPopulatingEntry` names them: what is named otherwise and has no row is nobody's. */
 const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
 
 /** Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. */

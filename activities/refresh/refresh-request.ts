@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { listFollows } from '../../db/follows/follows';
+import { selectFollows } from '../../db/follows/follows';
 import { stayReasons, type StayReason } from '../../workflows/contract/eviction';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
@@ -66,7 +66,7 @@ export function createPlanRefresh(deps: ControlDependencies) {
     const backend = named === undefined ? undefined : chooseBackend(deps, named);
     const scope = { imageIds, backend };
     const checksFollows = follow !== undefined || imageIds === undefined;
-    const rows = checksFollows ? await listFollows(deps.database, { backend, name: follow, limit: MAX_FOLLOWS }) : [];
+    const rows = checksFollows ? await selectFollows(deps.database, { backend, name: follow, limit: MAX_FOLLOWS }) : [];
     if (follow !== undefined && rows.length === 0) {
       const where = backend ?? Object.keys(deps.config.backends).join(', ');
       throw new Failure('FollowNotFound', { follow, backend: where, found: 'unknown' });

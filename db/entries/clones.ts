@@ -7,7 +7,7 @@ import { runStatement, type RawRow } from '../statement';
 import { eventColumns, eventsOf } from './entry-events';
 
 /** @returns the live clones that hold an entry, by id, after `afterVolumeId`. */
-export async function listClones(
+export async function selectClones(
   database: Database,
   { entryId, afterVolumeId, limit }: { entryId: EntryId; afterVolumeId?: VolumeId; limit: number },
 ): Promise<VolumeId[]> {

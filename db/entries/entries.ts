@@ -46,7 +46,7 @@ export type ReservationOutcome =
  * Makes the key's next entry, `populating`, its bytes counted in the transaction that checked them: limits never overshoot.
  * Repeated for one workflow id, by a later run too, it returns the same entry. Undo: `abandonReservation`.
  */
-export function reserveEntry(database: Database, request: ReservationRequest): Promise<ReservationOutcome> {
+export function insertPopulatingEntry(database: Database, request: ReservationRequest): Promise<ReservationOutcome> {
   return inTransaction(database, async (transaction) => {
     const backend = await lockBackend(transaction, { name: request.backend });
     return reserve(transaction, { backend, request });
@@ -54,7 +54,7 @@ export function reserveEntry(database: Database, request: ReservationRequest): P
 }
 
 /**
- * As `reserveEntry`, after these victims that were marked for this workflow were deleted on the backend: they become `gone` in the same transaction,
+ * As `insertPopulatingEntry`, after these victims that were marked for this workflow were deleted on the backend: they become `gone` in the same transaction,
  * so their bytes are never counted twice and nobody else can take them in between.
  */
 export function reserveFreed(
@@ -273,7 +273,7 @@ export async function keepUndeletable(
 }
 
 /**
- * `populating -> gone`, after what was written is removed from the backend. Undo of `reserveEntry`.
+ * `populating -> gone`, after what was written is removed from the backend. Undo of `insertPopulatingEntry`.
  * @param flight when given, only that flight's reservation is given up: a late call must not take a later run's. @returns whether it is gone.
  */
 export async function abandonReservation(

@@ -3,7 +3,7 @@ import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { inTransaction } from '../statement';
-import { findBackend, lockBackend, setLimits } from '../backends';
+import { findBackend, lockBackend, updateLimits } from '../backends';
 
 export type LimitsOutcome =
   | { kind: 'changed' }
@@ -24,7 +24,7 @@ export async function changeLimits(
     const isAsked = limits.freeLowWater !== undefined || limits.freeHighWater !== undefined;
     if (isAsked && !areWatermarksInOrder({ freeLowWater, freeHighWater }))
       return { kind: 'low-above-high', freeLowWater, freeHighWater };
-    await setLimits(transaction, { name: backend, limits, by });
+    await updateLimits(transaction, { name: backend, limits, by });
     return { kind: 'changed' };
   });
 }

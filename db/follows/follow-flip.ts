@@ -21,7 +21,7 @@ export type FlipOutcome =
       kind: 'current';
       /** The pointer has moved by this call. */
       flipped: boolean;
-      /** Former content is there that need not stay: `retireSuperseded`. */
+      /** Former content is there that need not stay: `retireFormerContents`. */
       hasSurplus: boolean;
     }
   /** The entry is no longer ready, or another look has found another newest image since: look again. */
@@ -30,7 +30,7 @@ export type FlipOutcome =
   | { kind: 'unfollowed' };
 
 /** Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points to that content. Idempotent. */
-export function flipFollow(database: Database, request: FlipRequest): Promise<FlipOutcome> {
+export function updateFollowPointer(database: Database, request: FlipRequest): Promise<FlipOutcome> {
   return inTransaction(database, async (transaction) => {
     const follow = await lockFollow(transaction, request.followId);
     if (!follow) return { kind: 'unfollowed' };

@@ -20,7 +20,7 @@ export interface RetiredContents {
  * Retires the contents that the follow has superseded and that more than `keep` newer ones stand before, but for what is leased, awaited by a create,
  * pinned, or followed by another. Idempotent: what is free is told again.
  */
-export function retireSuperseded(
+export function retireFormerContents(
   database: Database,
   { followId, workflowId }: { followId: FollowId; workflowId: string },
 ): Promise<RetiredContents> {
@@ -48,7 +48,7 @@ export function isFollowed(follow: FollowRow): SQL {
     where o.id <> ${follow.id} and o.backend = e.backend and c.short_key = e.short_key)`;
 }
 
-/** @returns whether `retireSuperseded` may have something to do. */
+/** @returns whether `retireFormerContents` may have something to do. */
 export async function hasSurplus(transaction: Queryable, follow: FollowRow): Promise<boolean> {
   const [row] = await runStatement<{ surplus: boolean }>(
     transaction,

@@ -13,8 +13,8 @@ export function pinnedByFollow(name: string): string {
   return `${followPrefix}${name}`;
 }
 
-/** Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes nothing. Undo: `removeFollow`. */
-export async function setFollow(database: Database, spec: FollowSpec & { by: string }): Promise<FollowRow> {
+/** Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes nothing. Undo: `deleteFollow`. */
+export async function upsertFollow(database: Database, spec: FollowSpec & { by: string }): Promise<FollowRow> {
   const { name, imageName, owner, tags, properties, backend, keep, pin, by } = spec;
   const [row] = await runStatement(
     database,
@@ -32,7 +32,7 @@ export async function setFollow(database: Database, spec: FollowSpec & { by: str
 }
 
 /** Ends a follow; what was pinned for it is pinned no more. @returns whether there was one. */
-export function removeFollow(
+export function deleteFollow(
   database: Database,
   { backend, name, workflowId }: { backend: BackendName; name: string; workflowId: string },
 ): Promise<boolean> {
@@ -61,7 +61,7 @@ export async function findFollow(
 }
 
 /** @returns in the order of backends and names. */
-export async function listFollows(
+export async function selectFollows(
   database: Database,
   { backend, name, limit }: { backend?: BackendName; name?: string; limit: number },
 ): Promise<FollowRow[]> {

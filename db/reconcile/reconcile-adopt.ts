@@ -29,7 +29,7 @@ export async function readEntriesOf(
 }
 
 /** An image-volume as its marker tells it. */
-export interface FoundImageVolume {
+export interface MarkedImageVolume {
   backend: BackendName;
   imageVolume: string;
   key: CacheKey;
@@ -44,7 +44,7 @@ export interface FoundImageVolume {
  */
 export function adoptEntry(
   database: Database,
-  { found, workflowId }: { found: FoundImageVolume; workflowId: string },
+  { found, workflowId }: { found: MarkedImageVolume; workflowId: string },
 ): Promise<EntryId | undefined> {
   const { backend, imageVolume, key, generation } = found;
   return inTransaction(database, async (transaction) => {
@@ -71,7 +71,7 @@ export function adoptEntry(
 }
 
 /** A volume as its marker and the backend tell it. */
-export interface FoundVolume {
+export interface MarkedVolume {
   volumeId: VolumeId;
   projectId: ProjectId;
   name: string | null;
@@ -92,7 +92,7 @@ const UNKNOWN_IMAGE = '00000000-0000-0000-0000-000000000000';
  */
 export function adoptVolume(
   database: Database,
-  { found, workflowId, runId }: { found: FoundVolume; workflowId: string; runId: string },
+  { found, workflowId, runId }: { found: MarkedVolume; workflowId: string; runId: string },
 ): Promise<boolean> {
   const { volumeId, projectId, name, backend, key, sizeBytes, connection, entryId } = found;
   return inTransaction(database, async (transaction) => {
@@ -127,7 +127,7 @@ export function finishVolume(
     sizeBytes,
     connection,
     entryId,
-  }: { volume: VolumeRow } & Pick<FoundVolume, 'sizeBytes' | 'connection' | 'entryId'>,
+  }: { volume: VolumeRow } & Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>,
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
     if ((await runStatement(transaction, lockAsSeen(volume))).length === 0) return false;

@@ -15,7 +15,7 @@ export interface DecisionNote {
   timingsMs?: TimingsMs;
 }
 
-export interface Decision extends DecisionNote {
+export interface NewDecision extends DecisionNote {
   volumeId: VolumeId | null;
   projectId?: ProjectId;
   backend?: BackendName;
@@ -29,7 +29,7 @@ export interface Decision extends DecisionNote {
 }
 
 /** Records one decision a run; the first one of a run stays. For refusals, which have no volume row. */
-export async function recordDecision(database: Database, decision: Decision): Promise<void> {
+export async function recordDecision(database: Database, decision: NewDecision): Promise<void> {
   await runStatement(
     database,
     sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded, timings_ms, workflow_id, run_id)
@@ -89,7 +89,7 @@ export function listDecisions(
   );
 }
 
-export type DecisionSummary = Record<DecisionOutcome, number> & {
+export type DecisionTotals = Record<DecisionOutcome, number> & {
   bytesDownloaded: number;
   savedBytes: number;
   savedSeconds: number;
@@ -99,7 +99,7 @@ export type DecisionSummary = Record<DecisionOutcome, number> & {
 export async function summarizeDecisions(
   database: Database,
   { backend, withinMs }: { backend?: BackendName; withinMs: number },
-): Promise<DecisionSummary> {
+): Promise<DecisionTotals> {
   const rows = await withDatabaseErrors(() =>
     database.orm
       .select({
@@ -118,7 +118,7 @@ export async function summarizeDecisions(
       )
       .groupBy(decisions.outcome),
   );
-  const summary: DecisionSummary = {
+  const summary: DecisionTotals = {
     hit: 0,
     miss: 0,
     joined: 0,

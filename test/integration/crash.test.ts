@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { compareImages } from '../support/images/qemu';
 import { createVolume } from '../../client/volumes';
 import { listEntries } from '../../db/entries/entries';
-import { listVolumes } from '../../db/volumes';
+import { selectVolumes } from '../../db/volumes';
 import { MiB } from '../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample } from '../support/images/sample-image';
 import { startStack, type Stack } from '../support/stack/stack';
@@ -57,7 +57,7 @@ describe('a worker that is killed in the middle of a herd', () => {
 
 /** Nothing is on the backend or in the scratch that the inventory does not know. */
 async function expectCleanSlate(): Promise<void> {
-  const rows = await listVolumes(stack.database, { backend: stack.backend, limit: 1000 });
+  const rows = await selectVolumes(stack.database, { backend: stack.backend, limit: 1000 });
   expect(rows.filter(({ state }) => state !== 'available')).toEqual([]);
   const files = readdirSync(join(stack.volumesDirectory, 'volumes'));
   const known = new Set<string>(rows.map(({ id }) => id));

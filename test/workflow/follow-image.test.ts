@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { cacheKeyOf } from '../../activities/kit/cache-key';
 import { listEntries } from '../../db/entries/entries';
-import { listFollows } from '../../db/follows/follows';
+import { selectFollows } from '../../db/follows/follows';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
 import { workflowTypes } from '../../workflows/contract/names';
@@ -39,7 +39,7 @@ const ofNewerImage: Scenario = {
       // What could not be deleted is deleted by the next look.
       isDone: async (outcome) => isDone(outcome) && (await findFormer()).length === 0,
       check: async () => {
-        expect(await listFollows(database, { backend, name, limit: 10 })).toMatchObject([
+        expect(await selectFollows(database, { backend, name, limit: 10 })).toMatchObject([
           { currentImageId: newest.id, newestImageId: newest.id, problem: null },
         ]);
         const entries = await listEntries(database, { backend, shortKey: cacheKeyOf(newest).short, limit: 10 });

@@ -14,7 +14,7 @@ import { getSealedParent } from './parent';
 import { removeAttempts } from './remove';
 import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES, parseOverlay } from './qcow2-overlay';
 import { checkSize } from './sizes';
-import { confirmPublished, connectionOf, findVolume, readHead, type FoundVolume } from './volume';
+import { confirmPublished, connectionOf, findVolumeFile, readHead, type FoundVolume } from './volume';
 import { settleAll } from '../../../lib/settle-all';
 import { hasCode } from '../../../lib/errno';
 
@@ -28,7 +28,7 @@ export async function ensureClone(
 ): Promise<Connection> {
   const paths = volumePaths(context.layout, marker.volumeId);
   return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
-    const existing = await findVolume(context, marker.volumeId);
+    const existing = await findVolumeFile(context, marker.volumeId);
     // One that was flattened since does not need its parent, which may be gone.
     if (existing === undefined || (await needsParent(existing))) {
       const { virtualBytes } = await getSealedParent(context, parent);
@@ -76,7 +76,7 @@ async function runAttempt(step: CloneStep): Promise<boolean> {
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) await removeAttempt(attempt);
     // Whoever was faster has removed all attempts.
-    if (hasCode(error, 'ENOENT') && (await findVolume(context, marker.volumeId)) !== undefined) return false;
+    if (hasCode(error, 'ENOENT') && (await findVolumeFile(context, marker.volumeId)) !== undefined) return false;
     throw error;
   }
 }

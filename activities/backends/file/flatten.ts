@@ -10,7 +10,7 @@ import { removeFile, syncDirectory, writeNewFile } from './durable';
 import { withFailures } from './errors';
 import { attemptPaths, newAttempt, parseFileName, volumePaths } from './layout';
 import { formatOverlay, parseOverlay, type Overlay } from './qcow2-overlay';
-import { findVolume, readHead } from './volume';
+import { findVolumeFile, readHead } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
 
 export type Flattened = 'flattened' | 'independent' | 'absent';
@@ -53,7 +53,7 @@ async function planCopy(
   options: FlattenOptions,
 ): Promise<Copy | 'absent' | 'independent'> {
   const { qcow2: path } = volumePaths(context.layout, volumeId);
-  const volume = await findVolume(context, volumeId);
+  const volume = await findVolumeFile(context, volumeId);
   if (volume === undefined) return 'absent';
   if (volume.format === 'raw') return 'independent';
   const version = await versionOf(path);

@@ -16,7 +16,7 @@ import {
   type ObjectKind,
 } from './layout';
 import { findImageMarker } from './markers';
-import { findVolume, readVolume } from './volume';
+import { findVolumeFile, readVolume } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
 
 const BYTES_PER_BLOCK = 512;
@@ -90,7 +90,7 @@ async function judge(
 
 async function findMarker(context: FileBackendContext, kind: ObjectKind, name: string): Promise<Marker | undefined> {
   if (kind === 'image-volume') return (await findImageMarker(imagePaths(context.layout, name).marker))?.marker;
-  const volume = isVolumeId(name) ? await findVolume(context, name) : undefined;
+  const volume = isVolumeId(name) ? await findVolumeFile(context, name) : undefined;
   const read = volume && (await unlessAbsent(readVolume(volume)));
   if (read?.neededParent !== undefined && isVolumeId(name))
     await ensureCloneNoted(context, { parent: read.neededParent, volumeId: name });

@@ -9,7 +9,7 @@ import { removeFile, syncDirectory } from './durable';
 import { withFailures } from './errors';
 import { imagePaths, parseFileName, partialsOf, volumePaths, type ObjectKind } from './layout';
 import { findImageMarker } from './markers';
-import { findVolume, readVolume } from './volume';
+import { findVolumeFile, readVolume } from './volume';
 
 /** See `VolumeBackend.ensureVolumeAbsent`. The bytes go first: a marker without a volume is a leftover, a volume without one a riddle. */
 export async function ensureVolumeAbsent(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
@@ -58,7 +58,7 @@ export async function removeAttempts({ layout }: FileBackendContext, kind: Objec
 
 /** @returns the image-volume that it needs, if it is there and needs one. */
 async function refuseForeignVolume(context: FileBackendContext, volumeId: VolumeId): Promise<string | undefined> {
-  const volume = await findVolume(context, volumeId);
+  const volume = await findVolumeFile(context, volumeId);
   if (volume === undefined) return undefined;
   const { stored, neededParent } = await readVolume(volume);
   const installation = stored?.marker.installation;

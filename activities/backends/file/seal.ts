@@ -11,7 +11,7 @@ import { findImageMarker, isSameMarker, writeJson } from './markers';
 import { describeParent, getSealedParent, SEALED_MODE } from './parent';
 import { removeAttempts } from './remove';
 import { checkSize } from './sizes';
-import { confirmPublished, findVolume } from './volume';
+import { confirmPublished, findVolumeFile } from './volume';
 
 type Sealed = { virtualBytes: number; realBytes: number };
 
@@ -51,7 +51,7 @@ export async function publishVolume(
   checkSize(marker.sizeBytes, { leastBytes: target.virtualBytes });
   return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
     await checkClaim(context);
-    if ((await findVolume(context, marker.volumeId)) === undefined) {
+    if ((await findVolumeFile(context, marker.volumeId)) === undefined) {
       await growFile(attempt.data, marker.sizeBytes);
       await writeJson(attempt.marker, { marker, parent: null });
       await replaceFile(attempt.marker, paths.marker);

@@ -26,7 +26,10 @@ export interface FoundVolume {
 }
 
 /** One stat for each format: whether the volume is there. */
-export async function findVolume({ layout }: FileBackendContext, volumeId: VolumeId): Promise<FoundVolume | undefined> {
+export async function findVolumeFile(
+  { layout }: FileBackendContext,
+  volumeId: VolumeId,
+): Promise<FoundVolume | undefined> {
   const { raw, qcow2, marker } = volumePaths(layout, volumeId);
   const [rawFile, overlay] = await Promise.all([unlessAbsent(stat(raw)), unlessAbsent(stat(qcow2))]);
   if (overlay !== undefined) return { path: qcow2, format: 'qcow2', markerPath: marker, ...usage(overlay) };
@@ -52,7 +55,7 @@ export async function readVolume({
 }
 
 export async function describeVolume(context: FileBackendContext, volumeId: VolumeId): Promise<VolumeDescription> {
-  const volume = await findVolume(context, volumeId);
+  const volume = await findVolumeFile(context, volumeId);
   if (volume === undefined) {
     await checkClaim(context);
     return { kind: 'absent' };
@@ -76,7 +79,7 @@ export async function describeVolume(context: FileBackendContext, volumeId: Volu
  */
 export async function confirmPublished(context: FileBackendContext, wanted: StoredVolumeMarker): Promise<Connection> {
   const { volumeId } = wanted.marker;
-  const volume = await findVolume(context, volumeId);
+  const volume = await findVolumeFile(context, volumeId);
   if (volume === undefined)
     throw new Failure('BackendUnavailable', {
       backend: context.name,

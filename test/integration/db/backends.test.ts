@@ -5,10 +5,10 @@ import {
   listBackends,
   observeSpace,
   registerBackend,
-  setLimits,
+  updateLimits,
 } from '../../../db/backends';
 import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } from '../../../db/installation';
-import { admitVolume } from '../../../db/volumes';
+import { insertVolume } from '../../../db/volumes';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { changeLimits } from '../../../db/evictions/operator-limits';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
@@ -43,13 +43,13 @@ test('the configuration leaves alone what an operator has set, and nothing else'
   const { database } = inventory;
   await registerLocal(database);
   const limits = { maxBytes: 42, idleAgeMs: null };
-  expect(await setLimits(database, { name: BACKEND, limits, by: 'alice' })).toMatchObject({
+  expect(await updateLimits(database, { name: BACKEND, limits, by: 'alice' })).toMatchObject({
     maxBytes: 42,
     limitsSetBy: 'alice',
     limitsSetAt: expect.any(Date),
     operatorLimits: ['idleAgeMs', 'maxBytes'],
   });
-  await setLimits(database, { name: BACKEND, limits: { maxBytes: 43 }, by: 'bob' });
+  await updateLimits(database, { name: BACKEND, limits: { maxBytes: 43 }, by: 'bob' });
   await registerLocal(database, { limits: { maxBytes: 1, maxCount: 9, idleAgeMs: 5 } });
   expect(await findBackend(database, { name: BACKEND })).toMatchObject({
     maxBytes: 43,
@@ -58,7 +58,7 @@ test('the configuration leaves alone what an operator has set, and nothing else'
     limitsSetBy: 'bob',
     operatorLimits: ['idleAgeMs', 'maxBytes'],
   });
-  expect(await setLimits(database, { name: 'nowhere' as BackendName, limits, by: 'alice' })).toBeUndefined();
+  expect(await updateLimits(database, { name: 'nowhere' as BackendName, limits, by: 'alice' })).toBeUndefined();
 });
 
 test('two workers that register one backend at once leave one row', async () => {
@@ -102,7 +102,7 @@ test('what must lie on a backend is whatever may have bytes there', async () => 
   const { database } = inventory;
   await registerLocal(database);
   expect(await countHoldings(database, { name: BACKEND })).toEqual({ volumes: 0, imageVolumes: 0 });
-  await admitVolume(database, admittance(cacheKey('a')));
+  await insertVolume(database, admittance(cacheKey('a')));
   expect(await countHoldings(database, { name: BACKEND })).toEqual({ volumes: 1, imageVolumes: 0 });
   expect(await countHoldings(database, { name: 'nowhere' as BackendName })).toEqual({ volumes: 0, imageVolumes: 0 });
 });
@@ -175,7 +175,7 @@ test('an inventory that holds nothing becomes that of another installation, and 
     expect(await ensureInstallation(database)).toBe(id);
   }
   expect(await findBackend(database, { name: BACKEND })).toMatchObject({ placeId: null });
-  await admitVolume(database, admittance(cacheKey('a')));
+  await insertVolume(database, admittance(cacheKey('a')));
   await adoptInstallation(database, second as InstallationId);
   await expect(adoptInstallation(database, first as InstallationId)).rejects.toThrow(
     `IVC_INSTALLATION: got ${first}, but this database is the inventory of installation ${second}`,

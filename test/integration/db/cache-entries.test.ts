@@ -1,6 +1,6 @@
 import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
-import { observeSpace, setLimits } from '../../../db/backends';
+import { observeSpace, updateLimits } from '../../../db/backends';
 import { joinFlight } from '../../../db/flights';
 import {
   abandonReservation,
@@ -12,13 +12,13 @@ import {
   listEntryImages,
   quarantineEntry,
   registerReady,
-  reserveEntry,
+  insertPopulatingEntry,
   reserveFreed,
   retireEntry,
   sums,
 } from '../../../db/entries/entries';
 import { pinEntries } from '../../../db/evictions/pins';
-import { beginDelete, failVolume, findVolume, finishDelete } from '../../../db/volumes';
+import { markDeleting, markFailed, findVolume, markDeleted } from '../../../db/volumes';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import {
   admitted,
@@ -53,7 +53,7 @@ describe('reserveEntry', () => {
     const first = await reserved(database, key);
     expect(first).toMatchObject({ state: 'populating', generation: 1, realBytes: GiB, counted: true, flight: 1 });
     expect(first.imageVolume).toBe(`image-volume-${key.short}-1-${first.id.slice(0, 8)}`);
-    expect(await reserveEntry(database, reservation(key, { flight: 2 }))).toMatchObject({
+    expect(await insertPopulatingEntry(database, reservation(key, { flight: 2 }))).toMatchObject({
       kind: 'reserved',
       entry: { id: first.id, flight: 2 },
     });
@@ -68,7 +68,7 @@ describe('reserveEntry', () => {
   test('raises what it has reserved when more is needed and there is room', async () => {
     const { database } = inventory;
     const { id } = await reserved(database, key);
-    expect(await reserveEntry(database, reservation(key, { bytes: 9 * GiB }))).toMatchObject({
+    expect(await insertPopulatingEntry(database, reservation(key, { bytes: 9 * GiB }))).toMatchObject({
       kind: 'reserved',
       entry: { id, realBytes: 9 * GiB },
     });
@@ -76,7 +76,7 @@ describe('reserveEntry', () => {
     await abandonReservation(database, { entryId: id });
     await reserved(database, other, { bytes: 2 * GiB });
     await reserved(database, key, { bytes: 3 * GiB });
-    expect(await reserveEntry(database, reservation(key, { bytes: 8 * GiB }))).toEqual({
+    expect(await insertPopulatingEntry(database, reservation(key, { bytes: 8 * GiB }))).toEqual({
       kind: 'no-room',
       neededBytes: GiB,
       neededCount: 0,
@@ -86,12 +86,12 @@ describe('reserveEntry', () => {
   test('raises only the reservation that is named, and makes no other for one that was given up', async () => {
     const { database } = inventory;
     const { id: entryId } = await reserved(database, key);
-    expect(await reserveEntry(database, reservation(key, { bytes: 2 * GiB, entryId }))).toMatchObject({
+    expect(await insertPopulatingEntry(database, reservation(key, { bytes: 2 * GiB, entryId }))).toMatchObject({
       kind: 'reserved',
       entry: { id: entryId, realBytes: 2 * GiB },
     });
     await abandonReservation(database, { entryId });
-    expect(await reserveEntry(database, reservation(key, { bytes: 3 * GiB, entryId }))).toEqual({
+    expect(await insertPopulatingEntry(database, reservation(key, { bytes: 3 * GiB, entryId }))).toEqual({
       kind: 'given-up',
       state: 'gone',
     });
@@ -100,36 +100,39 @@ describe('reserveEntry', () => {
 
   test('says what is in the way: cache off, too large, no room in bytes or in count, ready already', async () => {
     const { database } = inventory;
-    expect(await reserveEntry(database, reservation(key, { bytes: 11 * GiB }))).toEqual({
+    expect(await insertPopulatingEntry(database, reservation(key, { bytes: 11 * GiB }))).toEqual({
       kind: 'too-large',
       maxBytes: 10 * GiB,
     });
     const entry = await readyEntry(database, key, { bytes: 6 * GiB });
-    expect(await reserveEntry(database, reservation(key))).toMatchObject({ kind: 'ready', entry: { id: entry.id } });
-    expect(await reserveEntry(database, reservation(other, { bytes: 5 * GiB }))).toEqual({
+    expect(await insertPopulatingEntry(database, reservation(key))).toMatchObject({
+      kind: 'ready',
+      entry: { id: entry.id },
+    });
+    expect(await insertPopulatingEntry(database, reservation(other, { bytes: 5 * GiB }))).toEqual({
       kind: 'no-room',
       neededBytes: GiB,
       neededCount: 0,
     });
-    await setLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
-    expect(await reserveEntry(database, reservation(other))).toEqual({
+    await updateLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
+    expect(await insertPopulatingEntry(database, reservation(other))).toEqual({
       kind: 'no-room',
       neededBytes: 0,
       neededCount: 1,
     });
-    await setLimits(database, { name: BACKEND, limits: { enabled: false }, by: 'alice' });
-    expect(await reserveEntry(database, reservation(other))).toEqual({ kind: 'cache-off' });
+    await updateLimits(database, { name: BACKEND, limits: { enabled: false }, by: 'alice' });
+    expect(await insertPopulatingEntry(database, reservation(other))).toEqual({ kind: 'cache-off' });
   });
 
   test('refuses to share a reservation with another workflow, and an unknown backend', async () => {
     const { database } = inventory;
     await reserved(database, key);
-    await expect(reserveEntry(database, reservation(key, { workflowId: 'upload/x' }))).rejects.toThrow(
+    await expect(insertPopulatingEntry(database, reservation(key, { workflowId: 'upload/x' }))).rejects.toThrow(
       /populates .* already/,
     );
-    await expect(reserveEntry(database, reservation(key, { backend: 'nowhere' as BackendName }))).rejects.toThrow(
-      'nowhere is not registered',
-    );
+    await expect(
+      insertPopulatingEntry(database, reservation(key, { backend: 'nowhere' as BackendName })),
+    ).rejects.toThrow('nowhere is not registered');
   });
 
   test('makes the next generation when the newest is full, and starts it with the use count', async () => {
@@ -219,7 +222,7 @@ describe('retiring', () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({ kind: 'leased' });
-    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
     expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({
       kind: 'retired',
       deletable: true,
@@ -241,8 +244,8 @@ describe('retiring', () => {
       reservedBytes: 0,
       pinnedBytes: GiB,
     });
-    await beginDelete(database, { volumeId: volume.id });
-    await finishDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
+    await markDeleted(database, { volumeId: volume.id });
     expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: GiB });
     await beginEntryDeletion(database, { entryId });
     await confirmEntryGone(database, { entryId });
@@ -272,16 +275,22 @@ describe('victims', () => {
       await readyEntry(database, cacheKey('2'), { bytes: 3 * GiB }),
       await readyEntry(database, cacheKey('3'), { bytes: 3 * GiB }),
     ];
-    await failVolume(database, await idOf(leased(database, cacheKey('1'))));
+    await markFailed(database, await idOf(leased(database, cacheKey('1'))));
     const request = reservation(key, { bytes: 4 * GiB });
-    expect(await reserveEntry(database, request)).toEqual({ kind: 'no-room', neededBytes: 3 * GiB, neededCount: 0 });
+    expect(await insertPopulatingEntry(database, request)).toEqual({
+      kind: 'no-room',
+      neededBytes: 3 * GiB,
+      neededCount: 0,
+    });
     const choice = await takeVictims(database, request);
     expect(choice).toMatchObject({
       kind: 'victims',
       deleting: [{ id: middle.id, state: 'deleting', reason: 'evicted' }],
     });
     expect(await takeVictims(database, request)).toEqual(choice);
-    expect(await reserveEntry(database, reservation(other, { bytes: 2 * GiB }))).toMatchObject({ kind: 'no-room' });
+    expect(await insertPopulatingEntry(database, reservation(other, { bytes: 2 * GiB }))).toMatchObject({
+      kind: 'no-room',
+    });
     const freed = { ...request, freedEntryIds: [middle.id] };
     expect(await reserveFreed(database, { ...freed, freedEntryIds: [] })).toMatchObject({ kind: 'no-room' });
     const done = await reserveFreed(database, freed);
@@ -376,7 +385,7 @@ describe('victims', () => {
     await register(database, entryId, 6 * GiB);
     const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
     expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
-    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION });
+    await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION });
     expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ id: entryId }] });
   });
 
@@ -400,7 +409,7 @@ test('entries are listed by backend, key and state', async () => {
   expect(await listEntries(database, { state: 'ready', limit: 1 })).toHaveLength(1);
 });
 
-async function idOf(lease: ReturnType<typeof leased>): Promise<Parameters<typeof failVolume>[1]> {
+async function idOf(lease: ReturnType<typeof leased>): Promise<Parameters<typeof markFailed>[1]> {
   const { volume } = await lease;
   return { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION };
 }

@@ -1,4 +1,4 @@
-import { listDecisions, recordDecision, summarizeDecisions, type Decision } from '../../../db/report/decisions';
+import { listDecisions, recordDecision, summarizeDecisions, type NewDecision } from '../../../db/report/decisions';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { BACKEND, IMAGE, newVolumeId, PROJECT } from './fixtures';
@@ -11,7 +11,7 @@ afterEach(() => inventory.drop());
 
 const HOUR_MS = 3_600_000;
 
-function refusal(more: Partial<Decision> = {}): Decision {
+function refusal(more: Partial<NewDecision> = {}): NewDecision {
   const volumeId = newVolumeId();
   return {
     volumeId,

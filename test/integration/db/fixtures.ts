@@ -5,9 +5,9 @@ import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../.
 import type { CacheKey } from '../../../workflows/contract/image';
 import type { Database } from '../../../db/client';
 import { registerBackend } from '../../../db/backends';
-import { registerReady, reserveEntry, type ReservationRequest } from '../../../db/entries/entries';
+import { registerReady, insertPopulatingEntry, type ReservationRequest } from '../../../db/entries/entries';
 import { takeForReservation, type VictimChoice } from '../../../db/evictions/victims';
-import { admitVolume, completeVolume } from '../../../db/volumes';
+import { insertVolume, completeVolume } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { CacheLimits, EntryRow, VolumeRow } from '../../../db/types';
 
@@ -60,8 +60,8 @@ export async function registerLocal(
 
 export function admittance(
   key: CacheKey,
-  more: Partial<Parameters<typeof admitVolume>[1]> = {},
-): Parameters<typeof admitVolume>[1] {
+  more: Partial<Parameters<typeof insertVolume>[1]> = {},
+): Parameters<typeof insertVolume>[1] {
   const volumeId = more.volumeId ?? newVolumeId();
   return {
     volumeId,
@@ -86,7 +86,7 @@ export async function admitted(
   key: CacheKey,
   more: Parameters<typeof admittance>[1] = {},
 ): Promise<VolumeRow> {
-  const outcome = await admitVolume(database, admittance(key, more));
+  const outcome = await insertVolume(database, admittance(key, more));
   if (outcome.kind !== 'admitted') throw new Error(`the volume is ${outcome.kind}`);
   return outcome.volume;
 }
@@ -116,7 +116,7 @@ export async function reserved(
   key: CacheKey,
   more: Partial<ReservationRequest> = {},
 ): Promise<EntryRow> {
-  const outcome = await reserveEntry(database, reservation(key, more));
+  const outcome = await insertPopulatingEntry(database, reservation(key, more));
   if (outcome.kind !== 'reserved') throw new Error(`the reservation is ${outcome.kind}`);
   return outcome.entry;
 }

@@ -3,15 +3,15 @@ import { sql } from 'drizzle-orm';
 import { findEntry } from '../../../db/entries/entries';
 import { pinEntries } from '../../../db/evictions/pins';
 import { listEntryEvents } from '../../../db/entries/entry-events';
-import { flipFollow } from '../../../db/follows/follow-flip';
-import { retireSuperseded } from '../../../db/follows/follow-surplus';
+import { updateFollowPointer } from '../../../db/follows/follow-flip';
+import { retireFormerContents } from '../../../db/follows/follow-surplus';
 import {
   findFollow,
-  listFollows,
+  selectFollows,
   noteFollowChecked,
-  removeFollow,
+  deleteFollow,
   resolveFollow,
-  setFollow,
+  upsertFollow,
 } from '../../../db/follows/follows';
 import type { EntryRow, FollowRow } from '../../../db/types';
 import type { ImageId, VolumeId } from '../../../workflows/contract/ids';
@@ -39,7 +39,8 @@ const spec: FollowSpec & { by: string } = {
 };
 const imageOf = (content: string) => `image of ${content}` as ImageId;
 
-const set = (more: Partial<FollowSpec> = {}): Promise<FollowRow> => setFollow(inventory.database, { ...spec, ...more });
+const set = (more: Partial<FollowSpec> = {}): Promise<FollowRow> =>
+  upsertFollow(inventory.database, { ...spec, ...more });
 
 /** Lets the follow match the image of a content and flips to its entry. */
 async function flip({ id: followId }: FollowRow, content: string, entry?: EntryRow) {
@@ -47,10 +48,10 @@ async function flip({ id: followId }: FollowRow, content: string, entry?: EntryR
   const { id: entryId } = entry ?? (await readyEntry(database, cacheKey(content)));
   const imageId = imageOf(content);
   await noteFollowChecked(database, { followId, newestImageId: imageId, problem: null });
-  return { entryId, outcome: await flipFollow(database, { followId, imageId, entryId, workflowId }) };
+  return { entryId, outcome: await updateFollowPointer(database, { followId, imageId, entryId, workflowId }) };
 }
 
-const retire = ({ id: followId }: FollowRow) => retireSuperseded(inventory.database, { followId, workflowId });
+const retire = ({ id: followId }: FollowRow) => retireFormerContents(inventory.database, { followId, workflowId });
 const stateOf = async (entryId: EntryRow['id']) => (await findEntry(inventory.database, { entryId }))?.state;
 
 describe('setFollow', () => {
@@ -62,8 +63,8 @@ describe('setFollow', () => {
     expect(await set()).toMatchObject({ id: follow.id, newestImageId: imageOf('first') });
     const changed = await set({ tags: [], keep: 2 });
     expect(changed).toMatchObject({ id: follow.id, tags: [], keep: 2, currentEntryId: entryId, newestImageId: null });
-    expect(await listFollows(inventory.database, { limit: 10 })).toHaveLength(1);
-    expect(await listFollows(inventory.database, { name: 'another', limit: 10 })).toEqual([]);
+    expect(await selectFollows(inventory.database, { limit: 10 })).toHaveLength(1);
+    expect(await selectFollows(inventory.database, { name: 'another', limit: 10 })).toEqual([]);
   });
 });
 
@@ -144,12 +145,12 @@ describe('flipFollow', () => {
     await flip(follow, 'first', entry);
     const next = await readyEntry(database, cacheKey('second'));
     const flipping = { followId: follow.id, imageId: imageOf('second'), entryId: next.id, workflowId };
-    expect(await flipFollow(database, flipping)).toEqual({ kind: 'lost' });
+    expect(await updateFollowPointer(database, flipping)).toEqual({ kind: 'lost' });
     await database.orm.execute(sql`update cache_entries set state = 'retired' where id = ${next.id}`);
     expect((await flip(follow, 'second', next)).outcome).toEqual({ kind: 'lost' });
     expect(await findFollow(database, { followId: follow.id })).toMatchObject({ currentEntryId: entry.id });
-    await removeFollow(database, { backend: BACKEND, name: follow.name, workflowId });
-    expect(await flipFollow(database, flipping)).toEqual({ kind: 'unfollowed' });
+    await deleteFollow(database, { backend: BACKEND, name: follow.name, workflowId });
+    expect(await updateFollowPointer(database, flipping)).toEqual({ kind: 'unfollowed' });
   });
 
   test('moves its pin along, and leaves those of others alone', async () => {
@@ -215,8 +216,8 @@ describe('removeFollow', () => {
     const follow = await set({ pin: true });
     const first = await flip(follow, 'first');
     const removing = { backend: BACKEND, name: follow.name, workflowId };
-    expect(await removeFollow(database, removing)).toBe(true);
+    expect(await deleteFollow(database, removing)).toBe(true);
     expect(await findEntry(database, first)).toMatchObject({ pinned: false, state: 'ready' });
-    expect(await removeFollow(database, removing)).toBe(false);
+    expect(await deleteFollow(database, removing)).toBe(false);
   });
 });

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import { beginEntryDeletion, findEntry, reserveEntry, retireEntry, sums } from '../../../db/entries/entries';
-import { answerFlight, claimFlight, findFlight, joinFlight, waitersOf, type JoinRequest } from '../../../db/flights';
-import { admitVolume, beginDelete, completeVolume, failVolume, findVolume, finishDelete } from '../../../db/volumes';
+import { beginEntryDeletion, findEntry, insertPopulatingEntry, retireEntry, sums } from '../../../db/entries/entries';
+import { answerFlight, updateFlightRun, findFlight, joinFlight, waitersOf, type FlightJoin } from '../../../db/flights';
+import { insertVolume, markDeleting, completeVolume, markFailed, findVolume, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { VolumeRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
@@ -38,7 +38,7 @@ function acquirement(volume: VolumeRow): Parameters<typeof acquireEntry>[1] {
   return { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
 }
 
-function joining(volume: VolumeRow, of: CacheKey = key): JoinRequest {
+function joining(volume: VolumeRow, of: CacheKey = key): FlightJoin {
   const { id: volumeId, workflowId, runId } = volume;
   return {
     backend: BACKEND,
@@ -103,7 +103,7 @@ describe('acquire against retire', () => {
     const first = await readyEntry(database, key);
     const { volume: filling } = await leased(database, key);
     const second = await readyEntry(database, key);
-    await failVolume(database, { volumeId: filling.id, runId: filling.runId, to: 'error', decision: DECISION });
+    await markFailed(database, { volumeId: filling.id, runId: filling.runId, to: 'error', decision: DECISION });
     const [one, two] = [await admitted(database, key), await admitted(database, key)];
     const acquire = await openTransaction(url);
     expect(await acquireEntry(acquire.database, acquirement(one))).toMatchObject({ entry: { id: second.id } });
@@ -163,9 +163,9 @@ describe('victims against acquire', () => {
     const { id: entryId } = await readyEntry(database, key);
     const { volume } = await available(database, key);
     await retireEntry(database, { entryId, reason: 'superseded' });
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
     const finish = await openTransaction(url);
-    await finishDelete(finish.database, { volumeId: volume.id });
+    await markDeleted(finish.database, { volumeId: volume.id });
     expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'held', clones: 1 });
     await finish.commit();
     expect(await beginEntryDeletion(database, { entryId })).toMatchObject({ kind: 'deleting' });
@@ -177,7 +177,7 @@ describe('reserve against reserve', () => {
     const { database, url } = inventory;
     const lock = await holding(url, sql`select 1 from backends for update`);
     const keys = [cacheKey('one'), cacheKey('two'), cacheKey('three')];
-    const all = Promise.all(keys.map((each) => reserveEntry(database, reservation(each, { bytes: 4 * GiB }))));
+    const all = Promise.all(keys.map((each) => insertPopulatingEntry(database, reservation(each, { bytes: 4 * GiB }))));
     await untilBlocked(database, { count: 3 });
     await lock.commit();
     const kinds = (await all).map(({ kind }) => kind).sort();
@@ -192,7 +192,10 @@ describe('reserve against reserve', () => {
   test('of one key at once one entry is made for the one workflow', async () => {
     const { database, url } = inventory;
     const lock = await holding(url, sql`select 1 from backends for update`);
-    const both = Promise.all([reserveEntry(database, reservation(key)), reserveEntry(database, reservation(key))]);
+    const both = Promise.all([
+      insertPopulatingEntry(database, reservation(key)),
+      insertPopulatingEntry(database, reservation(key)),
+    ]);
     await untilBlocked(database, { count: 2 });
     await lock.commit();
     const [one, two] = await both;
@@ -204,7 +207,7 @@ describe('reserve against reserve', () => {
   test('new volumes are admitted while a reservation holds the backend', async () => {
     const { database, url } = inventory;
     const lock = await holding(url, sql`select 1 from backends for no key update`);
-    expect(await admitVolume(database, admittance(key))).toMatchObject({ kind: 'admitted' });
+    expect(await insertVolume(database, admittance(key))).toMatchObject({ kind: 'admitted' });
     await lock.commit();
   });
 });
@@ -233,7 +236,7 @@ describe('join against join and answer', () => {
     const { database, url } = inventory;
     const [early, late] = [await admitted(database, key), await admitted(database, key)];
     await joinFlight(database, joining(early));
-    await claimFlight(database, { ...flightKey, runId: 'run 1' });
+    await updateFlightRun(database, { ...flightKey, runId: 'run 1' });
     const answer = await openTransaction(url);
     expect(await answerFlight(answer.database, { ...flightKey, flight: 1, runId: 'run 1', verdict })).toBe(true);
     const join = joinFlight(database, joining(late));
@@ -248,7 +251,7 @@ describe('join against join and answer', () => {
     const { database, url } = inventory;
     const [early, late] = [await admitted(database, key), await admitted(database, key)];
     await joinFlight(database, joining(early));
-    await claimFlight(database, { ...flightKey, runId: 'run 1' });
+    await updateFlightRun(database, { ...flightKey, runId: 'run 1' });
     const lock = await holding(url, sql`select 1 from volumes where id = ${late.id} for update`);
     const join = joinFlight(database, joining(late));
     await untilBlocked(database, { text: 'from volumes' });
@@ -264,7 +267,7 @@ describe('join against join and answer', () => {
     const { database, url } = inventory;
     const volume = await admitted(database, key);
     const remove = await openTransaction(url);
-    await beginDelete(remove.database, { volumeId: volume.id });
+    await markDeleting(remove.database, { volumeId: volume.id });
     const join = joinFlight(database, joining(volume));
     await untilBlocked(database, { text: 'from volumes' });
     await remove.commit();
@@ -280,7 +283,7 @@ describe('complete against delete', () => {
     const { volume } = await leased(database, key);
     const complete = await openTransaction(url);
     await completeVolume(complete.database, completion(volume));
-    const remove = beginDelete(database, { volumeId: volume.id });
+    const remove = markDeleting(database, { volumeId: volume.id });
     await untilBlocked(database, { text: 'update volumes' });
     await complete.commit();
     expect(await remove).toEqual({ kind: 'delete', backend: BACKEND });
@@ -291,7 +294,7 @@ describe('complete against delete', () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     const remove = await openTransaction(url);
-    await beginDelete(remove.database, { volumeId: volume.id });
+    await markDeleting(remove.database, { volumeId: volume.id });
     const complete = completeVolume(database, completion(volume));
     await untilBlocked(database, { text: 'update volumes' });
     await remove.commit();
@@ -305,8 +308,8 @@ describe('complete against delete', () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     const remove = await openTransaction(url);
-    await beginDelete(remove.database, { volumeId: volume.id });
-    const fail = failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    await markDeleting(remove.database, { volumeId: volume.id });
+    const fail = markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
     await untilBlocked(database);
     await remove.commit();
     await fail;
@@ -319,10 +322,10 @@ describe('complete against delete', () => {
     await readyEntry(database, key);
     const { volume, entryId } = await available(database, key);
     await available(database, key);
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
     const first = await openTransaction(url);
-    await finishDelete(first.database, { volumeId: volume.id });
-    const second = finishDelete(database, { volumeId: volume.id });
+    await markDeleted(first.database, { volumeId: volume.id });
+    const second = markDeleted(database, { volumeId: volume.id });
     await untilBlocked(database);
     await first.commit();
     await second;

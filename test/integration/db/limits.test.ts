@@ -12,7 +12,7 @@ import {
   listEntries,
   quarantineEntry,
   registerReady,
-  reserveEntry,
+  insertPopulatingEntry,
   reserveFreed,
   retireEntry,
   type ReservationRequest,
@@ -22,7 +22,14 @@ import { scoreEntries } from '../../../db/evictions/entry-scores';
 import { readSums } from '../../../db/entries/entry-sums';
 import { listDeleting } from '../../../db/evictions/evictor';
 import { takeForEviction } from '../../../db/evictions/victims';
-import { admitVolume, beginDelete, completeVolume, failVolume, finishDelete, listVolumes } from '../../../db/volumes';
+import {
+  insertVolume,
+  markDeleting,
+  completeVolume,
+  markFailed,
+  markDeleted,
+  selectVolumes,
+} from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
 import type { EntryRow } from '../../../db/types';
@@ -181,7 +188,7 @@ async function populate(backend: BackendName, request: Extract<Action, { do: 'po
 /** Dies with what it has reserved, or with victims that are marked and perhaps deleted. */
 async function reserveWithRoom(wanted: ReservationRequest, diesAt: number): Promise<EntryRow | undefined> {
   const { database } = inventory;
-  const first = await reserveEntry(database, wanted);
+  const first = await insertPopulatingEntry(database, wanted);
   if (first.kind === 'reserved') return first.entry;
   if (first.kind !== 'no-room') return undefined;
   const choice = await takeVictims(database, wanted);
@@ -198,7 +205,7 @@ async function cut(backend: BackendName, request: Extract<Action, { do: 'cut' }>
   try {
     const [row] = await session.sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
     const wanted = wantedOf(backend, request);
-    const work = request.choosing ? takeVictims(session, wanted) : reserveEntry(session, wanted);
+    const work = request.choosing ? takeVictims(session, wanted) : insertPopulatingEntry(session, wanted);
     await Promise.allSettled([work, inventory.database.sql`select pg_terminate_backend(${row?.pid ?? 0}::int)`]);
   } finally {
     await session.sql.end({ timeout: 0 });
@@ -208,7 +215,7 @@ async function cut(backend: BackendName, request: Extract<Action, { do: 'cut' }>
 async function create(backend: BackendName, { key: number, end }: Extract<Action, { do: 'create' }>): Promise<void> {
   const { database } = inventory;
   const wanted = cacheKey(`${number}`);
-  const admission = await admitVolume(database, admittance(wanted, { backend }));
+  const admission = await insertVolume(database, admittance(wanted, { backend }));
   if (admission.kind !== 'admitted') throw new Error(`the volume is ${admission.kind}`);
   const { volume } = admission;
   const { id: volumeId, runId } = volume;
@@ -217,13 +224,13 @@ async function create(backend: BackendName, { key: number, end }: Extract<Action
   // Between the two the clone is made: its parent must be there.
   if (acquired.kind === 'leased') await expectPresent(acquired.entry.id);
   if (end === 'fail') {
-    await failVolume(database, { volumeId, runId, to: 'error', decision: DECISION });
+    await markFailed(database, { volumeId, runId, to: 'error', decision: DECISION });
     return;
   }
   if (acquired.kind === 'leased') await completeVolume(database, completion(volume));
   if (end === 'keep') return;
-  await beginDelete(database, { volumeId });
-  await finishDelete(database, { volumeId });
+  await markDeleting(database, { volumeId });
+  await markDeleted(database, { volumeId });
 }
 
 async function change(
@@ -287,7 +294,7 @@ async function expectUnleased(entries: EntryRow[]): Promise<void> {
 }
 
 async function expectCountedClones(backend: BackendName): Promise<void> {
-  const volumes = await listVolumes(inventory.database, { backend, limit: 1000 });
+  const volumes = await selectVolumes(inventory.database, { backend, limit: 1000 });
   for (const entry of await listEntries(inventory.database, { backend, limit: 1000 })) {
     const holders = volumes.filter(({ entryId, holdsEntry }) => holdsEntry && entryId === entry.id);
     expect(entry.clones).toBe(holders.length);

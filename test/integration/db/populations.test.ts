@@ -1,14 +1,14 @@
 import {
   answerFlight,
-  claimFlight,
+  updateFlightRun,
   findFlight,
   joinFlight,
   openFlight,
   forgetWaiters,
   waitersOf,
-  type JoinRequest,
+  type FlightJoin,
 } from '../../../db/flights';
-import { admitVolume, beginDelete, failVolume, findVolume } from '../../../db/volumes';
+import { insertVolume, markDeleting, markFailed, findVolume } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { VolumeRow } from '../../../db/types';
 import type { Verdict } from '../../../workflows/contract/population';
@@ -37,7 +37,7 @@ const unproven: Verdict = {
   imageId: IMAGE,
 };
 
-function joining(volume: VolumeRow, more: Partial<JoinRequest> = {}): JoinRequest {
+function joining(volume: VolumeRow, more: Partial<FlightJoin> = {}): FlightJoin {
   const { id: volumeId, workflowId, runId } = volume;
   return {
     backend: BACKEND,
@@ -54,7 +54,7 @@ function joining(volume: VolumeRow, more: Partial<JoinRequest> = {}): JoinReques
 
 async function answer(flight: number, verdict: Verdict): Promise<void> {
   const runId = `run of flight ${flight}`;
-  await claimFlight(inventory.database, { ...flightKey, runId });
+  await updateFlightRun(inventory.database, { ...flightKey, runId });
   expect(await answerFlight(inventory.database, { ...flightKey, flight, runId, verdict })).toBe(true);
 }
 
@@ -154,21 +154,21 @@ describe('joinFlight', () => {
       kind: 'not-creating',
       state: 'creating',
     });
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
     expect(await joinFlight(database, joining(volume))).toEqual({ kind: 'not-creating', state: 'deleting' });
     expect(await findFlight(database, flightKey)).toBeUndefined();
   });
 });
 
-describe('claimFlight and answerFlight', () => {
+describe('updateFlightRun and answerFlight', () => {
   test('a flight is claimed by one run after the other, answered once, and told again to the run that answered', async () => {
     const { database } = inventory;
     const leader = await admitted(database, key);
-    expect(await claimFlight(database, { ...flightKey, runId: 'early' })).toBeUndefined();
+    expect(await updateFlightRun(database, { ...flightKey, runId: 'early' })).toBeUndefined();
     await joinFlight(database, joining(leader));
     const claim = { flight: 1, imageId: IMAGE, leaderVolumeId: leader.id };
-    expect(await claimFlight(database, { ...flightKey, runId: 'killed' })).toEqual(claim);
-    expect(await claimFlight(database, { ...flightKey, runId: 'second' })).toEqual(claim);
+    expect(await updateFlightRun(database, { ...flightKey, runId: 'killed' })).toEqual(claim);
+    expect(await updateFlightRun(database, { ...flightKey, runId: 'second' })).toEqual(claim);
     expect(
       await answerFlight(database, { ...flightKey, flight: 1, runId: 'killed', verdict: failed('BackendUnavailable') }),
     ).toBe(false);
@@ -186,7 +186,10 @@ describe('claimFlight and answerFlight', () => {
     const { database } = inventory;
     await joinFlight(database, joining(await admitted(database, key)));
     await answer(1, noRoom);
-    expect(await claimFlight(database, { ...flightKey, runId: 'late' })).toMatchObject({ flight: 1, answered: noRoom });
+    expect(await updateFlightRun(database, { ...flightKey, runId: 'late' })).toMatchObject({
+      flight: 1,
+      answered: noRoom,
+    });
     expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
       flight: 2,
       answeredRunId: 'late',
@@ -231,10 +234,10 @@ describe('waitersOf', () => {
     await acquireEntry(database, { ...cold, backend: BACKEND, key });
     await readyEntry(database, key);
     await acquireEntry(database, { ...acquired, backend: BACKEND, key });
-    await failVolume(database, { ...failing, to: 'error', decision: DECISION });
-    await beginDelete(database, deleted);
+    await markFailed(database, { ...failing, to: 'error', decision: DECISION });
+    await markDeleting(database, deleted);
     const deadRunId = restarted.runId;
-    await admitVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second', deadRunId }));
+    await insertVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second', deadRunId }));
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toEqual([]);
   });
 });

@@ -1,12 +1,12 @@
 import { observeSpace } from '../../../db/backends';
 import {
-  admitVolume,
-  beginDelete,
+  insertVolume,
+  markDeleting,
   completeVolume,
-  failVolume,
-  finishDelete,
-  restoreAfterRefusedDelete,
-  type AdmitOutcome,
+  markFailed,
+  markDeleted,
+  revertDeleting,
+  type InsertVolumeOutcome,
 } from '../../../db/volumes';
 import { connectDatabase } from '../../../db/client';
 import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
@@ -25,7 +25,7 @@ const key = cacheKey('debian 12');
 
 function admit(sizeBytes: number | null, totalBytes: number, more: { volumeId?: VolumeId; runId?: string } = {}) {
   const promise = { overSubscription: 2, totalBytes };
-  return admitVolume(inventory.database, admittance(key, { sizeBytes, promise, ...more }));
+  return insertVolume(inventory.database, admittance(key, { sizeBytes, promise, ...more }));
 }
 
 async function admitted(sizeBytes: number, totalBytes: number) {
@@ -55,15 +55,15 @@ test('the sizes of all volumes of a backend count, and a refusal names the numbe
 
 test('what the backend has seen last is the measure where nobody who admits holds it, and without either there is no limit', async () => {
   const promise = { overSubscription: 2 };
-  expect(await admitVolume(inventory.database, admittance(key, { sizeBytes: TiB, promise }))).toMatchObject({
+  expect(await insertVolume(inventory.database, admittance(key, { sizeBytes: TiB, promise }))).toMatchObject({
     kind: 'admitted',
   });
   await observeSpace(inventory.database, { name: BACKEND, totalBytes: GiB, freeBytes: GiB });
-  expect(await admitVolume(inventory.database, admittance(key, { promise }))).toMatchObject({
+  expect(await insertVolume(inventory.database, admittance(key, { promise }))).toMatchObject({
     kind: 'no-room',
     mostBytes: 2 * GiB,
   });
-  expect(await admitVolume(inventory.database, admittance(key))).toMatchObject({ kind: 'admitted' });
+  expect(await insertVolume(inventory.database, admittance(key))).toMatchObject({ kind: 'admitted' });
 });
 
 test('one that is asked for again counts once, and one that is there is answered whatever else there is', async () => {
@@ -78,7 +78,7 @@ test('one that is asked for again counts once, and one that is there is answered
     request: { other: true },
     promise: { overSubscription: 1, totalBytes: 1 },
   });
-  expect(await admitVolume(database, other)).toMatchObject({ kind: 'conflict' });
+  expect(await insertVolume(database, other)).toMatchObject({ kind: 'conflict' });
 });
 
 test('what ends gives its bytes back, and what comes back takes them again', async () => {
@@ -90,21 +90,21 @@ test('what ends gives its bytes back, and what comes back takes them again', asy
   ];
   const noted = async () => (await sums()).noted / GiB;
   expect(await noted()).toBe(7);
-  await failVolume(database, { volumeId: failed.id, runId: failed.runId, to: 'error', decision: DECISION });
+  await markFailed(database, { volumeId: failed.id, runId: failed.runId, to: 'error', decision: DECISION });
   expect(await noted()).toBe(6);
   // Nothing of it is there any more.
-  await beginDelete(database, { volumeId: failed.id });
+  await markDeleting(database, { volumeId: failed.id });
   expect(await noted()).toBe(6);
-  await restoreAfterRefusedDelete(database, { volumeId: failed.id });
+  await revertDeleting(database, { volumeId: failed.id });
   expect(await admit(GiB, TiB, { volumeId: failed.id, runId: 'again' })).toMatchObject({ kind: 'admitted' });
   expect(await noted()).toBe(7);
   for (const volume of [deleted, refused]) {
     await completeVolume(database, { ...completion(volume), sizeBytes: volume.sizeBytes ?? 0 });
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
   }
   expect(await noted()).toBe(7);
-  await finishDelete(database, { volumeId: deleted.id });
-  await restoreAfterRefusedDelete(database, { volumeId: refused.id });
+  await markDeleted(database, { volumeId: deleted.id });
+  await revertDeleting(database, { volumeId: refused.id });
   expect(await noted()).toBe(5);
   await database.sql`update volumes set size_bytes = ${8 * GiB} where id = ${refused.id}`;
   expect(await noted()).toBe(9);
@@ -126,24 +126,24 @@ test('backends count apart', async () => {
   await admitted(6 * GiB, 3 * GiB);
   const promise = { overSubscription: 2, totalBytes: 3 * GiB };
   const other = admittance(key, { backend: 'other' as BackendName, sizeBytes: 6 * GiB, promise });
-  expect(await admitVolume(database, other)).toMatchObject({ kind: 'admitted' });
+  expect(await insertVolume(database, other)).toMatchObject({ kind: 'admitted' });
 });
 
 describe('of creates at once', () => {
   const SESSIONS = 24;
   /** So many that a share of each is small, and far more than there is room for. */
-  const at = async (creates: number, sizeBytes: number, mostBytes: number): Promise<AdmitOutcome[]> => {
+  const at = async (creates: number, sizeBytes: number, mostBytes: number): Promise<InsertVolumeOutcome[]> => {
     const database = connectDatabase(inventory.url, { maxConnections: SESSIONS });
     const promise = { overSubscription: 1, totalBytes: mostBytes };
     try {
       return await Promise.all(
-        Array.from({ length: creates }, () => admitVolume(database, admittance(key, { sizeBytes, promise }))),
+        Array.from({ length: creates }, () => insertVolume(database, admittance(key, { sizeBytes, promise }))),
       );
     } finally {
       await database.close();
     }
   };
-  const countOf = (outcomes: AdmitOutcome[], wanted: AdmitOutcome['kind']) =>
+  const countOf = (outcomes: InsertVolumeOutcome[], wanted: InsertVolumeOutcome['kind']) =>
     outcomes.filter(({ kind }) => kind === wanted).length;
 
   test.each([
@@ -163,7 +163,7 @@ describe('of creates at once', () => {
     await database.sql.begin(async (transaction) => {
       await transaction`select * from promise_room(${BACKEND}, ${'00000000-0000-0000-0000-000000000001'}, ${GiB}, ${200 * TiB})`;
       const promise = { overSubscription: 2, totalBytes: 100 * TiB };
-      expect(await admitVolume(other, admittance(key, { promise }))).toMatchObject({ kind: 'admitted' });
+      expect(await insertVolume(other, admittance(key, { promise }))).toMatchObject({ kind: 'admitted' });
     });
     await other.close();
   });

@@ -1,5 +1,11 @@
 import { sql } from 'drizzle-orm';
-import { forgetScratch, listScratch, measureScratch, releaseScratch, reserveScratch } from '../../../db/scratch-files';
+import {
+  forgetScratch,
+  listScratch,
+  measureScratch,
+  removeScratchUser,
+  reserveScratch,
+} from '../../../db/scratch-files';
 import type { HostId } from '../../../workflows/contract/ids';
 import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
 import { holding, untilBlocked } from './locks';
@@ -22,13 +28,13 @@ test('users share one reservation; the last one leaves, however often it says so
   expect(await listScratch(database, { hostId })).toMatchObject([
     { bytesReserved: 60, users: ['flight a', 'flight b'] },
   ]);
-  expect(await releaseScratch(database, { ...file, user: 'flight a' })).toEqual({ lastUser: false });
+  expect(await removeScratchUser(database, { ...file, user: 'flight a' })).toEqual({ lastUser: false });
   expect(await forgetScratch(database, file)).toBe(false);
   for (let time = 0; time < 2; time += 1)
-    expect(await releaseScratch(database, { ...file, user: 'flight b' })).toEqual({ lastUser: true });
+    expect(await removeScratchUser(database, { ...file, user: 'flight b' })).toEqual({ lastUser: true });
   for (let time = 0; time < 2; time += 1) expect(await forgetScratch(database, file)).toBe(true);
   expect(await listScratch(database, { hostId })).toEqual([]);
-  expect(await releaseScratch(database, { ...file, user: 'flight b' })).toEqual({ lastUser: false });
+  expect(await removeScratchUser(database, { ...file, user: 'flight b' })).toEqual({ lastUser: false });
 });
 
 test('the budget of a host is full with what is reserved, and freer once less was measured', async () => {

@@ -14,13 +14,13 @@ import {
   sums,
 } from '../../../db/entries/entries';
 import { pinEntries } from '../../../db/evictions/pins';
-import { findBackend, observeSpace, setLimits } from '../../../db/backends';
+import { findBackend, observeSpace, updateLimits } from '../../../db/backends';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/evictions/entry-scores';
 import { forgetGone } from '../../../db/evictions/evictor';
 import { findKeysBeginning } from '../../../db/entries/key-prefix';
 import { takeForEviction, viewEvictions } from '../../../db/evictions/victims';
-import { beginDelete, finishDelete } from '../../../db/volumes';
+import { markDeleting, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
@@ -106,8 +106,8 @@ describe('parents with clones', () => {
       deleting: [],
       held: [{ id: entryId, state: 'retired', counted: false, reason: 'requested' }],
     });
-    await beginDelete(database, { volumeId: volume.id });
-    expect(await finishDelete(database, { volumeId: volume.id })).toMatchObject({ freedEntry: { entryId } });
+    await markDeleting(database, { volumeId: volume.id });
+    expect(await markDeleted(database, { volumeId: volume.id })).toMatchObject({ freedEntry: { entryId } });
   });
 });
 
@@ -160,7 +160,7 @@ describe('the evictor against creates', () => {
 
   test('a reservation and the evictor never take the same entry, and a reservation that waits sees what the evictor took', async () => {
     const { database } = inventory;
-    await setLimits(database, { name: BACKEND, limits: { maxCount: 4 }, by: 'alice' });
+    await updateLimits(database, { name: BACKEND, limits: { maxCount: 4 }, by: 'alice' });
     for (const name of ['1', '2', '3', '4']) await readyEntry(database, cacheKey(name));
     const [taken, ...choices] = await Promise.all([
       evict(database, { kind: 'rank', count: 2, why: 'asked for' }),
@@ -238,7 +238,7 @@ describe('scoring', () => {
 
   test('victims by score raise the clock, which new entries begin with', async () => {
     const { database } = inventory;
-    await setLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
+    await updateLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
     await readyEntry(database, key, { bytes: 2 * GiB });
     await acquireAndEnd(database);
     const request = reservation(cacheKey('other'));
@@ -267,8 +267,8 @@ describe('scoring', () => {
 
   async function acquireAndEnd(database: Database): Promise<void> {
     const { volume } = await available(database, key);
-    await beginDelete(database, { volumeId: volume.id });
-    await finishDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
+    await markDeleted(database, { volumeId: volume.id });
   }
 });
 

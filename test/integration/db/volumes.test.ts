@@ -1,15 +1,15 @@
 import { findEntry, quarantineEntry } from '../../../db/entries/entries';
 import { listDecisions } from '../../../db/report/decisions';
 import {
-  admitVolume,
-  beginDelete,
+  insertVolume,
+  markDeleting,
   completeVolume,
-  failVolume,
+  markFailed,
   findVolume,
-  finishDelete,
-  listVolumes,
+  markDeleted,
+  selectVolumes,
   releaseLease,
-  restoreAfterRefusedDelete,
+  revertDeleting,
 } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
@@ -38,41 +38,41 @@ afterEach(() => inventory.drop());
 
 const key = cacheKey('debian 12');
 
-describe('admitVolume', () => {
+describe('insertVolume', () => {
   test('makes a row in one statement and answers the same when it is repeated', async () => {
     const { database } = inventory;
     const request = admittance(key);
     const before = database.statements();
-    const first = await admitVolume(database, request);
+    const first = await insertVolume(database, request);
     expect(database.statements() - before).toBe(1);
     expect(first).toMatchObject({
       kind: 'admitted',
       volume: { id: request.volumeId, state: 'creating', bootable: false, holdsEntry: false },
     });
-    expect(await admitVolume(database, request)).toMatchObject({
+    expect(await insertVolume(database, request)).toMatchObject({
       kind: 'admitted',
       volume: { createdAt: expect.any(Date) },
     });
-    expect(await listVolumes(database, { limit: 10 })).toHaveLength(1);
+    expect(await selectVolumes(database, { limit: 10 })).toHaveLength(1);
   });
 
   test('treats requests that differ only in the order of their keys as the same', async () => {
     const { database } = inventory;
     const request = admittance(key, { request: { a: 1, b: 2 } });
-    await admitVolume(database, request);
-    expect(await admitVolume(database, { ...request, request: { b: 2, a: 1 } })).toMatchObject({ kind: 'admitted' });
+    await insertVolume(database, request);
+    expect(await insertVolume(database, { ...request, request: { b: 2, a: 1 } })).toMatchObject({ kind: 'admitted' });
   });
 
   test('refuses another request for the same id and tells its content to its own project only', async () => {
     const { database } = inventory;
     const request = admittance(key);
-    await admitVolume(database, request);
+    await insertVolume(database, request);
     const other = { ...request, request: { imageId: 'another' } };
-    expect(await admitVolume(database, other)).toEqual({
+    expect(await insertVolume(database, other)).toEqual({
       kind: 'conflict',
       found: expect.stringContaining(request.imageId),
     });
-    expect(await admitVolume(database, { ...other, projectId: 'foreign' as ProjectId })).toEqual({
+    expect(await insertVolume(database, { ...other, projectId: 'foreign' as ProjectId })).toEqual({
       kind: 'conflict',
       found: 'a request of another project',
     });
@@ -89,14 +89,14 @@ describe('admitVolume', () => {
       const { volume, entryId } = await leased(database, key);
       const request = admittance(key, { volumeId: volume.id, runId: 'second run', ...more });
       for (const deadRunId of [undefined, 'a run that had it before'])
-        expect(await admitVolume(database, { ...request, deadRunId })).toMatchObject({
+        expect(await insertVolume(database, { ...request, deadRunId })).toMatchObject({
           kind: 'busy',
           runId: volume.runId,
         });
-      const taken = await admitVolume(database, { ...request, deadRunId: volume.runId });
+      const taken = await insertVolume(database, { ...request, deadRunId: volume.runId });
       expect(taken).toMatchObject({ kind: 'admitted', volume: { runId: 'second run', entryId, holdsEntry: true } });
       expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'creating' });
-      await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+      await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
       expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({
         state: 'creating',
         holdsEntry: true,
@@ -111,7 +111,7 @@ describe('admitVolume', () => {
     const { database } = inventory;
     const volume = await admitted(database, key);
     expect(
-      await admitVolume(database, admittance(key, { volumeId: volume.id, workflowId: 'other', runId: 'other run' })),
+      await insertVolume(database, admittance(key, { volumeId: volume.id, workflowId: 'other', runId: 'other run' })),
     ).toEqual({
       kind: 'busy',
       workflowId: volume.workflowId,
@@ -123,27 +123,27 @@ describe('admitVolume', () => {
     const { database } = inventory;
     await readyEntry(database, key);
     const { volume } = await available(database, key);
-    expect(await admitVolume(database, admittance(key, { volumeId: volume.id, runId: 'later' }))).toMatchObject({
+    expect(await insertVolume(database, admittance(key, { volumeId: volume.id, runId: 'later' }))).toMatchObject({
       kind: 'available',
       volume: { connection: CONNECTION },
     });
     const failing = await admitted(database, key);
     const error = { type: 'NoSpace', message: 'backend local has no space' };
-    await failVolume(database, { volumeId: failing.id, runId: failing.runId, to: 'error', error, decision: DECISION });
+    await markFailed(database, { volumeId: failing.id, runId: failing.runId, to: 'error', error, decision: DECISION });
     expect(await findVolume(database, { volumeId: failing.id })).toMatchObject({
       state: 'error',
       errorType: 'NoSpace',
     });
     expect(
-      await admitVolume(database, admittance(key, { volumeId: failing.id, workflowId: 'w', runId: 'r' })),
+      await insertVolume(database, admittance(key, { volumeId: failing.id, workflowId: 'w', runId: 'r' })),
     ).toMatchObject({
       kind: 'admitted',
       volume: { state: 'creating', errorType: null, errorMessage: null, entryId: null },
     });
-    await beginDelete(database, { volumeId: volume.id });
-    expect(await admitVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
-    await finishDelete(database, { volumeId: volume.id });
-    expect(await admitVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
+    await markDeleting(database, { volumeId: volume.id });
+    expect(await insertVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
+    await markDeleted(database, { volumeId: volume.id });
+    expect(await insertVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
   });
 });
 
@@ -193,7 +193,7 @@ describe('acquireEntry', () => {
       kind: 'not-creating',
       state: 'creating',
     });
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
     expect(await acquireEntry(database, { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key })).toEqual({
       kind: 'not-creating',
       state: 'deleting',
@@ -251,13 +251,13 @@ describe('completeVolume', () => {
     const { volume, entryId } = await available(database, key);
     expect(volume).toMatchObject({ entryId, holdsEntry: false });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0, uses: 1 });
-    await beginDelete(database, { volumeId: volume.id });
-    await finishDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
+    await markDeleted(database, { volumeId: volume.id });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
   });
 });
 
-describe('failVolume', () => {
+describe('markFailed', () => {
   test('releases the lease once and tells the parent that may go, however often it is called', async () => {
     const { database } = inventory;
     await readyEntry(database, key);
@@ -270,9 +270,9 @@ describe('failVolume', () => {
       error: { type: 'ParentUnusable', message: 'gone' },
       decision: DECISION,
     };
-    const first = await failVolume(database, failure);
+    const first = await markFailed(database, failure);
     expect(first).toEqual({ freedEntry: { entryId, imageVolume: expect.any(String), backend: BACKEND } });
-    expect(await failVolume(database, failure)).toEqual(first);
+    expect(await markFailed(database, failure)).toEqual(first);
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
     expect(await listDecisions(database, { volumeId: volume.id, limit: 10 })).toMatchObject([
       { outcome: 'failed', errorType: 'ParentUnusable' },
@@ -283,12 +283,12 @@ describe('failVolume', () => {
     const { database } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
     expect(
-      await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION }),
+      await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION }),
     ).toEqual({});
     expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'deleting', holdsEntry: false });
-    await finishDelete(database, { volumeId: volume.id });
+    await markDeleted(database, { volumeId: volume.id });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
   });
 
@@ -296,7 +296,7 @@ describe('failVolume', () => {
     const { database } = inventory;
     await readyEntry(database, key);
     const { volume } = await available(database, key);
-    await failVolume(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
+    await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
     expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'available', holdsEntry: true });
   });
 });
@@ -309,23 +309,23 @@ describe('deleting', () => {
     const two = await available(database, key);
     await quarantineEntry(database, { entryId: one.entryId, found: 'changed' });
     const begin = { kind: 'delete', backend: BACKEND };
-    expect(await beginDelete(database, { volumeId: one.volume.id })).toEqual(begin);
-    expect(await beginDelete(database, { volumeId: one.volume.id })).toEqual(begin);
-    expect(await finishDelete(database, { volumeId: one.volume.id })).toEqual({});
-    await beginDelete(database, { volumeId: two.volume.id });
+    expect(await markDeleting(database, { volumeId: one.volume.id })).toEqual(begin);
+    expect(await markDeleting(database, { volumeId: one.volume.id })).toEqual(begin);
+    expect(await markDeleted(database, { volumeId: one.volume.id })).toEqual({});
+    await markDeleting(database, { volumeId: two.volume.id });
     const freed = { freedEntry: { entryId: one.entryId, imageVolume: expect.any(String), backend: BACKEND } };
-    expect(await finishDelete(database, { volumeId: two.volume.id })).toEqual(freed);
-    expect(await finishDelete(database, { volumeId: two.volume.id })).toEqual(freed);
+    expect(await markDeleted(database, { volumeId: two.volume.id })).toEqual(freed);
+    expect(await markDeleted(database, { volumeId: two.volume.id })).toEqual(freed);
     expect(await findEntry(database, { entryId: one.entryId })).toMatchObject({ clones: 0 });
-    expect(await beginDelete(database, { volumeId: two.volume.id })).toEqual({ kind: 'absent' });
+    expect(await markDeleting(database, { volumeId: two.volume.id })).toEqual({ kind: 'absent' });
   });
 
   test('names the run that still creates the volume, each time it is asked', async () => {
     const { database } = inventory;
     const volume = await admitted(database, key);
     const creating = { kind: 'creating', workflowId: volume.workflowId, runId: volume.runId, backend: BACKEND };
-    expect(await beginDelete(database, { volumeId: volume.id })).toEqual(creating);
-    expect(await beginDelete(database, { volumeId: volume.id })).toEqual(creating);
+    expect(await markDeleting(database, { volumeId: volume.id })).toEqual(creating);
+    expect(await markDeleting(database, { volumeId: volume.id })).toEqual(creating);
     expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'deleting' });
   });
 
@@ -334,22 +334,22 @@ describe('deleting', () => {
     await readyEntry(database, key);
     const { volume } = await available(database, key);
     expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-1' })).toBe(true);
-    expect(await beginDelete(database, { volumeId: volume.id })).toEqual({ kind: 'in-use', by: 'vm-1' });
+    expect(await markDeleting(database, { volumeId: volume.id })).toEqual({ kind: 'in-use', by: 'vm-1' });
     await setAttached(database, { volumeId: volume.id, attachedTo: null });
-    await beginDelete(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id });
     expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-2' })).toBe(false);
-    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({
+    expect(await revertDeleting(database, { volumeId: volume.id })).toEqual({
       kind: 'restored',
       state: 'available',
     });
-    expect(await restoreAfterRefusedDelete(database, { volumeId: volume.id })).toEqual({
+    expect(await revertDeleting(database, { volumeId: volume.id })).toEqual({
       kind: 'not-deleting',
       state: 'available',
     });
   });
 
   test('of a volume that nobody knows is absent', async () => {
-    expect(await beginDelete(inventory.database, { volumeId: admittance(key).volumeId })).toEqual({ kind: 'absent' });
+    expect(await markDeleting(inventory.database, { volumeId: admittance(key).volumeId })).toEqual({ kind: 'absent' });
   });
 });
 
@@ -357,14 +357,14 @@ test('volumes are listed newest first, page by page, without the deleted ones', 
   const { database } = inventory;
   const ids = [];
   for (let index = 0; index < 5; index += 1) ids.unshift((await admitted(database, key)).id);
-  const first = await listVolumes(database, { limit: 3 });
-  const second = await listVolumes(database, { limit: 3, afterId: first[2]?.id });
+  const first = await selectVolumes(database, { limit: 3 });
+  const second = await selectVolumes(database, { limit: 3, afterId: first[2]?.id });
   expect([...first, ...second].map(({ id }) => id)).toEqual(ids);
   const [newest] = ids;
   if (newest === undefined) throw new Error('no volume');
-  await beginDelete(database, { volumeId: newest });
-  await finishDelete(database, { volumeId: newest });
-  expect(await listVolumes(database, { limit: 10 })).toHaveLength(4);
-  expect(await listVolumes(database, { limit: 10, state: 'deleted' })).toHaveLength(1);
-  expect(await listVolumes(database, { limit: 10, projectId: 'nobody' as ProjectId })).toHaveLength(0);
+  await markDeleting(database, { volumeId: newest });
+  await markDeleted(database, { volumeId: newest });
+  expect(await selectVolumes(database, { limit: 10 })).toHaveLength(4);
+  expect(await selectVolumes(database, { limit: 10, state: 'deleted' })).toHaveLength(1);
+  expect(await selectVolumes(database, { limit: 10, projectId: 'nobody' as ProjectId })).toHaveLength(0);
 });

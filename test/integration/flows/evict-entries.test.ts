@@ -4,7 +4,7 @@ import { chmodSync, existsSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { evict as evictNow, sweep as sweepNow } from '../../../client/eviction';
 import { deleteVolume } from '../../../client/volumes';
-import { setLimits } from '../../../db/backends';
+import { updateLimits } from '../../../db/backends';
 import { findEntry } from '../../../db/entries/entries';
 import { pinEntries } from '../../../db/evictions/pins';
 import { listEntryEvents } from '../../../db/entries/entry-events';
@@ -26,7 +26,7 @@ describe('evictEntries', () => {
   });
 
   const limit = (limits: Partial<CacheLimits>) =>
-    setLimits(flow.stack.database, { name: flow.stack.backend, limits, by: 'test' });
+    updateLimits(flow.stack.database, { name: flow.stack.backend, limits, by: 'test' });
   const options = () => ({ backend: flow.stack.backend });
   const evict = async (request: EvictSignal): Promise<EvictionResult> =>
     (await evictNow(flow.stack.cache, request, options())).result;

@@ -2,7 +2,7 @@ import { chmodSync, readdirSync, renameSync, rmSync, utimesSync } from 'node:fs'
 import { join } from 'node:path';
 import { deleteVolume } from '../../../client/volumes';
 import { findEntry } from '../../../db/entries/entries';
-import { setLimits } from '../../../db/backends';
+import { updateLimits } from '../../../db/backends';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/stack/flows';
@@ -129,7 +129,7 @@ describe('a parent at its clone limit', () => {
   afterEach(() => expectCleanSlate(flow.stack));
 
   it('is followed by the next generation, which serves the creates that come then', async () => {
-    await setLimits(flow.stack.database, { name: flow.stack.backend, limits: { cloneLimit: 2 }, by: 'the test' });
+    await updateLimits(flow.stack.database, { name: flow.stack.backend, limits: { cloneLimit: 2 }, by: 'the test' });
     const { sample, image } = await flow.upload('limit');
     await flow.create(image);
     await flow.create(image);
@@ -150,7 +150,7 @@ describe('a parent near its clone limit', () => {
   const flow = useStack();
   beforeAll(async () => {
     const { database, backend: name } = flow.stack;
-    await setLimits(database, { name, limits: { cloneLimit: LIMIT }, by: 'the test' });
+    await updateLimits(database, { name, limits: { cloneLimit: LIMIT }, by: 'the test' });
   });
   afterEach(() => expectCleanSlate(flow.stack));
 

@@ -1,13 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { chooseForReservation } from '../../../activities/eviction/choose-for-reservation';
 import type { Database } from '../../../db/client';
-import { abandonReservation, listEntries, reserveEntry } from '../../../db/entries/entries';
+import { abandonReservation, listEntries, insertPopulatingEntry } from '../../../db/entries/entries';
 import { summarizeDecisions } from '../../../db/report/decisions';
 import { sums } from '../../../db/entries/entry-sums';
 import { forgetGone } from '../../../db/evictions/evictor';
 import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../../db/report/gauges';
 import { takeForReservation } from '../../../db/evictions/victims';
-import { admitVolume, beginDelete, completeVolume, failVolume, finishDelete, listVolumes } from '../../../db/volumes';
+import {
+  insertVolume,
+  markDeleting,
+  completeVolume,
+  markFailed,
+  markDeleted,
+  selectVolumes,
+} from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import { GiB } from '../../../workflows/contract/bytes';
@@ -41,7 +48,7 @@ function creating(database: Database, { backend, entries }: Filling): InventoryW
   const admit = async (n: number, purpose: string): Promise<void> => {
     const volumeId = randomUUID() as VolumeId;
     volumes.set(`${purpose} ${n}`, volumeId);
-    await admitVolume(database, {
+    await insertVolume(database, {
       volumeId,
       projectId: LIST_PROJECT,
       name: 'scale',
@@ -62,7 +69,7 @@ function creating(database: Database, { backend, entries }: Filling): InventoryW
     if (acquired.kind !== 'leased') throw new Error(`the acquire is ${acquired.kind}`);
   };
   const giveUp = (n: number, purpose: string) =>
-    failVolume(database, {
+    markFailed(database, {
       volumeId: idOf(n, purpose),
       runId: 'run',
       to: 'deleted',
@@ -92,8 +99,8 @@ function creating(database: Database, { backend, entries }: Filling): InventoryW
           decision: { reason: 'the image was cached' },
         }),
       undo: async (n) => {
-        await beginDelete(database, { volumeId: idOf(n, 'complete') });
-        await finishDelete(database, { volumeId: idOf(n, 'complete') });
+        await markDeleting(database, { volumeId: idOf(n, 'complete') });
+        await markDeleted(database, { volumeId: idOf(n, 'complete') });
       },
     },
   ];
@@ -107,7 +114,7 @@ function making(database: Database, { backend, entries }: Filling): InventoryWor
       name: 'reserve',
       run: async (n) => {
         const key = filledKey(entries + 1 + n);
-        const outcome = await reserveEntry(database, {
+        const outcome = await insertPopulatingEntry(database, {
           backend,
           key,
           bytes: GiB,
@@ -174,7 +181,7 @@ function listing(database: Database, { backend, volumes, entries }: Filling): In
     >`select md5('entry' || ${Math.floor(entries / 2) + 1}::text)::uuid as id`;
     [middleVolume, middleEntry] = [volume?.id, entry?.id];
   };
-  const pages: [string, Omit<Parameters<typeof listVolumes>[1], 'limit'>][] = [
+  const pages: [string, Omit<Parameters<typeof selectVolumes>[1], 'limit'>][] = [
     ['list volumes', {}],
     ['list volumes of a backend', { backend }],
     ['list volumes of a project', { projectId: LIST_PROJECT }],
@@ -184,13 +191,13 @@ function listing(database: Database, { backend, volumes, entries }: Filling): In
     ...pages.map(([name, filter]) => ({
       name,
       ordered: true,
-      run: () => listVolumes(database, { ...filter, limit: PAGE }),
+      run: () => selectVolumes(database, { ...filter, limit: PAGE }),
     })),
     {
       name: 'list volumes, a page in the middle',
       ordered: true,
       prepare: findMiddle,
-      run: () => listVolumes(database, { limit: PAGE, afterId: middleVolume }),
+      run: () => selectVolumes(database, { limit: PAGE, afterId: middleVolume }),
     },
     { name: 'list entries', ordered: true, run: () => listEntries(database, { backend, limit: PAGE }) },
     {

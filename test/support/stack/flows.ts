@@ -8,8 +8,8 @@ import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import { compareImages } from '../images/qemu';
 import { createVolume, type StartedVolume } from '../../../client/volumes';
 import { listEntries } from '../../../db/entries/entries';
-import { findFlight, type Flight } from '../../../db/flights';
-import { findVolume, listVolumes } from '../../../db/volumes';
+import { findFlight, type FlightRow } from '../../../db/flights';
+import { findVolume, selectVolumes } from '../../../db/volumes';
 import type { EntryRow, VolumeRow } from '../../../db/types';
 import { waitFor } from '../../../worker/stack/wait';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
@@ -37,7 +37,7 @@ export interface FlowStack {
   start: (image: Image, input?: Partial<CreateVolumeInput>) => Promise<RunningCreate>;
   /** The same as any Temporal client may do it: under a workflow id of its own choice. Default: one that says nothing of the volume. */
   startAs: (image: Image, input?: Partial<CreateVolumeInput>, workflowId?: string) => Promise<RunningCreate>;
-  flightOf(image: Image): Promise<Flight | undefined>;
+  flightOf(image: Image): Promise<FlightRow | undefined>;
   flightHandle(image: Image): WorkflowHandle;
   /** On the stack's own backend, or another one. */
   entriesOf(image: Image, backend?: BackendName): Promise<EntryRow[]>;
@@ -145,7 +145,7 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
 export async function expectCleanSlate(stack: Stack): Promise<void> {
   await expectNothingRuns(stack);
   const { database, backend } = stack;
-  const rows = await listVolumes(database, { backend, limit: 1000 });
+  const rows = await selectVolumes(database, { backend, limit: 1000 });
   const states = rows.map(({ id, state, waitsForFlight }) => ({ id, state, waitsForFlight }));
   expect(states.filter(({ state }) => state === 'creating' || state === 'deleting')).toEqual([]);
   expect(states.filter(({ waitsForFlight }) => waitsForFlight !== null)).toEqual([]);

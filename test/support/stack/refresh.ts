@@ -2,7 +2,7 @@ import type { CreateImageRequest } from '../../../activities/glance/image-servic
 import { followImage } from '../../../client/follows';
 import { refreshCache } from '../../../client/refresh';
 import { findEntry } from '../../../db/entries/entries';
-import { listFollows } from '../../../db/follows/follows';
+import { selectFollows } from '../../../db/follows/follows';
 import type { EntryRow, FollowRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
@@ -33,7 +33,7 @@ export function refreshFlows(flow: FlowStack) {
     refresh: async (input: RefreshInput = {}): Promise<RefreshResult> =>
       (await refreshCache(flow.stack.cache, input, { wait: true })).result,
     followOf: async (name: string): Promise<FollowRow | undefined> =>
-      (await listFollows(flow.stack.database, { backend: flow.stack.backend, name, limit: 1 }))[0],
+      (await selectFollows(flow.stack.database, { backend: flow.stack.backend, name, limit: 1 }))[0],
     entry: async (entryId: EntryId | null): Promise<EntryRow | undefined> =>
       entryId === null ? undefined : await findEntry(flow.stack.database, { entryId }),
     /** Edits an image's record in a way that `ImageService` has no verb for. */

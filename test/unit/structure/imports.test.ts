@@ -111,7 +111,7 @@ function breaches(imports: Import[]): string[] {
 
 function importsOf(file: string): Import[] {
   const from = relative(root, file);
-  const source = ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest);
+  const source = parse(file);
   const found: Import[] = [];
   const add = (specifier: string, typeOnly: boolean) => found.push({ from, to: targetOf(file, specifier), typeOnly });
   const visit = (node: ts.Node): void => {
@@ -129,6 +129,43 @@ function importsOf(file: string): Import[] {
   };
   visit(source);
   return found;
+}
+
+function renamedImportsOfDb(file: string): string[] {
+  const renamed: string[] = [];
+  for (const node of parse(file).statements) {
+    if (!ts.isImportDeclaration(node) || !ts.isStringLiteral(node.moduleSpecifier)) continue;
+    const bindings = node.importClause?.namedBindings;
+    if (!inside(targetOf(file, node.moduleSpecifier.text), 'db') || !bindings || !ts.isNamedImports(bindings)) continue;
+    for (const { name, propertyName } of bindings.elements)
+      if (propertyName) renamed.push(`${relative(root, file)}: ${propertyName.text} as ${name.text}`);
+  }
+  return renamed;
+}
+
+function exportedNames(file: string): string[] {
+  return parse(file).statements.flatMap((node) => {
+    if (!ts.canHaveModifiers(node) || !node.modifiers?.some(({ kind }) => kind === ts.SyntaxKind.ExportKeyword))
+      return [];
+    if (ts.isVariableStatement(node))
+      return node.declarationList.declarations.flatMap(({ name }) => (ts.isIdentifier(name) ? [name.text] : []));
+    return isNamed(node) && node.name ? [node.name.text] : [];
+  });
+}
+
+function isNamed(
+  node: ts.Node,
+): node is ts.FunctionDeclaration | ts.ClassDeclaration | ts.InterfaceDeclaration | ts.TypeAliasDeclaration {
+  return (
+    ts.isFunctionDeclaration(node) ||
+    ts.isClassDeclaration(node) ||
+    ts.isInterfaceDeclaration(node) ||
+    ts.isTypeAliasDeclaration(node)
+  );
+}
+
+function parse(file: string): ts.SourceFile {
+  return ts.createSourceFile(file, readFileSync(file, 'utf8'), ts.ScriptTarget.Latest);
 }
 
 function isTypeOnly({ importClause }: ts.ImportDeclaration): boolean {
@@ -159,6 +196,18 @@ describe('what may import what', () => {
     const files = sourceFolders.flatMap(sourceFiles);
     expect(files.length).toBeGreaterThan(50);
     expect(breaches(files.flatMap(importsOf))).toEqual([]);
+  });
+
+  it('imports a statement under its own name, which nothing else has', () => {
+    const files = sourceFolders.flatMap(sourceFiles);
+    expect(files.flatMap(renamedImportsOfDb)).toEqual([]);
+    const exported = files.flatMap((file) => exportedNames(file).map((name) => ({ name, from: relative(root, file) })));
+    const ofDb = new Set(exported.filter(({ from }) => inside(from, 'db')).map(({ name }) => name));
+    expect(ofDb.size).toBeGreaterThan(100);
+    const twice = exported.filter(
+      ({ name }, at) => ofDb.has(name) && exported.findIndex((e) => e.name === name) !== at,
+    );
+    expect(twice).toEqual([]);
   });
 
   it('serves HTTP in one place, which refuses the web pages of others', () => {
