@@ -6,6 +6,7 @@ import { createAcquireAndClone, createCloneVolume } from './create/acquire-and-c
 import {
   createBeginDelete,
   createCancelCreate,
+  createDeleteParent,
   createDeleteVolume,
   createFinishDelete,
   createRemoveImageVolume,
@@ -32,12 +33,13 @@ import { createReconcileObjects } from './reconcile/reconcile-objects';
 import { createPlanReconcile } from './reconcile/reconcile-request';
 import { createReconcileRows } from './reconcile/reconcile-rows';
 import { createReconcileScratch } from './reconcile/reconcile-scratch';
-import { createApplyForgetRefusal } from './evict/apply-forget-refusal';
-import { createApplyLimits } from './evict/apply-limits';
-import { createApplyPin } from './evict/apply-pin';
-import { createReadEvictorSettings } from './evict/evictor-settings';
+import {
+  createApplyForgetRefusal,
+  createApplyLimits,
+  createApplyPin,
+  createReadEvictorSettings,
+} from './evict/apply-changes';
 import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './populate/reservation';
-import { createDeleteParent } from './evict/delete-parent';
 import { createFlattenVolume, createListClones } from './flatten/flatten-volume';
 import { createDownloadToScratch } from './transfer/download-to-scratch';
 import { createReleaseScratch } from './transfer/scratch-image';

@@ -6,6 +6,7 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies, BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
+import { deleteEntry } from '../kit/delete-entry';
 import { parseRequest, uuid } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
 import { goOnAfterReset } from '../kit/volume';
@@ -93,5 +94,14 @@ export function createRemoveVolume(deps: BackendDependencies, backend: BackendNa
 export function createRemoveImageVolume(deps: BackendDependencies, backend: BackendName) {
   return async function removeImageVolume({ imageVolume }: { imageVolume: string }): Promise<void> {
     await backendHeld(deps, backend).ensureImageVolumeAbsent(imageVolume);
+  };
+}
+
+/** Deletes a retired parent whose last clone is gone. Idempotent. @throws ParentUnusable, ForeignObject: the backend keeps it (final). */
+export function createDeleteParent(deps: BackendDependencies, backend: BackendName) {
+  return async function deleteParent({ entryId }: Pick<FreedEntry, 'entryId'>): Promise<void> {
+    const { workflowId } = workflowExecution();
+    const deletion = await deleteEntry(deps, backendHeld(deps, backend), { entryId, workflowId });
+    if (deletion.kind === 'kept') throw deletion.refusal;
   };
 }

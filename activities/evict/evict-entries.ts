@@ -1,7 +1,8 @@
 import { activityInfo } from '@temporalio/activity';
 import { readDatabaseTime } from '../../db/clock';
 import { observeSpace } from '../../db/backends';
-import { forgetGone, listGoneSince } from '../../db/evictions/evictor';
+import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../db/evictions/entry-scores';
+import { forgetGone, listDeleting, listGoneSince } from '../../db/evictions/evictor';
 import { takeForEviction, type VictimSelection } from '../../db/evictions/victims';
 import type { EntryRow } from '../../db/types';
 import { shareBytes } from '../../workflows/contract/bounded-results';
@@ -12,17 +13,14 @@ import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
-import { chooseEvictions, type Demand, type Selection } from '../eviction/choose-evictions';
-import { toVictims } from '../eviction/choose-for-reservation';
+import { chooseEvictions, toVictims, type Demand, type Selection } from '../eviction/choose-evictions';
 import { deleteEntry } from '../kit/delete-entry';
-import { finishDeletions } from './finish-deletions';
-import { resolveOrder, type ResolvedOrder } from '../eviction/orders';
-import { planOrder } from '../eviction/plan';
-import { reclaimedOf, reportOrder, whoTook, type Outcome } from './report-eviction';
-import { scoreBackend } from './score-backend';
-import { USE_HALF_LIFE_MS } from '../eviction/score';
-import { workflowExecution } from '../kit/runs';
 import { plural } from '../../workflows/contract/words';
+import { scoreOf, USE_HALF_LIFE_MS } from '../eviction/score';
+import { reclaimableOf } from '../eviction/shortages';
+import { isRunning, workflowExecution } from '../kit/runs';
+import { planOrder, reportOrder, findOwner, type PassOutcome } from './answer-order';
+import { resolveOrder, type ResolvedOrder } from './resolve-order';
 
 export interface EvictEntriesRequest {
   /** Worked on in one pass; each gets a result. */
@@ -38,6 +36,13 @@ const GONE_KEPT_MS = 13 * USE_HALF_LIFE_MS;
 const FORGOTTEN_AT_ONCE = 1000;
 /** Rows of volumes that one sweep lets go of what it forgets: seconds of work. */
 const VOLUMES_RELEASED = 20_000;
+/** Deletions that one call finishes. */
+const FINISHED_AT_ONCE = 500;
+/** Image-volumes that the backend is asked about in one sweep: those that may go first. */
+const ASKED_ROWS = 300;
+const ASKED_AT_ONCE = 16;
+/** Scores that are this old are worked out anew: what nobody uses sinks by at most a twelfth between. */
+const SCORE_AGE_MS = USE_HALF_LIFE_MS / 8;
 
 /**
  * Scores the backend's entries, chooses what goes, retires and deletes it. Heartbeats; repeated, killed or late it goes on from what the inventory
@@ -51,7 +56,7 @@ export function createEvictEntries(deps: BackendDependencies, name: BackendName)
     // The database's time when the first try began; what it has deleted is from then on.
     const since = findSince() ?? (await readDatabaseTime(deps.database));
     const progressOf = (summary: string) => ({ stage: 'waiting', summary, since: since.toISOString() }) as const;
-    const first = progressOf(`looking at ${plural(orders.length, 'order')}`);
+    const first = progressOf(`beginning ${plural(orders.length, 'order')}`);
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const onStep = (summary: string): void => {
         reporter.signal.throwIfAborted();
@@ -79,7 +84,7 @@ async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<Eviction
   }
   const real = resolved.filter(({ order }) => !order.dryRun);
   if (real.length > 0) {
-    const outcome = await work(run, real);
+    const outcome = await fulfil(run, real);
     for (const each of real) results.set(each, await reportOrder(deps.database, each, outcome));
   }
   return shareBytes(
@@ -97,16 +102,16 @@ interface Run {
   onStep: (summary: string) => void;
 }
 
-/** What an earlier try has begun is finished first; then one choice serves all orders. */
-async function work(run: Run, resolved: ResolvedOrder[]): Promise<Outcome> {
-  const { deps, backend, workflowId, onStep } = run;
-  const outcome: Outcome = { gone: [], held: [] };
-  const leftovers = await finishDeletions(deps, backend, { workflowId, onStep });
+/** What an earlier try has begun is finished first; then one choice is made for all orders. */
+async function fulfil(run: Run, resolved: ResolvedOrder[]): Promise<PassOutcome> {
+  const { deps, backend, onStep } = run;
+  const outcome: PassOutcome = { gone: [], held: [] };
+  const leftovers = await finishDeletions(run);
   const sweeps = resolved.filter(({ order }) => order.signal === 'sweep');
   for (const entry of leftovers) outcome.gone.push({ entry, order: sweeps[0] });
   if (activityInfo().attempt > 1) outcome.gone.push(...(await goneBefore(run, resolved)));
   if (sweeps.length > 0) {
-    await scoreBackend(deps, backend, onStep);
+    await scoreBackend(run);
     deps.metrics.swept({ backend: backend.name });
   }
   await evict(run, resolved, outcome);
@@ -123,17 +128,62 @@ async function work(run: Run, resolved: ResolvedOrder[]): Promise<Outcome> {
   return outcome;
 }
 
+/**
+ * Finishes what an earlier try, or whoever else is dead, has marked and not deleted. A population that runs deletes its own victims: their bytes are
+ * its reservation's. Idempotent.
+ * @returns what is gone by this call.
+ */
+async function finishDeletions({ deps, backend, workflowId, onStep }: Run): Promise<EntryRow[]> {
+  const running = new Map<string, boolean>([[workflowId, false]]);
+  const isAtWork = async (id: string): Promise<boolean> => {
+    const known = running.get(id) ?? (await isRunning(deps, { workflowId: id }));
+    running.set(id, known);
+    return known;
+  };
+  const gone: EntryRow[] = [];
+  for (const entry of await listDeleting(deps.database, { backend: backend.name, limit: FINISHED_AT_ONCE })) {
+    onStep(`finishing the deletion of image-volume ${entry.imageVolume}`);
+    if (entry.reservedFor !== null && (await isAtWork(entry.reservedFor))) continue;
+    const deletion = await deleteEntry(deps, backend, { entryId: entry.id, workflowId });
+    if (deletion.kind === 'gone') gone.push(entry);
+  }
+  return gone;
+}
+
+/** Brings the scores of a backend's entries up to date: uses since the last time, decay, and what a deletion would give back. Idempotent. */
+async function scoreBackend({ deps, backend, onStep }: Run): Promise<void> {
+  const { database } = deps;
+  await scoreEntries(database, {
+    backend: backend.name,
+    staleMs: SCORE_AGE_MS,
+    score: scoreOf,
+    onBatch: (scored) => onStep(`scored ${scored} entries`),
+  });
+  if (backend.reclaimableBytes === undefined) return;
+  const lowest = await listLowestImageVolumes(database, { backend: backend.name, limit: ASKED_ROWS });
+  const found = [];
+  for (let from = 0; from < lowest.length; from += ASKED_AT_ONCE) {
+    const batch = lowest.slice(from, from + ASKED_AT_ONCE);
+    const answers = await Promise.all(
+      batch.map(async ({ imageVolume }) => await backend.reclaimableBytes?.(imageVolume)),
+    );
+    found.push(...batch.map(({ entryId }, index) => ({ entryId, bytes: answers[index] ?? 0 })));
+    onStep(`measured what ${found.length} image-volumes would give back`);
+  }
+  await noteReclaimable(database, { found });
+}
+
 /** What earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more than it asked for. */
 async function goneBefore(
   { deps, backend, workflowId, since }: Run,
   resolved: ResolvedOrder[],
-): Promise<Outcome['gone']> {
+): Promise<PassOutcome['gone']> {
   const rows = await listGoneSince(deps.database, { backend: backend.name, workflowId, since });
-  return rows.map((entry) => ({ entry, order: whoTook(entry, resolved) }));
+  return rows.map((entry) => ({ entry, order: findOwner(entry, resolved) }));
 }
 
-/** Where the backend would not delete something, that is left alone and others are chosen; where one choice could not look at enough, another follows. */
-async function evict(run: Run, resolved: ResolvedOrder[], outcome: Outcome): Promise<void> {
+/** Where the backend refuses to delete an image-volume, others are chosen; where one choice did not find enough among its candidates, another follows. */
+async function evict(run: Run, resolved: ResolvedOrder[], outcome: PassOutcome): Promise<void> {
   const { database } = run.deps;
   const refused = new Set<EntryId>();
   for (let choice = 1; choice <= CHOICES; choice += 1) {
@@ -146,18 +196,18 @@ async function evict(run: Run, resolved: ResolvedOrder[], outcome: Outcome): Pro
 
 async function evictOnce(
   { deps, backend, workflowId, onStep }: Run,
-  { resolved, outcome, refused }: { resolved: ResolvedOrder[]; outcome: Outcome; refused: Set<EntryId> },
+  { resolved, outcome, refused }: { resolved: ResolvedOrder[]; outcome: PassOutcome; refused: Set<EntryId> },
 ): Promise<Selection> {
-  const asked = resolved.map((each) => remaining(each, outcome));
+  const demands = resolved.map((each) => remaining(each, outcome));
   const taken = await takeForEviction(deps.database, {
     backend: backend.name,
-    entryIds: asked.flatMap((demand) => (demand?.kind === 'named' ? demand.entryIds : [])),
+    entryIds: demands.flatMap((demand) => (demand?.kind === 'named' ? demand.entryIds : [])),
     workflowId,
     choose: (view): VictimSelection & { selection: Selection } => {
       const candidates = view.candidates.filter(({ entry }) => !refused.has(entry.id));
       const selection = chooseEvictions(
         { ...view, candidates },
-        asked.map((demand) => demand ?? nothing),
+        demands.map((demand) => demand ?? nothing),
       );
       return { ...toVictims(selection), selection };
     },
@@ -178,11 +228,11 @@ async function evictOnce(
 const nothing: Demand = { kind: 'named', entryIds: [], why: '' };
 
 /** A request for so much is smaller by what it has got. */
-function remaining(resolved: ResolvedOrder, { gone }: Outcome): Demand | undefined {
+function remaining(resolved: ResolvedOrder, { gone }: PassOutcome): Demand | undefined {
   const { demand } = resolved;
   if (demand?.kind !== 'rank') return demand;
   const got = gone.filter(({ order }) => order === resolved);
-  const bytes = got.reduce((sum, { entry }) => sum + reclaimedOf(entry), 0);
+  const bytes = got.reduce((sum, { entry }) => sum + reclaimableOf(entry), 0);
   return {
     ...demand,
     ...(demand.bytes !== undefined && { bytes: Math.max(0, demand.bytes - bytes) }),

@@ -5,7 +5,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { NotCached, PopulateInput, Reservation, ReservedEntry } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
-import { chooseForReservation } from '../eviction/choose-for-reservation';
+import { chooseForReservation } from '../eviction/choose-evictions';
 import type { Progress } from '../progress';
 import { backendHeld } from './backend-held';
 import { deleteImageVolumeOf } from './delete-entry';

@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { chooseForReservation } from '../../../activities/eviction/choose-for-reservation';
+import { chooseForReservation } from '../../../activities/eviction/choose-evictions';
 import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import type { CacheKey } from '../../../workflows/contract/image';

@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import * as fc from 'fast-check';
-import { chooseEvictions, type Demand } from '../../../activities/eviction/choose-evictions';
-import { toVictims } from '../../../activities/eviction/choose-for-reservation';
+import { chooseEvictions, toVictims, type Demand } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
 import { connectDatabase, type Database } from '../../../db/client';
 import { lockBackend, registerBackend } from '../../../db/backends';

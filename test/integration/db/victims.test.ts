@@ -1,6 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { chooseEvictions, type Demand } from '../../../activities/eviction/choose-evictions';
-import { toVictims } from '../../../activities/eviction/choose-for-reservation';
+import { chooseEvictions, toVictims, type Demand } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
 import type { Database } from '../../../db/client';
 import {

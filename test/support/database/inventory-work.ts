@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { chooseForReservation } from '../../../activities/eviction/choose-for-reservation';
+import { chooseForReservation } from '../../../activities/eviction/choose-evictions';
 import type { Database } from '../../../db/client';
 import { abandonReservation, listEntries, insertPopulatingEntry } from '../../../db/entries/entries';
 import { summarizeDecisions } from '../../../db/report/decisions';

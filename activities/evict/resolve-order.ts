@@ -2,15 +2,15 @@ import type { Database } from '../../db/client';
 import { findTargets, type EntryTarget } from '../../db/evictions/evictor';
 import { findKeysBeginning } from '../../db/entries/key-prefix';
 import type { EntryRow } from '../../db/types';
-import type { EvictionOrder, EvictionTarget } from '../../workflows/contract/eviction';
+import type { EvictionOrder, EvictionTarget, PinTarget } from '../../workflows/contract/eviction';
 import { uuidPattern, type BackendName, type EntryId, type ImageId } from '../../workflows/contract/ids';
 import { describeAmbiguity, isKeyPrefix } from '../../workflows/contract/key-prefix';
-import type { Demand } from './choose-evictions';
+import type { Demand } from '../eviction/choose-evictions';
 
-/** An order that was looked up in the inventory. */
+/** An order, and what it means by the inventory. */
 export interface ResolvedOrder {
   order: EvictionOrder;
-  /** What is asked of the policy; undefined where there is nothing to ask. */
+  /** What the policy is to choose for; undefined where there is nothing. */
   demand?: Demand;
   /** What is meant by name and was there. */
   entries: EntryRow[];
@@ -18,7 +18,7 @@ export interface ResolvedOrder {
   refusal?: string;
 }
 
-/** Looks up what an order means. @returns a refusal that names the target, where nothing is meant. */
+/** Finds what an order means. @returns a refusal that names the target, where nothing is meant. */
 export async function resolveOrder(
   database: Database,
   { backend, order }: { backend: BackendName; order: EvictionOrder },
@@ -30,14 +30,24 @@ export async function resolveOrder(
   if ('count' in target) return { order, demand: { kind: 'rank', count: target.count, why }, entries: [] };
   const meant = parseTarget(target);
   if (meant === undefined) return refused(order, `${describe(target)}: a malformed id`);
-  const keys = 'cacheKey' in meant ? await findKeysBeginning(database, { backend, prefix: meant.cacheKey }) : [];
-  if ('cacheKey' in meant && keys.length > 1) return refused(order, describeAmbiguity(meant.cacheKey, keys));
-  const [cacheKey] = keys;
-  const entries = await findTargets(database, { backend, target: cacheKey === undefined ? meant : { cacheKey } });
+  const { target: whole, refusal } = await findWholeKey(database, { backend, target: meant });
+  if (whole === undefined) return refused(order, refusal);
+  const entries = await findTargets(database, { backend, target: whole });
   const there = entries.filter(({ state }) => state !== 'gone');
   if (entries.length === 0) return refused(order, `${describe(target)}: no entry on backend ${backend}`);
   const entryIds = there.map(({ id }) => id);
   return { order, entries, ...(entryIds.length > 0 && { demand: { kind: 'named', entryIds, why } }) };
+}
+
+/** @returns the target with the whole of the key that it begins, as far as the inventory knows one; a refusal where it begins several. */
+export async function findWholeKey<Target extends PinTarget>(
+  database: Database,
+  { backend, target }: { backend: BackendName; target: Target },
+): Promise<{ target: Target | { cacheKey: string }; refusal?: undefined } | { target?: undefined; refusal: string }> {
+  if (!('cacheKey' in target)) return { target };
+  const keys = await findKeysBeginning(database, { backend, prefix: target.cacheKey });
+  if (keys.length > 1) return { refusal: describeAmbiguity(target.cacheKey, keys) };
+  return { target: { cacheKey: keys[0] ?? target.cacheKey } };
 }
 
 function parseTarget(target: Exclude<EvictionTarget, { bytes: number } | { count: number }>): EntryTarget | undefined {

@@ -1,23 +1,88 @@
 import type { Database } from '../../db/client';
-import { readEntries } from '../../db/evictions/evictor';
 import { withFacts } from '../../db/evictions/eviction-view';
+import { readEntries } from '../../db/evictions/evictor';
+import { viewEvictions } from '../../db/evictions/victims';
 import type { EntryRow } from '../../db/types';
 import { formatBytes } from '../../workflows/contract/bytes';
-import { findStayReason, stayReasons, type EvictionResult, type StayReason } from '../../workflows/contract/eviction';
-import { classOfReason } from '../eviction/judge';
-import type { ResolvedOrder } from '../eviction/orders';
+import {
+  findStayReason,
+  stayReasons,
+  type EvictionPlan,
+  type EvictionResult,
+  type PlannedEviction,
+  type StayReason,
+} from '../../workflows/contract/eviction';
+import type { BackendName } from '../../workflows/contract/ids';
+import { chooseEvictions, type Chosen, type Selection } from '../eviction/choose-evictions';
+import { classOfReason } from '../eviction/rank-candidates';
+import { reclaimableOf } from '../eviction/shortages';
+import type { ResolvedOrder } from './resolve-order';
+
+/** Lines of a plan, of what goes and of what stays: it is kept in a workflow's state. */
+const PLAN_ROWS = 100;
+/** Images that a line names. */
+const PLAN_IMAGES = 20;
+
+/** What an order would do now, why, and why the others stay. Changes nothing. */
+export async function planOrder(
+  database: Database,
+  { backend, resolved }: { backend: BackendName; resolved: ResolvedOrder },
+): Promise<EvictionResult> {
+  const { demand, refusal } = resolved;
+  if (refusal !== undefined) return refused(resolved, refusal);
+  const entryIds = demand?.kind === 'named' ? demand.entryIds : [];
+  const selection = chooseEvictions(await viewEvictions(database, { backend, entryIds }), demand ? [demand] : []);
+  const plan = planOf(selection);
+  return { ...headOf(resolved), outcome: 'planned', summary: describePlan(selection, plan), plan };
+}
+
+function planOf({ chosen, stay }: Selection): EvictionPlan {
+  const going = chosen.filter(({ held }) => !held);
+  return {
+    evict: chosen.slice(0, PLAN_ROWS).map(plannedOf),
+    stay: stay
+      .slice(0, PLAN_ROWS)
+      .map(({ candidate: { entry }, why }) => ({ entryId: entry.id, shortKey: entry.shortKey, why })),
+    reclaimableBytes: going.reduce((sum, each) => sum + reclaimableOf(each.candidate.entry), 0),
+  };
+}
+
+function plannedOf(chosen: Chosen): PlannedEviction {
+  const { entry, images } = chosen.candidate;
+  return {
+    entryId: entry.id,
+    shortKey: entry.shortKey,
+    imageVolume: entry.imageVolume,
+    imageIds: images.slice(0, PLAN_IMAGES).map(({ imageId }) => imageId),
+    class: chosen.class,
+    why: chosen.why,
+    score: chosen.score,
+    realBytes: entry.realBytes,
+    reclaimableBytes: reclaimableOf(entry),
+    clones: entry.clones,
+  };
+}
+
+function describePlan({ chosen }: Selection, { reclaimableBytes }: EvictionPlan): string {
+  if (chosen.length === 0) return 'would evict nothing';
+  const held = chosen.filter((each) => each.held).length;
+  const parts = [`would evict ${chosen.length - held}, which gives back ${formatBytes(reclaimableBytes)}`];
+  if (held > 0) parts.push(`would retire ${held} that clones hold`);
+  if (chosen.length > PLAN_ROWS) parts.push(`the first ${PLAN_ROWS} are listed`);
+  return parts.join('; ');
+}
 
 /** Lines of a result: it is kept in a workflow's state. */
 const RESULT_ROWS = 100;
 
 /** What has happened, and for whom; undefined: for nobody who asked now. */
-export interface Outcome {
+export interface PassOutcome {
   gone: { entry: EntryRow; order: ResolvedOrder | undefined }[];
   held: { entry: EntryRow; order: ResolvedOrder | undefined }[];
 }
 
 /** @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, or the sweep. */
-export function whoTook(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
+export function findOwner(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
   const kind = entry.reason === 'requested' ? 'rank' : 'sweep';
   return (
     resolved.find(({ entries }) => entries.some(({ id }) => id === entry.id)) ??
@@ -26,20 +91,14 @@ export function whoTook(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrd
   );
 }
 
-/** Bytes that the deletion of an entry gave back: what the backend has said, else what was measured. */
-export function reclaimedOf({ reclaimableBytes, realBytes }: EntryRow): number {
-  return reclaimableBytes ?? realBytes;
-}
-
 /** @returns one order's result: what went for it, and of what was named, why it stays. */
 export async function reportOrder(
   database: Database,
   resolved: ResolvedOrder,
-  outcome: Outcome,
+  outcome: PassOutcome,
 ): Promise<EvictionResult> {
-  const { order, refusal } = resolved;
-  const head = { requestId: order.requestId, signal: order.signal, at: new Date().toISOString() };
-  if (refusal !== undefined) return { ...head, outcome: 'refused', summary: refusal };
+  const { refusal } = resolved;
+  if (refusal !== undefined) return refused(resolved, refusal);
   const gone = goneFor(resolved, outcome);
   const stays = await findStaying(database, resolved);
   const heldNow = [
@@ -52,20 +111,20 @@ export async function reportOrder(
   const kept = stays.filter(({ why }) => why !== 'has-clones');
   const nothingDone = gone.length === 0 && heldNow.length === 0;
   return {
-    ...head,
+    ...headOf(resolved),
     outcome: !nothingDone ? 'done' : kept.length > 0 ? 'refused' : 'nothing-to-do',
-    summary: describe({ resolved, gone, held: heldNow, kept }),
+    summary: describeDone({ resolved, gone, held: heldNow, kept }),
     evicted: gone.slice(0, RESULT_ROWS).map((entry) => ({
       entryId: entry.id,
       class: classOfReason(entry.reason),
-      reclaimedBytes: reclaimedOf(entry),
+      reclaimedBytes: reclaimableOf(entry),
     })),
     held: heldNow.slice(0, RESULT_ROWS).map(({ id, clones }) => ({ entryId: id, clones })),
   };
 }
 
 /** What went for this order, and what it names and went for another. */
-function goneFor(resolved: ResolvedOrder, { gone }: Outcome): EntryRow[] {
+function goneFor(resolved: ResolvedOrder, { gone }: PassOutcome): EntryRow[] {
   const named = new Set(resolved.entries.map(({ id }) => id));
   const own = gone.filter(({ entry, order }) => order === resolved || named.has(entry.id));
   return [...new Map(own.map(({ entry }) => [entry.id, entry])).values()];
@@ -86,7 +145,7 @@ async function findStaying(database: Database, { entries }: ResolvedOrder): Prom
   }));
 }
 
-function describe({
+function describeDone({
   resolved,
   gone,
   held,
@@ -98,7 +157,7 @@ function describe({
   kept: Staying[];
 }): string {
   const parts: string[] = [];
-  const bytes = gone.reduce((sum, entry) => sum + reclaimedOf(entry), 0);
+  const bytes = gone.reduce((sum, entry) => sum + reclaimableOf(entry), 0);
   if (gone.length > 0) parts.push(`evicted ${gone.length}, which gives back ${formatBytes(bytes)}`);
   if (held.length > 0) parts.push(`retired ${held.length}, to be deleted with the last of ${clonesOf(held)} clones`);
   for (const { entry, why } of kept.slice(0, 3))
@@ -120,4 +179,12 @@ function describeShortfall({ demand }: ResolvedOrder, gone: EntryRow[], bytes: n
 
 function clonesOf(held: EntryRow[]): number {
   return held.reduce((sum, { clones }) => sum + clones, 0);
+}
+
+function headOf({ order }: ResolvedOrder): Pick<EvictionResult, 'requestId' | 'signal' | 'at'> {
+  return { requestId: order.requestId, signal: order.signal, at: new Date().toISOString() };
+}
+
+function refused(resolved: ResolvedOrder, refusal: string): EvictionResult {
+  return { ...headOf(resolved), outcome: 'refused', summary: refusal };
 }

@@ -1,5 +1,5 @@
-import type { ResolvedOrder } from '../../../../activities/eviction/orders';
-import { whoTook } from '../../../../activities/evict/report-eviction';
+import type { ResolvedOrder } from '../../../../activities/evict/resolve-order';
+import { findOwner } from '../../../../activities/evict/answer-order';
 import type { Demand } from '../../../../activities/eviction/choose-evictions';
 import type { EntryRow } from '../../../../db/types';
 import { entryRow } from '../../../bench/policies/rows';
@@ -18,11 +18,11 @@ describe('what an earlier try has deleted', () => {
   ];
 
   test('is counted for who names it, else for who asks for so many, else for the sweep', () => {
-    const ownerOf = (entry: EntryRow) => whoTook(entry, orders)?.order.requestId;
+    const ownerOf = (entry: EntryRow) => findOwner(entry, orders)?.order.requestId;
     expect(ownerOf(named)).toBe('named');
     expect(ownerOf(entryRow({ reason: 'requested' }))).toBe('count');
     expect(ownerOf(entryRow({ reason: 'idle' }))).toBe('sweep');
-    expect(whoTook(entryRow({ reason: 'idle' }), orders.slice(1))?.order.requestId).toBe('count');
-    expect(whoTook(entryRow({ reason: 'idle' }), orders.slice(2))).toBeUndefined();
+    expect(findOwner(entryRow({ reason: 'idle' }), orders.slice(1))?.order.requestId).toBe('count');
+    expect(findOwner(entryRow({ reason: 'idle' }), orders.slice(2))).toBeUndefined();
   });
 });

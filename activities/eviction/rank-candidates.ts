@@ -8,27 +8,27 @@ import {
 } from '../../workflows/contract/eviction';
 import { scoreOf } from './score';
 
-/** A candidate with what the policy thinks of it. */
-export interface Judged {
+/** A candidate, and what decides when it goes. */
+export interface Ranked {
   candidate: EvictionCandidate;
   /** H, or seconds since 1970 for `lru`; the lowest go first. */
   score: number;
-  /** Set where it may not go, whatever is asked. */
+  /** Set where it may not go, whatever is asked for. */
   stays?: StayReason;
-  /** Set where it goes without being asked. */
+  /** Set where it goes without a request. */
   due?: EvictionClass;
   /** Retired, and nothing holds it: only its deletion is left. */
   isLeftover: boolean;
 }
 
 /** @returns every candidate in the order in which they would go: leftovers, then classes, then scores. */
-export function judgeCandidates(view: EvictionView): Judged[] {
+export function rankCandidates(view: EvictionView): Ranked[] {
   const beyondKept = findBeyondKept(view);
-  return view.candidates.map((candidate) => judge(candidate, view, beyondKept)).sort(inOrder);
+  return view.candidates.map((candidate) => rank(candidate, view, beyondKept)).sort(inOrder);
 }
 
 /** The one order of eviction: leftovers first, then classes, then the lowest score; ids make it total. */
-function inOrder(a: Judged, b: Judged): number {
+function inOrder(a: Ranked, b: Ranked): number {
   return (
     Number(b.isLeftover) - Number(a.isLeftover) ||
     classRank(a) - classRank(b) ||
@@ -37,11 +37,11 @@ function inOrder(a: Judged, b: Judged): number {
   );
 }
 
-function classRank({ due }: Judged): number {
+function classRank({ due }: Ranked): number {
   return evictionClasses.indexOf(due ?? 'pressure');
 }
 
-function judge(candidate: EvictionCandidate, view: EvictionView, beyondKept: Set<string>): Judged {
+function rank(candidate: EvictionCandidate, view: EvictionView, beyondKept: Set<string>): Ranked {
   const { entry } = candidate;
   const { backend, now } = view;
   const score =
