@@ -11,17 +11,12 @@ import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } f
 import { insertVolume } from '../../../db/volumes';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { changeLimits } from '../../../db/evictions/operator-limits';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-});
-afterEach(() => inventory.drop());
+const { database } = useInventory();
 
 test('a backend is registered with the configured limits, again and again', async () => {
-  const { database } = inventory;
   await registerLocal(database);
   await registerLocal(database, { limits: { maxBytes: 7, idleAgeMs: 60_000, policy: 'gdsf' } });
   expect(await findBackend(database, { name: BACKEND })).toMatchObject({
@@ -40,7 +35,6 @@ test('a backend is registered with the configured limits, again and again', asyn
 });
 
 test('the configuration leaves alone what an operator has set, and nothing else', async () => {
-  const { database } = inventory;
   await registerLocal(database);
   const limits = { maxBytes: 42, idleAgeMs: null };
   expect(await updateLimits(database, { name: BACKEND, limits, by: 'alice' })).toMatchObject({
@@ -62,14 +56,12 @@ test('the configuration leaves alone what an operator has set, and nothing else'
 });
 
 test('two workers that register one backend at once leave one row', async () => {
-  const { database } = inventory;
   const registration = { name: BACKEND, driver: 'file', capabilities: {}, limits: LIMITS };
   await Promise.all(Array.from({ length: 4 }, () => registerBackend(database, registration)));
   expect(await listBackends(database)).toHaveLength(1);
 });
 
 test('watermarks are judged where one is set, by the rule of the configuration: equal ones are one mark', async () => {
-  const { database } = inventory;
   await registerLocal(database, { limits: { freeLowWater: 0.2, freeHighWater: 0.2 } });
   const change = (limits: object) => changeLimits(database, { backend: BACKEND, limits, by: 'alice' });
   expect(await change({ maxCount: 7 })).toEqual({ kind: 'changed' });
@@ -85,7 +77,6 @@ test('watermarks are judged where one is set, by the rule of the configuration: 
 });
 
 test('a backend keeps the place that it has, and of two places that are claimed at once one holds', async () => {
-  const { database } = inventory;
   const registration = { name: BACKEND, driver: 'file', capabilities: {}, limits: LIMITS };
   const register = async (id: string, before?: string) =>
     await registerBackend(database, { ...registration, place: { id, before } });
@@ -99,7 +90,6 @@ test('a backend keeps the place that it has, and of two places that are claimed 
 });
 
 test('what must lie on a backend is whatever may have bytes there', async () => {
-  const { database } = inventory;
   await registerLocal(database);
   expect(await countHoldings(database, { name: BACKEND })).toEqual({ volumes: 0, imageVolumes: 0 });
   await insertVolume(database, admittance(cacheKey('a')));
@@ -108,7 +98,6 @@ test('what must lie on a backend is whatever may have bytes there', async () => 
 });
 
 test('what the backend really has is noted, sizes beyond 32 bits too', async () => {
-  const { database } = inventory;
   await registerLocal(database);
   await observeSpace(database, { name: BACKEND, totalBytes: 9_007_199_254_740_991, freeBytes: 5_000_000_000_000 });
   expect(await findBackend(database, { name: BACKEND })).toMatchObject({
@@ -119,16 +108,16 @@ test('what the backend really has is noted, sizes beyond 32 bits too', async () 
 });
 
 describe('an inventory and its namespace', () => {
-  const bind = (name: string, id?: string, moved?: string) => bindNamespace(inventory.database, { name, id, moved });
+  const bind = (name: string, id?: string, moved?: string) => bindNamespace(database, { name, id, moved });
 
   test('belong together from the first worker on, whatever the namespace is called', async () => {
     await bind('ours', 'id-1');
     await bind('ours', 'id-1');
     await bind('renamed', 'id-1');
-    expect(await findNamespace(inventory.database)).toEqual({ name: 'renamed', id: 'id-1' });
+    expect(await findNamespace(database)).toEqual({ name: 'renamed', id: 'id-1' });
     // An account that may not ask for the id.
     await bind('renamed');
-    expect(await findNamespace(inventory.database)).toEqual({ name: 'renamed', id: 'id-1' });
+    expect(await findNamespace(database)).toEqual({ name: 'renamed', id: 'id-1' });
   });
 
   test.each<[string, [string, string?]]>([
@@ -142,7 +131,7 @@ describe('an inventory and its namespace', () => {
     );
     await expect(bind(name, id, 'id-3')).rejects.toThrow('IVC_MOVED_NAMESPACE');
     await bind(name, id, 'id-1');
-    expect(await findNamespace(inventory.database)).toEqual({ name, id });
+    expect(await findNamespace(database)).toEqual({ name, id });
     await expect(bind('ours', 'id-1')).rejects.toThrow('temporal.namespace: got ours (id-1)');
   });
 
@@ -155,13 +144,12 @@ describe('an inventory and its namespace', () => {
 });
 
 test('an installation has one id, whoever asks first', async () => {
-  const ids = await Promise.all(Array.from({ length: 4 }, () => ensureInstallation(inventory.database)));
+  const ids = await Promise.all(Array.from({ length: 4 }, () => ensureInstallation(database)));
   expect(new Set(ids).size).toBe(1);
-  expect(await ensureInstallation(inventory.database)).toBe(ids[0]);
+  expect(await ensureInstallation(database)).toBe(ids[0]);
 });
 
 test('an inventory that holds nothing becomes that of another installation, and one that holds a volume never does', async () => {
-  const { database } = inventory;
   const [first, second] = [randomUUID(), randomUUID()] as InstallationId[];
   await registerBackend(database, {
     name: BACKEND,

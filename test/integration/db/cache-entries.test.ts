@@ -19,7 +19,7 @@ import {
 } from '../../../db/entries/entries';
 import { pinEntries } from '../../../db/evictions/pins';
 import { markDeleting, markFailed, findVolume, markDeleted } from '../../../db/volumes';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import { useInventory } from '../../support/database/database';
 import {
   admitted,
   available,
@@ -35,21 +35,16 @@ import {
   reservation,
   reserved,
   takeVictims,
-} from './fixtures';
+  joining,
+} from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database } = useInventory(registerLocal);
 
 const key = cacheKey('debian 12');
 const other = cacheKey('ubuntu 24.04');
 
-describe('reserveEntry', () => {
+describe('insertPopulatingEntry', () => {
   test('reserves once for one workflow id, whatever the run and the flight', async () => {
-    const { database } = inventory;
     const first = await reserved(database, key);
     expect(first).toMatchObject({ state: 'populating', generation: 1, realBytes: GiB, counted: true, flight: 1 });
     expect(first.imageVolume).toBe(`image-volume-${key.short}-1-${first.id.slice(0, 8)}`);
@@ -66,7 +61,6 @@ describe('reserveEntry', () => {
   });
 
   test('raises what it has reserved when more is needed and there is room', async () => {
-    const { database } = inventory;
     const { id } = await reserved(database, key);
     expect(await insertPopulatingEntry(database, reservation(key, { bytes: 9 * GiB }))).toMatchObject({
       kind: 'reserved',
@@ -84,7 +78,6 @@ describe('reserveEntry', () => {
   });
 
   test('raises only the reservation that is named, and makes no other for one that was given up', async () => {
-    const { database } = inventory;
     const { id: entryId } = await reserved(database, key);
     expect(await insertPopulatingEntry(database, reservation(key, { bytes: 2 * GiB, entryId }))).toMatchObject({
       kind: 'reserved',
@@ -99,7 +92,6 @@ describe('reserveEntry', () => {
   });
 
   test('says what is in the way: cache off, too large, no room in bytes or in count, ready already', async () => {
-    const { database } = inventory;
     expect(await insertPopulatingEntry(database, reservation(key, { bytes: 11 * GiB }))).toEqual({
       kind: 'too-large',
       maxBytes: 10 * GiB,
@@ -125,7 +117,6 @@ describe('reserveEntry', () => {
   });
 
   test('refuses to share a reservation with another workflow, and an unknown backend', async () => {
-    const { database } = inventory;
     await reserved(database, key);
     await expect(insertPopulatingEntry(database, reservation(key, { workflowId: 'upload/x' }))).rejects.toThrow(
       /populates .* already/,
@@ -136,7 +127,6 @@ describe('reserveEntry', () => {
   });
 
   test('makes the next generation when the newest is full, and starts it with the use count', async () => {
-    const { database } = inventory;
     await registerLocal(database, { limits: { cloneLimit: 1 } });
     await readyEntry(database, key);
     await available(database, key);
@@ -146,7 +136,6 @@ describe('reserveEntry', () => {
 
 describe('registerReady', () => {
   test('turns the reservation into what was measured, once', async () => {
-    const { database } = inventory;
     const { id: entryId } = await reserved(database, key, { bytes: 4 * GiB });
     const measured = {
       entryId,
@@ -169,7 +158,6 @@ describe('registerReady', () => {
   });
 
   test('does not register what is larger than its reservation where the limits have no room for that', async () => {
-    const { database } = inventory;
     const maxBytes = 10 * GiB;
     const { id: entryId } = await reserved(database, key, { bytes: GiB });
     await readyEntry(database, other, { bytes: maxBytes - GiB });
@@ -182,7 +170,6 @@ describe('registerReady', () => {
   });
 
   test('does not bring back a reservation that was given up', async () => {
-    const { database } = inventory;
     const { id: entryId } = await reserved(database, key);
     expect(await abandonReservation(database, { entryId, flight: 7 })).toBe(false);
     expect(await abandonReservation(database, { entryId, flight: 1 })).toBe(true);
@@ -196,7 +183,6 @@ describe('registerReady', () => {
 
 describe('retiring', () => {
   test('goes ready, retired, deleting, gone; each step repeated answers the same', async () => {
-    const { database } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'not-retired', state: 'ready' });
     for (let time = 0; time < 2; time += 1)
@@ -218,7 +204,6 @@ describe('retiring', () => {
   });
 
   test('never takes a leased entry', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({ kind: 'leased' });
@@ -230,7 +215,6 @@ describe('retiring', () => {
   });
 
   test('moves what clones hold out of the limits for good', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await available(database, key);
     expect(await retireEntry(database, { entryId, reason: 'superseded' })).toEqual({
@@ -253,7 +237,6 @@ describe('retiring', () => {
   });
 
   test('quarantines once for a herd and remembers how often', async () => {
-    const { database } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const outcomes = await Promise.all(
       Array.from({ length: 5 }, () => quarantineEntry(database, { entryId, found: 'absent' })),
@@ -269,7 +252,6 @@ describe('retiring', () => {
 
 describe('victims', () => {
   test('are the least recently used, just enough of them, and their bytes go straight to the reservation', async () => {
-    const { database } = inventory;
     const [oldest, middle, newest] = [
       await readyEntry(database, cacheKey('1'), { bytes: 3 * GiB }),
       await readyEntry(database, cacheKey('2'), { bytes: 3 * GiB }),
@@ -305,7 +287,6 @@ describe('victims', () => {
   });
 
   test('are all or none: nothing is given up for a reservation that will not fit anyway', async () => {
-    const { database } = inventory;
     const { id: free } = await readyEntry(database, other, { bytes: 3 * GiB });
     await readyEntry(database, key, { bytes: 6 * GiB });
     await leased(database, key);
@@ -316,7 +297,6 @@ describe('victims', () => {
   });
 
   test('never are pinned entries, and retired ones that nothing holds go first', async () => {
-    const { database } = inventory;
     const pinned = await readyEntry(database, cacheKey('1'), { bytes: 4 * GiB });
     const used = await readyEntry(database, cacheKey('2'), { bytes: 3 * GiB });
     const retired = await readyEntry(database, cacheKey('3'), { bytes: 3 * GiB });
@@ -342,7 +322,6 @@ describe('victims', () => {
   });
 
   test('are parents that clones hold only when nothing else is left: they leave the limits and stay on the backend', async () => {
-    const { database } = inventory;
     const cold = await readyEntry(database, key, { bytes: 5 * GiB });
     const clone = await available(database, key);
     const unused = await readyEntry(database, other, { bytes: 4 * GiB });
@@ -358,7 +337,6 @@ describe('victims', () => {
   });
 
   test('are no parents of clones when the backend would fall below its low watermark', async () => {
-    const { database } = inventory;
     await readyEntry(database, key, { bytes: 6 * GiB });
     await available(database, key);
     await observeSpace(database, { name: BACKEND, totalBytes: 100 * GiB, freeBytes: 14 * GiB });
@@ -369,19 +347,9 @@ describe('victims', () => {
   });
 
   test('are no entries whose waiters have not acquired them yet', async () => {
-    const { database } = inventory;
     const { id: entryId } = await reserved(database, key, { bytes: 6 * GiB });
     const volume = await admitted(database, key);
-    await joinFlight(database, {
-      backend: BACKEND,
-      key,
-      volumeId: volume.id,
-      workflowId: volume.workflowId,
-      runId: volume.runId,
-      activityId: '7',
-      imageId: IMAGE,
-      policyVersion: 'p1',
-    });
+    await joinFlight(database, joining(volume, key));
     await register(database, entryId, 6 * GiB);
     const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
     expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
@@ -390,7 +358,6 @@ describe('victims', () => {
   });
 
   test('are not needed when there is room by now', async () => {
-    const { database } = inventory;
     const request = reservation(key);
     expect(await takeVictims(database, request)).toEqual({ kind: 'victims', deleting: [], held: [] });
     expect(await reserveFreed(database, { ...request, freedEntryIds: [] })).toMatchObject({ kind: 'reserved' });
@@ -398,7 +365,6 @@ describe('victims', () => {
 });
 
 test('entries are listed by backend, key and state', async () => {
-  const { database } = inventory;
   const first = await reserved(database, key);
   const second = await readyEntry(database, other);
   expect((await listEntries(database, { limit: 10 })).map(({ id }) => id)).toEqual([second.id, first.id]);

@@ -5,28 +5,22 @@ import { findBackend, observeSpace } from '../../../db/backends';
 import { findVolume } from '../../../db/volumes';
 import { inTransaction, json, runStatement } from '../../../db/statement';
 import { Failure } from '../../../workflows/contract/failures';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { admitted, BACKEND, cacheKey, newVolumeId, registerLocal } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import { admitted, BACKEND, cacheKey, newVolumeId, registerLocal } from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database, url } = useInventory(registerLocal);
 
 test('statements are counted and shown, begin and commit included', async () => {
   const seen: string[] = [];
-  const database = connectDatabase(inventory.url, { maxConnections: 1, onStatement: (text) => seen.push(text) });
-  await database.ping();
-  await inTransaction(database, (transaction) => runStatement(transaction, sql`select 2`));
+  const pool = connectDatabase(url, { maxConnections: 1, onStatement: (text) => seen.push(text) });
+  await pool.ping();
+  await inTransaction(pool, (transaction) => runStatement(transaction, sql`select 2`));
   expect(seen).toEqual(['select 1', expect.stringMatching(/^begin/i), 'select 2', 'commit']);
-  expect(database.statements()).toBe(4);
-  await database.close();
+  expect(pool.statements()).toBe(4);
+  await pool.close();
 });
 
 test('a session that the server ends is DatabaseUnavailable, and a retry has a new one', async () => {
-  const { database, url } = inventory;
   const victim = connectDatabase(url, { maxConnections: 1, applicationName: 'victim' });
   await victim.ping();
   const killed = failureOf(runStatement(victim, sql`select pg_sleep(60)`));
@@ -48,7 +42,6 @@ test('a session that the server ends is DatabaseUnavailable, and a retry has a n
 });
 
 test('a deadlock is DatabaseUnavailable for one of the two', async () => {
-  const { database } = inventory;
   const [one, two] = [await admitted(database, cacheKey('1')), await admitted(database, cacheKey('2'))];
   let locked = 0;
   let bothLocked: () => void = () => {};
@@ -69,7 +62,6 @@ test('a deadlock is DatabaseUnavailable for one of the two', async () => {
 });
 
 test('a broken rule of a row is final, and without the parameters of the statement', async () => {
-  const { database } = inventory;
   const broken = runStatement(database, sql`update backends set policy = ${'secret-value'} where name = ${BACKEND}`);
   const error: unknown = await broken.catch((thrown: unknown) => thrown);
   expect(error).toMatchObject({
@@ -80,7 +72,6 @@ test('a broken rule of a row is final, and without the parameters of the stateme
 });
 
 test('what PostgreSQL keeps in no text is replaced, in texts and in jsonb', async () => {
-  const { database } = inventory;
   const given = { ['k\0']: ['nul \0', 'half \ud83d', 'whole \u{1f600}'] };
   const [row] = await runStatement(
     database,
@@ -93,30 +84,29 @@ test('what PostgreSQL keeps in no text is replaced, in texts and in jsonb', asyn
 });
 
 test('a number that does not fit is an error rather than another number', async () => {
-  const { database } = inventory;
   await runStatement(database, sql`update backends set total_bytes = 9007199254740993`);
   await expect(findBackend(database, { name: BACKEND })).rejects.toThrow('9007199254740993 does not fit a number');
 });
 
 test('a closed pool refuses as unavailable', async () => {
-  const database = connectDatabase(inventory.url, { maxConnections: 1 });
-  await database.ping();
-  await database.close();
-  await expect(observeSpace(database, { name: BACKEND, totalBytes: 1, freeBytes: 1 })).rejects.toMatchObject({
+  const pool = connectDatabase(url, { maxConnections: 1 });
+  await pool.ping();
+  await pool.close();
+  await expect(observeSpace(pool, { name: BACKEND, totalBytes: 1, freeBytes: 1 })).rejects.toMatchObject({
     type: 'DatabaseUnavailable',
   });
 });
 
 test('a server that is not there is DatabaseUnavailable, from drizzle too', async () => {
-  const database = connectDatabase('postgres://nobody@127.0.0.1:1/nothing', { maxConnections: 1 });
-  await expect(database.ping()).rejects.toMatchObject({ type: 'DatabaseUnavailable' });
-  await expect(findVolume(database, { volumeId: newVolumeId() })).rejects.toMatchObject({
+  const pool = connectDatabase('postgres://nobody@127.0.0.1:1/nothing', { maxConnections: 1 });
+  await expect(pool.ping()).rejects.toMatchObject({ type: 'DatabaseUnavailable' });
+  await expect(findVolume(pool, { volumeId: newVolumeId() })).rejects.toMatchObject({
     type: 'DatabaseUnavailable',
   });
-  await expect(withDatabaseErrors(() => database.orm.execute(sql`select 1`))).rejects.toMatchObject({
+  await expect(withDatabaseErrors(() => pool.orm.execute(sql`select 1`))).rejects.toMatchObject({
     type: 'DatabaseUnavailable',
   });
-  await database.close();
+  await pool.close();
 });
 
 /** @returns the type of the failure that `work` ends with, undefined when it succeeds. */

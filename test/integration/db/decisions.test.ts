@@ -1,13 +1,9 @@
 import { listDecisions, recordDecision, summarizeDecisions, type NewDecision } from '../../../db/report/decisions';
 import type { BackendName } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { BACKEND, IMAGE, newVolumeId, PROJECT } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import { BACKEND, IMAGE, newVolumeId, PROJECT } from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-});
-afterEach(() => inventory.drop());
+const { database } = useInventory();
 
 const HOUR_MS = 3_600_000;
 
@@ -28,7 +24,6 @@ function refusal(more: Partial<NewDecision> = {}): NewDecision {
 }
 
 test('a refusal is recorded once a run, without any other row', async () => {
-  const { database } = inventory;
   const decision = refusal();
   await recordDecision(database, decision);
   await recordDecision(database, { ...decision, reason: 'told again' });
@@ -44,13 +39,11 @@ test('a refusal is recorded once a run, without any other row', async () => {
 });
 
 test('a request without a valid volume id is recorded too', async () => {
-  const { database } = inventory;
   await recordDecision(database, refusal({ volumeId: null, backend: undefined, workflowId: 'by hand' }));
   expect(await listDecisions(database, { limit: 10 })).toMatchObject([{ volumeId: null, backend: null }]);
 });
 
 test('decisions are found newest first and summed up by outcome', async () => {
-  const { database } = inventory;
   const hit = refusal({ outcome: 'hit', reason: 'ready' });
   await recordDecision(database, hit);
   await recordDecision(database, refusal({ outcome: 'hit', reason: 'ready' }));

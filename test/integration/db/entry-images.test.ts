@@ -10,30 +10,34 @@ import {
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { acquireEntry } from '../../../db/acquire';
 import type { EntryId, ImageId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { admitted, BACKEND, cacheKey, IMAGE, leased, PROJECT, readyEntry, registerLocal } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import {
+  admitted,
+  BACKEND,
+  cacheKey,
+  IMAGE,
+  leased,
+  PROJECT,
+  readyEntry,
+  registerLocal,
+  acquirement,
+} from '../../support/database/rows';
 import { holding, openTransaction, untilBlocked } from './locks';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database, url } = useInventory(registerLocal);
 
 const key = cacheKey('debian 12');
 const OTHER = 'a9c3f1de-0000-4000-8000-000000000002' as ImageId;
 const workflowId = 'refresh-image-cache';
-const gone = (imageId: ImageId) => noteImageState(inventory.database, { imageId, state: 'gone' });
-const retire = (imageId: ImageId) => retireUnusableEntries(inventory.database, { imageId, workflowId });
+const gone = (imageId: ImageId) => noteImageState(database, { imageId, state: 'gone' });
+const retire = (imageId: ImageId) => retireUnusableEntries(database, { imageId, workflowId });
 const serve = (entryId: EntryId, imageId: ImageId) =>
-  inventory.database.orm.execute(
+  database.orm.execute(
     sql`insert into entry_images (entry_id, image_id, project_id) values (${entryId}, ${imageId}, ${PROJECT})`,
   );
 
 describe('retireUnusableEntries', () => {
   test('retires an entry whose last usable image is gone, once, and tells again what is free', async () => {
-    const { database } = inventory;
     const { id, imageVolume } = await readyEntry(database, key);
     await serve(id, OTHER);
     await gone(IMAGE);
@@ -48,7 +52,6 @@ describe('retireUnusableEntries', () => {
   });
 
   test('keeps what is leased or pinned', async () => {
-    const { database } = inventory;
     const { entryId } = await readyEntry(database, key).then(() => leased(database, key));
     const pinned = await readyEntry(database, cacheKey('pinned'));
     await pinEntries(database, { target: { entryId: pinned.id }, pinned: true, by: 'an operator' });
@@ -65,17 +68,11 @@ describe('retireUnusableEntries', () => {
   });
 
   test('that waits for an acquire sees its lease', async () => {
-    const { database, url } = inventory;
     const { id } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     await gone(IMAGE);
     const acquire = await openTransaction(url);
-    const acquired = await acquireEntry(acquire.database, {
-      volumeId: volume.id,
-      runId: volume.runId,
-      backend: BACKEND,
-      key,
-    });
+    const acquired = await acquireEntry(acquire.database, acquirement(volume, key));
     expect(acquired).toMatchObject({ kind: 'leased' });
     const retiring = retire(IMAGE);
     await untilBlocked(database, { text: 'for update' });
@@ -86,14 +83,13 @@ describe('retireUnusableEntries', () => {
   });
 
   test('lets an acquire that waits for it go cold', async () => {
-    const { database, url } = inventory;
     await readyEntry(database, key);
     const volume = await admitted(database, key);
     await gone(IMAGE);
     const lock = await holding(url, sql`lock table volumes in access exclusive mode`);
     const retiring = retire(IMAGE);
     await untilBlocked(database, { text: 'select distinct entry_id' });
-    const acquire = acquireEntry(database, { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key });
+    const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
     expect((await retiring).retired).toHaveLength(1);
@@ -103,7 +99,6 @@ describe('retireUnusableEntries', () => {
 
 describe('listImagesBehindEntries', () => {
   test('pages over the images of entries that a create could get, and of what is retired and free', async () => {
-    const { database } = inventory;
     const ready = await readyEntry(database, key);
     const retired = await readyEntry(database, cacheKey('retired'));
     await serve(ready.id, OTHER);
@@ -122,7 +117,6 @@ describe('listImagesBehindEntries', () => {
 
 describe('serveFromReady', () => {
   test('gives a ready entry with room, which then serves the image', async () => {
-    const { database } = inventory;
     const asked = { backend: BACKEND, key, imageId: OTHER, projectId: PROJECT };
     expect(await serveFromReady(database, asked)).toBeUndefined();
     const { id } = await readyEntry(database, key);

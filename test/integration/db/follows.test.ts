@@ -16,15 +16,10 @@ import {
 import type { EntryRow, FollowRow } from '../../../db/types';
 import type { ImageId, VolumeId } from '../../../workflows/contract/ids';
 import type { FollowSpec } from '../../../workflows/contract/refresh';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { admitted, BACKEND, cacheKey, leased, readyEntry, registerLocal } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import { admitted, BACKEND, cacheKey, leased, readyEntry, registerLocal } from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database } = useInventory(registerLocal);
 
 const workflowId = 'follow/local/debian-12';
 const spec: FollowSpec & { by: string } = {
@@ -39,22 +34,20 @@ const spec: FollowSpec & { by: string } = {
 };
 const imageOf = (content: string) => `image of ${content}` as ImageId;
 
-const set = (more: Partial<FollowSpec> = {}): Promise<FollowRow> =>
-  upsertFollow(inventory.database, { ...spec, ...more });
+const set = (more: Partial<FollowSpec> = {}): Promise<FollowRow> => upsertFollow(database, { ...spec, ...more });
 
 /** Lets the follow match the image of a content and flips to its entry. */
 async function flip({ id: followId }: FollowRow, content: string, entry?: EntryRow) {
-  const { database } = inventory;
   const { id: entryId } = entry ?? (await readyEntry(database, cacheKey(content)));
   const imageId = imageOf(content);
   await noteFollowChecked(database, { followId, newestImageId: imageId, problem: null });
   return { entryId, outcome: await updateFollowPointer(database, { followId, imageId, entryId, workflowId }) };
 }
 
-const retire = ({ id: followId }: FollowRow) => retireFormerContents(inventory.database, { followId, workflowId });
-const stateOf = async (entryId: EntryRow['id']) => (await findEntry(inventory.database, { entryId }))?.state;
+const retire = ({ id: followId }: FollowRow) => retireFormerContents(database, { followId, workflowId });
+const stateOf = async (entryId: EntryRow['id']) => (await findEntry(database, { entryId }))?.state;
 
-describe('setFollow', () => {
+describe('upsertFollow', () => {
   test('sets a follow once for a backend and name, and changes it without losing what it points to', async () => {
     const follow = await set();
     const { by: createdBy, ...same } = spec;
@@ -63,17 +56,16 @@ describe('setFollow', () => {
     expect(await set()).toMatchObject({ id: follow.id, newestImageId: imageOf('first') });
     const changed = await set({ tags: [], keep: 2 });
     expect(changed).toMatchObject({ id: follow.id, tags: [], keep: 2, currentEntryId: entryId, newestImageId: null });
-    expect(await selectFollows(inventory.database, { limit: 10 })).toHaveLength(1);
-    expect(await selectFollows(inventory.database, { name: 'another', limit: 10 })).toEqual([]);
+    expect(await selectFollows(database, { limit: 10 })).toHaveLength(1);
+    expect(await selectFollows(database, { name: 'another', limit: 10 })).toEqual([]);
   });
 });
 
 describe('resolveFollow', () => {
   const resolve = (volumeId = randomUUID() as VolumeId) =>
-    resolveFollow(inventory.database, { backend: BACKEND, name: 'debian-12', volumeId });
+    resolveFollow(database, { backend: BACKEND, name: 'debian-12', volumeId });
 
   test('gives what is ready, else the newest that matched', async () => {
-    const { database } = inventory;
     expect(await resolve()).toEqual({ kind: 'unknown' });
     const follow = await set();
     expect(await resolve()).toEqual({ kind: 'without-image' });
@@ -88,7 +80,6 @@ describe('resolveFollow', () => {
   });
 
   test('gives a volume what it was admitted with, also when the follow is no more', async () => {
-    const { database } = inventory;
     const request = { imageId: 'follow:debian-12' };
     const volume = await admitted(database, cacheKey('first'), { imageId: imageOf('first'), request });
     expect(await resolve(volume.id)).toEqual({ kind: 'image', imageId: imageOf('first') });
@@ -97,9 +88,8 @@ describe('resolveFollow', () => {
   });
 });
 
-describe('flipFollow', () => {
+describe('updateFollowPointer', () => {
   test('moves the pointer, supersedes what it pointed to, and is idempotent', async () => {
-    const { database } = inventory;
     const follow = await set();
     const first = await flip(follow, 'first');
     expect(first.outcome).toEqual({ kind: 'current', flipped: true, hasSurplus: false });
@@ -117,7 +107,6 @@ describe('flipFollow', () => {
   });
 
   test('supersedes every generation of what it pointed to, though the one that it named is gone', async () => {
-    const { database } = inventory;
     const follow = await set();
     const first = await flip(follow, 'first');
     await database.orm.execute(
@@ -129,7 +118,6 @@ describe('flipFollow', () => {
   });
 
   test('takes back that a content is superseded when it is the newest again', async () => {
-    const { database } = inventory;
     const follow = await set({ keep: 1 });
     const first = await readyEntry(database, cacheKey('first'));
     await flip(follow, 'first', first);
@@ -139,7 +127,6 @@ describe('flipFollow', () => {
   });
 
   test('does not move when the entry is not ready, or something else is the newest by now', async () => {
-    const { database } = inventory;
     const follow = await set();
     const entry = await readyEntry(database, cacheKey('first'));
     await flip(follow, 'first', entry);
@@ -154,7 +141,6 @@ describe('flipFollow', () => {
   });
 
   test('moves its pin along, and leaves those of others alone', async () => {
-    const { database } = inventory;
     const follow = await set({ pin: true, keep: 2 });
     const first = await flip(follow, 'first');
     expect(await findEntry(database, first)).toMatchObject({ pinned: true, pinnedBy: 'follow:debian-12' });
@@ -166,7 +152,6 @@ describe('flipFollow', () => {
   });
 
   test('of two follows at once never retires a content that one of them has just come to', async () => {
-    const { database } = inventory;
     const [one, two] = [await set({ name: 'one' }), await set({ name: 'two' })];
     const shared = await readyEntry(database, cacheKey('shared'));
     await flip(one, 'shared', shared);
@@ -177,7 +162,7 @@ describe('flipFollow', () => {
   });
 });
 
-describe('retireSuperseded', () => {
+describe('retireFormerContents', () => {
   test('retires contents beyond those that are kept, the oldest, and tells again what is free', async () => {
     const follow = await set({ keep: 1 });
     const ids = [];
@@ -190,7 +175,6 @@ describe('retireSuperseded', () => {
   });
 
   test('leaves what is leased, awaited, pinned, or followed by another', async () => {
-    const { database } = inventory;
     const [follow, other] = [await set(), await set({ name: 'other' })];
     const leasedEntry = await readyEntry(database, cacheKey('leased'));
     await flip(follow, 'leased', leasedEntry);
@@ -210,9 +194,8 @@ describe('retireSuperseded', () => {
   });
 });
 
-describe('removeFollow', () => {
+describe('deleteFollow', () => {
   test('unpins what was pinned for it, and is done when there is none', async () => {
-    const { database } = inventory;
     const follow = await set({ pin: true });
     const first = await flip(follow, 'first');
     const removing = { backend: BACKEND, name: follow.name, workflowId };

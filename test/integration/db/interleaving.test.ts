@@ -1,12 +1,10 @@
 import { sql } from 'drizzle-orm';
 import { beginEntryDeletion, findEntry, insertPopulatingEntry, retireEntry, sums } from '../../../db/entries/entries';
-import { answerFlight, updateFlightRun, findFlight, joinFlight, waitersOf, type FlightJoin } from '../../../db/flights';
+import { answerFlight, updateFlightRun, findFlight, joinFlight, waitersOf } from '../../../db/flights';
 import { insertVolume, markDeleting, completeVolume, markFailed, findVolume, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
-import type { VolumeRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
-import type { CacheKey } from '../../../workflows/contract/image';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import { useInventory } from '../../support/database/database';
 import {
   admittance,
   admitted,
@@ -15,50 +13,27 @@ import {
   cacheKey,
   completion,
   DECISION,
-  IMAGE,
   leased,
   readyEntry,
   registerLocal,
   reservation,
   takeVictims,
-} from './fixtures';
+  acquirement,
+  joining,
+} from '../../support/database/rows';
 import { holding, openTransaction, untilBlocked } from './locks';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database, url } = useInventory(registerLocal);
 
 const key = cacheKey('debian 12');
 const lockVolumes = sql`lock table volumes in access exclusive mode`;
 
-function acquirement(volume: VolumeRow): Parameters<typeof acquireEntry>[1] {
-  return { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
-}
-
-function joining(volume: VolumeRow, of: CacheKey = key): FlightJoin {
-  const { id: volumeId, workflowId, runId } = volume;
-  return {
-    backend: BACKEND,
-    key: of,
-    volumeId,
-    workflowId,
-    runId,
-    activityId: '7',
-    imageId: IMAGE,
-    policyVersion: 'p1',
-  };
-}
-
 describe('acquire against retire', () => {
   test('a retire that waits for an acquire sees its lease', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     const acquire = await openTransaction(url);
-    expect(await acquireEntry(acquire.database, acquirement(volume))).toMatchObject({ kind: 'leased' });
+    expect(await acquireEntry(acquire.database, acquirement(volume, key))).toMatchObject({ kind: 'leased' });
     const retire = retireEntry(database, { entryId, reason: 'superseded' });
     await untilBlocked(database, { text: 'for update' });
     await acquire.commit();
@@ -67,11 +42,10 @@ describe('acquire against retire', () => {
   });
 
   test('a lease that is looked for in the locking statement itself is not seen: why retire takes two', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     const acquire = await openTransaction(url);
-    await acquireEntry(acquire.database, acquirement(volume));
+    await acquireEntry(acquire.database, acquirement(volume, key));
     const locked = database.orm.execute(
       sql`select id from cache_entries e where id = ${entryId} and state = 'ready'
         and not exists (select 1 from volumes v where v.entry_id = e.id and v.state = 'creating') for update`,
@@ -83,13 +57,12 @@ describe('acquire against retire', () => {
   });
 
   test('an acquire that waits for a retire gets no lease on what was retired', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     const lock = await holding(url, lockVolumes);
     const retire = retireEntry(database, { entryId, reason: 'superseded' });
     await untilBlocked(database, { text: 'select distinct entry_id' });
-    const acquire = acquireEntry(database, acquirement(volume));
+    const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
     expect(await retire).toEqual({ kind: 'retired', deletable: true });
@@ -98,7 +71,6 @@ describe('acquire against retire', () => {
   });
 
   test('an acquire that loses the newest generation goes on to the one before', async () => {
-    const { database, url } = inventory;
     await registerLocal(database, { limits: { cloneLimit: 1 } });
     const first = await readyEntry(database, key);
     const { volume: filling } = await leased(database, key);
@@ -106,20 +78,19 @@ describe('acquire against retire', () => {
     await markFailed(database, { volumeId: filling.id, runId: filling.runId, to: 'error', decision: DECISION });
     const [one, two] = [await admitted(database, key), await admitted(database, key)];
     const acquire = await openTransaction(url);
-    expect(await acquireEntry(acquire.database, acquirement(one))).toMatchObject({ entry: { id: second.id } });
-    const other = acquireEntry(database, acquirement(two));
+    expect(await acquireEntry(acquire.database, acquirement(one, key))).toMatchObject({ entry: { id: second.id } });
+    const other = acquireEntry(database, acquirement(two, key));
     await untilBlocked(database);
     await acquire.commit();
     expect(await other).toMatchObject({ kind: 'leased', entry: { id: first.id } });
   });
 
   test('an acquire repeated while the first try is still running returns the same lease', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     const first = await openTransaction(url);
-    await acquireEntry(first.database, acquirement(volume));
-    const repeated = acquireEntry(database, acquirement(volume));
+    await acquireEntry(first.database, acquirement(volume, key));
+    const repeated = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database);
     await first.commit();
     expect(await repeated).toMatchObject({ kind: 'leased', entry: { id: entryId } });
@@ -131,11 +102,10 @@ describe('victims against acquire', () => {
   const request = { backend: BACKEND, bytes: 6 * GiB, workflowId: 'populate/other' };
 
   test('an entry that is leased while the choice waits for its row is no victim', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key, { bytes: 6 * GiB });
     const volume = await admitted(database, key);
     const acquire = await openTransaction(url);
-    await acquireEntry(acquire.database, acquirement(volume));
+    await acquireEntry(acquire.database, acquirement(volume, key));
     const choice = takeVictims(database, request);
     // The end of a long statement is not shown.
     await untilBlocked(database, { text: 'select "id", "backend"' });
@@ -145,13 +115,12 @@ describe('victims against acquire', () => {
   });
 
   test('an acquire that waits for the choice finds the key cold', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key, { bytes: 6 * GiB });
     const volume = await admitted(database, key);
     const lock = await holding(url, lockVolumes);
     const choice = takeVictims(database, request);
     await untilBlocked(database, { text: 'select distinct entry_id' });
-    const acquire = acquireEntry(database, acquirement(volume));
+    const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
     expect(await choice).toMatchObject({ kind: 'victims', deleting: [{ id: entryId, state: 'deleting' }] });
@@ -159,7 +128,6 @@ describe('victims against acquire', () => {
   });
 
   test('a retired entry is not deleted before the deletion of its last clone is committed', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const { volume } = await available(database, key);
     await retireEntry(database, { entryId, reason: 'superseded' });
@@ -174,7 +142,6 @@ describe('victims against acquire', () => {
 
 describe('reserve against reserve', () => {
   test('of two keys at once only what fits is reserved', async () => {
-    const { database, url } = inventory;
     const lock = await holding(url, sql`select 1 from backends for update`);
     const keys = [cacheKey('one'), cacheKey('two'), cacheKey('three')];
     const all = Promise.all(keys.map((each) => insertPopulatingEntry(database, reservation(each, { bytes: 4 * GiB }))));
@@ -190,7 +157,6 @@ describe('reserve against reserve', () => {
   });
 
   test('of one key at once one entry is made for the one workflow', async () => {
-    const { database, url } = inventory;
     const lock = await holding(url, sql`select 1 from backends for update`);
     const both = Promise.all([
       insertPopulatingEntry(database, reservation(key)),
@@ -205,7 +171,6 @@ describe('reserve against reserve', () => {
   });
 
   test('new volumes are admitted while a reservation holds the backend', async () => {
-    const { database, url } = inventory;
     const lock = await holding(url, sql`select 1 from backends for no key update`);
     expect(await insertVolume(database, admittance(key))).toMatchObject({ kind: 'admitted' });
     await lock.commit();
@@ -217,10 +182,9 @@ describe('join against join and answer', () => {
   const flightKey = { backend: BACKEND, shortKey: key.short };
 
   test('of volumes that join a cold key at once exactly one leads', async () => {
-    const { database, url } = inventory;
     const volumes = [await admitted(database, key), await admitted(database, key), await admitted(database, key)];
     const lock = await holding(url, sql`select 1 from volumes for update`);
-    const joins = Promise.all(volumes.map((volume) => joinFlight(database, joining(volume))));
+    const joins = Promise.all(volumes.map((volume) => joinFlight(database, joining(volume, key))));
     await untilBlocked(database, { count: 3 });
     await lock.commit();
     const outcomes = await joins;
@@ -233,27 +197,29 @@ describe('join against join and answer', () => {
   });
 
   test('a join that waits for the answer leads the next flight', async () => {
-    const { database, url } = inventory;
     const [early, late] = [await admitted(database, key), await admitted(database, key)];
-    await joinFlight(database, joining(early));
+    await joinFlight(database, joining(early, key));
     await updateFlightRun(database, { ...flightKey, runId: 'run 1' });
     const answer = await openTransaction(url);
     expect(await answerFlight(answer.database, { ...flightKey, flight: 1, runId: 'run 1', verdict })).toBe(true);
-    const join = joinFlight(database, joining(late));
+    const join = joinFlight(database, joining(late, key));
     await untilBlocked(database, { text: 'populations' });
     await answer.commit();
     expect(await join).toEqual({ kind: 'waiting', flight: 2, role: 'leader', runId: null, answeredRunId: 'run 1' });
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toMatchObject([{ id: early.id }]);
-    expect(await joinFlight(database, joining(early))).toMatchObject({ kind: 'waiting', flight: 2, role: 'joined' });
+    expect(await joinFlight(database, joining(early, key))).toMatchObject({
+      kind: 'waiting',
+      flight: 2,
+      role: 'joined',
+    });
   });
 
   test('an answer that waits for a join finds it among its waiters', async () => {
-    const { database, url } = inventory;
     const [early, late] = [await admitted(database, key), await admitted(database, key)];
-    await joinFlight(database, joining(early));
+    await joinFlight(database, joining(early, key));
     await updateFlightRun(database, { ...flightKey, runId: 'run 1' });
     const lock = await holding(url, sql`select 1 from volumes where id = ${late.id} for update`);
-    const join = joinFlight(database, joining(late));
+    const join = joinFlight(database, joining(late, key));
     await untilBlocked(database, { text: 'from volumes' });
     const answer = answerFlight(database, { ...flightKey, flight: 1, runId: 'run 1', verdict });
     await untilBlocked(database, { count: 2, text: 'update populations' });
@@ -264,11 +230,10 @@ describe('join against join and answer', () => {
   });
 
   test('a join whose volume is deleted while it waits leaves nothing behind', async () => {
-    const { database, url } = inventory;
     const volume = await admitted(database, key);
     const remove = await openTransaction(url);
     await markDeleting(remove.database, { volumeId: volume.id });
-    const join = joinFlight(database, joining(volume));
+    const join = joinFlight(database, joining(volume, key));
     await untilBlocked(database, { text: 'from volumes' });
     await remove.commit();
     expect(await join).toEqual({ kind: 'not-creating', state: 'deleting' });
@@ -278,7 +243,6 @@ describe('join against join and answer', () => {
 
 describe('complete against delete', () => {
   test('a delete that waits for the completion deletes a finished volume', async () => {
-    const { database, url } = inventory;
     await readyEntry(database, key);
     const { volume } = await leased(database, key);
     const complete = await openTransaction(url);
@@ -290,7 +254,6 @@ describe('complete against delete', () => {
   });
 
   test('a completion that waits for the delete completes nothing and records nothing', async () => {
-    const { database, url } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     const remove = await openTransaction(url);
@@ -304,7 +267,6 @@ describe('complete against delete', () => {
   });
 
   test('a failure that waits for the delete releases the lease and leaves the row to it', async () => {
-    const { database, url } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     const remove = await openTransaction(url);
@@ -318,7 +280,6 @@ describe('complete against delete', () => {
   });
 
   test('two deletes that finish at once take one clone off the parent', async () => {
-    const { database, url } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await available(database, key);
     await available(database, key);

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import * as fc from 'fast-check';
 import { chooseEvictions, toVictims, type Demand } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
-import { connectDatabase, type Database } from '../../../db/client';
+import { connectDatabase } from '../../../db/client';
 import { lockBackend, registerBackend } from '../../../db/backends';
 import {
   abandonReservation,
@@ -33,7 +33,7 @@ import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
 import type { EntryRow } from '../../../db/types';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import { useInventory } from '../../support/database/database';
 import {
   admittance,
   cacheKey,
@@ -44,7 +44,7 @@ import {
   PROJECT,
   reservation,
   takeVictims,
-} from './fixtures';
+} from '../../support/database/rows';
 
 const SEED = 20_260_117;
 const RUNS = 30;
@@ -53,11 +53,7 @@ const MAX_COUNT = 4;
 const KEYS = 2;
 const ACTORS = 5;
 
-let inventory: MigratedDatabase;
-beforeAll(async () => {
-  inventory = await createMigratedDatabase();
-});
-afterAll(() => inventory.drop());
+const { database, url } = useInventory();
 
 /** One population, one user, one operator, of key number `key`. `dies`: after how many of its steps it is never heard of again. */
 type Action =
@@ -110,7 +106,7 @@ test('limits never overshoot and no leased parent goes, whatever populates, clon
       async (actors, policy) => {
         const backend = `b-${randomUUID().slice(0, 8)}` as BackendName;
         const limits = { ...LIMITS, maxBytes: MAX_BYTES, maxCount: MAX_COUNT, policy };
-        await registerBackend(inventory.database, {
+        await registerBackend(database, {
           name: backend,
           driver: 'file',
           capabilities: { clonesPinParent: true },
@@ -152,7 +148,7 @@ async function act(backend: BackendName, actor: number, asked: Action): Promise<
     case 'evict':
       return evict(backend, asked);
     case 'score':
-      return void (await scoreEntries(inventory.database, { backend, staleMs: 0, score: scoreOf }));
+      return void (await scoreEntries(database, { backend, staleMs: 0, score: scoreOf }));
     case 'retire':
     case 'quarantine':
     case 'pin':
@@ -166,7 +162,6 @@ function wantedOf(backend: BackendName, { key: number, bytes: wanted }: { key: n
 }
 
 async function populate(backend: BackendName, request: Extract<Action, { do: 'populate' }>): Promise<void> {
-  const { database } = inventory;
   const entry = await reserveWithRoom(wantedOf(backend, request), request.dies);
   if (!entry || request.dies <= 2) return;
   if (request.abandon) {
@@ -186,7 +181,6 @@ async function populate(backend: BackendName, request: Extract<Action, { do: 'po
 
 /** Dies with what it has reserved, or with victims that are marked and perhaps deleted. */
 async function reserveWithRoom(wanted: ReservationRequest, diesAt: number): Promise<EntryRow | undefined> {
-  const { database } = inventory;
   const first = await insertPopulatingEntry(database, wanted);
   if (first.kind === 'reserved') return first.entry;
   if (first.kind !== 'no-room') return undefined;
@@ -200,19 +194,18 @@ async function reserveWithRoom(wanted: ReservationRequest, diesAt: number): Prom
 
 /** A transaction is committed or not; in between there is nothing. */
 async function cut(backend: BackendName, request: Extract<Action, { do: 'cut' }>): Promise<void> {
-  const session = connectDatabase(inventory.url, { maxConnections: 1, applicationName: 'test victim' });
+  const session = connectDatabase(url, { maxConnections: 1, applicationName: 'test victim' });
   try {
     const [row] = await session.sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
     const wanted = wantedOf(backend, request);
     const work = request.choosing ? takeVictims(session, wanted) : insertPopulatingEntry(session, wanted);
-    await Promise.allSettled([work, inventory.database.sql`select pg_terminate_backend(${row?.pid ?? 0}::int)`]);
+    await Promise.allSettled([work, database.sql`select pg_terminate_backend(${row?.pid ?? 0}::int)`]);
   } finally {
     await session.sql.end({ timeout: 0 });
   }
 }
 
 async function create(backend: BackendName, { key: number, end }: Extract<Action, { do: 'create' }>): Promise<void> {
-  const { database } = inventory;
   const wanted = cacheKey(`${number}`);
   const admission = await insertVolume(database, admittance(wanted, { backend }));
   if (admission.kind !== 'admitted') throw new Error(`the volume is ${admission.kind}`);
@@ -236,7 +229,6 @@ async function change(
   backend: BackendName,
   { do: what, key: number }: Extract<Action, { do: 'retire' | 'quarantine' | 'pin' | 'unpin' }>,
 ): Promise<void> {
-  const { database } = inventory;
   const shortKey = cacheKey(`${number}`).short;
   const [entry] = await listEntries(database, { backend, shortKey, state: 'ready', limit: 1 });
   if (!entry) return;
@@ -255,7 +247,6 @@ async function change(
 }
 
 async function evict(backend: BackendName, { count, dies: diesAt }: Extract<Action, { do: 'evict' }>): Promise<void> {
-  const { database } = inventory;
   const demand: Demand = count === null ? { kind: 'sweep' } : { kind: 'rank', count, why: 'asked for' };
   const taken = await takeForEviction(database, {
     backend,
@@ -272,7 +263,7 @@ async function expectWithinLimits(backend: BackendName): Promise<void> {
     bytes: counted,
     count,
     reservedBytes,
-  } = await inTransaction(inventory.database, async (transaction) => {
+  } = await inTransaction(database, async (transaction) => {
     await lockBackend(transaction, { name: backend });
     return await readSums(transaction, backend);
   });
@@ -282,19 +273,19 @@ async function expectWithinLimits(backend: BackendName): Promise<void> {
 }
 
 async function expectPresent(entryId: EntryId): Promise<void> {
-  expect((await findEntry(inventory.database, { entryId }))?.state).toMatch(/^(?:ready|retired)$/);
+  expect((await findEntry(database, { entryId }))?.state).toMatch(/^(?:ready|retired)$/);
 }
 
 async function expectUnleased(entries: EntryRow[]): Promise<void> {
   for (const { id } of entries) {
-    const row = await findEntry(inventory.database, { entryId: id });
+    const row = await findEntry(database, { entryId: id });
     expect(row).toMatchObject({ clones: 0, state: expect.stringMatching(/^(?:deleting|gone)$/) });
   }
 }
 
 async function expectCountedClones(backend: BackendName): Promise<void> {
-  const volumes = await selectVolumes(inventory.database, { backend, limit: 1000 });
-  for (const entry of await listEntries(inventory.database, { backend, limit: 1000 })) {
+  const volumes = await selectVolumes(database, { backend, limit: 1000 });
+  for (const entry of await listEntries(database, { backend, limit: 1000 })) {
     const holders = volumes.filter(({ entryId, holdsEntry }) => holdsEntry && entryId === entry.id);
     expect(entry.clones).toBe(holders.length);
     expect(entry.clones).toBeLessThanOrEqual(2);
@@ -306,19 +297,18 @@ async function expectCountedClones(backend: BackendName): Promise<void> {
 }
 
 async function expectNoPinnedVictim(backend: BackendName): Promise<void> {
-  const victims = await inventory.database.sql`
+  const victims = await database.sql`
     select id from cache_entries where backend = ${backend} and pinned and reason = 'evicted'`;
   expect([...victims]).toEqual([]);
 }
 
 /** What the dead have left is finished by the next sweep, and by the populations of the same keys. */
 async function cleanUp(backend: BackendName): Promise<void> {
-  const { database } = inventory;
   for (const { id } of await listDeleting(database, { backend, limit: 1000 }))
     await confirmEntryGone(database, { entryId: id });
   for (const { id } of await listEntries(database, { backend, state: 'populating', limit: 1000 }))
     await abandonReservation(database, { entryId: id });
-  const left = await sumsOf(database, backend);
+  const left = await readSums(database, backend);
   expect(left.reservedBytes).toBe(0);
   const entries = await listEntries(database, { backend, limit: 1000 });
   const sum = (of: EntryRow[]) => of.reduce((total, { realBytes }) => total + realBytes, 0);
@@ -326,8 +316,4 @@ async function cleanUp(backend: BackendName): Promise<void> {
     bytes: sum(entries.filter(({ counted }) => counted)),
     pinnedBytes: sum(entries.filter(({ counted }) => !counted)),
   });
-}
-
-function sumsOf(database: Database, backend: BackendName) {
-  return readSums(database, backend);
 }

@@ -6,7 +6,7 @@ import {
   type ExplainedStatement,
 } from '../../support/database/explained-database';
 import { inventoryWorks } from '../../support/database/inventory-work';
-import { BACKEND } from './fixtures';
+import { BACKEND } from '../../support/database/rows';
 
 /** Enough for the planner to have a choice, and few enough to be there at once. */
 const FILLING: Filling = { backend: BACKEND, entries: 200, volumes: 4000 };

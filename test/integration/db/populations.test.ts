@@ -6,21 +6,24 @@ import {
   openFlight,
   forgetWaiters,
   waitersOf,
-  type FlightJoin,
 } from '../../../db/flights';
 import { insertVolume, markDeleting, markFailed, findVolume } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
-import type { VolumeRow } from '../../../db/types';
 import type { Verdict } from '../../../workflows/contract/population';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { admittance, admitted, BACKEND, cacheKey, DECISION, IMAGE, readyEntry, registerLocal } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import {
+  admittance,
+  admitted,
+  BACKEND,
+  cacheKey,
+  DECISION,
+  IMAGE,
+  readyEntry,
+  registerLocal,
+  joining,
+} from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database } = useInventory(registerLocal);
 
 const key = cacheKey('debian 12');
 const flightKey = { backend: BACKEND, shortKey: key.short };
@@ -37,40 +40,24 @@ const unproven: Verdict = {
   imageId: IMAGE,
 };
 
-function joining(volume: VolumeRow, more: Partial<FlightJoin> = {}): FlightJoin {
-  const { id: volumeId, workflowId, runId } = volume;
-  return {
-    backend: BACKEND,
-    key,
-    volumeId,
-    workflowId,
-    runId,
-    activityId: '7',
-    imageId: IMAGE,
-    policyVersion: 'p1',
-    ...more,
-  };
-}
-
 async function answer(flight: number, verdict: Verdict): Promise<void> {
   const runId = `run of flight ${flight}`;
-  await updateFlightRun(inventory.database, { ...flightKey, runId });
-  expect(await answerFlight(inventory.database, { ...flightKey, flight, runId, verdict })).toBe(true);
+  await updateFlightRun(database, { ...flightKey, runId });
+  expect(await answerFlight(database, { ...flightKey, flight, runId, verdict })).toBe(true);
 }
 
 describe('joinFlight', () => {
   test('makes the first the leader and the others joiners, and repeats each role', async () => {
-    const { database } = inventory;
     const [leader, joiner] = [await admitted(database, key), await admitted(database, key)];
     for (let time = 0; time < 2; time += 1) {
-      expect(await joinFlight(database, joining(leader))).toEqual({
+      expect(await joinFlight(database, joining(leader, key))).toEqual({
         kind: 'waiting',
         flight: 1,
         role: 'leader',
         runId: null,
         answeredRunId: null,
       });
-      expect(await joinFlight(database, joining(joiner, { activityId: `${time}` }))).toMatchObject({
+      expect(await joinFlight(database, joining(joiner, key, { activityId: `${time}` }))).toMatchObject({
         flight: 1,
         role: 'joined',
       });
@@ -79,24 +66,23 @@ describe('joinFlight', () => {
   });
 
   test('gives a verdict only to those who waited for its flight; the next caller leads another', async () => {
-    const { database } = inventory;
     const [waiter, late, latest] = [
       await admitted(database, key),
       await admitted(database, key),
       await admitted(database, key),
     ];
-    await joinFlight(database, joining(waiter));
+    await joinFlight(database, joining(waiter, key));
     await answer(1, noRoom);
-    expect(await joinFlight(database, joining(waiter))).toEqual({ kind: 'answered', flight: 1, verdict: noRoom });
-    expect(await joinFlight(database, joining(late))).toEqual({
+    expect(await joinFlight(database, joining(waiter, key))).toEqual({ kind: 'answered', flight: 1, verdict: noRoom });
+    expect(await joinFlight(database, joining(late, key))).toEqual({
       kind: 'waiting',
       flight: 2,
       role: 'leader',
       runId: null,
       answeredRunId: 'run of flight 1',
     });
-    expect(await joinFlight(database, joining(latest))).toMatchObject({ flight: 2, role: 'joined' });
-    expect(await joinFlight(database, joining(waiter))).toMatchObject({ flight: 2, role: 'joined' });
+    expect(await joinFlight(database, joining(latest, key))).toMatchObject({ flight: 2, role: 'joined' });
+    expect(await joinFlight(database, joining(waiter, key))).toMatchObject({ flight: 2, role: 'joined' });
     expect(await findFlight(database, flightKey)).toMatchObject({
       flight: 2,
       runId: null,
@@ -106,28 +92,29 @@ describe('joinFlight', () => {
   });
 
   test('remembers a refusal by policy under the same version of the policy, and nothing else', async () => {
-    const { database } = inventory;
-    await joinFlight(database, joining(await admitted(database, key)));
+    await joinFlight(database, joining(await admitted(database, key), key));
     await answer(1, failed('ImageRefused'));
     const late = await admitted(database, key);
-    expect(await joinFlight(database, joining(late))).toEqual({ kind: 'remembered', verdict: failed('ImageRefused') });
-    expect(await joinFlight(database, joining(late, { policyVersion: 'p2' }))).toMatchObject({
+    expect(await joinFlight(database, joining(late, key))).toEqual({
+      kind: 'remembered',
+      verdict: failed('ImageRefused'),
+    });
+    expect(await joinFlight(database, joining(late, key, { policyVersion: 'p2' }))).toMatchObject({
       kind: 'waiting',
       flight: 2,
       role: 'leader',
     });
     await answer(2, failed('BackendUnavailable'));
-    expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
+    expect(await joinFlight(database, joining(await admitted(database, key), key))).toMatchObject({
       kind: 'waiting',
       flight: 3,
     });
   });
 
   test('remembers no refusal of bytes whose hash was not known: they may have been damaged', async () => {
-    const { database } = inventory;
-    await joinFlight(database, joining(await admitted(database, key)));
+    await joinFlight(database, joining(await admitted(database, key), key));
     await answer(1, unproven);
-    expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
+    expect(await joinFlight(database, joining(await admitted(database, key), key))).toMatchObject({
       kind: 'waiting',
       flight: 2,
     });
@@ -139,33 +126,30 @@ describe('joinFlight', () => {
   });
 
   test('refuses another key with the same short key', async () => {
-    const { database } = inventory;
-    await joinFlight(database, joining(await admitted(database, key)));
+    await joinFlight(database, joining(await admitted(database, key), key));
     const colliding = cacheKey('something else', { short: key.short });
-    expect(await joinFlight(database, joining(await admitted(database, key), { key: colliding }))).toEqual({
+    expect(await joinFlight(database, joining(await admitted(database, key), colliding))).toEqual({
       kind: 'collision',
     });
   });
 
   test('refuses a volume that is not creating or belongs to another run, and leaves no flight behind', async () => {
-    const { database } = inventory;
     const volume = await admitted(database, key);
-    expect(await joinFlight(database, joining(volume, { runId: 'dead' }))).toEqual({
+    expect(await joinFlight(database, joining(volume, key, { runId: 'dead' }))).toEqual({
       kind: 'not-creating',
       state: 'creating',
     });
     await markDeleting(database, { volumeId: volume.id });
-    expect(await joinFlight(database, joining(volume))).toEqual({ kind: 'not-creating', state: 'deleting' });
+    expect(await joinFlight(database, joining(volume, key))).toEqual({ kind: 'not-creating', state: 'deleting' });
     expect(await findFlight(database, flightKey)).toBeUndefined();
   });
 });
 
 describe('updateFlightRun and answerFlight', () => {
   test('a flight is claimed by one run after the other, answered once, and told again to the run that answered', async () => {
-    const { database } = inventory;
     const leader = await admitted(database, key);
     expect(await updateFlightRun(database, { ...flightKey, runId: 'early' })).toBeUndefined();
-    await joinFlight(database, joining(leader));
+    await joinFlight(database, joining(leader, key));
     const claim = { flight: 1, imageId: IMAGE, leaderVolumeId: leader.id };
     expect(await updateFlightRun(database, { ...flightKey, runId: 'killed' })).toEqual(claim);
     expect(await updateFlightRun(database, { ...flightKey, runId: 'second' })).toEqual(claim);
@@ -183,14 +167,13 @@ describe('updateFlightRun and answerFlight', () => {
   });
 
   test('a run that finds its flight answered takes no waiters', async () => {
-    const { database } = inventory;
-    await joinFlight(database, joining(await admitted(database, key)));
+    await joinFlight(database, joining(await admitted(database, key), key));
     await answer(1, noRoom);
     expect(await updateFlightRun(database, { ...flightKey, runId: 'late' })).toMatchObject({
       flight: 1,
       answered: noRoom,
     });
-    expect(await joinFlight(database, joining(await admitted(database, key)))).toMatchObject({
+    expect(await joinFlight(database, joining(await admitted(database, key), key))).toMatchObject({
       flight: 2,
       answeredRunId: 'late',
     });
@@ -199,10 +182,9 @@ describe('updateFlightRun and answerFlight', () => {
 
 describe('waitersOf', () => {
   test('pages through those who still wait, each with the ids that complete its activity', async () => {
-    const { database } = inventory;
     const volumes = [];
     for (let index = 0; index < 5; index += 1) volumes.push(await admitted(database, key));
-    for (const volume of volumes) await joinFlight(database, joining(volume));
+    for (const volume of volumes) await joinFlight(database, joining(volume, key));
     const of = { ...flightKey, flight: 1 };
     const first = await waitersOf(database, { ...of, limit: 3 });
     const second = await waitersOf(database, { ...of, limit: 3, afterId: first[2]?.id });
@@ -218,10 +200,9 @@ describe('waitersOf', () => {
   });
 
   test('leaves out who acquired, gave up, was deleted, or started again', async () => {
-    const { database } = inventory;
     const join = async () => {
       const volume = await admitted(database, key);
-      await joinFlight(database, joining(volume));
+      await joinFlight(database, joining(volume, key));
       return { volumeId: volume.id, runId: volume.runId };
     };
     const [cold, acquired, failing, deleted, restarted] = [
@@ -244,11 +225,10 @@ describe('waitersOf', () => {
 
 describe('openFlight', () => {
   test('writes down who waits beside volumes, once, until the flight is answered', async () => {
-    const { database } = inventory;
     const waiter = { workflowId: 'warm/1', runId: 'run', activityId: 'wait-1' };
     const opening = { backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1', waiter };
     const volume = await admitted(database, key);
-    await joinFlight(database, joining(volume));
+    await joinFlight(database, joining(volume, key));
     await openFlight(database, opening);
     await openFlight(database, opening);
     await openFlight(database, { ...opening, waiter: { ...waiter, activityId: 'wait-2' } });
@@ -266,7 +246,6 @@ describe('openFlight', () => {
   const opening = { backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1' };
 
   test('opens a flight without a leader, and finds it again until it is answered', async () => {
-    const { database } = inventory;
     const opened = { kind: 'open', flight: 1, runId: null, answeredRunId: null };
     expect(await openFlight(database, opening)).toEqual(opened);
     expect(await openFlight(database, opening)).toEqual(opened);
@@ -276,19 +255,21 @@ describe('openFlight', () => {
   });
 
   test('joins the flight that a volume leads, and a volume joins the one that it has opened', async () => {
-    const { database } = inventory;
     const leader = await admitted(database, key);
-    expect(await joinFlight(database, joining(leader))).toMatchObject({ role: 'leader', flight: 1 });
+    expect(await joinFlight(database, joining(leader, key))).toMatchObject({ role: 'leader', flight: 1 });
     expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 1 });
     await answer(1, noRoom);
     expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 2 });
     const joiner = await admitted(database, key);
-    expect(await joinFlight(database, joining(joiner))).toMatchObject({ kind: 'waiting', role: 'joined', flight: 2 });
+    expect(await joinFlight(database, joining(joiner, key))).toMatchObject({
+      kind: 'waiting',
+      role: 'joined',
+      flight: 2,
+    });
     expect(await findFlight(database, flightKey)).toMatchObject({ leaderVolumeId: null });
   });
 
   test('remembers a refusal under the same policy, and no other verdict', async () => {
-    const { database } = inventory;
     await openFlight(database, opening);
     await answer(1, failed('BackendUnavailable'));
     expect(await openFlight(database, opening)).toMatchObject({ kind: 'open', flight: 2 });
@@ -298,7 +279,6 @@ describe('openFlight', () => {
   });
 
   test('tells a collision of short keys', async () => {
-    const { database } = inventory;
     await openFlight(database, opening);
     const other = { ...cacheKey('another disk'), short: key.short };
     expect(await openFlight(database, { ...opening, key: other })).toEqual({ kind: 'collision' });

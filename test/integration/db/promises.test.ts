@@ -11,21 +11,16 @@ import {
 import { connectDatabase } from '../../../db/client';
 import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
-import { admittance, BACKEND, cacheKey, completion, DECISION, registerLocal } from './fixtures';
+import { useInventory } from '../../support/database/database';
+import { admittance, BACKEND, cacheKey, completion, DECISION, registerLocal } from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database, url } = useInventory(registerLocal);
 
 const key = cacheKey('debian 12');
 
 function admit(sizeBytes: number | null, totalBytes: number, more: { volumeId?: VolumeId; runId?: string } = {}) {
   const promise = { overSubscription: 2, totalBytes };
-  return insertVolume(inventory.database, admittance(key, { sizeBytes, promise, ...more }));
+  return insertVolume(database, admittance(key, { sizeBytes, promise, ...more }));
 }
 
 async function admitted(sizeBytes: number, totalBytes: number) {
@@ -35,7 +30,7 @@ async function admitted(sizeBytes: number, totalBytes: number) {
 }
 
 async function sums(): Promise<{ noted: number; real: number }> {
-  const [row] = await inventory.database.sql<{ noted: number; real: number }[]>`
+  const [row] = await database.sql<{ noted: number; real: number }[]>`
     select (select coalesce(sum(bytes), 0)::float8 from backend_promises) as noted,
       (select coalesce(sum(size_bytes), 0)::float8 from volumes where state in ('creating', 'available', 'deleting')) as real`;
   return row ?? { noted: -1, real: -2 };
@@ -55,19 +50,18 @@ test('the sizes of all volumes of a backend count, and a refusal names the numbe
 
 test('what the backend has seen last is the measure where nobody who admits holds it, and without either there is no limit', async () => {
   const promise = { overSubscription: 2 };
-  expect(await insertVolume(inventory.database, admittance(key, { sizeBytes: TiB, promise }))).toMatchObject({
+  expect(await insertVolume(database, admittance(key, { sizeBytes: TiB, promise }))).toMatchObject({
     kind: 'admitted',
   });
-  await observeSpace(inventory.database, { name: BACKEND, totalBytes: GiB, freeBytes: GiB });
-  expect(await insertVolume(inventory.database, admittance(key, { promise }))).toMatchObject({
+  await observeSpace(database, { name: BACKEND, totalBytes: GiB, freeBytes: GiB });
+  expect(await insertVolume(database, admittance(key, { promise }))).toMatchObject({
     kind: 'no-room',
     mostBytes: 2 * GiB,
   });
-  expect(await insertVolume(inventory.database, admittance(key))).toMatchObject({ kind: 'admitted' });
+  expect(await insertVolume(database, admittance(key))).toMatchObject({ kind: 'admitted' });
 });
 
 test('one that is asked for again counts once, and one that is there is answered whatever else there is', async () => {
-  const { database } = inventory;
   const volume = await admitted(6 * GiB, 3 * GiB);
   const again = { volumeId: volume.id };
   expect(await admit(6 * GiB, 3 * GiB, again)).toMatchObject({ kind: 'admitted' });
@@ -82,7 +76,6 @@ test('one that is asked for again counts once, and one that is there is answered
 });
 
 test('what ends gives its bytes back, and what comes back takes them again', async () => {
-  const { database } = inventory;
   const [failed, deleted, refused] = [
     await admitted(GiB, TiB),
     await admitted(2 * GiB, TiB),
@@ -116,12 +109,11 @@ test('a size that becomes known late is counted then', async () => {
   const outcome = await admit(null, GiB);
   if (outcome.kind !== 'admitted') throw new Error(`it is ${outcome.kind}`);
   expect((await sums()).noted).toBe(0);
-  await completeVolume(inventory.database, { ...completion(outcome.volume), sizeBytes: GiB });
+  await completeVolume(database, { ...completion(outcome.volume), sizeBytes: GiB });
   expect((await sums()).noted).toBe(GiB);
 });
 
 test('backends count apart', async () => {
-  const { database } = inventory;
   await database.sql`insert into backends select (jsonb_populate_record(b, '{"name": "other"}')).* from backends b`;
   await admitted(6 * GiB, 3 * GiB);
   const promise = { overSubscription: 2, totalBytes: 3 * GiB };
@@ -133,14 +125,14 @@ describe('of creates at once', () => {
   const SESSIONS = 24;
   /** So many that a share of each is small, and far more than there is room for. */
   const at = async (creates: number, sizeBytes: number, mostBytes: number): Promise<InsertVolumeOutcome[]> => {
-    const database = connectDatabase(inventory.url, { maxConnections: SESSIONS });
+    const pool = connectDatabase(url, { maxConnections: SESSIONS });
     const promise = { overSubscription: 1, totalBytes: mostBytes };
     try {
       return await Promise.all(
-        Array.from({ length: creates }, () => insertVolume(database, admittance(key, { sizeBytes, promise }))),
+        Array.from({ length: creates }, () => insertVolume(pool, admittance(key, { sizeBytes, promise }))),
       );
     } finally {
-      await database.close();
+      await pool.close();
     }
   };
   const countOf = (outcomes: InsertVolumeOutcome[], wanted: InsertVolumeOutcome['kind']) =>
@@ -157,7 +149,6 @@ describe('of creates at once', () => {
   });
 
   test('one that is far from the limit waits for no other', async () => {
-    const { database, url } = inventory;
     const other = connectDatabase(url, { maxConnections: 1 });
     await admitted(GiB, 100 * TiB);
     await database.sql.begin(async (transaction) => {

@@ -7,21 +7,16 @@ import {
   reserveScratch,
 } from '../../../db/scratch-files';
 import type { HostId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import { useInventory } from '../../support/database/database';
 import { holding, untilBlocked } from './locks';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-});
-afterEach(() => inventory.drop());
+const { database, url } = useInventory();
 
 const hostId = 'host-1' as HostId;
 const file = { hostId, contentHash: 'sha512:aa' };
 const other = { hostId, contentHash: 'sha512:bb' };
 
 test('users share one reservation; the last one leaves, however often it says so', async () => {
-  const { database } = inventory;
   const request = { ...file, bytes: 60, maxBytes: 100 };
   for (const user of ['flight a', 'flight b', 'flight b'])
     expect(await reserveScratch(database, { ...request, user })).toEqual({ kind: 'reserved' });
@@ -38,7 +33,6 @@ test('users share one reservation; the last one leaves, however often it says so
 });
 
 test('the budget of a host is full with what is reserved, and freer once less was measured', async () => {
-  const { database } = inventory;
   await reserveScratch(database, { ...file, user: 'a', bytes: 60, maxBytes: 100 });
   const second = { ...other, user: 'b', bytes: 50, maxBytes: 100 };
   expect(await reserveScratch(database, second)).toEqual({ kind: 'full', freeBytes: 40 });
@@ -48,7 +42,6 @@ test('the budget of a host is full with what is reserved, and freer once less wa
 });
 
 test('of reservations at once only what fits is made', async () => {
-  const { database, url } = inventory;
   const lock = await holding(url, sql`select pg_advisory_xact_lock(hashtextextended(${`scratch/${hostId}`}, 0))`);
   const both = Promise.all(
     [file, other].map((each) => reserveScratch(database, { ...each, user: 'a', bytes: 60, maxBytes: 100 })),

@@ -1,7 +1,6 @@
 import { sql } from 'drizzle-orm';
 import { chooseEvictions, toVictims, type Demand } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
-import type { Database } from '../../../db/client';
 import {
   confirmEntryGone,
   findEntry,
@@ -23,7 +22,7 @@ import { markDeleting, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import { useInventory } from '../../support/database/database';
 import {
   admitted,
   available,
@@ -35,20 +34,18 @@ import {
   reservation,
   reserved,
   takeVictims,
-} from './fixtures';
+  acquirement,
+} from '../../support/database/rows';
 import { holding, openTransaction, untilBlocked } from './locks';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database, { limits: { policy: 'gdsf', maxCount: 50, maxBytes: 1000 * GiB } });
-});
-afterEach(() => inventory.drop());
+const { database, url } = useInventory((fresh) =>
+  registerLocal(fresh, { limits: { policy: 'gdsf', maxCount: 50, maxBytes: 1000 * GiB } }),
+);
 
 const key = cacheKey('debian 12');
 const workflowId = `evict/${BACKEND}`;
 
-function evict(database: Database, demand: Demand) {
+function evict(demand: Demand) {
   const entryIds = demand.kind === 'named' ? demand.entryIds : [];
   const choose = (view: Parameters<typeof chooseEvictions>[0]) => toVictims(chooseEvictions(view, [demand]));
   return takeForEviction(database, { backend: BACKEND, entryIds, workflowId, choose });
@@ -68,11 +65,11 @@ const realTimers = [
   'clearTimeout',
 ] as const;
 
-function score(database: Database, staleMs = 60_000) {
+function score(staleMs = 60_000) {
   return scoreEntries(database, { backend: BACKEND, staleMs, score: scoreOf });
 }
 
-async function historyOf(database: Database, entryId: EntryId) {
+async function historyOf(entryId: EntryId) {
   const newestFirst = await listEntryEvents(database, { entryIds: [entryId], limit: 20 });
   const events = newestFirst.toReversed();
   return events.map(({ kind, reason, detail, bytes }) => ({ kind, reason, detail, bytes }));
@@ -80,7 +77,6 @@ async function historyOf(database: Database, entryId: EntryId) {
 
 describe('parents with clones', () => {
   test('of fifty images whose every parent has a long-lived clone, one gives its place to the fifty-first', async () => {
-    const { database } = inventory;
     for (let image = 1; image <= 50; image += 1) {
       await readyEntry(database, cacheKey(`image ${image}`));
       await available(database, cacheKey(`image ${image}`));
@@ -97,10 +93,9 @@ describe('parents with clones', () => {
   });
 
   test('are retired on request and leave with their last clone', async () => {
-    const { database } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const { volume } = await available(database, key);
-    const taken = await evict(database, { kind: 'named', entryIds: [entryId], why: 'a mistake' });
+    const taken = await evict({ kind: 'named', entryIds: [entryId], why: 'a mistake' });
     expect(taken).toMatchObject({
       deleting: [],
       held: [{ id: entryId, state: 'retired', counted: false, reason: 'requested' }],
@@ -112,20 +107,13 @@ describe('parents with clones', () => {
 
 describe('the evictor against creates', () => {
   const demand: Demand = { kind: 'rank', count: 1, why: 'asked for' };
-  const acquirement = (volume: { id: never; runId: string }) => ({
-    volumeId: volume.id,
-    runId: volume.runId,
-    backend: BACKEND,
-    key,
-  });
 
   test('an entry that is leased while its row is waited for stays', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     const acquire = await openTransaction(url);
-    await acquireEntry(acquire.database, acquirement(volume as never));
-    const taken = evict(database, demand);
+    await acquireEntry(acquire.database, acquirement(volume, key));
+    const taken = evict(demand);
     await untilBlocked(database, { text: 'select "id", "backend"' });
     await acquire.commit();
     expect(await taken).toMatchObject({ deleting: [], held: [] });
@@ -133,13 +121,12 @@ describe('the evictor against creates', () => {
   });
 
   test('an acquire that waits for the evictor finds the key cold', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const volume = await admitted(database, key);
     const lock = await holding(url, sql`lock table volumes in access exclusive mode`);
-    const taken = evict(database, demand);
+    const taken = evict(demand);
     await untilBlocked(database, { text: 'select distinct entry_id' });
-    const acquire = acquireEntry(database, acquirement(volume as never));
+    const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
     expect(await taken).toMatchObject({ deleting: [{ id: entryId, state: 'deleting', reservedFor: workflowId }] });
@@ -147,22 +134,20 @@ describe('the evictor against creates', () => {
   });
 
   test('a pin that comes while the evictor waits for the row is obeyed', async () => {
-    const { database, url } = inventory;
     const { id: entryId } = await readyEntry(database, key);
     const pin = await openTransaction(url);
     await pinEntries(pin.database, { target: { entryId }, pinned: true, by: 'alice' });
-    const taken = evict(database, demand);
+    const taken = evict(demand);
     await untilBlocked(database, { text: 'select "id", "backend"' });
     await pin.commit();
     expect(await taken).toMatchObject({ deleting: [], held: [] });
   });
 
   test('a reservation and the evictor never take the same entry, and a reservation that waits sees what the evictor took', async () => {
-    const { database } = inventory;
     await updateLimits(database, { name: BACKEND, limits: { maxCount: 4 }, by: 'alice' });
     for (const name of ['1', '2', '3', '4']) await readyEntry(database, cacheKey(name));
     const [taken, ...choices] = await Promise.all([
-      evict(database, { kind: 'rank', count: 2, why: 'asked for' }),
+      evict({ kind: 'rank', count: 2, why: 'asked for' }),
       takeVictims(database, reservation(cacheKey('5'))),
       takeVictims(database, reservation(cacheKey('6'))),
     ]);
@@ -177,32 +162,29 @@ describe('the evictor against creates', () => {
 
 describe('scoring', () => {
   test('counts each use once, however often and however many score at the same time, and raises no clock', async () => {
-    const { database } = inventory;
     const { id: entryId } = await readyEntry(database, key, { bytes: 2 * GiB });
     await available(database, key);
     await leased(database, key);
-    await Promise.all([score(database), score(database), score(database)]);
-    expect(await score(database)).toBe(0);
+    await Promise.all([score(), score(), score()]);
+    expect(await score()).toBe(0);
     const scored = await findEntry(database, { entryId });
     expect(scored).toMatchObject({ uses: 2, usesScored: 2, useScore: 2, scoredAt: expect.any(Date) });
     // Seconds over GiB of a place of the limits, twice.
     expect(scored?.priority).toBeCloseTo((2 * 4.5) / 20);
     await leased(database, key);
-    expect(await score(database)).toBe(1);
+    expect(await score()).toBe(1);
     expect((await findEntry(database, { entryId }))?.useScore).toBeCloseTo(3);
     expect(await findBackend(database, { name: BACKEND })).toMatchObject({ evictionClock: 0 });
   });
 
   test('looks again at what was scored long enough ago, and at nothing else', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
-    expect(await score(database)).toBe(1);
-    expect(await score(database)).toBe(0);
-    expect(await score(database, 0)).toBe(1);
+    expect(await score()).toBe(1);
+    expect(await score()).toBe(0);
+    expect(await score(0)).toBe(1);
   });
 
   test('ends, and a view is of the database’s time, where the clock of this host is hours ahead', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     await database.sql`insert into cache_entries
       select (jsonb_populate_record(e, jsonb_build_object('id', gen_random_uuid(), 'short_key', md5(n::text), 'image_volume', n))).*
@@ -210,8 +192,8 @@ describe('scoring', () => {
     const aheadMs = 3 * 3_600_000;
     jest.useFakeTimers({ now: Date.now() + aheadMs, doNotFake: [...realTimers] });
     try {
-      expect(await score(database)).toBe(1200);
-      expect(await score(database)).toBe(0);
+      expect(await score()).toBe(1200);
+      expect(await score()).toBe(0);
       const { now } = await viewEvictions(database, { backend: BACKEND, entryIds: [] });
       expect(Date.now() - now.getTime()).toBeGreaterThan(aheadMs / 2);
     } finally {
@@ -220,11 +202,10 @@ describe('scoring', () => {
   });
 
   test('outlives eviction: the next generation of a key begins with what the last was used for', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
-    await acquireAndEnd(database);
-    await score(database);
-    const [taken] = (await evict(database, { kind: 'rank', count: 1, why: 'asked for' })).deleting;
+    await acquireAndEnd();
+    await score();
+    const [taken] = (await evict({ kind: 'rank', count: 1, why: 'asked for' })).deleting;
     await confirmEntryGone(database, { entryId: taken?.id as EntryId });
     expect(await reserved(database, key)).toMatchObject({
       generation: 2,
@@ -236,10 +217,9 @@ describe('scoring', () => {
   });
 
   test('victims by score raise the clock, which new entries begin with', async () => {
-    const { database } = inventory;
     await updateLimits(database, { name: BACKEND, limits: { maxCount: 1 }, by: 'alice' });
     await readyEntry(database, key, { bytes: 2 * GiB });
-    await acquireAndEnd(database);
+    await acquireAndEnd();
     const request = reservation(cacheKey('other'));
     expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ shortKey: key.short }] });
     const backend = await findBackend(database, { name: BACKEND });
@@ -253,7 +233,6 @@ describe('scoring', () => {
   });
 
   test('notes what the backend would get back from those that may go first', async () => {
-    const { database } = inventory;
     const [first, second] = [await readyEntry(database, key), await readyEntry(database, cacheKey('other'))];
     await available(database, key);
     expect(await listLowestImageVolumes(database, { backend: BACKEND, limit: 10 })).toEqual([
@@ -264,7 +243,7 @@ describe('scoring', () => {
     expect(await findEntry(database, { entryId: first.id })).toMatchObject({ reclaimableBytes: null });
   });
 
-  async function acquireAndEnd(database: Database): Promise<void> {
+  async function acquireAndEnd(): Promise<void> {
     const { volume } = await available(database, key);
     await markDeleting(database, { volumeId: volume.id });
     await markDeleted(database, { volumeId: volume.id });
@@ -272,7 +251,6 @@ describe('scoring', () => {
 });
 
 test('what happens to an entry is in its history exactly once, with its reason', async () => {
-  const { database } = inventory;
   const [one, two, three] = [
     await readyEntry(database, key),
     await readyEntry(database, cacheKey('two')),
@@ -286,31 +264,30 @@ test('what happens to an entry is in its history exactly once, with its reason',
   }
   const unpin = { backend: BACKEND, target: { entryId: one.id }, pinned: false, by: 'bob', workflowId: 'evict/x' };
   for (let time = 0; time < 2; time += 1) await pinEntries(database, unpin);
-  const taken = await evict(database, { kind: 'named', entryIds: [one.id], why: 'a mistake' });
+  const taken = await evict({ kind: 'named', entryIds: [one.id], why: 'a mistake' });
   for (const { id } of [...taken.deleting, ...taken.deleting]) await confirmEntryGone(database, { entryId: id });
   const registered = { kind: 'registered', reason: null, detail: expect.stringContaining('image'), bytes };
-  expect(await historyOf(database, one.id)).toEqual([
+  expect(await historyOf(one.id)).toEqual([
     registered,
     { kind: 'pinned', reason: 'requested', detail: 'by alice', bytes },
     { kind: 'unpinned', reason: 'requested', detail: 'by bob', bytes },
     { kind: 'retired', reason: 'requested', detail: 'requested: a mistake', bytes },
     { kind: 'deleted', reason: 'requested', detail: null, bytes },
   ]);
-  expect(await historyOf(database, two.id)).toEqual([
+  expect(await historyOf(two.id)).toEqual([
     registered,
     { kind: 'quarantined', reason: 'quarantined', detail: 'changed', bytes },
   ]);
-  expect(await historyOf(database, three.id)).toEqual([
+  expect(await historyOf(three.id)).toEqual([
     registered,
     { kind: 'retired', reason: 'image-gone', detail: 'its image is gone', bytes },
   ]);
 });
 
 test('what the backend will not delete goes back to retired, outside of the limits, and says so once', async () => {
-  const { database } = inventory;
   const { id: entryId } = await readyEntry(database, key);
   for (let time = 0; time < 2; time += 1) {
-    await evict(database, { kind: 'rank', count: 1, why: 'asked for' });
+    await evict({ kind: 'rank', count: 1, why: 'asked for' });
     await keepUndeletable(database, { entryId, found: 'it is of another installation' });
   }
   expect(await findEntry(database, { entryId })).toMatchObject({
@@ -319,12 +296,11 @@ test('what the backend will not delete goes back to retired, outside of the limi
     reservedFor: null,
     reasonDetail: 'it is of another installation',
   });
-  expect((await historyOf(database, entryId)).filter(({ kind }) => kind === 'retired')).toHaveLength(2);
+  expect((await historyOf(entryId)).filter(({ kind }) => kind === 'retired')).toHaveLength(2);
   expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0, pinnedBytes: GiB });
 });
 
 test('a view locks nothing and shows what may go and what may not', async () => {
-  const { database, url } = inventory;
   await readyEntry(database, key);
   await leased(database, key);
   await reserved(database, cacheKey('other'));
@@ -340,7 +316,6 @@ test('a view locks nothing and shows what may go and what may not', async () => 
 });
 
 test('a beginning of a key means the keys that are there, and those that are gone where none is', async () => {
-  const { database } = inventory;
   const keys = ['abcd0', 'abcd1', 'abce0'].map((start) => cacheKey(start, { short: start.padEnd(32, '0') }));
   for (const each of keys) await readyEntry(database, each);
   const beginning = (prefix: string) => findKeysBeginning(database, { backend: BACKEND, prefix });
@@ -355,20 +330,18 @@ test('a beginning of a key means the keys that are there, and those that are gon
 });
 
 test('entries that have been gone for long are forgotten, their volumes and their history are not', async () => {
-  const { database } = inventory;
   const { id: entryId } = await readyEntry(database, key);
-  const [{ id } = { id: entryId }] = (await evict(database, { kind: 'rank', count: 1, why: 'asked for' })).deleting;
+  const [{ id } = { id: entryId }] = (await evict({ kind: 'rank', count: 1, why: 'asked for' })).deleting;
   await confirmEntryGone(database, { entryId: id });
   const request = { backend: BACKEND, limit: 10, mostVolumes: 10 };
   await forgetGone(database, { ...request, keptMs: 60_000 });
   expect(await findEntry(database, { entryId })).toMatchObject({ state: 'gone' });
   await forgetGone(database, { ...request, keptMs: 0 });
   expect(await findEntry(database, { entryId })).toBeUndefined();
-  expect(await historyOf(database, entryId)).toHaveLength(3);
+  expect(await historyOf(entryId)).toHaveLength(3);
 });
 
 test('an entry that very many volumes name is forgotten over several sweeps, none of which touches more than it may', async () => {
-  const { database } = inventory;
   const { id: entryId } = await readyEntry(database, key);
   const other = await readyEntry(database, cacheKey('other'));
   await database.sql`insert into volumes (id, project_id, backend, image_id, short_key, request, size_bytes, state, entry_id, workflow_id, run_id,
@@ -391,7 +364,6 @@ test('an entry that very many volumes name is forgotten over several sweeps, non
 });
 
 test('an entry that was called gone while a volume holds it stays, and does not stop the others from being forgotten', async () => {
-  const { database } = inventory;
   const { id: entryId } = await readyEntry(database, key);
   await leased(database, key);
   const other = await readyEntry(database, cacheKey('other'));

@@ -14,7 +14,7 @@ import {
 import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';
-import { createMigratedDatabase, type MigratedDatabase } from '../../support/database/database';
+import { useInventory } from '../../support/database/database';
 import {
   admittance,
   admitted,
@@ -27,20 +27,15 @@ import {
   leased,
   readyEntry,
   registerLocal,
-} from './fixtures';
+  acquirement,
+} from '../../support/database/rows';
 
-let inventory: MigratedDatabase;
-beforeEach(async () => {
-  inventory = await createMigratedDatabase();
-  await registerLocal(inventory.database);
-});
-afterEach(() => inventory.drop());
+const { database } = useInventory(registerLocal);
 
 const key = cacheKey('debian 12');
 
 describe('insertVolume', () => {
   test('makes a row in one statement and answers the same when it is repeated', async () => {
-    const { database } = inventory;
     const request = admittance(key);
     const before = database.statements();
     const first = await insertVolume(database, request);
@@ -57,14 +52,12 @@ describe('insertVolume', () => {
   });
 
   test('treats requests that differ only in the order of their keys as the same', async () => {
-    const { database } = inventory;
     const request = admittance(key, { request: { a: 1, b: 2 } });
     await insertVolume(database, request);
     expect(await insertVolume(database, { ...request, request: { b: 2, a: 1 } })).toMatchObject({ kind: 'admitted' });
   });
 
   test('refuses another request for the same id and tells its content to its own project only', async () => {
-    const { database } = inventory;
     const request = admittance(key);
     await insertVolume(database, request);
     const other = { ...request, request: { imageId: 'another' } };
@@ -84,7 +77,6 @@ describe('insertVolume', () => {
   ])(
     'lets a new run of %s take over from a dead one, with its lease, and the dead run do nothing more',
     async (_whose, more) => {
-      const { database } = inventory;
       await readyEntry(database, key);
       const { volume, entryId } = await leased(database, key);
       const request = admittance(key, { volumeId: volume.id, runId: 'second run', ...more });
@@ -108,7 +100,6 @@ describe('insertVolume', () => {
   );
 
   test('is busy while another workflow creates the volume', async () => {
-    const { database } = inventory;
     const volume = await admitted(database, key);
     expect(
       await insertVolume(database, admittance(key, { volumeId: volume.id, workflowId: 'other', runId: 'other run' })),
@@ -120,7 +111,6 @@ describe('insertVolume', () => {
   });
 
   test('answers a finished volume, tries a failed one again and refuses a deleted one', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume } = await available(database, key);
     expect(await insertVolume(database, admittance(key, { volumeId: volume.id, runId: 'later' }))).toMatchObject({
@@ -149,10 +139,9 @@ describe('insertVolume', () => {
 
 describe('acquireEntry', () => {
   test('leases the entry in one statement; repeated it returns the same and bumps nothing', async () => {
-    const { database } = inventory;
     const entry = await readyEntry(database, key);
     const volume = await admitted(database, key);
-    const request = { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
+    const request = acquirement(volume, key);
     const before = database.statements();
     const first = await acquireEntry(database, request);
     expect(database.statements() - before).toBe(1);
@@ -166,9 +155,8 @@ describe('acquireEntry', () => {
   });
 
   test('is cold without an entry, with one that is still populating, and for a full one', async () => {
-    const { database } = inventory;
     const volume = await admitted(database, key);
-    const request = { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
+    const request = acquirement(volume, key);
     expect(await acquireEntry(database, request)).toEqual({ kind: 'cold', atCloneLimit: false });
     await readyEntry(database, key);
     expect(await acquireEntry(database, { ...request, cloneLimit: 0 })).toEqual({ kind: 'cold', atCloneLimit: true });
@@ -177,16 +165,14 @@ describe('acquireEntry', () => {
   });
 
   test('tells a collision of short keys apart from a cold key', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const volume = await admitted(database, key);
     const other = cacheKey('something else', { short: key.short });
-    const request = { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key: other };
+    const request = acquirement(volume, other);
     expect(await acquireEntry(database, request)).toEqual({ kind: 'collision' });
   });
 
   test('refuses a volume that is not creating or belongs to another run', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const volume = await admitted(database, key);
     expect(await acquireEntry(database, { volumeId: volume.id, runId: 'dead', backend: BACKEND, key })).toEqual({
@@ -194,14 +180,13 @@ describe('acquireEntry', () => {
       state: 'creating',
     });
     await markDeleting(database, { volumeId: volume.id });
-    expect(await acquireEntry(database, { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key })).toEqual({
+    expect(await acquireEntry(database, acquirement(volume, key))).toEqual({
       kind: 'not-creating',
       state: 'deleting',
     });
   });
 
   test('takes the next generation after the lease on a quarantined parent was given back', async () => {
-    const { database } = inventory;
     const first = await readyEntry(database, key);
     const { volume } = await leased(database, key);
     await quarantineEntry(database, { entryId: first.id, found: 'absent' });
@@ -220,7 +205,6 @@ describe('acquireEntry', () => {
 
 describe('completeVolume', () => {
   test('makes the volume available with its decision in one statement and answers the same run again', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     const before = database.statements();
@@ -245,7 +229,6 @@ describe('completeVolume', () => {
   });
 
   test('ends the lease where clones live without their parent', async () => {
-    const { database } = inventory;
     await registerLocal(database, { clonesPinParent: false });
     await readyEntry(database, key);
     const { volume, entryId } = await available(database, key);
@@ -259,7 +242,6 @@ describe('completeVolume', () => {
 
 describe('markFailed', () => {
   test('releases the lease once and tells the parent that may go, however often it is called', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     await quarantineEntry(database, { entryId, found: 'absent' });
@@ -280,7 +262,6 @@ describe('markFailed', () => {
   });
 
   test('leaves a row that a delete has taken over to the delete', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
     await markDeleting(database, { volumeId: volume.id });
@@ -293,7 +274,6 @@ describe('markFailed', () => {
   });
 
   test('never undoes a volume that is available', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume } = await available(database, key);
     await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
@@ -303,7 +283,6 @@ describe('markFailed', () => {
 
 describe('deleting', () => {
   test('goes from available to deleted, frees the retired parent with the last clone and answers repetitions the same', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const one = await available(database, key);
     const two = await available(database, key);
@@ -321,7 +300,6 @@ describe('deleting', () => {
   });
 
   test('names the run that still creates the volume, each time it is asked', async () => {
-    const { database } = inventory;
     const volume = await admitted(database, key);
     const creating = { kind: 'creating', workflowId: volume.workflowId, runId: volume.runId, backend: BACKEND };
     expect(await markDeleting(database, { volumeId: volume.id })).toEqual(creating);
@@ -330,7 +308,6 @@ describe('deleting', () => {
   });
 
   test('refuses an attached volume, and goes back when the backend sees an opener', async () => {
-    const { database } = inventory;
     await readyEntry(database, key);
     const { volume } = await available(database, key);
     expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-1' })).toBe(true);
@@ -349,12 +326,11 @@ describe('deleting', () => {
   });
 
   test('of a volume that nobody knows is absent', async () => {
-    expect(await markDeleting(inventory.database, { volumeId: admittance(key).volumeId })).toEqual({ kind: 'absent' });
+    expect(await markDeleting(database, { volumeId: admittance(key).volumeId })).toEqual({ kind: 'absent' });
   });
 });
 
 test('volumes are listed newest first, page by page, without the deleted ones', async () => {
-  const { database } = inventory;
   const ids = [];
   for (let index = 0; index < 5; index += 1) ids.unshift((await admitted(database, key)).id);
   const first = await selectVolumes(database, { limit: 3 });

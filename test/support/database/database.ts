@@ -5,7 +5,7 @@ import { sql } from 'drizzle-orm';
 import { connectDatabase, type Database } from '../../../db/client';
 import { migrateDatabase } from '../../../db/migrate';
 import { withDatabaseName } from './database-name';
-import { createTestDatabase, testDatabaseUrl } from './postgres';
+import { createTestDatabase, newDatabaseName, testDatabaseUrl, type TestDatabase } from './postgres';
 
 export interface MigratedDatabase {
   url: string;
@@ -29,6 +29,36 @@ export async function createMigratedDatabase(): Promise<MigratedDatabase> {
       await drop();
     },
   };
+}
+
+/** An inventory for a whole test file; before each of its tests it is empty, and then `prepare` fills it. */
+export function useInventory(
+  prepare?: (database: Database) => Promise<void>,
+): Pick<MigratedDatabase, 'url' | 'database'> {
+  const name = newDatabaseName();
+  const url = withDatabaseName(testDatabaseUrl(), name);
+  const database = connectDatabase(url, { maxConnections: MAX_CONNECTIONS, applicationName: 'test' });
+  let created: TestDatabase | undefined;
+  beforeAll(async () => {
+    created = await createTestDatabase({ name, template: await ensureTemplate() });
+  });
+  beforeEach(async () => {
+    await clear(database);
+    await prepare?.(database);
+  });
+  afterAll(async () => {
+    await database.close();
+    await created?.drop();
+  });
+  return { url, database };
+}
+
+/** A test that failed may have left sessions that hold locks. */
+async function clear({ sql: driver }: Database): Promise<void> {
+  await driver`select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and backend_type = 'client backend' and application_name <> 'test'`;
+  const tables = await driver<{ name: string }[]>`select tablename as name from pg_tables where schemaname = 'public'`;
+  await driver`truncate ${driver(tables.map(({ name }) => name))} restart identity`;
 }
 
 /** Named after the migrations, so that a server that outlives a run never serves an old schema. */

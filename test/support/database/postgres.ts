@@ -12,14 +12,18 @@ export interface TestDatabase {
 /** Makes an empty database, or a copy of `template`, on the PostgreSQL of this test run. */
 export async function createTestDatabase({
   template = 'template1',
-}: { template?: string } = {}): Promise<TestDatabase> {
+  name = newDatabaseName(),
+}: { template?: string; name?: string } = {}): Promise<TestDatabase> {
   const adminUrl = testDatabaseUrl();
-  const name = `test_${randomUUID().replaceAll('-', '')}`;
   await administer(adminUrl, (sql) => sql`CREATE DATABASE ${sql(name)} TEMPLATE ${sql(template)}`);
   return {
     url: withDatabaseName(adminUrl, name),
     drop: () => administer(adminUrl, (sql) => sql`DROP DATABASE IF EXISTS ${sql(name)} WITH (FORCE)`),
   };
+}
+
+export function newDatabaseName(): string {
+  return `test_${randomUUID().replaceAll('-', '')}`;
 }
 
 /** @returns the administrator's URL. @throws Error when the suite's project does not name the global setup. */

@@ -5,6 +5,7 @@ import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../.
 import type { CacheKey } from '../../../workflows/contract/image';
 import type { Database } from '../../../db/client';
 import { registerBackend } from '../../../db/backends';
+import type { FlightJoin } from '../../../db/flights';
 import { registerReady, insertPopulatingEntry, type ReservationRequest } from '../../../db/entries/entries';
 import { takeForReservation, type VictimChoice } from '../../../db/evictions/victims';
 import { insertVolume, completeVolume } from '../../../db/volumes';
@@ -145,10 +146,20 @@ export async function register(database: Database, entryId: EntryId, realBytes =
   return outcome.entry;
 }
 
+export function acquirement(volume: VolumeRow, key: CacheKey): Parameters<typeof acquireEntry>[1] {
+  return { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key };
+}
+
+export function joining(volume: VolumeRow, key: CacheKey, more: Partial<FlightJoin> = {}): FlightJoin {
+  const { id: volumeId, workflowId, runId } = volume;
+  const activity = { volumeId, workflowId, runId, activityId: '7' };
+  return { ...activity, backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1', ...more };
+}
+
 /** Admits a fresh volume and gives it a lease on the key's entry. */
 export async function leased(database: Database, key: CacheKey): Promise<{ volume: VolumeRow; entryId: EntryId }> {
   const volume = await admitted(database, key);
-  const outcome = await acquireEntry(database, { volumeId: volume.id, runId: volume.runId, backend: BACKEND, key });
+  const outcome = await acquireEntry(database, acquirement(volume, key));
   if (outcome.kind !== 'leased') throw new Error(`the acquire is ${outcome.kind}`);
   return { volume, entryId: outcome.entry.id };
 }
