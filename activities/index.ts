@@ -44,8 +44,7 @@ import { createFlattenVolume, createListClones } from './flatten/flatten-volume'
 import { createDownloadToScratch } from './transfer/download-to-scratch';
 import { createReleaseScratch } from './transfer/scratch-image';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
-import { createWriteImageVolume } from './transfer/write-image-volume';
-import { createWriteVolume } from './transfer/write-volume';
+import { createWriteImageVolume, createWriteVolume } from './transfer/write-guest-bytes';
 import { givingUpAfter } from './kit/heartbeat-reporter';
 
 /** On `image-volume-cache`: the inventory and image metadata. */

@@ -8,7 +8,7 @@ import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { workflowExecution } from '../kit/runs';
-import { complete, findCompleted, goOnAfterReset, resultOf, sizeOf, markerOf } from '../kit/volume';
+import { complete, findCompleted, goOnAfterReset, markerOf, resultOf } from '../kit/volume';
 import { rollOverInBackground } from './roll-over';
 
 /** A second broken parent of one key within this time is no accident of one file: it is reported instead of replaced. */
@@ -81,10 +81,10 @@ async function cloneAndComplete(
   backend: VolumeBackend,
   request: CloneRequest & { stepStartedAtMs?: number },
 ): Promise<CloneOutcome> {
-  const { volumeId, admission, story, entry } = request;
+  const { volumeId, story, entry } = request;
   const startedAtMs = performance.now();
   const { stepStartedAtMs = startedAtMs } = request;
-  const marker = markerOf(deps, request, sizeOf(admission, entry.virtualBytes));
+  const marker = markerOf(deps, request, entry.virtualBytes);
   try {
     const connection = await backend.ensureClone(entry.imageVolume, marker);
     story.timingsMs.clone = Math.round(performance.now() - startedAtMs);

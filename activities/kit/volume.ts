@@ -108,12 +108,13 @@ export function sizeOf({ sizeBytes, minDiskBytes }: Admission, virtualBytes: num
   });
 }
 
-/** What is written beside the volume on the backend, so that its row can be made again. */
+/** What is written beside the volume on the backend, so that its row can be made again. @throws as `sizeOf`. */
 export function markerOf(
   deps: ControlDependencies,
   { volumeId, admission }: { volumeId: VolumeId; admission: Admission },
-  sizeBytes: number,
+  virtualBytes: number,
 ): VolumeMarker {
   const { projectId, name, cacheKey } = admission;
+  const sizeBytes = sizeOf(admission, virtualBytes);
   return { kind: 'volume', installation: deps.installation, volumeId, projectId, name, sizeBytes, cacheKey };
 }

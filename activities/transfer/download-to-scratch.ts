@@ -5,6 +5,7 @@ import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { releaseScratchOf } from '../kit/scratch-files';
 import type { ProgressReporter } from '../progress';
+import { findSealed } from './attempt';
 import { ensureHereOrElsewhere, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
 import { beginUnpacking, isUnpacked } from './unpack-image-volume';
 
@@ -41,13 +42,11 @@ async function downloadInto(
 ): Promise<ScratchImage | NoRoomHere> {
   const { source, user, into: entry } = request;
   const release = () => releaseScratchOf(deps, { contentHash: contentHashOf(source.cacheKey), user });
-  const sealed = await backendHeld(deps, source.backend).describeParent(entry.imageVolume);
-  // An earlier try may have sealed it before its answer was lost.
-  if (sealed.kind === 'sealed') {
+  const sealed = await findSealed(backendHeld(deps, source.backend), entry);
+  if (sealed !== undefined) {
     await release();
-    const { virtualBytes, realBytes } = sealed;
     const nothing = { bytes: 0, bytesDownloaded: 0, downloadMs: 0 };
-    return { ...placeOf(deps, request), ...nothing, written: { virtualBytes, realBytes, convertMs: 0 } };
+    return { ...placeOf(deps, request), ...nothing, written: { ...sealed, convertMs: 0 } };
   }
   const startedAtMs = performance.now();
   const unpacking = await beginUnpacking(deps, { source, entry });

@@ -16,10 +16,9 @@ import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
 import type { ProgressReporter } from '../progress';
-import { checkFreeSpace } from './check-free-space';
+import { attemptName, checkFreeSpace, earlierAttemptNames, findSealed, removeEarlierAttempts, seal } from './attempt';
+import { checkWritten, inspectImageFile } from './inspect-image';
 import { getPinnedImage } from './scratch-image';
-import { checkWritten, inspectImageFile } from './write-guest-bytes';
-import { attemptName, earlierAttemptNames, seal } from './write-image-volume';
 
 export interface StreamImageVolumeRequest {
   input: PopulateInput;
@@ -45,14 +44,14 @@ export function createStreamImageVolume(deps: HostDependencies) {
     const backend = backendHeld(deps, backendName);
     const first = { stage: 'waiting', summary: `asking the image service for image ${imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
-      const sealed = await findSealed(backend, entry);
+      const sealed = await findStreamed(backend, entry);
       if (sealed !== undefined) return sealed;
       const image = await getPinnedImage(deps, input);
       createHeadInspection(image, deps.policy);
       const stream = { imageVolume: entry.imageVolume, contentHash: contentHashOf(cacheKey) };
       return await streams.run(stream, reporter, async (context) => {
         // The older attempt that was ended for this one may have sealed it first.
-        const sealedMeanwhile = await findSealed(backend, entry);
+        const sealedMeanwhile = await findStreamed(backend, entry);
         if (sealedMeanwhile !== undefined) return sealedMeanwhile;
         const run = () => writeAttempt(deps, { input, entry, image, backend }, context);
         const onWait = (ahead: number) => context.reporter.report(waitingForTurn(ahead, 'download'));
@@ -63,15 +62,11 @@ export function createStreamImageVolume(deps: HostDependencies) {
 }
 
 /** @returns what an earlier attempt has sealed. What others of them have left is removed: nobody goes on with it. */
-async function findSealed(
-  backend: VolumeBackend,
-  { imageVolume: name }: Attempt['entry'],
-): Promise<StreamedImageVolume | undefined> {
-  const sealed = await backend.describeParent(name);
-  if (sealed.kind !== 'sealed') return undefined;
-  for (const attempt of earlierAttemptNames())
-    await backend.ensureAttemptAbsent({ kind: 'image-volume', name, attempt });
-  return { ...sealed, kind: 'streamed', bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
+async function findStreamed(backend: VolumeBackend, entry: ReservedEntry): Promise<StreamedImageVolume | undefined> {
+  const sealed = await findSealed(backend, entry);
+  if (sealed === undefined) return undefined;
+  await removeEarlierAttempts(backend, entry);
+  return { kind: 'streamed', ...sealed, bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
 }
 
 interface Attempt extends StreamImageVolumeRequest {
@@ -85,7 +80,7 @@ async function writeAttempt(
   context: Parameters<StreamWork<unknown>>[0],
 ): Promise<StreamedImageVolume> {
   const { backend, entry } = attempt;
-  const target = await ensureTarget(deps, attempt);
+  const target = await ensureTarget(attempt);
   const undo = () =>
     backend.ensureAttemptAbsent({ kind: 'image-volume', name: entry.imageVolume, attempt: target.attempt });
   const { path } = target;
@@ -108,7 +103,7 @@ async function writeAttempt(
 
 /** Whether the image-volume is sealed, or its reservation given up. */
 async function hasEnded(deps: HostDependencies, { backend, entry }: Attempt): Promise<boolean> {
-  if ((await backend.describeParent(entry.imageVolume)).kind === 'sealed') return true;
+  if (await findSealed(backend, entry)) return true;
   try {
     return (await findEntry(deps.database, { entryId: entry.id }))?.state !== 'populating';
   } catch {
@@ -118,7 +113,7 @@ async function hasEnded(deps: HostDependencies, { backend, entry }: Attempt): Pr
 }
 
 /** @returns a target that is as long as the bytes that it holds. */
-async function ensureTarget(deps: HostDependencies, { image, backend, entry }: Attempt): Promise<WriteTarget> {
+async function ensureTarget({ image, backend, entry }: Attempt): Promise<WriteTarget> {
   const sizeBytes = image.sizeBytes ?? 0;
   const request = {
     kind: 'image-volume',
@@ -132,7 +127,7 @@ async function ensureTarget(deps: HostDependencies, { image, backend, entry }: A
     if (target.path !== undefined && (await stat(target.path)).size > sizeBytes) await truncate(target.path, sizeBytes);
     return target;
   }
-  await checkFreeSpace(deps, backend.name, sizeBytes);
+  await checkFreeSpace(backend, sizeBytes);
   const target = await backend.ensureWriteTarget({ ...request, attempt: attemptName() });
   if (target.path !== undefined) await truncate(target.path, 0);
   return target;
@@ -140,7 +135,7 @@ async function ensureTarget(deps: HostDependencies, { image, backend, entry }: A
 
 async function fillAndSeal(
   deps: HostDependencies,
-  { input, entry, image, target, path }: Attempt & { target: WriteTarget; path: string },
+  { input, entry, image, backend, target, path }: Attempt & { target: WriteTarget; path: string },
   { reporter, content }: Parameters<StreamWork<unknown>>[0],
 ): Promise<StreamedImageVolume> {
   const startedAtMs = performance.now();
@@ -159,7 +154,7 @@ async function fillAndSeal(
   await truncate(path, virtualBytes);
   await checkWritten(deps, imageId, path);
   reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
-  const sealed = await seal(deps, { input, entry, target, virtualBytes });
+  const sealed = await seal(deps, backend, { source: input, entry, target, virtualBytes });
   deps.metrics.populationStage({ backend: input.backend, stage: 'stream' }, (performance.now() - startedAtMs) / 1000);
   return {
     kind: 'streamed',

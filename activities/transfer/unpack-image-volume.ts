@@ -10,11 +10,10 @@ import { createQcow2Unpacking, type Qcow2Unpacking } from '../image/unpack-qcow2
 import { backendHeld } from '../kit/backend-held';
 import { reserveInspected } from '../kit/reserve-inspected';
 import type { ProgressReporter } from '../progress';
-import { checkFreeSpace } from './check-free-space';
+import { attemptName, checkFreeSpace, removeEarlierAttempts, seal } from './attempt';
 import { isCompressed } from './expanded-image';
+import { checkToolAgrees, checkWritten, inspectImageFile, type GuestBytes } from './inspect-image';
 import type { ScratchSource } from './scratch-image';
-import { checkToolAgrees, checkWritten, inspectImageFile } from './write-guest-bytes';
-import { attemptName, earlierAttemptNames, seal } from './write-image-volume';
 
 /** One attempt's image-volume, written while the image comes to the scratch. */
 export interface ImageVolumeUnpacking {
@@ -44,7 +43,7 @@ export async function beginUnpacking(
   const backend = backendHeld(deps, source.backend);
   const written = { kind: 'image-volume', name: entry.imageVolume } as const;
   const attempt = attemptName();
-  for (const earlier of earlierAttemptNames()) await backend.ensureAttemptAbsent({ ...written, attempt: earlier });
+  await removeEarlierAttempts(backend, entry);
   let unpacking: Qcow2Unpacking | undefined;
   let target: WriteTarget | undefined;
   let isOver = false;
@@ -53,7 +52,7 @@ export async function beginUnpacking(
     // Where there is no room yet, a conversion makes some, or tells that the image is not cached.
     const reserved = await reserveInspected(deps, { input: source, entry, virtualBytes });
     if (reserved.kind !== 'reserved') throw new Error('the cache has no room for it yet');
-    await checkFreeSpace(deps, backend.name, sizeBytes);
+    await checkFreeSpace(backend, sizeBytes);
     target = await backend.ensureWriteTarget({ ...written, attempt, virtualBytes });
     if (target.path === undefined) throw new Error(`backend ${backend.name} writes no files`);
     return await open(target.path, 'r+');
@@ -88,7 +87,7 @@ export async function beginUnpacking(
         return undefined;
       await unpacking.end();
       await checkWritten(deps, imageId, target.path);
-      const sealed = await seal(deps, { input: source, entry, target, virtualBytes });
+      const sealed = await seal(deps, backend, { source, entry, target, virtualBytes });
       return { ...sealed, convertMs: Math.round(performance.now() - startedAtMs) };
     },
     async end() {
@@ -111,13 +110,10 @@ async function finishFrom(
 }
 
 /** By our own parser, then by `qemu-img`, which must agree. @returns undefined when that one cannot be asked now: a conversion will ask it again. */
-async function inspectTwice(
-  deps: HostDependencies,
-  image: Parameters<typeof inspectImageFile>[1],
-): Promise<number | undefined> {
+async function inspectTwice(deps: HostDependencies, image: GuestBytes): Promise<number | undefined> {
   const virtualBytes = await inspectImageFile(deps, image);
   try {
-    await checkToolAgrees(image, { virtualBytes, deps });
+    await checkToolAgrees(deps, image, virtualBytes);
     return virtualBytes;
   } catch (error) {
     if (error instanceof Failure && error.type === 'ToolFailed') return undefined;

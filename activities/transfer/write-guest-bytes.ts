@@ -1,152 +1,192 @@
-import { open } from 'node:fs/promises';
-import { formatBytes, KiB } from '../../workflows/contract/bytes';
-import { Failure } from '../../workflows/contract/failures';
-import type { ImageId } from '../../workflows/contract/ids';
-import { supportedDiskFormats, type CacheKey, type SupportedDiskFormat } from '../../workflows/contract/image';
+import { stat } from 'node:fs/promises';
+import { formatBytes } from '../../workflows/contract/bytes';
+import type { VolumeId } from '../../workflows/contract/ids';
+import type {
+  Admission,
+  NotCached,
+  PopulateInput,
+  ReservedEntry,
+  Story,
+  WrittenImageVolume,
+} from '../../workflows/contract/population';
+import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
-import { parseVhdFooter, VHD_FOOTER_BYTES } from '../image/formats/vhd-footer';
-import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
-import { convertToRaw, getImageInfo, type QemuFormat, type QemuImage } from '../image/qemu-img';
+import { refusalFailure } from '../image/inspect';
+import { convertToRaw } from '../image/qemu-img';
 import { isDataUnreadable, unreadableData } from '../image/unreadable-data';
-import type { ProgressReporter } from '../progress';
+import { backendHeld } from '../kit/backend-held';
+import { contentHashOf } from '../kit/cache-key';
+import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
+import { reserveInspectedOrMakeRoom } from '../kit/reserve-inspected';
+import { releaseScratchOf } from '../kit/scratch-files';
+import { complete, findCompleted, markerOf, resultOf, sizeOf } from '../kit/volume';
+import type { Progress, ProgressReporter } from '../progress';
+import { attemptName, checkFreeSpace, findSealed, seal } from './attempt';
+import { checkToolAgrees, checkWritten, findSource, inspectImageFile, type GuestBytes } from './inspect-image';
+import { getScratchPath, type ScratchSource } from './scratch-image';
 
-/** Guest bytes that are looked at after they were written. */
-const WRITTEN_HEAD_BYTES = 64 * KiB;
-
-export interface GuestBytes {
-  imageId: ImageId;
-  cacheKey: CacheKey;
-  /** The complete, verified file in the host's scratch. */
-  path: string;
-}
-
-/** @returns the guest-visible size, as the image's own bytes say. @throws ImageRefused, ImageUnsupported (final). */
-export async function inspectImageFile(
-  deps: HostDependencies,
-  { imageId, cacheKey, path }: GuestBytes,
-): Promise<number> {
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    const verdict = await inspect({
-      declaredFormat: cacheKey.diskFormat,
-      sizeBytes: size,
-      policy: deps.policy,
-      read: async (offset, lengthBytes) => {
-        const buffer = Buffer.alloc(lengthBytes);
-        const { bytesRead } = await file.read(buffer, 0, lengthBytes, offset);
-        return buffer.subarray(0, bytesRead);
-      },
-    });
-    if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
-    return verdict.virtualSizeBytes;
-  } finally {
-    await file.close();
-  }
-}
-
-interface WriteRequest {
-  backend: VolumeBackend;
-  target: WriteTarget;
-  virtualBytes: number;
+export interface WriteImageVolumeRequest {
+  input: PopulateInput;
+  entry: ReservedEntry;
+  /** Who uses the scratch file; released when the image-volume is sealed. */
+  user: string;
 }
 
 /**
- * Converts an inspected image into a raw target, waits until the writer is reaped and looks at what was written. The target is not visible yet.
+ * Writes the downloaded image into the new image-volume and seals it; see `writeGuestBytes`. Idempotent: a sealed image-volume is described.
+ * Undo: `removeImageVolume`.
+ * @throws ImageRefused, ImageUnsupported, NoSpace (final); ToolFailed, BackendUnavailable (retried).
+ */
+export function createWriteImageVolume(deps: HostDependencies) {
+  return async function writeImageVolume(request: WriteImageVolumeRequest): Promise<WrittenImageVolume | NotCached> {
+    const { input, entry, user } = request;
+    const startedAtMs = performance.now();
+    const convertMs = () => Math.round(performance.now() - startedAtMs);
+    const backend = backendHeld(deps, input.backend);
+    return await writeGuestBytes<WrittenImageVolume | NotCached>(deps, backend, {
+      source: input,
+      user,
+      object: { kind: 'image-volume', name: entry.imageVolume },
+      findPublished: async () => {
+        const sealed = await findSealed(backend, entry);
+        return sealed && { ...sealed, convertMs: convertMs() };
+      },
+      prepare: async (virtualBytes, reporter) => {
+        const inspected = { input, entry, virtualBytes };
+        const report = (progress: Progress) => reporter.report(progress);
+        const reserved = await reserveInspectedOrMakeRoom(deps, inspected, report);
+        return reserved.kind === 'bypass' ? reserved : undefined;
+      },
+      publish: async (target, reporter) => {
+        const { virtualBytes } = target;
+        reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
+        const sealed = await seal(deps, backend, { source: input, entry, target, virtualBytes });
+        return { ...sealed, convertMs: convertMs() };
+      },
+    });
+  };
+}
+
+export interface WriteVolumeRequest {
+  volumeId: VolumeId;
+  admission: Admission;
+  story: Story;
+  /** Who uses the scratch file; released when the volume is available. */
+  user: string;
+}
+
+/**
+ * Bypass: writes the downloaded image straight into the user's volume and completes it; see `writeGuestBytes`. Idempotent. Undo: `removeVolume`.
+ * @throws ImageRefused, ImageUnsupported, InvalidRequest, NoSpace (final); ToolFailed, BackendUnavailable (retried).
+ */
+export function createWriteVolume(deps: HostDependencies) {
+  return async function writeVolume(request: WriteVolumeRequest): Promise<CreateVolumeResult> {
+    const { volumeId, admission, story, user } = request;
+    const stepStartedAtMs = performance.now();
+    const backend = backendHeld(deps, admission.backend);
+    return await writeGuestBytes<CreateVolumeResult>(deps, backend, {
+      source: admission,
+      user,
+      object: { kind: 'volume', name: volumeId },
+      findPublished: async () => {
+        const completed = await findCompleted(deps, volumeId);
+        return completed && resultOf(completed, story);
+      },
+      prepare: (virtualBytes) => void sizeOf(admission, virtualBytes),
+      publish: async (target) => {
+        const marker = markerOf(deps, request, target.virtualBytes);
+        const connection = await backend.publishVolume(target, marker);
+        story.timingsMs.convert = Math.round(performance.now() - stepStartedAtMs);
+        const { sizeBytes } = marker;
+        return (await complete(deps, { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs })).result;
+      },
+    });
+  };
+}
+
+/** An object that gets an image's guest bytes. A volume and an image-volume differ in what they are before and after these are written. */
+interface Writing<Result> {
+  source: ScratchSource;
+  /** Who uses the scratch file; released when the object is published. */
+  user: string;
+  object: { kind: 'volume' | 'image-volume'; name: string };
+  /** @returns what an earlier try, or the run before a reset, has published before its answer was lost. */
+  findPublished: () => Promise<Result | undefined>;
+  /** Before the first byte is written. @returns the answer where none is to be. */
+  prepare: (virtualBytes: number, reporter: ProgressReporter) => Promise<Result | undefined> | undefined;
+  publish: (target: WriteTarget, reporter: ProgressReporter) => Promise<Result>;
+}
+
+/**
+ * Inspects the image in the scratch, converts it into a target of this attempt's own, inspects what was written and publishes that; then the scratch file
+ * is released. A target that was not published is removed.
+ */
+async function writeGuestBytes<Result>(
+  deps: HostDependencies,
+  backend: VolumeBackend,
+  { source, user, object, findPublished, prepare, publish }: Writing<Result>,
+): Promise<Result> {
+  const startedAtMs = performance.now();
+  const { imageId, cacheKey } = source;
+  const release = () => releaseScratchOf(deps, { contentHash: contentHashOf(cacheKey), user });
+  const first = { stage: 'inspecting', summary: `inspecting image ${imageId}` } as const;
+  return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
+    const published = await findPublished();
+    if (published !== undefined) {
+      await release();
+      return published;
+    }
+    const path = await getScratchPath(deps, { source, user }, reporter);
+    const image = { imageId, cacheKey, path };
+    const virtualBytes = await inspectImageFile(deps, image);
+    const unwritten = await prepare(virtualBytes, reporter);
+    if (unwritten !== undefined) return unwritten;
+    const write = async (): Promise<Result> => {
+      await checkFreeSpace(backend, (await stat(path)).size);
+      const target = await backend.ensureWriteTarget({ ...object, attempt: attemptName(), virtualBytes });
+      try {
+        await convert(deps, { image, target, backend: backend.name }, reporter);
+        return await publish(target, reporter);
+      } catch (error) {
+        await backend.ensureAttemptAbsent({ ...object, attempt: target.attempt });
+        throw error;
+      }
+    };
+    const onWait = (ahead: number) => reporter.report(waitingForTurn(ahead, 'conversion'));
+    const written = await deps.conversions.run(write, { onWait, signal: reporter.signal });
+    await release();
+    const seconds = (performance.now() - startedAtMs) / 1000;
+    deps.metrics.populationStage({ backend: source.backend, stage: 'convert' }, seconds);
+    return written;
+  });
+}
+
+/**
+ * Converts an inspected image into a raw target, waits until the writer is reaped and inspects what was written. The target is not visible yet.
  * @throws ImageRefused (final; of data that cannot be decompressed too), NoSpace (final), ToolFailed (retried).
  */
-export async function writeGuestBytes(
-  image: GuestBytes,
-  { backend, target, virtualBytes }: WriteRequest,
-  { deps, reporter }: { deps: HostDependencies; reporter: ProgressReporter },
+async function convert(
+  deps: HostDependencies,
+  { image, target, backend }: { image: GuestBytes; target: WriteTarget; backend: string },
+  reporter: ProgressReporter,
 ): Promise<void> {
+  const { virtualBytes } = target;
   const source = await findSource(image);
-  await checkToolAgrees(image, { virtualBytes, deps });
+  await checkToolAgrees(deps, image, virtualBytes);
   const total = formatBytes(virtualBytes);
-  reporter.report({
-    stage: 'converting',
-    summary: `writing ${total} of guest bytes to ${backend.name}`,
-    bytesDone: 0,
-    bytesTotal: virtualBytes,
-  });
+  const report = (fraction: number, summary: string) => {
+    const bytesDone = Math.round(fraction * virtualBytes);
+    reporter.report({ stage: 'converting', summary, bytesDone, bytesTotal: virtualBytes });
+  };
+  report(0, `writing ${total} of guest bytes to ${backend}`);
+  const onProgress = (fraction: number) =>
+    report(fraction, `writing guest bytes to ${backend}: ${Math.floor(fraction * 100)} % of ${total}`);
   try {
-    await convertToRaw({
-      source,
-      target,
-      backend: backend.name,
-      signal: reporter.signal,
-      guard: deps.toolGuard,
-      onProgress: (fraction) =>
-        reporter.report({
-          stage: 'converting',
-          summary: `writing guest bytes to ${backend.name}: ${Math.floor(fraction * 100)} % of ${total}`,
-          bytesDone: Math.round(fraction * virtualBytes),
-          bytesTotal: virtualBytes,
-        }),
-    });
+    await convertToRaw({ source, target, backend, signal: reporter.signal, guard: deps.toolGuard, onProgress });
   } catch (error) {
     if (!(await isDataUnreadable(error, { path: image.path, signal: reporter.signal }))) throw error;
     throw refusalFailure(unreadableData(error), image.imageId);
   }
   if (target.path !== undefined) await checkWritten(deps, image.imageId, target.path);
-}
-
-/** What qemu-img calls a format of Glance's. A CD is read as the sectors it is. Sources: Glance's disk formats, QEMU's block drivers. */
-const qemuFormats: Record<SupportedDiskFormat, QemuFormat> = {
-  raw: 'raw',
-  iso: 'raw',
-  qcow2: 'qcow2',
-  vmdk: 'vmdk',
-  vhd: 'vpc',
-  vhdx: 'vhdx',
-  vdi: 'vdi',
-};
-
-/** How qemu-img opens the image. */
-async function findSource({ path, cacheKey: { diskFormat } }: GuestBytes): Promise<QemuImage> {
-  const format = supportedDiskFormats.find((supported) => supported === diskFormat);
-  if (format === undefined) throw new Error(`no image of format ${diskFormat} is admitted`);
-  const sizeByFooter = format === 'vhd' && (await hasFooterSize(path));
-  return { path, format: qemuFormats[format], sizeByFooter };
-}
-
-async function hasFooterSize(path: string): Promise<boolean> {
-  const file = await open(path, 'r');
-  try {
-    const offset = (await file.stat()).size - VHD_FOOTER_BYTES;
-    const { buffer } = await file.read(Buffer.alloc(VHD_FOOTER_BYTES), 0, VHD_FOOTER_BYTES, Math.max(offset, 0));
-    return parseVhdFooter(buffer, offset).isSized;
-  } finally {
-    await file.close();
-  }
-}
-
-/** `qemu-img` must see what our own inspection saw. @throws ImageRefused (final), ToolFailed (retried). */
-export async function checkToolAgrees(
-  image: GuestBytes,
-  { virtualBytes, deps }: { virtualBytes: number; deps: HostDependencies },
-): Promise<void> {
-  const { imageId } = image;
-  const info = await getImageInfo(await findSource(image), { guard: deps.toolGuard });
-  const refuse = (found: string, allowed: string) =>
-    new Failure('ImageRefused', { imageId, rule: 'tool-disagrees', found, allowed, bytesVerified: true });
-  // A raw file that is no whole number of sectors is read as if zeros followed.
-  if (Math.abs(info.virtualBytes - virtualBytes) >= 512)
-    throw refuse(`qemu-img sees ${info.virtualBytes} bytes`, `${virtualBytes} bytes, as inspected`);
-  if (info.backingFile !== undefined || info.dataFile !== undefined)
-    throw refuse('qemu-img sees another file behind the image', 'one file');
-  if (info.corrupt) throw refuse('an image that is marked corrupt', 'a sound image');
-}
-
-/** The first bytes that were written must not look like another format. @throws ImageRefused (final). */
-export async function checkWritten(deps: HostDependencies, imageId: ImageId, path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(WRITTEN_HEAD_BYTES), 0, WRITTEN_HEAD_BYTES, 0);
-    const verdict = inspectWrittenRaw(buffer.subarray(0, bytesRead), { declaredFormat: 'raw', policy: deps.policy });
-    if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
-  } finally {
-    await file.close();
-  }
 }
