@@ -27,6 +27,7 @@ export interface CloneRequest extends AcquireRequest {
 /**
  * Takes a ready entry as lease in one statement and, where this worker holds the backend and its clone is instant, clones and completes too.
  * Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`, `failVolume`.
+ * @throws CreateCancelled, CacheKeyCollision, ParentUnusable (final).
  */
 export function createAcquireAndClone(deps: ControlDependencies) {
   return async function acquireAndClone({ volumeId, admission, story }: AcquireRequest): Promise<AcquireOutcome> {
@@ -40,19 +41,19 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     if (acquired.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) acquired = await acquire();
     if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
-    if (acquired.kind === 'not-creating') return await getCompleted(deps, { volumeId, admission, story });
+    if (acquired.kind === 'not-creating') {
+      // A try whose answer was lost, or the run before a reset, has completed the volume; else it is not this run's any more.
+      const completed = await findCompleted(deps, volumeId);
+      if (completed === undefined) throw new Failure('CreateCancelled', { volumeId });
+      return { kind: 'cloned', result: resultOf(completed, story) };
+    }
 
     story.timingsMs.acquire = Math.round(performance.now() - startedAtMs);
     if (acquired.nearCloneLimit) rollOverInBackground(deps, admission);
     if (held?.capabilities.clone !== 'instant') return { kind: 'leased', entry: acquired.entry };
     try {
-      return await cloneAndComplete(deps, held, {
-        volumeId,
-        admission,
-        story,
-        entry: acquired.entry,
-        stepStartedAtMs: startedAtMs,
-      });
+      const { entry } = acquired;
+      return await cloneAndComplete(deps, held, { volumeId, admission, story, entry, stepStartedAtMs: startedAtMs });
     } catch (error) {
       // A backend's passing trouble is for the retries of an activity of its own, which hold up no workflow task.
       if (error instanceof Failure && error.type === 'BackendUnavailable')
@@ -60,13 +61,6 @@ export function createAcquireAndClone(deps: ControlDependencies) {
       throw error;
     }
   };
-}
-
-/** A try whose answer was lost, or the run before a reset, has completed the volume: it is told again. @throws CreateCancelled when the volume is not this run's any more (final). */
-async function getCompleted(deps: ControlDependencies, { volumeId, story }: AcquireRequest): Promise<CloneOutcome> {
-  const row = await findCompleted(deps, volumeId);
-  if (row !== undefined) return { kind: 'cloned', result: resultOf(row, story) };
-  throw new Failure('CreateCancelled', { volumeId });
 }
 
 /** Clones a leased parent and completes the volume; on a worker that holds the backend. Idempotent. Undo: `removeVolume`. */
@@ -94,29 +88,22 @@ async function cloneAndComplete(
     };
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
-    if (error.type === 'CloneLimitReached') return await leaveFullParent(deps, request, error);
-    if (error.type !== 'ParentUnusable') throw error;
-    return await loseParent(deps, backend, request);
+    // Clones that are in no row count too: the parent takes no more, and the next generation is populated.
+    if (error.type === 'CloneLimitReached')
+      await retireFullEntry(deps.database, { entryId: entry.id, found: error.message });
+    else if (error.type === 'ParentUnusable') await quarantineParent(deps, backend, request);
+    else throw error;
+    const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
+    return { kind: 'lost', freedEntry };
   }
 }
 
-/** Somebody else has made clones of the parent: it takes no more, whatever the rows count, and the next generation is populated. */
-async function leaveFullParent(
-  deps: ControlDependencies,
-  { volumeId, entry }: CloneRequest,
-  { message }: Failure,
-): Promise<CloneOutcome> {
-  await retireFullEntry(deps.database, { entryId: entry.id, found: message });
-  const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
-  return { kind: 'lost', freedEntry };
-}
-
-/** Quarantine needs proof: the parent is looked at again, and an error of a sound parent is the backend's, to be retried. */
-async function loseParent(
+/** Quarantine needs proof: the parent is described again, and an error of a sound parent is the backend's, to be retried. */
+async function quarantineParent(
   deps: ControlDependencies,
   backend: VolumeBackend,
   { volumeId, admission, entry }: CloneRequest,
-): Promise<CloneOutcome> {
+): Promise<void> {
   const parent = await backend.describeParent(entry.imageVolume);
   if (parent.kind === 'sealed')
     throw new Failure('BackendUnavailable', {
@@ -131,10 +118,8 @@ async function loseParent(
     exceptEntryId: entry.id,
   });
   if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
-  const quarantine = await quarantineEntry(deps.database, { entryId: entry.id, found });
-  if (quarantine.kind === 'quarantined') deps.metrics.quarantined({ backend: admission.backend });
+  const { kind } = await quarantineEntry(deps.database, { entryId: entry.id, found });
+  if (kind === 'quarantined') deps.metrics.quarantined({ backend: admission.backend });
   // What this volume has of the broken parent must not stand in the way of its clone of the next.
   await backend.ensureVolumeAbsent(volumeId);
-  const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
-  return { kind: 'lost', freedEntry };
 }

@@ -1,26 +1,31 @@
 import type { Database } from '../../db/client';
-import { forgetScratch, removeScratchUser, forgetMissingScratch, listScratch } from '../../db/scratch-files';
+import { forgetMissingScratch, forgetScratch, listScratch, removeScratchUser } from '../../db/scratch-files';
 import type { HostDependencies } from '../dependencies';
 import type { Scratch } from '../image/scratch';
 
-export async function releaseScratchOf(
-  deps: HostDependencies,
-  { contentHash, user }: { contentHash: string; user: string },
-): Promise<void> {
-  await releaseExpanded(deps, { contentHash, user });
-  const { lastUser } = await removeScratchUser(deps.database, { hostId: deps.hostId, contentHash, user });
-  if (lastUser && (await forgetScratch(deps.database, { hostId: deps.hostId, contentHash })))
-    await deps.scratch.remove(contentHash);
+/** Whose use of which content ends. */
+interface ScratchUse {
+  contentHash: string;
+  user: string;
 }
 
-/** Takes one user off the decompressed file of `contentHash`; the last one's release removes it. The absent is done. */
-export async function releaseExpanded(
+/** Takes one user off a file of the scratch, and off what was decompressed of it; the last one's release removes it. The absent is done. */
+export async function releaseScratchOf(deps: HostDependencies, { contentHash, user }: ScratchUse): Promise<void> {
+  await releaseExpanded(deps, { contentHash, user });
+  await releaseFile(deps, { contentHash, user });
+}
+
+/** The same for what was decompressed of `contentHash` alone. */
+export async function releaseExpanded(deps: HostDependencies, { contentHash, user }: ScratchUse): Promise<void> {
+  await releaseFile(deps, { contentHash: expandedHashOf(contentHash), user });
+}
+
+async function releaseFile(
   { database, hostId, scratch }: HostDependencies,
-  { contentHash, user }: { contentHash: string; user: string },
+  { contentHash, user }: ScratchUse,
 ): Promise<void> {
-  const expanded = { hostId, contentHash: expandedHashOf(contentHash) };
-  const { lastUser } = await removeScratchUser(database, { ...expanded, user });
-  if (lastUser && (await forgetScratch(database, expanded))) await scratch.remove(expanded.contentHash);
+  const { lastUser } = await removeScratchUser(database, { hostId, contentHash, user });
+  if (lastUser && (await forgetScratch(database, { hostId, contentHash }))) await scratch.remove(contentHash);
 }
 
 /** The decompressed bytes are a file of the scratch like any other, under a name of their own. */

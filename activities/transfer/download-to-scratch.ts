@@ -6,7 +6,8 @@ import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter
 import { releaseScratchOf } from '../kit/scratch-files';
 import type { ProgressReporter } from '../progress';
 import { findSealed } from './attempt';
-import { ensureHereOrElsewhere, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
+import { mayMove } from './room-elsewhere';
+import { ensureScratchFile, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
 import { beginUnpacking, isUnpacked } from './unpack-image-volume';
 
 export interface DownloadRequest extends ScratchRequest {
@@ -81,11 +82,14 @@ async function download(
 ): Promise<ScratchImage | NoRoomHere> {
   const startedAtMs = performance.now();
   const movable = moves === undefined ? undefined : { backend: source.backend, moves };
-  const ensured = await ensureHereOrElsewhere(deps, { source, user, movable, watch }, reporter);
-  if ('kind' in ensured) return ensured;
-  const { bytes, bytesDownloaded } = ensured;
-  const downloadMs = Math.round(performance.now() - startedAtMs);
-  return { ...placeOf(deps, { source }), bytes, bytesDownloaded, downloadMs };
+  try {
+    const { bytes, bytesDownloaded } = await ensureScratchFile(deps, { source, user, movable, watch }, reporter);
+    const downloadMs = Math.round(performance.now() - startedAtMs);
+    return { ...placeOf(deps, { source }), bytes, bytesDownloaded, downloadMs };
+  } catch (error) {
+    if (movable !== undefined && (await mayMove(deps, movable, error))) return { kind: 'no-room-here' };
+    throw error;
+  }
 }
 
 interface Transferred {
@@ -95,7 +99,7 @@ interface Transferred {
   startedAtMs: number;
 }
 
-/** Whoever brought the bytes tells how long it took. */
+/** How long it took is counted by the caller that brought the bytes. */
 function note(deps: HostDependencies, { source, stage, image, startedAtMs }: Transferred): void {
   if (image.bytesDownloaded === 0) return;
   deps.metrics.populationStage({ backend: source.backend, stage }, (performance.now() - startedAtMs) / 1000);

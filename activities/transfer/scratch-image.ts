@@ -3,7 +3,6 @@ import { measureScratch } from '../../db/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ImageId } from '../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../workflows/contract/image';
-import type { NoRoomHere } from '../../workflows/contract/population';
 import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import type { ByteWatcher } from '../image/hashed-file';
@@ -15,7 +14,7 @@ import { releaseScratchOf } from '../kit/scratch-files';
 import type { ProgressReporter } from '../progress';
 import { ensureExpanded, isCompressed } from './expanded-image';
 import { reserveInTurn } from './reserve-in-turn';
-import { countWorkers, type MovableTransfer, RoomElsewhere } from './room-elsewhere';
+import type { MovableTransfer } from './room-elsewhere';
 
 export interface ScratchSource {
   backend: BackendName;
@@ -36,33 +35,7 @@ export interface TransferRequest extends ScratchRequest {
   watch?: (image: Image) => Promise<ByteWatcher>;
 }
 
-/** Brings the file here, or tells that another host may have the room that this one has not. @throws as `downloadToScratch`. */
-export async function ensureHereOrElsewhere(
-  deps: HostDependencies,
-  request: TransferRequest,
-  reporter: ProgressReporter,
-): Promise<EnsuredFile | NoRoomHere> {
-  try {
-    return await ensureScratchFile(deps, request, reporter);
-  } catch (error) {
-    if (error instanceof RoomElsewhere) return { kind: 'no-room-here' };
-    const { movable } = request;
-    if (movable === undefined || !(await mayMove(deps, movable, error))) throw error;
-    return { kind: 'no-room-here' };
-  }
-}
-
-/**
- * One host's disk that is full now is left once: who has moved already stays, and is retried. One that can never hold the image is left as long as there
- * are others that were not asked.
- */
-async function mayMove(deps: HostDependencies, { backend, moves }: MovableTransfer, error: unknown): Promise<boolean> {
-  if (!(error instanceof Failure)) return false;
-  if (error.type === 'ScratchFull') return moves === 0 && (await countWorkers(deps, backend)) > 1;
-  return error.type === 'ScratchTooSmall' && moves + 1 < (await countWorkers(deps, backend));
-}
-
-/** See `downloadToScratch`; one look at the disk where this process has verified the file already. */
+/** Brings an image's bytes to the scratch; see `downloadToScratch`. Cheap where this process has verified the file already. */
 export async function ensureScratchFile(
   deps: HostDependencies,
   request: TransferRequest,
