@@ -1,13 +1,11 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
-import type { Report, ReportBucket } from '../../report';
-import { formatOptionalBytes, formatShare } from '../output/format';
-import { bytesAxis, secondsAxis, shareAxis } from './axis';
-import { escapeHtml, formatInstant, orDash } from './cells';
-import { formatHtmlTable, type Column } from './html-table';
-import { reportOutcomes } from './outcomes';
-import { plotBars, plotLine, plotOutcomes } from './plots';
-import { reportStyle } from './style';
 import { formatDuration } from '../../../workflows/contract/words';
+import type { Report, ReportBucket } from '../../report';
+import { formatShare, outcomesInOrder } from '../output/format';
+import { bytesAxis, secondsAxis, shareAxis } from './axis';
+import { describeReport, nameOf, type Column, type Section } from './model';
+import { escapeHtml, plotBars, plotLine, plotOutcomes } from './plots';
+import { reportStyle } from './style';
 
 /** Nothing is loaded and nothing runs, whatever a name in the inventory says. */
 const CONTENT_POLICY =
@@ -15,8 +13,7 @@ const CONTENT_POLICY =
 
 /** The report as one self-contained page: no script, no request, every text escaped. */
 export function formatReportHtml(report: Report): string {
-  const of = report.backend === null ? 'all backends' : `backend ${report.backend}`;
-  const period = `${formatInstant(report.from)} to ${formatInstant(report.to)} UTC, ${of}`;
+  const { period, figures, sections } = describeReport(report);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -30,38 +27,26 @@ export function formatReportHtml(report: Report): string {
 <body>
 <h1>Image-volume cache</h1>
 <p>${escapeHtml(period)}</p>
-${tiles(report)}
+<dl class="tiles">${Object.entries(figures).map(tile).join('')}</dl>
 <main>
 <section class="plots">
 ${plots(report)}
 </section>
-${tables(report)}
+${sections.map(table).join('\n')}
 </main>
 </body>
 </html>
 `;
 }
 
-function tiles({ totals }: Report): string {
-  const created = totals.hit + totals.joined + totals.miss + totals.bypassed;
-  const shown: Record<string, string> = {
-    'Hit rate': formatShare(totals.hitRate),
-    'Volumes created': String(created),
-    'Bytes saved': formatBytes(totals.savedBytes),
-    'Time saved': formatDuration(totals.savedSeconds * 1000),
-    Downloaded: formatBytes(totals.bytesDownloaded),
-    'Refused, failed': `${totals.refused}, ${totals.failed}`,
-  };
-  const items = Object.entries(shown).map(
-    ([name, value]) => `<div class="tile"><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`,
-  );
-  return `<dl class="tiles">${items.join('')}</dl>`;
+function tile([name, value]: [string, string]): string {
+  return `<div class="tile"><dt>${escapeHtml(name)}</dt><dd>${escapeHtml(value)}</dd></div>`;
 }
 
 function plots({ buckets, stages, totals }: Report): string {
   const saved = accumulated(buckets, ({ savedBytes }) => savedBytes);
   const savedSeconds = accumulated(buckets, (bucket) => bucket.savedSeconds);
-  const legend = reportOutcomes
+  const legend = outcomesInOrder
     .map((outcome) => `<li><i class="${outcome}"></i>${totals[outcome]} ${outcome}</li>`)
     .join('');
   const stageRows = stages
@@ -129,103 +114,18 @@ function accumulated(
   return ({ at }) => sums.get(at) ?? 0;
 }
 
-function tables(report: Report): string {
-  const number = true;
-  const sections: [string, Column[], string[][]][] = [
-    [
-      'Most expensive misses',
-      [
-        'At',
-        'Image',
-        'Backend',
-        { name: 'Total', number },
-        { name: 'Download', number },
-        { name: 'Convert', number },
-        { name: 'Downloaded', number },
-        'Workflow',
-      ],
-      report.expensiveMisses.map((miss) => [
-        formatInstant(miss.at),
-        orDash(miss.imageId),
-        miss.backend,
-        formatDuration(miss.totalMs),
-        miss.downloadMs === null ? '-' : formatDuration(miss.downloadMs),
-        miss.convertMs === null ? '-' : formatDuration(miss.convertMs),
-        formatBytes(miss.bytesDownloaded),
-        miss.workflowId,
-      ]),
-    ],
-    [
-      'What left the cache, and for whom',
-      [
-        'At',
-        'Images',
-        'Backend',
-        'What',
-        'Why',
-        { name: 'Bytes', number },
-        { name: 'Uses', number },
-        { name: 'Cost', number },
-        'For',
-      ],
-      report.left.map((entry) => [
-        formatInstant(entry.at),
-        entry.imageIds.join(' ') || entry.entryId,
-        entry.backend,
-        entry.kind,
-        [entry.reason, entry.detail].filter((text) => text !== null && text !== '').join(': ') || '-',
-        formatOptionalBytes(entry.bytes),
-        entry.uses === null ? '-' : String(entry.uses),
-        entry.costSeconds === null ? '-' : formatDuration(entry.costSeconds * 1000),
-        entry.forImageIds.join(' ') || orDash(entry.workflowId),
-      ]),
-    ],
-    [
-      'Images',
-      [
-        'Image',
-        { name: 'Creates', number },
-        { name: 'Hits', number },
-        { name: 'Downloaded', number },
-        { name: 'Saved', number },
-        { name: 'Time saved', number },
-      ],
-      report.images.map((image) => [
-        image.imageId,
-        String(image.creates),
-        String(image.hits),
-        formatBytes(image.bytesDownloaded),
-        formatBytes(image.savedBytes),
-        formatDuration(image.savedSeconds * 1000),
-      ]),
-    ],
-    [
-      'Not served by the cache',
-      ['Outcome', { name: 'Creates', number }, 'Reason'],
-      report.reasons.map(({ outcome, creates, reason }) => [outcome, String(creates), reason]),
-    ],
-    [
-      'Stages',
-      [
-        'Outcome',
-        'Stage',
-        { name: 'Creates', number },
-        { name: 'Half within', number },
-        { name: '95 % within', number },
-        { name: 'Longest', number },
-      ],
-      report.stages.map(({ outcome, stage, creates, p50Ms, p95Ms, maxMs }) => [
-        outcome,
-        stage,
-        String(creates),
-        ...[p50Ms, p95Ms, maxMs].map(formatDuration),
-      ]),
-    ],
-  ];
-  return sections
-    .filter(([, , rows]) => rows.length > 0)
-    .map(
-      ([title, columns, rows]) => `<section><h2>${escapeHtml(title)}</h2>${formatHtmlTable(columns, rows)}</section>`,
-    )
-    .join('\n');
+/** What is an id rather than a word: a UUID, a path of slashes. */
+const idPattern = /^(?:[0-9a-f]{8}-[0-9a-f-]{27}(?: |$))+|^\w+\/\S+$/;
+
+function table({ title, columns, rows }: Section): string {
+  const classOf = (column: Column | undefined) => (typeof column === 'object' ? ' class="number"' : '');
+  const head = columns.map((column) => `<th${classOf(column)}>${escapeHtml(nameOf(column))}</th>`);
+  const body = rows.map(
+    (row) => `<tr>${row.map((text, index) => `<td${classOf(columns[index])}>${cell(text)}</td>`).join('')}</tr>`,
+  );
+  return `<section><h2>${escapeHtml(title)}</h2><div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('\n')}</tbody></table></div></section>`;
+}
+
+function cell(text: string): string {
+  return idPattern.test(text) ? `<code>${escapeHtml(text)}</code>` : escapeHtml(text);
 }

@@ -1,7 +1,8 @@
 import type { ReportBucket } from '../../report';
-import { escapeHtml, formatInstant } from './cells';
-import { niceTop } from './axis';
-import { reportOutcomes } from './outcomes';
+import { visibleText } from '../../../workflows/contract/visible-text';
+import { outcomesInOrder } from '../output/format';
+import { niceTop, type Axis } from './axis';
+import { formatInstant } from './model';
 
 /* Plots as SVG that needs no script: every mark has its figures as a title, which browsers show when the pointer rests on it. */
 
@@ -26,12 +27,12 @@ interface Plot {
 
 /** Creates of each bucket, stacked by outcome. */
 export function plotOutcomes({ title, buckets }: Plot): string {
-  const totals = buckets.map((bucket) => reportOutcomes.reduce((total, outcome) => total + bucket[outcome], 0));
+  const totals = buckets.map((bucket) => outcomesInOrder.reduce((total, outcome) => total + bucket[outcome], 0));
   const top = niceTop(Math.max(1, ...totals));
   const width = PLOT_WIDTH / Math.max(1, buckets.length);
   const bars = buckets.flatMap((bucket, index) => {
     let below = 0;
-    return reportOutcomes.flatMap((outcome) => {
+    return outcomesInOrder.flatMap((outcome) => {
       const count = bucket[outcome];
       if (count === 0) return [];
       below += count;
@@ -54,8 +55,7 @@ export function plotLine(
     value: (bucket: ReportBucket) => number | null;
     /** A point's value for people. */
     format: (value: number) => string;
-    /** Where the axis ends, and how its values are written. */
-    axis: { top: number; format: (value: number) => string };
+    axis: Axis;
   },
 ): string {
   const values = buckets.map(line.value);
@@ -141,4 +141,11 @@ function yOf(value: number, top: number): number {
 
 function round(value: number): number {
   return Math.round(value * 10) / 10;
+}
+
+const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
+
+/** Text as HTML that says exactly that, in an element and in a quoted attribute; what would reorder the text around it is shown as an escape. */
+export function escapeHtml(text: string): string {
+  return visibleText(text).replace(/[&<>"']/g, (character) => escapes[character] ?? '');
 }
