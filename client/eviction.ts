@@ -17,9 +17,7 @@ import { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
-import { refuseForeignRun } from './own-run';
-import type { Waited } from './run-workflow';
-import { interruptible, reportingErrors } from './waiting';
+import { interruptible, refuseForeignRun, reportingErrors, type Waited } from './run-workflow';
 
 /** A request that the evictor has got, whoever waits for its answer. */
 export interface SentToEvictor {

@@ -15,11 +15,9 @@ export {
   type EvictorOptions,
   type SentToEvictor,
 } from './eviction';
-export { listFlights, type Flight } from './flights';
-export { followImage, listFollows, unfollowImage } from './follows';
 export type { ImageCatalog } from './images';
 export type { DecisionFilter, EntryFilter, Inventory, VolumeFilter } from './inventory';
-export type { CreateReport } from './progress';
+export { listFlights, type CreateReport, type Flight } from './progress';
 export type {
   BackendStatus,
   CacheEntry,
@@ -41,9 +39,16 @@ export type {
   ReportTotals,
 } from './report';
 export { reconcile } from './reconcile';
-export { refreshCache } from './refresh';
+export {
+  followImage,
+  listFollows,
+  refreshCache,
+  unfollowImage,
+  warmCache,
+  type WarmOptions,
+  type WarmReport,
+} from './refresh';
 export type { RunOptions, StartedRun } from './run-workflow';
-export { warmCache, type WarmOptions, type WarmReport } from './warming';
 export type { ConnectOptions, Settings } from './settings';
 export {
   createVolume,

@@ -120,12 +120,7 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[], facts: Entr
     retiredAt: isoOrNull(row.retiredAt),
     images: images
       .filter(({ entryId }) => entryId === row.id)
-      .map(({ imageId, projectId, state, lastSeenAt }) => ({
-        imageId,
-        projectId,
-        state,
-        lastSeenAt: lastSeenAt.toISOString(),
-      })),
+      .map(({ entryId: _entryId, lastSeenAt, ...image }) => ({ ...image, lastSeenAt: lastSeenAt.toISOString() })),
   };
 }
 
@@ -139,38 +134,8 @@ export function toEntryEvent({ at, kind, reason, detail, bytes, workflowId }: En
   return { at: at.toISOString(), kind, reason, detail, bytes, workflowId };
 }
 
-export function toDecision(row: DecisionRow): Decision {
-  const {
-    volumeId,
-    projectId,
-    backend,
-    imageId,
-    entryId,
-    outcome,
-    reason,
-    errorType,
-    bytesDownloaded,
-    savedBytes,
-    savedSeconds,
-    timingsMs,
-    workflowId,
-  } = row;
-  return {
-    at: row.at.toISOString(),
-    volumeId,
-    projectId,
-    backend,
-    imageId,
-    entryId,
-    outcome,
-    reason,
-    errorType,
-    bytesDownloaded,
-    savedBytes,
-    savedSeconds,
-    timingsMs,
-    workflowId,
-  };
+export function toDecision({ id: _id, shortKey: _shortKey, runId: _runId, at, ...decision }: DecisionRow): Decision {
+  return { at: at.toISOString(), ...decision };
 }
 
 export function toDecisionSummary(summary: DecisionTotals): DecisionSummary {
@@ -203,18 +168,10 @@ export function toBackendStatus(
 }
 
 function toLimits(row: BackendRow): BackendLimits {
-  const { cacheEnabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy } = row;
+  const { cacheEnabled: enabled, maxBytes, maxCount, policy, freeLowWater, freeHighWater } = row;
+  const { idleAgeMs, keepSuperseded } = row;
   return {
-    values: {
-      enabled: cacheEnabled,
-      maxBytes,
-      maxCount,
-      freeLowWater,
-      freeHighWater,
-      idleAgeMs,
-      keepSuperseded,
-      policy,
-    },
+    values: { enabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAgeMs, keepSuperseded, policy },
     setByOperator: row.operatorLimits,
     setBy: row.limitsSetBy,
     setAt: isoOrNull(row.limitsSetAt),

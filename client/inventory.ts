@@ -37,8 +37,7 @@ import type {
   Refusal,
   Volume,
 } from './records';
-import { chooseBucketMs, type Report, type ReportFilter } from './report';
-import { toBuckets, toEntryLeft, toMiss, toTotals } from './report-rows';
+import { chooseBucketMs, toBuckets, toTotals, type Report, type ReportFilter } from './report';
 import { missing, type Settings } from './settings';
 
 export interface VolumeFilter {
@@ -199,10 +198,14 @@ async function readReport(
     bucketSeconds: bucketMs / 1000,
     reasons: await queries.readReasons(database, period),
     stages: await queries.readStages(database, period),
-    expensiveMisses: (await queries.readExpensiveMisses(database, period)).map(toMiss),
+    expensiveMisses: (await queries.readExpensiveMisses(database, period)).map(dated),
     images: await queries.readImageUse(database, period),
-    left: (await queries.readEntriesLeft(database, period)).map(toEntryLeft),
+    left: (await queries.readEntriesLeft(database, period)).map(({ shortKey: _shortKey, ...entry }) => dated(entry)),
   };
+}
+
+function dated<Row extends { at: Date }>({ at, ...row }: Row) {
+  return { at: at.toISOString(), ...row };
 }
 
 /** `require`, since an `import()` would need file extensions that the tests' loader does not know. Each function is named: what none names is unused. */

@@ -5,6 +5,9 @@ import { temporal } from '@temporalio/proto';
 import { z } from 'zod';
 import type { Progress } from '../activities/progress';
 import { followingSignal } from '../lib/abort';
+import { workflowTypes } from '../workflows/contract/names';
+import type { ImageVolumeCache } from './connection';
+import { reportingErrors } from './run-workflow';
 
 /** How far a create is: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
 export interface CreateReport {
@@ -137,4 +140,44 @@ async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Prom
   } catch {
     return undefined;
   }
+}
+
+/** A population that runs, as Temporal shows it. */
+export interface Flight {
+  workflowId: string;
+  backend: string;
+  shortKey: string;
+  startedAt: string;
+  /** What its running activity said last. */
+  work: Progress | null;
+}
+
+/** Flights that a list shows at most; each costs a request. */
+const MAX_FLIGHTS = 50;
+
+/** @returns the running populations of this stack, from Temporal alone. @throws ImageVolumeCacheError `TemporalUnavailable` */
+export async function listFlights(cache: ImageVolumeCache): Promise<Flight[]> {
+  return await reportingErrors(cache, undefined, async (client) => {
+    const running = `WorkflowType = '${workflowTypes.populateImageCache}' AND ExecutionStatus = 'Running' AND TaskQueue = '${cache.queues.control}'`;
+    const found: { workflowId: string; startTime: Date }[] = [];
+    for await (const execution of client.workflow.list({ query: running, pageSize: MAX_FLIGHTS })) {
+      found.push(execution);
+      if (found.length === MAX_FLIGHTS) break;
+    }
+    return await Promise.all(found.map((execution) => describeFlight(client, execution)));
+  });
+}
+
+async function describeFlight(
+  client: Client,
+  { workflowId, startTime }: { workflowId: string; startTime: Date },
+): Promise<Flight> {
+  const [, backend = '', shortKey = ''] = workflowId.split('/');
+  return {
+    workflowId,
+    backend,
+    shortKey,
+    startedAt: startTime.toISOString(),
+    work: (await findWork(client, workflowId)) ?? null,
+  };
 }

@@ -1,9 +1,11 @@
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { WorkflowIdConflictPolicy } from '@temporalio/common';
+import { followingSignal } from '../lib/abort';
 import { text } from '../workflows/contract/markdown';
 import type { workflowTypes } from '../workflows/contract/names';
+import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
-import { refuseForeignRun } from './own-run';
-import { interruptible, reportingErrors } from './waiting';
+import { failureError, ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
 
 /** A run that goes on, whoever waits for it. */
 export interface StartedRun {
@@ -70,4 +72,61 @@ export async function runWorkflow<Result, Options extends RunOptions = RunOption
       await watching?.stop();
     }
   });
+}
+
+/** Runs `wait` until `signal` is aborted, which ends the requests of this client and nothing else. */
+export async function interruptible<T>(
+  client: Client,
+  { workflowId, signal }: { workflowId: string; signal?: AbortSignal },
+  wait: () => Promise<T>,
+): Promise<T> {
+  if (signal === undefined) return await wait();
+  try {
+    return await client.withAbortSignal(followingSignal(signal), wait);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    throw new ImageVolumeCacheError({
+      type: 'WaitInterrupted',
+      message: `no longer waiting for ${workflowId}, which goes on`,
+      workflowId,
+      cause: error,
+    });
+  }
+}
+
+/** Runs `work` with the Temporal client. @throws ImageVolumeCacheError, whatever was thrown. */
+export async function reportingErrors<T>(
+  cache: ImageVolumeCache,
+  workflowId: string | undefined,
+  work: (client: Client) => Promise<T>,
+): Promise<T> {
+  try {
+    return await work(await cache.temporal());
+  } catch (error) {
+    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '', workflowId });
+  }
+}
+
+/**
+ * Looks whose run it is before it is signalled, joined or ended: what is open under this id on another task queue is another installation's.
+ * @throws ImageVolumeCacheError `ForeignRun`
+ */
+export async function refuseForeignRun(
+  client: Client,
+  { queues }: ImageVolumeCache,
+  workflowId: string,
+): Promise<void> {
+  const found = await findOpenQueue(client, workflowId);
+  if (found !== undefined && found !== queues.control)
+    throw failureError('ForeignRun', { workflowId, found, allowed: queues.control });
+}
+
+async function findOpenQueue(client: Client, workflowId: string): Promise<string | undefined> {
+  try {
+    const { status, taskQueue } = await client.workflow.getHandle(workflowId).describe();
+    return isOpenRun(status.name) ? taskQueue : undefined;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return undefined;
+    throw error;
+  }
 }

@@ -1,22 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
+import { encodeWorkflowIdConflictPolicy, encodeWorkflowIdReusePolicy, type Payload } from '@temporalio/common';
 import { uuidPattern, type VolumeId } from '../workflows/contract/ids';
+import { text } from '../workflows/contract/markdown';
 import { workflowTypes } from '../workflows/contract/names';
-import type {
-  CreateVolumeInput,
-  CreateVolumeResult,
-  DeleteVolumeInput,
-  DeleteVolumeResult,
-} from '../workflows/contract/volume';
+import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeResult } from '../workflows/contract/volume';
 import type { ImageVolumeCache } from './connection';
 import { failureError } from './errors';
 import type { VolumeFilter } from './inventory';
 import { watchCreate, type CreateReport } from './progress';
 import type { Volume } from './records';
-import { refuseForeignRun } from './own-run';
-import type { Waited } from './run-workflow';
-import { startCreate } from './start-create';
-import { interruptible, reportingErrors } from './waiting';
+import { interruptible, refuseForeignRun, reportingErrors, runWorkflow, type Waited } from './run-workflow';
 
 /** A create that runs, whoever waits for it. */
 export interface StartedVolume {
@@ -50,8 +44,7 @@ export async function createVolume<Options extends WaitOptions = { wait?: true }
   const workflowId = cache.queues.ids.createVolume(volumeId);
   const taskQueue = cache.queues.control;
   const created = await reportingErrors(cache, workflowId, async (client): Promise<StartedVolume | CreatedVolume> => {
-    const summary = `volume from image ${input.imageId} on ${input.backend ?? 'the default backend'}`;
-    const run = await startCreate(client, { workflowId, taskQueue, input: { ...input, volumeId }, summary });
+    const run = await startCreate(client, { workflowId, taskQueue }, { ...input, volumeId });
     if (run.reused) await refuseForeignRun(client, cache, workflowId);
     const started: StartedVolume = { volumeId, workflowId, ...run };
     if (options?.wait === false) return started;
@@ -70,22 +63,15 @@ export async function deleteVolume(
   options: Pick<WaitOptions, 'signal'> = {},
 ): Promise<DeleteVolumeResult> {
   const id = parseVolumeId(volumeId);
-  const workflowId = cache.queues.ids.deleteVolume(id);
-  return await reportingErrors(cache, workflowId, async (client) => {
-    await refuseForeignRun(client, cache, workflowId);
-    const handle = await client.workflow.start<(input: DeleteVolumeInput) => Promise<DeleteVolumeResult>>(
-      workflowTypes.deleteVolume,
-      {
-        workflowId,
-        taskQueue: cache.queues.control,
-        workflowIdReusePolicy: 'ALLOW_DUPLICATE',
-        workflowIdConflictPolicy: 'USE_EXISTING',
-        staticSummary: `delete volume ${id}`,
-        args: [{ volumeId: id }],
-      },
-    );
-    return await interruptible(client, { workflowId, signal: options.signal }, () => handle.result());
-  });
+  const request = {
+    type: workflowTypes.deleteVolume,
+    workflowId: cache.queues.ids.deleteVolume(id),
+    conflict: 'USE_EXISTING',
+    input: { volumeId: id },
+    summary: `delete volume ${id}`,
+  } as const;
+  const { result } = await runWorkflow<DeleteVolumeResult, typeof options>(cache, request, { options });
+  return result;
 }
 
 /** @returns a volume's record. @throws ImageVolumeCacheError `VolumeNotFound`, `DatabaseUnavailable`, `NotConfigured` */
@@ -99,6 +85,42 @@ export async function getVolume(cache: ImageVolumeCache, volumeId: string): Prom
 /** @returns volumes, the newest first. @throws ImageVolumeCacheError `DatabaseUnavailable`, `NotConfigured` */
 export async function listVolumes(cache: ImageVolumeCache, filter: VolumeFilter = {}): Promise<Volume[]> {
   return await (await cache.inventory()).listVolumes(filter);
+}
+
+/**
+ * Starts the create, or finds the one that is running: `reused`. The server's answer says which of the two; the SDK's
+ * `start` keeps that to itself, hence the call of the service. Idempotent for one `workflowId` while its run is open.
+ */
+async function startCreate(
+  client: Client,
+  { workflowId, taskQueue }: { workflowId: string; taskQueue: string },
+  input: CreateVolumeInput,
+): Promise<Pick<StartedVolume, 'runId' | 'reused'>> {
+  const summary = `volume from image ${input.imageId} on ${input.backend ?? 'the default backend'}`;
+  const { workflowService, options } = client;
+  const { runId, started } = await workflowService.startWorkflowExecution({
+    namespace: options.namespace,
+    identity: options.identity,
+    requestId: randomUUID(),
+    workflowId,
+    workflowType: { name: workflowTypes.createVolumeFromImage },
+    taskQueue: { name: taskQueue },
+    workflowIdReusePolicy: encodeWorkflowIdReusePolicy('ALLOW_DUPLICATE'),
+    workflowIdConflictPolicy: encodeWorkflowIdConflictPolicy('USE_EXISTING'),
+    input: { payloads: [await toPayload(client, input)] },
+    userMetadata: { summary: await toPayload(client, text(summary)) },
+  });
+  return { runId, reused: !started };
+}
+
+/** As the client itself encodes what it sends. */
+async function toPayload({ options: { loadedDataConverter } }: Client, value: unknown): Promise<Payload> {
+  const { payloadConverter, payloadCodecs } = loadedDataConverter;
+  let payloads = [payloadConverter.toPayload(value)];
+  for (const codec of payloadCodecs) payloads = await codec.encode(payloads);
+  const [payload] = payloads;
+  if (payload === undefined) throw new Error('a payload codec has encoded nothing');
+  return payload;
 }
 
 async function waitForCreate(

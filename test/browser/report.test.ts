@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { formatReportHtml } from '../../client/cli/report/html';
 import { chooseBucketMs, type Report } from '../../client/report';
-import { toBuckets, toTotals } from '../../client/report-rows';
+import { toBuckets, toTotals } from '../../client/report';
 import type { OutcomeBucket } from '../../db/report/report';
 import { brand } from '../support/brand';
 import { ensureTools } from '../support/machine/debian-packages';

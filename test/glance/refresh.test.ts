@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { warmCache } from '../../client/warming';
+import { warmCache } from '../../client/refresh';
 import type { Image } from '../../workflows/contract/image';
 import { expectCleanSlate, flowsOf, type FlowStack } from '../support/stack/flows';
 import { startRealGlance, type RealGlance } from '../support/glance/real-glance';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { followImage, unfollowImage } from '../../client/follows';
+import { followImage, unfollowImage } from '../../client/refresh';
 import { refreshCache } from '../../client/refresh';
-import { warmCache } from '../../client/warming';
+import { warmCache } from '../../client/refresh';
 import type { FlowStack } from '../support/stack/flows';
 import { refreshFlows } from '../support/stack/refresh';
 

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { FollowOutcome } from '../../../workflows/contract/refresh';
-import { followImage, listFollows, unfollowImage } from '../../follows';
+import { followImage, listFollows, unfollowImage } from '../../refresh';
 import type { Follow } from '../../records';
 import type { StartedRun } from '../../run-workflow';
 import { formatAge, formatPairs } from '../output/format';

@@ -1,7 +1,7 @@
 import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { WarmOutcome } from '../../../workflows/contract/refresh';
-import { warmCache, type WarmReport } from '../../warming';
+import { warmCache, type WarmReport } from '../../refresh';
 import { formatDuration } from '../../../workflows/contract/words';
 import { note, print } from '../output/print';
 import { withProgress, type Shown } from '../output/progress';

@@ -2,8 +2,14 @@ import type { Command } from 'commander';
 import { ConfigError } from '../../config/config-error';
 import type { ImageVolumeCache } from '../../connection';
 import { exitCodeOf, fault, type Finding } from '../doctor/check';
-import { checkConfinement } from '../doctor/confinement';
-import { checkBackends, checkConfiguration, checkDatabase, checkImages, checkTools } from '../doctor/parts';
+import {
+  checkBackends,
+  checkConfiguration,
+  checkConfinement,
+  checkDatabase,
+  checkImages,
+  checkTools,
+} from '../doctor/parts';
 import { checkTemporal } from '../doctor/temporal';
 import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';

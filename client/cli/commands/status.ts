@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ImageVolumeCache } from '../../connection';
-import { listFlights, type Flight } from '../../flights';
+import { listFlights, type Flight } from '../../progress';
 import type { BackendStatus } from '../../records';
 import { describeDecisions, formatAge, formatShare } from '../output/format';
 import { print } from '../output/print';

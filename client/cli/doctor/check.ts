@@ -1,4 +1,7 @@
+import type { Client } from '@temporalio/client';
+import type { ImageVolumeCache } from '../../connection';
 import { exitCodes, ImageVolumeCacheError } from '../../errors';
+import { reportingErrors } from '../../run-workflow';
 import { errorMessage } from '../../../lib/words';
 
 /** What one look has found. Field names are those of `--json`. */
@@ -37,6 +40,15 @@ export async function look(check: string, remedy: string, see: () => Promise<Fin
     const unavailable = error instanceof ImageVolumeCacheError && error.exitCode === exitCodes.unavailable;
     return [{ ...fault(check, errorMessage(error), remedy), unavailable }];
   }
+}
+
+/** How long one request to the Temporal server may take. */
+const REQUEST_TIMEOUT_MS = 5000;
+
+export async function askTemporal<T>(cache: ImageVolumeCache, request: (client: Client) => Promise<T>): Promise<T> {
+  return await reportingErrors(cache, undefined, (client) =>
+    client.withDeadline(Date.now() + REQUEST_TIMEOUT_MS, () => request(client)),
+  );
 }
 
 /** @returns 5 when a part does not answer, 1 when something else is wrong, 0 when all is well. */

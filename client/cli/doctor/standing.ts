@@ -1,11 +1,8 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { toImageVolumeCacheError } from '../../errors';
-import { look, ok, warning, type Finding } from './check';
+import { askTemporal, look, ok, warning, type Finding } from './check';
 
-/** How long one question to the server may take. */
-const QUESTION_TIMEOUT_MS = 5000;
 const REMEDY = 'restart a worker with the control role: it sets up what runs by itself';
 
 /** What runs by itself: an evictor for each backend, and the schedules. */
@@ -24,7 +21,7 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
 }
 
 async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<Finding> {
-  const { status, taskQueue } = await ask(cache, async (client) => {
+  const { status, taskQueue } = await askTemporal(cache, async (client) => {
     try {
       const { status: found, ...described } = await client.workflow.getHandle(id).describe();
       return { status: found.name, taskQueue: described.taskQueue };
@@ -47,7 +44,7 @@ async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string
 
 async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string; cron: string }): Promise<Finding> {
   const check = `schedule ${id}`;
-  const found = await ask(cache, async (client) => {
+  const found = await askTemporal(cache, async (client) => {
     try {
       return await client.schedule.getHandle(id).describe();
     } catch (error) {
@@ -71,16 +68,4 @@ async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string
 function foreign(check: string, taskQueue: string): Finding {
   const remedy = 'give one of the two installations a temporal.taskQueuePrefix of its own';
   return warning(check, `is another installation's, on task queue ${taskQueue}`, remedy);
-}
-
-async function ask<T>(
-  cache: ImageVolumeCache,
-  question: (client: Awaited<ReturnType<ImageVolumeCache['temporal']>>) => Promise<T>,
-): Promise<T> {
-  const client = await cache.temporal();
-  try {
-    return await client.withDeadline(Date.now() + QUESTION_TIMEOUT_MS, () => question(client));
-  } catch (error) {
-    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '' });
-  }
 }

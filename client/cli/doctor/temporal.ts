@@ -1,17 +1,12 @@
-import type { Client } from '@temporalio/client';
 import { temporal } from '@temporalio/proto';
 import { searchAttributeNames } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { toImageVolumeCacheError } from '../../errors';
-import { fault, look, ok, skipped, warning, type Finding } from './check';
+import { askTemporal, fault, look, ok, skipped, warning, type Finding } from './check';
 import { checkStanding } from './standing';
 
 const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
 const { TASK_QUEUE_TYPE_ACTIVITY, TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
-
-/** How long one question to the server may take. */
-const QUESTION_TIMEOUT_MS = 5000;
 
 /** Server and namespace, search attributes, and who polls the task queues of `backends`. */
 export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
@@ -44,7 +39,9 @@ async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
   const { namespace } = cache.settings;
   const held = await (await cache.inventory()).findNamespace();
   if (held === undefined) return warning('inventory', 'bound to no Temporal namespace yet', 'start a worker');
-  const { namespaceInfo } = await ask(cache, (client) => client.workflowService.describeNamespace({ namespace }));
+  const { namespaceInfo } = await askTemporal(cache, (client) =>
+    client.workflowService.describeNamespace({ namespace }),
+  );
   const id = namespaceInfo?.id || undefined;
   const isSame = held.id === undefined || id === undefined ? held.name === namespace : held.id === id;
   const name = ({ name: of, id: own }: { name: string; id: string | undefined }): string =>
@@ -60,13 +57,13 @@ async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
 
 async function checkServer(cache: ImageVolumeCache): Promise<Finding> {
   const { namespace, address } = cache.settings;
-  await ask(cache, (client) => client.workflowService.describeNamespace({ namespace }));
+  await askTemporal(cache, (client) => client.workflowService.describeNamespace({ namespace }));
   return ok('temporal', `${address}, namespace ${namespace}`);
 }
 
 async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> {
   const { address, namespace } = cache.settings;
-  const known = await ask(cache, async ({ connection }) => {
+  const known = await askTemporal(cache, async ({ connection }) => {
     if (!('operatorService' in connection)) return undefined;
     return (await connection.operatorService.listSearchAttributes({ namespace })).customAttributes ?? {};
   });
@@ -99,7 +96,7 @@ interface Queue {
 
 async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue): Promise<Finding> {
   const { namespace } = cache.settings;
-  const { pollers } = await ask(cache, (client) =>
+  const { pollers } = await askTemporal(cache, (client) =>
     client.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: type }),
   );
   const identities = (pollers ?? []).map(({ identity }) => identity).join(', ');
@@ -109,13 +106,4 @@ async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue):
     'nobody polls it: what is started waits',
     `ivc worker --roles ${role}${role === 'backend' ? ',host' : ''}, or \`ivc up\``,
   );
-}
-
-async function ask<T>(cache: ImageVolumeCache, question: (client: Client) => Promise<T>): Promise<T> {
-  const client = await cache.temporal();
-  try {
-    return await client.withDeadline(Date.now() + QUESTION_TIMEOUT_MS, () => question(client));
-  } catch (error) {
-    throw toImageVolumeCacheError(error, { temporal: cache.settings.address ?? '' });
-  }
 }

@@ -1,14 +1,16 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { chooseDataDirectory } from '../../config/data-directory';
+import { findEndpoints } from '../../config/endpoints';
 import { openClient, type ImageVolumeCache } from '../../connection';
 import { createVolume } from '../../volumes';
 import { createProgressView } from '../output/progress';
 import { note, print, printJson } from '../output/print';
 import { formatReport, type ImageReport, type QuickstartReport, type VolumeReport } from './report';
 import { makeSampleImage } from './sample-image';
-import { ensureStack } from './stack';
 
 const HITS = 5;
 const HERD = 16;
@@ -107,4 +109,38 @@ async function countUse(cache: ImageVolumeCache, image: Uploaded): Promise<Image
   const entries = await inventory.listEntries({ limit: 1000 });
   const populations = entries.filter(({ images }) => images.some(({ imageId }) => imageId === image.imageId)).length;
   return { ...image, downloads: await cache.images().countDownloads(image.imageId), populations };
+}
+
+interface StackHandle {
+  /** Resolves at the first Ctrl-C or SIGTERM. */
+  interrupted: Promise<void>;
+  /** Stops the stack unless it ran before. */
+  stop(): Promise<void>;
+}
+
+/** Starts the embedded stack of this data directory, or finds it running. Ctrl-C meanwhile stops what was started. */
+async function ensureStack(dataDirectory: string): Promise<StackHandle> {
+  const ranBefore = findEndpoints(dataDirectory) !== undefined;
+  const interrupted = new Promise<void>((done) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done());
+  });
+  let stopped = false;
+  const stop = async (): Promise<void> => {
+    if (stopped || ranBefore) return;
+    stopped = true;
+    await ivc('down', dataDirectory);
+  };
+  const started = ivc('up', dataDirectory, '--detach');
+  await started;
+  // An interrupt while volumes are made ends the program by way of the stack's stop.
+  void interrupted.then(stop).then(() => process.exit(130));
+  return { interrupted, stop };
+}
+
+/** Runs a command of the CLI in a process group of its own: Ctrl-C reaches us alone, and we decide. */
+async function ivc(command: string, dataDirectory: string, ...more: string[]): Promise<void> {
+  const args = [join(__dirname, '../main.js'), command, '--data', dataDirectory, ...more];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 2, 2], detached: true });
+  const [code] = (await once(child, 'exit')) as [number | null];
+  if (code !== 0) throw new Error(`ivc ${command} ended with ${code}`);
 }

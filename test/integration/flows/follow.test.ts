@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { unfollowImage } from '../../../client/follows';
+import { unfollowImage } from '../../../client/refresh';
 import { createVolume, deleteVolume } from '../../../client/volumes';
 import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryId } from '../../../workflows/contract/ids';

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { warmCache } from '../../../client/warming';
+import { warmCache } from '../../../client/refresh';
 import { listEntries } from '../../../db/entries/entries';
 import type { Image } from '../../../workflows/contract/image';
 import { useStack } from '../../support/stack/flows';

@@ -1,4 +1,4 @@
-import { warmCache } from '../../../client/warming';
+import { warmCache } from '../../../client/refresh';
 import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';

@@ -1,4 +1,4 @@
-import { warmCache } from '../../../client/warming';
+import { warmCache } from '../../../client/refresh';
 import type { CreateImageRequest } from '../../../activities/glance/image-service';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { evict, evictionStatus, pauseEviction } from '../../../client/eviction';
-import { followImage } from '../../../client/follows';
+import { followImage } from '../../../client/refresh';
 import { reconcile } from '../../../client/reconcile';
 import { refreshCache } from '../../../client/refresh';
 import { createVolume, deleteVolume } from '../../../client/volumes';
-import { warmCache } from '../../../client/warming';
+import { warmCache } from '../../../client/refresh';
 import { workflowTypes } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { warmCache } from '../../../client/warming';
+import { warmCache } from '../../../client/refresh';
 import type { WarmInput, WarmResult } from '../../../workflows/contract/refresh';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { refreshFlows } from '../../support/stack/refresh';

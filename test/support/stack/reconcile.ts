@@ -1,7 +1,7 @@
 import { copyFileSync, readdirSync, readFileSync, statSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { reconcile } from '../../../client/reconcile';
-import { warmCache } from '../../../client/warming';
+import { warmCache } from '../../../client/refresh';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { Finding, ReconcileInput, ReconcileResult } from '../../../workflows/contract/reconcile';

@@ -1,5 +1,5 @@
 import type { CreateImageRequest } from '../../../activities/glance/image-service';
-import { followImage } from '../../../client/follows';
+import { followImage } from '../../../client/refresh';
 import { refreshCache } from '../../../client/refresh';
 import { findEntry } from '../../../db/entries/entries';
 import { selectFollows } from '../../../db/follows/follows';

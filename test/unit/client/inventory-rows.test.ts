@@ -1,5 +1,6 @@
-import { toBackendStatus, toCacheEntry, toDecisionSummary, toVolume } from '../../../client/inventory-rows';
+import { toBackendStatus, toCacheEntry, toDecision, toDecisionSummary, toVolume } from '../../../client/inventory-rows';
 import type { BackendRow, EntryImageRow, EntryRow, VolumeRow } from '../../../db/types';
+import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
 import { brand } from '../../support/brand';
 
 /** Programs read these names: a change here is a change of what `--json` promises. */
@@ -143,6 +144,26 @@ it.each<Partial<EntryRow>>([{ state: 'gone' }, { state: 'retired', clones: 0 }])
     expect(toCacheEntry({ ...entry, ...fields }, [], { leased: false, awaited: false }).whyItStays).toBeNull();
   },
 );
+
+it('shows a decision without what only the database needs', () => {
+  const decision = {
+    volumeId: brand<VolumeId>('v'),
+    projectId: null,
+    backend: brand<BackendName>('local'),
+    imageId: null,
+    entryId: null,
+    outcome: 'hit',
+    reason: 'why',
+    errorType: null,
+    bytesDownloaded: 0,
+    savedBytes: 9,
+    savedSeconds: 2,
+    timingsMs: {},
+    workflowId: 'volume/v',
+  } as const;
+  const shown = toDecision({ ...decision, id: 1, at, shortKey: 'k', runId: 'r' });
+  expect(shown).toEqual({ at: '2026-01-02T03:04:05.678Z', ...decision });
+});
 
 it('counts as hits only creates that were answered with a volume', () => {
   const saved = { savedBytes: 9, savedSeconds: 2 };

@@ -1,5 +1,5 @@
 import { chooseBucketMs } from '../../../client/report';
-import { toBuckets, toTotals } from '../../../client/report-rows';
+import { toBuckets, toTotals } from '../../../client/report';
 import type { OutcomeBucket } from '../../../db/report/report';
 
 const HOUR_MS = 3_600_000;
