@@ -6,6 +6,7 @@ import { failureOfStatus } from './errors';
 import type { CreateImageRequest, ImageService, ListImagesQuery, UploadImageRequest } from './image-service';
 import { imagePageSchema, imageSchema } from './schema';
 import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
+import { describeFirstIssue } from '../../lib/issue-words';
 
 export type GlanceClientOptions = TransportOptions;
 
@@ -143,8 +144,7 @@ function parseAnswer<Schema extends z.ZodType>(transport: Transport, schema: Sch
   }
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw badAnswer(transport, `its answer is no image: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`);
+  throw badAnswer(transport, `its answer is no image: ${describeFirstIssue(parsed.error)}`);
 }
 
 function badAnswer({ service }: Transport, cause: string): Failure {

@@ -6,6 +6,7 @@ import { followNamePattern } from '../../workflows/contract/refresh';
 import { isStorableText } from '../../workflows/contract/storable-text';
 import type { ControlDependencies } from '../dependencies';
 import { quote } from '../../workflows/contract/words';
+import { describeAllowed } from '../../lib/issue-words';
 
 export const storableText = (maxCharacters: number) =>
   z.string().max(maxCharacters).refine(isStorableText, 'well-formed text without NUL characters');
@@ -32,21 +33,6 @@ export function parseRequest<Schema extends z.ZodObject>(schema: Schema, input: 
 function unknownField(path: readonly PropertyKey[], fields: string): string {
   return path.length === 1 ? `no such field, only ${fields}` : 'no such field';
 }
-
-/** @returns what is allowed, in words for people, where the schema does not say it itself. */
-function describeAllowed(issue: z.core.$ZodRawIssue): string | undefined {
-  if (issue.code === 'invalid_type') return typeNames[issue.expected];
-  if (issue.code === 'too_small' && issue.origin === 'string') return 'a text that is not empty';
-  if (issue.code === 'too_big' && issue.origin === 'string') return `a text of at most ${issue.maximum} characters`;
-  return undefined;
-}
-
-const typeNames: Partial<Record<string, string>> = {
-  string: 'a text',
-  boolean: 'true or false',
-  object: 'an object',
-  record: 'an object of texts',
-};
 
 function at(input: unknown, path: ReadonlyArray<PropertyKey>): unknown {
   return path.reduce<unknown>(

@@ -4,6 +4,8 @@ import { backendNamePattern, uuidPattern } from '../../workflows/contract/ids';
 import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import { isKeyPrefix, keyPrefixAllowed } from '../../workflows/contract/key-prefix';
 import { cacheLimitsSchema } from '../config/schema';
+import { parseQuantity, durationUnitsMs } from '../config/units';
+import { describeAllowed } from '../../lib/issue-words';
 
 /* What a user types, as ours. Commander puts the option's name and the value before what is thrown here. */
 
@@ -11,10 +13,8 @@ const units: Record<string, number> = { '': GiB, G: GiB, GiB, K: KiB, KiB, M: Mi
 
 /** @returns bytes: `10` and `10GiB` are ten GiB, `1536MiB` is one and a half. */
 export function parseSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());
-  const unit = units[match?.[2] ?? ''];
-  const bytes = match && unit !== undefined ? Number(match[1]) * unit : Number.NaN;
-  if (Number.isSafeInteger(bytes) && bytes > 0 && bytes % SECTOR_BYTES === 0) return bytes;
+  const bytes = parseQuantity(text, units);
+  if (bytes > 0 && bytes % SECTOR_BYTES === 0) return bytes;
   throw invalid(text, `a size such as 10, 10GiB or 1536MiB, in whole sectors of ${SECTOR_BYTES} bytes`);
 }
 
@@ -37,13 +37,11 @@ export function parseWholeNumber(text: string): number {
   throw invalid(text, 'a whole number');
 }
 
-const periodUnitsMs: Record<string, number> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 const DAY_MS = 86_400_000;
 
 /** @returns milliseconds of `90m`, `24h` or `7d`. */
 export function parsePeriod(text: string, maxDays: number): number {
-  const match = /^(\d+)([smhd])$/.exec(text.trim());
-  const ms = match ? Number(match[1]) * (periodUnitsMs[match[2] ?? ''] ?? Number.NaN) : Number.NaN;
+  const ms = parseQuantity(text, durationUnitsMs);
   if (ms > 0 && ms <= maxDays * DAY_MS) return ms;
   throw invalid(text, `a period such as 90m, 24h or 7d, at most ${maxDays}d`);
 }
@@ -97,7 +95,7 @@ export function collectLimits(text: string, collected: Partial<CacheLimitValues>
   if (!isLimit(name))
     throw new InvalidArgumentError(`Got ${text}, allowed is name=value with one of ${limitNames.join(', ')}.`);
   if (name === 'idleAge' && written === 'off') return { ...collected, idleAgeMs: null };
-  const parsed = cacheLimitsSchema.shape[name].safeParse(valueOf(written));
+  const parsed = cacheLimitsSchema.shape[name].safeParse(valueOf(written), { error: describeAllowed });
   if (!parsed.success) {
     const allowed = parsed.error.issues[0]?.message ?? 'another value';
     throw new InvalidArgumentError(`${name}: got ${written === '' ? 'nothing' : written}, allowed is ${allowed}.`);

@@ -1,7 +1,14 @@
 import type { z } from 'zod';
 import { describeValue, type ConfigIssue } from './config-error';
+import { describeAllowed } from '../../lib/issue-words';
 
 type Path = readonly PropertyKey[];
+
+/** The error map with which `describeIssues` is to find the words in the issues: what is an object to a program is a section to people. */
+export function describeSection(issue: z.core.$ZodRawIssue): string | undefined {
+  const isSection = issue.code === 'invalid_type' && (issue.expected === 'object' || issue.expected === 'record');
+  return isSection ? 'a section with keys' : describeAllowed(issue);
+}
 
 /** Turns zod's issues about `value` into ours: one for each wrong value or unknown key, with what is allowed in its place. */
 export function describeIssues(
@@ -24,7 +31,7 @@ function describeIssue(issue: z.core.$ZodIssue, context: Context): ConfigIssue[]
   if (issue.code === 'invalid_union' && issue.errors.length > 0 && issue.message === 'Invalid input') {
     return closestBranch(issue.errors).flatMap((nested) => describeIssue(nested, { ...context, prefix: path }));
   }
-  return [{ path: dotted(path), received: describeValue(valueAt(context.value, path)), allowed: allowedBy(issue) }];
+  return [{ path: dotted(path), received: describeValue(valueAt(context.value, path)), allowed: issue.message }];
 }
 
 /** The branch of a union that the writer most likely meant: the one with the fewest faults. */
@@ -41,37 +48,6 @@ function unknownKey(path: Path, { value, schema }: Context): ConfigIssue {
   const allowed = keys.length > 0 ? `one of the keys ${keys.join(', ')}` : 'no such key';
   return { path: dotted(path), received: `the unknown key ${JSON.stringify(path.at(-1))}`, allowed };
 }
-
-/** The schema's own message where it has one, else what zod knows of the limit. */
-function allowedBy(issue: z.core.$ZodIssue): string {
-  if (!/^(?:Invalid|Too) /.test(issue.message)) return issue.message;
-  if (issue.code === 'invalid_type') return typeNames[issue.expected] ?? issue.expected;
-  if (issue.code === 'invalid_value') return issue.values.map((value) => JSON.stringify(value)).join(', ');
-  if (issue.code === 'too_small') return `at least ${issue.minimum}${unitOf(issue.origin)}`;
-  if (issue.code === 'too_big') return `at most ${issue.maximum}${unitOf(issue.origin)}`;
-  if (issue.code === 'invalid_union') return discriminatorOptions(issue);
-  return issue.message;
-}
-
-function unitOf(origin: string): string {
-  if (origin === 'string') return ' characters';
-  return origin === 'array' ? ' items' : '';
-}
-
-function discriminatorOptions(issue: z.core.$ZodIssueInvalidUnion): string {
-  const options = 'options' in issue && Array.isArray(issue.options) ? issue.options : [];
-  return options.map((option) => JSON.stringify(option)).join(', ') || 'a known value';
-}
-
-const typeNames: Record<string, string> = {
-  object: 'a section with keys',
-  record: 'a section with keys',
-  string: 'text',
-  number: 'a number',
-  int: 'a whole number',
-  boolean: 'true or false',
-  array: 'a list',
-};
 
 /** The keys that `schema` knows at `path`, following only what the configuration's schema is made of. */
 function knownKeys(schema: z.core.$ZodType, { path, value }: { path: Path; value: unknown }): string[] {

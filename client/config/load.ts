@@ -4,7 +4,7 @@ import { LineCounter, parseDocument, type Document } from 'yaml';
 import { ConfigError, type ConfigIssue } from './config-error';
 import { crossCheck } from './cross-check';
 import { chooseDataDirectory, expandHome } from './data-directory';
-import { describeIssues } from './describe-issues';
+import { describeIssues, describeSection } from './describe-issues';
 import { applyEnvironment } from './environment';
 import { packageRoot } from './package-root';
 import { configSchema, type BackendConfig, type Config } from './schema';
@@ -41,7 +41,7 @@ export function loadConfig({ path, data, env = process.env }: LoadConfigOptions 
   const lines = new LineCounter();
   const document = parseFile(file, lines);
   const { values, sources } = applyEnvironment(document.toJS() ?? {}, env);
-  const parsed = configSchema.safeParse(values);
+  const parsed = configSchema.safeParse(values, { error: describeSection });
   const issues = [
     ...(parsed.success ? [] : describeIssues(parsed.error.issues, values, configSchema)),
     ...crossCheck(values),

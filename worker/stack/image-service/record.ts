@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { isStorableText } from '../../../workflows/contract/storable-text';
 import { HttpError } from './http-error';
+import { describeFirstIssue } from '../../../lib/issue-words';
 
 /** Formats that Glance accepts by default (its `disk_formats` and `container_formats`). */
 const diskFormats = ['ami', 'ari', 'aki', 'vhd', 'vhdx', 'vmdk', 'raw', 'qcow2', 'vdi', 'iso', 'ploop'] as const;
@@ -144,9 +145,5 @@ function parse<Schema extends z.ZodType>(schema: Schema, value: unknown): z.outp
   refuseUnstorable(value);
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  throw new HttpError(
-    400,
-    `Provided object does not match schema 'image': ${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}`,
-  );
+  throw new HttpError(400, `Provided object does not match schema 'image': ${describeFirstIssue(parsed.error)}`);
 }
