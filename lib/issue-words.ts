@@ -2,22 +2,16 @@ import type { z } from 'zod';
 
 /** An error map of zod's. @returns what is allowed, in words for people, where the schema does not say it itself. */
 export function describeAllowed(issue: z.core.$ZodRawIssue): string | undefined {
-  switch (issue.code) {
-    case 'invalid_type':
-      return typeNames[issue.expected];
-    case 'invalid_value':
-      return listed(issue.values);
-    case 'too_small':
-      if (issue.origin === 'string' && issue.minimum === 1) return 'a text that is not empty';
-      return limit('at least', issue.minimum, issue.origin);
-    case 'too_big':
-      return limit('at most', issue.maximum, issue.origin);
-    case 'invalid_union':
-      // Without a discriminator the faults of the branches say more.
-      return 'options' in issue && Array.isArray(issue.options) ? listed(issue.options) : undefined;
-    default:
-      return undefined;
-  }
+  if (issue.code === 'invalid_type') return typeNames[issue.expected];
+  if (issue.code === 'invalid_value') return listed(issue.values);
+  if (issue.code === 'too_small')
+    return issue.origin === 'string' && issue.minimum === 1
+      ? 'a text that is not empty'
+      : limit('at least', issue.minimum, issue.origin);
+  if (issue.code === 'too_big') return limit('at most', issue.maximum, issue.origin);
+  // Of a union without a discriminator the faults of its branches say more.
+  if (issue.code === 'invalid_union' && 'options' in issue && Array.isArray(issue.options)) return listed(issue.options);
+  return undefined;
 }
 
 /** @returns where the first fault is, and what it is. */

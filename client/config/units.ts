@@ -9,14 +9,10 @@ const DURATION_EXAMPLE = 'a duration such as 250ms, 90s, 30m, 6h or 7d';
 const PERCENTAGE_EXAMPLE = 'a percentage from 0% to 100%';
 
 /** A size in the file: `100GiB`, `512 MiB`, or plain bytes. Parsed to bytes. */
-export const size = z
-  .union([z.number(), z.string()], SIZE_EXAMPLE)
-  .transform(quantity(sizeUnits, SIZE_EXAMPLE));
+export const size = z.union([z.number(), z.string()], SIZE_EXAMPLE).transform(quantity(sizeUnits, SIZE_EXAMPLE));
 
 /** A duration in the file: `6h`, `90s`, `250ms`. Parsed to milliseconds. */
-export const duration = z
-  .string(DURATION_EXAMPLE)
-  .transform(quantity(durationUnitsMs, DURATION_EXAMPLE));
+export const duration = z.string(DURATION_EXAMPLE).transform(quantity(durationUnitsMs, DURATION_EXAMPLE));
 
 /** A share of a whole in the file: `10%`. Parsed to a fraction of 1. */
 export const percentage = z.string(PERCENTAGE_EXAMPLE).transform((value, context) => {
