@@ -10,7 +10,8 @@ export function describeAllowed(issue: z.core.$ZodRawIssue): string | undefined 
       : limit('at least', issue.minimum, issue.origin);
   if (issue.code === 'too_big') return limit('at most', issue.maximum, issue.origin);
   // Of a union without a discriminator the faults of its branches say more.
-  if (issue.code === 'invalid_union' && 'options' in issue && Array.isArray(issue.options)) return listed(issue.options);
+  if (issue.code === 'invalid_union' && 'options' in issue && Array.isArray(issue.options))
+    return listed(issue.options);
   return undefined;
 }
 
