@@ -132,7 +132,7 @@ async function admit(input: unknown) {
  * steps of a hit are done, in the task that has not yet told so, finds the volume available.
  */
 async function withdraw(input: unknown): Promise<CreateVolumeResult | undefined> {
-  const step = { summary: 'look whether the volume row was inserted' };
+  const step = { summary: 'find out whether the volume row was inserted' };
   const admitted = await inTask(step, (a) => a.findAdmitted(input));
   if (admitted === null) return undefined;
   await removeVolume(admitted);
@@ -194,7 +194,7 @@ async function finish(
 async function acquire(create: Create) {
   const { volumeId, admission, story } = create;
   noteElapsed(create);
-  const step = { summary: 'take a ready entry as lease, clone it where that is instant', budgetMs: budgetMs(create) };
+  const step = { summary: 'lease a ready entry, clone it where that is instant', budgetMs: budgetMs(create) };
   return await inTask(step, (a) => a.acquireAndClone({ volumeId, admission, story }));
 }
 

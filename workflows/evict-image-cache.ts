@@ -50,7 +50,7 @@ interface Evictor extends EvictorInput {
 export async function EvictImageCache(given: EvictImageCacheInput): Promise<void> {
   const evictor = openEvictor(parseEvictorInput(given));
   setHandler(evictionStatusQuery, () => statusOf(evictor), {
-    description: 'what it is doing, and the last 50 answers by request id',
+    description: 'what the evictor does now, and its last 50 answers by request id',
   });
   try {
     await learnInterval(evictor);
@@ -79,10 +79,10 @@ function openEvictor(input: EvictorInput): Evictor {
   return { ...input, inbox, clock, doing: 'waiting', flattenJobs: [], stopping: false };
 }
 
-/** Asked once, unless whoever started the run has said it. @throws InvalidRequest for a backend that nobody knows (ends the run). */
+/** Read once, unless the start of the run has given it. @throws InvalidRequest for a backend that nobody knows (ends the run). */
 async function learnInterval({ backend, sweepIntervalMs, clock }: Evictor): Promise<void> {
   if (sweepIntervalMs !== undefined) return;
-  const step = { summary: 'read from the configuration how often to sweep' };
+  const step = { summary: 'read the sweep interval from the configuration' };
   const settings = await typed(() => control(step).readEvictorSettings({ backend }));
   if (!clock.isConfigured()) clock.setInterval(settings.sweepIntervalMs);
 }
@@ -165,7 +165,9 @@ function answerFor(
   answers: EvictionResult[],
 ): EvictionResult {
   const answer = answers.find((candidate) => candidate.requestId === requestId);
-  return answer ?? { requestId, signal, at: now(), outcome: 'failed', summary: 'the backend gave no answer to it' };
+  return (
+    answer ?? { requestId, signal, at: now(), outcome: 'failed', summary: 'the backend gave no answer to this request' }
+  );
 }
 
 /** Answers, unless clones are to be flattened first. */
@@ -213,7 +215,7 @@ async function change(evictor: Evictor, waiting: WaitingSignal): Promise<Evictio
 }
 
 async function apply({ backend }: Evictor, waiting: ChangeSignal) {
-  const step = { summary: `${waiting.signal}, as it was asked for`, budgetMs: CHANGE_BUDGET_MS };
+  const step = { summary: `${waiting.signal}, as requested`, budgetMs: CHANGE_BUDGET_MS };
   const { by } = waiting.given;
   if (waiting.signal === 'setLimits') {
     const limits = { backend, by, limits: waiting.given.limits };
@@ -240,9 +242,9 @@ function isHistoryLong({ maxHistoryEvents }: Evictor): boolean {
   return continueAsNewSuggested || historyLength >= maxHistoryEvents;
 }
 
-/** Who asks a run that was cancelled reads what became of his request. */
+/** A request that waits when the run is cancelled gets an answer that says so. */
 function closeInbox({ inbox }: Evictor): void {
-  const summary = 'the evictor was cancelled before it';
+  const summary = 'the evictor was cancelled before this request';
   for (let next = inbox.waiting[0]; next !== undefined; next = inbox.waiting[0])
     inbox.answer({ requestId: next.requestId, signal: next.signal, at: now(), outcome: 'failed', summary });
 }

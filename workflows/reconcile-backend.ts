@@ -4,7 +4,7 @@
  *   rows whose run is dead -> objects against rows, rows against objects -> entries against the image policy -> digests -> scratches
  *
  * What is done about each finding is in one table, `activities/reconcile/findings.ts`. A part that fails for good becomes a sentence of the summary;
- * the others still run, and the next run looks at everything again.
+ * the others still run, and the next run checks everything again.
  */
 import { log, setCurrentDetails } from '@temporalio/workflow';
 import type { ReconcilePlan } from '../activities/reconcile/reconcile-request';
@@ -18,7 +18,7 @@ import { describeReconciled, describeReconciling, summarizeReconciliation } from
 /** The first findings, which the result has in full. */
 const TOLD = 200;
 const HOSTS_AT_ONCE = 4;
-/** Milliseconds in which the control worker and the backend's must have answered what is no look of its own. */
+/** Milliseconds in which the control worker and the backend's must have answered what is no check of its own. */
 const SHORT_BUDGET_MS = 2 * 60_000;
 const POLICY_BUDGET_MS = 30 * 60_000;
 
@@ -27,41 +27,41 @@ export async function ReconcileBackend(input: ReconcileInput): Promise<Reconcile
   const plan = await typed(() => inTask(planStep, (a) => a.planReconcile(input)));
   const result = emptyResult(plan);
   const { backend, dryRun, adopt, scrub } = plan;
-  await look(
+  await check(
     result,
     'rows whose run is dead',
     async (summary) => await evicting(backend, { summary }).reconcileRows({ backend, dryRun }),
   );
-  await look(
+  await check(
     result,
     "the backend's objects",
     async (summary) => await evicting(backend, { summary }).reconcileObjects({ backend, dryRun, adopt }),
   );
-  await look(
+  await check(
     result,
     'entries against the image policy',
     async (summary) => await heartbeating({ summary, budgetMs: POLICY_BUDGET_MS }).recheckPolicy({ backend, dryRun }),
   );
-  await look(
+  await check(
     result,
     scrub ? 'digests and scrubs' : 'digests',
     async (summary) => await evicting(backend, { summary }).digestParents({ dryRun, scrub }),
   );
-  await lookAtScratches(plan, result);
+  await checkScratches(plan, result);
   result.summary = summarizeReconciliation(result);
   setCurrentDetails(describeReconciled(result));
   return result;
 }
 
-/** Adds what one part has found, or that it could not be looked at. */
-async function look(
+/** Adds what one part has found, or that it could not be checked. */
+async function check(
   result: ReconcileResult,
   what: string,
   part: (summary: string) => Promise<ReconcileStep>,
 ): Promise<void> {
   setCurrentDetails(describeReconciling(result, what));
   try {
-    add(result, await part(`look at ${what}`));
+    add(result, await part(`check ${what}`));
   } catch (error) {
     const failure = isCancelled(error) ? undefined : findBackendFailure(result.backend, error);
     if (failure === undefined) throw error;
@@ -71,18 +71,18 @@ async function look(
 }
 
 /** Those that the inventory knows, and that of a host which holds the backend. */
-async function lookAtScratches(
+async function checkScratches(
   { backend, dryRun, hosts: known }: ReconcilePlan,
   result: ReconcileResult,
 ): Promise<void> {
   const hosts = new Set(known);
-  await look(result, 'the hosts of the backend', async () => {
+  await check(result, 'the hosts of the backend', async () => {
     const { hostId } = await onBackend(backend, { summary: 'pick a host', budgetMs: SHORT_BUDGET_MS }).pickHost();
     hosts.add(hostId);
     return { looked: 0, findings: [] };
   });
   await inParallel([...hosts], HOSTS_AT_ONCE, async (host) => {
-    await look(result, `the scratch of host ${host}`, async (summary) => {
+    await check(result, `the scratch of host ${host}`, async (summary) => {
       try {
         return await onScratch(host, { summary }).reconcileScratch({ backend, dryRun });
       } catch (error) {

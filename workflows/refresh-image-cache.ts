@@ -1,5 +1,5 @@
 /**
- * `RefreshImageCache`: asks the image service about every image behind an entry, then looks at every follow.
+ * `RefreshImageCache`: checks every image behind an entry at the image service, then every follow.
  *
  *   images, page by page: usable | deactivated | gone -> an entry is retired with its last usable image, and deleted when nothing needs it
  *   images that were not found: gone, when the service is proven to be sound; else nothing is done for them, and the result says so
@@ -24,7 +24,7 @@ const PAGES_A_RUN = 200;
 /** A service that answers for nothing for so long is asked by the next run. */
 const PAGE_BUDGET_MS = 30 * 60_000;
 const FOLLOWS_AT_ONCE = 4;
-/** Images that are judged by one run: what it carries from run to run stays small. */
+/** Images not found that one run checks again: what it carries from run to run stays small. */
 const MAX_MISSING = 10_000;
 
 export async function RefreshImageCache(input: RefreshInput = {}): Promise<RefreshResult> {
@@ -41,7 +41,7 @@ export async function RefreshImageCache(input: RefreshInput = {}): Promise<Refre
   return result;
 }
 
-/** Ends when all images are asked for, or when the service answers for none of them any more. */
+/** Ends when all images are checked, or when the service answers for none of them any more. */
 async function refreshImages(input: RefreshInput, plan: RefreshPlan, cursor: RefreshCursor): Promise<void> {
   for (let pages = 0; !cursor.imagesDone; pages += 1) {
     if (pages === PAGES_A_RUN || workflowInfo().continueAsNewSuggested)
@@ -58,7 +58,7 @@ async function refreshImages(input: RefreshInput, plan: RefreshPlan, cursor: Ref
 
 /** @returns undefined when the service did not answer within the page's budget. */
 async function findPage({ scope }: RefreshPlan, { afterImageId }: RefreshCursor): Promise<RefreshPage | undefined> {
-  const summary = `ask for the images after ${afterImageId ?? 'the first'}`;
+  const summary = `check the images after ${afterImageId ?? 'the first'}`;
   try {
     return await heartbeating({ summary, budgetMs: PAGE_BUDGET_MS }).refreshImages({ scope, afterImageId });
   } catch (error) {

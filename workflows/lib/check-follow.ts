@@ -52,7 +52,7 @@ async function check(follow: FollowToCheck): Promise<CheckedFollow> {
     const outcome = flip.flipped ? 'flipped' : 'current';
     return outcomeOf(follow, { outcome, imageId, summary, ...(flip.hasSurplus && (await giveUpSurplus(follow))) });
   }
-  return await fail(follow, null, `what is the newest, or its entry, has changed ${MAX_ROUNDS} times meanwhile`);
+  return await fail(follow, null, `the newest image, or its entry, changed ${MAX_ROUNDS} times meanwhile`);
 }
 
 function unfollowed(follow: FollowToCheck): CheckedFollow {
@@ -60,7 +60,7 @@ function unfollowed(follow: FollowToCheck): CheckedFollow {
 }
 
 async function flipFollow({ followId, name }: FollowToCheck, imageId: ImageId, entryId: EntryId) {
-  const summary = `let follow ${name} point to image ${imageId}`;
+  const summary = `point follow ${name} to image ${imageId}`;
   return await control({ summary, budgetMs: LOOK_BUDGET_MS }).flipFollow({ followId, imageId, entryId });
 }
 
@@ -78,10 +78,10 @@ async function giveUpSurplus({
 async function fail(follow: FollowToCheck, imageId: ImageId | null, problem: string): Promise<CheckedFollow> {
   const { followId, name } = follow;
   try {
-    await control({ summary: `note what hinders follow ${name}` }).noteFollowProblem({ followId, problem });
+    await control({ summary: `write down the problem of follow ${name}` }).noteFollowProblem({ followId, problem });
   } catch (error) {
     if (isCancelled(error) || findFailure(error) === undefined) throw error;
-    log.warn('what hinders a follow is not written down', { followId, problem, error: String(error) });
+    log.warn('the problem of a follow was not written down', { followId, problem, error: String(error) });
   }
   return outcomeOf(follow, { outcome: 'failed', imageId, summary: problem });
 }

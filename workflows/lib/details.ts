@@ -21,8 +21,8 @@ export const bypassReasons: Record<BypassReason, string> = {
 /** @param pending Markdown link to the run's pending activities. */
 export function describeAdmitting(pending: string): string {
   return paragraphs(
-    '**admitting**: asking the image service for the image, checking the request, inserting the volume row',
-    `What hinders it, if anything: ${pending}, *Last Failure*.`,
+    '**admitting**: reading the record of the image, checking the request, inserting the volume row',
+    `If it does not go on, see why: ${pending}, *Last Failure*.`,
   );
 }
 
@@ -41,7 +41,7 @@ export function describeCreated(result: CreateVolumeResult): string {
 export function describeWaiting({ imageId, backend }: Admission, flightLink: string): string {
   return paragraphs(
     `**waiting** for ${flightLink}`,
-    `Image ${code(imageId)} is not cached on backend ${code(backend)} yet; one population serves all creates of it. How far it is stands there.`,
+    `Image ${code(imageId)} is not cached on backend ${code(backend)} yet; one population serves all creates of it. See its progress there.`,
   );
 }
 
@@ -58,12 +58,12 @@ export function describeGivenUp(
   { volumeId, undone }: { volumeId: VolumeId; undone: boolean },
 ): string {
   const why = failure === undefined ? '**cancelled**' : `**failed**: ${describeFailure(failure)}`;
-  const state = failure === undefined ? 'deleted' : 'in state error; the same request again is another try';
+  const state = failure === undefined ? 'deleted' : 'in state error; send the same request again to retry';
   return paragraphs(
     why,
     undone
       ? `What was made is undone; volume ${code(volumeId)} is ${state}.`
-      : `Undoing what was made of volume ${code(volumeId)}.`,
+      : `What was made of volume ${code(volumeId)} is being undone.`,
   );
 }
 
@@ -87,20 +87,17 @@ export function describePopulating(
 export function describeMakingRoom(pending: string): string {
   return paragraphs(
     '**making room**: the cache is full, so the image-volumes that are worth least and that no volume needs are deleted',
-    `How far it is: ${pending}.`,
+    `See its progress: ${pending}.`,
   );
 }
 
 /** @param failure undefined: cancelled. */
 export function describePopulationUndone(failure: FailureRecord | undefined): string {
   return failure === undefined
-    ? paragraphs(
-        '**cancelled**',
-        'Undoing what was made. The creates that wait start the next population when they look.',
-      )
+    ? paragraphs('**cancelled**', 'What was made is being undone. The creates that wait start the next population.')
     : paragraphs(
         `**failed**: ${describeFailure(failure)}`,
-        'Undoing what was made; then every waiting create is answered.',
+        'What was made is being undone; then every waiting create is answered.',
       );
 }
 
@@ -135,7 +132,7 @@ export function describeCancelling(volumeId: VolumeId, createLink: string): stri
 
 export function describeDeleted(volumeId: VolumeId, outcome: 'absent' | 'deleted' | 'with-parent'): string {
   const deleted = {
-    absent: 'there was nothing to delete any more',
+    absent: 'there was nothing left to delete',
     deleted: 'its bytes are gone',
     'with-parent': 'its bytes are gone, and with them the retired image-volume that only it needed',
   };
@@ -147,12 +144,12 @@ function describeFailure({ type, message }: FailureRecord): string {
 }
 
 function whereBytesAre(progress: string): string {
-  return `Stage, bytes and rate of this moment: ${progress}, *Heartbeat Details*.`;
+  return `Current stage, bytes and rate: ${progress}, *Heartbeat Details*.`;
 }
 
 function describeDownload({ bytes, bytesDownloaded, downloadMs }: ScratchImage): string {
   return bytesDownloaded === 0
-    ? `${formatBytes(bytes)} were on the host already`
+    ? `${formatBytes(bytes)} were already on the host`
     : `${formatBytes(bytesDownloaded)} downloaded in ${formatDuration(downloadMs)}`;
 }
 

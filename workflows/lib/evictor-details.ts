@@ -20,8 +20,8 @@ export function describeEvictor(status: EvictionStatus): string {
 
 function describeSweeps({ paused, sweepIntervalMs, lastSweepAt, nextSweepAt, sweeps }: EvictionStatus): string {
   const last = lastSweepAt === null ? 'none so far' : `${sweeps} so far, the last one at ${lastSweepAt}`;
-  if (paused) return `Periodic sweeps are **paused**; what is asked for is still done. Sweeps: ${last}.`;
-  if (sweepIntervalMs === null) return `It sweeps only when it is asked to. Sweeps: ${last}.`;
+  if (paused) return `Periodic sweeps are **paused**; requests are still carried out. Sweeps: ${last}.`;
+  if (sweepIntervalMs === null) return `It sweeps only on request. Sweeps: ${last}.`;
   const next = nextSweepAt === null ? '' : `, the next one at ${nextSweepAt}`;
   return `It sweeps every ${formatDuration(sweepIntervalMs)}: ${last}${next}.`;
 }

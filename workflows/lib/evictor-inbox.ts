@@ -110,10 +110,10 @@ const descriptions: Record<EvictorSignalName, string> = {
   pin: '{entryId | imageId | cacheKey, by?, requestId?}: never a victim',
   unpin: '{entryId | imageId | cacheKey, by?, requestId?}',
   setLimits: '{limits: {maxBytes, maxCount, …}, by?, requestId?}',
-  forgetRefusal: '{cacheKey, by?, requestId?}: refused bytes are asked again',
-  pause: '{reason?, requestId?}: no periodic sweeps; what is asked for is done',
+  forgetRefusal: '{cacheKey, by?, requestId?}: refused bytes are tried again',
+  pause: '{reason?, requestId?}: no periodic sweeps; requests are still carried out',
   resume: '{reason?, requestId?}',
-  configure: '{sweepIntervalMs}: what a worker tells when it starts',
+  configure: '{sweepIntervalMs}: sent by a worker when it starts',
 };
 
 function answerToPause(
@@ -123,7 +123,7 @@ function answerToPause(
   const why = reason === undefined ? '' : `: ${reason}`;
   const summary =
     signal === 'pause'
-      ? `periodic sweeps are paused${why}; what is asked for is still done`
+      ? `periodic sweeps are paused${why}; requests are still carried out`
       : `periodic sweeps go on${why}`;
   return { requestId, signal, at: now(), outcome: 'done', summary };
 }

@@ -4,7 +4,7 @@ import type { NoRoomHere } from '../contract/population';
 import { onBackend } from './activity-profiles';
 import { findTimeout } from './failure';
 
-/** How often it is asked for a host that was not tried yet: who answers is left to chance. */
+/** Tries to pick a host that has not been tried yet: chance decides which one answers. */
 const PICKS = 5;
 
 /** A host, and how often the work was moved on for want of room: the more often, the longer it waits for its turn. */

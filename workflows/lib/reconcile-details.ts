@@ -6,7 +6,7 @@ import { plural } from '../contract/words';
 const LINES = 50;
 
 export function describeReconciling({ looked, findings }: ReconcileResult, what: string): string {
-  return `**looking** at ${text(what)}: ${looked} objects and rows looked at so far, ${findings.length} findings`;
+  return `**checking** ${text(what)}: ${looked} objects and rows checked so far, ${findings.length} findings`;
 }
 
 const actionWords: Record<Finding['action'], string> = {
@@ -15,7 +15,7 @@ const actionWords: Record<Finding['action'], string> = {
   reported: 'reported',
   adopted: 'adopted',
   'would-adopt': 'would be adopted',
-  young: 'young, for the next look',
+  young: 'too young, left to the next run',
   failed: 'could not be repaired',
 };
 
@@ -29,10 +29,10 @@ export function summarizeReconciliation(result: Omit<ReconcileResult, 'summary'>
   });
   const told = all > findings.length ? ` (of the first ${findings.length})` : '';
   return [
-    `${looked} objects and rows looked at: ${all === 0 ? 'everything agrees' : `${plural(all, 'finding')}: ${actions.join(', ')}${told}`}`,
+    `${looked} objects and rows checked: ${all === 0 ? 'everything agrees' : `${plural(all, 'finding')}: ${actions.join(', ')}${told}`}`,
     ...(digested > 0 ? [`digests taken: ${digested}`] : []),
     ...(scrubbed > 0 ? [`image-volumes scrubbed: ${scrubbed}`] : []),
-    ...problems.map((problem) => `not looked at: ${problem}`),
+    ...problems.map((problem) => `not checked: ${problem}`),
   ].join('; ');
 }
 
@@ -40,6 +40,6 @@ export function describeReconciled(result: ReconcileResult): string {
   const lines = result.findings
     .slice(0, LINES)
     .map(({ kind, found, action }) => `- ${code(kind)}, ${actionWords[action]}: ${text(found)}`);
-  const head = `**${result.dryRun ? 'looked' : 'reconciled'}**: ${text(result.summary)}`;
+  const head = `**${result.dryRun ? 'checked' : 'reconciled'}**: ${text(result.summary)}`;
   return lines.length === 0 ? head : paragraphs(head, lines.join('\n'));
 }

@@ -5,8 +5,8 @@ import { plural } from '../contract/words';
 
 export function describeRefreshing({ imagesAsked, retiredEntries }: RefreshResult, follows: number): string {
   return paragraphs(
-    `**refreshing**: ${plural(imagesAsked, 'image')} asked for, ${plural(retiredEntries.length, 'entry', 'entries')} retired`,
-    `${plural(follows, 'follow')} to be looked at after the images.`,
+    `**refreshing**: ${plural(imagesAsked, 'image')} checked, ${plural(retiredEntries.length, 'entry', 'entries')} retired`,
+    `${plural(follows, 'follow')} to be checked after the images.`,
   );
 }
 
@@ -17,10 +17,10 @@ export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string
   const failed = follows.filter(({ outcome }) => outcome === 'failed').length;
   const flipped = follows.filter(({ outcome }) => outcome === 'flipped').length;
   return [
-    `${plural(imagesAsked, 'image')} asked for: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
+    `${plural(imagesAsked, 'image')} checked: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
     ...(doubt === null ? [] : [`${plural(unbelieved, 'image')} not found and not believed to be gone: ${doubt}`]),
     `${plural(retiredEntries.length, 'entry', 'entries')} retired, ${result.deletedEntries} deleted, ${keptEntries.length} kept for now`,
-    `${plural(follows.length, 'follow')} looked at: ${flipped} flipped, ${failed} failed`,
+    `${plural(follows.length, 'follow')} checked: ${flipped} flipped, ${failed} failed`,
   ].join('; ');
 }
 
@@ -33,8 +33,8 @@ export function describeRefreshed(result: RefreshResult): string {
 
 export function describeFollowing(name: string, backend: string): string {
   return paragraphs(
-    `**looking** for the newest image of follow ${code(name)} on backend ${code(backend)}`,
-    'The follow is set. Creates use what it had ready until the newest is.',
+    `**finding** the newest image of follow ${code(name)} on backend ${code(backend)}`,
+    'The follow is set. Creates use the image that it had ready until the newest one is.',
   );
 }
 
@@ -43,13 +43,13 @@ export function describeFollowed(outcome: FollowOutcome): string {
 }
 
 export function describeUnfollowed({ name, backend, outcome }: UnfollowResult): string {
-  const said = outcome === 'removed' ? 'what was cached for it stays in the cache' : 'there was none';
+  const said = outcome === 'removed' ? 'what was cached for it stays in the cache' : 'there was no such follow';
   return `**${outcome}**: follow ${code(name)} on backend ${code(backend)}; ${said}`;
 }
 
 export function describeWarming({ total, done, running }: WarmProgress, link: (workflowId: string) => string): string {
   const lines = running.map(({ imageId, backend, flightWorkflowId }) => {
-    const waits = flightWorkflowId === null ? 'asking' : `waiting for ${link(flightWorkflowId)}`;
+    const waits = flightWorkflowId === null ? 'checking the cache' : `waiting for ${link(flightWorkflowId)}`;
     return `- image ${code(imageId)} on backend ${code(backend)}: ${waits}`;
   });
   return withList(`**warming**: ${done.length} of ${total} done`, lines);

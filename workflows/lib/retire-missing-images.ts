@@ -14,7 +14,7 @@ const SETTLE_BUDGET_MS = 30 * 60_000;
 /** Ids that the result holds. */
 const MAX_TOLD = 1000;
 
-/** Judges the images that were not found, and retires what they were the last of; from the first doubt on nothing more is. */
+/** Retires the entries whose last image is proven to be gone; from the first doubt on nothing more is retired. */
 export async function retireMissingImages(
   result: RefreshResult,
   imageIds: readonly ImageId[],
@@ -44,7 +44,7 @@ async function settleChunk(request: {
   left: number;
   acceptMissing: boolean;
 }): Promise<SettledMissing | { doubt: string }> {
-  const step = { summary: `judge ${request.imageIds.length} images that were not found`, budgetMs: SETTLE_BUDGET_MS };
+  const step = { summary: `check ${request.imageIds.length} images that were not found`, budgetMs: SETTLE_BUDGET_MS };
   try {
     return await heartbeating(step).settleMissing(request);
   } catch (error) {

@@ -48,7 +48,7 @@ export function registerEvict(program: Command): void {
         .option('--backend <name>', 'whose evictor (default: the default backend)', parseBackend),
     );
   const verbs = [
-    ['pause', 'stop periodic sweeps; what is asked for is still done', pauseEviction],
+    ['pause', 'stop periodic sweeps; requests are still carried out', pauseEviction],
     ['resume', 'let periodic sweeps go on', resumeEviction],
   ] as const;
   for (const [name, description, send] of verbs) {

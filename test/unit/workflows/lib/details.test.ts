@@ -49,7 +49,7 @@ describe('what the UI shows of a run', () => {
 
   it('says where the bytes of this moment stand', () => {
     expect(describeBypass('requested', undefined, '[here](/there)')).toBe(
-      '**bypassing the cache**: the request asked for it\n\nNow downloading the image. Stage, bytes and rate of this moment: [here](/there), *Heartbeat Details*.',
+      '**bypassing the cache**: the request asked for it\n\nNow downloading the image. Current stage, bytes and rate: [here](/there), *Heartbeat Details*.',
     );
     const step = { imageId: 'image', hostId: 'host', imageVolume: 'image-volume-1' };
     expect(describePopulating(step, '[here](/there)')).toContain('**downloading** image `image`, on host `host`');
@@ -61,7 +61,7 @@ describe('what the UI shows of a run', () => {
   it('says what became of the volume when a create fails or is cancelled', () => {
     const failure = { type: 'NoSpace', message: 'backend local has no space', details: {} } as const;
     expect(describeGivenUp(failure, { volumeId, undone: true })).toBe(
-      `**failed**: backend local has no space (NoSpace)\n\nWhat was made is undone; volume \`${volumeId}\` is in state error; the same request again is another try.`,
+      `**failed**: backend local has no space (NoSpace)\n\nWhat was made is undone; volume \`${volumeId}\` is in state error; send the same request again to retry.`,
     );
     expect(describeGivenUp(undefined, { volumeId, undone: true })).toBe(
       `**cancelled**\n\nWhat was made is undone; volume \`${volumeId}\` is deleted.`,

@@ -37,7 +37,7 @@ const result: RefreshResult = {
 
 it('a refresh is summed up in one sentence', () => {
   expect(summarizeRefresh(result)).toBe(
-    '4 images asked for: 1 usable, 1 deactivated, 1 gone, 1 unanswered; 1 entry retired, 1 deleted, 1 kept for now; 2 follows looked at: 1 flipped, 1 failed',
+    '4 images checked: 1 usable, 1 deactivated, 1 gone, 1 unanswered; 1 entry retired, 1 deleted, 1 kept for now; 2 follows checked: 1 flipped, 1 failed',
   );
 });
 
@@ -66,7 +66,7 @@ it('a warming names what it waits for, and then what was not warmed and why', ()
   ];
   const details = describeWarming({ total: 3, done: [], running }, (id) => `[${id}](link)`);
   expect(details).toContain('**warming**: 0 of 3 done');
-  expect(details).toContain('image `i` on backend `local`: asking');
+  expect(details).toContain('image `i` on backend `local`: checking the cache');
   expect(details).toContain('waiting for [populate/local/x](link)');
 
   const warmed = [
