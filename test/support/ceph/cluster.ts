@@ -32,7 +32,15 @@ interface CephOptions {
 const pools = { volumes: 'volumes', images: 'images' } as const;
 
 const daemonPackages = ['ceph-mon', 'ceph-mgr', 'ceph-osd'];
-const clientPackages = ['ceph-common', 'librados2', 'librbd1', 'python3-rbd', 'qemu-utils', 'qemu-block-extra'];
+const clientPackages = [
+  'ceph-common',
+  'librados2',
+  'librbd1',
+  'python3-rados',
+  'python3-rbd',
+  'qemu-utils',
+  'qemu-block-extra',
+];
 
 const administrator: Caps = { mon: 'allow *', mgr: 'allow *', osd: 'allow *' };
 /** The least that each service needs. */

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { CephCluster } from '../ceph/cluster';
 import { ensurePackages } from '../machine/debian-packages';
 
 export interface RealGlance {
@@ -14,8 +15,14 @@ export interface RealGlance {
   stop(): Promise<void>;
 }
 
+interface RealGlanceOptions {
+  /** Uploads go into the pool `images` of this cluster, and every image's record shows its locations. Default: uploads are files. */
+  ceph?: CephCluster;
+}
+
 /** Where uploads go, and where copies do. */
 const [STORE, OTHER_STORE] = ['files', 'copies'];
+const CEPH_STORE = 'ceph';
 const packages = ['glance-api', 'glance-common', 'python3-glance'];
 const START_TIMEOUT_MS = 60_000;
 const COPY_TIMEOUT_MS = 60_000;
@@ -30,7 +37,7 @@ const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
  * A real OpenStack Glance from Debian's packages (installed when missing and we are root): two file stores, SQLite, on a free port of 127.0.0.1,
  * without Keystone, so every caller is an administrator. It ends with this process, however that ends.
  */
-export async function startRealGlance(): Promise<RealGlance> {
+export async function startRealGlance({ ceph }: RealGlanceOptions = {}): Promise<RealGlance> {
   await ensurePackages(packages);
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
   const apis: ChildProcess[] = [];
@@ -40,7 +47,7 @@ export async function startRealGlance(): Promise<RealGlance> {
   };
   const start = async (identity: Identity): Promise<string> => {
     const port = await findFreePort();
-    const config = await writeConfig(directory, { port, identity });
+    const config = await writeConfig(directory, { port, identity, ceph });
     if (apis.length === 0) await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
     const endpoint = `http://127.0.0.1:${port}`;
     const log = join(directory, `glance-api-${identity}.log`);
@@ -98,7 +105,7 @@ const pipelines: Record<Identity, string> = {
 
 async function writeConfig(
   directory: string,
-  { port, identity }: { port: number; identity: Identity },
+  { port, identity, ceph }: { port: number; identity: Identity; ceph?: CephCluster },
 ): Promise<string> {
   const below = (name: string): string => join(directory, name);
   for (const name of [STORE, OTHER_STORE, 'staging', 'tasks', 'lock', 'policy.d'])
@@ -111,17 +118,19 @@ async function writeConfig(
 bind_host = 127.0.0.1
 bind_port = ${port}
 workers = 0
-enabled_backends = ${STORE}:file,${OTHER_STORE}:file
+enabled_backends = ${STORE}:file,${OTHER_STORE}:file${ceph === undefined ? '' : `,${CEPH_STORE}:rbd`}
+show_image_direct_url = ${ceph !== undefined}
+show_multiple_locations = ${ceph !== undefined}
 use_stderr = true
 [database]
 connection = sqlite:///${below('glance.sqlite')}
 [glance_store]
-default_backend = ${STORE}
+default_backend = ${ceph === undefined ? STORE : CEPH_STORE}
 [${STORE}]
 filesystem_store_datadir = ${below(STORE)}
 [${OTHER_STORE}]
 filesystem_store_datadir = ${below(OTHER_STORE)}
-[os_glance_staging_store]
+${ceph === undefined ? '' : formatCephStore(ceph)}[os_glance_staging_store]
 filesystem_store_datadir = ${below('staging')}
 [os_glance_tasks_store]
 filesystem_store_datadir = ${below('tasks')}
@@ -134,6 +143,14 @@ policy_dirs = ${below('policy.d')}
 `;
   await writeFile(path, config, { mode: 0o600 });
   return path;
+}
+
+function formatCephStore({ confPath, pools }: CephCluster): string {
+  return `[${CEPH_STORE}]
+rbd_store_ceph_conf = ${confPath}
+rbd_store_user = glance
+rbd_store_pool = ${pools.images}
+`;
 }
 
 async function startApi(config: string, log: string): Promise<ChildProcess> {
