@@ -9,7 +9,7 @@ import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { ParentDigest, VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
-import { createCollector, type Collector } from './collector';
+import { createFindings, type Findings } from './reconcile-run';
 
 /** No further parent is begun after so long: the rest is for the next run. */
 const BEGIN_WITHIN_MS = 10 * 60_000;
@@ -17,12 +17,12 @@ const PARENTS_A_RUN = 1000;
 
 export interface DigestRequest {
   dryRun: boolean;
-  /** Also reads again what has its digest, what was looked at longest ago first. */
+  /** Also reads again what has its digest, what was read longest ago first. */
   scrub: boolean;
 }
 
 interface Reading {
-  collector: Collector;
+  findings: Findings;
   backend: VolumeBackend;
   /** Unix time, in milliseconds, after which no further parent is begun. */
   untilMs: number;
@@ -34,13 +34,13 @@ interface Reading {
  */
 export function createDigestParents(deps: BackendDependencies, name: BackendName) {
   return async function digestParents({ dryRun, scrub }: DigestRequest): Promise<ReconcileStep> {
-    const collector = createCollector(deps, name);
     const backend = backendHeld(deps, name);
-    if (dryRun || backend.digestParent === undefined) return collector.step();
-    const reading = { collector, backend, untilMs: Date.now() + BEGIN_WITHIN_MS };
+    const findings = await createFindings(deps, { backend: name, dryRun });
+    if (dryRun || backend.digestParent === undefined) return findings.step();
+    const reading = { findings, backend, untilMs: Date.now() + BEGIN_WITHIN_MS };
     const digested = await digestNew(deps, reading);
     const scrubbed = scrub ? await scrubOld(deps, reading) : 0;
-    return { ...collector.step(), digested, scrubbed };
+    return { ...findings.step(), digested, scrubbed };
   };
 }
 
@@ -65,21 +65,21 @@ async function scrubOld(deps: BackendDependencies, reading: Reading): Promise<nu
     const found = await read(deps, entry, reading);
     if (found === undefined) continue;
     if (found.digest === entry.digest) await noteScrubbed(deps.database, { entryId: entry.id });
-    else await condemn(deps, { entry, found }, reading.collector);
+    else await quarantine(deps, { entry, found }, reading.findings);
     scrubbed += 1;
   }
   return scrubbed;
 }
 
-/** @returns undefined where there is nothing sealed to read: the look at the backend's objects says why. */
+/** @returns undefined where there is nothing sealed to read: `reconcileObjects` says why. */
 async function read(
   deps: BackendDependencies,
   entry: EntryRow,
-  { collector, backend }: Reading,
+  { findings, backend }: Reading,
 ): Promise<ParentDigest | undefined> {
-  collector.looked();
+  findings.looked();
   const onProgress = (done: number, total: number): void =>
-    collector.at(`reading image-volume ${entry.imageVolume}: ${formatBytes(done)} of ${formatBytes(total)}`);
+    findings.at(`reading image-volume ${entry.imageVolume}: ${formatBytes(done)} of ${formatBytes(total)}`);
   try {
     return await backend.digestParent?.(entry.imageVolume, {
       bytesPerSecond: deps.config.schedules.scrubRate,
@@ -92,20 +92,20 @@ async function read(
   }
 }
 
-async function condemn(
+async function quarantine(
   deps: BackendDependencies,
   { entry, found }: { entry: EntryRow; found: ParentDigest },
-  collector: Collector,
+  findings: Findings,
 ): Promise<void> {
+  const { id: entryId, backend, imageVolume, realBytes } = entry;
   const sentence = `its bytes hash to ${found.digest}, they were sealed as ${entry.digest}`;
-  const outcome = await quarantineEntry(deps.database, { entryId: entry.id, found: sentence });
-  if (outcome.kind !== 'quarantined') return;
-  deps.metrics.quarantined({ backend: entry.backend });
-  collector.add({
-    kind: 'digest-mismatch',
-    object: entry.imageVolume,
-    found: sentence,
-    bytes: entry.realBytes,
-    action: 'repaired',
+  await findings.repair({
+    finding: { kind: 'digest-mismatch', object: imageVolume, found: sentence, bytes: realBytes },
+    repair: async () => {
+      const outcome = await quarantineEntry(deps.database, { entryId, found: sentence });
+      if (outcome.kind !== 'quarantined') return 'unfounded';
+      deps.metrics.quarantined({ backend });
+      return 'repaired';
+    },
   });
 }

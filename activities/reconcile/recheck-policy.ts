@@ -1,16 +1,16 @@
 import { retireEntry } from '../../db/entries/entries';
 import { listOfOtherPolicy, renewPolicyVersion } from '../../db/entries/policy-versions';
 import type { EntryRow } from '../../db/types';
-import type { BackendName } from '../../workflows/contract/ids';
-import type { Finding, ReconcileStep } from '../../workflows/contract/reconcile';
+import type { BackendName, EntryId } from '../../workflows/contract/ids';
+import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { ControlDependencies } from '../dependencies';
-import { createCollector } from './collector';
+import { createFindings, type Repaired } from './reconcile-run';
 
-/** Entries that one run judges again. */
+/** Entries that one run checks again. */
 const ENTRIES_A_RUN = 10_000;
 
 /**
- * Judges ready entries that were accepted under another image policy by what their rows tell: format, container and virtual size. Rules about an image's
+ * Checks ready entries that were accepted under another image policy by what their rows tell: format, container and virtual size. Rules about an image's
  * own structure were applied to bytes that are no longer there; what they let into the cache is plain guest bytes. Idempotent.
  */
 export function createRecheckPolicy(deps: ControlDependencies) {
@@ -21,19 +21,23 @@ export function createRecheckPolicy(deps: ControlDependencies) {
     backend: BackendName;
     dryRun: boolean;
   }): Promise<ReconcileStep> {
-    const collector = createCollector(deps, backend);
+    const findings = await createFindings(deps, { backend, dryRun });
     const { policyVersion } = deps;
     const { containers } = deps.config.policy;
     const listed = { backend, policyVersion, containers, limit: ENTRIES_A_RUN };
     const entries = await listOfOtherPolicy(deps.database, listed);
     for (const entry of entries) {
-      collector.looked();
-      collector.at(`judging entry ${entry.id} under image policy ${policyVersion}`);
+      findings.looked();
+      findings.at(`checking entry ${entry.id} under image policy ${policyVersion}`);
       const found = findBreach(deps, entry);
-      if (found !== undefined) collector.add(await retire(deps, { entry, found, dryRun }));
+      if (found !== undefined)
+        await findings.repair({
+          finding: { kind: 'entry-against-policy', object: entry.id, found, bytes: entry.realBytes },
+          repair: async () => await retire(deps, entry.id, found),
+        });
       else if (!dryRun) await renewPolicyVersion(deps.database, { entryId: entry.id, policyVersion });
     }
-    return collector.step();
+    return findings.step();
   };
 }
 
@@ -49,13 +53,8 @@ function findBreach({ config }: ControlDependencies, entry: EntryRow): string | 
   return undefined;
 }
 
-async function retire(
-  { database }: ControlDependencies,
-  { entry, found, dryRun }: { entry: EntryRow; found: string; dryRun: boolean },
-): Promise<Finding> {
-  const finding = { kind: 'entry-against-policy', object: entry.id, found, bytes: entry.realBytes } as const;
-  if (dryRun) return { ...finding, action: 'would-repair' };
-  const retired = await retireEntry(database, { entryId: entry.id, reason: 'policy-changed', detail: found });
+async function retire({ database }: ControlDependencies, entryId: EntryId, detail: string): Promise<Repaired> {
+  const retired = await retireEntry(database, { entryId, reason: 'policy-changed', detail });
   // One that is leased is for the next run.
-  return { ...finding, action: retired.kind === 'leased' ? 'young' : 'repaired' };
+  return retired.kind === 'leased' ? 'young' : 'repaired';
 }

@@ -1,12 +1,20 @@
-import type { BackendName } from '../../workflows/contract/ids';
+import { listEntries } from '../../db/entries/entries';
+import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
+import { listVolumesById, readVolumes } from '../../db/reconcile/reconcile-volumes';
+import type { EntryRow, VolumeRow } from '../../db/types';
+import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
+import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
-import { adoptVolumes, finishVolumes } from './adopt';
-import { checkEntries } from './check-entries';
-import { checkVolumes, isUnmounted } from './check-volumes';
-import { removeOrphans } from './orphans';
-import { beginRun } from './run';
-import { scanObjects } from './scan';
+import { findEndingOfCreate } from '../kit/runs';
+import { adoptVolumes, finishVolumes } from './adopt-volumes';
+import { checkEntries, checkVolumes } from './check-presence';
+import { classifyImageVolume, classifyPartial, classifyVolume, type ObjectRows } from './classify-object';
+import { beginRun, type ReconcileRun } from './reconcile-run';
+import { removeOrphans, removePartial, removeVolumeOfEndedRow } from './remove-leftovers';
+
+/** Objects whose rows are read at once. */
+const BATCH_OBJECTS = 200;
 
 export interface ObjectsRequest {
   backend: BackendName;
@@ -16,21 +24,152 @@ export interface ObjectsRequest {
 }
 
 /**
- * Compares everything in the backend's place with the rows, and every row with the place. Heartbeats; repeated, killed or late it looks at everything
+ * Compares everything in the backend's place with the rows, and every row with the place. Heartbeats; repeated, killed or late it compares everything
  * again, and what is repaired already is in order.
  * @throws BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createReconcileObjects(deps: BackendDependencies, name: BackendName) {
   return async function reconcileObjects({ dryRun, adopt }: ObjectsRequest): Promise<ReconcileStep> {
     const run = await beginRun(deps, name, dryRun);
-    run.collector.at("looking at the backend's objects");
+    run.findings.at("listing the backend's objects");
     const scan = await scanObjects(run);
-    if (await isUnmounted(run, scan)) return run.collector.step();
+    if (await isUnmounted(run, scan)) return run.findings.step();
     await checkVolumes(run);
     await checkEntries(run);
     await finishVolumes(run, scan);
     const withoutRow = await adoptVolumes(run, scan, adopt);
     await removeOrphans(run, { scan, withoutRow });
-    return run.collector.step();
+    return run.findings.step();
   };
+}
+
+/**
+ * Whether the place itself looks lost: nothing of this installation is there though rows say so. Then no row is changed, and that is a finding.
+ * The backend itself refuses a place that is not there or is of another installation.
+ */
+async function isUnmounted({ deps, backend, findings }: ReconcileRun, { own }: Scan): Promise<boolean> {
+  if (own > 0) return false;
+  const { database } = deps;
+  const volumes = await listVolumesById(database, { backend: backend.name, state: 'available', limit: 1 });
+  const entries = await listEntries(database, { backend: backend.name, state: 'ready', limit: 1 });
+  if (volumes.length + entries.length === 0) return false;
+  const found = `nothing of this installation is on backend ${backend.name}, though rows say so: is its place mounted? No row is touched`;
+  findings.add({ kind: 'volume-missing', object: backend.name, found, bytes: null, action: 'failed' });
+  return true;
+}
+
+export interface FoundObject<Marker> {
+  name: string;
+  marker: Marker;
+  realBytes: number;
+  modifiedAt: Date;
+}
+
+/** What the comparison of everything in the backend's place leaves to the steps after it. */
+export interface Scan {
+  /** Volumes and image-volumes of this installation. */
+  own: number;
+  imageVolumes: Map<string, FoundObject<ImageVolumeMarker>>;
+  /** Image-volumes without a row, or whose row is gone, and that row. */
+  orphans: { object: FoundObject<ImageVolumeMarker>; row: EntryRow | undefined }[];
+  volumesWithoutRow: FoundObject<VolumeMarker>[];
+  /** Volumes whose row says that they were never available, and whose run may have ended otherwise: the database is older. */
+  finished: { volume: FoundObject<VolumeMarker>; row: VolumeRow }[];
+}
+
+/** Streams the backend's objects against the rows, a batch at a time, and repairs what concerns one object alone. */
+async function scanObjects(run: ReconcileRun): Promise<Scan> {
+  const scan: Scan = { own: 0, imageVolumes: new Map(), orphans: [], volumesWithoutRow: [], finished: [] };
+  let batch: BackendObject[] = [];
+  for await (const object of run.backend.list()) {
+    batch.push(object);
+    if (batch.length < BATCH_OBJECTS) continue;
+    await compareBatch(run, scan, batch);
+    batch = [];
+  }
+  await compareBatch(run, scan, batch);
+  return scan;
+}
+
+/** Rows are read after their objects were seen: a row is there before its object is. */
+async function compareBatch(run: ReconcileRun, scan: Scan, batch: BackendObject[]): Promise<void> {
+  run.findings.looked(batch.length);
+  run.findings.at(`comparing objects with rows, ${scan.own} of this installation so far`);
+  const rows = await readRows(run, batch);
+  for (const object of batch) {
+    if (object.kind === 'foreign') reportForeign(run, object);
+    else if (object.partial) await comparePartial(run, object, rows);
+    else if (object.marker?.kind === 'volume') await compareVolume({ run, scan, rows }, object, object.marker);
+    else if (object.marker?.kind === 'image-volume') compareImageVolume({ scan, rows }, object, object.marker);
+  }
+}
+
+async function readRows({ deps, backend }: ReconcileRun, batch: BackendObject[]): Promise<ObjectRows> {
+  const namesOf = (kind: 'volume' | 'image-volume'): string[] => [
+    ...new Set(
+      batch
+        .filter((object) => (object.partial?.kind ?? object.kind) === kind)
+        .map(({ name, partial }) => partial?.name ?? name),
+    ),
+  ];
+  const volumeIds = namesOf('volume').filter((name): name is VolumeId => uuidPattern.test(name));
+  const imageVolumes = namesOf('image-volume');
+  return {
+    volumes: await readVolumes(deps.database, volumeIds),
+    entries: await readEntriesOf(deps.database, { backend: backend.name, imageVolumes }),
+  };
+}
+
+function reportForeign(run: ReconcileRun, { name, realBytes, marker }: BackendObject): void {
+  const whose = marker === undefined ? 'it has no marker of ours' : `it is of installation ${marker.installation}`;
+  run.findings.report({ kind: 'foreign', object: name, found: `${name}: ${whose}`, bytes: realBytes });
+}
+
+async function comparePartial(run: ReconcileRun, object: BackendObject, rows: ObjectRows): Promise<void> {
+  const found = classifyPartial(object, rows);
+  if (found === 'foreign') reportForeign(run, object);
+  if (found === 'leftover') await removePartial(run, object);
+}
+
+interface Comparison {
+  run: ReconcileRun;
+  scan: Scan;
+  rows: ObjectRows;
+}
+
+async function compareVolume(
+  { run, scan, rows }: Comparison,
+  object: BackendObject,
+  marker: VolumeMarker,
+): Promise<void> {
+  scan.own += 1;
+  const row = rows.volumes.get(object.name as VolumeId);
+  const found = classifyVolume(row, run.backend.name);
+  if (found === 'without-row') scan.volumesWithoutRow.push({ ...object, marker });
+  if (found === 'elsewhere') reportElsewhere(run, object, row);
+  if (found === 'ended' && row)
+    await removeVolumeOfEndedRow(run, object, { row, endedAt: row.deletedAt ?? row.updatedAt });
+  if (found !== 'unfinished' || !row) return;
+  const { ending, closedAt } = await findEndingOfCreate(run.deps, row);
+  if (ending === 'completed' || ending === 'unknown') scan.finished.push({ volume: { ...object, marker }, row });
+  // A row that is still creating was handled by `reconcileRows`.
+  if (ending === 'failed' && row.state === 'error')
+    await removeVolumeOfEndedRow(run, object, { row, endedAt: closedAt ?? row.updatedAt });
+}
+
+function reportElsewhere(run: ReconcileRun, { name, realBytes }: BackendObject, row: VolumeRow | undefined): void {
+  const found = `volume ${name}: its row is of backend ${row?.backend}`;
+  run.findings.report({ kind: 'volume-without-row', object: name, found, bytes: realBytes });
+}
+
+function compareImageVolume(
+  { scan, rows }: Omit<Comparison, 'run'>,
+  object: BackendObject,
+  marker: ImageVolumeMarker,
+): void {
+  scan.own += 1;
+  const found = { ...object, marker };
+  scan.imageVolumes.set(object.name, found);
+  const row = rows.entries.get(object.name);
+  if (classifyImageVolume(row) === 'orphan') scan.orphans.push({ object: found, row });
 }

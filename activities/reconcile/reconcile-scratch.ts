@@ -1,86 +1,80 @@
 import { forgetScratch, listScratch } from '../../db/scratch-files';
 import type { ScratchFileRow } from '../../db/types';
 import type { BackendName } from '../../workflows/contract/ids';
-import type { Finding, ReconcileStep } from '../../workflows/contract/reconcile';
+import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
-import { releaseScratchOf } from '../kit/scratch-files';
-import { createCollector } from './collector';
-import { createAgeJudge, type Age } from './run';
 import { isRunning } from '../kit/runs';
+import { releaseScratchOf } from '../kit/scratch-files';
+import { createFindings, type Findings } from './reconcile-run';
 
-export interface ScratchLook {
-  /** Whose reconciliation asks: a host's scratch is looked at as a whole. */
+export interface ScratchRequest {
+  /** Whose reconciliation asks: a host's scratch is compared as a whole. */
   backend: BackendName;
   dryRun: boolean;
 }
 
 /** Makes files and rows of this host's scratch agree while it works: what nobody uses and what is not there goes, once it is old enough. Idempotent. */
 export function createReconcileScratch(deps: HostDependencies) {
-  return async function reconcileScratch({ backend, dryRun }: ScratchLook): Promise<ReconcileStep> {
-    const collector = createCollector(deps, backend);
-    const isYoung = await createAgeJudge(deps);
+  return async function reconcileScratch(request: ScratchRequest): Promise<ReconcileStep> {
+    const findings = await createFindings(deps, request);
     // Files first: a row is there before its file is.
     const files = await deps.scratch.list();
     const rows = await listScratch(deps.database, { hostId: deps.hostId });
     const orphans = files.filter(({ contentHash }) => !rows.some((row) => row.contentHash === contentHash));
-    collector.looked(rows.length + orphans.length);
-    for (const file of orphans) collector.add(await removeOrphan(deps, { file, isYoung, dryRun }));
+    findings.looked(rows.length + orphans.length);
+    for (const file of orphans) await removeOrphan(deps, findings, file);
     for (const row of rows) {
-      collector.at(`looking at scratch file ${row.contentHash}`);
+      findings.at(`checking scratch file ${row.contentHash}`);
       const isThere = files.some(({ contentHash }) => contentHash === row.contentHash);
-      const finding = await judgeRow(deps, { row, isThere, isYoung, dryRun });
-      if (finding) collector.add(finding);
+      await removeUnused(deps, findings, { row, isThere });
     }
-    return collector.step();
+    return findings.step();
   };
 }
 
-interface Judging {
-  isYoung: (age: Age) => boolean;
-  dryRun: boolean;
-}
-
-async function removeOrphan(
-  deps: HostDependencies,
-  { file, isYoung, dryRun }: Judging & { file: ScratchEntry },
-): Promise<Finding> {
-  const { contentHash, bytes, modifiedAt } = file;
-  const finding = {
-    kind: 'scratch-without-row',
-    object: contentHash,
-    found: `a ${file.complete ? 'complete' : 'partial'} file on host ${deps.hostId} that no row names`,
-    bytes,
-  } as const;
-  if (isYoung({ writtenAt: modifiedAt })) return { ...finding, action: 'young' };
-  if (dryRun) return { ...finding, action: 'would-repair' };
-  await deps.scratch.remove(contentHash);
-  return { ...finding, action: 'repaired' };
+async function removeOrphan(deps: HostDependencies, findings: Findings, file: ScratchEntry): Promise<void> {
+  const { contentHash, bytes, modifiedAt, complete } = file;
+  const found = `a ${complete ? 'complete' : 'partial'} file on host ${deps.hostId} that no row names`;
+  await findings.repair({
+    finding: { kind: 'scratch-without-row', object: contentHash, found, bytes },
+    writtenAt: modifiedAt,
+    repair: async () => {
+      await deps.scratch.remove(contentHash);
+      return 'repaired';
+    },
+  });
 }
 
 /** A row whose users all have ended goes, and its file; one without a file goes when nobody that runs waits for it. */
-async function judgeRow(
+async function removeUnused(
   deps: HostDependencies,
-  { row, isThere, isYoung, dryRun }: Judging & { row: ScratchFileRow; isThere: boolean },
-): Promise<Finding | undefined> {
-  const { contentHash, users } = row;
+  findings: Findings,
+  { row, isThere }: { row: ScratchFileRow; isThere: boolean },
+): Promise<void> {
+  const { contentHash, users, lastUsedAt: since } = row;
+  const { database, hostId, scratch } = deps;
   const ended = await filterEnded(deps, users);
   if (ended.length < users.length) {
-    if (!dryRun && !isYoung({ since: row.lastUsedAt })) await release(deps, contentHash, ended);
-    return undefined;
+    if (!findings.dryRun && !findings.isYoung({ since })) await release(deps, contentHash, ended);
+    return;
   }
   const by = users.length === 0 ? 'nobody uses it' : `used by ${users.join(', ')}, which ended`;
-  const finding = {
-    kind: isThere ? 'scratch-unused' : 'scratch-row-without-file',
-    object: contentHash,
-    found: `on host ${deps.hostId}; ${by}`,
-    bytes: row.bytesReal ?? row.bytesReserved,
-  } as const;
-  if (isYoung({ since: row.lastUsedAt })) return { ...finding, action: 'young' };
-  if (dryRun) return { ...finding, action: 'would-repair' };
-  await release(deps, contentHash, ended);
-  if (await forgetScratch(deps.database, { hostId: deps.hostId, contentHash })) await deps.scratch.remove(contentHash);
-  return { ...finding, action: 'repaired' };
+  const kind = isThere ? 'scratch-unused' : 'scratch-row-without-file';
+  await findings.repair({
+    finding: {
+      kind,
+      object: contentHash,
+      found: `on host ${hostId}; ${by}`,
+      bytes: row.bytesReal ?? row.bytesReserved,
+    },
+    since,
+    repair: async () => {
+      await release(deps, contentHash, ended);
+      if (await forgetScratch(database, { hostId, contentHash })) await scratch.remove(contentHash);
+      return 'repaired';
+    },
+  });
 }
 
 async function filterEnded(deps: HostDependencies, users: string[]): Promise<string[]> {

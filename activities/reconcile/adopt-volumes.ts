@@ -4,24 +4,23 @@ import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Finding } from '../../workflows/contract/reconcile';
 import type { VolumeMarker } from '../backends/backend';
-import { shortKeyOf } from '../kit/cache-key';
-import { settle } from './repair';
-import type { ReconcileRun } from './run';
-import type { FoundObject, Scan } from './scan';
+import { isOwnVolume } from './classify-object';
+import type { FoundObject, Scan } from './reconcile-objects';
+import type { ReconcileRun } from './reconcile-run';
 
 /**
- * Volumes of this installation without a row: told, and where it is asked for their rows are made again from their markers, `available`, with their
- * hold on the parent that they need.
+ * Reports volumes of this installation without a row or, when asked to, makes their rows again from their markers, `available`, with their hold on the
+ * parent that they need.
  * @returns how many have no row after it.
  */
 export async function adoptVolumes(run: ReconcileRun, scan: Scan, adopt: boolean): Promise<number> {
   let withoutRow = 0;
   for (const volume of scan.volumesWithoutRow) {
-    run.collector.at(`volume ${volume.name} has no row`);
-    const told = await deal(run, { scan, volume, adopt });
-    if (told === undefined) continue;
-    run.collector.add(told);
-    if (told.action !== 'adopted') withoutRow += 1;
+    run.findings.at(`volume ${volume.name} has no row`);
+    const finding = await adoptOrReport(run, { scan, volume, adopt });
+    if (finding === undefined) continue;
+    run.findings.add(finding);
+    if (finding.action !== 'adopted') withoutRow += 1;
   }
   return withoutRow;
 }
@@ -32,28 +31,23 @@ interface Adoption {
   adopt: boolean;
 }
 
-/** @returns undefined when there is nothing to tell any more. */
-async function deal(run: ReconcileRun, { scan, volume, adopt }: Adoption): Promise<Finding | undefined> {
+/** @returns undefined when the volume is gone by now. */
+async function adoptOrReport(run: ReconcileRun, { scan, volume, adopt }: Adoption): Promise<Finding | undefined> {
   const { name, marker, realBytes } = volume;
   const found = `volume ${name}${marker.name === null ? '' : ` (${marker.name})`} of project ${marker.projectId}, ${formatBytes(marker.sizeBytes)}, has no row`;
   const finding = { kind: 'volume-without-row', object: name, found, bytes: realBytes } as const;
   const failed = (why: string): Finding => ({ ...finding, found: `${found}; ${why}`, action: 'failed' });
-  if (!isPlausible(volume)) return failed('its marker is of another volume');
+  if (!isOwnVolume(volume)) return failed('its marker is of another volume');
   if (!adopt) return { ...finding, found: `${found}; --adopt makes it again`, action: 'reported' };
-  if (run.dryRun) return { ...finding, action: 'would-adopt' };
+  if (run.findings.dryRun) return { ...finding, action: 'would-adopt' };
   const adopted = await adoptOne(run, { scan, marker });
   if (adopted === 'absent') return undefined;
   return adopted === 'adopted' ? { ...finding, action: 'adopted' } : failed(adopted.why);
 }
 
-/** Pure. A file that was copied under another name is no volume of ours. */
-export function isPlausible({ name, marker }: Pick<FoundObject<VolumeMarker>, 'name' | 'marker'>): boolean {
-  return marker.volumeId === name && marker.cacheKey.short === shortKeyOf(marker.cacheKey);
-}
-
 type Adopted = 'adopted' | 'absent' | { why: string };
 
-/** What the backend tells of a volume, and the entry of the parent that it needs. */
+/** What the backend says of a volume, and the entry of the parent that it needs. */
 type Described = Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>;
 
 async function describe(
@@ -89,11 +83,11 @@ export async function finishVolumes(run: ReconcileRun, scan: Scan): Promise<void
     const { name, marker, realBytes } = volume;
     const kind = row.state === 'creating' ? 'stuck-creating' : 'volume-of-deleted-row';
     const found = `volume ${name} is complete, and its row is ${row.state}`;
-    await settle(run, {
+    await run.findings.repair({
       finding: { kind, object: name, found, bytes: realBytes },
       since: row.updatedAt,
       repair: async () => {
-        if (!isPlausible(volume)) return { kept: 'its marker is of another volume' };
+        if (!isOwnVolume(volume)) return { kept: 'its marker is of another volume' };
         const described = await describe(run, { scan, marker });
         if (described === 'absent') return 'unfounded';
         if ('why' in described) return { kept: described.why };

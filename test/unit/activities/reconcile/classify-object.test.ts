@@ -1,6 +1,10 @@
 import type { BackendObject } from '../../../../activities/backends/backend';
-import { isPlausible } from '../../../../activities/reconcile/adopt';
-import { judgeImageVolume, judgePartial, judgeVolume } from '../../../../activities/reconcile/judge-object';
+import {
+  classifyImageVolume,
+  classifyPartial,
+  classifyVolume,
+  isOwnVolume,
+} from '../../../../activities/reconcile/classify-object';
 import { shortKeyOf } from '../../../../activities/kit/cache-key';
 import type { EntryState } from '../../../../db/schema';
 import type { EntryRow, VolumeRow } from '../../../../db/types';
@@ -25,33 +29,33 @@ const partialOf = (kind: 'volume' | 'image-volume', name: string): BackendObject
 
 describe('a volume on the backend', () => {
   it('is without a row only when no backend has one', () => {
-    expect(judgeVolume(undefined, backend)).toBe('without-row');
-    expect(judgeVolume(volumeRow({ backend: 'other' as BackendName }), backend)).toBe('elsewhere');
+    expect(classifyVolume(undefined, backend)).toBe('without-row');
+    expect(classifyVolume(volumeRow({ backend: 'other' as BackendName }), backend)).toBe('elsewhere');
   });
 
-  it.each(volumeStates)('is judged by its row in state %s', (state) => {
-    const judged = {
+  it.each(volumeStates)('is classified by its row in state %s', (state) => {
+    const expected = {
       creating: 'unfinished',
       error: 'unfinished',
       deleted: 'ended',
       available: 'in-order',
       deleting: 'in-order',
     };
-    expect(judgeVolume(volumeRow({ state }), backend)).toBe(judged[state]);
+    expect(classifyVolume(volumeRow({ state }), backend)).toBe(expected[state]);
   });
 
   it('stays when its row is in error and was available before', () => {
-    expect(judgeVolume(volumeRow({ state: 'error', connection }), backend)).toBe('in-order');
-    expect(judgeVolume(volumeRow({ state: 'error', errorType: 'VolumeNotFound' }), backend)).toBe('in-order');
+    expect(classifyVolume(volumeRow({ state: 'error', connection }), backend)).toBe('in-order');
+    expect(classifyVolume(volumeRow({ state: 'error', errorType: 'VolumeNotFound' }), backend)).toBe('in-order');
   });
 });
 
 describe('an image-volume on the backend', () => {
   it('is an orphan without a row, and when its row is gone', () => {
-    expect(judgeImageVolume(undefined)).toBe('orphan');
-    expect(judgeImageVolume(entryRow('gone'))).toBe('orphan');
+    expect(classifyImageVolume(undefined)).toBe('orphan');
+    expect(classifyImageVolume(entryRow('gone'))).toBe('orphan');
     for (const state of ['populating', 'ready', 'retired', 'deleting'] as const)
-      expect(judgeImageVolume(entryRow(state))).toBe('in-order');
+      expect(classifyImageVolume(entryRow(state))).toBe('in-order');
   });
 });
 
@@ -63,17 +67,17 @@ describe('what an attempt has written', () => {
 
   it('is awaited while its row is in the making or being deleted, and left over else', () => {
     const ofVolume = partialOf('volume', volumeId);
-    expect(judgePartial(ofVolume, rows(volumeRow({ state: 'creating' })))).toBe('awaited');
-    expect(judgePartial(ofVolume, rows(volumeRow({ state: 'available' })))).toBe('leftover');
-    expect(judgePartial(ofVolume, rows())).toBe('leftover');
+    expect(classifyPartial(ofVolume, rows(volumeRow({ state: 'creating' })))).toBe('awaited');
+    expect(classifyPartial(ofVolume, rows(volumeRow({ state: 'available' })))).toBe('leftover');
+    expect(classifyPartial(ofVolume, rows())).toBe('leftover');
     const ofImage = partialOf('image-volume', imageVolume);
-    expect(judgePartial(ofImage, rows(undefined, entryRow('populating')))).toBe('awaited');
-    expect(judgePartial(ofImage, rows(undefined, entryRow('ready')))).toBe('leftover');
-    expect(judgePartial(ofImage, rows())).toBe('leftover');
+    expect(classifyPartial(ofImage, rows(undefined, entryRow('populating')))).toBe('awaited');
+    expect(classifyPartial(ofImage, rows(undefined, entryRow('ready')))).toBe('leftover');
+    expect(classifyPartial(ofImage, rows())).toBe('leftover');
   });
 
   it('is foreign when it is named as nothing of ours is', () => {
-    expect(judgePartial(partialOf('image-volume', 'debian'), rows())).toBe('foreign');
+    expect(classifyPartial(partialOf('image-volume', 'debian'), rows())).toBe('foreign');
   });
 });
 
@@ -82,9 +86,9 @@ describe('a marker', () => {
   const marker = { volumeId, cacheKey: { ...key, short: shortKeyOf(key) } } as never;
 
   it('makes a row only for the volume whose name it has', () => {
-    expect(isPlausible({ name: volumeId, marker })).toBe(true);
-    expect(isPlausible({ name: 'a-copy', marker })).toBe(false);
+    expect(isOwnVolume({ name: volumeId, marker })).toBe(true);
+    expect(isOwnVolume({ name: 'a-copy', marker })).toBe(false);
     const forged = { volumeId, cacheKey: { ...key, short: '00' } } as never;
-    expect(isPlausible({ name: volumeId, marker: forged })).toBe(false);
+    expect(isOwnVolume({ name: volumeId, marker: forged })).toBe(false);
   });
 });

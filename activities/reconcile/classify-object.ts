@@ -1,7 +1,8 @@
 import { MISSING } from '../../db/reconcile/reconcile-volumes';
 import type { EntryRow, VolumeRow } from '../../db/types';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
-import type { BackendObject } from '../backends/backend';
+import type { BackendObject, VolumeMarker } from '../backends/backend';
+import { shortKeyOf } from '../kit/cache-key';
 
 /** The rows of a batch of objects. */
 export interface ObjectRows {
@@ -14,7 +15,7 @@ export interface ObjectRows {
  * Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `unfinished`: only its run tells whether somebody got it.
  * `elsewhere`: the row's volume is on another backend.
  */
-export function judgeVolume(
+export function classifyVolume(
   row: VolumeRow | undefined,
   backend: BackendName,
 ): 'in-order' | 'ended' | 'unfinished' | 'elsewhere' | 'without-row' {
@@ -27,7 +28,7 @@ export function judgeVolume(
 }
 
 /** Pure. What an image-volume on the backend is by its row. */
-export function judgeImageVolume(row: EntryRow | undefined): 'in-order' | 'orphan' {
+export function classifyImageVolume(row: EntryRow | undefined): 'in-order' | 'orphan' {
   return row === undefined || row.state === 'gone' ? 'orphan' : 'in-order';
 }
 
@@ -35,7 +36,7 @@ export function judgeImageVolume(row: EntryRow | undefined): 'in-order' | 'orpha
 const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
 
 /** Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. */
-export function judgePartial(
+export function classifyPartial(
   { partial }: BackendObject,
   { volumes, entries }: ObjectRows,
 ): 'awaited' | 'leftover' | 'foreign' {
@@ -47,4 +48,9 @@ export function judgePartial(
   const entry = entries.get(partial.name);
   if (entry === undefined && !imageVolumePattern.test(partial.name)) return 'foreign';
   return entry?.state === 'populating' || entry?.state === 'deleting' ? 'awaited' : 'leftover';
+}
+
+/** Pure. Whether the marker is that of the volume itself: a file that was copied under another name is no volume of ours. */
+export function isOwnVolume({ name, marker }: { name: string; marker: VolumeMarker }): boolean {
+  return marker.volumeId === name && marker.cacheKey.short === shortKeyOf(marker.cacheKey);
 }
