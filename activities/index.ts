@@ -23,7 +23,7 @@ import {
   createRetireSuperseded,
 } from './follow/match-follow';
 import { createRefreshImages } from './refresh/refresh-images';
-import { createSettleMissing } from './refresh/settle-missing';
+import { createRetireMissing } from './refresh/missing-images';
 import { createPlanRefresh } from './refresh/refresh-request';
 import { createAwaitWarming, createOpenWarming } from './warm/warm-image';
 import { createPinWarmed, createPlanWarming } from './warm/warm-request';
@@ -76,7 +76,7 @@ export function createControlActivities(deps: ControlDependencies) {
     planReconcile: createPlanReconcile(deps),
     planRefresh: createPlanRefresh(deps),
     refreshImages: createRefreshImages(deps),
-    settleMissing: createSettleMissing(deps),
+    settleMissing: createRetireMissing(deps),
     setFollow: createSetFollow(deps),
     removeFollow: createRemoveFollow(deps),
     matchFollow: createMatchFollow(deps),

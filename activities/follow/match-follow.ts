@@ -46,7 +46,7 @@ async function findNewest({ images }: ControlDependencies, follow: FollowRow): P
   return undefined;
 }
 
-/** The service takes some values for more than a value (`in:a,b`), and may not know a filter: what it answers is looked at again. */
+/** The service takes some values for more than a value (`in:a,b`), and may not know a filter: what it answers is filtered again here. */
 function isMeant(image: Image, { imageName, owner, tags, properties }: FollowRow): boolean {
   return (
     image.status === 'active' &&
@@ -80,7 +80,7 @@ export function createRetireSuperseded(deps: ControlDependencies) {
   };
 }
 
-/** Writes down why the last look at the follow has come to nothing. Idempotent. */
+/** Writes down why the last check of the follow has come to nothing. Idempotent. */
 export function createNoteFollowProblem(deps: ControlDependencies) {
   return async function noteFollowProblem({
     followId,

@@ -59,7 +59,7 @@ export interface RefreshPlan {
   follows: FollowToCheck[];
 }
 
-/** @returns what a refresh looks at. @throws InvalidRequest, FollowNotFound (final). */
+/** @returns what a refresh is to check. @throws InvalidRequest, FollowNotFound (final). */
 export function createPlanRefresh(deps: ControlDependencies) {
   return async function planRefresh(input: unknown): Promise<RefreshPlan> {
     const { imageIds, follow, backend: named } = parseRequest(refreshSchema, input ?? {});

@@ -19,7 +19,7 @@ export type Warming =
       source: PopulateInput;
       flight: number;
       flightWorkflowId: string;
-      /** Milliseconds after which a waiter looks whether its flight still runs. Absent: an older version opened the flight and wrote no waiter down. */
+      /** Milliseconds after which a waiter checks whether its flight still runs. Absent: an older version opened the flight and recorded no waiter. */
       safetyIntervalMs?: number;
     };
 
@@ -64,7 +64,7 @@ export function createOpenWarming(deps: ControlDependencies) {
 
 /**
  * Asks for the verdict of a flight, for a run that an older version began: what waits now is `awaitVerdict`. It keeps no slot while it waits.
- * @returns null when the flight was overtaken by the next one: look again. @throws StillRunning (retried).
+ * @returns null when the flight was overtaken by the next one: open the warming again. @throws StillRunning (retried).
  */
 export function createAwaitWarming(deps: ControlDependencies) {
   return async function awaitWarming({

@@ -1,6 +1,6 @@
 import { log } from '@temporalio/workflow';
 import type { RefreshPage } from '../../activities/refresh/refresh-images';
-import type { SettledMissing } from '../../activities/refresh/settle-missing';
+import type { RetiredMissing } from '../../activities/refresh/missing-images';
 import type { ImageId } from '../contract/ids';
 import type { RefreshResult } from '../contract/refresh';
 import { heartbeating } from './activity-profiles';
@@ -43,7 +43,7 @@ async function settleChunk(request: {
   missing: number;
   left: number;
   acceptMissing: boolean;
-}): Promise<SettledMissing | { doubt: string }> {
+}): Promise<RetiredMissing | { doubt: string }> {
   const step = { summary: `check ${request.imageIds.length} images that were not found`, budgetMs: SETTLE_BUDGET_MS };
   try {
     return await heartbeating(step).settleMissing(request);

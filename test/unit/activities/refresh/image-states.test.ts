@@ -1,4 +1,4 @@
-import { createPace } from '../../../../activities/refresh/pace';
+import { createPace } from '../../../../activities/refresh/image-states';
 
 describe('createPace', () => {
   it('lets the first go at once and the others at the rate it is told, give or take a half', async () => {
