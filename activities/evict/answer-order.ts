@@ -81,7 +81,10 @@ export interface PassOutcome {
   held: { entry: EntryRow; order: ResolvedOrder | undefined }[];
 }
 
-/** @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, or the sweep. */
+/**
+ * @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, or the
+ *   sweep.
+ */
 export function findOwner(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
   const kind = entry.reason === 'requested' ? 'rank' : 'sweep';
   return (

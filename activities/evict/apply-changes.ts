@@ -48,7 +48,10 @@ function entries(count: number): string {
   return plural(count, 'entry was', 'entries were');
 }
 
-/** Sets limits on behalf of an operator: from then on the configuration leaves them alone. Idempotent. @throws InvalidRequest (final). */
+/**
+ * Sets limits on behalf of an operator: from then on the configuration leaves them alone. Idempotent.
+ * @throws InvalidRequest (final).
+ */
 export function createApplyLimits(deps: ControlDependencies) {
   return async function applyLimits(
     change: OperatorChange & { limits: Partial<CacheLimitValues> },
@@ -85,8 +88,8 @@ export function createApplyForgetRefusal(deps: ControlDependencies) {
 }
 
 /**
- * For a change that a later one may undo: a try that its workflow has given up changes nothing any more. The server decides that, since neither this
- * host's clock nor the database's is the one that the try's time is measured by.
+ * For a change that a later one may undo: a try that its workflow has given up changes nothing any more. The server
+ * decides that, since neither this host's clock nor the database's is the one that the try's time is measured by.
  * @throws when the server no longer waits for this try (nobody hears it).
  */
 async function checkNotLate(deps: Pick<ControlDependencies, 'temporal'>): Promise<void> {
@@ -97,7 +100,10 @@ async function checkNotLate(deps: Pick<ControlDependencies, 'temporal'>): Promis
   throw ApplicationFailure.create({ message: 'this try came too late and has changed nothing' });
 }
 
-/** How often the backend's evictor sweeps, in milliseconds; null: only when asked. @throws InvalidRequest for a backend that nobody knows (final). */
+/**
+ * How often the backend's evictor sweeps, in milliseconds; null: only when asked.
+ * @throws InvalidRequest for a backend that nobody knows (final).
+ */
 export function createReadEvictorSettings({ config, database }: ControlDependencies) {
   return async function readEvictorSettings({
     backend,

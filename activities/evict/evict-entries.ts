@@ -45,8 +45,8 @@ const ASKED_AT_ONCE = 16;
 const SCORE_AGE_MS = USE_HALF_LIFE_MS / 8;
 
 /**
- * Scores the backend's entries, chooses what goes, retires and deletes it. Heartbeats; repeated, killed or late it goes on from what the inventory
- * says, and reports what its earlier tries have deleted.
+ * Scores the backend's entries, chooses what goes, retires and deletes it. Heartbeats; repeated, killed or late it goes
+ * on from what the inventory says, and reports what its earlier tries have deleted.
  * @throws BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createEvictEntries(deps: BackendDependencies, name: BackendName) {
@@ -129,8 +129,8 @@ async function fulfil(run: Run, resolved: ResolvedOrder[]): Promise<PassOutcome>
 }
 
 /**
- * Finishes what an earlier try, or whoever else is dead, has marked and not deleted. A population that runs deletes its own victims: their bytes are
- * its reservation's. Idempotent.
+ * Finishes what an earlier try, or whoever else is dead, has marked and not deleted. A population that runs deletes its
+ * own victims: their bytes are its reservation's. Idempotent.
  * @returns what is gone by this call.
  */
 async function finishDeletions({ deps, backend, workflowId, onStep }: Run): Promise<EntryRow[]> {
@@ -150,7 +150,10 @@ async function finishDeletions({ deps, backend, workflowId, onStep }: Run): Prom
   return gone;
 }
 
-/** Brings the scores of a backend's entries up to date: uses since the last time, decay, and what a deletion would give back. Idempotent. */
+/**
+ * Brings the scores of a backend's entries up to date: uses since the last time, decay, and what a deletion would give
+ * back. Idempotent.
+ */
 async function scoreBackend({ deps, backend, onStep }: Run): Promise<void> {
   const { database } = deps;
   await scoreEntries(database, {
@@ -173,7 +176,10 @@ async function scoreBackend({ deps, backend, onStep }: Run): Promise<void> {
   await noteReclaimable(database, { found });
 }
 
-/** What earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more than it asked for. */
+/**
+ * What earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more than it
+ * asked for.
+ */
 async function goneBefore(
   { deps, backend, workflowId, since }: Run,
   resolved: ResolvedOrder[],
@@ -182,7 +188,10 @@ async function goneBefore(
   return rows.map((entry) => ({ entry, order: findOwner(entry, resolved) }));
 }
 
-/** Where the backend refuses to delete an image-volume, others are chosen; where one choice did not find enough among its candidates, another follows. */
+/**
+ * Where the backend refuses to delete an image-volume, others are chosen; where one choice did not find enough among
+ * its candidates, another follows.
+ */
 async function evict(run: Run, resolved: ResolvedOrder[], outcome: PassOutcome): Promise<void> {
   const { database } = run.deps;
   const refused = new Set<EntryId>();

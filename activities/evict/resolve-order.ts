@@ -39,7 +39,10 @@ export async function resolveOrder(
   return { order, entries, ...(entryIds.length > 0 && { demand: { kind: 'named', entryIds, why } }) };
 }
 
-/** @returns the target with the whole of the key that it begins, as far as the inventory knows one; a refusal where it begins several. */
+/**
+ * @returns the target with the whole of the key that it begins, as far as the inventory knows one; a refusal where it
+ *   begins several.
+ */
 export async function findWholeKey<Target extends PinTarget>(
   database: Database,
   { backend, target }: { backend: BackendName; target: Target },

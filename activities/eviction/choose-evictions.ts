@@ -14,7 +14,10 @@ export type Demand =
   | { kind: 'named'; entryIds: EntryId[]; why: string }
   /** So much, by rank. */
   | { kind: 'rank'; bytes?: number; count?: number; why: string }
-  /** Enough for one reservation of `bytes`, or nothing. `neededBytes` and `neededCount`: by how much the limits are in its way. */
+  /**
+   * Enough for one reservation of `bytes`, or nothing. `neededBytes` and `neededCount`: by how much the limits are in
+   * its way.
+   */
   | { kind: 'reservation'; bytes: number; neededBytes: number; neededCount: number };
 
 /** One entry that goes. */
@@ -35,7 +38,10 @@ export interface Selection {
   stay: (Ranked & { why: StayReason })[];
   /** What the eviction clock is to be raised to. */
   clock: number;
-  /** Limits still need more than was found among what nothing holds: choose again among more, the parents that clones hold with them. */
+  /**
+   * Limits still need more than was found among what nothing holds: choose again among more, the parents that clones
+   * hold with them.
+   */
   isShort: boolean;
 }
 
@@ -118,7 +124,10 @@ function chooseDue(round: Round, demand: number): void {
   chooseForSpace(round, demand);
 }
 
-/** Limits that an operator has lowered: by rank, and where nothing else is left, parents that clones hold leave the limits. */
+/**
+ * Limits that an operator has lowered: by rank, and where nothing else is left, parents that clones hold leave the
+ * limits.
+ */
 function chooseForLimits(round: Round, demand: number): void {
   const over = limitsShortage(round);
   if (over === undefined) return;

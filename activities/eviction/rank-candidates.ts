@@ -68,7 +68,10 @@ function findDue(
   return undefined;
 }
 
-/** @returns superseded entries but for the newest that their follow keeps; those of a follow that is gone are kept as the backend's limit says. */
+/**
+ * @returns superseded entries but for the newest that their follow keeps; those of a follow that is gone are kept as
+ *   the backend's limit says.
+ */
 function findBeyondKept({ candidates, backend, keepOfFollow }: EvictionView): Set<string> {
   const superseded = candidates
     .map(({ entry }) => entry)

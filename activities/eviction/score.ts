@@ -1,7 +1,10 @@
 import { GiB, MiB } from '../../workflows/contract/bytes';
 import type { BackendRow, EntryRow } from '../../db/types';
 
-/** After so long without a use, what an entry was used for counts half. With longer ones, what was used in a burst outstays what is used now: see the bench `policies`. */
+/**
+ * After so long without a use, what an entry was used for counts half. With longer ones, what was used in a burst
+ * outstays what is used now: see the bench `policies`.
+ */
 export const USE_HALF_LIFE_MS = 24 * 3_600_000;
 /** The least that R is taken for: a tiny image-volume is not kept for ever because it gives back next to nothing. */
 const LEAST_RECLAIMABLE_BYTES = 32 * MiB;
@@ -33,10 +36,12 @@ export interface Score {
 }
 
 /**
- * GreedyDual-Size-Frequency: `H = L + F * C / R`. L: the backend's eviction clock when a use was seen last; F: uses that decay with time and outlive
- * eviction; C: seconds of the measured population; R: GiB that a deletion would give back, at least those of one place of `maxCount`. The lowest H goes
- * first and becomes the next L, so what nobody uses any more grows old whatever it was worth.
- * Source: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy", HP Labs, 1998.
+ * GreedyDual-Size-Frequency: `H = L + F * C / R`. L: the backend's eviction clock when a use was seen last; F: uses
+ * that decay with time and outlive eviction; C: seconds of the measured population; R: GiB that a deletion would give
+ * back, at least those of one place of `maxCount`. The lowest H goes first and becomes the next L, so what nobody uses
+ * any more grows old whatever it was worth.
+ * Source: Cherkasova, "Improving WWW Proxies Performance with Greedy-Dual-Size-Frequency Caching Policy", HP Labs,
+ * 1998.
  */
 export function scoreOf(entry: ScoredEntry, { backend, now }: { backend: ScoringBackend; now: Date }): Score {
   const newUses = Math.max(entry.uses - entry.usesScored, isScoredFirst(entry) ? 1 : 0);
@@ -50,7 +55,10 @@ function isScoredFirst({ scoredAt, readyAt }: ScoredEntry): boolean {
   return scoredAt === null || (readyAt !== null && scoredAt < readyAt);
 }
 
-/** Seconds that a GiB of its place spares each time it is used. Where the count is the tighter limit, small ones take as much of it as large ones. */
+/**
+ * Seconds that a GiB of its place spares each time it is used. Where the count is the tighter limit, small ones take as
+ * much of it as large ones.
+ */
 function worthOf({ costSeconds, reclaimableBytes, realBytes }: ScoredEntry, backend: ScoringBackend): number {
   const placeBytes = backend.maxBytes / Math.max(1, backend.maxCount);
   const bytes = Math.max(reclaimableBytes ?? realBytes, placeBytes, LEAST_RECLAIMABLE_BYTES);

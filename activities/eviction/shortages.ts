@@ -19,7 +19,9 @@ export interface Lowest {
   left: Shortage;
 }
 
-/** @returns the first of the ranked entries that together give back what is short; all of them where that is not enough. */
+/**
+ * @returns the first of the ranked entries that together give back what is short; all of them where that is not enough.
+ */
 export function selectLowest(ranked: Ranked[], { bytes, count, measure }: Shortage): Lowest {
   const left = { bytes, count, measure };
   const selected: Ranked[] = [];
@@ -62,7 +64,8 @@ export function limitsShortage({ view, chosen }: Choice): Explained | undefined 
 }
 
 /**
- * The watermarks of the backend's real space, with hysteresis: nothing is needed above the low one; below it, as much as brings it to the high one.
+ * The watermarks of the backend's real space, with hysteresis: nothing is needed above the low one; below it, as much
+ * as brings it to the high one.
  * @returns undefined when there is space enough, or none is known.
  */
 export function spaceShortage({ view, chosen }: Choice): Explained | undefined {
@@ -79,8 +82,8 @@ export function spaceShortage({ view, chosen }: Choice): Explained | undefined {
 }
 
 /**
- * Whether `neededBytes` more may be written beside parents that stay on the backend until their last clone is gone: above the low watermark,
- * what running populations have reserved taken off. Where the space is not known it may.
+ * Whether `neededBytes` more may be written beside parents that stay on the backend until their last clone is gone:
+ * above the low watermark, what running populations have reserved taken off. Where the space is not known it may.
  */
 export function mayHoldMore({ backend, used }: EvictionView, neededBytes: number): boolean {
   const { freeBytes, totalBytes, freeLowWater } = backend;

@@ -31,7 +31,10 @@ const followSchema = z.strictObject({
   by: boundedText(255).optional(),
 });
 
-/** Sets the follow that the input describes, or changes the one of that name. Idempotent. @throws InvalidRequest (final). Undo: `removeFollow`. */
+/**
+ * Sets the follow that the input describes, or changes the one of that name. Idempotent.
+ * @throws InvalidRequest (final). Undo: `removeFollow`.
+ */
 export function createSetFollow(deps: ControlDependencies) {
   return async function setFollow(input: unknown): Promise<FollowToCheck> {
     const request = parseRequest(followSchema, input);

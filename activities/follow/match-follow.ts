@@ -8,7 +8,10 @@ import type { Image } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
 
-/** Images of one page of the service's list, and pages that are read: the newest that matches is on the first, but for odd names. */
+/**
+ * Images of one page of the service's list, and pages that are read: the newest that matches is on the first, but for
+ * odd names.
+ */
 const PAGE_IMAGES = 100;
 const MAX_PAGES = 10;
 
@@ -18,7 +21,10 @@ export type FollowMatch =
   /** The follow is no more. */
   | { kind: 'unfollowed' };
 
-/** Finds the newest active image that the follow means and writes it down; nothing else changes. Idempotent. @throws ImageServiceUnavailable (retried). */
+/**
+ * Finds the newest active image that the follow means and writes it down; nothing else changes. Idempotent.
+ * @throws ImageServiceUnavailable (retried).
+ */
 export function createMatchFollow(deps: ControlDependencies) {
   return async function matchFollow({ followId }: { followId: FollowId }): Promise<FollowMatch> {
     const follow = await findFollow(deps.database, { followId });
@@ -46,7 +52,10 @@ async function findNewest({ images }: ControlDependencies, follow: FollowRow): P
   return undefined;
 }
 
-/** The service takes some values for more than a value (`in:a,b`), and may not know a filter: what it answers is filtered again here. */
+/**
+ * The service takes some values for more than a value (`in:a,b`), and may not know a filter: what it answers is
+ * filtered again here.
+ */
 function isMeant(image: Image, { imageName, owner, tags, properties }: FollowRow): boolean {
   return (
     image.status === 'active' &&

@@ -11,7 +11,10 @@ const refusals: readonly FailureType[] = ['ParentUnusable', 'ForeignObject'];
 /** `held`: clones need it again, and the end of the last deletes it. `kept`: the backend refuses to delete it. */
 type EntryDeletion = { kind: 'gone' } | { kind: 'held' } | { kind: 'kept'; refusal: Failure };
 
-/** Deletes a retired entry that nothing holds, or finishes a deletion that was begun. Idempotent. @throws BackendUnavailable (retried). */
+/**
+ * Deletes a retired entry that nothing holds, or finishes a deletion that was begun. Idempotent.
+ * @throws BackendUnavailable (retried).
+ */
 export async function deleteEntry(
   deps: ControlDependencies,
   backend: VolumeBackend,
@@ -27,9 +30,11 @@ export async function deleteEntry(
 }
 
 /**
- * The part of it on the backend, for an entry that is `deleting`; next: `confirmEntryGone`, or `reserveFreed`, which moves its bytes to a reservation.
- * One that the backend refuses to delete goes back to `retired`, outside of the limits, so that it fails no population after this one. Idempotent.
- * @returns the refusal; undefined when the image-volume is absent.  @throws BackendUnavailable (retried).
+ * The part of it on the backend, for an entry that is `deleting`; next: `confirmEntryGone`, or `reserveFreed`, which
+ * moves its bytes to a reservation. One that the backend refuses to delete goes back to `retired`, outside of the
+ * limits, so that it fails no population after this one. Idempotent.
+ * @returns the refusal; undefined when the image-volume is absent.
+ * @throws BackendUnavailable (retried).
  */
 export async function deleteImageVolumeOf(
   { database, metrics }: ControlDependencies,

@@ -9,8 +9,8 @@ import type { FoundObject, Scan } from './reconcile-objects';
 import type { ReconcileRun } from './reconcile-run';
 
 /**
- * Reports volumes of this installation without a row or, when asked to, makes their rows again from their markers, `available`, with their hold on the
- * parent that they need.
+ * Reports volumes of this installation without a row or, when asked to, makes their rows again from their markers,
+ * `available`, with their hold on the parent that they need.
  * @returns how many have no row after it.
  */
 export async function adoptVolumes(run: ReconcileRun, scan: Scan, adopt: boolean): Promise<number> {
@@ -75,7 +75,10 @@ async function adoptOne(run: ReconcileRun, { scan, marker }: { scan: Scan; marke
   return isAdopted ? 'adopted' : { why: 'its row or its parent has changed meanwhile' };
 }
 
-/** Rows that are older than their volumes: the run that made them completed, or is past knowing, so somebody may have got them. */
+/**
+ * Rows that are older than their volumes: the run that made them completed, or is past knowing, so somebody may have
+ * got them.
+ */
 export async function finishVolumes(run: ReconcileRun, scan: Scan): Promise<void> {
   for (const { volume, row } of scan.finished) {
     const now = (await readVolumes(run.deps.database, [row.id])).get(row.id);

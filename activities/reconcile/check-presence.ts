@@ -72,7 +72,9 @@ function describe(parent: Unusable): string {
   return parent.kind === 'changed' ? parent.found : parent.kind;
 }
 
-/** An eviction that was faster has taken the entry from `ready` before its image-volume went: then nothing was wrong. */
+/**
+ * An eviction that was faster has taken the entry from `ready` before its image-volume went: then nothing was wrong.
+ */
 async function quarantine(run: ReconcileRun, { id, backend }: EntryRow, parent: Unusable): Promise<Repaired> {
   const { deps, workflowId } = run;
   const quarantined = await quarantineEntry(deps.database, { entryId: id, found: describe(parent), workflowId });

@@ -12,8 +12,8 @@ export interface ObjectRows {
 }
 
 /**
- * Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `unfinished`: only its run tells whether somebody got it.
- * `elsewhere`: the row's volume is on another backend.
+ * Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `unfinished`: only its run
+ * tells whether somebody got it. `elsewhere`: the row's volume is on another backend.
  */
 export function classifyVolume(
   row: VolumeRow | undefined,
@@ -50,7 +50,10 @@ export function classifyPartial(
   return entry?.state === 'populating' || entry?.state === 'deleting' ? 'awaited' : 'leftover';
 }
 
-/** Pure. Whether the marker is that of the volume itself: a file that was copied under another name is no volume of ours. */
+/**
+ * Pure. Whether the marker is that of the volume itself: a file that was copied under another name is no volume of
+ * ours.
+ */
 export function isOwnVolume({ name, marker }: { name: string; marker: VolumeMarker }): boolean {
   return marker.volumeId === name && marker.cacheKey.short === shortKeyOf(marker.cacheKey);
 }

@@ -29,8 +29,9 @@ interface Reading {
 }
 
 /**
- * Gives every ready entry the digest of its parent's guest-visible bytes and, when asked, compares those that have one: a mismatch is proof, and the
- * entry is quarantined. Paced by `schedules.scrubRate`. Goes on from parent to parent, so a repeated try loses one at most.
+ * Gives every ready entry the digest of its parent's guest-visible bytes and, when asked, compares those that have one:
+ * a mismatch is proof, and the entry is quarantined. Paced by `schedules.scrubRate`. Goes on from parent to parent, so
+ * a repeated try loses one at most.
  */
 export function createDigestParents(deps: BackendDependencies, name: BackendName) {
   return async function digestParents({ dryRun, scrub }: DigestRequest): Promise<ReconcileStep> {

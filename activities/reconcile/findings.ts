@@ -11,7 +11,10 @@ export interface FindingRule {
   grace: boolean;
 }
 
-/** What the reconciler may find, and what it does about each; `docs/operating.md` has the same table. A new kind cannot be added without deciding both. */
+/**
+ * What the reconciler may find, and what it does about each; `docs/operating.md` has the same table. A new kind cannot
+ * be added without deciding both.
+ */
 export const findingRules: Record<FindingKind, FindingRule> = {
   'volume-missing': {
     found: 'an `available` row whose volume is not on the backend',

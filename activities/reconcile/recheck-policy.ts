@@ -10,8 +10,9 @@ import { createFindings, type Repaired } from './reconcile-run';
 const ENTRIES_A_RUN = 10_000;
 
 /**
- * Checks ready entries that were accepted under another image policy by what their rows tell: format, container and virtual size. Rules about an image's
- * own structure were applied to bytes that are no longer there; what they let into the cache is plain guest bytes. Idempotent.
+ * Checks ready entries that were accepted under another image policy by what their rows tell: format, container and
+ * virtual size. Rules about an image's own structure were applied to bytes that are no longer there; what they let into
+ * the cache is plain guest bytes. Idempotent.
  */
 export function createRecheckPolicy(deps: ControlDependencies) {
   return async function recheckPolicy({

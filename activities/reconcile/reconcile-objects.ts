@@ -24,8 +24,8 @@ export interface ObjectsRequest {
 }
 
 /**
- * Compares everything in the backend's place with the rows, and every row with the place. Heartbeats; repeated, killed or late it compares everything
- * again, and what is repaired already is in order.
+ * Compares everything in the backend's place with the rows, and every row with the place. Heartbeats; repeated, killed
+ * or late it compares everything again, and what is repaired already is in order.
  * @throws BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createReconcileObjects(deps: BackendDependencies, name: BackendName) {
@@ -44,8 +44,8 @@ export function createReconcileObjects(deps: BackendDependencies, name: BackendN
 }
 
 /**
- * Whether the place itself looks lost: nothing of this installation is there though rows say so. Then no row is changed, and that is a finding.
- * The backend itself refuses a place that is not there or is of another installation.
+ * Whether the place itself looks lost: nothing of this installation is there though rows say so. Then no row is
+ * changed, and that is a finding. The backend itself refuses a place that is not there or is of another installation.
  */
 async function isUnmounted({ deps, backend, findings }: ReconcileRun, { own }: Scan): Promise<boolean> {
   if (own > 0) return false;
@@ -73,7 +73,10 @@ export interface Scan {
   /** Image-volumes without a row, or whose row is gone, and that row. */
   orphans: { object: FoundObject<ImageVolumeMarker>; row: EntryRow | undefined }[];
   volumesWithoutRow: FoundObject<VolumeMarker>[];
-  /** Volumes whose row says that they were never available, and whose run may have ended otherwise: the database is older. */
+  /**
+   * Volumes whose row says that they were never available, and whose run may have ended otherwise: the database is
+   * older.
+   */
   finished: { volume: FoundObject<VolumeMarker>; row: VolumeRow }[];
 }
 

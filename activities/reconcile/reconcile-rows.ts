@@ -23,8 +23,8 @@ import { keptAsNewer } from './remove-leftovers';
 const ROWS = 1000;
 
 /**
- * Finds rows that wait for a run which is dead, and ends them as that run would have. On the backend's queue: what a dead run has made is removed
- * there. Heartbeats; repeated, killed or late it goes on from what the inventory says.
+ * Finds rows that wait for a run which is dead, and ends them as that run would have. On the backend's queue: what a
+ * dead run has made is removed there. Heartbeats; repeated, killed or late it goes on from what the inventory says.
  * @throws BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createReconcileRows(deps: BackendDependencies, name: BackendName) {
@@ -153,7 +153,9 @@ async function repairCloneCounts(run: ReconcileRun): Promise<void> {
   }
 }
 
-/** What is `deleting` for nobody who runs, and what is `retired` and free since longer than anybody takes to delete it. */
+/**
+ * What is `deleting` for nobody who runs, and what is `retired` and free since longer than anybody takes to delete it.
+ */
 async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
   const { deps, backend, findings } = run;
   const listed = { backend: backend.name, limit: ROWS };

@@ -30,7 +30,10 @@ interface Age {
   writtenAt?: Date;
 }
 
-/** `unfounded`: it has changed since it was found. `young`: it is for the next run. `kept`: it is reported and left as it is. */
+/**
+ * `unfounded`: it has changed since it was found. `young`: it is for the next run. `kept`: it is reported and left as
+ * it is.
+ */
 export type Repaired = 'repaired' | 'unfounded' | 'young' | { kept: string };
 
 export interface Repair extends Age {
@@ -52,8 +55,8 @@ export interface Findings {
   /** Adds a finding that a person decides about. */
   report(finding: NewFinding): void;
   /**
-   * Repairs a finding, or not yet, or only says that it would, as its rule, its age and the run demand. A repair that fails for good is a finding too,
-   * and the others go on.
+   * Repairs a finding, or not yet, or only says that it would, as its rule, its age and the run demand. A repair that
+   * fails for good is a finding too, and the others go on.
    * @throws what a retry may fix.
    */
   repair(repair: Repair): Promise<void>;

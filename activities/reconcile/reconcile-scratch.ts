@@ -14,7 +14,10 @@ export interface ScratchRequest {
   dryRun: boolean;
 }
 
-/** Makes files and rows of this host's scratch agree while it works: what nobody uses and what is not there goes, once it is old enough. Idempotent. */
+/**
+ * Makes files and rows of this host's scratch agree while it works: what nobody uses and what is not there goes, once
+ * it is old enough. Idempotent.
+ */
 export function createReconcileScratch(deps: HostDependencies) {
   return async function reconcileScratch(request: ScratchRequest): Promise<ReconcileStep> {
     const findings = await createFindings(deps, request);

@@ -25,8 +25,8 @@ export async function removePartial(
 }
 
 /**
- * A late step has made a volume whose row was ending. One that was written after the end is kept: the row may be that of an older database, which knows
- * nothing of who got the volume since.
+ * A late step has made a volume whose row was ending. One that was written after the end is kept: the row may be that
+ * of an older database, which knows nothing of who got the volume since.
  */
 export async function removeVolumeOfEndedRow(
   run: ReconcileRun,
@@ -58,8 +58,8 @@ export function keptAsNewer(modifiedAt: Date, endedAt: Date): string {
 }
 
 /**
- * Image-volumes without a row. As long as any volume has none, the database may be older than the backend: then each may be the parent of one that is
- * to be adopted, and stays.
+ * Image-volumes without a row. As long as any volume has none, the database may be older than the backend: then each
+ * may be the parent of one that is to be adopted, and stays.
  */
 export async function removeOrphans(
   run: ReconcileRun,

@@ -16,8 +16,8 @@ import { workflowExecution } from '../kit/runs';
 export const REQUESTS_A_SECOND = 20;
 
 /**
- * @returns what waits until the next request may go: so many a second on average, each interval half to one and a half times as long, so that
- * several who ask do not fall into step.
+ * @returns what waits until the next request may go: so many a second on average, each interval half to one and a half
+ *   times as long, so that several who ask do not fall into step.
  */
 export function createPace({
   requestsPerSecond,
@@ -35,7 +35,10 @@ export function createPace({
   };
 }
 
-/** @returns what the service says of an image. `missing`: it does not know it, or does not show it; `unanswered`: it says neither, as when it forbids. */
+/**
+ * @returns what the service says of an image. `missing`: it does not know it, or does not show it; `unanswered`: it
+ *   says neither, as when it forbids.
+ */
 export async function readImageState(
   { images }: ControlDependencies,
   imageId: ImageId,
@@ -81,7 +84,10 @@ export function noneRefreshed(): RefreshedImages {
   return { counts, retired: [], kept: [], free: [] };
 }
 
-/** Writes down what an image is, retires what has lost its last usable one, and adds both to `refreshed`. Idempotent but for that. */
+/**
+ * Writes down what an image is, retires what has lost its last usable one, and adds both to `refreshed`. Idempotent but
+ * for that.
+ */
 export async function applyImageState(
   { database, metrics }: ControlDependencies,
   refreshed: RefreshedImages,

@@ -18,7 +18,10 @@ const KNOWN_ASKED = 10;
 export interface MissingRequest {
   /** Not found when they were asked for; asked again here. */
   imageIds: ImageId[];
-  /** Of the whole run: images that were asked for, those of them that were not found, and those that are not decided yet, these included. */
+  /**
+   * Of the whole run: images that were asked for, those of them that were not found, and those that are not decided
+   * yet, these included.
+   */
   asked: number;
   missing: number;
   left: number;
@@ -31,9 +34,10 @@ export interface RetiredMissing extends RefreshedImages {
 }
 
 /**
- * Retires the entries whose last usable image is not found any more, when the image service is proven to be sound: its list answers, an image that the
- * inventory knows is there, and not too many are missing at once. A service behind a wrong endpoint, after a bad restore, or without rights answers "not
- * found" to everything. Registered as `settleMissing`. Idempotent; a try that was cut is gone on with where its last heartbeat was.
+ * Retires the entries whose last usable image is not found any more, when the image service is proven to be sound: its
+ * list answers, an image that the inventory knows is there, and not too many are missing at once. A service behind a
+ * wrong endpoint, after a bad restore, or without rights answers "not found" to everything. Registered as
+ * `settleMissing`. Idempotent; a try that was cut is gone on with where its last heartbeat was.
  * @throws ImageServiceUnavailable (retried).
  */
 export function createRetireMissing(deps: ControlDependencies) {

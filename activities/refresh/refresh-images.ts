@@ -21,13 +21,17 @@ export interface RefreshPage extends RefreshedImages {
   /** Null before the first image. */
   afterImageId: ImageId | null;
   done: boolean;
-  /** Images that were not found: `retireMissing` decides about them. Absent in what an earlier version has answered: it has decided itself. */
+  /**
+   * Images that were not found: `retireMissing` decides about them. Absent in what an earlier version has answered: it
+   * has decided itself.
+   */
   missing?: ImageId[];
 }
 
 /**
- * Asks the image service about the next images behind entries and retires the entries whose last usable image is deactivated, or gone by its own record.
- * A try that was cut is gone on with where its last heartbeat was. An image that is not answered for, or not found, stays what it was.
+ * Asks the image service about the next images behind entries and retires the entries whose last usable image is
+ * deactivated, or gone by its own record. A try that was cut is gone on with where its last heartbeat was. An image
+ * that is not answered for, or not found, stays what it was.
  * @throws ImageServiceUnavailable when the service answers for nothing (retried).
  */
 export function createRefreshImages(deps: ControlDependencies) {

@@ -19,21 +19,28 @@ export type Warming =
       source: PopulateInput;
       flight: number;
       flightWorkflowId: string;
-      /** Milliseconds after which a waiter checks whether its flight still runs. Absent: an older version opened the flight and recorded no waiter. */
+      /**
+       * Milliseconds after which a waiter checks whether its flight still runs. Absent: an older version opened the
+       * flight and recorded no waiter.
+       */
       safetyIntervalMs?: number;
     };
 
 export interface WarmingRequest {
   imageId: ImageId;
   backend: BackendName;
-  /** The activity that will wait for the flight, as the workflow has named it; absent in runs that an older version began. */
+  /**
+   * The activity that will wait for the flight, as the workflow has named it; absent in runs that an older version
+   * began.
+   */
   activityId?: string;
 }
 
 /**
- * Finds a ready entry with room for the image, or opens the flight that makes one and lets it run; creates that come meanwhile join it. Writes down which
- * activity the flight's end completes. Idempotent.
- * @throws ImageNotFound, ImageNotActive, ImageUnsupported, ImageRefused, CacheKeyCollision (final); FlightClosing, ImageServiceUnavailable (retried).
+ * Finds a ready entry with room for the image, or opens the flight that makes one and lets it run; creates that come
+ * meanwhile join it. Writes down which activity the flight's end completes. Idempotent.
+ * @throws ImageNotFound, ImageNotActive, ImageUnsupported, ImageRefused, CacheKeyCollision (final); FlightClosing,
+ *   ImageServiceUnavailable (retried).
  */
 export function createOpenWarming(deps: ControlDependencies) {
   return async function openWarming({ imageId, backend, activityId }: WarmingRequest): Promise<Warming> {
@@ -63,8 +70,10 @@ export function createOpenWarming(deps: ControlDependencies) {
 }
 
 /**
- * Asks for the verdict of a flight, for a run that an older version began: what waits now is `awaitVerdict`. It keeps no slot while it waits.
- * @returns null when the flight was overtaken by the next one: open the warming again. @throws StillRunning (retried).
+ * Asks for the verdict of a flight, for a run that an older version began: what waits now is `awaitVerdict`. It keeps
+ * no slot while it waits.
+ * @returns null when the flight was overtaken by the next one: open the warming again.
+ * @throws StillRunning (retried).
  */
 export function createAwaitWarming(deps: ControlDependencies) {
   return async function awaitWarming({

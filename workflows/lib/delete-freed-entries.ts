@@ -5,10 +5,16 @@ import { findFailure, isCancelled } from './failure';
 import { inParallel } from './in-parallel';
 
 const DELETES_AT_ONCE = 4;
-/** A backend that nobody holds for so long keeps what is retired: a sweep of the evictor, or a reconciliation, deletes it. */
+/**
+ * A backend that nobody holds for so long keeps what is retired: a sweep of the evictor, or a reconciliation, deletes
+ * it.
+ */
 const DELETE_BUDGET_MS = 10 * 60_000;
 
-/** Deletes retired entries that nothing holds; one that cannot be deleted stays, retired. @returns how many are gone. */
+/**
+ * Deletes retired entries that nothing holds; one that cannot be deleted stays, retired.
+ * @returns how many are gone.
+ */
 export async function deleteFreedEntries(freed: readonly FreedEntry[]): Promise<number> {
   const entries = [...new Map(freed.map((entry) => [entry.entryId, entry])).values()];
   let deleted = 0;
@@ -18,7 +24,10 @@ export async function deleteFreedEntries(freed: readonly FreedEntry[]): Promise<
   return deleted;
 }
 
-/** Deletes the parent whose last clone or lease has just ended, if there is one, whether the run is cancelled or not. @returns whether it is gone. */
+/**
+ * Deletes the parent whose last clone or lease has just ended, if there is one, whether the run is cancelled or not.
+ * @returns whether it is gone.
+ */
 export async function deleteFreedEntry({ freedEntry }: { freedEntry?: FreedEntry }): Promise<boolean> {
   return freedEntry !== undefined && (await CancellationScope.nonCancellable(() => deleteOne(freedEntry)));
 }
