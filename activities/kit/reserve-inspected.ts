@@ -21,39 +21,46 @@ export interface InspectedEntry {
   virtualBytes: number;
 }
 
-type InspectedReservation = { kind: 'reserved' } | { kind: 'no-room' } | NotCached;
-
 /**
- * Reserves anew by what an image's own bytes say, before the first one is written: its record may tell no size, or a smaller one.
- * Idempotent. Undo: `abandonEntry`.
- * @returns `reserved`, or `no-room`: see `reserveInspectedOrMakeRoom`. @throws ImageChanged when the reservation was given up meanwhile (final).
+ * Reserves anew by what an image's own bytes say, before the first one is written: its record may tell no size, or a smaller one. Where there is no room,
+ * what is worth less is evicted, if `report` is given; that needs a worker that holds the backend. Idempotent. Undo: `abandonEntry`.
+ * @returns undefined when the bytes are reserved. @throws ImageChanged when the reservation was given up meanwhile (final).
  */
 export async function reserveInspected(
   deps: ControlDependencies,
-  inspected: InspectedEntry,
-): Promise<InspectedReservation> {
-  const wanted = await wantedAnew(deps, inspected);
-  if (wanted === undefined) return { kind: 'reserved' };
-  return inspectedReservationOf(await insertPopulatingEntry(deps.database, wanted), inspected);
+  { input, entry, virtualBytes }: InspectedEntry,
+  report?: (progress: Progress) => void,
+): Promise<NotCached | undefined> {
+  const { backend, cacheKey: key, imageId } = input;
+  const row = await findEntry(deps.database, { entryId: entry.id });
+  if (row?.state !== 'populating') throw reservationGivenUp(imageId, row?.state ?? 'absent');
+  if (virtualBytes <= row.realBytes) return undefined;
+  const { workflowId } = workflowExecution();
+  const { policyVersion } = deps;
+  const flight = row.flight ?? 0;
+  const wanted = { backend, key, bytes: virtualBytes, flight, workflowId, policyVersion, entryId: entry.id };
+  const inserted = await insertPopulatingEntry(deps.database, wanted);
+  const outcome = inserted.kind === 'no-room' && report ? await reserveByEviction(deps, wanted, report) : inserted;
+  if (outcome.kind === 'given-up') throw reservationGivenUp(imageId, outcome.state);
+  // Another flight has made the key's next generation: this reservation is none any more.
+  if (outcome.kind === 'ready') throw reservationGivenUp(imageId, 'ready');
+  const reservation = reservationOf(outcome);
+  if (reservation.kind === 'no-room') return { kind: 'bypass', reason: 'no-room' };
+  return reservation.kind === 'bypass' ? reservation : undefined;
 }
 
-/** As `reserveInspected`, and evicts what is worth less where there is no room. Only where the backend is held. */
-export async function reserveInspectedOrMakeRoom(
+/** Evicts what is worth less, and turns its bytes into the reservation in one transaction. Only where the backend is held. */
+export async function reserveByEviction(
   deps: ControlDependencies,
-  inspected: InspectedEntry,
+  wanted: Parameters<typeof insertPopulatingEntry>[1],
   report: (progress: Progress) => void,
-): Promise<{ kind: 'reserved' } | NotCached> {
-  const first = await reserveInspected(deps, inspected);
-  if (first.kind !== 'no-room') return first;
-  const wanted = await wantedAnew(deps, inspected);
-  if (wanted === undefined) return { kind: 'reserved' };
+): Promise<ReservationOutcome> {
   const freedEntryIds = await deleteVictims(deps, wanted, report);
-  const freed = inspectedReservationOf(await reserveFreed(deps.database, { ...wanted, freedEntryIds }), inspected);
-  return freed.kind === 'no-room' ? { kind: 'bypass', reason: 'no-room' } : freed;
+  return await reserveFreed(deps.database, { ...wanted, freedEntryIds });
 }
 
 /** @returns what is deleted on the backend for this reservation and not yet told to the inventory. */
-export async function deleteVictims(
+async function deleteVictims(
   deps: ControlDependencies,
   wanted: { backend: BackendName; bytes: number; workflowId: string },
   report: (progress: Progress) => void,
@@ -90,41 +97,12 @@ export function reservationOf(outcome: ReservationOutcome): Reservation | { kind
     case 'cache-off':
       return { kind: 'bypass', reason: 'cache-off' };
     case 'given-up':
-      throw new Error('only who names an entry hears that it was given up');
+      throw new Error('only a caller that names an entry hears that it was given up');
   }
 }
 
-/** @returns undefined where what is reserved is enough. */
-async function wantedAnew(deps: ControlDependencies, inspected: InspectedEntry) {
-  const { input, entry, virtualBytes } = inspected;
-  const row = await findEntry(deps.database, { entryId: entry.id });
-  if (row?.state !== 'populating') throw reservationGivenUp(input.imageId, row?.state ?? 'absent');
-  if (virtualBytes <= row.realBytes) return undefined;
-  return {
-    backend: input.backend,
-    key: input.cacheKey,
-    bytes: virtualBytes,
-    flight: row.flight ?? 0,
-    workflowId: workflowExecution().workflowId,
-    policyVersion: deps.policyVersion,
-    entryId: entry.id,
-  };
-}
-
-function inspectedReservationOf(outcome: ReservationOutcome, { input }: InspectedEntry): InspectedReservation {
-  if (outcome.kind === 'given-up') throw reservationGivenUp(input.imageId, outcome.state);
-  const reservation = reservationOf(outcome);
-  // The key's next generation is there already, by somebody else: this reservation is none any more.
-  if (reservation.kind === 'ready') throw reservationGivenUp(input.imageId, 'ready');
-  if (reservation.kind === 'reserved') return { kind: 'reserved' };
-  return reservation;
-}
-
-/** What a transfer fails with whose entry is not `populating` any more. */
+/** The failure of a transfer whose entry is not `populating` any more. */
 export function reservationGivenUp(imageId: ImageId, state: string): Failure<'ImageChanged'> {
-  return new Failure('ImageChanged', {
-    imageId,
-    found: `an entry that is ${state}`,
-    allowed: 'one that is populating',
-  });
+  const found = `an entry that is ${state}`;
+  return new Failure('ImageChanged', { imageId, found, allowed: 'one that is populating' });
 }

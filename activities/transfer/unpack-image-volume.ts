@@ -50,8 +50,8 @@ export async function beginUnpacking(
 
   const openTarget = async (sizeBytes: number, virtualBytes: number) => {
     // Where there is no room yet, a conversion makes some, or tells that the image is not cached.
-    const reserved = await reserveInspected(deps, { input: source, entry, virtualBytes });
-    if (reserved.kind !== 'reserved') throw new Error('the cache has no room for it yet');
+    const notCached = await reserveInspected(deps, { input: source, entry, virtualBytes });
+    if (notCached !== undefined) throw new Error('the cache has no room for it yet');
     await checkFreeSpace(backend, sizeBytes);
     target = await backend.ensureWriteTarget({ ...written, attempt, virtualBytes });
     if (target.path === undefined) throw new Error(`backend ${backend.name} writes no files`);

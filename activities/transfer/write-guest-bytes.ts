@@ -18,10 +18,10 @@ import { isDataUnreadable, unreadableData } from '../image/unreadable-data';
 import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
-import { reserveInspectedOrMakeRoom } from '../kit/reserve-inspected';
+import { reserveInspected } from '../kit/reserve-inspected';
 import { releaseScratchOf } from '../kit/scratch-files';
 import { complete, findCompleted, markerOf, resultOf, sizeOf } from '../kit/volume';
-import type { Progress, ProgressReporter } from '../progress';
+import type { ProgressReporter } from '../progress';
 import { attemptName, checkFreeSpace, findSealed, seal } from './attempt';
 import { checkToolAgrees, checkWritten, findSource, inspectImageFile, type GuestBytes } from './inspect-image';
 import { getScratchPath, type ScratchSource } from './scratch-image';
@@ -52,12 +52,8 @@ export function createWriteImageVolume(deps: HostDependencies) {
         const sealed = await findSealed(backend, entry);
         return sealed && { ...sealed, convertMs: convertMs() };
       },
-      prepare: async (virtualBytes, reporter) => {
-        const inspected = { input, entry, virtualBytes };
-        const report = (progress: Progress) => reporter.report(progress);
-        const reserved = await reserveInspectedOrMakeRoom(deps, inspected, report);
-        return reserved.kind === 'bypass' ? reserved : undefined;
-      },
+      prepare: (virtualBytes, reporter) =>
+        reserveInspected(deps, { input, entry, virtualBytes }, (progress) => reporter.report(progress)),
       publish: async (target, reporter) => {
         const { virtualBytes } = target;
         reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
