@@ -11,7 +11,7 @@ import { workflowExecution } from '../kit/runs';
 import { complete, findCompleted, goOnAfterReset, markerOf, resultOf } from '../kit/volume';
 import { rollOverInBackground } from './roll-over';
 
-/** A second broken parent of one key within this time is no accident of one file: it is reported instead of replaced. */
+/** A second broken parent of one key within this time is no accident of one file: it is reported, not replaced. */
 const QUARANTINE_WINDOW_MS = 3_600_000;
 
 export interface AcquireRequest {
@@ -25,7 +25,7 @@ export interface CloneRequest extends AcquireRequest {
 }
 
 /**
- * Takes a ready entry as lease in one statement and, where this worker holds the backend and its clone is instant, clones and completes too.
+ * Leases a ready entry in one statement and, where this worker holds the backend and its clone is instant, clones and completes too.
  * Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`, `failVolume`.
  * @throws CreateCancelled, CacheKeyCollision, ParentUnusable (final).
  */
@@ -120,6 +120,6 @@ async function quarantineParent(
   if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
   const { kind } = await quarantineEntry(deps.database, { entryId: entry.id, found });
   if (kind === 'quarantined') deps.metrics.quarantined({ backend: admission.backend });
-  // What this volume has of the broken parent must not stand in the way of its clone of the next.
+  // A clone of the broken parent must not be in the way of the clone of the next.
   await backend.ensureVolumeAbsent(volumeId);
 }

@@ -1,29 +1,30 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { resolveFollow } from '../../db/follows/follows';
 import { recordDecision } from '../../db/report/decisions';
-import { markFailed, insertVolume, type PromiseLimit } from '../../db/volumes';
-import { GiB, roundUpTo } from '../../workflows/contract/bytes';
+import { insertVolume, markFailed } from '../../db/volumes';
+import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {
+  uuidPattern,
   type BackendName,
   type ImageId,
   type ProjectId,
-  uuidPattern,
   type VolumeId,
 } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import type { Admission } from '../../workflows/contract/population';
-import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
+import type { CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
 import { chooseBackend } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
-import { resultOf, SIZE_UNIT_BYTES } from '../kit/volume';
+import { resultOf, sizeOf } from '../kit/volume';
 import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
 
 export type AdmitOutcome =
   { kind: 'admitted'; volumeId: VolumeId; admission: Admission } | { kind: 'available'; result: CreateVolumeResult };
+
 /** Of one field of a refused request. */
 const MAX_RECORDED_CHARACTERS = 64;
 
@@ -36,36 +37,40 @@ const MAX_RECORDED_CHARACTERS = 64;
 export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
     const startedAtMs = performance.now();
-    const { workflowId, runId } = workflowExecution();
+    const { workflowId } = workflowExecution();
     let volumeId: VolumeId | undefined;
     try {
       const request = parseCreateVolumeRequest(input);
       volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
       const backend = chooseBackend(deps, request.backend);
-      // Asked on every create: who may read an image can change without any timestamp moving.
+      // Read on every create: access to an image can change without any timestamp moving.
       const imageId = await resolveImageId(deps, { given: request.imageId, backend, volumeId });
       const image = await deps.images.getImage(imageId, cancellationSignal());
       checkImage(deps, image);
       checkSize(request, image);
+      const minDiskBytes = image.minDiskGiB * GiB;
+      const { virtualSizeBytes } = image;
+      const byRecord = virtualSizeBytes === null ? null : sizeOf({ sizeBytes: null, minDiskBytes }, virtualSizeBytes);
+      const cacheOff = deps.config.backends[backend]?.cache.enabled === false;
       const admission: Admission = {
         imageId: image.id,
         projectId: (request.projectId ?? deps.config.defaultProjectId) as ProjectId,
         backend,
         name: request.name ?? null,
         cacheKey: cacheKeyOf(image),
-        sizeBytes: request.sizeBytes ?? defaultSizeBytes(image),
-        minDiskBytes: image.minDiskGiB * GiB,
+        sizeBytes: request.sizeBytes ?? byRecord,
+        minDiskBytes,
         imageBytes: image.sizeBytes ?? 0,
-        bypass: bypassOf(deps, backend, request),
+        bypass: request.bypassCache ? 'requested' : cacheOff ? 'cache-off' : null,
         budgetMs: deps.config.createBudget,
         safetyIntervalMs: deps.config.createSafetyInterval,
         conversionMs: deps.config.tools.wallClock,
         searchAttributes: deps.searchAttributes,
         admitMs: Math.round(performance.now() - startedAtMs),
       };
-      return await insert(deps, { volumeId, admission, request, image, workflowId, runId });
+      return await insert(deps, { volumeId, admission, request, image });
     } catch (error) {
-      // What may pass is no refusal yet.
+      // A failure that may pass is no refusal yet.
       if (error instanceof Failure && error.isFinal) await endRefused(deps, { input, volumeId, failure: error });
       throw error;
     }
@@ -77,53 +82,54 @@ interface Insertion {
   admission: Admission;
   request: CreateVolumeInput;
   image: Image;
-  workflowId: string;
-  runId: string;
 }
 
 async function insert(
   deps: ControlDependencies,
-  { volumeId, admission, request, image, workflowId, runId }: Insertion,
+  { volumeId, admission, request, image }: Insertion,
 ): Promise<AdmitOutcome> {
+  const { projectId, name, backend, sizeBytes } = admission;
+  const space = await deps.backends.get(backend)?.space();
   const inserted = await insertOrTakeOver(deps, {
     volumeId,
-    projectId: admission.projectId,
-    name: admission.name,
-    backend: admission.backend,
+    projectId,
+    name,
+    backend,
     imageId: image.id,
     shortKey: admission.cacheKey.short,
     request: canonicalRequest(request, admission),
-    sizeBytes: admission.sizeBytes,
+    sizeBytes,
     imageMetadata: imageMetadataOf(image),
     metadata: request.metadata ?? {},
-    workflowId,
-    runId,
-    promise: await promiseLimitOf(deps, admission.backend),
+    ...workflowExecution(),
+    // What the backend's volumes may grow to together is known before anything is made.
+    promise: {
+      overSubscription: deps.config.backends[backend]?.maxOverSubscription ?? 1,
+      totalBytes: space?.totalBytes,
+    },
   });
   switch (inserted.kind) {
     case 'admitted':
       return { kind: 'admitted', volumeId, admission };
-    case 'available':
-      return {
-        kind: 'available',
-        result: resultOf(inserted.volume, {
-          reason: 'the same request was answered before',
-          bytesDownloaded: 0,
-          timingsMs: {},
-        }),
-      };
+    case 'available': {
+      const reason = 'the same request was answered before';
+      return { kind: 'available', result: resultOf(inserted.volume, { reason, bytesDownloaded: 0, timingsMs: {} }) };
+    }
     case 'conflict':
       throw new Failure('Conflict', { volumeId, found: inserted.found });
     case 'busy':
       throw new Failure('VolumeBusy', { volumeId, workflowId: inserted.workflowId });
     case 'deleted':
       throw new Failure('VolumeDeleted', { volumeId });
-    case 'no-room':
-      throw noRoom(admission, inserted);
+    case 'no-room': {
+      const { promisedBytes, mostBytes } = inserted;
+      const freeBytes = Math.max(0, mostBytes - promisedBytes);
+      throw new Failure('NoSpace', { backend, neededBytes: sizeBytes ?? 0, freeBytes, promisedBytes, mostBytes });
+    }
   }
 }
 
-/** Whether the run that makes the volume lives is asked of Temporal: its row does not know. A dead one's row is taken over at once, under any workflow id. */
+/** Temporal knows whether the run that makes the volume lives; the row does not. A dead run's row is taken over at once, under any workflow id. */
 async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
   const inserted = await insertVolume(deps.database, row);
   if (inserted.kind !== 'busy') return inserted;
@@ -158,34 +164,6 @@ function checkSize({ sizeBytes }: CreateVolumeInput, image: Image): void {
     throw refuse(`at least ${minDiskBytes}, the image's min_disk of ${image.minDiskGiB} GiB`);
   if (sizeBytes < (image.virtualSizeBytes ?? 0))
     throw refuse(`at least ${image.virtualSizeBytes}, the image's virtual size`);
-}
-
-/** What the backend's volumes may grow to together is known before anything is made. */
-async function promiseLimitOf({ backends, config }: ControlDependencies, name: BackendName): Promise<PromiseLimit> {
-  const space = await backends.get(name)?.space();
-  return { overSubscription: config.backends[name]?.maxOverSubscription ?? 1, totalBytes: space?.totalBytes };
-}
-
-function noRoom(
-  { backend, sizeBytes }: Admission,
-  { promisedBytes, mostBytes }: { promisedBytes: number; mostBytes: number },
-): Failure<'NoSpace'> {
-  const freeBytes = Math.max(0, mostBytes - promisedBytes);
-  return new Failure('NoSpace', { backend, neededBytes: sizeBytes ?? 0, freeBytes, promisedBytes, mostBytes });
-}
-
-function defaultSizeBytes(image: Image): number | null {
-  if (image.virtualSizeBytes === null) return null;
-  return roundUpTo(Math.max(image.virtualSizeBytes, image.minDiskGiB * GiB), SIZE_UNIT_BYTES);
-}
-
-function bypassOf(
-  { config }: ControlDependencies,
-  backend: BackendName,
-  request: CreateVolumeInput,
-): BypassReason | null {
-  if (request.bypassCache) return 'requested';
-  return config.backends[backend]?.cache.enabled === false ? 'cache-off' : null;
 }
 
 function imageMetadataOf(image: Image): Record<string, string> {
@@ -236,7 +214,7 @@ async function endRefused(
   deps.metrics.createEnded({ backend: known, outcome: 'refused' });
 }
 
-/** What a caller sent is recorded only where it can be an id or a name. */
+/** A caller's value is recorded only where it can be an id or a name. */
 function isRecordable(value: string): boolean {
   return value.length <= MAX_RECORDED_CHARACTERS && /^[\x20-\x7e]*$/.test(value);
 }
@@ -249,7 +227,7 @@ function uuidOf(value: string | undefined): VolumeId | undefined {
  * @returns the image that a create means: the one it names, or what its follow has ready. A volume that was admitted from a follow keeps its image.
  * @throws FollowNotFound (final); DatabaseUnavailable (retried).
  */
-export async function resolveImageId(
+async function resolveImageId(
   { database }: ControlDependencies,
   { given, backend, volumeId }: { given: string; backend: BackendName; volumeId: VolumeId },
 ): Promise<string> {

@@ -47,19 +47,16 @@ export function parseCreateVolumeRequest(input: unknown): CreateVolumeInput {
 }
 
 /**
- * A workflow id `volume/<uuid>`, with the stack's prefix or without, gives the volume's id; with any other the input's, else one derived from the workflow id, so that a repeated
- * start is the same volume. @throws InvalidRequest when id and input disagree (final).
+ * A workflow id `volume/<uuid>`, with the stack's prefix or without, gives the volume's id. With any other it is the input's, else one derived from the
+ * workflow id, so that a repeated start is the same volume. @throws InvalidRequest when id and input disagree (final).
  */
 export function volumeIdOf(workflowId: string, request: CreateVolumeInput, prefix = ''): VolumeId {
   const ofStack = workflowId.startsWith(prefix) ? workflowId.slice(prefix.length) : workflowId;
   const named = /^volume\/(.+)$/.exec(ofStack)?.[1];
   if (named !== undefined && uuidPattern.test(named)) {
     if (request.volumeId !== undefined && request.volumeId !== named) {
-      throw new Failure('InvalidRequest', {
-        field: 'volumeId',
-        value: request.volumeId,
-        allowed: `${named}, the one in the workflow's id`,
-      });
+      const allowed = `${named}, the one in the workflow's id`;
+      throw new Failure('InvalidRequest', { field: 'volumeId', value: request.volumeId, allowed });
     }
     return named as VolumeId;
   }

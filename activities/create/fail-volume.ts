@@ -25,23 +25,20 @@ export interface EndedVolume {
 }
 
 /**
- * Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled; the flight that nobody
- * waits for any more ends too, where the configuration says so. Idempotent.
+ * Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled. The flight that
+ * nobody waits for any more ends too, where the configuration says so. Idempotent.
  */
 export function createFailVolume(deps: ControlDependencies) {
   return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
     const { runId } = workflowExecution();
+    const { bytesDownloaded, timingsMs } = story;
     await goOnAfterReset(deps, volumeId);
     const ended = await markFailed(deps.database, {
       volumeId,
       runId,
       to: failure === undefined ? 'deleted' : 'error',
       error: failure && { type: failure.type, message: failure.message },
-      decision: {
-        reason: failure?.message ?? 'cancelled',
-        bytesDownloaded: story.bytesDownloaded,
-        timingsMs: story.timingsMs,
-      },
+      decision: { reason: failure?.message ?? 'cancelled', bytesDownloaded, timingsMs },
     });
     const completed = await findCompleted(deps, volumeId);
     if (completed === undefined) {
@@ -57,10 +54,10 @@ export function createFailVolume(deps: ControlDependencies) {
 }
 
 /**
- * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and its bytes have not all come. What it made
- * is undone; who asks for the image meanwhile leads the next flight. Idempotent.
+ * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and its bytes have not all come.
+ * What it made is undone; the next create of the image leads the next flight. Idempotent.
  */
-export async function stopUnwantedFlight(
+async function stopUnwantedFlight(
   { config, database, temporal, queues }: ControlDependencies,
   { backend, shortKey }: { backend: BackendName; shortKey: string },
 ): Promise<void> {

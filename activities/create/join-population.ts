@@ -12,13 +12,13 @@ import { findCompleted, goOnAfterReset } from '../kit/volume';
 export interface JoinRequest {
   volumeId: VolumeId;
   admission: Admission;
-  /** Id of the activity that waits: chosen by the workflow, so that a verdict reaches it wherever it stands. */
+  /** Id of the activity that waits: chosen by the workflow, so that a verdict reaches it in any state. */
   activityId: string;
   /** Whether a ready entry is there that takes no more clones: the flight makes the next generation. */
   atCloneLimit: boolean;
 }
 
-/** Without an answer the cache is to be asked again. */
+/** Without an answer the next step is to acquire again. */
 export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answered'; answer: FlightVerdict | null };
 
 /**
@@ -26,12 +26,8 @@ export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answere
  * @throws FlightClosing (retried at once), CreateCancelled, CacheKeyCollision (final).
  */
 export function createJoinPopulation(deps: ControlDependencies) {
-  return async function joinPopulation({
-    volumeId,
-    admission,
-    activityId,
-    atCloneLimit,
-  }: JoinRequest): Promise<JoinOutcome> {
+  return async function joinPopulation(joining: JoinRequest): Promise<JoinOutcome> {
+    const { volumeId, admission, activityId, atCloneLimit } = joining;
     const { backend, cacheKey, imageId, projectId } = admission;
     const [ready] = await listEntries(deps.database, { backend, shortKey: cacheKey.short, state: 'ready', limit: 1 });
     // A flight that ended between acquire and join has left what it would answer.
@@ -57,7 +53,7 @@ export function createJoinPopulation(deps: ControlDependencies) {
         if (await findCompleted(deps, volumeId)) return { kind: 'answered', answer: null };
         throw new Failure('CreateCancelled', { volumeId });
       case 'waiting':
-        // Who comes to a flight that a run has claimed need not start it.
+        // A flight that a run has claimed need not be started.
         if (joined.runId === null) await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
         return { kind: 'waiting', flight: joined.flight };
     }
@@ -67,19 +63,19 @@ export function createJoinPopulation(deps: ControlDependencies) {
 export interface AwaitRequest {
   /** Absent where an older version has scheduled the step. */
   volumeId?: VolumeId;
-  /** Of a create, or of whoever else waits. */
+  /** Of a create, or of another workflow that waits. */
   admission: PopulateInput;
   flight: number;
 }
 
 /**
  * Waits for a flight's verdict without holding a slot: the flight's last activity completes this one from outside, by workflow, run and activity id,
- * whether it runs, backs off or was never picked up. The start-to-close timeout is the safety timer: the retry looks at the row again and makes
- * sure that the flight has not died. A verdict that was overtaken by the next flight is `null`: ask the cache again.
+ * whether it runs, backs off or was never picked up. The start-to-close timeout is the safety timer: the retry reads the row again and makes sure that
+ * the flight has not died. A verdict that was overtaken by the next flight is `null`: acquire again.
  */
 export function createAwaitVerdict(deps: ControlDependencies) {
   return async function awaitVerdict({ volumeId, admission, flight }: AwaitRequest) {
-    // Before the row is looked at: an answer that comes after that finds this run.
+    // Before the row is read: an answer that comes after that finds this run.
     if (volumeId !== undefined) await goOnAfterReset(deps, volumeId);
     const row = await findFlightOf(deps, admission);
     if (row?.flight !== flight) return null;
@@ -87,7 +83,7 @@ export function createAwaitVerdict(deps: ControlDependencies) {
     if (activityInfo().attempt > 1) {
       await ensureFlightRuns(deps, admission);
       // The UI shows the attempts before as failures.
-      const summary = `still waiting for ${flightIdOf(deps, admission)}, which runs: the earlier timeouts are the reminders to look, not failures`;
+      const summary = `still waiting for ${flightIdOf(deps, admission)}, which runs: the earlier timeouts were reminders to check it, not failures`;
       heartbeat({ stage: 'waiting', summary });
     }
     throw new CompleteAsyncError();

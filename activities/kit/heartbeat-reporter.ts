@@ -2,8 +2,8 @@ import { activityInfo, Context } from '@temporalio/activity';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
-import type { Progress, ProgressReporter } from '../progress';
 import { errorMessage } from '../../lib/words';
+import type { Progress, ProgressReporter } from '../progress';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */
 export function createHeartbeatReporter(): ProgressReporter {

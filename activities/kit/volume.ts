@@ -72,33 +72,27 @@ export async function goOnAfterReset(deps: ControlDependencies, volumeId: Volume
   return await takeOverVolume(deps.database, { volumeId, earlierRunId: row.runId, runId });
 }
 
-/** @returns what the caller of a create gets, from the row of an available volume. @throws VolumeNotFound when the row was never completed (a bug shown as such). */
+/**
+ * @returns what the caller of a create gets, from the row of an available volume.
+ * @throws VolumeNotFound when the row was never completed (a bug shown as such).
+ */
 export function resultOf(
-  volume: VolumeRow,
+  { id: volumeId, imageId, projectId, backend, name, sizeBytes, outcome, connection }: VolumeRow,
   { reason, bytesDownloaded, timingsMs }: Pick<Story, 'reason' | 'bytesDownloaded' | 'timingsMs'>,
 ): CreateVolumeResult {
-  const { id, imageId, projectId, backend, name, sizeBytes, outcome, connection } = volume;
   if (sizeBytes === null || connection === null || outcome === null || outcome === 'refused')
-    throw new Failure('VolumeNotFound', { volumeId: id });
-  return {
-    volumeId: id,
-    imageId,
-    projectId,
-    backend,
-    name,
-    sizeBytes,
-    outcome,
-    reason,
-    connection,
-    bytesDownloaded,
-    timingsMs,
-  };
+    throw new Failure('VolumeNotFound', { volumeId });
+  const made = { volumeId, imageId, projectId, backend, name, sizeBytes, outcome, connection };
+  return { ...made, reason, bytesDownloaded, timingsMs };
 }
 
 /** New volumes are sized in whole units of this. */
-export const SIZE_UNIT_BYTES = MiB;
+const SIZE_UNIT_BYTES = MiB;
 /** @returns a volume's size once the guest-visible bytes are known. @throws InvalidRequest when the request's size is below them (final). */
-export function sizeOf({ sizeBytes, minDiskBytes }: Admission, virtualBytes: number): number {
+export function sizeOf(
+  { sizeBytes, minDiskBytes }: Pick<Admission, 'sizeBytes' | 'minDiskBytes'>,
+  virtualBytes: number,
+): number {
   if (sizeBytes === null) return roundUpTo(Math.max(virtualBytes, minDiskBytes), SIZE_UNIT_BYTES);
   if (sizeBytes >= virtualBytes) return sizeBytes;
   throw new Failure('InvalidRequest', {
@@ -108,7 +102,7 @@ export function sizeOf({ sizeBytes, minDiskBytes }: Admission, virtualBytes: num
   });
 }
 
-/** What is written beside the volume on the backend, so that its row can be made again. @throws as `sizeOf`. */
+/** @returns what is written beside the volume on the backend, so that its row can be made again. @throws as `sizeOf`. */
 export function markerOf(
   deps: ControlDependencies,
   { volumeId, admission }: { volumeId: VolumeId; admission: Admission },

@@ -1,5 +1,5 @@
-import { ActivityNotFoundError } from '@temporalio/client';
 import { activityInfo, heartbeat } from '@temporalio/activity';
+import { ActivityNotFoundError } from '@temporalio/client';
 import {
   answerFlight,
   updateFlightRun,
@@ -16,8 +16,9 @@ import type { ControlDependencies } from '../dependencies';
 import { findLiveRun, workflowExecution } from '../kit/runs';
 import { parsePopulateInput } from './populate-request';
 
-/** Waiters that are read, and answered at the same time, in one go. */
+/** Waiters that are read, and answered, at once. */
 const ANSWERS_AT_ONCE = 32;
+const wrongKey = { field: 'cacheKey', allowed: 'a key that a create waits for' };
 
 export interface FlightClaim {
   /** The run's input, validated. */
@@ -32,7 +33,10 @@ export interface FlightClaim {
   conversionMs?: number;
 }
 
-/** Claims the number that the flight's row has now for this run. Idempotent. @throws InvalidRequest for a malformed input, and when no create has joined (final). */
+/**
+ * Claims the number that the flight's row has now for this run. Idempotent.
+ * @throws InvalidRequest for a malformed input, and when no create has joined (final).
+ */
 export function createClaimFlight(deps: ControlDependencies) {
   return async function claimFlight(given: unknown): Promise<FlightClaim> {
     const input = parsePopulateInput(given);
@@ -43,12 +47,7 @@ export function createClaimFlight(deps: ControlDependencies) {
     if (workflowId !== expected)
       throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });
     const claim = await updateFlightRun(deps.database, { backend, shortKey: cacheKey.short, runId });
-    if (claim === undefined)
-      throw new Failure('InvalidRequest', {
-        field: 'cacheKey',
-        value: cacheKey.short,
-        allowed: 'a key that a create waits for',
-      });
+    if (claim === undefined) throw new Failure('InvalidRequest', { ...wrongKey, value: cacheKey.short });
     const { searchAttributes, config } = deps;
     return { input, ...claim, searchAttributes, conversionMs: config.tools.wallClock };
   };
@@ -63,17 +62,12 @@ export interface AnswerRequest {
 }
 
 /**
- * Writes the verdict, and only that, in its transaction; then completes the activity of everybody who waits for this flight's number. Idempotent:
- * whoever was answered before is not found, and that is success. Nobody can join a flight that is answered, so one pass over the rows is all.
+ * Writes the verdict, and only that, in its transaction; then completes the activity of every waiter of this flight's number. Idempotent: a waiter that
+ * was answered before is not found, and that is success. Nobody can join a flight that is answered, so one pass over the rows is all.
  */
 export function createAnswerWaiters(deps: ControlDependencies) {
-  return async function answerWaiters({
-    backend,
-    cacheKey,
-    flight,
-    leader,
-    verdict,
-  }: AnswerRequest): Promise<{ waitersAnswered: number }> {
+  return async function answerWaiters(request: AnswerRequest): Promise<{ waitersAnswered: number }> {
+    const { backend, cacheKey, flight, leader, verdict } = request;
     const { runId } = workflowExecution();
     const shortKey = cacheKey.short;
     const write = () => answerFlight(deps.database, { backend, shortKey, flight, runId, verdict });
@@ -87,10 +81,8 @@ export function createAnswerWaiters(deps: ControlDependencies) {
       const waiters = await waitersOf(deps.database, { ...ofFlight, limit: ANSWERS_AT_ONCE, afterId });
       await Promise.all(waiters.map((waiter) => answer(deps, waiter, { verdict, leader })));
       waitersAnswered += waiters.length;
-      heartbeat({
-        stage: 'answering',
-        summary: `${waitersAnswered} waiters answered, attempt ${activityInfo().attempt}`,
-      });
+      const summary = `${waitersAnswered} waiters answered, attempt ${activityInfo().attempt}`;
+      heartbeat({ stage: 'answering', summary });
       if (waiters.length < ANSWERS_AT_ONCE) break;
       afterId = waiters.at(-1)?.id;
     }
@@ -99,7 +91,10 @@ export function createAnswerWaiters(deps: ControlDependencies) {
   };
 }
 
-/** Claims the flight of an earlier run of this workflow, with which this one goes on. @returns whether the flight has become this run's by this call. */
+/**
+ * Claims the flight of an earlier run of this workflow, with which this one goes on after a reset.
+ * @returns whether the flight has become this run's by this call.
+ */
 async function goOnAfterReset(
   deps: ControlDependencies,
   { backend, shortKey }: { backend: BackendName; shortKey: string },

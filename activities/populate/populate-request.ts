@@ -8,9 +8,9 @@ import {
   type ProjectId,
 } from '../../workflows/contract/ids';
 import type { PopulateInput } from '../../workflows/contract/population';
+import { quote } from '../../workflows/contract/words';
 import { shortKeyOf } from '../kit/cache-key';
 import { boundedText, parseRequest } from '../kit/request';
-import { quote } from '../../workflows/contract/words';
 
 const MAX_KEY_FIELD_CHARACTERS = 255;
 
@@ -37,7 +37,10 @@ const populateSchema = z.strictObject({
   projectId: boundedText(64).transform((id) => id as ProjectId),
 });
 
-/** @returns the input of a population, which any Temporal client may have sent. @throws InvalidRequest naming the first field that is wrong (final). */
+/**
+ * @returns the input of a population, which any Temporal client may have sent.
+ * @throws InvalidRequest naming the first field that is wrong (final).
+ */
 export function parsePopulateInput(input: unknown): PopulateInput {
   const parsed = parseRequest(populateSchema, input);
   const short = shortKeyOf(parsed.cacheKey);
