@@ -18,7 +18,6 @@ import { parsePopulateInput } from './populate-request';
 
 /** Waiters that are read, and answered, at once. */
 const ANSWERS_AT_ONCE = 32;
-const wrongKey = { field: 'cacheKey', allowed: 'a key that a create waits for' };
 
 export interface FlightClaim {
   /** The run's input, validated. */
@@ -47,7 +46,8 @@ export function createClaimFlight(deps: ControlDependencies) {
     if (workflowId !== expected)
       throw new Failure('InvalidRequest', { field: 'workflowId', value: workflowId, allowed: expected });
     const claim = await updateFlightRun(deps.database, { backend, shortKey: cacheKey.short, runId });
-    if (claim === undefined) throw new Failure('InvalidRequest', { ...wrongKey, value: cacheKey.short });
+    const allowed = 'a key that a create waits for';
+    if (claim === undefined) throw new Failure('InvalidRequest', { field: 'cacheKey', value: cacheKey.short, allowed });
     const { searchAttributes, config } = deps;
     return { input, ...claim, searchAttributes, conversionMs: config.tools.wallClock };
   };
