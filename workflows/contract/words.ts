@@ -3,7 +3,7 @@ export function plural(count: number, one: string, many = `${one}s`): string {
   return `${count} ${count === 1 ? one : many}`;
 }
 
-const MAX_QUOTED_CHARACTERS = 200;
+const MAX_QUOTED_CHARACTERS = 120;
 
 /** @returns a value as a sentence can hold it. */
 export function quote(value: unknown): string {
