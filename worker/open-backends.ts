@@ -35,7 +35,6 @@ export async function openBackends(
     const backend = await createBackend(settings, {
       name,
       installation,
-      dataDirectory: settings.directory,
       known,
     }).catch((error: unknown) => explainForeign(error, installation));
     const { enabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAge, keepSuperseded, policy } =

@@ -31,6 +31,11 @@ export interface KnownPlace {
   describeHoldings(): Promise<string | undefined>;
 }
 
+export const NOTHING_KNOWN: KnownPlace = {
+  id: undefined,
+  describeHoldings: async () => await Promise.resolve(undefined),
+};
+
 /** Written beside everything that is made on a backend, so that rows can be made again from what the disk holds. */
 export type Marker = ImageVolumeMarker | VolumeMarker;
 export interface ImageVolumeMarker {

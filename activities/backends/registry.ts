@@ -1,30 +1,34 @@
-import { join, resolve } from 'node:path';
-import type { BackendConfig } from '../../client/config/schema';
+import type { ResolvedBackend } from '../../client/config/load';
 import type { BackendName, InstallationId } from '../../workflows/contract/ids';
 import type { KnownPlace, VolumeBackend } from './backend';
 import { createFileBackend } from './file/backend';
+import { createRbdBackend } from './rbd/backend';
+import { openRbdCluster } from './rbd/open';
 
 export interface BackendPlace {
   name: BackendName;
   installation: InstallationId;
-  /** Where backends without a directory of their own have theirs. */
-  dataDirectory: string;
   /** Default: the inventory holds nothing there. */
   known?: KnownPlace;
 }
 
 /** Makes the backend that a section of the configuration describes. @throws as the driver says; every failure names what to change. */
 export async function createBackend(
-  config: BackendConfig,
-  { name, installation, dataDirectory, known }: BackendPlace,
+  config: ResolvedBackend,
+  { name, installation, known }: BackendPlace,
 ): Promise<VolumeBackend> {
   switch (config.driver) {
     case 'file': {
-      const directory =
-        config.directory === undefined ? join(dataDirectory, 'volumes', name) : resolve(config.directory);
-      return await createFileBackend({ name, installation, directory, clone: config.clone, known });
+      const { directory, clone } = config;
+      return await createFileBackend({ name, installation, directory, clone, known });
+    }
+    case 'rbd': {
+      const { pool: poolName, namespace, conf, user, keyring, access, operationTimeout, names } = config;
+      const pool = { pool: poolName, namespace, conf, user, keyring, operationTimeoutMs: operationTimeout };
+      const cluster = await openRbdCluster(pool, { access, backend: name });
+      return await createRbdBackend({ name, installation, pool, cluster, names, known });
     }
     default:
-      throw new Error(`unknown driver: ${JSON.stringify(config.driver satisfies never)}`);
+      throw new Error(`unknown driver: ${JSON.stringify(config satisfies never)}`);
   }
 }

@@ -13,9 +13,13 @@ import { errorMessage } from '../../lib/words';
 /** A configuration in which nothing is left to guess: directories are absolute and the default backend is named. */
 export type ResolvedConfig = Omit<Config, 'scratch' | 'backends' | 'defaultBackend'> & {
   scratch: Config['scratch'] & { directory: string };
-  backends: Record<string, BackendConfig & { directory: string }>;
+  backends: Record<string, ResolvedBackend>;
   defaultBackend: string;
 };
+
+/** All its paths are absolute. */
+export type ResolvedBackend =
+  (Extract<BackendConfig, { driver: 'file' }> & { directory: string }) | Extract<BackendConfig, { driver: 'rbd' }>;
 
 export interface LoadedConfig {
   config: ResolvedConfig;
@@ -109,9 +113,12 @@ function resolveDirectories(
 ): ResolvedConfig {
   const absolute = (directory: string | undefined, fallback: string) =>
     directory === undefined ? join(dataDirectory, fallback) : resolve(dirname(file), expandHome(directory));
-  const backends = Object.entries(config.backends).map(
-    ([name, backend]) => [name, { ...backend, directory: absolute(backend.directory, join('volumes', name)) }] as const,
-  );
+  const backends = Object.entries(config.backends).map(([name, backend]): [string, ResolvedBackend] => {
+    if (backend.driver === 'file')
+      return [name, { ...backend, directory: absolute(backend.directory, join('volumes', name)) }];
+    const { conf, keyring } = backend;
+    return [name, { ...backend, conf: absolute(conf, conf), keyring: keyring && absolute(keyring, keyring) }];
+  });
   return {
     ...config,
     scratch: { ...config.scratch, directory: absolute(config.scratch.directory, 'scratch') },

@@ -32,6 +32,41 @@ const fileBackendSchema = z.strictObject({
   cache: cacheLimitsSchema.prefault({}),
 });
 
+/** A name of Ceph's, or a template for one, that needs no quoting anywhere. */
+const cephName = z
+  .string()
+  .min(1)
+  .max(100)
+  .regex(/^[A-Za-z0-9_.{}-]+$/, 'letters, digits, "_", "." and "-"');
+const rbdBackendSchema = z.strictObject({
+  driver: z.literal('rbd'),
+  pool: cephName,
+  /** Default: the pool's default namespace. */
+  namespace: cephName.optional(),
+  conf: z.string().min(1).default('/etc/ceph/ceph.conf'),
+  /** Of cephx, without `client.`. */
+  user: cephName.default('cinder'),
+  /** Default: where `conf` says, or `/etc/ceph/ceph.client.<user>.keyring`. */
+  keyring: z.string().min(1).optional(),
+  /** `auto`: librbd in process where it can be loaded, else the `rbd` tool. */
+  access: z.enum(['auto', 'library', 'tool']).default('auto'),
+  /** A call to the cluster that takes longer is given up and tried again. */
+  operationTimeout: duration.refine((ms) => ms >= 1000, 'at least 1s').default(30_000),
+  /** How volumes and image-volumes are called in the pool: `{id}` is the volume's id, `{key}` the cache key and generation. */
+  names: z
+    .strictObject({
+      volume: cephName
+        .refine((name) => name.split('{id}').length === 2, 'a name with {id} once')
+        .default('volume-{id}'),
+      image: cephName
+        .refine((name) => name.split('{key}').length === 2, 'a name with {key} once')
+        .default('image-{key}'),
+    })
+    .prefault({}),
+  maxOverSubscription: z.number().min(1).max(1000).default(20),
+  cache: cacheLimitsSchema.prefault({}),
+});
+
 /** `temporal.yaml`: the application's one declarative file. Every default is here. */
 export const configSchema = z.strictObject({
   temporal: z
@@ -92,7 +127,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   backends: z
-    .record(z.string(), z.discriminatedUnion('driver', [fileBackendSchema]))
+    .record(z.string(), z.discriminatedUnion('driver', [fileBackendSchema, rbdBackendSchema]))
     .refine((backends) => Object.keys(backends).length > 0, 'at least one backend')
     .prefault({ local: { driver: 'file' } }),
   /** Default: the only backend, or the first of the file. */

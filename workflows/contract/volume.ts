@@ -6,7 +6,20 @@ export type VolumeState = (typeof volumeStates)[number];
 /** What libvirt or QEMU needs to attach a volume. */
 export type Connection =
   | { driver: 'file'; path: string; format: 'raw' | 'qcow2' }
-  | { driver: 'rbd'; pool: string; image: string; format: 'raw' };
+  | {
+      driver: 'rbd';
+      pool: string;
+      /** Absent: the pool's default namespace. */
+      namespace?: string;
+      image: string;
+      format: 'raw';
+      /** The cephx user, without `client.`. */
+      user: string;
+      /** ceph.conf on the worker's host. */
+      conf: string;
+      /** `host:port` of each monitor. */
+      monitors: string[];
+    };
 
 /** How a create was answered; the operator's word for each is in the decision record. */
 export const outcomes = ['hit', 'miss', 'joined', 'bypassed', 'refused'] as const;

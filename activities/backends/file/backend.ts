@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
-import type { BackendCapabilities, KnownPlace, VolumeBackend } from '../backend';
+import { NOTHING_KNOWN, type BackendCapabilities, type KnownPlace, type VolumeBackend } from '../backend';
 import { ensureClone } from './clone';
 import { beginCloneNotes } from './clone-notes';
 import { chooseCloneMethod, type CloneMethod, type CloneSetting } from './clone-method';
@@ -27,8 +27,6 @@ export interface FileBackendOptions {
   /** Default: the inventory holds nothing there. */
   known?: KnownPlace;
 }
-
-const NOTHING_KNOWN: KnownPlace = { id: undefined, describeHoldings: async () => await Promise.resolve(undefined) };
 
 /**
  * A directory of files: sealed parents are sparse raw, clones are reflinks or qcow2 overlays on their parent.

@@ -13,7 +13,7 @@ import { writeJson } from './markers';
 import { getSealedParent } from './parent';
 import { removeAttempts } from './remove';
 import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES, parseOverlay } from './qcow2-overlay';
-import { checkSize } from './sizes';
+import { checkSize } from '../sizes';
 import { confirmPublished, connectionOf, findVolumeFile, readHead, type FoundVolume } from './volume';
 import { settleAll } from '../../../lib/settle-all';
 import { hasCode } from '../../../lib/errno';

@@ -2,12 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
+import { unlessAbsent } from '../../../lib/errno';
 import type { KnownPlace } from '../backend';
 import type { FileBackendContext } from './context';
 import { publishFile, syncDirectory } from './durable';
 import { newAttempt, type Layout } from './layout';
-import { parseClaim, placeIdOf, writeJson, type Claim } from './markers';
-import { unlessAbsent } from '../../../lib/errno';
+import { checkOwnClaim, placeIdOf, refuseUnexpectedPlace, type Claim } from '../markers';
+import { writeJson } from './markers';
 
 /**
  * Makes the directory and claims it for this installation's backend; a second call changes nothing. A directory without a claim may be the mount point of a
@@ -17,8 +18,11 @@ import { unlessAbsent } from '../../../lib/errno';
  */
 export async function ensureDirectory(layout: Layout, claim: Claim, known: KnownPlace): Promise<string> {
   const found = await findClaim(layout, claim);
-  if (found === undefined || (known.id !== undefined && placeIdOf(found) !== known.id))
-    await refuseUnexpected(layout, { claim, found }, known);
+  const there =
+    found === undefined
+      ? `${layout.directory} has no backend.json`
+      : `${layout.claim} is of the place ${placeIdOf(found)}`;
+  await refuseUnexpectedPlace({ claim, found }, known, { there, question: 'Is its file system mounted?' });
   const { images, volumes, partialImages, partialVolumes, clones } = layout;
   for (const path of [images, volumes, partialImages, partialVolumes, clones])
     await mkdir(path, { recursive: true, mode: 0o700 });
@@ -45,29 +49,7 @@ export async function checkClaim({ layout, installation, name, placeId }: FileBa
 async function findClaim(layout: Layout, claim: Claim): Promise<Claim | undefined> {
   const text = await unlessAbsent(readFile(layout.claim, 'utf8'));
   if (text === undefined) return undefined;
-  const found = parseClaim(text);
-  if (found?.installation === claim.installation && found.backend === claim.backend) return found;
-  const owner = found ? `backend ${found.backend} of installation ${found.installation}` : 'an unknown shape';
-  throw new Failure('ForeignObject', { backend: claim.backend, object: `${layout.claim} of ${owner}` });
-}
-
-async function refuseUnexpected(
-  { directory, claim: path }: Layout,
-  { claim, found }: { claim: Claim; found: Claim | undefined },
-  known: KnownPlace,
-): Promise<void> {
-  const { installation, backend } = claim;
-  const expectedId = known.id ?? placeIdOf(claim);
-  if (known.lostId === expectedId) return;
-  const holdings = await known.describeHoldings();
-  if (holdings === undefined) return;
-  const there =
-    found === undefined ? `${directory} has no backend.json` : `${path} is of the place ${placeIdOf(found)}`;
-  throw new Error(
-    `backends.${backend}: ${there}; expected is that of the place ${expectedId}, backend ${backend} of installation ${installation}, ` +
-      `where the inventory has ${holdings}. Nothing was made there. Is its file system mounted? ` +
-      `Only when that place is lost for good, start once with IVC_LOST_PLACE=${expectedId}`,
-  );
+  return checkOwnClaim(text, claim, layout.claim);
 }
 
 /** Of several workers one is first; its claim holds. */

@@ -7,10 +7,11 @@ import { checkClaim } from './directory';
 import { publishFile, replaceFile, syncDirectory } from './durable';
 import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
-import { findImageMarker, isSameMarker, writeJson } from './markers';
+import { isSameMarker } from '../markers';
+import { findImageMarker, writeJson } from './markers';
 import { describeParent, getSealedParent, SEALED_MODE } from './parent';
 import { removeAttempts } from './remove';
-import { checkSize } from './sizes';
+import { checkSize } from '../sizes';
 import { confirmPublished, findVolumeFile } from './volume';
 
 type Sealed = { virtualBytes: number; realBytes: number };

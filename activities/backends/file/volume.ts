@@ -9,7 +9,8 @@ import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { syncDirectory } from './durable';
 import { volumePaths } from './layout';
-import { findVolumeMarker, isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from './markers';
+import { isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from '../markers';
+import { findVolumeMarker } from './markers';
 import { OVERLAY_HEAD_BYTES, parseOverlay } from './qcow2-overlay';
 import { unlessAbsent } from '../../../lib/errno';
 

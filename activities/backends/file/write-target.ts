@@ -15,7 +15,7 @@ import {
   volumePaths,
   type AttemptId,
 } from './layout';
-import { checkSize } from './sizes';
+import { checkSize } from '../sizes';
 import { settleAll } from '../../../lib/settle-all';
 import { unlessAbsent } from '../../../lib/errno';
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import { formatBytes } from '../../../workflows/contract/bytes';
+import type { ResolvedBackend } from '../../config/load';
 import { packageRoot } from '../../config/package-root';
 import type { ImageVolumeCache } from '../../connection';
 import type { BackendStatus } from '../../records';
@@ -53,9 +54,9 @@ export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]>
   const configured = Object.entries(cache.settings.loaded.config.backends);
   try {
     const registered = await (await cache.inventory()).listBackends();
-    const found = configured.map(async ([name, { directory }]) => {
+    const found = configured.map(async ([name, settings]) => {
       const status = registered.find(({ backend }) => backend === name);
-      return status === undefined ? neverSeen(name) : await checkBackend(status, directory);
+      return status === undefined ? neverSeen(name) : await checkBackend(status, settings);
     });
     return await Promise.all(found);
   } catch {
@@ -74,13 +75,15 @@ function neverSeen(name: string): Finding {
 /** A share of the space below which somebody should look, whatever the watermarks are. */
 const LOW_SPACE = 0.05;
 
-async function checkBackend({ backend, driver, space }: BackendStatus, directory: string): Promise<Finding> {
+async function checkBackend({ backend, driver, space }: BackendStatus, settings: ResolvedBackend): Promise<Finding> {
   const check = `backend ${backend}`;
   if (space === null) return warning(check, `${driver}, its space was never seen`, 'restart its worker');
   const share = space.freeBytes / space.totalBytes;
   const found = `${driver}, ${formatBytes(space.freeBytes)} of ${formatBytes(space.totalBytes)} free`;
   if (share < LOW_SPACE)
     return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or give it more space');
+  if (settings.driver !== 'file') return ok(check, found);
+  const { directory } = settings;
   if (!(await isAccessible(directory))) return ok(check, `${found}; its directory is not on this host`);
   if (await isAccessible(join(directory, 'backend.json'))) return ok(check, found);
   return fault(

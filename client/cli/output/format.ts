@@ -43,11 +43,14 @@ export function formatPairs(pairs: Record<string, string>): string {
 export function formatConnection(connection: Connection): string {
   return connection.driver === 'file'
     ? `${connection.path} (${connection.format})`
-    : `rbd:${connection.pool}/${connection.image}`;
+    : `rbd:${[connection.pool, connection.namespace, connection.image].filter(Boolean).join('/')}`;
 }
 
 /** What QEMU takes to attach the volume. A comma within a value is doubled: https://www.qemu.org/docs/master/system/invocation.html */
 export function qemuDrive(connection: Connection): string {
-  const file = connection.driver === 'file' ? connection.path : `rbd:${connection.pool}/${connection.image}`;
+  const file =
+    connection.driver === 'file'
+      ? connection.path
+      : `${formatConnection(connection)}:id=${connection.user}:conf=${connection.conf}`;
   return `-drive file=${file.replaceAll(',', ',,')},format=${connection.format},if=virtio`;
 }

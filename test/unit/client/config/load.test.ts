@@ -195,7 +195,7 @@ describe('directories', () => {
       'scratch: { directory: sub }\nbackends: { local: { driver: file, directory: ../volumes } }',
     );
     expect(config.scratch.directory).toBe(join(directory, 'sub'));
-    expect(config.backends['local']?.directory).toBe(join(directory, '..', 'volumes'));
+    expect(config.backends['local']).toMatchObject({ directory: join(directory, '..', 'volumes') });
   });
 
   test('may begin with the home directory', () => {
@@ -206,7 +206,7 @@ describe('directories', () => {
     const { config, dataDirectory } = load('{}');
     expect(dataDirectory).toBe('/data');
     expect(config.scratch.directory).toBe('/data/scratch');
-    expect(config.backends['local']?.directory).toBe('/data/volumes/local');
+    expect(config.backends['local']).toMatchObject({ directory: '/data/volumes/local' });
   });
 });
 

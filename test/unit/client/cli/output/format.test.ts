@@ -2,6 +2,7 @@ import { formatAge, formatConnection, formatShare, qemuDrive } from '../../../..
 import { formatProgress } from '../../../../../client/cli/output/progress';
 import { formatRecord, formatTable } from '../../../../../client/cli/output/table';
 import { MiB } from '../../../../../workflows/contract/bytes';
+import type { Connection } from '../../../../../workflows/contract/volume';
 it.each([
   [5, '5 s'],
   [180, '3 min'],
@@ -35,8 +36,16 @@ describe('qemuDrive', () => {
   });
 
   it('names pool and image of RBD', () => {
-    const connection = { driver: 'rbd', pool: 'volumes', image: 'v', format: 'raw' } as const;
-    expect(qemuDrive(connection)).toBe('-drive file=rbd:volumes/v,format=raw,if=virtio');
+    const connection: Connection = {
+      driver: 'rbd',
+      pool: 'volumes',
+      image: 'v',
+      format: 'raw',
+      user: 'cinder',
+      conf: '/etc/ceph/ceph.conf',
+      monitors: ['192.0.2.1:6789'],
+    };
+    expect(qemuDrive(connection)).toBe('-drive file=rbd:volumes/v:id=cinder:conf=/etc/ceph/ceph.conf,format=raw,if=virtio');
     expect(formatConnection(connection)).toBe('rbd:volumes/v');
   });
 });

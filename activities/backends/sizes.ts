@@ -1,5 +1,5 @@
-import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
-import { Failure } from '../../../workflows/contract/failures';
+import { SECTOR_BYTES } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
 
 /** @throws InvalidRequest unless `bytes` is a size that a volume can have and lies between the two bounds. */
 export function checkSize(

@@ -1,0 +1,33 @@
+import { createHash } from 'node:crypto';
+import { pause } from '../../lib/abort';
+import type { DigestOptions, ParentDigest } from './backend';
+
+/** What the pace is ahead by before it waits: waiting for less costs more than it spares. */
+const BURST_MS = 50;
+
+/** Hashes guest bytes as they are read, no faster than `bytesPerSecond`. Zeros are hashed (they are mostly holes) and do not count for the pace. */
+export function createPacedHash({ bytesPerSecond, signal, onProgress }: DigestOptions, totalBytes: number) {
+  const hash = createHash('sha256');
+  const startedAtMs = performance.now();
+  let hashedBytes = 0;
+  let pacedBytes = 0;
+  return {
+    /** @throws the signal's own reason when it is aborted. */
+    async update(bytes: Buffer): Promise<void> {
+      signal.throwIfAborted();
+      hash.update(bytes);
+      hashedBytes += bytes.length;
+      onProgress(hashedBytes, totalBytes);
+      if (isZero(bytes)) return;
+      pacedBytes += bytes.length;
+      const aheadMs = (pacedBytes / bytesPerSecond) * 1000 - (performance.now() - startedAtMs);
+      if (aheadMs > BURST_MS) await pause(aheadMs, signal);
+    },
+    digest: (): ParentDigest => ({ algorithm: 'sha256', digest: hash.digest('hex'), bytes: hashedBytes }),
+  };
+}
+
+/** A buffer of one value is equal to itself moved on by a byte. */
+function isZero(bytes: Buffer): boolean {
+  return bytes[0] === 0 && bytes.compare(bytes, 0, bytes.length - 1, 1, bytes.length) === 0;
+}

@@ -1,0 +1,445 @@
+import { constants } from 'node:os';
+import { createSemaphore } from '../../../lib/semaphore';
+import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
+import { decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
+import { CephError, isCephError } from './ceph-error';
+import { monitorsOf, usableSpace, type RbdImage } from './cluster';
+
+/**
+ * The process in which librbd runs: one connection, blocking calls on libuv's threads, fewer at once than there are threads. It is forked by
+ * `library.ts`, which kills it when it hangs; a call of the library that goes wrong ends this process, never the worker.
+ */
+
+/** Below the size of the thread pool (`UV_THREADPOOL_SIZE`, set by whoever forks it): calls that wait for the cluster leave threads for others. */
+const VISITS_AT_ONCE = 16;
+/** What may take minutes: it never keeps clones from a thread. */
+const LONG_VISITS_AT_ONCE = 8;
+const MAX_METADATA_BYTES = 64 * 1024;
+const MAX_OBJECT_BYTES = 64 * 1024;
+const FEATURE_FAST_DIFF = 1n << 4n;
+const FLAG_FAST_DIFF_INVALID = 1n << 1n;
+/** layering, exclusive-lock, object-map, fast-diff, deep-flatten. */
+const IMAGE_FEATURES = 61;
+const OPTION_FORMAT = 0;
+const OPTION_FEATURES = 1;
+const OPTION_CLONE_FORMAT = 12;
+const CREATE_EXCLUSIVE = 1;
+
+const { calls, plain, handle } = loadOrSay();
+
+function loadOrSay(): ReturnType<typeof loadLibraries> {
+  try {
+    return loadLibraries();
+  } catch (error) {
+    process.send?.({ missing: String(error) } satisfies AgentReply);
+    throw error;
+  }
+}
+
+interface Connection {
+  cluster: Handle;
+  io: Handle;
+  pool: string;
+}
+let connected: Connection | undefined;
+const connection = (): Connection => {
+  if (connected === undefined) throw new Error('the agent is not connected');
+  return connected;
+};
+
+const openImages = new Map<number, { handle: Handle }>();
+let lastImage = 0;
+
+/** Opens an image for one piece of work; it is closed on every path, before a failure is told. */
+async function withImage<Result>(
+  name: string,
+  { writable, snapshot = null }: { writable: boolean; snapshot?: string | null },
+  work: (image: Handle) => Promise<Result>,
+): Promise<Result> {
+  const image = await openHandle(name, { writable, snapshot });
+  try {
+    return await work(image.handle);
+  } finally {
+    await closeHandle(image.number);
+  }
+}
+
+async function openHandle(
+  name: string,
+  { writable, snapshot }: { writable: boolean; snapshot: string | null },
+): Promise<{ number: number; handle: Handle }> {
+  const { io } = connection();
+  const opened = await handle((out) => (writable ? calls.open : calls.openReadOnly)(io, name, out, snapshot));
+  const number = (lastImage += 1);
+  openImages.set(number, { handle: opened });
+  return { number, handle: opened };
+}
+
+/** A handle that was closed, or never opened, is an error here and not a crash in the library. */
+async function closeHandle(number: number): Promise<void> {
+  const { handle: image } = getHandle(number);
+  openImages.delete(number);
+  await calls.close(image);
+}
+
+function getHandle(number: number): { handle: Handle } {
+  const image = openImages.get(number);
+  if (image === undefined) throw new Error(`image ${number} is not open`);
+  return image;
+}
+
+async function withOptions<Result>(
+  options: [name: number, value: number][],
+  work: (options: Handle) => Promise<Result>,
+) {
+  const out: [Handle | null] = [null];
+  plain.createOptions(out);
+  try {
+    for (const [name, value] of options) plain.setOption(out[0], name, value);
+    return await work(out[0] as Handle);
+  } finally {
+    plain.destroyOptions(out[0]);
+  }
+}
+
+async function monCommand(command: object): Promise<unknown> {
+  const output: [unknown] = [null];
+  const length: [number | bigint] = [0];
+  const status: [unknown] = [null];
+  const statusLength: [number | bigint] = [0];
+  await calls.monCommand(
+    connection().cluster,
+    [JSON.stringify(command)],
+    1,
+    null,
+    0,
+    output,
+    length,
+    status,
+    statusLength,
+  );
+  try {
+    return JSON.parse(decodeText(output[0], Number(length[0])));
+  } finally {
+    if (output[0] !== null) plain.freeBuffer(output[0]);
+    if (status[0] !== null) plain.freeBuffer(status[0]);
+  }
+}
+
+async function getMetadata(image: Handle, key: string): Promise<string | undefined> {
+  const value = Buffer.alloc(MAX_METADATA_BYTES);
+  try {
+    await calls.getMetadata(image, key, value, [value.length]);
+  } catch (error) {
+    if (isCephError(error, 'absent')) return undefined;
+    throw error;
+  }
+  return value.toString('utf8', 0, value.indexOf(0));
+}
+
+async function sizeOf(image: Handle): Promise<number> {
+  const size: [number | bigint] = [0];
+  await calls.size(image, size);
+  return Number(size[0]);
+}
+
+async function complete(image: Handle, sizeBytes: number, metadata: Record<string, string>): Promise<void> {
+  if ((await sizeOf(image)) < sizeBytes) await calls.resize(image, sizeBytes);
+  for (const [key, value] of Object.entries(metadata)) await calls.setMetadata(image, key, value);
+}
+
+async function snapshotNames(image: Handle): Promise<string[]> {
+  const found = await listAll<{ name: string }>('rbd_snap_info_t', {
+    fill: (array, count) => calls.listSnapshots(image, array, count),
+    // This one answers the count itself.
+    countOf: (answer) => answer,
+    clean: (array) => plain.cleanSnapshots(array),
+  });
+  return found.map(({ name }) => name);
+}
+
+async function parentOf(image: Handle): Promise<RbdImage['parent']> {
+  const parent = koffi.alloc('rbd_linked_image_spec_t', 1);
+  const snapshot = koffi.alloc('rbd_snap_spec_t', 1);
+  try {
+    await calls.parent(image, parent, snapshot);
+    const { pool_name, pool_namespace, image_name, trash } = koffi.decode(
+      parent,
+      'rbd_linked_image_spec_t',
+    ) as LinkedImage;
+    const { name } = koffi.decode(snapshot, 'rbd_snap_spec_t') as { name: string };
+    plain.cleanLinked(parent);
+    plain.cleanSnapshotSpec(snapshot);
+    return { pool: pool_name, namespace: pool_namespace ?? '', image: image_name, snapshot: name, inTrash: trash };
+  } catch (error) {
+    if (isCephError(error, 'absent')) return undefined;
+    throw error;
+  } finally {
+    koffi.free(parent);
+    koffi.free(snapshot);
+  }
+}
+interface LinkedImage {
+  pool_name: string;
+  pool_namespace: string | null;
+  image_name: string;
+  trash: boolean;
+}
+
+/** From the object map, in this thread: milliseconds. Where there is none that holds, the image counts as full. */
+async function usedBytesOf(image: Handle): Promise<number> {
+  const sizeBytes = await sizeOf(image);
+  const features: [number | bigint] = [0];
+  const flags: [number | bigint] = [0];
+  await calls.features(image, features);
+  await calls.flags(image, flags);
+  const isKnown =
+    (BigInt(features[0]) & FEATURE_FAST_DIFF) !== 0n && (BigInt(flags[0]) & FLAG_FAST_DIFF_INVALID) === 0n;
+  if (!isKnown) return sizeBytes;
+  let used = 0;
+  const count = (_offset: number | bigint, length: number | bigint, exists: number): number => {
+    if (exists) used += Number(length);
+    return 0;
+  };
+  const answer = plain.iterateDiff(image, null, 0, sizeBytes, 0, 1, count, null) as number;
+  if (answer < 0) throw new CephError('rbd_diff_iterate2', -answer);
+  return used;
+}
+
+const agent: AgentCalls = {
+  async connect({ pool, namespace, conf, user, keyring, operationTimeoutMs, operationsAtOnce }) {
+    const cluster = await handle((out) => calls.create(out, 'ceph', `client.${user}`, 0));
+    await calls.readConf(cluster, conf);
+    const seconds = String(Math.max(1, Math.ceil(operationTimeoutMs / 1000)));
+    for (const option of ['rados_osd_op_timeout', 'rados_mon_op_timeout', 'client_mount_timeout'])
+      await calls.setConf(cluster, option, seconds);
+    if (operationsAtOnce !== undefined)
+      await calls.setConf(cluster, 'rbd_concurrent_management_ops', String(operationsAtOnce));
+    if (keyring !== undefined) await calls.setConf(cluster, 'keyring', keyring);
+    await calls.connect(cluster);
+    const io = await handle((out) => calls.openPool(cluster, pool, out));
+    if (namespace !== undefined) plain.setNamespace(io, namespace);
+    connected = { cluster, io, pool };
+    const fsid = Buffer.alloc(64);
+    await calls.fsid(cluster, fsid, fsid.length);
+    const map = (await monCommand({ prefix: 'mon dump', format: 'json' })) as {
+      mons: { public_addrs: { addrvec: { type: string; addr: string }[] } }[];
+    };
+    const monitors = monitorsOf(map.mons.map(({ public_addrs }) => public_addrs.addrvec));
+    return { fsid: fsid.toString('utf8', 0, fsid.indexOf(0)), monitors };
+  },
+
+  async space() {
+    const { pools } = (await monCommand({ prefix: 'df', format: 'json' })) as {
+      pools: { name: string; stats: { stored: number; max_avail: number; quota_bytes?: number } }[];
+    };
+    const found = pools.find(({ name }) => name === connection().pool);
+    if (found === undefined) throw new CephError('df', constants.errno.ENOENT);
+    const { stored, max_avail } = found.stats;
+    const quota = (
+      (await monCommand({ prefix: 'osd pool get-quota', pool: connection().pool, format: 'json' })) as {
+        quota_max_bytes: number;
+      }
+    ).quota_max_bytes;
+    return usableSpace({ storedBytes: stored, availableBytes: max_avail, quotaBytes: quota });
+  },
+
+  async readObject(name) {
+    const bytes = Buffer.alloc(MAX_OBJECT_BYTES);
+    try {
+      return bytes.subarray(0, await calls.readObject(connection().io, name, bytes, bytes.length, 0));
+    } catch (error) {
+      if (isCephError(error, 'absent')) return undefined;
+      throw error;
+    }
+  },
+
+  async createObject(name, bytes) {
+    const op = plain.createOp();
+    try {
+      plain.opCreate(op, CREATE_EXCLUSIVE, null);
+      plain.opWrite(op, bytes, bytes.length);
+      await calls.operate(op, connection().io, name, null, 0);
+      return true;
+    } catch (error) {
+      if (isCephError(error, 'exists')) return false;
+      throw error;
+    } finally {
+      plain.releaseOp(op);
+    }
+  },
+
+  async listImages() {
+    const found = await listAll<{ name: string }>('rbd_image_spec_t', {
+      fill: (array, count) => calls.list(connection().io, array, count),
+      clean: (array, count) => plain.cleanImages(array, count),
+    });
+    return found.map(({ name }) => name);
+  },
+
+  async listTrash() {
+    const found = await listAll<{ id: string; name: string }>('rbd_trash_image_info_t', {
+      fill: (array, count) => calls.listTrash(connection().io, array, count),
+      clean: (array, count) => plain.cleanTrash(array, count),
+    });
+    return found.map(({ id, name }) => ({ id, name }));
+  },
+
+  async describeImage(name, metadataKeys) {
+    try {
+      return await withImage(name, { writable: false }, async (image) => {
+        const time = {} as { tv_sec: number | bigint };
+        await calls.modified(image, time);
+        const metadata: RbdImage['metadata'] = {};
+        for (const key of metadataKeys) metadata[key] = await getMetadata(image, key);
+        const parent = await parentOf(image);
+        return {
+          sizeBytes: await sizeOf(image),
+          modifiedAt: new Date(Number(time.tv_sec) * 1000),
+          snapshots: await snapshotNames(image),
+          metadata,
+          ...(parent !== undefined && { parent }),
+        };
+      });
+    } catch (error) {
+      if (isCephError(error, 'absent')) return undefined;
+      throw error;
+    }
+  },
+
+  usedBytes: (name, snapshot) => withImage(name, { writable: false, snapshot }, usedBytesOf),
+
+  countChildren: (name, snapshot) =>
+    withImage(name, { writable: false, snapshot }, async (image) => {
+      const found = await listAll<LinkedImage>('rbd_linked_image_spec_t', {
+        fill: (array, count) => calls.children(image, array, count),
+        clean: (array, count) => plain.cleanLinkedList(array, count),
+      });
+      return found.length;
+    }),
+
+  listWatchers: (name) =>
+    withImage(name, { writable: false }, async (image) => {
+      const own = BigInt(plain.instanceId(connection().cluster) as number | bigint);
+      const found = await listAll<{ addr: string; id: number | bigint }>('rbd_image_watcher_t', {
+        fill: (array, count) => calls.watchers(image, array, count),
+        clean: (array, count) => plain.cleanWatchers(array, count),
+      });
+      return found.map(({ addr, id }) => ({ address: addr, own: BigInt(id) === own }));
+    }),
+
+  createImage: (name, sizeBytes) =>
+    withOptions(
+      [
+        [OPTION_FORMAT, 2],
+        [OPTION_FEATURES, IMAGE_FEATURES],
+      ],
+      async (options) => void (await calls.createImage(connection().io, name, sizeBytes, options)),
+    ),
+
+  async cloneImage(parent, { name, sizeBytes, metadata }) {
+    const { io } = connection();
+    await withOptions(
+      [
+        [OPTION_FORMAT, 2],
+        [OPTION_FEATURES, IMAGE_FEATURES],
+        [OPTION_CLONE_FORMAT, 2],
+      ],
+      async (options) => await calls.clone(io, parent.image, parent.snapshot, io, name, options),
+    );
+    await withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata));
+  },
+
+  completeImage: (name, { sizeBytes, metadata }) =>
+    withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata)),
+
+  createSnapshot: (name, snapshot) =>
+    withImage(name, { writable: true }, async (image) => void (await calls.createSnapshot(image, snapshot))),
+
+  async renameImage(from, to) {
+    await calls.rename(connection().io, from, to);
+  },
+
+  async removeImage(name) {
+    const { io } = connection();
+    try {
+      await removeWithSnapshots(io, name);
+    } catch (error) {
+      if (isCephError(error, 'absent')) return;
+      if (!isCephError(error, 'busy')) throw error;
+      // A client that was killed holds it for half a minute: its name is free at once, and its bytes go when it is let go.
+      await calls.moveToTrash(io, name, 0);
+    }
+  },
+
+  async removeFromTrash(id) {
+    try {
+      await calls.removeFromTrash(connection().io, id, true);
+      return true;
+    } catch (error) {
+      if (isCephError(error, 'absent')) return true;
+      if (isCephError(error, 'busy', 'not-empty')) return false;
+      throw error;
+    }
+  },
+
+  flatten: (name) => withImage(name, { writable: true }, async (image) => void (await calls.flatten(image))),
+
+  async openImage(name, { snapshot = null, writable }: { snapshot?: string | null; writable: boolean }) {
+    const image = await openHandle(name, { writable, snapshot });
+    try {
+      return { image: image.number, sizeBytes: await sizeOf(image.handle) };
+    } catch (error) {
+      await closeHandle(image.number);
+      throw error;
+    }
+  },
+  async readAt(image, offset, lengthBytes) {
+    const bytes = Buffer.allocUnsafe(lengthBytes);
+    return bytes.subarray(0, await calls.read(getHandle(image).handle, offset, lengthBytes, bytes, 0));
+  },
+  async writeAt(image, offset, bytes) {
+    await calls.write(getHandle(image).handle, offset, bytes.length, bytes, 0);
+  },
+  async flushImage(image) {
+    await calls.flush(getHandle(image).handle);
+  },
+  closeImage: closeHandle,
+  countOpenImages: () => Promise.resolve(openImages.size),
+};
+
+async function removeWithSnapshots(io: Handle, name: string): Promise<void> {
+  try {
+    await calls.remove(io, name);
+  } catch (error) {
+    if (!isCephError(error, 'not-empty')) throw error;
+    await withImage(name, { writable: true }, async (image) => {
+      for (const snapshot of await snapshotNames(image)) await calls.removeSnapshot(image, snapshot);
+    });
+    await calls.remove(io, name);
+  }
+}
+
+const longCalls: readonly string[] = ['removeImage', 'removeFromTrash', 'createSnapshot', 'listImages', 'listTrash'];
+const visits = createSemaphore(VISITS_AT_ONCE);
+const longVisits = createSemaphore(LONG_VISITS_AT_ONCE);
+const inTurn = { signal: new AbortController().signal, onWait: () => undefined };
+
+async function answer({ id, call, args }: AgentRequest): Promise<AgentReply> {
+  const run = async (): Promise<AgentReply> => {
+    const value = await (agent[call] as (...args: unknown[]) => Promise<unknown>)(...args);
+    return { id, value };
+  };
+  try {
+    return await (longCalls.includes(call) ? longVisits : visits).run(run, inTurn);
+  } catch (error) {
+    if (error instanceof CephError) return { id, ceph: { call: error.call, errno: error.errno } };
+    return { id, bug: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+process.on('message', (request: AgentRequest) => {
+  void answer(request).then((reply) => process.send?.(reply));
+});
+// `exit` would wait for calls that hang; nothing here needs to be tidied.
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));

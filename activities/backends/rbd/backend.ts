@@ -1,0 +1,130 @@
+import { Failure } from '../../../workflows/contract/failures';
+import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
+import { NOTHING_KNOWN, type KnownPlace, type VolumeBackend, type WriteTarget } from '../backend';
+import { checkSize } from '../sizes';
+import { isCephError } from './ceph-error';
+import type { RbdCluster, RbdPool } from './cluster';
+import { withFailures, type RbdContext } from './context';
+import { listObjects } from './list';
+import { createNames, type AttemptId, type NameTemplates } from './names';
+import { describeParent, digestParent, sealImageVolume } from './parent';
+import { checkClaim, claimPool } from './place';
+import { ensureAttemptAbsent, ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
+import { ensureFlattened } from './flatten';
+import { describeVolume, ensureClone, findOpener, MAX_IMAGE_BYTES, publishVolume } from './volume';
+
+export interface RbdBackendOptions {
+  name: BackendName;
+  installation: InstallationId;
+  pool: RbdPool;
+  cluster: RbdCluster;
+  names: NameTemplates;
+  /** Default: the inventory holds nothing there. */
+  known?: KnownPlace;
+}
+
+/**
+ * A pool of Ceph RBD, or a namespace of it: image-volumes are images with one snapshot, volumes are clones of that (clone format 2, nothing is
+ * protected). It claims the pool, unless the inventory expects another. Any number of processes may hold one pool.
+ * @throws Error when what the inventory holds there, or its claim, is missing; ForeignObject for another installation's pool; BackendUnavailable.
+ */
+export async function createRbdBackend({
+  name,
+  installation,
+  pool,
+  cluster,
+  names,
+  known = NOTHING_KNOWN,
+}: RbdBackendOptions): Promise<VolumeBackend> {
+  const { identity, placeId } = await withFailures({ name, cluster }, async () => {
+    const found = await cluster.identify();
+    return { identity: found, placeId: await claimPool({ name, installation, pool, cluster, identity: found }, known) };
+  });
+  const context: RbdContext = {
+    name,
+    installation,
+    pool,
+    cluster,
+    identity,
+    names: createNames(names),
+    placeId,
+    sealedBytes: new Map(),
+  };
+  const guarded = async <Result>(operation: () => Promise<Result>): Promise<Result> =>
+    await withFailures(context, operation);
+  return {
+    name,
+    driver: 'rbd',
+    capabilities: {
+      clone: 'instant',
+      clonesPinParent: true,
+      cloneMethod: 'rbd clone',
+      ...(cluster.access === 'tool' && {
+        cloneMethodReason: 'the rbd tool is started for each step: librbd was not found',
+      }),
+    },
+    placeId,
+    space: async () => await guarded(async () => await spaceOf(context)),
+    ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
+    sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
+    publishVolume: async (target, marker) => await publishVolume(context, target, marker),
+    ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
+    describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
+    digestParent: async (image, options) => await guarded(async () => await digestParent(context, image, options)),
+    ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
+    ensureFlattened: async (volumeId, options) => await ensureFlattened(context, volumeId, options),
+    describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),
+    findOpener: async (volumeId) => await findOpener(context, volumeId),
+    ensureVolumeAbsent: async (volumeId) => await ensureVolumeAbsent(context, volumeId),
+    ensureImageVolumeAbsent: async (image) => await ensureImageVolumeAbsent(context, image),
+    list: () => listObjects(context),
+  };
+}
+
+async function spaceOf(context: RbdContext): Promise<{ totalBytes: number; freeBytes: number }> {
+  const space = await context.cluster.space();
+  await checkClaim(context);
+  return space;
+}
+
+/** See `VolumeBackend.ensureWriteTarget`. */
+async function ensureWriteTarget(
+  context: RbdContext,
+  { virtualBytes, ...attempt }: AttemptId & { virtualBytes: number },
+): Promise<WriteTarget> {
+  const { cluster, names } = context;
+  const image = names.attemptOf(attempt);
+  checkSize(virtualBytes, { leastBytes: 512, mostBytes: MAX_IMAGE_BYTES });
+  return await withFailures(
+    context,
+    async () => {
+      await checkClaim(context);
+      try {
+        await cluster.createImage(image, virtualBytes);
+      } catch (error) {
+        if (!isCephError(error, 'exists')) throw error;
+        await cluster.removeImage(image);
+        await cluster.createImage(image, virtualBytes);
+      }
+      if ((await cluster.space()).freeBytes === 0) {
+        await cluster.removeImage(image);
+        throw new Failure('NoSpace', { backend: context.name, neededBytes: virtualBytes, freeBytes: 0 });
+      }
+      return { attempt: attempt.attempt, qemuTarget: qemuName(context.pool, image), virtualBytes };
+    },
+    virtualBytes,
+  );
+}
+
+/** How qemu-img names an image. Source: QEMU, block/rbd.c. */
+function qemuName({ pool, namespace, conf, user, keyring }: RbdPool, image: string): string {
+  const path = [pool, ...(namespace === undefined ? [] : [namespace]), image].map(escape).join('/');
+  const options = { id: user, conf, ...(keyring !== undefined && { keyring }) };
+  return `rbd:${path}${Object.entries(options)
+    .map(([option, value]) => `:${option}=${escape(value)}`)
+    .join('')}`;
+}
+
+function escape(text: string): string {
+  return text.replaceAll(/[\\:@=/]/g, '\\$&');
+}

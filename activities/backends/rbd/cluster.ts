@@ -1,0 +1,132 @@
+/** One pool, or a namespace of it, of one Ceph cluster. */
+export interface RbdPool {
+  pool: string;
+  /** Undefined: the pool's default namespace. */
+  namespace?: string;
+  /** Absolute path of ceph.conf. */
+  conf: string;
+  /** Without `client.`. */
+  user: string;
+  /** Absolute path; undefined: where ceph.conf says. */
+  keyring?: string;
+  /** A call to the cluster that takes longer has ended in doubt. */
+  operationTimeoutMs: number;
+}
+
+export interface ClusterIdentity {
+  fsid: string;
+  /** `host:port` of each monitor, without a protocol. */
+  monitors: string[];
+}
+
+/** What an image is by its header. Sizes are in bytes. */
+export interface RbdImage {
+  sizeBytes: number;
+  modifiedAt: Date;
+  /** Of users: those that wait in the trash for their last clone are not among them. */
+  snapshots: string[];
+  parent?: { pool: string; namespace: string; image: string; snapshot: string; inTrash: boolean };
+  /** Values of the keys that were asked for; a clone has its parent's until they are set. */
+  metadata: Record<string, string | undefined>;
+}
+
+/** A connection that has the image open for writing. */
+export interface RbdWatcher {
+  address: string;
+  /** Whether it is this client's. */
+  own: boolean;
+}
+
+export interface ReadOptions {
+  /** Undefined: the image as it is now. */
+  snapshot?: string;
+  /** Bytes from its start; undefined: all. */
+  lengthBytes?: number;
+  signal?: AbortSignal;
+  /** Gets everything in order, in pieces of at most 4 MiB; it holds up those that come later. */
+  consume: (bytes: Buffer) => Promise<void>;
+}
+
+/** An image that is open for writing. Bytes that were not written read as zeros. */
+export interface RbdWriter {
+  /** Any number at once; zeros are skipped. @throws CephError: one failed write condemns the image, since a later flush does not tell of it. */
+  write(bytes: Buffer, offset: number): Promise<void>;
+  /** Everything that was written is durable. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/**
+ * What the backend needs of RBD, in steps that are each one visit to the cluster. Two implementations pass one conformance suite: `library.ts` calls
+ * librbd in an agent process, `tool.ts` starts the `rbd` tool. All failures are `CephError`s; after one that is in doubt the step may have been done.
+ */
+export interface RbdCluster {
+  readonly access: 'library' | 'tool';
+  identify(): Promise<ClusterIdentity>;
+  /** Of the pool: what clients may still write, its quota included. */
+  space(): Promise<{ totalBytes: number; freeBytes: number }>;
+
+  /** @returns undefined when there is none. */
+  readObject(name: string): Promise<Buffer | undefined>;
+  /** @returns whether it was created; false when it is there already. */
+  createObject(name: string, bytes: Buffer): Promise<boolean>;
+
+  listImages(): Promise<string[]>;
+  listTrash(): Promise<{ id: string; name: string }[]>;
+  /** @returns undefined when there is none, also where a killed call has left its name alone. */
+  describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined>;
+  /** Bytes of the image's own objects, or its snapshot's, from its object map where it has one, without a scan of its data. */
+  usedBytes(name: string, snapshot?: string): Promise<number>;
+  /** How many images are clones of a snapshot, in all pools and namespaces, those in the trash included. */
+  countChildren(name: string, snapshot: string): Promise<number>;
+  listWatchers(name: string): Promise<RbdWatcher[]>;
+
+  createImage(name: string, sizeBytes: number): Promise<void>;
+  /** Clones, grows and sets the metadata last: a clone without it is not complete. @throws CephError `exists`, `absent` (of the parent). */
+  cloneImage(
+    parent: { image: string; snapshot: string },
+    clone: { name: string; sizeBytes: number; metadata: Record<string, string> },
+  ): Promise<void>;
+  /** Grows an image, never shrinks it, and sets its metadata. */
+  completeImage(name: string, change: { sizeBytes: number; metadata: Record<string, string> }): Promise<void>;
+  createSnapshot(name: string, snapshot: string): Promise<void>;
+  /** @throws CephError `exists`. */
+  renameImage(from: string, to: string): Promise<void>;
+  /** Deletes an image with its snapshots; the absent is done. One that a dead client still holds goes to the trash. @throws CephError `not-empty` when it has clones. */
+  removeImage(name: string): Promise<void>;
+  /** Deletes what is in the trash; the absent is done. @returns whether it is gone: false while a client holds it. */
+  removeFromTrash(id: string): Promise<boolean>;
+
+  /** Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. @throws the signal's reason. */
+  flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
+  read(name: string, options: ReadOptions): Promise<void>;
+  /** Undefined where it cannot be done in process. */
+  openWriter?(name: string): Promise<RbdWriter>;
+  /** Ends the connection; the next call makes another. */
+  close(): Promise<void>;
+}
+
+/** What a pool may still take: its quota counts, where it has one. */
+export function usableSpace({
+  storedBytes,
+  availableBytes,
+  quotaBytes,
+}: Record<'storedBytes' | 'availableBytes' | 'quotaBytes', number>): { totalBytes: number; freeBytes: number } {
+  const freeBytes = quotaBytes > 0 ? Math.max(0, Math.min(availableBytes, quotaBytes - storedBytes)) : availableBytes;
+  return { totalBytes: storedBytes + freeBytes, freeBytes };
+}
+
+/** One management operation of librbd copies about so much in a second: the measure of a flatten's pace. */
+const BYTES_PER_SECOND_OF_ONE_OPERATION = 40 * 1024 ** 2;
+const MOST_OPERATIONS = 10;
+
+/** @returns how many objects a flatten copies at once, so that it goes about as fast as it may. */
+export function operationsAtOnce(bytesPerSecond: number | undefined): number {
+  if (bytesPerSecond === undefined) return MOST_OPERATIONS;
+  return Math.min(MOST_OPERATIONS, Math.max(1, Math.floor(bytesPerSecond / BYTES_PER_SECOND_OF_ONE_OPERATION)));
+}
+
+/** @returns one address of each monitor: the old protocol's where it speaks both, which every client reads without a prefix. */
+export function monitorsOf(addresses: readonly { type: string; addr: string }[][]): string[] {
+  return addresses.flatMap((all) => (all.find(({ type }) => type === 'v1') ?? all[0])?.addr ?? []);
+}

@@ -1,0 +1,41 @@
+import { Failure } from '../../../workflows/contract/failures';
+import type { VolumeId } from '../../../workflows/contract/ids';
+import type { FlattenOptions } from '../backend';
+import { isCephError } from './ceph-error';
+import { withFailures, type RbdContext } from './context';
+import { MARKER_KEY } from './names';
+import { findOpener, isIncompleteClone } from './volume';
+
+const PROGRESS_MS = 1000;
+
+/** See `VolumeBackend.ensureFlattened`. What a call that was ended has copied stays, and the next one goes on from there. */
+export async function ensureFlattened(
+  context: RbdContext,
+  volumeId: VolumeId,
+  { bytesPerSecond, onProgress, signal }: FlattenOptions,
+): Promise<'flattened' | 'independent' | 'absent'> {
+  const { cluster, names } = context;
+  const name = names.volumeOf(volumeId);
+  return await withFailures(context, async () => {
+    const image = await cluster.describeImage(name, [MARKER_KEY]);
+    if (image === undefined || isIncompleteClone(context, image)) return 'absent';
+    if (image.parent === undefined) return 'independent';
+    const opener = await findOpener(context, volumeId);
+    if (opener !== undefined) throw new Failure('VolumeInUse', { volumeId, by: opener });
+    const { sizeBytes } = image;
+    const report = async (): Promise<void> => onProgress?.(Math.min(1, (await cluster.usedBytes(name)) / sizeBytes));
+    // A reading that fails costs one report, not the flatten.
+    const timer = setInterval(() => void report().catch(() => undefined), PROGRESS_MS);
+    try {
+      await cluster.flatten(name, { bytesPerSecond, signal });
+    } catch (error) {
+      if (isCephError(error, 'absent')) return 'absent';
+      // Another flatten of it was faster.
+      if (!isCephError(error, 'invalid')) throw error;
+    } finally {
+      clearInterval(timer);
+    }
+    onProgress?.(1);
+    return 'flattened';
+  });
+}

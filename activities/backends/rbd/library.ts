@@ -1,0 +1,223 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join, resolve } from 'node:path';
+import { MiB } from '../../../workflows/contract/bytes';
+import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
+import { CephError, isCephError } from './ceph-error';
+import {
+  operationsAtOnce,
+  type ClusterIdentity,
+  type RbdCluster,
+  type RbdPool,
+  type RbdWriter,
+  type ReadOptions,
+} from './cluster';
+
+const AGENT_THREADS = 32;
+/** The most that a timer takes: what ends by its signal. */
+const NO_DEADLINE_MS = 2 ** 31 - 1;
+/** What the agent may need beyond the cluster's own deadline, several calls of one visit among it. */
+const VISITS_DEADLINE_FACTOR = 4;
+const READ_BYTES = 4 * MiB;
+const ZERO_RUN_BYTES = 64 * 1024;
+
+/** librados or librbd cannot be loaded here. */
+export class LibraryMissing extends Error {}
+
+interface Waiting {
+  call: string;
+  resolve(this: void, value: unknown): void;
+  reject(this: void, error: Error): void;
+  timer: NodeJS.Timeout;
+}
+interface Agent {
+  child: ChildProcess;
+  waiting: Map<number, Waiting>;
+  identity: Promise<ClusterIdentity>;
+}
+
+/**
+ * librbd, in an agent process of its own with one connection to the cluster. It is started by the first call, and killed and started again when a call of
+ * it hangs or its connection is of no more use. It ends with this process.
+ */
+export function openLibraryCluster(pool: RbdPool): RbdCluster {
+  const { ask, identify, end } = startingAgent(pool, VISITS_DEADLINE_FACTOR * pool.operationTimeoutMs);
+  return {
+    access: 'library',
+    identify,
+    space: () => ask('space'),
+    readObject: async (name) => {
+      const bytes = await ask('readObject', name);
+      return bytes && Buffer.from(bytes);
+    },
+    createObject: (name, bytes) => ask('createObject', name, bytes),
+    listImages: () => ask('listImages'),
+    listTrash: () => ask('listTrash'),
+    describeImage: (name, keys) => ask('describeImage', name, keys),
+    usedBytes: (name, snapshot) => ask('usedBytes', name, snapshot),
+    countChildren: (name, snapshot) => ask('countChildren', name, snapshot),
+    listWatchers: (name) => ask('listWatchers', name),
+    createImage: (name, sizeBytes) => ask('createImage', name, sizeBytes),
+    cloneImage: (parent, clone) => ask('cloneImage', parent, clone),
+    completeImage: (name, change) => ask('completeImage', name, change),
+    createSnapshot: (name, snapshot) => ask('createSnapshot', name, snapshot),
+    renameImage: (from, to) => ask('renameImage', from, to),
+    removeImage: (name) => ask('removeImage', name),
+    removeFromTrash: (id) => ask('removeFromTrash', id),
+    flatten: async (name, { signal, bytesPerSecond }) => {
+      // In an agent of its own: to end a flatten is to end its process, and nobody else's call.
+      const paced = { ...pool, operationsAtOnce: operationsAtOnce(bytesPerSecond) };
+      const flattening = startingAgent(paced, NO_DEADLINE_MS);
+      const onAbort = (): void => flattening.end(signal?.reason as Error);
+      signal?.addEventListener('abort', onAbort, { once: true });
+      try {
+        signal?.throwIfAborted();
+        await flattening.ask('flatten', name);
+      } finally {
+        signal?.removeEventListener('abort', onAbort);
+        flattening.end(new CephError('close', constants.errno.ETIMEDOUT));
+      }
+    },
+    read: async (name, options) => await readThrough(ask, name, options),
+    openWriter: async (name) => await writeThrough(ask, name),
+    close: () => {
+      end(new CephError('close', constants.errno.ETIMEDOUT));
+      return Promise.resolve();
+    },
+  };
+}
+
+/** An agent that the first call starts; see `openLibraryCluster`. */
+function startingAgent(pool: Parameters<AgentCalls['connect']>[0], deadlineMs: number) {
+  let current: Agent | undefined;
+  let lastId = 0;
+
+  const end = (agent: Agent, reason: Error): void => {
+    if (current === agent) current = undefined;
+    agent.child.kill('SIGKILL');
+    for (const { reject, timer } of agent.waiting.values()) {
+      clearTimeout(timer);
+      reject(reason);
+    }
+    agent.waiting.clear();
+  };
+
+  const send = async <Call extends AgentCall>(
+    agent: Agent,
+    call: Call,
+    args: Parameters<AgentCalls[Call]>,
+  ): Promise<Awaited<ReturnType<AgentCalls[Call]>>> => {
+    const id = (lastId += 1);
+    return await new Promise<Awaited<ReturnType<AgentCalls[Call]>>>((resolve, reject) => {
+      const timer = setTimeout(() => end(agent, new CephError(call, constants.errno.ETIMEDOUT)), deadlineMs);
+      agent.waiting.set(id, { call, resolve: resolve as Waiting['resolve'], reject, timer });
+      agent.child.send({ id, call, args } satisfies AgentRequest);
+    });
+  };
+
+  const start = (): Agent => {
+    const child = fork(agentPath(), {
+      serialization: 'advanced',
+      env: { PATH: process.env['PATH'], LC_ALL: 'C', UV_THREADPOOL_SIZE: String(AGENT_THREADS) },
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    const agent: Agent = { child, waiting: new Map(), identity: Promise.resolve({ fsid: '', monitors: [] }) };
+    child.on('message', (reply: AgentReply) => {
+      if ('missing' in reply) return end(agent, new LibraryMissing(reply.missing));
+      const waiting = agent.waiting.get(reply.id);
+      if (waiting === undefined) return;
+      agent.waiting.delete(reply.id);
+      clearTimeout(waiting.timer);
+      if ('value' in reply) waiting.resolve(reply.value);
+      else if ('bug' in reply) waiting.reject(new Error(reply.bug));
+      else waiting.reject(new CephError(reply.ceph.call, reply.ceph.errno));
+    });
+    const onEnd = (): void => end(agent, new CephError('agent', constants.errno.ETIMEDOUT));
+    child.on('exit', onEnd).on('error', onEnd);
+    // It keeps nobody from ending: it sees that its parent is gone.
+    child.unref();
+    child.channel?.unref();
+    agent.identity = send(agent, 'connect', [pool]);
+    agent.identity.catch((error: Error) => end(agent, error));
+    return agent;
+  };
+
+  const ask = async <Call extends AgentCall>(
+    call: Call,
+    ...args: Parameters<AgentCalls[Call]>
+  ): Promise<Awaited<ReturnType<AgentCalls[Call]>>> => {
+    const agent = (current ??= start());
+    await agent.identity;
+    try {
+      return await send(agent, call, args);
+    } catch (error) {
+      // A client that was blocklisted never gets well again: the next call connects anew.
+      if (isCephError(error, 'disconnected')) end(agent, error as Error);
+      throw error;
+    }
+  };
+
+  return {
+    ask,
+    identify: async () => await (current ??= start()).identity,
+    end: (reason: Error): void => {
+      if (current !== undefined) end(current, reason);
+    },
+  };
+}
+
+/** The compiled file, wherever this one runs from: a test may have this module as TypeScript. */
+function agentPath(): string {
+  const beside = join(__dirname, 'agent.js');
+  return existsSync(beside) ? beside : resolve(__dirname, '../../../dist/activities/backends/rbd/agent.js');
+}
+
+type Ask = <Call extends AgentCall>(
+  call: Call,
+  ...args: Parameters<AgentCalls[Call]>
+) => Promise<Awaited<ReturnType<AgentCalls[Call]>>>;
+
+async function readThrough(
+  ask: Ask,
+  name: string,
+  { snapshot, lengthBytes, signal, consume }: ReadOptions,
+): Promise<void> {
+  const { image, sizeBytes } = await ask('openImage', name, { snapshot, writable: false });
+  try {
+    const end = Math.min(sizeBytes, lengthBytes ?? sizeBytes);
+    for (let offset = 0; offset < end; offset += READ_BYTES) {
+      signal?.throwIfAborted();
+      await consume(Buffer.from(await ask('readAt', image, offset, Math.min(READ_BYTES, end - offset))));
+    }
+  } finally {
+    await ask('closeImage', image);
+  }
+}
+
+async function writeThrough(ask: Ask, name: string): Promise<RbdWriter> {
+  const { image } = await ask('openImage', name, { writable: true });
+  return {
+    async write(bytes, offset) {
+      for (const { start, end } of dataRuns(bytes))
+        await ask('writeAt', image, offset + start, bytes.subarray(start, end));
+    },
+    flush: () => ask('flushImage', image),
+    close: () => ask('closeImage', image),
+  };
+}
+
+/** @returns the parts that are not zeros, in steps of `ZERO_RUN_BYTES`. */
+function dataRuns(bytes: Buffer): { start: number; end: number }[] {
+  const runs: { start: number; end: number }[] = [];
+  for (let start = 0; start < bytes.length; start += ZERO_RUN_BYTES) {
+    const end = Math.min(start + ZERO_RUN_BYTES, bytes.length);
+    if (zeros.equals(bytes.subarray(start, end)) || zeros.subarray(0, end - start).equals(bytes.subarray(start, end)))
+      continue;
+    const last = runs.at(-1);
+    if (last?.end === start) last.end = end;
+    else runs.push({ start, end });
+  }
+  return runs;
+}
+const zeros = Buffer.alloc(ZERO_RUN_BYTES);

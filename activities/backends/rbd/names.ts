@@ -1,0 +1,88 @@
+import { Failure } from '../../../workflows/contract/failures';
+import { uuidPattern, type VolumeId } from '../../../workflows/contract/ids';
+
+export type ObjectKind = 'image-volume' | 'volume';
+export interface AttemptId {
+  kind: ObjectKind;
+  name: string;
+  attempt: string;
+}
+
+/** How objects are called in the pool: `{id}` and `{key}` stand for the volume's id and the image-volume's name. */
+export interface NameTemplates {
+  volume: string;
+  image: string;
+}
+
+/** Whose pool it is: a RADOS object beside the images. */
+export const CLAIM_OBJECT = 'image-volume-cache.claim';
+/** The one snapshot of an image-volume: made once, when it is sealed; all clones are of it. */
+export const SEAL = 'sealed';
+/** Image metadata: the marker, as JSON. */
+export const MARKER_KEY = 'image-volume-cache.marker';
+
+/** The attempt that stands for a clone without its marker: what a kill in its middle leaves. */
+export const INCOMPLETE_CLONE = 'clone';
+/** Before the id of an image in the trash: the attempt that stands for it. */
+const TRASH_PREFIX = 'trash-';
+
+const PLACEHOLDERS = { volume: '{id}', image: '{key}' };
+const plainName = '[A-Za-z0-9][A-Za-z0-9_-]{0,99}';
+const plainPattern = new RegExp(`^${plainName}$`);
+
+/** The names of one pool. `…Of` throws InvalidRequest for names that are no plain ones. */
+export function createNames(templates: NameTemplates) {
+  const patternOf = (kind: 'volume' | 'image'): RegExp => {
+    const [before = '', after = ''] = templates[kind].split(PLACEHOLDERS[kind]);
+    return new RegExp(`^${escape(before)}(${plainName})${escape(after)}(?:\\.(${plainName})\\.partial)?$`);
+  };
+  const patterns = { volume: patternOf('volume'), image: patternOf('image') };
+  const volumeOf = (volumeId: string): string => {
+    if (!isVolumeId(volumeId)) throw refuse('volumeId', volumeId, 'a UUID');
+    return templates.volume.replace(PLACEHOLDERS.volume, volumeId);
+  };
+  const imageOf = (name: string): string => {
+    checkPlain('name', name);
+    return templates.image.replace(PLACEHOLDERS.image, name);
+  };
+  const objectOf = (kind: ObjectKind, name: string): string => (kind === 'volume' ? volumeOf(name) : imageOf(name));
+  return {
+    volumeOf,
+    imageOf,
+    objectOf,
+    attemptOf({ kind, name, attempt }: AttemptId): string {
+      checkPlain('attempt', attempt);
+      return `${objectOf(kind, name)}.${attempt}.partial`;
+    },
+    /** @returns what an image is by its name; undefined: nothing of ours. */
+    parse(image: string): { kind: ObjectKind; name: string; attempt?: string } | undefined {
+      const asVolume = patterns.volume.exec(image);
+      if (asVolume?.[1] !== undefined && isVolumeId(asVolume[1]))
+        return { kind: 'volume', name: asVolume[1], attempt: asVolume[2] };
+      const asImage = patterns.image.exec(image);
+      return asImage?.[1] === undefined ? undefined : { kind: 'image-volume', name: asImage[1], attempt: asImage[2] };
+    },
+  };
+}
+export type Names = ReturnType<typeof createNames>;
+
+export const trashAttempt = (id: string): string => `${TRASH_PREFIX}${id}`;
+export const trashIdOf = (attempt: string): string | undefined =>
+  attempt.startsWith(TRASH_PREFIX) ? attempt.slice(TRASH_PREFIX.length) : undefined;
+
+export function isVolumeId(value: string): value is VolumeId {
+  return uuidPattern.test(value);
+}
+
+function checkPlain(field: string, value: string): void {
+  if (plainPattern.test(value)) return;
+  throw refuse(field, value, '1 to 100 letters, digits, "-" and "_", the first a letter or digit');
+}
+
+function refuse(field: string, value: string, allowed: string): Failure<'InvalidRequest'> {
+  return new Failure('InvalidRequest', { field, value: JSON.stringify(value), allowed });
+}
+
+function escape(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
+}

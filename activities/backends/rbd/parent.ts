@@ -1,0 +1,120 @@
+import { z } from 'zod';
+import { Failure } from '../../../workflows/contract/failures';
+import type { DigestOptions, ImageVolumeMarker, ParentDescription, ParentDigest, WriteTarget } from '../backend';
+import { imageVolumeMarkerSchema, isSameMarker, parseStored } from '../markers';
+import { createPacedHash } from '../paced-hash';
+import { isCephError } from './ceph-error';
+import { withFailures, type RbdContext } from './context';
+import { MARKER_KEY, SEAL } from './names';
+import { checkClaim } from './place';
+import { removeAttempts } from './remove';
+
+/** What an image-volume carries: its marker, and the bytes that it took when it was sealed. */
+const storedSchema = z.object({ marker: imageVolumeMarkerSchema, realBytes: z.int().nonnegative() });
+
+export function parseImageMarker(text: string | undefined): z.output<typeof storedSchema> | undefined {
+  return text === undefined ? undefined : parseStored(storedSchema, text);
+}
+
+/** See `VolumeBackend.describeParent`. Clones are of the snapshot, which nobody can write: an image that was written since is as good. */
+export async function describeParent(
+  { cluster, names, ...context }: RbdContext,
+  name: string,
+): Promise<ParentDescription> {
+  const image = await cluster.describeImage(names.imageOf(name), [MARKER_KEY]);
+  if (image === undefined) {
+    await checkClaim({ cluster, names, ...context });
+    return { kind: 'absent' };
+  }
+  const stored = parseImageMarker(image.metadata[MARKER_KEY]);
+  if (stored === undefined) return { kind: 'unsealed' };
+  if (!image.snapshots.includes(SEAL)) return { kind: 'changed', found: `its snapshot ${SEAL} is gone` };
+  const { virtualBytes } = stored.marker;
+  if (image.sizeBytes !== virtualBytes)
+    return { kind: 'changed', found: `it has ${image.sizeBytes} bytes, not ${virtualBytes}` };
+  return { kind: 'sealed', virtualBytes, realBytes: stored.realBytes };
+}
+
+export async function getSealedParent(context: RbdContext, name: string) {
+  const found = await describeParent(context, name);
+  if (found.kind === 'sealed') return found;
+  throw new Failure('ParentUnusable', {
+    backend: context.name,
+    parent: name,
+    found: found.kind === 'changed' ? found.found : found.kind,
+  });
+}
+
+/**
+ * See `VolumeBackend.sealImageVolume`. The snapshot first, then the marker, then the name: an image-volume is there when its name is. A writer that was
+ * lost cannot change it: each attempt has an image of its own, and its clones read the snapshot.
+ */
+export async function sealImageVolume(
+  context: RbdContext,
+  target: WriteTarget,
+  marker: ImageVolumeMarker,
+): Promise<{ virtualBytes: number; realBytes: number }> {
+  const { cluster, names } = context;
+  const name = names.imageOf(marker.name);
+  const attempt = names.attemptOf({ kind: 'image-volume', name: marker.name, attempt: target.attempt });
+  return await withFailures(
+    context,
+    async () => {
+      await checkClaim(context);
+      if ((await describeParent(context, marker.name)).kind === 'absent') {
+        await sealAttempt(context, attempt, marker);
+        try {
+          await cluster.renameImage(attempt, name);
+        } catch (error) {
+          if (!isCephError(error, 'exists')) throw error;
+        }
+      }
+      const sealed = await getSealedParent(context, marker.name);
+      context.sealedBytes.set(marker.name, sealed.virtualBytes);
+      await removeAttempts(context, 'image-volume', marker.name);
+      return { virtualBytes: sealed.virtualBytes, realBytes: sealed.realBytes };
+    },
+    marker.virtualBytes,
+  );
+}
+
+async function sealAttempt({ name, cluster }: RbdContext, attempt: string, marker: ImageVolumeMarker): Promise<void> {
+  const image = await cluster.describeImage(attempt, [MARKER_KEY]);
+  if (image === undefined)
+    throw new Failure('BackendUnavailable', {
+      backend: name,
+      cause: `the attempt at ${marker.name} was removed meanwhile`,
+    });
+  if (image.sizeBytes !== marker.virtualBytes)
+    throw new Failure('ParentUnusable', {
+      backend: name,
+      parent: marker.name,
+      found: `written with ${image.sizeBytes} bytes, not ${marker.virtualBytes}`,
+    });
+  if (!image.snapshots.includes(SEAL)) await cluster.createSnapshot(attempt, SEAL);
+  const stored = parseImageMarker(image.metadata[MARKER_KEY]);
+  if (stored !== undefined && isSameMarker(stored.marker, marker)) return;
+  const realBytes = await cluster.usedBytes(attempt, SEAL);
+  await cluster.completeImage(attempt, {
+    sizeBytes: image.sizeBytes,
+    metadata: { [MARKER_KEY]: JSON.stringify({ marker, realBytes }) },
+  });
+}
+
+/** See `VolumeBackend.digestParent`: of the snapshot, which is what clones read. */
+export async function digestParent(
+  context: RbdContext,
+  name: string,
+  options: DigestOptions,
+): Promise<ParentDigest | undefined> {
+  const { cluster, names } = context;
+  if ((await describeParent(context, name)).kind === 'absent') return undefined;
+  const { virtualBytes } = await getSealedParent(context, name);
+  const hash = createPacedHash(options, virtualBytes);
+  await cluster.read(names.imageOf(name), {
+    snapshot: SEAL,
+    signal: options.signal,
+    consume: (bytes) => hash.update(bytes),
+  });
+  return hash.digest();
+}

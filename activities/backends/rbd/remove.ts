@@ -1,0 +1,81 @@
+import { Failure } from '../../../workflows/contract/failures';
+import type { VolumeId } from '../../../workflows/contract/ids';
+import { parseVolumeMarker } from '../markers';
+import { isCephError } from './ceph-error';
+import { withFailures, type RbdContext } from './context';
+import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
+import { parseImageMarker } from './parent';
+import { checkClaim } from './place';
+
+/** See `VolumeBackend.ensureVolumeAbsent`. */
+export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId): Promise<void> {
+  const { cluster, names, installation } = context;
+  const image = names.volumeOf(volumeId);
+  await withFailures(context, async () => {
+    await checkClaim(context);
+    const found = await cluster.describeImage(image, [MARKER_KEY]);
+    const owner = ownerOf(found?.metadata[MARKER_KEY]);
+    if (found !== undefined && owner !== undefined && owner !== installation)
+      throw new Failure('ForeignObject', { backend: context.name, object: `volume ${volumeId}` });
+    await removeAttempts(context, 'volume', volumeId);
+    await cluster.removeImage(image);
+  });
+}
+
+/** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; what the pool says counts as well. */
+export async function ensureImageVolumeAbsent(context: RbdContext, name: string): Promise<void> {
+  const { cluster, names, installation } = context;
+  const image = names.imageOf(name);
+  await withFailures(context, async () => {
+    await checkClaim(context);
+    const found = await cluster.describeImage(image, [MARKER_KEY]);
+    const owner = ownerOf(found?.metadata[MARKER_KEY]);
+    if (found !== undefined && owner !== undefined && owner !== installation)
+      throw new Failure('ForeignObject', { backend: context.name, object: `image-volume ${name}` });
+    const clones = found?.snapshots.includes(SEAL) ? await cluster.countChildren(image, SEAL) : 0;
+    if (clones > 0) throw stillNeeded(context, name, clones);
+    try {
+      await cluster.removeImage(image);
+    } catch (error) {
+      throw isCephError(error, 'not-empty') ? stillNeeded(context, name, 1) : error;
+    }
+    context.sealedBytes.delete(name);
+    await removeAttempts(context, 'image-volume', name);
+  });
+}
+
+function stillNeeded({ name: backend }: RbdContext, parent: string, clones: number): Failure<'ParentUnusable'> {
+  return new Failure('ParentUnusable', { backend, parent, found: `still needed by ${clones} clones` });
+}
+
+/** See `VolumeBackend.ensureAttemptAbsent`. */
+export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptId): Promise<void> {
+  const { cluster, names } = context;
+  const image = names.attemptOf(attempt);
+  await withFailures(context, async () => {
+    await checkClaim(context);
+    const trashId = trashIdOf(attempt.attempt);
+    if (trashId !== undefined) return void (await cluster.removeFromTrash(trashId));
+    if (attempt.attempt !== INCOMPLETE_CLONE) return await cluster.removeImage(image);
+    const clone = names.objectOf(attempt.kind, attempt.name);
+    const found = await cluster.describeImage(clone, [MARKER_KEY]);
+    if (found !== undefined && parseVolumeMarker(found.metadata[MARKER_KEY] ?? '') === undefined)
+      await cluster.removeImage(clone);
+  });
+}
+
+/** Removes all attempts at `name`, those in the trash too. What a dead client still holds stays there, where the reconciler finds it. */
+export async function removeAttempts(context: RbdContext, kind: ObjectKind, name: string): Promise<void> {
+  const { cluster, names } = context;
+  const isAttempt = (image: string): boolean => {
+    const parsed = names.parse(image);
+    return parsed?.kind === kind && parsed.name === name && parsed.attempt !== undefined;
+  };
+  for (const image of await cluster.listImages()) if (isAttempt(image)) await cluster.removeImage(image);
+  for (const { id, name: image } of await cluster.listTrash()) if (isAttempt(image)) await cluster.removeFromTrash(id);
+}
+
+/** @returns the installation that made an image; undefined: nobody says. */
+function ownerOf(marker: string | undefined): string | undefined {
+  return parseVolumeMarker(marker ?? '')?.marker.installation ?? parseImageMarker(marker)?.marker.installation;
+}

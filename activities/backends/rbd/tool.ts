@@ -1,0 +1,253 @@
+import type { Readable } from 'node:stream';
+import { constants } from 'node:os';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
+import { Failure } from '../../../workflows/contract/failures';
+import { findTool, runCommand, type CommandResult } from '../../command';
+import { CephError, isCephError } from './ceph-error';
+import { monitorsOf, operationsAtOnce, usableSpace, type RbdCluster, type RbdImage, type RbdPool } from './cluster';
+
+/** A name that was reserved and not filled for so long was left by a killed process. */
+const UNFILLED_MS = 2000;
+/** `rbd` ends with the errno, `rados` says it: `(2) No such file or directory`. */
+const errnoPattern = /\((\d+)\)/;
+const FEATURES = 'layering,exclusive-lock,object-map,fast-diff,deep-flatten';
+/** A process start beside the cluster's own deadline, and the retries of the tools. */
+const DEADLINE_FACTOR = 4;
+/** The most that a timer takes: what ends by its signal. */
+const NO_DEADLINE_MS = 2 ** 31 - 1;
+const answers = Array.from({ length: 256 }, (_none, code) => code);
+
+const infoSchema = z.object({
+  size: z.int(),
+  modify_timestamp: z.string(),
+  parent: z
+    .object({
+      pool: z.string(),
+      pool_namespace: z.string().default(''),
+      image: z.string(),
+      snapshot: z.string(),
+      trash: z.boolean().default(false),
+    })
+    .optional(),
+});
+const namesSchema = z.array(z.object({ name: z.string() }));
+const trashSchema = z.array(z.object({ id: z.string(), name: z.string() }));
+const monitorsSchema = z.object({
+  fsid: z.string(),
+  mons: z.array(
+    z.object({ public_addrs: z.object({ addrvec: z.array(z.object({ type: z.string(), addr: z.string() })) }) }),
+  ),
+});
+const dfSchema = z.object({
+  pools: z.array(z.object({ name: z.string(), stats: z.object({ stored: z.number(), max_avail: z.number() }) })),
+});
+const quotaSchema = z.object({ quota_max_bytes: z.number() });
+
+/** @returns whether the tools are installed that `openToolCluster` starts. */
+export function hasRbdTools(): boolean {
+  return ['rbd', 'rados', 'ceph'].every((tool) => findTool(tool) !== undefined);
+}
+
+/** The tools of `ceph-common`, each step a process: where librbd cannot be loaded. */
+export function openToolCluster(pool: RbdPool): RbdCluster {
+  const { operationTimeoutMs } = pool;
+  const seconds = String(Math.max(1, Math.ceil(operationTimeoutMs / 1000)));
+  const access = [
+    '--conf',
+    pool.conf,
+    '--id',
+    pool.user,
+    ...(pool.keyring === undefined ? [] : ['--keyring', pool.keyring]),
+    `--rados-osd-op-timeout=${seconds}`,
+    `--rados-mon-op-timeout=${seconds}`,
+    `--client-mount-timeout=${seconds}`,
+  ];
+  const place = pool.namespace === undefined ? pool.pool : `${pool.pool}/${pool.namespace}`;
+  const specOf = (image: string, snapshot?: string): string =>
+    `${place}/${image}${snapshot === undefined ? '' : `@${snapshot}`}`;
+  const inRados = ['-p', pool.pool, ...(pool.namespace === undefined ? [] : ['-N', pool.namespace])];
+
+  const run = async (
+    tool: 'rbd' | 'rados' | 'ceph',
+    args: string[],
+    options: Partial<Parameters<typeof runCommand>[2]> = {},
+  ): Promise<string> => {
+    const command = `${tool} ${args.find((arg) => !arg.startsWith('-')) ?? ''}`;
+    let result: CommandResult;
+    try {
+      result = await runCommand(tool, [...access, ...args], {
+        timeoutMs: DEADLINE_FACTOR * operationTimeoutMs,
+        answers,
+        ...options,
+      });
+    } catch (error) {
+      const wasKilled = error instanceof Failure && error.type === 'ToolFailed' && /deadline/.test(error.message);
+      throw wasKilled ? new CephError(command, constants.errno.ETIMEDOUT) : error;
+    }
+    const { exitCode, stdout, stderr } = result;
+    if (exitCode === 0) return stdout;
+    const said = Number(errnoPattern.exec(stderr)?.[1]);
+    throw new CephError(command, exitCode === 1 && said > 0 ? said : exitCode);
+  };
+  const ask = async <Output>(schema: z.ZodType<Output>, tool: 'rbd' | 'ceph', args: string[]): Promise<Output> =>
+    schema.parse(JSON.parse((await run(tool, [...args, '--format', 'json'])) || '[]'));
+  const rbd = async (...args: string[]): Promise<void> => void (await run('rbd', args));
+  const unlessAbsent = async <Result>(work: Promise<Result>): Promise<Result | undefined> => {
+    try {
+      return await work;
+    } catch (error) {
+      if (isCephError(error, 'absent')) return undefined;
+      throw error;
+    }
+  };
+  const snapshotsOf = async (name: string): Promise<string[]> =>
+    (await ask(namesSchema, 'rbd', ['snap', 'ls', specOf(name)])).map((snapshot) => snapshot.name);
+  const complete = async (name: string, sizeBytes: number, metadata: Record<string, string>): Promise<void> => {
+    const { size } = await ask(infoSchema, 'rbd', ['info', specOf(name)]);
+    if (size < sizeBytes) await rbd('resize', specOf(name), '--size', `${sizeBytes}B`, '--no-progress');
+    for (const [key, value] of Object.entries(metadata)) await rbd('image-meta', 'set', specOf(name), key, value);
+  };
+  const remove = async (name: string): Promise<void> => {
+    try {
+      await rbd('rm', specOf(name), '--no-progress');
+    } catch (error) {
+      if (!isCephError(error, 'not-empty')) throw error;
+      for (const snapshot of await snapshotsOf(name)) await rbd('snap', 'rm', specOf(name, snapshot), '--no-progress');
+      await rbd('rm', specOf(name), '--no-progress');
+    }
+  };
+  const readObject = async (name: string): Promise<Buffer | undefined> => {
+    const text = await unlessAbsent(run('rados', [...inRados, 'get', name, '-']));
+    return text === undefined || text === '' ? undefined : Buffer.from(text);
+  };
+
+  return {
+    access: 'tool',
+    async identify() {
+      const { fsid, mons } = await ask(monitorsSchema, 'ceph', ['mon', 'dump']);
+      return { fsid, monitors: monitorsOf(mons.map(({ public_addrs }) => public_addrs.addrvec)) };
+    },
+    async space() {
+      const { pools } = await ask(dfSchema, 'ceph', ['df']);
+      const found = pools.find(({ name }) => name === pool.pool);
+      if (found === undefined) throw new CephError('ceph df', constants.errno.ENOENT);
+      const { quota_max_bytes: quota } = await ask(quotaSchema, 'ceph', ['osd', 'pool', 'get-quota', pool.pool]);
+      return usableSpace({ storedBytes: found.stats.stored, availableBytes: found.stats.max_avail, quotaBytes: quota });
+    },
+    readObject,
+    async createObject(name, bytes) {
+      const put = async (): Promise<boolean> => {
+        await run('rados', [...inRados, 'put', name, '-'], { onStarted: (stdin) => void stdin.end(bytes) });
+        return true;
+      };
+      try {
+        await run('rados', [...inRados, 'create', name]);
+        return await put();
+      } catch (error) {
+        if (!isCephError(error, 'exists')) throw error;
+        if ((await readObject(name)) !== undefined) return false;
+        await delay(UNFILLED_MS);
+        return (await readObject(name)) === undefined ? await put() : false;
+      }
+    },
+    async listImages() {
+      return await ask(z.array(z.string()), 'rbd', ['ls', place]);
+    },
+    listTrash: () => ask(trashSchema, 'rbd', ['trash', 'ls', '--all', place]),
+    async describeImage(name, metadataKeys) {
+      return await unlessAbsent(describe(name, metadataKeys));
+    },
+    async usedBytes(name, snapshot) {
+      const schema = z.object({ images: z.array(z.object({ used_size: z.int() })) });
+      const { images } = await ask(schema, 'rbd', ['du', specOf(name, snapshot)]);
+      return images.reduce((sum, { used_size }) => sum + used_size, 0);
+    },
+    async countChildren(name, snapshot) {
+      return (await ask(z.array(z.unknown()), 'rbd', ['children', '--all', specOf(name, snapshot)])).length;
+    },
+    async listWatchers(name) {
+      const schema = z.object({ watchers: z.array(z.object({ address: z.string() })) });
+      const { watchers } = await ask(schema, 'rbd', ['status', specOf(name)]);
+      return watchers.map(({ address }) => ({ address, own: false }));
+    },
+    createImage: (name, sizeBytes) =>
+      rbd('create', specOf(name), '--size', `${sizeBytes}B`, '--image-format', '2', '--image-feature', FEATURES),
+    async cloneImage(parent, { name, sizeBytes, metadata }) {
+      const source = specOf(parent.image, parent.snapshot);
+      await rbd('clone', '--rbd-default-clone-format', '2', '--image-feature', FEATURES, source, specOf(name));
+      await complete(name, sizeBytes, metadata);
+    },
+    completeImage: (name, { sizeBytes, metadata }) => complete(name, sizeBytes, metadata),
+    createSnapshot: (name, snapshot) => rbd('snap', 'create', specOf(name, snapshot), '--no-progress'),
+    renameImage: (from, to) => rbd('rename', specOf(from), specOf(to)),
+    async removeImage(name) {
+      try {
+        await remove(name);
+      } catch (error) {
+        if (isCephError(error, 'absent')) return;
+        if (!isCephError(error, 'busy')) throw error;
+        await rbd('trash', 'mv', specOf(name));
+      }
+    },
+    async removeFromTrash(id) {
+      try {
+        await rbd('trash', 'rm', `${place}/${id}`, '--force', '--no-progress');
+        return true;
+      } catch (error) {
+        if (isCephError(error, 'absent')) return true;
+        if (isCephError(error, 'busy', 'not-empty')) return false;
+        throw error;
+      }
+    },
+    async flatten(name, { signal, bytesPerSecond }) {
+      const pace = `--rbd-concurrent-management-ops=${operationsAtOnce(bytesPerSecond)}`;
+      await run('rbd', [pace, 'flatten', specOf(name), '--no-progress'], { signal, timeoutMs: NO_DEADLINE_MS });
+    },
+    async read(name, { snapshot, lengthBytes = Number.MAX_SAFE_INTEGER, signal, consume }) {
+      let left = lengthBytes;
+      const enough = new Error('all that was asked for has come');
+      const take = async (stdout: Readable): Promise<void> => {
+        for await (const chunk of stdout as AsyncIterable<Buffer>) {
+          await consume(chunk.subarray(0, left));
+          left -= chunk.length;
+          if (left <= 0) throw enough;
+        }
+      };
+      try {
+        const options = { signal, consume: take, timeoutMs: NO_DEADLINE_MS };
+        await run('rbd', ['export', '--no-progress', specOf(name, snapshot), '-'], options);
+      } catch (error) {
+        if (error !== enough) throw error;
+      }
+    },
+    close: () => Promise.resolve(),
+  };
+
+  async function describe(name: string, metadataKeys: readonly string[]): Promise<RbdImage> {
+    const { size, modify_timestamp, parent } = await ask(infoSchema, 'rbd', ['info', specOf(name)]);
+    const all =
+      metadataKeys.length === 0
+        ? {}
+        : await ask(z.union([z.record(z.string(), z.string()), z.tuple([]).transform(() => ({}))]), 'rbd', [
+            'image-meta',
+            'ls',
+            specOf(name),
+          ]);
+    return {
+      sizeBytes: size,
+      modifiedAt: new Date(modify_timestamp),
+      snapshots: await snapshotsOf(name),
+      metadata: Object.fromEntries(metadataKeys.map((key) => [key, (all as Record<string, string>)[key]])),
+      ...(parent !== undefined && {
+        parent: {
+          pool: parent.pool,
+          namespace: parent.pool_namespace,
+          image: parent.image,
+          snapshot: parent.snapshot,
+          inTrash: parent.trash,
+        },
+      }),
+    };
+  }
+}

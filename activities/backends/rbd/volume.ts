@@ -1,0 +1,195 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Failure } from '../../../workflows/contract/failures';
+import type { VolumeId } from '../../../workflows/contract/ids';
+import type { Connection } from '../../../workflows/contract/volume';
+import type { VolumeDescription, VolumeMarker, WriteTarget } from '../backend';
+import { isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from '../markers';
+import { checkSize } from '../sizes';
+import { isCephError } from './ceph-error';
+import type { RbdImage } from './cluster';
+import { connectionOf, withFailures, type RbdContext } from './context';
+import { MARKER_KEY, SEAL } from './names';
+import { getSealedParent } from './parent';
+import { checkClaim } from './place';
+import { removeAttempts } from './remove';
+
+/** The most that an object map can name, in objects of 4 MiB. Source: librbd, MAX_OBJECT_MAP_OBJECT_COUNT. */
+export const MAX_IMAGE_BYTES = 256_000_000 * 4 * 1024 ** 2;
+
+/** See `VolumeBackend.describeVolume`. A clone without its marker is none yet. */
+export async function describeVolume(context: RbdContext, volumeId: VolumeId): Promise<VolumeDescription> {
+  const { cluster, names, pool } = context;
+  const name = names.volumeOf(volumeId);
+  const image = await cluster.describeImage(name, [MARKER_KEY]);
+  if (image === undefined) {
+    await checkClaim(context);
+    return { kind: 'absent' };
+  }
+  if (isIncompleteClone(context, image)) return { kind: 'absent' };
+  const parsedParent = image.parent?.pool === pool.pool ? names.parse(image.parent.image) : undefined;
+  return {
+    kind: 'present',
+    sizeBytes: image.sizeBytes,
+    realBytes: await cluster.usedBytes(name),
+    modifiedAt: image.modifiedAt,
+    connection: connectionOf(context, name),
+    marker: storedOf(image)?.marker,
+    ...(parsedParent?.kind === 'image-volume' && { parent: parsedParent.name }),
+  };
+}
+
+/**
+ * See `VolumeBackend.ensureClone`. One visit: cloned from the seal, grown, marked. No snapshot is made or deleted, so that no change of the monitors' map
+ * is waited for. Two calls at once make one clone: the second finds the first's, and completes what a killed one has left.
+ */
+export async function ensureClone(context: RbdContext, parent: string, marker: VolumeMarker): Promise<Connection> {
+  const { cluster, names } = context;
+  const name = names.volumeOf(marker.volumeId);
+  const wanted: StoredVolumeMarker = { marker, parent };
+  return await withFailures(
+    context,
+    async () => {
+      const leastBytes = await sealedBytesOf(context, parent).catch(async (error: unknown) => {
+        // One that was flattened since does not need its parent, which may be gone.
+        const existing = await cluster.describeImage(name, [MARKER_KEY]);
+        if (existing === undefined || existing.parent !== undefined) throw error;
+        return 0;
+      });
+      checkSize(marker.sizeBytes, { leastBytes, mostBytes: MAX_IMAGE_BYTES });
+      const clone = { name, sizeBytes: marker.sizeBytes, metadata: { [MARKER_KEY]: JSON.stringify(wanted) } };
+      try {
+        await cluster.cloneImage({ image: names.imageOf(parent), snapshot: SEAL }, clone);
+      } catch (error) {
+        if (isCephError(error, 'absent')) context.sealedBytes.delete(parent);
+        if (!isCephError(error, 'absent', 'exists')) throw error;
+        await completeClone(context, wanted, clone);
+      }
+      return connectionOf(context, name);
+    },
+    marker.sizeBytes,
+  );
+}
+
+async function sealedBytesOf(context: RbdContext, parent: string): Promise<number> {
+  const known = context.sealedBytes.get(parent);
+  if (known !== undefined) return known;
+  const { virtualBytes } = await getSealedParent(context, parent);
+  context.sealedBytes.set(parent, virtualBytes);
+  return virtualBytes;
+}
+
+/** After a clone that found its name taken, or its parent gone: completes what a killed call has left, or says what is there. */
+async function completeClone(
+  context: RbdContext,
+  wanted: StoredVolumeMarker,
+  clone: { name: string; sizeBytes: number; metadata: Record<string, string> },
+): Promise<void> {
+  const { cluster, names } = context;
+  const parent = { image: names.imageOf(wanted.parent ?? ''), snapshot: SEAL };
+  const image = await describeMade(context, clone.name);
+  if (image === undefined) {
+    await getSealedParent(context, wanted.parent ?? '');
+    await cluster.removeImage(clone.name);
+    return await cluster.cloneImage(parent, clone);
+  }
+  if (isIncompleteClone(context, image) && image.parent?.image === parent.image)
+    return await cluster.completeImage(clone.name, clone);
+  confirm(context, image, wanted);
+}
+
+/** A clone gets its parent some milliseconds after its name: what has neither parent nor marker may be on its way. */
+const MAKING_TRIES = 30;
+const MAKING_RETRY_MS = 100;
+
+/** @returns undefined for what does not open, or was never written and has no parent: a clone was killed in its first milliseconds. */
+async function describeMade({ cluster }: RbdContext, name: string): Promise<RbdImage | undefined> {
+  for (let tries = 0; ; tries += 1) {
+    const image = await cluster.describeImage(name, [MARKER_KEY]);
+    if (image !== undefined && (image.parent !== undefined || storedOf(image) !== undefined)) return image;
+    if (tries < MAKING_TRIES) {
+      await delay(MAKING_RETRY_MS);
+      continue;
+    }
+    const isEmpty = image === undefined || (await cluster.usedBytes(name)) === 0;
+    return isEmpty ? undefined : image;
+  }
+}
+
+/** Whether it has the marker of its parent, which a clone begins with, in place of its own. */
+export function isIncompleteClone({ names, pool }: RbdContext, image: RbdImage): boolean {
+  if (storedOf(image) !== undefined || image.parent?.pool !== pool.pool) return false;
+  return names.parse(image.parent.image)?.kind === 'image-volume' && image.parent.snapshot === SEAL;
+}
+
+/** @throws ForeignObject when this installation did not make it; Conflict when it is another volume of the same id. */
+function confirm(context: RbdContext, image: RbdImage, wanted: StoredVolumeMarker): void {
+  const { volumeId } = wanted.marker;
+  const stored = storedOf(image);
+  if (stored?.marker.installation !== context.installation)
+    throw new Failure('ForeignObject', { backend: context.name, object: `volume ${volumeId}` });
+  if (stored.parent !== wanted.parent)
+    throw new Failure('Conflict', {
+      volumeId,
+      found: `${stored.parent === null ? 'a volume without a parent' : `a clone of ${stored.parent}`} is there`,
+    });
+  if (!isSameMarker(stored.marker, wanted.marker))
+    throw new Failure('Conflict', { volumeId, found: 'a volume with another size, name, project or image is there' });
+}
+
+function storedOf(image: RbdImage): StoredVolumeMarker | undefined {
+  return parseVolumeMarker(image.metadata[MARKER_KEY] ?? '');
+}
+
+/** See `VolumeBackend.publishVolume`. */
+export async function publishVolume(
+  context: RbdContext,
+  target: WriteTarget,
+  marker: VolumeMarker,
+): Promise<Connection> {
+  const { cluster, names } = context;
+  const name = names.volumeOf(marker.volumeId);
+  const attempt = names.attemptOf({ kind: 'volume', name: marker.volumeId, attempt: target.attempt });
+  const wanted: StoredVolumeMarker = { marker, parent: null };
+  checkSize(marker.sizeBytes, { leastBytes: target.virtualBytes, mostBytes: MAX_IMAGE_BYTES });
+  return await withFailures(
+    context,
+    async () => {
+      await checkClaim(context);
+      if ((await cluster.describeImage(name, [])) === undefined) {
+        await cluster.completeImage(attempt, {
+          sizeBytes: marker.sizeBytes,
+          metadata: { [MARKER_KEY]: JSON.stringify(wanted) },
+        });
+        try {
+          await cluster.renameImage(attempt, name);
+        } catch (error) {
+          if (!isCephError(error, 'exists')) throw error;
+        }
+      }
+      const image = await cluster.describeImage(name, [MARKER_KEY]);
+      if (image === undefined)
+        throw new Failure('BackendUnavailable', {
+          backend: context.name,
+          cause: 'the volume was deleted while it was made',
+        });
+      confirm(context, image, wanted);
+      await removeAttempts(context, 'volume', marker.volumeId);
+      return connectionOf(context, name);
+    },
+    marker.sizeBytes,
+  );
+}
+
+/** Every client that has an image open for writing watches its header. */
+export async function findOpener(context: RbdContext, volumeId: VolumeId): Promise<string | undefined> {
+  const { cluster, names } = context;
+  return await withFailures(context, async () => {
+    try {
+      const other = (await cluster.listWatchers(names.volumeOf(volumeId))).find(({ own }) => !own);
+      return other && `a client at ${other.address}`;
+    } catch (error) {
+      if (isCephError(error, 'absent')) return undefined;
+      throw error;
+    }
+  });
+}
