@@ -152,7 +152,7 @@ async function snapshotNames(image: Handle): Promise<string[]> {
   const found = await listAll<{ name: string }>('rbd_snap_info_t', {
     fill: (array, count) => calls.listSnapshots(image, array, count),
     // This one answers the count itself.
-    countOf: (answer) => answer,
+    countOf: (count) => count,
     clean: (array) => plain.cleanSnapshots(array),
   });
   return found.map(({ name }) => name);
@@ -201,8 +201,8 @@ async function usedBytesOf(image: Handle): Promise<number> {
     if (exists) used += Number(length);
     return 0;
   };
-  const answer = plain.iterateDiff(image, null, 0, sizeBytes, 0, 1, count, null) as number;
-  if (answer < 0) throw new CephError('rbd_diff_iterate2', -answer);
+  const outcome = plain.iterateDiff(image, null, 0, sizeBytes, 0, 1, count, null) as number;
+  if (outcome < 0) throw new CephError('rbd_diff_iterate2', -outcome);
   return used;
 }
 

@@ -136,8 +136,8 @@ function blocking(
     inFlight.add(args);
     try {
       const result = await new Promise<number>((resolve, reject) =>
-        func.async(...args, (error: unknown, value: number | bigint) =>
-          error ? reject(error as Error) : resolve(Number(value)),
+        func.async(...args, (error: Error | null, value: number | bigint) =>
+          error ? reject(error) : resolve(Number(value)),
         ),
       );
       if (result < 0) throw new CephError(name, -result);
@@ -157,16 +157,16 @@ interface ListCall {
 }
 
 /** Asks for a list whose call fills an array of `type`, and says by ERANGE how long that must be. @returns objects with texts of their own. */
-export async function listAll<Entry>(type: string, { fill, countOf, clean }: ListCall): Promise<Entry[]> {
+export async function listAll<Entry>(type: string, list: ListCall): Promise<Entry[]> {
   for (let length = FIRST_LENGTH; ;) {
     const array: unknown = koffi.alloc(type, length);
     const count: [number | bigint] = [length];
     try {
-      const answer = await fill(array, count);
-      const found = countOf?.(answer) ?? Number(count[0]);
+      const answer = await list.fill(array, count);
+      const found = list.countOf?.(answer) ?? Number(count[0]);
       if (found === 0) return [];
       const entries = koffi.decode(array, koffi.array(type, found)) as Entry[];
-      clean(array, found);
+      list.clean(array, found);
       return entries;
     } catch (error) {
       if (!(error instanceof CephError) || error.errno !== ERANGE) throw error;

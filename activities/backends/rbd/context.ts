@@ -42,14 +42,20 @@ export async function toFailure(
   const options = { cause: error };
   // A pool that is full lets its writers wait: that a call timed out may be the only sign of it.
   if (isCephError(error, 'full', 'in-doubt')) {
-    const freeBytes = await cluster.space().then(
-      (space) => space.freeBytes,
-      () => undefined,
-    );
+    const freeBytes = await findFreeBytes(cluster);
     if (isCephError(error, 'full') || freeBytes === 0)
       return new Failure('NoSpace', { backend: name, neededBytes, freeBytes: freeBytes ?? 0 }, options);
   }
   return new Failure('BackendUnavailable', { backend: name, cause: describe(error) }, options);
+}
+
+/** @returns undefined where the cluster does not say: what went wrong first is what counts. */
+async function findFreeBytes(cluster: RbdCluster): Promise<number | undefined> {
+  try {
+    return (await cluster.space()).freeBytes;
+  } catch {
+    return undefined;
+  }
 }
 
 function describe(error: CephError): string {

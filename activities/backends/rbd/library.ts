@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
 import { CephError, isCephError } from './ceph-error';
@@ -111,7 +111,7 @@ function startingAgent(pool: Parameters<AgentCalls['connect']>[0], deadlineMs: n
     const id = (lastId += 1);
     return await new Promise<Awaited<ReturnType<AgentCalls[Call]>>>((resolve, reject) => {
       const timer = setTimeout(() => end(agent, new CephError(call, constants.errno.ETIMEDOUT)), deadlineMs);
-      agent.waiting.set(id, { call, resolve: resolve as Waiting['resolve'], reject, timer });
+      agent.waiting.set(id, { call, resolve, reject, timer });
       agent.child.send({ id, call, args } satisfies AgentRequest);
     });
   };
@@ -170,7 +170,7 @@ function startingAgent(pool: Parameters<AgentCalls['connect']>[0], deadlineMs: n
 /** The compiled file, wherever this one runs from: a test may have this module as TypeScript. */
 function agentPath(): string {
   const beside = join(__dirname, 'agent.js');
-  return existsSync(beside) ? beside : resolve(__dirname, '../../../dist/activities/backends/rbd/agent.js');
+  return existsSync(beside) ? beside : join(__dirname, '../../../dist/activities/backends/rbd/agent.js');
 }
 
 type Ask = <Call extends AgentCall>(

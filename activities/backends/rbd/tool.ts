@@ -238,7 +238,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       sizeBytes: size,
       modifiedAt: new Date(modify_timestamp),
       snapshots: await snapshotsOf(name),
-      metadata: Object.fromEntries(metadataKeys.map((key) => [key, (all as Record<string, string>)[key]])),
+      metadata: Object.fromEntries(metadataKeys.map((key) => [key, all[key]])),
       ...(parent !== undefined && {
         parent: {
           pool: parent.pool,

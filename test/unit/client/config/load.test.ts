@@ -113,7 +113,7 @@ describe('all faults', () => {
           allowed: expect.stringContaining('a size such as 100GiB'),
         },
         { path: 'backends.Local.cache.freeLowWater', line: 4, received: '30%', allowed: 'at most freeHighWater, 20%' },
-        { path: 'backends.other.driver', line: 5, received: '"rbdd"', allowed: '"file"' },
+        { path: 'backends.other.driver', line: 5, received: '"rbdd"', allowed: '"file", "rbd"' },
         { path: 'defaultBackend', line: 6, received: '"third"', allowed: 'one of the backends Local, other' },
       ]),
     );

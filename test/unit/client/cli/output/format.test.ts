@@ -45,7 +45,9 @@ describe('qemuDrive', () => {
       conf: '/etc/ceph/ceph.conf',
       monitors: ['192.0.2.1:6789'],
     };
-    expect(qemuDrive(connection)).toBe('-drive file=rbd:volumes/v:id=cinder:conf=/etc/ceph/ceph.conf,format=raw,if=virtio');
+    expect(qemuDrive(connection)).toBe(
+      '-drive file=rbd:volumes/v:id=cinder:conf=/etc/ceph/ceph.conf,format=raw,if=virtio',
+    );
     expect(formatConnection(connection)).toBe('rbd:volumes/v');
   });
 });
