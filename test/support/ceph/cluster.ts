@@ -99,6 +99,7 @@ export class CephCluster {
       const osdUuid = await cluster.makeStores({ firstPort: other.port, osdBytes });
       await cluster.startDaemons(daemons, osdUuid);
       await cluster.makePools(poolQuota);
+      await cluster.waitForSpace();
       await serveDaemons(daemons, cluster.controlSocket);
       return cluster;
     } catch (cause) {
@@ -279,6 +280,15 @@ export class CephCluster {
   private async waitForOsd(unless?: () => void): Promise<void> {
     const isUp = async (): Promise<true | undefined> => (await this.osdStat()).num_up_osds === 1 || undefined;
     await waitFor(isUp, { what: 'the OSD to be up', deadlineMs: STATE_TIMEOUT_MS, unless });
+  }
+
+  /** The manager counts: until its first report the cluster has no byte. */
+  private async waitForSpace(): Promise<void> {
+    const hasSpace = async (): Promise<true | undefined> => {
+      const { pgmap } = JSON.parse(await this.ceph(['status', '-f', 'json'])) as { pgmap: { bytes_avail?: number } };
+      return (pgmap.bytes_avail ?? 0) > 0 || undefined;
+    };
+    await waitFor(hasSpace, { what: 'the manager to count space', deadlineMs: STATE_TIMEOUT_MS });
   }
 
   private async osdStat(): Promise<{ epoch: number; num_up_osds: number }> {
