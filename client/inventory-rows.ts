@@ -3,16 +3,6 @@ import { stayReasonOf, type StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/entries/entries';
 import type { DecisionTotals } from '../db/report/decisions';
 import type {
-  BackendRow,
-  DecisionRow,
-  EntryEventRow,
-  EntryImageRow,
-  EntryRow,
-  FollowRow,
-  PopulationRow,
-  VolumeRow,
-} from '../db/types';
-import type {
   BackendLimits,
   BackendStatus,
   CacheEntry,
@@ -23,6 +13,16 @@ import type {
   Refusal,
   Volume,
 } from './records';
+import {
+  type BackendRow,
+  type DecisionRow,
+  type EntryEventRow,
+  type EntryImageRow,
+  type EntryRow,
+  type FollowRow,
+  type PopulationRow,
+  type VolumeRow,
+} from '../db/schema';
 
 /* Rows as records: a column may be renamed, a field of the records may not. */
 

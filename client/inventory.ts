@@ -5,13 +5,11 @@ import type * as installationModule from '../db/installation';
 import type * as entriesModule from '../db/entries/entries';
 import type * as decisionsModule from '../db/report/decisions';
 import type * as eventsModule from '../db/entries/entry-events';
-import type * as sumsModule from '../db/entries/entry-sums';
 import type * as viewModule from '../db/evictions/eviction-view';
-import type * as refusalsModule from '../db/refusals';
+import type * as flightsModule from '../db/flights';
 import type * as reportModule from '../db/report/report';
 import type * as followsModule from '../db/follows/follows';
 import type * as volumesModule from '../db/volumes';
-import type { BackendRow, EntryRow } from '../db/types';
 import type { BackendName, EntryId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import { Failure } from '../workflows/contract/failures';
 import type { VolumeState } from '../workflows/contract/volume';
@@ -39,6 +37,7 @@ import type {
 } from './records';
 import { chooseBucketMs, toBuckets, toTotals, type Report, type ReportFilter } from './report';
 import { missing, type Settings } from './settings';
+import { type BackendRow, type EntryRow } from '../db/schema';
 
 export interface VolumeFilter {
   projectId?: string;
@@ -157,7 +156,7 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
     listBackends: async ({ withinMs } = { withinMs: DEFAULT_PERIOD_MS }) => {
       const status = async (row: BackendRow): Promise<BackendStatus> =>
         toBackendStatus(row, {
-          sums: await queries.sums(database, { backend: row.name }),
+          sums: await queries.readSums(database, { backend: row.name }),
           decisions: await summarize({ withinMs, backend: row.name }),
         });
       return await Promise.all((await queries.listBackends(database)).map(status));
@@ -215,13 +214,12 @@ function loadDatabase() {
   const { findNamespace }: typeof installationModule = require('../db/installation');
   const { selectFollows }: typeof followsModule = require('../db/follows/follows');
   const { findVolume, selectVolumes }: typeof volumesModule = require('../db/volumes');
-  const { findEntry, listEntries, listEntryImages }: typeof entriesModule = require('../db/entries/entries');
-  const { sums }: typeof sumsModule = require('../db/entries/entry-sums');
+  const { findEntry, listEntries, listEntryImages, readSums }: typeof entriesModule = require('../db/entries/entries');
   const { listEntryEvents }: typeof eventsModule = require('../db/entries/entry-events');
   const { withFacts }: typeof viewModule = require('../db/evictions/eviction-view');
   const { listDecisions, summarizeDecisions }: typeof decisionsModule = require('../db/report/decisions');
   const { listBackends }: typeof backendsModule = require('../db/backends');
-  const { listRefusals }: typeof refusalsModule = require('../db/refusals');
+  const { listRefusals }: typeof flightsModule = require('../db/flights');
   const {
     readEntriesLeft,
     readExpensiveMisses,
@@ -250,8 +248,8 @@ function loadDatabase() {
     readPeriodUntilNow,
     readReasons,
     readStages,
+    readSums,
     summarizeDecisions,
-    sums,
     withFacts,
   };
 }

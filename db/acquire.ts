@@ -5,9 +5,9 @@ import type { LeasedEntry } from '../workflows/contract/population';
 import type { VolumeState } from '../workflows/contract/volume';
 import { hasKey } from './cache-key';
 import type { Database } from './client';
-import { cloneLimitOf, nearCloneLimit } from './clone-limit';
 import { runStatement } from './statement';
 import { findVolume } from './volumes';
+import { cloneLimitOf, nearCloneLimit } from './backends';
 
 /** Each try that finds nothing has met a change of the volume's row. */
 const RACE_TRIES = 5;

@@ -1,9 +1,10 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName } from '../workflows/contract/ids';
 import type { Database } from './client';
-import { backends } from './schema';
-import { columnsOf, json, parseRow, runStatement, type Queryable } from './statement';
-import type { BackendRow, CacheLimits } from './types';
+import { backends, type BackendRow } from './schema';
+import { columnsOf, json, parseRow, runStatement, type Queryable, inTransaction } from './statement';
+import { areWatermarksInOrder } from '../workflows/contract/cache-limits';
+import type { CacheLimitValues } from '../workflows/contract/eviction';
 
 /** The column of each limit. */
 const limitColumns = {
@@ -143,4 +144,64 @@ export async function lockBackend(transaction: Queryable, { name }: { name: Back
 function parseBackend(row: Record<string, unknown> | undefined, name: BackendName): BackendRow {
   if (!row) throw new Error(`backend ${name} is not registered`);
   return parseRow(backends, row);
+}
+
+/** One clone in so many of a parent's limit, but at least one, is kept for creates that come while the next generation is populated. */
+const MARGIN_ONE_IN = 10;
+/** A parent of fewer clones has no margin: it would be a large part of it. */
+const SMALLEST_WITH_MARGIN = 4;
+const NO_LIMIT = 2_147_483_647;
+
+/**
+ * @param declared what the worker's own driver declares; default: what the backend's row says of it.
+ * @returns how many clones a parent on the backend may have, as SQL: the fewest that the driver, its row and the operator allow.
+ */
+export function cloneLimitOf(backend: BackendName, declared?: number): SQL {
+  return sql`coalesce((select least(${declared ?? null}::int, (b.capabilities ->> 'cloneLimit')::int, b.clone_limit) from backends b
+    where b.name = ${backend}), ${sql.raw(String(NO_LIMIT))})`;
+}
+
+/** @returns from how many clones on a parent is near its `limit`, so that its key's next generation is populated before it is needed. */
+export function nearCloneLimit(limit: SQL): SQL {
+  const [oneIn, smallest] = [MARGIN_ONE_IN, SMALLEST_WITH_MARGIN].map((value) => sql.raw(String(value)));
+  return sql`(${limit} - case when ${limit} < ${smallest} then 0 else greatest(${limit} / ${oneIn}, 1) end)`;
+}
+
+export type LimitsOutcome =
+  | { kind: 'changed' }
+  | { kind: 'unknown-backend' }
+  /** What they would be together. */
+  | { kind: 'low-above-high'; freeLowWater: number; freeHighWater: number };
+/** Sets some limits on behalf of `by` if they fit to those that stay, under the lock of the backend's row. Repeated it changes nothing. */
+export async function changeLimits(
+  database: Database,
+  { backend, limits, by }: { backend: BackendName; limits: Partial<CacheLimitValues>; by: string },
+): Promise<LimitsOutcome> {
+  if ((await findBackend(database, { name: backend })) === undefined) return { kind: 'unknown-backend' };
+  return await inTransaction(database, async (transaction) => {
+    const row = await lockBackend(transaction, { name: backend });
+    const { freeLowWater, freeHighWater } = { ...row, ...limits };
+    // A pair that the configuration and an operator have made together stands in the way of no other limit.
+    const isAsked = limits.freeLowWater !== undefined || limits.freeHighWater !== undefined;
+    if (isAsked && !areWatermarksInOrder({ freeLowWater, freeHighWater }))
+      return { kind: 'low-above-high', freeLowWater, freeHighWater };
+    await updateLimits(transaction, { name: backend, limits, by });
+    return { kind: 'changed' };
+  });
+}
+
+/** The limits of one backend's cache. */
+export interface CacheLimits {
+  enabled: boolean;
+  maxBytes: number;
+  maxCount: number;
+  /** Shares of the backend's real space, 0 to 1. */
+  freeLowWater: number;
+  freeHighWater: number;
+  /** Null: entries never expire by age. */
+  idleAgeMs: number | null;
+  keepSuperseded: number;
+  policy: BackendRow['policy'];
+  /** Clones a parent may have; null: no limit. */
+  cloneLimit: number | null;
 }

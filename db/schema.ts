@@ -30,6 +30,7 @@ import type {
 } from '../workflows/contract/ids';
 import type { Verdict } from '../workflows/contract/population';
 import { outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
+import type { InferSelectModel } from 'drizzle-orm';
 
 /*
  * The inventory. States change only by compare-and-set and unique constraints are the fences.
@@ -499,3 +500,13 @@ export const follows = pgTable(
   },
   (table) => [unique('follows_name').on(table.backend, table.name), check('follows_keep', sql`${table.keep} >= 0`)],
 );
+
+export type BackendRow = InferSelectModel<typeof backends>;
+export type EntryRow = InferSelectModel<typeof cacheEntries>;
+export type EntryImageRow = InferSelectModel<typeof entryImages>;
+export type PopulationRow = InferSelectModel<typeof populations>;
+export type VolumeRow = InferSelectModel<typeof volumes>;
+export type ScratchFileRow = InferSelectModel<typeof scratchFiles>;
+export type EntryEventRow = InferSelectModel<typeof entryEvents>;
+export type FollowRow = InferSelectModel<typeof follows>;
+export type DecisionRow = InferSelectModel<typeof decisions>;

@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { HostId } from '../workflows/contract/ids';
 import type { Database } from './client';
-import { scratchFiles } from './schema';
+import { scratchFiles, type ScratchFileRow } from './schema';
 import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from './statement';
-import type { ScratchFileRow } from './types';
 
 interface ScratchFile {
   hostId: HostId;

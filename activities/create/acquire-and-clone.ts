@@ -1,6 +1,5 @@
 import { acquireEntry } from '../../db/acquire';
-import { countQuarantines, quarantineEntry, retireFullEntry } from '../../db/entries/entries';
-import { releaseLease } from '../../db/volumes';
+import { countQuarantines } from '../../db/entries/entries';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';
@@ -10,6 +9,8 @@ import { backendHeld } from '../kit/backend-held';
 import { workflowExecution } from '../kit/runs';
 import { complete, findCompleted, goOnAfterReset, markerOf, resultOf } from '../kit/volume';
 import { rollOverInBackground } from './roll-over';
+import { quarantineEntry, retireFullEntry } from '../../db/entries/retirement';
+import { releaseLease } from '../../db/creates';
 
 /** A second broken parent of one key within this time is no accident of one file: it is reported, not replaced. */
 const QUARANTINE_WINDOW_MS = 3_600_000;

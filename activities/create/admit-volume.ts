@@ -1,7 +1,7 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { resolveFollow } from '../../db/follows/follows';
 import { recordDecision } from '../../db/report/decisions';
-import { insertVolume, markFailed } from '../../db/volumes';
+import { insertVolume, markFailed } from '../../db/creates';
 import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {

@@ -1,6 +1,6 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { giveUpFlight } from '../../db/flights';
-import { markFailed, findVolume } from '../../db/volumes';
+import { findVolume } from '../../db/volumes';
 import type { FailureRecord } from '../../workflows/contract/failures';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId, BackendName } from '../../workflows/contract/ids';
@@ -10,6 +10,7 @@ import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
 import { findCompleted, goOnAfterReset, resultOf } from '../kit/volume';
 import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
+import { markFailed } from '../../db/creates';
 
 export interface FailVolumeRequest {
   volumeId: VolumeId;

@@ -1,6 +1,5 @@
 import { activityInfo, CompleteAsyncError, heartbeat } from '@temporalio/activity';
 import { listEntries } from '../../db/entries/entries';
-import { joinFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
@@ -8,6 +7,7 @@ import type { ControlDependencies } from '../dependencies';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
 import { workflowExecution } from '../kit/runs';
 import { findCompleted, goOnAfterReset } from '../kit/volume';
+import { joinFlight } from '../../db/join-flight';
 
 export interface JoinRequest {
   volumeId: VolumeId;

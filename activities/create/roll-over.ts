@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
 import { needsNextGeneration } from '../../db/entries/entries';
-import { openFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { Admission } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { ensureFlightRuns } from '../kit/ensure-flight-runs';
+import { openFlight } from '../../db/join-flight';
 
 /** A flight that has answered closes within milliseconds. */
 const CLOSING_TRIES = 50;

@@ -1,6 +1,6 @@
 import { isGrpcCancelledError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import { z } from 'zod';
-import { markDeleting, findVolume, markDeleted, revertDeleting, removeGivenUp } from '../../db/volumes';
+import { markDeleting, findVolume, markDeleted, revertDeleting } from '../../db/volumes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
@@ -10,6 +10,7 @@ import { deleteEntry } from '../kit/delete-entry';
 import { parseRequest, uuid } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
 import { goOnAfterReset } from '../kit/volume';
+import { removeGivenUp } from '../../db/creates';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });
 

@@ -2,7 +2,7 @@ import type { Database } from '../../db/client';
 import { withFacts } from '../../db/evictions/eviction-view';
 import { readEntries } from '../../db/evictions/evictor';
 import { viewEvictions } from '../../db/evictions/victims';
-import type { EntryRow } from '../../db/types';
+import type { EntryRow } from '../../db/schema';
 import { formatBytes } from '../../workflows/contract/bytes';
 import {
   findStayReason,

@@ -1,9 +1,9 @@
 import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { findBackend } from '../../db/backends';
-import { changeLimits } from '../../db/evictions/operator-limits';
-import { pinEntries } from '../../db/evictions/pins';
-import { clearRefusal } from '../../db/refusals';
+import { changeLimits } from '../../db/backends';
+import { pinEntries } from '../../db/evictions/evictor';
+import { clearRefusal } from '../../db/flights';
 import type { CacheLimitValues, EvictionResult, PinTarget } from '../../workflows/contract/eviction';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';

@@ -4,7 +4,7 @@ import { observeSpace } from '../../db/backends';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../db/evictions/entry-scores';
 import { forgetGone, listDeleting, listGoneSince } from '../../db/evictions/evictor';
 import { takeForEviction, type VictimSelection } from '../../db/evictions/victims';
-import type { EntryRow } from '../../db/types';
+import type { EntryRow } from '../../db/schema';
 import { shareBytes } from '../../workflows/contract/bounded-results';
 import { MiB } from '../../workflows/contract/bytes';
 import type { EvictionOrder, EvictionResult } from '../../workflows/contract/eviction';

@@ -1,7 +1,7 @@
 import type { Database } from '../../db/client';
 import { findTargets, type EntryTarget } from '../../db/evictions/evictor';
-import { findKeysBeginning } from '../../db/entries/key-prefix';
-import type { EntryRow } from '../../db/types';
+import { findKeysBeginning } from '../../db/entries/entries';
+import type { EntryRow } from '../../db/schema';
 import type { EvictionOrder, EvictionTarget, PinTarget } from '../../workflows/contract/eviction';
 import { uuidPattern, type BackendName, type EntryId, type ImageId } from '../../workflows/contract/ids';
 import { describeAmbiguity, isKeyPrefix } from '../../workflows/contract/key-prefix';

@@ -1,6 +1,6 @@
 import type { EvictionView } from '../../db/evictions/eviction-view';
 import type { ReservationNeed, VictimSelection } from '../../db/evictions/victims';
-import type { EntryRow } from '../../db/types';
+import type { EntryRow } from '../../db/schema';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { stayReasonOf, type EvictionClass, type StayReason } from '../../workflows/contract/eviction';
 import type { EntryId } from '../../workflows/contract/ids';

@@ -1,5 +1,5 @@
 import { GiB, MiB } from '../../workflows/contract/bytes';
-import type { BackendRow, EntryRow } from '../../db/types';
+import { type BackendRow, type EntryRow } from '../../db/schema';
 
 /**
  * After so long without a use, what an entry was used for counts half. With longer ones, what was used in a burst

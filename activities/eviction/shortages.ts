@@ -1,5 +1,5 @@
 import type { EvictionView } from '../../db/evictions/eviction-view';
-import type { EntryRow } from '../../db/types';
+import type { EntryRow } from '../../db/schema';
 import { formatBytes } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Ranked } from './rank-candidates';

@@ -2,11 +2,11 @@ import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { updateFollowPointer, type FlipOutcome } from '../../db/follows/follow-flip';
 import { retireFormerContents, type RetiredContents } from '../../db/follows/follow-surplus';
 import { findFollow, noteFollowChecked } from '../../db/follows/follows';
-import type { FollowRow } from '../../db/types';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
+import { type FollowRow } from '../../db/schema';
 
 /**
  * Images of one page of the service's list, and pages that are read: the newest that matches is on the first, but for

@@ -1,9 +1,9 @@
-import { beginEntryDeletion, confirmEntryGone, keepUndeletable } from '../../db/entries/entries';
-import type { EntryRow } from '../../db/types';
 import { Failure, type FailureType } from '../../workflows/contract/failures';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
+import { beginEntryDeletion, confirmEntryGone, keepUndeletable } from '../../db/entries/retirement';
+import { type EntryRow } from '../../db/schema';
 
 /** What a backend says when an image-volume may not be deleted, however often it is tried. */
 const refusals: readonly FailureType[] = ['ParentUnusable', 'ForeignObject'];

@@ -1,5 +1,5 @@
 import { observeSpace } from '../../db/backends';
-import { findEntry, type ReservationOutcome, insertPopulatingEntry, reserveFreed } from '../../db/entries/entries';
+import { findEntry } from '../../db/entries/entries';
 import { takeForReservation } from '../../db/evictions/victims';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
@@ -10,6 +10,7 @@ import type { Progress } from '../progress';
 import { backendHeld } from './backend-held';
 import { deleteImageVolumeOf } from './delete-entry';
 import { workflowExecution } from './runs';
+import { type ReservationOutcome, insertPopulatingEntry, reserveFreed } from '../../db/entries/reservations';
 
 /** How often other victims are chosen when the backend would not delete what was chosen. */
 const CHOICES = 3;

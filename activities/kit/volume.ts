@@ -1,5 +1,4 @@
-import type { VolumeRow } from '../../db/types';
-import { completeVolume, removeOrphan, findVolume, takeOverVolume } from '../../db/volumes';
+import { findVolume } from '../../db/volumes';
 import { MiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
@@ -8,6 +7,8 @@ import type { Connection, CreateVolumeResult } from '../../workflows/contract/vo
 import type { VolumeBackend, VolumeMarker } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun, workflowExecution } from './runs';
+import { completeVolume, removeOrphan, takeOverVolume } from '../../db/creates';
+import { type VolumeRow } from '../../db/schema';
 
 /** `freedEntry`: a parent that was retired meanwhile and that this clone does not need. */
 interface Completed {

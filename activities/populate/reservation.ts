@@ -1,5 +1,6 @@
 import { heartbeat } from '@temporalio/activity';
-import { abandonReservation, listEntries, registerReady, insertPopulatingEntry } from '../../db/entries/entries';
+import { abandonReservation, registerReady, insertPopulatingEntry } from '../../db/entries/reservations';
+import { listEntries } from '../../db/entries/entries';
 import { findFlight } from '../../db/flights';
 import { roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';

@@ -1,7 +1,7 @@
-import { quarantineEntry } from '../../db/entries/entries';
+import { quarantineEntry } from '../../db/entries/retirement';
 import { recordEntryEvent } from '../../db/entries/entry-events';
 import { markFound, markMissing, MISSING } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/types';
+import type { EntryRow, VolumeRow } from '../../db/schema';
 import type { ParentDescription } from '../backends/backend';
 import { deleteEntry } from '../kit/delete-entry';
 import { entriesIn, volumesIn, type Repaired, type ReconcileRun } from './reconcile-run';

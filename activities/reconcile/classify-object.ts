@@ -1,5 +1,5 @@
 import { MISSING } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/types';
+import type { EntryRow, VolumeRow } from '../../db/schema';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BackendObject, VolumeMarker } from '../backends/backend';
 import { shortKeyOf } from '../kit/cache-key';

@@ -1,7 +1,7 @@
 import { cancellationSignal } from '@temporalio/activity';
-import { listLeastScrubbed, listUndigested, noteScrubbed, recordDigest } from '../../db/entries/digests';
-import { quarantineEntry } from '../../db/entries/entries';
-import type { EntryRow } from '../../db/types';
+import { listLeastScrubbed, listUndigested, noteScrubbed, recordDigest } from '../../db/entries/entries';
+import { quarantineEntry } from '../../db/entries/retirement';
+import type { EntryRow } from '../../db/schema';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';

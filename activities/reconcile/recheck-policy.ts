@@ -1,6 +1,6 @@
-import { retireEntry } from '../../db/entries/entries';
-import { listOfOtherPolicy, renewPolicyVersion } from '../../db/entries/policy-versions';
-import type { EntryRow } from '../../db/types';
+import { retireEntry } from '../../db/entries/retirement';
+import { listOfOtherPolicy, renewPolicyVersion } from '../../db/entries/entries';
+import type { EntryRow } from '../../db/schema';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { ControlDependencies } from '../dependencies';

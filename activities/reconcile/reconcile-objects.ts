@@ -1,7 +1,7 @@
 import { listEntries } from '../../db/entries/entries';
 import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
 import { listVolumesById, readVolumes } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/types';
+import type { EntryRow, VolumeRow } from '../../db/schema';
 import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';

@@ -8,7 +8,7 @@ import {
   listMiscounted,
 } from '../../db/reconcile/reconcile-rows';
 import { endDeadCreate } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/types';
+import type { EntryRow, VolumeRow } from '../../db/schema';
 import { findVolume } from '../../db/volumes';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import { workflowTypes } from '../../workflows/contract/names';

@@ -2,7 +2,7 @@ import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activit
 import { openDatabaseClock } from '../../db/clock';
 import { listEntries } from '../../db/entries/entries';
 import { listVolumesById } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/types';
+import type { EntryRow, VolumeRow } from '../../db/schema';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { Finding, FindingKind, ReconcileStep } from '../../workflows/contract/reconcile';

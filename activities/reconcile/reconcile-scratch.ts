@@ -1,5 +1,5 @@
 import { forgetScratch, listScratch } from '../../db/scratch-files';
-import type { ScratchFileRow } from '../../db/types';
+import type { ScratchFileRow } from '../../db/schema';
 import type { BackendName } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { HostDependencies } from '../dependencies';

@@ -1,6 +1,6 @@
 import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
 import { removeBytesOf } from '../../db/reconcile/reconcile-volumes';
-import type { VolumeRow } from '../../db/types';
+import type { VolumeRow } from '../../db/schema';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendObject } from '../backends/backend';
 import { classifyImageVolume } from './classify-object';

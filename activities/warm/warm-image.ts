@@ -1,6 +1,5 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { serveFromReady } from '../../db/entries/entry-images';
-import { openFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { PopulateInput, Verdict } from '../../workflows/contract/population';
@@ -9,6 +8,7 @@ import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
 import { workflowExecution } from '../kit/runs';
+import { openFlight } from '../../db/join-flight';
 
 export type Warming =
   | { kind: 'ready'; entryId: EntryId }

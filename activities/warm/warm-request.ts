@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { pinEntries } from '../../db/evictions/pins';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { boundedText, parseRequest, uuid, chooseBackend } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
+import { pinEntries } from '../../db/evictions/evictor';
 
 /** Images times backends of one run: its history and its result stay well below what a server takes. */
 const MAX_PAIRS = 1000;

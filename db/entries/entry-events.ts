@@ -1,8 +1,7 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId } from '../../workflows/contract/ids';
-import { entryEvents, type EntryEventKind } from '../schema';
+import { entryEvents, type EntryEventKind, type EntryEventRow } from '../schema';
 import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
-import type { EntryEventRow } from '../types';
 
 /** What an event says beside whom it happened to. */
 export interface EventNote {

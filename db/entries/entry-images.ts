@@ -5,12 +5,12 @@ import { findStayReason, type StayReason } from '../../workflows/contract/evicti
 import type { FreedEntry } from '../../workflows/contract/population';
 import { hasKey } from '../cache-key';
 import type { Database } from '../client';
-import { cloneLimitOf } from '../clone-limit';
-import { cacheEntries, type imageUseStates } from '../schema';
+import { cacheEntries, type imageUseStates, type EntryRow } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
-import type { EntryRow } from '../types';
-import { findLeased, retired } from './entries';
+import { findLeased } from './entries';
 import { eventsOf } from './entry-events';
+import { cloneLimitOf } from '../backends';
+import { retired } from './retirement';
 
 export type ImageUseState = (typeof imageUseStates)[number];
 

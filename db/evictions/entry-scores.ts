@@ -2,9 +2,8 @@ import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { readDatabaseTime } from '../clock';
-import { cacheEntries } from '../schema';
+import { cacheEntries, type BackendRow, type EntryRow } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
-import type { BackendRow, EntryRow } from '../types';
 import { lockBackend } from '../backends';
 
 /** Rows that are scored under one lock of the backend's row. */

@@ -1,10 +1,9 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import { readDatabaseTime } from '../clock';
-import { cacheEntries } from '../schema';
+import { cacheEntries, type BackendRow, type EntryRow } from '../schema';
 import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
-import type { BackendRow, EntryRow } from '../types';
-import { findLeased, readSums, type CacheSums } from '../entries/entry-sums';
+import { findLeased, readSums, type CacheSums } from '../entries/entries';
 
 /** An entry that may be thought of as a victim, and what decides whether it may be one. */
 export interface EvictionCandidate {
@@ -54,7 +53,7 @@ export async function readEvictionView(on: Queryable, request: ViewRequest): Pro
     now: await readDatabaseTime(on),
     backend,
     candidates: await withFacts(on, entries),
-    used: request.used ?? (await readSums(on, backend.name)),
+    used: request.used ?? (await readSums(on, { backend: backend.name })),
     keepOfFollow: await readKeepOfFollow(on, backend.name),
   };
 }

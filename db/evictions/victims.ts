@@ -1,13 +1,12 @@
 import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
-import { backends, cacheEntries, type RetireReason } from '../schema';
+import { backends, cacheEntries, type RetireReason, type BackendRow, type EntryRow } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
-import type { BackendRow, EntryRow } from '../types';
 import { lockBackend } from '../backends';
 import { eventsOf } from '../entries/entry-events';
 import { readEvictionView, type EvictionView } from './eviction-view';
-import { readSums, type CacheSums } from '../entries/entry-sums';
+import { readSums, type CacheSums } from '../entries/entries';
 
 /** How many rows of the lowest rank are looked at when victims are chosen, and how many when those are not enough. */
 const SCAN_ROWS = 200;
@@ -135,7 +134,7 @@ async function readNeed(
       where backend = ${backend.name} and reserved_for = ${workflowId} and state in ('populating', 'deleting') and counted order by id`,
   );
   const own = rows.map((row) => parseRow(cacheEntries, row));
-  const used = await readSums(transaction, backend.name);
+  const used = await readSums(transaction, { backend: backend.name });
   const ownBytes = own.reduce((total, { realBytes }) => total + realBytes, 0);
   const need = {
     neededBytes: used.bytes - ownBytes + bytes - backend.maxBytes,

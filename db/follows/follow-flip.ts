@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
-import { cacheEntries } from '../schema';
+import { cacheEntries, type EntryRow, type FollowRow } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
-import type { EntryRow, FollowRow } from '../types';
 import { eventsOf } from '../entries/entry-events';
 import { hasSurplus, isFollowed, lockFollow } from './follow-surplus';
 import { pinnedByFollow } from './follows';

@@ -2,12 +2,12 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId, FollowId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { Database } from '../client';
-import { cacheEntries, follows } from '../schema';
+import { cacheEntries, follows, type EntryRow, type FollowRow } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
-import type { EntryRow, FollowRow } from '../types';
-import { findLeased, retired } from '../entries/entries';
+import { findLeased } from '../entries/entries';
 import { eventsOf } from '../entries/entry-events';
 import { pinnedByFollow } from './follows';
+import { retired } from '../entries/retirement';
 
 export interface RetiredContents {
   /** Retired by this call. */

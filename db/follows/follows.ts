@@ -3,9 +3,8 @@ import { sql } from 'drizzle-orm';
 import type { BackendName, FollowId, ImageId, VolumeId } from '../../workflows/contract/ids';
 import { followPrefix, type FollowSpec } from '../../workflows/contract/refresh';
 import type { Database } from '../client';
-import { cacheEntries, follows } from '../schema';
+import { cacheEntries, follows, type FollowRow } from '../schema';
 import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
-import type { FollowRow } from '../types';
 import { eventsOf } from '../entries/entry-events';
 
 /** `pinned_by` of what is pinned for a follow. */

@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId, HostId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
-import { cacheEntries } from '../schema';
+import { cacheEntries, type EntryRow } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement } from '../statement';
-import type { EntryRow } from '../types';
 import { lockBackend } from '../backends';
 import { eventColumns, eventsOf } from '../entries/entry-events';
 

@@ -2,9 +2,8 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { volumes } from '../schema';
+import { volumes, type VolumeRow } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement, uuids } from '../statement';
-import type { VolumeRow } from '../types';
 import { freedColumn, parseFreed, releaseOf, type Release } from '../entries/clones';
 import { decisionOf } from '../report/decisions';
 

@@ -3,9 +3,8 @@ import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../w
 import type { TimingsMs } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { withDatabaseErrors } from '../errors';
-import { decisions, type DecisionOutcome } from '../schema';
+import { decisions, type DecisionOutcome, type DecisionRow } from '../schema';
 import { json, runStatement } from '../statement';
-import type { DecisionRow } from '../types';
 
 /** What a create adds to its volume's row in its decision record. */
 export interface DecisionNote {

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { compareImages } from '../support/images/qemu';
 import { createVolume, deleteVolume } from '../../client/volumes';
 import { listDecisions } from '../../db/report/decisions';
-import { listEntries, sums } from '../../db/entries/entries';
+import { listEntries, readSums } from '../../db/entries/entries';
 import { findVolume } from '../../db/volumes';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
@@ -229,7 +229,7 @@ describe('bad input', () => {
         entryId: null,
       });
     }
-    expect(await sums(stack.database, { backend: stack.backend })).toMatchObject({ reservedBytes: 0 });
+    expect(await readSums(stack.database, { backend: stack.backend })).toMatchObject({ reservedBytes: 0 });
     expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
   });
 });

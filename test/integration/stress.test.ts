@@ -1,10 +1,10 @@
 import { deleteVolume } from '../../client/volumes';
-import { retireEntry } from '../../db/entries/entries';
-import { sums } from '../../db/entries/entry-sums';
+import { readSums } from '../../db/entries/entries';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import { evictorOf } from '../support/stack/evictor';
 import { expectCleanSlate, until, useStack } from '../support/stack/flows';
+import { retireEntry } from '../../db/entries/retirement';
 
 /** Everything that may happen to a cache happens at once for so long. */
 const DURATION_MS = 60_000;
@@ -94,7 +94,7 @@ it(
     const faults: unknown[] = [];
     const look = async (): Promise<void> => {
       while (!isOver()) {
-        const used = await sums(database, { backend });
+        const used = await readSums(database, { backend });
         if (used.count > MAX_COUNT || used.bytes > 64 * 1024 ** 2) faults.push(used);
         // A lease and its entry's state are of one moment in one statement.
         const lost = await database.sql`select v.id, e.state from volumes v join cache_entries e on e.id = v.entry_id

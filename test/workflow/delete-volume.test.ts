@@ -1,9 +1,9 @@
-import { retireEntry } from '../../db/entries/entries';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult, DeleteVolumeResult } from '../../workflows/contract/volume';
 import { describeEveryStep, type Act, type CaseFault, type Scenario } from '../support/every-step/every-step';
 import { finalFailure } from '../support/every-step/faults';
 import { newVolumeId, type Ending, type World } from '../support/every-step/world';
+import { retireEntry } from '../../db/entries/retirement';
 
 const ofAvailable: Scenario = {
   name: 'a delete of an available volume',

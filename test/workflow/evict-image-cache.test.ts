@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { listEntries } from '../../db/entries/entries';
-import type { EntryRow } from '../../db/types';
 import type { EvictionResult, EvictorSignalName } from '../../workflows/contract/eviction';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { describeEveryStep, type Act, type Scenario } from '../support/every-step/every-step';
 import type { World } from '../support/every-step/world';
 import { evictorOf } from '../support/stack/evictor';
 import { until } from '../support/stack/flows';
+import { type EntryRow } from '../../db/schema';
 
 const ofFreeEntry: Scenario = {
   name: 'an eviction that was asked for',

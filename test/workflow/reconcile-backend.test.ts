@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { listEntries } from '../../db/entries/entries';
-import type { EntryRow } from '../../db/types';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { ReconcileResult } from '../../workflows/contract/reconcile';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { describeEveryStep, type Act, type Scenario } from '../support/every-step/every-step';
 import type { World } from '../support/every-step/world';
+import { type EntryRow } from '../../db/schema';
 
 const ofEverything: Scenario = {
   name: 'a reconciliation',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { BackendRow, EntryRow } from '../../../db/types';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
+import { type BackendRow, type EntryRow } from '../../../db/schema';
 
 const BEGINNING = new Date(0);
 

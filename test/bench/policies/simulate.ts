@@ -1,9 +1,9 @@
 import { chooseEvictions } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
 import type { EvictionCandidate, EvictionView } from '../../../db/evictions/eviction-view';
-import type { EntryRow } from '../../../db/types';
 import { entryRow, backendRow } from './rows';
 import type { Trace } from './traces';
+import { type EntryRow } from '../../../db/schema';
 
 export const policies = ['lru', 'gdsf', 'offline'] as const;
 export type Policy = (typeof policies)[number];

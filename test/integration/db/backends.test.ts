@@ -8,9 +8,9 @@ import {
   updateLimits,
 } from '../../../db/backends';
 import { adoptInstallation, bindNamespace, ensureInstallation, findNamespace } from '../../../db/installation';
-import { insertVolume } from '../../../db/volumes';
+import { insertVolume } from '../../../db/creates';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
-import { changeLimits } from '../../../db/evictions/operator-limits';
+import { changeLimits } from '../../../db/backends';
 import { useInventory } from '../../support/database/database';
 import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from '../../support/database/rows';
 

@@ -1,24 +1,18 @@
 import { GiB, MiB } from '../../../workflows/contract/bytes';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
 import { observeSpace, updateLimits } from '../../../db/backends';
-import { joinFlight } from '../../../db/flights';
+import { joinFlight } from '../../../db/join-flight';
 import {
   abandonReservation,
-  beginEntryDeletion,
-  confirmEntryGone,
-  countQuarantines,
-  findEntry,
-  listEntries,
-  listEntryImages,
-  quarantineEntry,
   registerReady,
   insertPopulatingEntry,
   reserveFreed,
-  retireEntry,
-  sums,
-} from '../../../db/entries/entries';
-import { pinEntries } from '../../../db/evictions/pins';
-import { markDeleting, markFailed, findVolume, markDeleted } from '../../../db/volumes';
+} from '../../../db/entries/reservations';
+import { beginEntryDeletion, confirmEntryGone, quarantineEntry, retireEntry } from '../../../db/entries/retirement';
+import { countQuarantines, findEntry, listEntries, listEntryImages, readSums } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/evictor';
+import { markDeleting, findVolume, markDeleted } from '../../../db/volumes';
+import { markFailed } from '../../../db/creates';
 import { useInventory } from '../../support/database/database';
 import {
   admitted,
@@ -52,7 +46,7 @@ describe('insertPopulatingEntry', () => {
       kind: 'reserved',
       entry: { id: first.id, flight: 2 },
     });
-    expect(await sums(database, { backend: BACKEND })).toEqual({
+    expect(await readSums(database, { backend: BACKEND })).toEqual({
       bytes: GiB,
       count: 1,
       reservedBytes: GiB,
@@ -88,7 +82,7 @@ describe('insertPopulatingEntry', () => {
       kind: 'given-up',
       state: 'gone',
     });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
   });
 
   test('says what is in the way: cache off, too large, no room in bytes or in count, ready already', async () => {
@@ -154,7 +148,7 @@ describe('registerReady', () => {
     expect(await listEntryImages(database, { entryIds: [entryId] })).toMatchObject([
       { imageId: IMAGE, projectId: PROJECT, state: 'usable' },
     ]);
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, reservedBytes: 0 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, reservedBytes: 0 });
   });
 
   test('does not register what is larger than its reservation where the limits have no room for that', async () => {
@@ -164,9 +158,9 @@ describe('registerReady', () => {
     const measured = { entryId, costSeconds: 1, imageId: IMAGE, projectId: PROJECT };
     const larger = { ...measured, virtualBytes: 2 * GiB, realBytes: GiB + MiB };
     expect(await registerReady(database, larger)).toEqual({ kind: 'no-room' });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: maxBytes, reservedBytes: GiB });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: maxBytes, reservedBytes: GiB });
     expect(await registerReady(database, { ...larger, realBytes: GiB })).toMatchObject({ kind: 'ready' });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: maxBytes, reservedBytes: 0 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: maxBytes, reservedBytes: 0 });
   });
 
   test('does not bring back a reservation that was given up', async () => {
@@ -176,7 +170,7 @@ describe('registerReady', () => {
     expect(await abandonReservation(database, { entryId })).toBe(true);
     const measured = { entryId, virtualBytes: GiB, realBytes: GiB, costSeconds: 1, imageId: IMAGE, projectId: PROJECT };
     expect(await registerReady(database, measured)).toEqual({ kind: 'not-populating', state: 'gone' });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
     expect(await reserved(database, key)).toMatchObject({ generation: 2 });
   });
 });
@@ -193,14 +187,14 @@ describe('retiring', () => {
     expect(await confirmEntryGone(database, { entryId })).toBe(false);
     for (let time = 0; time < 2; time += 1)
       expect(await beginEntryDeletion(database, { entryId })).toMatchObject({ kind: 'deleting' });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, count: 1 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: GiB, count: 1 });
     for (let time = 0; time < 2; time += 1) expect(await confirmEntryGone(database, { entryId })).toBe(true);
     expect(await findEntry(database, { entryId })).toMatchObject({
       state: 'gone',
       reason: 'image-gone',
       goneAt: expect.any(Date),
     });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0 });
   });
 
   test('never takes a leased entry', async () => {
@@ -222,7 +216,7 @@ describe('retiring', () => {
       deletable: false,
     });
     expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'held', clones: 1 });
-    expect(await sums(database, { backend: BACKEND })).toEqual({
+    expect(await readSums(database, { backend: BACKEND })).toEqual({
       bytes: 0,
       count: 0,
       reservedBytes: 0,
@@ -230,10 +224,10 @@ describe('retiring', () => {
     });
     await markDeleting(database, { volumeId: volume.id });
     await markDeleted(database, { volumeId: volume.id });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: GiB });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: GiB });
     await beginEntryDeletion(database, { entryId });
     await confirmEntryGone(database, { entryId });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: 0 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: 0 });
   });
 
   test('quarantines once for a herd and remembers how often', async () => {
@@ -279,7 +273,7 @@ describe('victims', () => {
     expect(done).toMatchObject({ kind: 'reserved', entry: { shortKey: key.short } });
     expect(await reserveFreed(database, freed)).toEqual(done);
     expect(await findEntry(database, { entryId: middle.id })).toMatchObject({ state: 'gone', counted: false });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 10 * GiB, count: 3 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 10 * GiB, count: 3 });
     expect((await listEntries(database, { backend: BACKEND, state: 'ready', limit: 10 })).map(({ id }) => id)).toEqual([
       newest.id,
       oldest.id,
@@ -332,7 +326,7 @@ describe('victims', () => {
       deleting: [{ id: unused.id }],
       held: [{ id: cold.id, state: 'retired', counted: false, reason: 'evicted', clones: 1 }],
     });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 4 * GiB, pinnedBytes: 5 * GiB });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 4 * GiB, pinnedBytes: 5 * GiB });
     expect(await findVolume(database, { volumeId: clone.volume.id })).toMatchObject({ holdsEntry: true });
   });
 

@@ -1,6 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { findEntry, retireEntry } from '../../../db/entries/entries';
-import { pinEntries } from '../../../db/evictions/pins';
+import { findEntry } from '../../../db/entries/entries';
 import {
   listImagesBehindEntries,
   noteImageState,
@@ -23,6 +22,8 @@ import {
   acquirement,
 } from '../../support/database/rows';
 import { holding, openTransaction, untilBlocked } from './locks';
+import { pinEntries } from '../../../db/evictions/evictor';
+import { retireEntry } from '../../../db/entries/retirement';
 
 const { database, url } = useInventory(registerLocal);
 

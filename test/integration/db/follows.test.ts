@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import { findEntry } from '../../../db/entries/entries';
-import { pinEntries } from '../../../db/evictions/pins';
+import { pinEntries } from '../../../db/evictions/evictor';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { updateFollowPointer } from '../../../db/follows/follow-flip';
 import { retireFormerContents } from '../../../db/follows/follow-surplus';
@@ -13,7 +13,7 @@ import {
   resolveFollow,
   upsertFollow,
 } from '../../../db/follows/follows';
-import type { EntryRow, FollowRow } from '../../../db/types';
+import type { EntryRow, FollowRow } from '../../../db/schema';
 import type { ImageId, VolumeId } from '../../../workflows/contract/ids';
 import type { FollowSpec } from '../../../workflows/contract/refresh';
 import { useInventory } from '../../support/database/database';

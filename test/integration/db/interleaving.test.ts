@@ -1,7 +1,11 @@
 import { sql } from 'drizzle-orm';
-import { beginEntryDeletion, findEntry, insertPopulatingEntry, retireEntry, sums } from '../../../db/entries/entries';
-import { answerFlight, updateFlightRun, findFlight, joinFlight, waitersOf } from '../../../db/flights';
-import { insertVolume, markDeleting, completeVolume, markFailed, findVolume, markDeleted } from '../../../db/volumes';
+import { beginEntryDeletion, retireEntry } from '../../../db/entries/retirement';
+import { findEntry, readSums } from '../../../db/entries/entries';
+import { insertPopulatingEntry } from '../../../db/entries/reservations';
+import { answerFlight, updateFlightRun, findFlight, waitersOf } from '../../../db/flights';
+import { joinFlight } from '../../../db/join-flight';
+import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
+import { markDeleting, findVolume, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
 import { useInventory } from '../../support/database/database';
@@ -149,7 +153,7 @@ describe('reserve against reserve', () => {
     await lock.commit();
     const kinds = (await all).map(({ kind }) => kind).sort();
     expect(kinds).toEqual(['no-room', 'reserved', 'reserved']);
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({
       bytes: 8 * GiB,
       count: 2,
       reservedBytes: 8 * GiB,
@@ -167,7 +171,7 @@ describe('reserve against reserve', () => {
     const [one, two] = await both;
     expect(one).toMatchObject({ kind: 'reserved' });
     expect(two).toEqual(one);
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ count: 1 });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({ count: 1 });
   });
 
   test('new volumes are admitted while a reservation holds the backend', async () => {

@@ -6,32 +6,23 @@ import { connectDatabase } from '../../../db/client';
 import { lockBackend, registerBackend } from '../../../db/backends';
 import {
   abandonReservation,
-  confirmEntryGone,
-  findEntry,
-  listEntries,
-  quarantineEntry,
   registerReady,
   insertPopulatingEntry,
   reserveFreed,
-  retireEntry,
   type ReservationRequest,
-} from '../../../db/entries/entries';
-import { pinEntries } from '../../../db/evictions/pins';
+} from '../../../db/entries/reservations';
+import { confirmEntryGone, quarantineEntry, retireEntry } from '../../../db/entries/retirement';
+import { findEntry, listEntries } from '../../../db/entries/entries';
+import { pinEntries } from '../../../db/evictions/evictor';
 import { scoreEntries } from '../../../db/evictions/entry-scores';
-import { readSums } from '../../../db/entries/entry-sums';
+import { readSums } from '../../../db/entries/entries';
 import { listDeleting } from '../../../db/evictions/evictor';
 import { takeForEviction } from '../../../db/evictions/victims';
-import {
-  insertVolume,
-  markDeleting,
-  completeVolume,
-  markFailed,
-  markDeleted,
-  selectVolumes,
-} from '../../../db/volumes';
+import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
+import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
-import type { EntryRow } from '../../../db/types';
+import type { EntryRow } from '../../../db/schema';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
 import {
@@ -265,7 +256,7 @@ async function expectWithinLimits(backend: BackendName): Promise<void> {
     reservedBytes,
   } = await inTransaction(database, async (transaction) => {
     await lockBackend(transaction, { name: backend });
-    return await readSums(transaction, backend);
+    return await readSums(transaction, { backend });
   });
   expect(counted).toBeLessThanOrEqual(MAX_BYTES);
   expect(count).toBeLessThanOrEqual(MAX_COUNT);
@@ -308,7 +299,7 @@ async function cleanUp(backend: BackendName): Promise<void> {
     await confirmEntryGone(database, { entryId: id });
   for (const { id } of await listEntries(database, { backend, state: 'populating', limit: 1000 }))
     await abandonReservation(database, { entryId: id });
-  const left = await readSums(database, backend);
+  const left = await readSums(database, { backend });
   expect(left.reservedBytes).toBe(0);
   const entries = await listEntries(database, { backend, limit: 1000 });
   const sum = (of: EntryRow[]) => of.reduce((total, { realBytes }) => total + realBytes, 0);

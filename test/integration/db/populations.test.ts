@@ -1,13 +1,7 @@
-import {
-  answerFlight,
-  updateFlightRun,
-  findFlight,
-  joinFlight,
-  openFlight,
-  forgetWaiters,
-  waitersOf,
-} from '../../../db/flights';
-import { insertVolume, markDeleting, markFailed, findVolume } from '../../../db/volumes';
+import { answerFlight, updateFlightRun, findFlight, forgetWaiters, waitersOf } from '../../../db/flights';
+import { joinFlight, openFlight } from '../../../db/join-flight';
+import { insertVolume, markFailed } from '../../../db/creates';
+import { markDeleting, findVolume } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { Verdict } from '../../../workflows/contract/population';
 import { useInventory } from '../../support/database/database';

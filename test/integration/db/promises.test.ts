@@ -1,13 +1,6 @@
 import { observeSpace } from '../../../db/backends';
-import {
-  insertVolume,
-  markDeleting,
-  completeVolume,
-  markFailed,
-  markDeleted,
-  revertDeleting,
-  type InsertVolumeOutcome,
-} from '../../../db/volumes';
+import { insertVolume, completeVolume, markFailed, type InsertVolumeOutcome } from '../../../db/creates';
+import { markDeleting, markDeleted, revertDeleting } from '../../../db/volumes';
 import { connectDatabase } from '../../../db/client';
 import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';

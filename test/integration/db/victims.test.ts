@@ -1,22 +1,15 @@
 import { sql } from 'drizzle-orm';
 import { chooseEvictions, toVictims, type Demand } from '../../../activities/eviction/choose-evictions';
 import { scoreOf } from '../../../activities/eviction/score';
-import {
-  confirmEntryGone,
-  findEntry,
-  keepUndeletable,
-  listEntries,
-  quarantineEntry,
-  reserveFreed,
-  retireEntry,
-  sums,
-} from '../../../db/entries/entries';
-import { pinEntries } from '../../../db/evictions/pins';
+import { confirmEntryGone, keepUndeletable, quarantineEntry, retireEntry } from '../../../db/entries/retirement';
+import { findEntry, listEntries, readSums } from '../../../db/entries/entries';
+import { reserveFreed } from '../../../db/entries/reservations';
+import { pinEntries } from '../../../db/evictions/evictor';
 import { findBackend, observeSpace, updateLimits } from '../../../db/backends';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/evictions/entry-scores';
 import { forgetGone } from '../../../db/evictions/evictor';
-import { findKeysBeginning } from '../../../db/entries/key-prefix';
+import { findKeysBeginning } from '../../../db/entries/entries';
 import { takeForEviction, viewEvictions } from '../../../db/evictions/victims';
 import { markDeleting, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
@@ -89,7 +82,11 @@ describe('parents with clones', () => {
       held: [{ state: 'retired', reason: 'evicted', clones: 1 }],
     });
     expect(await reserveFreed(database, { ...request, freedEntryIds: [] })).toMatchObject({ kind: 'reserved' });
-    expect(await sums(database, { backend: BACKEND })).toMatchObject({ count: 50, bytes: 50 * GiB, pinnedBytes: GiB });
+    expect(await readSums(database, { backend: BACKEND })).toMatchObject({
+      count: 50,
+      bytes: 50 * GiB,
+      pinnedBytes: GiB,
+    });
   });
 
   test('are retired on request and leave with their last clone', async () => {
@@ -297,7 +294,7 @@ test('what the backend will not delete goes back to retired, outside of the limi
     reasonDetail: 'it is of another installation',
   });
   expect((await historyOf(entryId)).filter(({ kind }) => kind === 'retired')).toHaveLength(2);
-  expect(await sums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0, pinnedBytes: GiB });
+  expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, count: 0, pinnedBytes: GiB });
 });
 
 test('a view locks nothing and shows what may go and what may not', async () => {

@@ -1,16 +1,8 @@
-import { findEntry, quarantineEntry } from '../../../db/entries/entries';
+import { findEntry } from '../../../db/entries/entries';
+import { quarantineEntry } from '../../../db/entries/retirement';
 import { listDecisions } from '../../../db/report/decisions';
-import {
-  insertVolume,
-  markDeleting,
-  completeVolume,
-  markFailed,
-  findVolume,
-  markDeleted,
-  selectVolumes,
-  releaseLease,
-  revertDeleting,
-} from '../../../db/volumes';
+import { insertVolume, completeVolume, markFailed, releaseLease } from '../../../db/creates';
+import { markDeleting, findVolume, markDeleted, selectVolumes, revertDeleting } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';

@@ -4,12 +4,13 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry, retireEntry } from '../../../db/entries/entries';
+import { findEntry } from '../../../db/entries/entries';
 import { listDecisions } from '../../../db/report/decisions';
 import { setAttached } from '../../support/attach';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { retireEntry } from '../../../db/entries/retirement';
 
 const flow = useStack();
 

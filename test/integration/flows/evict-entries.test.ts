@@ -4,14 +4,14 @@ import { chmodSync, existsSync, readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { evict as evictNow, sweep as sweepNow } from '../../../client/eviction';
 import { deleteVolume } from '../../../client/volumes';
-import { updateLimits } from '../../../db/backends';
+import { updateLimits, type CacheLimits } from '../../../db/backends';
 import { findEntry } from '../../../db/entries/entries';
-import { pinEntries } from '../../../db/evictions/pins';
 import { listEntryEvents } from '../../../db/entries/entry-events';
-import type { CacheLimits, EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EvictionResult, EvictSignal, PlainSignal } from '../../../workflows/contract/eviction';
 import { expectCleanSlate, until, useStack } from '../../support/stack/flows';
+import { pinEntries } from '../../../db/evictions/evictor';
+import { type EntryRow } from '../../../db/schema';
 
 const ROOMY = { maxBytes: 1024 * MiB, maxCount: 50, freeLowWater: 0, freeHighWater: 0, idleAgeMs: null };
 

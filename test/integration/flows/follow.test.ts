@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { unfollowImage } from '../../../client/refresh';
 import { createVolume, deleteVolume } from '../../../client/volumes';
-import { pinEntries } from '../../../db/evictions/pins';
 import type { EntryId } from '../../../workflows/contract/ids';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { refreshFlows } from '../../support/stack/refresh';
+import { pinEntries } from '../../../db/evictions/evictor';
 
 const flow = useStack({ config: { createSafetyInterval: '3s' } });
 const { publish, makeSample, follow, refresh, followOf, entry, downloadsOf, bytesServedOf, imageStateOf } =

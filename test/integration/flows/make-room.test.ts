@@ -3,11 +3,11 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry, sums } from '../../../db/entries/entries';
-import type { EntryRow } from '../../../db/types';
+import { findEntry, readSums } from '../../../db/entries/entries';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';
 import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
+import { type EntryRow } from '../../../db/schema';
 
 const run = promisify(execFile);
 const VIRTUAL_BYTES = 8 * MiB;
@@ -20,7 +20,7 @@ async function watchSums({ stack }: FlowStack, work: () => Promise<void>): Promi
   const done = new AbortController();
   const watching = (async () => {
     while (!done.signal.aborted) {
-      const { bytes, count } = await sums(stack.database, { backend: stack.backend });
+      const { bytes, count } = await readSums(stack.database, { backend: stack.backend });
       most.bytes = Math.max(most.bytes, bytes);
       most.count = Math.max(most.count, count);
     }
@@ -104,7 +104,7 @@ describe('a cache for one entry', () => {
       for (const { volumeId } of volumes) await deleteVolume(flow.stack.cache, volumeId);
     });
     expect(most.count).toBe(1);
-    expect(await sums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({ pinnedBytes: 0 });
+    expect(await readSums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({ pinnedBytes: 0 });
   });
 
   it('gives up the parent of a live clone for a new image: it is shown apart and goes with its last clone', async () => {
@@ -114,7 +114,7 @@ describe('a cache for one entry', () => {
     const volume = await flow.create(second.image);
     expect(volume).toMatchObject({ outcome: 'miss' });
     expect(await flow.entriesOf(first.image)).toMatchObject([{ state: 'retired', reason: 'evicted', counted: false }]);
-    expect(await sums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({
+    expect(await readSums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({
       count: 1,
       pinnedBytes: parent?.realBytes,
     });

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import { deleteVolume } from '../../../client/volumes';
 import { findEntry } from '../../../db/entries/entries';
 import { updateLimits } from '../../../db/backends';
-import type { EntryRow } from '../../../db/types';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/stack/flows';
+import { type EntryRow } from '../../../db/schema';
 
 const HERD = 8;
 

@@ -16,11 +16,11 @@ import { deleteVolume } from '../../../client/volumes';
 import { findEntry } from '../../../db/entries/entries';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { setAttached } from '../../support/attach';
-import type { EntryRow } from '../../../db/types';
 import { workflowTypes } from '../../../workflows/contract/names';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { actionOn, reconcileFlows } from '../../support/stack/reconcile';
 import { runIvc } from '../cli-run';
+import { type EntryRow } from '../../../db/schema';
 
 const flow = useStack({
   clone: 'overlay',

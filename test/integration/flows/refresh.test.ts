@@ -1,6 +1,6 @@
 import { warmCache } from '../../../client/refresh';
-import { pinEntries } from '../../../db/evictions/pins';
-import type { EntryRow } from '../../../db/types';
+import { pinEntries } from '../../../db/evictions/evictor';
+import type { EntryRow } from '../../../db/schema';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { refreshFlows } from '../../support/stack/refresh';

@@ -13,10 +13,10 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { reconcile } from '../../../client/reconcile';
 import { listEntryEvents } from '../../../db/entries/entry-events';
-import type { EntryRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { ReconcileInput, ReconcileResult } from '../../../workflows/contract/reconcile';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { type EntryRow } from '../../../db/schema';
 
 const schedules = { refresh: 'off', reconcile: 'off', evict: 'off', grace: '1ms' };
 

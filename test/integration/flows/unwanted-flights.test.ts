@@ -1,4 +1,3 @@
-import { openFlight } from '../../../db/flights';
 import { listEntries } from '../../../db/entries/entries';
 import { findFlight } from '../../../db/flights';
 import type { VolumeId } from '../../../workflows/contract/ids';
@@ -7,6 +6,7 @@ import { startEveryStepStack, type EveryStepStack } from '../../support/every-st
 import { createWorld, newVolumeId, type Ending, type World, resultOf } from '../../support/every-step/world';
 import { until } from '../../support/stack/flows';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
+import { openFlight } from '../../../db/join-flight';
 
 let stack: EveryStepStack;
 beforeAll(async () => {

@@ -1,24 +1,19 @@
 import { randomUUID } from 'node:crypto';
 import { chooseForReservation } from '../../../activities/eviction/choose-evictions';
 import type { Database } from '../../../db/client';
-import { abandonReservation, listEntries, insertPopulatingEntry } from '../../../db/entries/entries';
+import { listEntries } from '../../../db/entries/entries';
 import { summarizeDecisions } from '../../../db/report/decisions';
-import { sums } from '../../../db/entries/entry-sums';
+import { readSums } from '../../../db/entries/entries';
 import { forgetGone } from '../../../db/evictions/evictor';
 import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../../db/report/gauges';
 import { takeForReservation } from '../../../db/evictions/victims';
-import {
-  insertVolume,
-  markDeleting,
-  completeVolume,
-  markFailed,
-  markDeleted,
-  selectVolumes,
-} from '../../../db/volumes';
+import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import { GiB } from '../../../workflows/contract/bytes';
 import { filledKey, type Filling } from './fill-inventory';
+import { abandonReservation, insertPopulatingEntry } from '../../../db/entries/reservations';
+import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
 
 /** One thing that is done to a filled inventory over and over: `prepare` and `undo` are not what is measured. */
 export interface InventoryWork {
@@ -141,7 +136,7 @@ function making(database: Database, { backend, entries }: Filling): InventoryWor
         await database.sql`update backends set max_count = ${2 * entries} where name = ${backend}`;
       },
     },
-    { name: 'sums of a cache', run: () => sums(database, { backend }) },
+    { name: 'sums of a cache', run: () => readSums(database, { backend }) },
     forgetting(database, backend),
   ];
 }

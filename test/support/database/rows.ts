@@ -5,12 +5,13 @@ import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../.
 import type { CacheKey } from '../../../workflows/contract/image';
 import type { Database } from '../../../db/client';
 import { registerBackend } from '../../../db/backends';
-import type { FlightJoin } from '../../../db/flights';
-import { registerReady, insertPopulatingEntry, type ReservationRequest } from '../../../db/entries/entries';
+import type { FlightJoin } from '../../../db/join-flight';
+import { registerReady, insertPopulatingEntry, type ReservationRequest } from '../../../db/entries/reservations';
 import { takeForReservation, type VictimChoice } from '../../../db/evictions/victims';
-import { insertVolume, completeVolume } from '../../../db/volumes';
+import { insertVolume, completeVolume } from '../../../db/creates';
 import { acquireEntry } from '../../../db/acquire';
-import type { CacheLimits, EntryRow, VolumeRow } from '../../../db/types';
+import type { CacheLimits } from '../../../db/backends';
+import type { EntryRow, VolumeRow } from '../../../db/schema';
 
 export const BACKEND = 'local' as BackendName;
 export const PROJECT = 'demo' as ProjectId;

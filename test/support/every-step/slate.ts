@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { sums } from '../../../db/entries/entries';
+import { readSums } from '../../../db/entries/entries';
 import type { EntryState } from '../../../db/schema';
 import type { VolumeState } from '../../../workflows/contract/volume';
 import { until } from '../stack/flows';
@@ -70,7 +70,7 @@ export async function assertStackIsIdle(stack: EveryStepStack): Promise<void> {
   });
   const [row] = await database.sql<{ bytes: number }[]>`
     select coalesce(sum(real_bytes), 0)::float8 as bytes from cache_entries where state <> 'gone' and counted`;
-  expect(await sums(database, { backend })).toMatchObject({ reservedBytes: 0, bytes: row?.bytes });
+  expect(await readSums(database, { backend })).toMatchObject({ reservedBytes: 0, bytes: row?.bytes });
   expect([...(await database.sql`select content_hash from scratch_files`)]).toEqual([]);
   expect(await readdir(join(scratchDirectory, 'images'))).toEqual([]);
   const names = [

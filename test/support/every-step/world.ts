@@ -4,7 +4,6 @@ import { WorkflowNotFoundError, type WorkflowHandleWithFirstExecutionRunId } fro
 import { cacheKeyOf, contentHashOf } from '../../../activities/kit/cache-key';
 import { compareImages } from '../images/qemu';
 import { findVolume } from '../../../db/volumes';
-import type { VolumeRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../../workflows/contract/image';
@@ -13,6 +12,7 @@ import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeResult } from '
 import { until } from '../stack/flows';
 import { makeSampleImage, uploadSample, type SampleImage } from '../images/sample-image';
 import type { EveryStepStack } from './step-stack';
+import { type VolumeRow } from '../../../db/schema';
 
 const IMAGE_BYTES = 2 * MiB;
 

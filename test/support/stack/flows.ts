@@ -10,7 +10,6 @@ import { createVolume, type StartedVolume } from '../../../client/volumes';
 import { listEntries } from '../../../db/entries/entries';
 import { findFlight, type FlightRow } from '../../../db/flights';
 import { findVolume, selectVolumes } from '../../../db/volumes';
-import type { EntryRow, VolumeRow } from '../../../db/types';
 import { waitFor } from '../../../worker/stack/wait';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
 import type { Image } from '../../../workflows/contract/image';
@@ -18,6 +17,7 @@ import { workflowTypes } from '../../../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult } from '../../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage, type SampleOptions } from '../images/sample-image';
 import { startStack, type Stack, type StackOptions } from './stack';
+import { type EntryRow, type VolumeRow } from '../../../db/schema';
 
 const PATIENCE_MS = 45_000;
 

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { EntryRow } from '../../../db/types';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import type { FlowStack, RunningCreate, UploadedImage } from './flows';
 import type { SampleOptions } from '../images/sample-image';
+import { type EntryRow } from '../../../db/schema';
 
 /** One image of a herd, and how many creates come for it at once. */
 export interface HerdImage extends Partial<Omit<SampleOptions, 'directory' | 'name'>> {

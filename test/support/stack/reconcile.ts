@@ -5,8 +5,8 @@ import { warmCache } from '../../../client/refresh';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { Finding, ReconcileInput, ReconcileResult } from '../../../workflows/contract/reconcile';
-import type { EntryRow } from '../../../db/types';
 import type { FlowStack, UploadedImage } from './flows';
+import { type EntryRow } from '../../../db/schema';
 
 const IMAGE_BYTES = 2 * MiB;
 

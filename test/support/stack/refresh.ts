@@ -3,13 +3,13 @@ import { followImage } from '../../../client/refresh';
 import { refreshCache } from '../../../client/refresh';
 import { findEntry } from '../../../db/entries/entries';
 import { selectFollows } from '../../../db/follows/follows';
-import type { EntryRow, FollowRow } from '../../../db/types';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
 import type { Image } from '../../../workflows/contract/image';
 import type { FollowInput, FollowOutcome, RefreshInput, RefreshResult } from '../../../workflows/contract/refresh';
 import type { FlowStack } from './flows';
 import { makeSampleImage, uploadSample, type SampleImage } from '../images/sample-image';
+import { type EntryRow, type FollowRow } from '../../../db/schema';
 
 const IMAGE_BYTES = 2 * MiB;
 

@@ -1,5 +1,5 @@
 import { toBackendStatus, toCacheEntry, toDecision, toDecisionSummary, toVolume } from '../../../client/inventory-rows';
-import type { BackendRow, EntryImageRow, EntryRow, VolumeRow } from '../../../db/types';
+import type { BackendRow, EntryImageRow, EntryRow, VolumeRow } from '../../../db/schema';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
 import { brand } from '../../support/brand';
 

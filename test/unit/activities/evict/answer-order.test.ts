@@ -1,8 +1,8 @@
 import type { ResolvedOrder } from '../../../../activities/evict/resolve-order';
 import { findOwner } from '../../../../activities/evict/answer-order';
 import type { Demand } from '../../../../activities/eviction/choose-evictions';
-import type { EntryRow } from '../../../../db/types';
 import { entryRow } from '../../../bench/policies/rows';
+import { type EntryRow } from '../../../../db/schema';
 
 function resolved(requestId: string, demand: Demand, entries: EntryRow[] = []): ResolvedOrder {
   const signal = demand.kind === 'sweep' ? 'sweep' : 'evict';

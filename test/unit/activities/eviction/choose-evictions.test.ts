@@ -1,11 +1,11 @@
 import * as fc from 'fast-check';
 import { chooseEvictions, type Demand } from '../../../../activities/eviction/choose-evictions';
 import type { EvictionCandidate, EvictionView } from '../../../../db/evictions/eviction-view';
-import type { BackendRow, EntryRow } from '../../../../db/types';
 import { GiB, MiB } from '../../../../workflows/contract/bytes';
 import { evictionClasses } from '../../../../workflows/contract/eviction';
 import type { EntryId, FollowId, ImageId } from '../../../../workflows/contract/ids';
 import { backendRow, entryRow } from '../../../bench/policies/rows';
+import { type BackendRow, type EntryRow } from '../../../../db/schema';
 
 const NOW = new Date('2026-02-01T12:00:00Z');
 const HOUR_MS = 3_600_000;

@@ -7,9 +7,9 @@ import {
 } from '../../../../activities/reconcile/classify-object';
 import { shortKeyOf } from '../../../../activities/kit/cache-key';
 import type { EntryState } from '../../../../db/schema';
-import type { EntryRow, VolumeRow } from '../../../../db/types';
 import type { BackendName } from '../../../../workflows/contract/ids';
 import { volumeStates } from '../../../../workflows/contract/volume';
+import { type EntryRow, type VolumeRow } from '../../../../db/schema';
 
 const backend = 'local' as BackendName;
 const volumeId = '3f0b8d39-5b0f-4d5c-9d52-0f5b7d8d2f01';
