@@ -103,3 +103,11 @@ export async function listScratch(database: Database, { hostId }: { hostId: Host
 async function lockHost(transaction: Queryable, hostId: HostId): Promise<void> {
   await runStatement(transaction, sql`select pg_advisory_xact_lock(hashtextextended(${`scratch/${hostId}`}, 0))`);
 }
+/** @returns the hosts that hold scratch files, as far as the inventory knows. */
+export async function listScratchHosts(database: Database): Promise<HostId[]> {
+  const rows = await runStatement<{ hostId: HostId }>(
+    database,
+    sql`select distinct host_id as "hostId" from scratch_files order by 1`,
+  );
+  return rows.map(({ hostId }) => hostId);
+}

@@ -213,7 +213,7 @@ function countedOf({ counted, realBytes }: EntryRow): number {
   return counted ? realBytes : 0;
 }
 
-/** What falls out by its score makes whatever was not used since look older. */
+/** An entry that goes by its score raises the clock: what was not used since counts as older. */
 function clockAfter({ backend }: EvictionView, chosen: Chosen[]): number {
   if (backend.policy === 'lru') return backend.evictionClock;
   const scores = chosen

@@ -78,7 +78,7 @@ async function read(
   entry: EntryRow,
   { findings, backend }: Reading,
 ): Promise<ParentDigest | undefined> {
-  findings.looked();
+  findings.compared();
   const onProgress = (done: number, total: number): void =>
     findings.at(`reading image-volume ${entry.imageVolume}: ${formatBytes(done)} of ${formatBytes(total)}`);
   try {

@@ -28,7 +28,7 @@ export function createRecheckPolicy(deps: ControlDependencies) {
     const listed = { backend, policyVersion, containers, limit: ENTRIES_A_RUN };
     const entries = await listOfOtherPolicy(deps.database, listed);
     for (const entry of entries) {
-      findings.looked();
+      findings.compared();
       findings.at(`checking entry ${entry.id} under image policy ${policyVersion}`);
       const found = findBreach(deps, entry);
       if (found !== undefined)

@@ -96,7 +96,7 @@ async function scanObjects(run: ReconcileRun): Promise<Scan> {
 
 /** Rows are read after their objects were seen: a row is there before its object is. */
 async function compareBatch(run: ReconcileRun, scan: Scan, batch: BackendObject[]): Promise<void> {
-  run.findings.looked(batch.length);
+  run.findings.compared(batch.length);
   run.findings.at(`comparing objects with rows, ${scan.own} of this installation so far`);
   const rows = await readRows(run, batch);
   for (const object of batch) {

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { listScratchHosts } from '../../db/reconcile/reconcile-rows';
 import type { BackendName, HostId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
 import { boundedText, parseRequest, chooseBackend } from '../kit/request';
+import { listScratchHosts } from '../../db/scratch-files';
 
 const reconcileSchema = z.strictObject({
   backend: boundedText(40).optional(),
@@ -20,7 +20,7 @@ export interface ReconcilePlan {
   hosts: HostId[];
 }
 
-/** @returns what is to be looked at. @throws InvalidRequest naming the first field that is wrong (final). */
+/** @returns what is to be compared. @throws InvalidRequest naming the first field that is wrong (final). */
 export function createPlanReconcile(deps: ControlDependencies) {
   return async function planReconcile(input: unknown): Promise<ReconcilePlan> {
     const { backend, dryRun = false, adopt = false, scrub = false } = parseRequest(reconcileSchema, input ?? {});

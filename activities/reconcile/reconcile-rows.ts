@@ -6,7 +6,7 @@ import {
   correctCloneCount,
   listFreeEntries,
   listMiscounted,
-} from '../../db/reconcile/reconcile-rows';
+} from '../../db/reconcile/reconcile-entries';
 import { endDeadCreate } from '../../db/reconcile/reconcile-volumes';
 import type { EntryRow, VolumeRow } from '../../db/schema';
 import { findVolume } from '../../db/volumes';
@@ -114,7 +114,7 @@ async function isUnchanged({ deps }: ReconcileRun, { id, state, runId }: VolumeR
 async function repairPopulating(run: ReconcileRun): Promise<void> {
   const { deps, backend, findings } = run;
   const entries = await listEntries(deps.database, { backend: backend.name, state: 'populating', limit: ROWS });
-  findings.looked(entries.length);
+  findings.compared(entries.length);
   for (const entry of entries) {
     const flightId = entry.reservedFor ?? deps.queues.ids.populate(backend.name, entry.shortKey);
     // Read before its run is searched for: a run that begins after that changes it.
@@ -160,7 +160,7 @@ async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
   const { deps, backend, findings } = run;
   const listed = { backend: backend.name, limit: ROWS };
   const [deleting, free] = [await listDeleting(deps.database, listed), await listFreeEntries(deps.database, listed)];
-  findings.looked(deleting.length + free.length);
+  findings.compared(deleting.length + free.length);
   for (const entry of [...deleting, ...free]) {
     const { id, imageVolume, state, reservedFor, retiredAt, createdAt, realBytes } = entry;
     if (state === 'deleting' && reservedFor !== null && (await isRunning(deps, { workflowId: reservedFor }))) continue;

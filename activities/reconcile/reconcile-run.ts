@@ -46,7 +46,7 @@ export interface Repair extends Age {
 export interface Findings {
   dryRun: boolean;
   /** Counts objects or rows that were compared. */
-  looked(count?: number): void;
+  compared(count?: number): void;
   /** Heartbeats what the step does now. @throws when it is cancelled: between two findings is where it may stop. */
   at(summary: string): void;
   /** Whether something is younger than `schedules.grace`. */
@@ -71,7 +71,7 @@ export async function createFindings(
   const { grace } = config.schedules;
   const findings = findRepaired();
   const counts: Partial<Record<FindingKind, number>> = {};
-  let looked = 0;
+  let compared = 0;
   let beatAtMs = -Infinity;
   for (const { kind } of findings) counts[kind] = (counts[kind] ?? 0) + 1;
   const isWithinGrace = (at: Date | null | undefined, now: Date): boolean =>
@@ -109,15 +109,15 @@ export async function createFindings(
   };
   return {
     dryRun,
-    looked: (count = 1) => {
-      looked += count;
+    compared: (count = 1) => {
+      compared += count;
     },
     at,
     isYoung,
     add,
     report: (finding) => add({ ...finding, action: 'reported' }),
     repair,
-    step: () => ({ looked, findings, counts }),
+    step: () => ({ looked: compared, findings, counts }),
   };
 }
 
@@ -167,7 +167,7 @@ async function* readPages<Row extends { id: unknown }>(
   let afterId: Row['id'] | undefined;
   for (;;) {
     const page = await read(afterId);
-    findings.looked(page.length);
+    findings.compared(page.length);
     for (const row of page) {
       findings.at(`checking ${what}`);
       yield row;

@@ -25,7 +25,7 @@ export function createReconcileScratch(deps: HostDependencies) {
     const files = await deps.scratch.list();
     const rows = await listScratch(deps.database, { hostId: deps.hostId });
     const orphans = files.filter(({ contentHash }) => !rows.some((row) => row.contentHash === contentHash));
-    findings.looked(rows.length + orphans.length);
+    findings.compared(rows.length + orphans.length);
     for (const file of orphans) await removeOrphan(deps, findings, file);
     for (const row of rows) {
       findings.at(`checking scratch file ${row.contentHash}`);

@@ -1,19 +1,10 @@
 import { sql } from 'drizzle-orm';
-import type { BackendName, EntryId, HostId } from '../../workflows/contract/ids';
+import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
 import { columnsOf, inTransaction, parseRow, runStatement } from '../statement';
 import { lockBackend } from '../backends';
 import { eventColumns, eventsOf } from '../entries/entry-events';
-
-/** @returns the hosts that hold scratch files, as far as the inventory knows. */
-export async function listScratchHosts(database: Database): Promise<HostId[]> {
-  const rows = await runStatement<{ hostId: HostId }>(
-    database,
-    sql`select distinct host_id as "hostId" from scratch_files order by 1`,
-  );
-  return rows.map(({ hostId }) => hostId);
-}
 
 /** @returns retired entries that nothing holds and nobody deletes, by id after `afterId`. */
 export async function listFreeEntries(
