@@ -8,7 +8,7 @@ import { isRunning } from '../kit/runs';
 import { releaseScratchOf } from '../kit/scratch-files';
 import { createFindings, type Findings } from './reconcile-run';
 
-export interface ScratchRequest {
+export interface ScratchToReconcile {
   /** Whose reconciliation asks: a host's scratch is compared as a whole. */
   backend: BackendName;
   dryRun: boolean;
@@ -19,7 +19,7 @@ export interface ScratchRequest {
  * it is old enough. Idempotent.
  */
 export function createReconcileScratch(deps: HostDependencies) {
-  return async function reconcileScratch(request: ScratchRequest): Promise<ReconcileStep> {
+  return async function reconcileScratch(request: ScratchToReconcile): Promise<ReconcileStep> {
     const findings = await createFindings(deps, request);
     // Files first: a row is there before its file is.
     const files = await deps.scratch.list();
