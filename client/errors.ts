@@ -20,10 +20,10 @@ export const exitCodes = {
   interrupted: 130,
 } as const;
 
-/** What a caller of the library may meet beside the failures of the table: the way to the service, and the caller's own doing. */
+/** Failures of the library beside those of the table: of the connection, and by the caller itself. */
 export const clientFailures = {
   TemporalUnavailable: { exitCode: exitCodes.unavailable },
-  /** The client was told nothing of a part that the call needs, such as the inventory's database. */
+  /** A part that the call needs, such as the inventory's database, is not configured. */
   NotConfigured: { exitCode: exitCodes.unavailable },
   WorkflowNotFound: { exitCode: exitCodes.notFound },
   EntryNotFound: { exitCode: exitCodes.notFound },
@@ -70,7 +70,7 @@ export function failureError<Type extends FailureType>(
   return new ImageVolumeCacheError({ type, message: publicMessage(type, details), details: { ...details } });
 }
 
-/** What a message needs to say where and at what a call failed. */
+/** Where a call failed, and with which workflow. */
 export interface ErrorContext {
   /** Address of the Temporal server. */
   temporal: string;
@@ -151,9 +151,9 @@ function ofService(error: unknown, { temporal, workflowId }: ErrorContext): Imag
       return unavailable('does not answer');
     case PERMISSION_DENIED:
     case UNAUTHENTICATED:
-      return unavailable(`lets us not in: ${status.details}`);
+      return unavailable(`refused our credentials: ${status.details}`);
     case NOT_FOUND:
-      return unavailable(`says: ${status.details}`);
+      return unavailable(`answers: ${status.details}`);
     case undefined:
       return isConnectError(error) ? unavailable('does not answer') : undefined;
     default:

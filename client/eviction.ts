@@ -165,7 +165,7 @@ async function findAnswer(
   if (late !== undefined || again === undefined || again.waitingFor.includes(requestId)) return late;
   throw new ImageVolumeCacheError({
     type: 'Unexpected',
-    message: `request ${requestId} was answered, but more than ${again.results.length} others were answered since`,
+    message: `the answer to request ${requestId} is lost: more than ${again.results.length} others were answered since`,
     workflowId,
   });
 }

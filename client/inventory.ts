@@ -88,12 +88,12 @@ export interface Inventory {
   close(): Promise<void>;
 }
 
-/** Rows a list has when nobody says otherwise. */
+/** Rows of a list by default. */
 export const DEFAULT_LIMIT = 200;
 export const DEFAULT_PERIOD_MS = 24 * 3_600_000;
 const MAX_CONNECTIONS = 4;
 
-/** Loads the database's code on its first use: who only creates volumes never does. @throws ImageVolumeCacheError `NotConfigured` */
+/** Loads the database's code on its first use: a caller that only creates volumes never does. @throws ImageVolumeCacheError `NotConfigured` */
 export async function openInventory(settings: Settings): Promise<Inventory> {
   const url = settings.databaseUrl ?? missing('database', 'DATABASE_URL', settings);
   const queries = loadDatabase();
@@ -276,7 +276,8 @@ const UNDEFINED_TABLE = '42P01';
 
 function toInventoryError(error: unknown): unknown {
   if (error instanceof Failure && 'sqlState' in error.details && error.details.sqlState === UNDEFINED_TABLE) {
-    const message = 'the database holds no inventory yet: a worker makes it when it starts (`ivc up` or `ivc worker`)';
+    const message =
+      'the database holds no inventory yet: a worker creates it when it starts (`ivc up` or `ivc worker`)';
     return new ImageVolumeCacheError({ type: 'DatabaseUnavailable', message, cause: error });
   }
   if (error instanceof Failure) {

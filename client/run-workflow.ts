@@ -7,7 +7,7 @@ import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { failureError, ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
 
-/** A run that goes on, whoever waits for it. */
+/** A run that goes on, whether or not anybody waits for it. */
 export interface StartedRun {
   workflowId: string;
   runId: string;
@@ -108,7 +108,8 @@ export async function reportingErrors<T>(
 }
 
 /**
- * Looks whose run it is before it is signalled, joined or ended: what is open under this id on another task queue is another installation's.
+ * Checks a run before it is signalled, joined or ended: an open run of this id on another task queue belongs to another
+ * installation.
  * @throws ImageVolumeCacheError `ForeignRun`
  */
 export async function refuseForeignRun(

@@ -12,7 +12,7 @@ import { watchCreate, type CreateReport } from './progress';
 import type { Volume } from './records';
 import { interruptible, refuseForeignRun, reportingErrors, runWorkflow, type Waited } from './run-workflow';
 
-/** A create that runs, whoever waits for it. */
+/** A create that runs, whether or not anybody waits for it. */
 export interface StartedVolume {
   volumeId: VolumeId;
   workflowId: string;

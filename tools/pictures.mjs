@@ -47,7 +47,7 @@ await main(async () => {
 /** What a newcomer sees on a terminal: the quickstart's own output, cut to the rows that tell it. */
 async function pictureQuickstart({ browser, work, data }) {
   const output = await capture(['-e', QUICKSTART, join(root, 'dist/client/cli/quickstart/quickstart.js'), data]);
-  const [tables = ''] = output.trim().split('\n\nWhere to look next:');
+  const [tables = ''] = output.trim().split('\n\nNext steps:');
   const page = await browser.newPage({ width: WIDTH, height: 700, scale: 1.2, dark: true });
   const path = join(work, 'quickstart.html');
   writeFileSync(path, terminalPage('npm run quickstart', tables));

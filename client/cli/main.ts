@@ -10,7 +10,7 @@ async function main(argv: string[]): Promise<void> {
   }
 }
 
-/** Who reads us may have read enough, as `head` does. */
+/** The reader of our output may close it early, as `head` does. */
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit();

@@ -32,7 +32,7 @@ Examples:
   ivc up --detach                                start Temporal, PostgreSQL, an image service and a worker
   ivc image upload debian.qcow2 --name debian    put an image where volumes come from
   ivc volume create --image ID                   the first one populates the cache, the next are clones
-  ivc status                                     space, cache use, hit rate, populations that run
+  ivc status                                     space, cache use, hit rate, running populations
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted`;
 

@@ -8,7 +8,7 @@ interface ErrorReport {
   exitCode: number;
   type: string;
   message: string;
-  /** Commander has told the person already. */
+  /** Commander has printed the message already. */
   said?: boolean;
   /** What to type next. */
   hint?: string;
@@ -18,21 +18,21 @@ interface ErrorReport {
 
 /** Says what went wrong on stderr, and with `json` as the one document on stdout too. @returns the exit code. */
 export function reportError(error: unknown, { json }: { json: boolean }): number {
-  const { said = false, hint, ...report } = judge(error);
+  const { said = false, hint, ...report } = describeFailure(error);
   if (report.exitCode === exitCodes.done) return exitCodes.done;
   if (!said) note([...sentencesOf(error, report), ...(hint === undefined ? [] : [hint])]);
   if (json) printJson({ error: report });
   return report.exitCode;
 }
 
-/** Only the faults of a configuration are told in several lines, and where an unexpected error comes from. */
+/** Only faults of a configuration, and the stack of an unexpected error, take several lines. */
 function sentencesOf(error: unknown, { message }: Pick<ErrorReport, 'message'>): string[] {
   if (error instanceof ConfigError) return `ivc: ${message}`.split('\n');
   const where = process.env['IVC_DEBUG'] && error instanceof Error ? stackOf(error) : [];
   return [`ivc: ${message}`, ...where];
 }
 
-function judge(error: unknown): ErrorReport {
+function describeFailure(error: unknown): ErrorReport {
   if (error instanceof CommanderError) {
     const exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
     return { exitCode, type: 'Usage', message: error.message.replace(/^error: /, ''), said: true };
@@ -45,7 +45,7 @@ function judge(error: unknown): ErrorReport {
   return { exitCode: exitCodes.failed, type: 'Unexpected', message: describe(error) };
 }
 
-/** Why a service is unavailable helps who starts it; of other failures the public message says all. */
+/** The cause helps to start a service that is unavailable; of other failures the public message says all. */
 function causeOf({ exitCode, details }: ImageVolumeCacheError): string {
   const { cause } = details;
   return exitCode === exitCodes.unavailable && typeof cause === 'string' && cause !== '' ? `: ${cause}` : '';

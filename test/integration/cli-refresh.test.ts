@@ -94,7 +94,7 @@ describe('ivc cache follow', () => {
       follows: [{ name: 'debian-12', keep: 1, pin: true, currentImageId: second.id, newestImageId: second.id }],
     });
     const unfollowed = await ivc('cache', 'unfollow', 'debian-12');
-    expect([unfollowed.exitCode, unfollowed.stdout]).toEqual([0, expect.stringContaining('is no more')]);
+    expect([unfollowed.exitCode, unfollowed.stdout]).toEqual([0, expect.stringContaining('was removed')]);
     expect((await ivcJson('cache', 'follows')).document).toEqual({ follows: [] });
     const refused = await ivc('volume', 'create', '--image', 'follow:debian-12');
     expect([refused.exitCode, refused.stderr]).toEqual([3, expect.stringContaining('no follow debian-12')]);
@@ -127,7 +127,7 @@ describe('ivc refresh', () => {
     expect(document).toMatchObject({ imagesAsked: 1, gone: 1, deletedEntries: 1, follows: [] });
     expect(document['retiredEntries']).toHaveLength(1);
     const { stdout } = await ivc('refresh', '--image', image.id);
-    expect(stdout).toMatch(/^images +0 asked for: 0 usable, 0 deactivated, 0 gone, 0 unanswered$/m);
+    expect(stdout).toMatch(/^images +0 checked: 0 usable, 0 deactivated, 0 gone, 0 unanswered$/m);
   });
 
   it('exits with 1 when something was not answered for', async () => {

@@ -158,7 +158,7 @@ describe('a stack that ivc up --detach left running', () => {
     const { supervisor } = running();
     const { exitCode, stdout, stderr } = await ivc('up', '--detach');
     expect(exitCode).toBe(0);
-    expect(stderr).toContain(`runs already (process ${supervisor.pid})`);
+    expect(stderr).toContain(`already running (process ${supervisor.pid})`);
     expect(stdout).toContain(running().temporal.uiUrl);
     expect(running().supervisor).toEqual(supervisor);
   });
@@ -171,7 +171,7 @@ describe('ivc up', () => {
   test('two at once make one stack', async () => {
     const both = await Promise.all([ivc('up', '--detach'), ivc('up', '--detach')]);
     expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
-    expect(both.filter(({ stderr }) => stderr.includes('runs already'))).toHaveLength(1);
+    expect(both.filter(({ stderr }) => stderr.includes('already running'))).toHaveLength(1);
   });
 
   test('a taken port moves to a free one and says so', async () => {

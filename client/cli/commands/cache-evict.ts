@@ -20,11 +20,11 @@ interface EntryOptions extends SharedOptions {
 export function registerCacheEvict(cache: Command): void {
   const command = cache
     .command('evict')
-    .description('give these entries up; one that clones hold is retired and goes with the last of them')
+    .description('evict these entries; an entry with clones is retired, and deleted with its last clone')
     .argument('<entry-id...>', 'the entries', collectUuids)
     .option('--reason <text>', 'why, for the history')
-    .option('--flatten', 'make clones independent first, so that their parents can go now')
-    .option('--no-wait', 'ask for it and return');
+    .option('--flatten', 'make clones independent first, so that their parents can be deleted now')
+    .option('--no-wait', 'send the request and return');
   withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
     const { reason = `by ${userName()} with ivc`, flatten } = options;
     await sendForEach(ids, options, (client, entryId, sending) => evict(client, { entryId, reason, flatten }, sending));
@@ -34,8 +34,8 @@ export function registerCacheEvict(cache: Command): void {
 /** `ivc cache pin` and `ivc cache unpin`. */
 export function registerCachePin(cache: Command): void {
   const verbs = [
-    ['pin', 'keep entries, whatever the limits are', pin],
-    ['unpin', 'let pinned entries be evicted again', unpin],
+    ['pin', 'keep entries from being evicted', pin],
+    ['unpin', 'allow pinned entries to be evicted again', unpin],
   ] as const;
   for (const [name, description, send] of verbs) {
     const command = cache
@@ -43,9 +43,13 @@ export function registerCachePin(cache: Command): void {
       .description(description)
       .argument('[entry-id...]', 'the entries', collectUuids, [])
       .option('--image <id>', 'all ready entries of this image instead', parseUuid)
-      .option('--key <hex>', 'all ready entries of this short cache key instead, or its beginning', parseKeyPrefix)
-      .option('--backend <name>', 'whose cache, with --image or --key (default: the default backend)', parseBackend)
-      .option('--no-wait', 'ask for it and return');
+      .option(
+        '--key <hex>',
+        'all ready entries of this short cache key instead; its first digits are enough',
+        parseKeyPrefix,
+      )
+      .option('--backend <name>', 'backend of --image or --key (default: the default backend)', parseBackend)
+      .option('--no-wait', 'send the request and return');
     withSharedOptions(command).action(async (ids: string[], options: EntryOptions) => {
       const { image, key, backend } = options;
       const targets: PinTarget[] = [

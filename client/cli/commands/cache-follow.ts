@@ -28,12 +28,19 @@ export function registerCacheFollow(cache: Command): void {
     .description('keep the newest image of a name populated; create from it with --image follow:NAME')
     .requiredOption('--name <name>', 'name of the image')
     .option('--as <name>', 'name of the follow (default: that of the image)')
-    .option('--owner <project>', 'only images of this project; without it whoever may upload an image decides')
+    .option(
+      '--owner <project>',
+      'only images of this project; without it, anybody who can upload an image of that name replaces it',
+    )
     .option('--tag <tag...>', 'only images with all of these tags', collectTexts)
     .option('--property <key=value...>', 'only images with all of these properties', collectPairs)
     .option('--backend <name>', 'where (default: the default backend)', parseBackend)
-    .option('--keep <n>', 'former contents that stay cached (default: keepSuperseded of the backend)', parseWholeNumber)
-    .option('--pin', 'keep the current one from being evicted')
+    .option(
+      '--keep <n>',
+      'earlier contents that stay cached (default: keepSuperseded of the backend)',
+      parseWholeNumber,
+    )
+    .option('--pin', 'pin the current image: it is not evicted')
     .option('--no-wait', 'start it and return');
   withSharedOptions(follow).action(async (options: FollowOptions) => {
     const { name: imageName, as: name, owner, tag: tags, property: properties, backend, keep, pin } = options;
@@ -56,7 +63,7 @@ export function registerCacheFollow(cache: Command): void {
       (client, { signal }) => unfollowImage(client, { name, backend: options.backend }, { signal }),
       (result) => {
         if (options.json) return printJson(result);
-        const said = result.outcome === 'removed' ? 'is no more' : 'was absent already';
+        const said = result.outcome === 'removed' ? 'was removed' : 'was absent already';
         print(`follow ${result.name} on backend ${result.backend} ${said}`);
       },
     );
@@ -64,8 +71,8 @@ export function registerCacheFollow(cache: Command): void {
 
   const follows = cache
     .command('follows')
-    .description('list follows: what creates from them use, and what is newer')
-    .option('--backend <name>', 'only of this backend', parseBackend);
+    .description('list follows: the image that creates use, and the newest that matches')
+    .option('--backend <name>', 'only on this backend', parseBackend);
   withSharedOptions(follows).action(async (options: SharedOptions & { backend?: string }) => {
     await showFound(
       options,
@@ -90,14 +97,14 @@ function showFollowed(followed: FollowOutcome & StartedRun): void {
   note(`Create volumes from it with \`ivc volume create --image follow:${name} --backend ${backend}\`.`);
 }
 
-const head = ['NAME', 'BACKEND', 'MEANS', 'CURRENT', 'SINCE', 'NEWEST', 'KEEP', 'PIN', 'LOOKED AT', 'PROBLEM'];
+const head = ['NAME', 'BACKEND', 'MATCHES', 'CURRENT', 'SINCE', 'NEWEST', 'KEEP', 'PIN', 'CHECKED', 'PROBLEM'];
 
 function toRow(follow: Follow): string[] {
   const { name, backend, currentImageId, currentSince, newestImageId, keep, pin, checkedAt, problem } = follow;
   return [
     name,
     backend,
-    describeMeant(follow),
+    describeMatch(follow),
     currentImageId ?? '-',
     currentSince === null ? '-' : formatAge(currentSince),
     newestImageId === currentImageId ? 'current' : (newestImageId ?? '-'),
@@ -108,7 +115,7 @@ function toRow(follow: Follow): string[] {
   ];
 }
 
-function describeMeant({ imageName, owner, tags, properties }: Follow): string {
+function describeMatch({ imageName, owner, tags, properties }: Follow): string {
   const pairs = formatPairs(properties);
   return [imageName, ...(owner === null ? [] : [`of ${owner}`]), ...tags, ...(pairs === '' ? [] : [pairs])].join(', ');
 }

@@ -21,8 +21,8 @@ interface LimitsOptions extends SharedOptions {
 export function registerCacheLimits(cache: Command): void {
   const command = cache
     .command('limits')
-    .description('show the limits of a cache, or set some; the configuration then leaves those alone')
-    .option('--backend <name>', 'whose cache (default: the default backend)', parseBackend)
+    .description('show the limits of a cache, or set some; a limit that was set overrides the configuration')
+    .option('--backend <name>', 'backend of the cache (default: the default backend)', parseBackend)
     .option('--set <name=value>', 'maxBytes=10GiB, freeLowWater=5%, idleAge=30d, …; may be repeated', collectLimits);
   withSharedOptions(command).action(async (options: LimitsOptions) => {
     const { set, json } = options;
@@ -39,7 +39,7 @@ export function registerCacheLimits(cache: Command): void {
         else {
           if (result) note(`${result.outcome}: ${result.summary}`);
           if (limits) print(describe(limits));
-          else note(`no worker has ever held backend ${backend}`);
+          else note(`no worker has ever registered backend ${backend}`);
         }
         if (result) return exitCodeOf(result);
         return limits === null ? exitCodes.notFound : exitCodes.done;

@@ -21,11 +21,11 @@ const PAGE_ENTRIES = 200;
 export function registerCacheList(cache: Command): void {
   const command = cache
     .command('list')
-    .description('list cache entries, the newest first, and why each stays')
-    .option('--backend <name>', 'only of this backend', parseBackend)
+    .description('list cache entries, the newest first, and why each one stays')
+    .option('--backend <name>', 'only on this backend', parseBackend)
     .addOption(new Option('--state <state>', 'only in this state (default: all but gone)').choices(cacheEntryStates))
-    .option('--limit <n>', 'at most so many', parseCount, PAGE_ENTRIES)
-    .option('--after <entry-id>', 'those that follow this one: the next page', parseUuid);
+    .option('--limit <n>', 'at most this many', parseCount, PAGE_ENTRIES)
+    .option('--after <entry-id>', 'the next page: the entries after this one', parseUuid);
   withSharedOptions(command).action(list);
 }
 

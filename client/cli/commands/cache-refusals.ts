@@ -18,8 +18,8 @@ interface RefusalOptions extends SharedOptions {
 export function registerCacheRefusals(cache: Command): void {
   const list = cache
     .command('refusals')
-    .description('list refused bytes that are remembered: creates of the same bytes hear the refusal at once')
-    .option('--backend <name>', 'only of this backend', parseBackend);
+    .description('list remembered refusals: a create of the same bytes is refused at once')
+    .option('--backend <name>', 'only on this backend', parseBackend);
   withSharedOptions(list).action(async (options: RefusalOptions) => {
     const { backend } = options;
     await showFound(
@@ -31,10 +31,10 @@ export function registerCacheRefusals(cache: Command): void {
 
   const forget = cache
     .command('forget-refusal')
-    .description('let the next create of refused bytes ask them again')
-    .argument('<key>', 'short key of the bytes, or its beginning, as `ivc cache refusals` lists it', parseKeyPrefix)
+    .description('forget a refusal: the next create inspects the bytes again')
+    .argument('<key>', 'short cache key, as `ivc cache refusals` lists it; its first digits are enough', parseKeyPrefix)
     .option('--backend <name>', 'where (default: the default backend)', parseBackend)
-    .option('--no-wait', 'ask for it and return');
+    .option('--no-wait', 'send the request and return');
   withSharedOptions(forget).action(async (cacheKey: string, options: RefusalOptions) => {
     const { backend } = options;
     await runVerb(

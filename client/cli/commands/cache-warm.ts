@@ -20,11 +20,11 @@ interface WarmOptions extends SharedOptions {
 export function registerCacheWarm(cache: Command): void {
   const command = cache
     .command('warm')
-    .description('populate the cache with images before anybody asks')
+    .description('populate the cache with images before anybody needs them')
     .requiredOption('--image <id...>', 'the images', collectUuids)
     .option('--backend <name...>', 'where (default: the default backend)', collectBackends)
     .addOption(new Option('--all', 'on all backends').conflicts('backend'))
-    .option('--pin', 'keep them from being evicted')
+    .option('--pin', 'pin the entries: they are not evicted')
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action(warm);
 }
@@ -54,7 +54,7 @@ function toRow({ imageId, backend, outcome, bytesDownloaded, seconds, entryId, s
   return [imageId, backend, outcome, downloaded, formatDuration(seconds * 1000), entryId ?? '-', summary];
 }
 
-/** One line for all: how many are done, and what the first that runs is at. */
+/** One line for all: how many are done, and the stage of the first that runs. */
 function toShown({ total, done, running }: WarmReport): Shown {
   const [first] = running;
   const stage = `${done.length} of ${total} done`;

@@ -15,13 +15,13 @@ import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
 import { withClient, withSharedOptions, type SharedOptions } from '../run-verb';
 
-/** The one check whose faults are told in several lines. */
+/** The one check whose faults take several lines. */
 const CONFIGURATION = 'configuration';
 
 export function registerDoctor(program: Command): void {
   const command = program
     .command('doctor')
-    .description('check configuration, services, workers, tools, backends; say for each fault what to do');
+    .description('check configuration, services, workers, tools and backends; say how to fix each fault');
   withSharedOptions(command).action(doctor);
 }
 
@@ -38,7 +38,7 @@ async function examine(options: SharedOptions): Promise<Finding[]> {
     return await withClient(options, examineAll);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return [fault(CONFIGURATION, error.message, 'mend it; nothing else was looked at')];
+    return [fault(CONFIGURATION, error.message, 'fix it; nothing else was checked')];
   }
 }
 

@@ -26,18 +26,18 @@ interface EvictOptions extends SharedOptions {
 export function registerEvict(program: Command): void {
   const command = program
     .command('evict')
-    .description('give cache entries up now; without a target: enforce limits, watermarks, idle age, generations')
+    .description('evict cache entries now; without a target, enforce limits, watermarks, idle age and generations')
     .enablePositionalOptions()
-    .option('--backend <name>', 'whose cache (default: the default backend)', parseBackend)
+    .option('--backend <name>', 'backend of the cache (default: the default backend)', parseBackend)
     .option('--image <id>', 'the entries of this image', parseUuid)
     .option('--entry <id>', 'this entry', parseUuid)
-    .option('--key <hex>', 'the entries of this short cache key, or of the one that begins so', parseKeyPrefix)
-    .option('--bytes <size>', 'so many bytes by rank, such as 10GiB', parseSize)
-    .option('--count <n>', 'so many entries by rank', parseCount)
+    .option('--key <hex>', 'the entries of this short cache key; its first digits are enough', parseKeyPrefix)
+    .option('--bytes <size>', 'this many bytes by rank, such as 10GiB', parseSize)
+    .option('--count <n>', 'this many entries by rank', parseCount)
     .option('--reason <text>', 'why, for the history')
-    .option('--flatten', 'make clones independent first, so that their retired parents can go now')
-    .option('--dry-run', 'print what would go, in which order and why, and why the others stay')
-    .option('--no-wait', 'ask for it and return');
+    .option('--flatten', 'make clones independent first, so that their parents can be deleted now')
+    .option('--dry-run', 'print what would be evicted, in which order and why, and why the others stay')
+    .option('--no-wait', 'send the request and return');
   withSharedOptions(command).action((options: EvictOptions) => run(options, command));
 
   const add = (name: string, description: string): Command =>
@@ -45,11 +45,11 @@ export function registerEvict(program: Command): void {
       command
         .command(name)
         .description(description)
-        .option('--backend <name>', 'whose evictor (default: the default backend)', parseBackend),
+        .option('--backend <name>', 'backend of the evictor (default: the default backend)', parseBackend),
     );
   const verbs = [
     ['pause', 'stop periodic sweeps; requests are still carried out', pauseEviction],
-    ['resume', 'let periodic sweeps go on', resumeEviction],
+    ['resume', 'start periodic sweeps again', resumeEviction],
   ] as const;
   for (const [name, description, send] of verbs) {
     add(name, description)
@@ -63,7 +63,7 @@ export function registerEvict(program: Command): void {
         );
       });
   }
-  add('status', 'what the evictor is doing, and what it has answered').action(
+  add('status', 'show what the evictor does, and its last answers').action(
     async ({ backend, ...shared }: EvictOptions) => {
       await showFound(shared, (cache) => evictionStatus(cache, { backend }), showStatus);
     },
@@ -95,7 +95,7 @@ function targetOf({ image, entry, key, bytes, count }: EvictOptions, command: Co
 }
 
 function showStatus({ backend, doing, paused, sweepIntervalMs, results, ...found }: EvictionStatus): void {
-  const pace = sweepIntervalMs === null ? 'only when asked' : `every ${formatDuration(sweepIntervalMs)}`;
+  const pace = sweepIntervalMs === null ? 'only on request' : `every ${formatDuration(sweepIntervalMs)}`;
   print(
     formatRecord({
       backend,
@@ -114,7 +114,7 @@ function toRow({ at, signal, outcome, requestId, summary }: EvictionResult): str
   return [formatAge(at), signal, outcome, requestId, summary];
 }
 
-/** Who it is for the history; a process without an account has a number only. */
+/** The name for the history; a process without an account has a number only. */
 export function userName(): string {
   try {
     return userInfo().username;

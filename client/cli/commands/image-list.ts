@@ -22,7 +22,7 @@ export function registerImageList(image: Command): void {
     .description('list images, the newest first')
     .option('--name <name>', 'only with this name')
     .addOption(new Option('--status <status>', 'only in this status').choices(imageStatuses))
-    .option('--limit <n>', 'at most so many', parseCount, DEFAULT_LIMIT);
+    .option('--limit <n>', 'at most this many', parseCount, DEFAULT_LIMIT);
   withSharedOptions(command).action(list);
 }
 

@@ -21,16 +21,16 @@ interface UploadOptions extends SharedOptions {
 export function registerImageUpload(image: Command): void {
   const command = image
     .command('upload')
-    .description('put a file into the image service')
+    .description('upload a file to the image service')
     .argument('<file>', 'the image')
     .option('--name <name>', 'its name (default: the name of the file)')
     .addOption(
-      new Option('--disk-format <format>', 'its format (default: what its first bytes say)').choices(
+      new Option('--disk-format <format>', 'its format (default: detected from its first bytes)').choices(
         supportedDiskFormats,
       ),
     )
-    .option('--container-format <format>', 'what it is wrapped in', 'bare')
-    .option('--min-disk <GiB>', 'a volume of it must be at least so large', parseWholeNumber)
+    .option('--container-format <format>', 'its container format', 'bare')
+    .option('--min-disk <GiB>', 'the least size of a volume made from it', parseWholeNumber)
     .option('--property <key=value>', 'a property, such as os_distro=debian; may be repeated', collectPairs);
   withSharedOptions(command).action(upload);
 }

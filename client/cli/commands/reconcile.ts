@@ -18,10 +18,10 @@ interface ReconcileOptions extends SharedOptions {
 export function registerReconcile(program: Command): void {
   const command = program
     .command('reconcile')
-    .description('compare the inventory with what the backend and the scratches really hold, and repair it')
+    .description('compare the inventory with the backend and the scratch directories, and repair the differences')
     .option('--backend <name>', 'which backend (default: the default backend)', parseBackend)
     .option('--dry-run', 'change nothing, print what would be done')
-    .option('--adopt', 'make rows again for volumes that have none, from their markers')
+    .option('--adopt', 'restore the rows of volumes that have none, from their markers')
     .option('--scrub', 'read the image-volumes again and compare them with their digests')
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action(async (options: ReconcileOptions) => {
@@ -34,7 +34,7 @@ export function registerReconcile(program: Command): void {
   });
 }
 
-/** What could not be looked at or repaired is told by the exit code, too. */
+/** The exit code, too, says that something could not be checked or repaired. */
 function isFailed({ problems, findings }: ReconcileResult): boolean {
   return problems.length > 0 || findings.some(({ action }) => action === 'failed');
 }

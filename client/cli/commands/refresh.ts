@@ -18,11 +18,11 @@ interface RefreshOptions extends SharedOptions {
 export function registerRefresh(program: Command): void {
   const command = program
     .command('refresh')
-    .description('ask the image service about every cached image, look after every follow')
-    .option('--image <id...>', 'only about these images', collectUuids)
-    .option('--follow <name>', 'only after this follow')
+    .description('check every cached image and every follow with the image service')
+    .option('--image <id...>', 'only these images', collectUuids)
+    .option('--follow <name>', 'only this follow')
     .option('--backend <name>', 'only on this backend', parseBackend)
-    .option('--accept-missing', 'images that are not found are gone, however many they are')
+    .option('--accept-missing', 'treat images that are not found as deleted, however many there are')
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action(async (options: RefreshOptions) => {
     const { image: imageIds, follow, backend, acceptMissing } = options;
@@ -35,7 +35,7 @@ export function registerRefresh(program: Command): void {
   });
 }
 
-/** What could not be asked or populated is asked again by the next run: told by the exit code, too. */
+/** The next run repeats what could not be checked or populated; the exit code says so, too. */
 function isFailed({ unanswered, unbelieved, follows }: RefreshResult): boolean {
   return unanswered > 0 || unbelieved > 0 || follows.some(({ outcome }) => outcome === 'failed');
 }
@@ -44,12 +44,12 @@ function show(result: RefreshResult & StartedRun): void {
   const { imagesAsked, usable, deactivated, gone, unanswered, retiredEntries, deletedEntries, keptEntries } = result;
   print(
     formatRecord({
-      images: `${imagesAsked} asked for: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
+      images: `${imagesAsked} checked: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
       entries: `${retiredEntries.length} retired, ${deletedEntries} deleted`,
       doubted:
         result.doubt === null
           ? undefined
-          : `${result.unbelieved} not found and not believed to be gone: ${result.doubt}; nothing was retired for them. Should they be gone: ivc refresh --accept-missing`,
+          : `${result.unbelieved} not found, but not treated as deleted: ${result.doubt}. Nothing was retired for them. If they were deleted: ivc refresh --accept-missing`,
       kept:
         keptEntries.length === 0 ? undefined : keptEntries.map(({ entryId, why }) => `${entryId} (${why})`).join(' '),
       workflowId: result.workflowId,

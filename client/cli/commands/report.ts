@@ -8,7 +8,7 @@ import { withClient, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parsePeriod } from '../values';
 
 const DEFAULT_PERIOD = '24h';
-/** The inventory keeps decisions for good; who asks for more than this asks the database. */
+/** The inventory keeps decisions for good; a longer period is a question for the database itself. */
 const MAX_PERIOD_DAYS = 366;
 
 interface ReportOptions extends SharedOptions {
@@ -20,14 +20,14 @@ interface ReportOptions extends SharedOptions {
 export function registerReport(program: Command): void {
   const command = program
     .command('report')
-    .description('hit rate over time, what was saved, the most expensive misses, what evicted what')
+    .description('show hit rate over time, savings, the most expensive misses, and what was evicted for what')
     .option(
       '--since <period>',
-      'so far back, such as 90m, 24h or 7d',
+      'the period up to now, such as 90m, 24h or 7d',
       parsePeriodOption,
       parsePeriodOption(DEFAULT_PERIOD),
     )
-    .option('--backend <name>', 'only of this backend', parseBackend)
+    .option('--backend <name>', 'only on this backend', parseBackend)
     .option('--html <file>', 'write one self-contained page with plots');
   withSharedOptions(command).action(report);
 }

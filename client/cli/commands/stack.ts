@@ -22,15 +22,13 @@ interface StackOptions {
 export function registerStack(program: Command): void {
   program
     .command('up')
-    .description(
-      'start Temporal, PostgreSQL, the image service and a worker, as far as temporal.yaml does not name others',
-    )
+    .description('start Temporal, PostgreSQL, an image service and a worker, except those that temporal.yaml names')
     .option('-d, --detach', 'return when everything is ready; `ivc down` stops it')
     .option('--json', 'print where everything listens as one JSON document on stdout')
     .option('--config <path>', 'temporal.yaml to use (default: $IVC_CONFIG, ./temporal.yaml, the one of the package)')
     .option(
       '--data <directory>',
-      'where all state is kept (default: $IVC_DATA, /var/lib/image-volume-cache as root, XDG state else)',
+      'directory of all state (default: $IVC_DATA, /var/lib/image-volume-cache as root, else XDG state)',
     )
     .action(async (options: StackOptions) => {
       process.exitCode = await up(options);
@@ -89,16 +87,16 @@ function showEndpoints(endpoints: Endpoints, json: boolean): void {
 }
 
 function hint({ already, endpoints }: Extract<StackEvent, { kind: 'ready' }>, detach: boolean): string {
-  if (already) return `runs already (process ${endpoints.supervisor.pid}); \`ivc down\` stops it`;
+  if (already) return `already running (process ${endpoints.supervisor.pid}); \`ivc down\` stops it`;
   return detach ? 'ready; `ivc down` stops it' : 'ready; Ctrl-C stops it';
 }
 
 function finish(outcome: Outcome, exitCode: number): number {
   if (outcome.kind === 'failed') return outcome.exitCode;
   if (exitCode !== 0 && outcome.kind === 'ready')
-    note('the stack ended unexpectedly; `ivc up` starts it again and finds everything');
+    note('the stack ended unexpectedly; `ivc up` starts it again, and nothing is lost');
   if (exitCode !== 0 && outcome.kind === 'starting')
-    note('the stack could not be started; logs/supervisor.log in the data directory tells why');
+    note('the stack could not be started; logs/supervisor.log in the data directory says why');
   return exitCode === 0 ? exitCodes.done : exitCodes.failed;
 }
 
@@ -140,12 +138,12 @@ async function down({ config, data }: StackOptions): Promise<number> {
   return (await ended) === 0 ? exitCodes.done : exitCodes.failed;
 }
 
-/** What runs by itself, in one line: as the worker has set it up. */
+/** Evictors and schedules in one line, as the worker has set them up. */
 function describeStanding({ schedules }: Pick<ResolvedConfig, 'schedules'>): string {
   const { evict, refresh, reconcile } = schedules;
   const cron = (when: string): string => (when === 'off' ? 'off' : `at ${when} UTC`);
   const sweeps = evict === 'off' ? 'off' : `every ${formatDuration(evict)}`;
-  return `by itself: eviction sweeps ${sweeps}, refresh ${cron(refresh)}, reconcile ${cron(reconcile)}`;
+  return `scheduled: eviction sweeps ${sweeps}, refresh ${cron(refresh)}, reconcile ${cron(reconcile)}`;
 }
 
 /** Where everything listens, for people: the database's URL stays in `endpoints.json`, since it holds a password. */

@@ -20,8 +20,8 @@ interface StatusOptions extends SharedOptions {
 export function registerStatus(program: Command): void {
   const command = program
     .command('status')
-    .description('backends, space, cache use, hit rate, populations that run')
-    .option('--hours <n>', 'period of the hit rate', parseCount, DEFAULT_HOURS);
+    .description('show backends, space, cache use, hit rate and running populations')
+    .option('--hours <n>', 'period of the hit rate, in hours', parseCount, DEFAULT_HOURS);
   withSharedOptions(command).action(async ({ hours, ...shared }: StatusOptions) => {
     await showFound(shared, (cache) => readStatus(cache, hours), show);
   });
@@ -37,7 +37,7 @@ function show({ periodHours, temporal, backends, decisions, flights }: Awaited<R
     ),
   );
   print(['', `Last ${periodHours} h: ${describeDecisions(decisions).join('; ')}.`]);
-  if (flights.length === 0) return print('No population runs.');
+  if (flights.length === 0) return print('No population is running.');
   print(['', ...formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))]);
 }
 

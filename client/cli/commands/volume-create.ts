@@ -25,16 +25,16 @@ interface CreateOptions extends SharedOptions {
 export function registerVolumeCreate(volume: Command): void {
   const command = volume
     .command('create')
-    .description('make a bootable volume from an image')
+    .description('create a bootable volume from an image')
     .requiredOption('--image <id>', 'the image')
     .option('--size <GiB>', 'size: 10, 10GiB or 1536MiB (default: what the image needs)', parseSize)
     .option('--size-bytes <bytes>', 'size in bytes, a multiple of 512', parseSizeBytes)
-    .option('--backend <name>', 'where the volume lives (default: the default backend)', parseBackend)
+    .option('--backend <name>', 'backend of the volume (default: the default backend)', parseBackend)
     .option('--project <id>', 'the project that owns it')
-    .option('--name <name>', 'a name for people')
-    .option('--volume-id <uuid>', 'its id: the same request with the same id is one volume', parseUuid)
+    .option('--name <name>', 'its name')
+    .option('--volume-id <uuid>', 'its id; the same request with the same id gives the same volume', parseUuid)
     .option('--metadata <key=value>', 'metadata of the volume; may be repeated', collectPairs)
-    .option('--bypass-cache', 'write the image straight into the volume')
+    .option('--bypass-cache', 'write the image directly into the volume')
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action((options: CreateOptions) => create(options, command));
 }
@@ -54,7 +54,7 @@ async function create(options: CreateOptions, command: Command): Promise<void> {
 }
 
 function show(volume: CreatedVolume | StartedVolume, { json }: CreateOptions): void {
-  if (volume.reused) note(`a create of ${volume.volumeId} was running already: this one joined it`);
+  if (volume.reused) note(`volume ${volume.volumeId} was being created already: this request joined that run`);
   if (json) return printJson(volume);
   if (!('outcome' in volume)) {
     print(formatRecord({ volumeId: volume.volumeId, workflowId: volume.workflowId }));

@@ -21,5 +21,5 @@ export function registerVolumeDelete(volume: Command): void {
 
 function describe({ volumeId, outcome, deletedParent }: DeleteVolumeResult): string {
   if (outcome === 'absent') return `volume ${volumeId} was absent already`;
-  return `volume ${volumeId} is deleted${deletedParent === undefined ? '' : `, and its retired parent ${deletedParent} with it`}`;
+  return `volume ${volumeId} was deleted${deletedParent === undefined ? '' : `, and its retired parent ${deletedParent} with it`}`;
 }

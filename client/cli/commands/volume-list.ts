@@ -22,11 +22,11 @@ export function registerVolumeList(volume: Command): void {
   const command = volume
     .command('list')
     .description('list volumes, the newest first')
-    .option('--backend <name>', 'only of this backend', parseBackend)
+    .option('--backend <name>', 'only on this backend', parseBackend)
     .option('--project <id>', 'only of this project')
     .addOption(new Option('--state <state>', 'only in this state (default: all but deleted)').choices(volumeStates))
-    .option('--limit <n>', 'at most so many', parseCount, PAGE_VOLUMES)
-    .option('--after <volume-id>', 'those that follow this one: the next page', parseUuid);
+    .option('--limit <n>', 'at most this many', parseCount, PAGE_VOLUMES)
+    .option('--after <volume-id>', 'the next page: the volumes after this one', parseUuid);
   withSharedOptions(command).action(list);
 }
 

@@ -4,13 +4,13 @@ import { exitCodes, ImageVolumeCacheError } from '../../errors';
 import { reportingErrors } from '../../run-workflow';
 import { errorMessage } from '../../../lib/words';
 
-/** What one look has found. Field names are those of `--json`. */
+/** The result of one check. Field names are those of `--json`. */
 export interface Finding {
   check: string;
   /** `warning`: it works, but somebody should know. `skipped`: something before it is missing. */
   state: 'ok' | 'warning' | 'fault' | 'skipped';
   found: string;
-  /** What to do about it; a line to type wherever one helps. */
+  /** How to fix it; a command to type wherever one helps. */
   remedy?: string;
   /** A part that does not answer, as against one that is set up wrong. */
   unavailable?: boolean;
@@ -32,8 +32,12 @@ export function skipped(check: string, found: string): Finding {
   return { check, state: 'skipped', found };
 }
 
-/** Looks, and turns what is thrown into a fault. */
-export async function look(check: string, remedy: string, see: () => Promise<Finding | Finding[]>): Promise<Finding[]> {
+/** Runs a check, and turns what it throws into a fault. */
+export async function runCheck(
+  check: string,
+  remedy: string,
+  see: () => Promise<Finding | Finding[]>,
+): Promise<Finding[]> {
   try {
     return [await see()].flat();
   } catch (error) {

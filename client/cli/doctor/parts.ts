@@ -9,7 +9,7 @@ import { packageRoot } from '../../config/package-root';
 import type { ImageVolumeCache } from '../../connection';
 import type { BackendStatus } from '../../records';
 import { formatShare } from '../output/format';
-import { fault, look, ok, skipped, warning, type Finding } from './check';
+import { fault, runCheck, ok, skipped, warning, type Finding } from './check';
 
 const run = promisify(execFile);
 const TOOL_TIMEOUT_MS = 5000;
@@ -22,7 +22,7 @@ export function checkConfiguration({ settings }: ImageVolumeCache): Finding {
 }
 
 export async function checkDatabase(cache: ImageVolumeCache): Promise<Finding[]> {
-  return await look(
+  return await runCheck(
     'database',
     'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it',
     async () => {
@@ -33,17 +33,21 @@ export async function checkDatabase(cache: ImageVolumeCache): Promise<Finding[]>
 }
 
 export async function checkImages(cache: ImageVolumeCache): Promise<Finding[]> {
-  return await look('image service', 'start the stack with `ivc up`, or set OS_IMAGE_ENDPOINT_OVERRIDE', async () => {
-    const images = cache.images();
-    await images.listImages({ limit: 1 });
-    return ok('image service', images.endpoint);
-  });
+  return await runCheck(
+    'image service',
+    'start the stack with `ivc up`, or set OS_IMAGE_ENDPOINT_OVERRIDE',
+    async () => {
+      const images = cache.images();
+      await images.listImages({ limit: 1 });
+      return ok('image service', images.endpoint);
+    },
+  );
 }
 
-/** qemu-img is needed where a worker runs; looked for here, where one most likely does. */
+/** A worker needs qemu-img; this host most likely runs one. */
 export async function checkTools(): Promise<Finding[]> {
   const remedy = 'apt-get install qemu-utils (or your distribution’s package with qemu-img)';
-  return await look('qemu-img', remedy, async () => {
+  return await runCheck('qemu-img', remedy, async () => {
     const { stdout } = await run('qemu-img', ['--version'], { timeout: TOOL_TIMEOUT_MS });
     return ok('qemu-img', /version (\S+)/.exec(stdout)?.[1] ?? 'version unknown');
   });
@@ -60,36 +64,35 @@ export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]>
     });
     return await Promise.all(found);
   } catch {
-    return configured.map(([name]) => skipped(`backend ${name}`, 'the database is not reached'));
+    return configured.map(([name]) => skipped(`backend ${name}`, 'the database is not reachable'));
   }
 }
 
 function neverSeen(name: string): Finding {
   return fault(
     `backend ${name}`,
-    'configured, but no worker has ever held it',
+    'configured, but no worker has ever registered it',
     'ivc worker --roles backend,host, or `ivc up`',
   );
 }
 
-/** A share of the space below which somebody should look, whatever the watermarks are. */
+/** A share of free space that deserves a warning, whatever the watermarks are. */
 const LOW_SPACE = 0.05;
 
 async function checkBackend({ backend, driver, space }: BackendStatus, settings: ResolvedBackend): Promise<Finding> {
   const check = `backend ${backend}`;
-  if (space === null) return warning(check, `${driver}, its space was never seen`, 'restart its worker');
+  if (space === null) return warning(check, `${driver}, its free space is unknown`, 'restart its worker');
   const share = space.freeBytes / space.totalBytes;
   const found = `${driver}, ${formatBytes(space.freeBytes)} of ${formatBytes(space.totalBytes)} free`;
-  if (share < LOW_SPACE)
-    return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or give it more space');
+  if (share < LOW_SPACE) return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or add space');
   if (settings.driver !== 'file') return ok(check, found);
   const { directory } = settings;
   if (!(await isAccessible(directory))) return ok(check, `${found}; its directory is not on this host`);
   if (await isAccessible(join(directory, 'backend.json'))) return ok(check, found);
   return fault(
     check,
-    `${directory} has no backend.json, which a worker put there: it is not the place that was claimed`,
-    'mount its file system; workers wait for it',
+    `${directory} has no backend.json, which a worker wrote there: it is not the directory that was registered`,
+    'mount its file system; the workers wait for it',
   );
 }
 
@@ -107,13 +110,13 @@ const PROGRAM_TIMEOUT_MS = 30_000;
 
 const answerSchema = z.object({ holds: z.array(z.string()), missing: z.array(z.string()), summary: z.string() });
 
-const REMEDY = `a worker on this host, as this user, would run qemu-img so. For all of it: run the worker as root (it then drops to tools.user), or let every user
-make user namespaces (sysctl kernel.unprivileged_userns_clone=1, where there is such a key); apt-get install util-linux perl-base`;
+const REMEDY = `a worker of this user on this host runs qemu-img like this. For full confinement, run the worker as root (qemu-img then runs as tools.user), or allow user
+namespaces for every user (sysctl kernel.unprivileged_userns_clone=1, if the kernel has that key); apt-get install util-linux perl-base`;
 
 /** How qemu-img is confined on this host, tried by the worker's own code: started by its path, because the client loads nothing of it. */
 export async function checkConfinement({ settings }: ImageVolumeCache): Promise<Finding[]> {
   const check = 'confinement of qemu-img';
-  return await look(check, 'npm run build', async () => {
+  return await runCheck(check, 'npm run build', async () => {
     const program = join(packageRoot(), 'dist/worker/describe-confinement.js');
     const args = [program, '--config', settings.loaded.path, '--data', settings.dataDirectory];
     const { stdout } = await run(process.execPath, args, { timeout: PROGRAM_TIMEOUT_MS });

@@ -1,11 +1,11 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { askTemporal, look, ok, warning, type Finding } from './check';
+import { askTemporal, runCheck, ok, warning, type Finding } from './check';
 
-const REMEDY = 'restart a worker with the control role: it sets up what runs by itself';
+const REMEDY = 'restart a worker with the control role: it creates evictors and schedules';
 
-/** What runs by itself: an evictor for each backend, and the schedules. */
+/** An evictor for each backend, and the schedules. */
 export async function checkStanding(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
   const { refresh, reconcile, evict } = cache.settings.loaded.config.schedules;
   const evictors = backends.map((name) => cache.queues.ids.evict(name as BackendName));
@@ -14,8 +14,8 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
     ...backends.map((name) => ({ id: cache.queues.ids.reconcile(name as BackendName), cron: reconcile })),
   ];
   const found = await Promise.all([
-    ...evictors.map((id) => look(id, REMEDY, () => checkEvictor(cache, { id, isOff: evict === 'off' }))),
-    ...schedules.map(({ id, cron }) => look(`schedule ${id}`, REMEDY, () => checkSchedule(cache, { id, cron }))),
+    ...evictors.map((id) => runCheck(id, REMEDY, () => checkEvictor(cache, { id, isOff: evict === 'off' }))),
+    ...schedules.map(({ id, cron }) => runCheck(`schedule ${id}`, REMEDY, () => checkSchedule(cache, { id, cron }))),
   ]);
   return found.flat();
 }
@@ -33,13 +33,9 @@ async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string
   if (taskQueue !== undefined && taskQueue !== cache.queues.control) return foreign(id, taskQueue);
   if (status === 'RUNNING') return ok(id, 'runs');
   if (status === 'PAUSED')
-    return warning(
-      id,
-      'is paused: nothing is evicted but for populations',
-      `temporal workflow unpause --workflow-id ${id}`,
-    );
+    return warning(id, 'is paused: only populations evict', `temporal workflow unpause --workflow-id ${id}`);
   if (isOff) return ok(id, 'off by configuration; `ivc evict` starts it');
-  return warning(id, `does not run (${status}): nothing is evicted but for populations`, REMEDY);
+  return warning(id, `does not run (${status}): only populations evict`, REMEDY);
 }
 
 async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string; cron: string }): Promise<Finding> {
@@ -53,7 +49,7 @@ async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string
     }
   });
   if (cron === 'off') return ok(check, 'off by configuration');
-  if (found === undefined) return warning(check, `is not there; ${cron} is configured`, REMEDY);
+  if (found === undefined) return warning(check, `does not exist; ${cron} is configured`, REMEDY);
   if (found.action.taskQueue !== cache.queues.control) return foreign(check, found.action.taskQueue);
   if (found.state.paused)
     return warning(
@@ -66,6 +62,6 @@ async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string
 }
 
 function foreign(check: string, taskQueue: string): Finding {
-  const remedy = 'give one of the two installations a temporal.taskQueuePrefix of its own';
-  return warning(check, `is another installation's, on task queue ${taskQueue}`, remedy);
+  const remedy = 'give one of the two installations its own temporal.taskQueuePrefix';
+  return warning(check, `belongs to another installation, on task queue ${taskQueue}`, remedy);
 }

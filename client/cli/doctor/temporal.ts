@@ -2,15 +2,15 @@ import { temporal } from '@temporalio/proto';
 import { searchAttributeNames } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { askTemporal, fault, look, ok, skipped, warning, type Finding } from './check';
+import { askTemporal, fault, runCheck, ok, skipped, warning, type Finding } from './check';
 import { checkStanding } from './standing';
 
 const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
 const { TASK_QUEUE_TYPE_ACTIVITY, TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 
-/** Server and namespace, search attributes, and who polls the task queues of `backends`. */
+/** Server and namespace, search attributes, and the workers that poll the task queues of `backends`. */
 export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
-  const server = await look(
+  const server = await runCheck(
     'temporal',
     'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE',
     () => checkServer(cache),
@@ -18,17 +18,17 @@ export async function checkTemporal(cache: ImageVolumeCache, backends: string[])
   if (server.some(({ state }) => state === 'fault')) {
     return [
       ...server,
-      skipped('inventory', 'Temporal is not reached'),
-      skipped('search attributes', 'Temporal is not reached'),
-      skipped('workers', 'Temporal is not reached'),
-      skipped('what runs by itself', 'Temporal is not reached'),
+      skipped('inventory', 'Temporal is not reachable'),
+      skipped('search attributes', 'Temporal is not reachable'),
+      skipped('workers', 'Temporal is not reachable'),
+      skipped('evictors and schedules', 'Temporal is not reachable'),
     ];
   }
-  const attributes = await look('search attributes', 'the worker goes on without them', () =>
+  const attributes = await runCheck('search attributes', 'workers run without them', () =>
     checkSearchAttributes(cache),
   );
-  const workers = await look('workers', 'start one with `ivc worker`', () => checkPollers(cache, backends));
-  const binding = await look('inventory', 'start the stack with `ivc up`, or set DATABASE_URL', () =>
+  const workers = await runCheck('workers', 'start one with `ivc worker`', () => checkPollers(cache, backends));
+  const binding = await runCheck('inventory', 'start the stack with `ivc up`, or set DATABASE_URL', () =>
     checkBinding(cache),
   );
   return [...server, ...binding, ...attributes, ...workers, ...(await checkStanding(cache, backends))];
@@ -51,7 +51,7 @@ async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
     'inventory',
     `its runs are in namespace ${name(held)}, not in ${name({ name: namespace, id })}`,
     'set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE to that one\n' +
-      `or, when it is moved on purpose, stop all workers there and start one here: IVC_MOVED_NAMESPACE=${held.id ?? held.name} ivc worker`,
+      `or, if it was moved on purpose, stop all workers there and start one here: IVC_MOVED_NAMESPACE=${held.id ?? held.name} ivc worker`,
   );
 }
 
@@ -73,7 +73,7 @@ async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> 
   const line = `temporal operator search-attribute create --address ${address} --namespace ${namespace} ${flags}`;
   return warning(
     'search attributes',
-    `not registered: ${absent.join(', ')}; runs go on without them`,
+    `not registered: ${absent.join(', ')}; runs work without them`,
     `${line}\nthen restart the workers`,
   );
 }
@@ -103,7 +103,7 @@ async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue):
   if (identities !== '') return ok(`queue ${name}`, `polled by ${identities}`);
   return fault(
     `queue ${name}`,
-    'nobody polls it: what is started waits',
+    'no worker polls it: runs wait for one',
     `ivc worker --roles ${role}${role === 'backend' ? ',host' : ''}, or \`ivc up\``,
   );
 }

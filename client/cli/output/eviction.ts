@@ -11,11 +11,11 @@ import type { EvictorAnswer } from '../../eviction';
 import { note, print, printJson } from './print';
 import { formatTable } from './table';
 
-/** Shows what the evictor answered, or that it was asked. @returns the exit code. */
+/** Shows the evictor's answer, or that the request was sent. @returns the exit code. */
 export function showAnswer(answered: EvictorAnswer, { json = false }: { json?: boolean }): number {
   if (json) printJson(answered);
   if (answered.result === undefined) {
-    if (!json) note(`sent to ${answered.workflowId} as ${answered.requestId}; \`ivc evict status\` has the answer`);
+    if (!json) note(`sent to ${answered.workflowId} as ${answered.requestId}; \`ivc evict status\` shows the answer`);
     return exitCodes.done;
   }
   if (!json) print(describeResult(answered.result));
@@ -37,16 +37,16 @@ function describeResult({ outcome, summary, evicted = [], held = [], plan, short
     `${outcome}: ${summary}`,
     ...(rows.length === 0 ? [] : ['', ...formatTable(['ENTRY ID', 'NOW', 'WHY', 'RECLAIMED'], rows)]),
     ...(plan === undefined ? [] : ['', ...describePlan(plan)]),
-    ...(shortened ? ['', 'Some lines are left out: there were too many, or too much was asked for at once.'] : []),
+    ...(shortened ? ['', 'Some lines are left out: the answer was too long.'] : []),
   ];
 }
 
 function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string[] {
   const goes =
     evict.length === 0
-      ? ['Nothing would go.']
+      ? ['Nothing would be evicted.']
       : [
-          `In this order ${formatBytes(reclaimableBytes)} would be given back:`,
+          `These would be evicted, in this order, which frees ${formatBytes(reclaimableBytes)}:`,
           '',
           ...formatTable(
             ['#', 'ENTRY ID', 'KEY', 'CLASS', 'SCORE', 'REAL', 'RECLAIMABLE', 'CLONES', 'WHY'],
@@ -54,7 +54,7 @@ function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string[]
           ),
         ];
   if (stay.length === 0) return goes;
-  return [...goes, '', 'These stay:', '', ...formatTable(['ENTRY ID', 'KEY', 'WHY'], stay.map(toStayingRow))];
+  return [...goes, '', 'These would stay:', '', ...formatTable(['ENTRY ID', 'KEY', 'WHY'], stay.map(toStayingRow))];
 }
 
 function toPlannedRow(planned: PlannedEviction, index: number): string[] {

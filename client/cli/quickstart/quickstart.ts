@@ -42,7 +42,7 @@ export async function quickstart({ imagePath, dataDirectory, json, stays }: Quic
       await cache.close();
     }
     if (stays) {
-      note('The stack stays until Ctrl-C.');
+      note('The stack runs until Ctrl-C.');
       await stack.interrupted;
     }
     return 0;
@@ -61,7 +61,7 @@ async function run(
     imagePath === undefined ? await makeSampleImage(work, 'sample') : resolve(imagePath),
   );
   const second = await upload(cache, await makeSampleImage(work, 'herd'));
-  note('creating a volume: a miss, which populates the cache');
+  note('creating a volume: a miss that populates the cache');
   const volumes = [await create(cache, first, true)];
   note(`creating ${HITS} more of the same image: hits`);
   for (let hit = 0; hit < HITS; hit += 1) volumes.push(await create(cache, first));

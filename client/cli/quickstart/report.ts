@@ -66,5 +66,5 @@ export function formatReport(
     `another volume              npm run --silent ivc -- volume create --image ${first?.imageId ?? 'IMAGE'}${dataFlag}`,
     `what is cached              npm run --silent ivc -- cache list${dataFlag}`,
   ];
-  return ['', ...volumeTable, '', ...imageTable, '', 'Where to look next:', ...next.map((line) => `  ${line}`), ''];
+  return ['', ...volumeTable, '', ...imageTable, '', 'Next steps:', ...next.map((line) => `  ${line}`), ''];
 }

@@ -113,7 +113,7 @@ describe('toImageVolumeCacheError', () => {
     );
     expect(error).toMatchObject({
       type: 'TemporalUnavailable',
-      message: 'Temporal at localhost:7233 says: Namespace other is not found.',
+      message: 'Temporal at localhost:7233 answers: Namespace other is not found.',
     });
   });
 

@@ -1,4 +1,4 @@
-import { exitCodeOf, fault, look, ok, skipped, warning } from '../../../../../client/cli/doctor/check';
+import { exitCodeOf, fault, runCheck, ok, skipped, warning } from '../../../../../client/cli/doctor/check';
 import { failureError, ImageVolumeCacheError } from '../../../../../client/errors';
 
 describe('exitCodeOf', () => {
@@ -12,13 +12,13 @@ describe('exitCodeOf', () => {
   });
 });
 
-describe('look', () => {
+describe('runCheck', () => {
   it('hands on what was seen', async () => {
-    await expect(look('a', 'mend it', () => Promise.resolve(ok('a', 'fine')))).resolves.toEqual([ok('a', 'fine')]);
+    await expect(runCheck('a', 'fix it', () => Promise.resolve(ok('a', 'fine')))).resolves.toEqual([ok('a', 'fine')]);
   });
 
   it('turns what is thrown into a fault with its remedy', async () => {
-    const findings = await look('qemu-img', 'install it', () => Promise.reject(new Error('ENOENT')));
+    const findings = await runCheck('qemu-img', 'install it', () => Promise.reject(new Error('ENOENT')));
     expect(findings).toEqual([
       { check: 'qemu-img', state: 'fault', found: 'ENOENT', remedy: 'install it', unavailable: false },
     ]);
@@ -29,7 +29,7 @@ describe('look', () => {
     [new ImageVolumeCacheError({ type: 'TemporalUnavailable', message: 'does not answer' })],
     [new ImageVolumeCacheError({ type: 'NotConfigured', message: 'nobody named it' })],
   ])('knows that a part does not answer: %s', async (error) => {
-    const findings = await look('part', 'start it', async () => {
+    const findings = await runCheck('part', 'start it', async () => {
       throw error;
     });
     expect(exitCodeOf(findings)).toBe(5);
