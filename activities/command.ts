@@ -213,7 +213,7 @@ async function consumeOutput(
     await consume(stdout);
     return {};
   } catch (cause) {
-    kill('killed, since what it wrote could not be taken');
+    kill('killed, since its output could not be stored');
     stdout.destroy();
     return { refused: { cause } };
   }

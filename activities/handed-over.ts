@@ -77,7 +77,7 @@ async function giveToGroup(
     await handle.chmod((mode & 0o7777) | GROUP_READ | (writable ? GROUP_WRITE : 0));
   } catch (cause) {
     if (held.count === 0) await handle.chown(uid, gid).catch(() => undefined);
-    const stderr = `a file could not be handed over to group ${groupId}; tools.user: none does without`;
+    const stderr = `a file could not be handed over to group ${groupId}; set tools.user: none to avoid it`;
     throw new Failure('ToolFailed', { tool: 'qemu-img', exit: 'not started', stderr }, { cause });
   }
   held.count += 1;

@@ -79,7 +79,7 @@ export async function answerFlight(
 /** What a flight is answered with for which nobody waits: no waiter ever reads it. */
 const unwanted: FailureRecord = {
   type: 'CreateCancelled',
-  message: 'every create that waited for this population was given up',
+  message: 'every create that waited for this population has ended',
   details: {},
 };
 

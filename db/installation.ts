@@ -70,7 +70,7 @@ export async function bindNamespace(
   throw new Error(
     `temporal.namespace: got ${describeNamespace({ name, id: id ?? undefined })}, but the runs of this inventory are in ${
       held ? describeNamespace(held) : 'no namespace'
-    }, and would be taken for dead here. Set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE to that one; or, when the inventory is moved on purpose ` +
+    }, and would count as dead here. Set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE to that one; or, when the inventory is moved on purpose ` +
       `and no worker runs there any more, start a worker once with IVC_MOVED_NAMESPACE=${known}`,
   );
 }

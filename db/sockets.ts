@@ -83,7 +83,7 @@ async function openBy(way: Way, options: SocketsOptions, socket: Socket): Promis
   if (way === 'plain') return socket;
   const secured = await beforeTheDriver(socket, options, () => startTls(socket, options));
   if (secured === undefined)
-    throw new Error(`PostgreSQL at ${nameOf(options)} has no TLS, which sslmode=${options.tls.mode} demands`);
+    throw new Error(`PostgreSQL at ${nameOf(options)} has no TLS, which sslmode=${options.tls.mode} requires`);
   return secured;
 }
 
@@ -121,7 +121,7 @@ async function beforeTheDriver<T>(socket: Socket, options: SocketsOptions, work:
   const { connectMs } = options;
   const giveUp = (): void => {
     socket.destroy(
-      connectionError('ETIMEDOUT', `PostgreSQL at ${nameOf(options)} says nothing for ${connectMs / 1000} s`),
+      connectionError('ETIMEDOUT', `PostgreSQL at ${nameOf(options)} did not answer for ${connectMs / 1000} s`),
     );
   };
   socket.setTimeout(connectMs).once('timeout', giveUp);
@@ -147,7 +147,7 @@ function watched(socket: Socket, options: SocketsOptions): Socket {
     clearTimeout(timer);
     if (owed.count() === 0) return;
     timer = setTimeout(() => {
-      const message = `PostgreSQL at ${nameOf(options)} says nothing for ${silenceMs / 1000} s`;
+      const message = `PostgreSQL at ${nameOf(options)} did not answer for ${silenceMs / 1000} s`;
       socket.destroy(connectionError('ETIMEDOUT', message));
     }, silenceMs);
   };
@@ -166,7 +166,7 @@ function watched(socket: Socket, options: SocketsOptions): Socket {
   // Without an error the driver would connect again and again for a statement that it still holds.
   socket.once('end', () => {
     if (owed.count() > 0)
-      socket.destroy(connectionError('ECONNRESET', `PostgreSQL at ${nameOf(options)} has closed the connection`));
+      socket.destroy(connectionError('ECONNRESET', `PostgreSQL at ${nameOf(options)} closed the connection`));
   });
   socket.once('close', () => clearTimeout(timer));
   return socket;

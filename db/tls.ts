@@ -54,7 +54,7 @@ export function settled<T = void>(socket: Socket, event: 'connect' | 'data' | 's
     const onEvent = (value: T): void => end(() => resolve(value));
     const onError = (error: Error): void => end(() => reject(error));
     const onClose = (): void =>
-      end(() => reject(Object.assign(new Error('the server has closed the connection'), { code: 'ECONNRESET' })));
+      end(() => reject(Object.assign(new Error('the server closed the connection'), { code: 'ECONNRESET' })));
     const end = (then: () => void): void => {
       socket.off(event, onEvent).off('error', onError).off('close', onClose);
       then();

@@ -66,21 +66,21 @@ function createMeters() {
   return {
     creates: counter('ivc_creates', 'Creates that have ended, by outcome and, where the cache was bypassed, by reason'),
     savedBytes: counter('ivc_saved_bytes', 'Bytes that clones of cached images did not download'),
-    savedSeconds: counter('ivc_saved_seconds', 'Seconds of population that clones of cached images were spared'),
+    savedSeconds: counter('ivc_saved_seconds', 'Seconds of population that clones of cached images saved'),
     stages: metricMeter.createHistogram(
       'ivc_population_stage_seconds',
       'float',
       '',
       'Stages of populations and bypasses',
     ),
-    populations: counter('ivc_populations', 'Populations that have ended, by verdict'),
+    populations: counter('ivc_populations', 'Ended populations, by verdict'),
     downloadedBytes: counter('ivc_downloaded_bytes', 'Bytes that came from the image service'),
-    evictions: counter('ivc_evictions', 'Entries that are gone, by class'),
-    evictedBytes: counter('ivc_evicted_bytes', 'Bytes that evictions gave back, by class'),
-    sweeps: counter('ivc_eviction_sweeps', 'Looks of evictors at their limits'),
+    evictions: counter('ivc_evictions', 'Deleted entries, by class'),
+    evictedBytes: counter('ivc_evicted_bytes', 'Bytes that evictions freed, by class'),
+    sweeps: counter('ivc_eviction_sweeps', 'Sweeps of evictors'),
     quarantines: counter('ivc_quarantines', 'Image-volumes that were proven unusable'),
-    refreshes: counter('ivc_refreshes', 'Images and follows that were asked about, by result'),
-    findings: counter('ivc_findings', 'What the reconciler has found, by kind and action'),
+    refreshes: counter('ivc_refreshes', 'Images and follows that were checked, by result'),
+    findings: counter('ivc_findings', 'Findings of the reconciler, by kind and action'),
   };
 }
 

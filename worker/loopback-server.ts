@@ -34,10 +34,10 @@ function findForeign({ headers }: IncomingMessage): string | undefined {
   if (!isLoopback(host))
     return `Host: got ${quote(host)}, allowed is a name or address of this host: localhost, 127.0.0.1 or [::1]`;
   if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`)
-    return `Origin: got ${quote(origin)}, allowed is none: web pages of others may not use this service`;
+    return `Origin: got ${quote(origin)}, allowed is none: other web pages may not use this service`;
   const site = headers['sec-fetch-site'];
   if (site !== undefined && !OWN_SITES.includes(site))
-    return `Sec-Fetch-Site: got ${quote(site)}, allowed is ${OWN_SITES.join(' or ')}: web pages of others may not use this service`;
+    return `Sec-Fetch-Site: got ${quote(site)}, allowed is ${OWN_SITES.join(' or ')}: other web pages may not use this service`;
   return undefined;
 }
 

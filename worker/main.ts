@@ -93,11 +93,11 @@ async function main(): Promise<void> {
 async function endLost(host: HostDependencies, logger: Logger): Promise<void> {
   try {
     const ended = await endLostAttempts(host);
-    if (ended.length > 0) logger.info({ ended }, 'transfers that a lost worker of this host had begun start again');
+    if (ended.length > 0) logger.info({ ended }, 'transfers of a lost worker of this host start again');
   } catch (error) {
     logger.warn(
       { error: String(error) },
-      'what a lost worker of this host had begun starts again when its heartbeats time out',
+      'transfers of a lost worker of this host start again when their heartbeats time out',
     );
   }
 }
@@ -141,13 +141,13 @@ function createStop(
   let stopping = false;
   return (why) => {
     if (stopping) {
-      logger.info({ why }, 'worker stops already; SIGKILL ends it at once');
+      logger.info({ why }, 'the worker is stopping already; SIGKILL ends it at once');
       return;
     }
     stopping = true;
-    logger.info({ why, atMostMs }, 'worker stops: no new work is taken, what runs may finish');
+    logger.info({ why, atMostMs }, 'the worker stops: it accepts no new work, running work may finish');
     const endAtOnce = (): void => {
-      logger.error({ atMostMs }, 'worker could not stop in time and ends now; what it held is handed to others');
+      logger.error({ atMostMs }, 'the worker could not stop in time and ends now; other workers continue its work');
       logger.flush(() => process.exit(1));
     };
     // Keeps no process alive whose work is done.

@@ -74,7 +74,7 @@ function explainForeign(error: unknown, installation: InstallationId): never {
   throw new Error(
     `${error.message}. This database is the inventory of installation ${installation}: is database.url the right one? ` +
       'Otherwise give the backend a directory of its own. Only when the other installation’s database is lost for good, start once on an empty ' +
-      'database with IVC_INSTALLATION set to the other’s id, then make its rows again: ivc reconcile --adopt',
+      'database with IVC_INSTALLATION set to the other’s id, then restore its rows: ivc reconcile --adopt',
     { cause: error },
   );
 }

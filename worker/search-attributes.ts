@@ -23,7 +23,7 @@ export async function ensureSearchAttributes(
     });
     return (await missingSearchAttributes(connection, namespace)).length === 0;
   } catch (error) {
-    logger.warn({ namespace, error: String(error) }, 'search attributes are not registered; runs go on without them');
+    logger.warn({ namespace, error: String(error) }, 'search attributes are not registered; runs work without them');
     return false;
   }
 }

@@ -85,7 +85,7 @@ async function refuseForeign(
   try {
     const found = await temporal.workflow.getHandle(workflowId).describe();
     if (isOpenRun(found.status.name) && found.taskQueue !== taskQueue)
-      throw new Error(`it is another installation's, which runs on ${found.taskQueue}`);
+      throw new Error(`it belongs to another installation, on task queue ${found.taskQueue}`);
   } catch (error) {
     if (!(error instanceof WorkflowNotFoundError)) throw error;
   }
@@ -126,7 +126,7 @@ async function updateSchedule(
   const { spec, action, policies } = options;
   await temporal.schedule.getHandle(scheduleId).update((found) => {
     if (found.action.taskQueue !== action.taskQueue)
-      throw new Error(`it is another installation's, which starts workflows on ${found.action.taskQueue}`);
+      throw new Error(`it belongs to another installation, on task queue ${found.action.taskQueue}`);
     // Whether an operator has paused it stays as it is.
     return { spec, action, policies, state: found.state };
   });
@@ -158,7 +158,7 @@ async function attempt({ temporal, logger }: Standing, what: string, ensure: () 
   } catch (error) {
     logger.warn(
       { what, error: String(error) },
-      'what runs by itself could not be set up; the worker goes on without it',
+      'evictors and schedules could not be set up; the worker runs without them',
     );
   }
 }

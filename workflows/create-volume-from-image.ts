@@ -72,7 +72,9 @@ interface Create {
 
 export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<CreateVolumeResult> {
   const progress: CreateProgress = { stage: 'admitting' };
-  setHandler(progressQuery, () => progress, { description: 'the stage, and the population that is waited for' });
+  setHandler(progressQuery, () => progress, {
+    description: 'the stage, and the population that this create waits for',
+  });
 
   setCurrentDetails(describeAdmitting(progressLink()));
   const startedAtMs = workflowInfo().startTime.getTime();
@@ -139,7 +141,7 @@ async function withdraw(input: unknown): Promise<CreateVolumeResult | undefined>
   return await endRow(admitted, {
     startedAtMs: workflowInfo().startTime.getTime(),
     outcome: 'hit',
-    reason: 'cancelled while it was admitted',
+    reason: 'cancelled during admission',
     bytesDownloaded: 0,
     timingsMs: {},
   });
@@ -178,7 +180,7 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
       story.bytesDownloaded = verdict.bytesDownloaded;
     }
   }
-  fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: 'no population has left a usable parent' });
+  fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: 'no population left a usable parent' });
 }
 
 /** The volume is available. A parent that was retired while this clone was made, and that the clone does not need, goes now. */
@@ -319,12 +321,12 @@ function failureOf(create: Create, error: unknown): FailureRecord | undefined {
   const failure = findFailure(error);
   if (!isBudgetSpent(error)) return failure;
   const last = failure?.message ?? String(error);
-  const message = `volume ${volumeId} was not made within ${admission.budgetMs / 1000} s; the last failure was: ${last}`;
+  const message = `volume ${volumeId} was not created within ${admission.budgetMs / 1000} s; the last failure was: ${last}`;
   return { type: 'BudgetSpent', message, details: { volumeId, budgetMs: admission.budgetMs, last } };
 }
 
 async function removeVolume({ volumeId, backend }: Admitted): Promise<void> {
-  await onBackend(backend, { summary: 'undo: remove what was made of the volume' }).removeVolume({ volumeId });
+  await onBackend(backend, { summary: 'undo: remove what exists of the volume' }).removeVolume({ volumeId });
 }
 
 /** For the total, which a later step measures by its own clock from here on. */

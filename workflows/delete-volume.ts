@@ -22,7 +22,7 @@ export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolu
     await polling({ summary: 'cancel the create and wait until it has closed' }).cancelCreate(begun);
   }
   await typed(() =>
-    onBackend(begun.backend, { summary: 'delete the volume unless somebody has it open' }).deleteVolume({ volumeId }),
+    onBackend(begun.backend, { summary: 'delete the volume unless it is open' }).deleteVolume({ volumeId }),
   );
   const finishStep = { summary: 'mark the volume deleted, release its parent' };
   const finished = await inTask(finishStep, (a) => a.finishDelete({ volumeId }));

@@ -135,13 +135,13 @@ async function answersTo(backend: BackendName, orders: EvictionOrder[]): Promise
   } catch (error) {
     const failure = findBackendFailure(backend, error);
     if (failure === undefined) throw error;
-    log.warn('an eviction failed; the next sweep finishes what it has begun', { failureType: failure.type });
+    log.warn('an eviction failed; the next sweep finishes it', { failureType: failure.type });
     return orders.map(({ requestId, signal }) => ({
       requestId,
       signal,
       at: now(),
       outcome: 'failed',
-      summary: `${failure.message}; the next sweep finishes what was begun`,
+      summary: `${failure.message}; the next sweep finishes it`,
     }));
   }
 }

@@ -52,7 +52,7 @@ export async function PopulateImageCache(given: PopulateInput): Promise<Populate
   if (verdict.kind === 'failed' && claim.searchAttributes && patched('outcome-of-a-failed-flight'))
     upsertSearchAttributes([{ key: searchAttributes.outcome, value: 'failed' }]);
   const { waitersAnswered } = await heartbeating({
-    summary: 'write the verdict and complete the activity of every waiter',
+    summary: 'record the verdict and complete the activity of every waiter',
   }).answerWaiters({ backend, cacheKey, flight: claim.flight, leader: claim.leaderVolumeId, verdict });
   const summary = describeVerdict(verdict);
   setCurrentDetails(describePopulated(verdict, waitersAnswered));
@@ -86,7 +86,7 @@ async function populate({ input, flight, conversionMs }: FlightClaim): Promise<V
 async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
   const reserveStep = { summary: 'reserve an entry and its bytes' };
   undo.before('the reservation', () =>
-    control({ summary: 'undo: give the reservation up' }).abandonEntry({
+    control({ summary: 'undo: release the reservation' }).abandonEntry({
       backend: input.backend,
       cacheKey: input.cacheKey,
       flight,
@@ -95,7 +95,9 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
   const reservation = await inTask(reserveStep, (a) => a.reserveEntry({ input, flight }));
   if (reservation.kind !== 'no-room') return reservation;
   setCurrentDetails(describeMakingRoom(progressLink()));
-  return await onBackend(input.backend, { summary: 'make room: retire and delete what is worth least' }).makeRoom({
+  return await onBackend(input.backend, {
+    summary: 'make room: retire and delete the least valuable entries',
+  }).makeRoom({
     input,
     flight,
   });

@@ -94,7 +94,7 @@ async function checkScratches(
 }
 
 function lostHost(host: HostId): ReconcileStep {
-  const found = `nobody polls the queue of host ${host}, whose scratch the inventory knows`;
+  const found = `no worker polls the queue of host ${host}, whose scratch the inventory knows`;
   const finding = { kind: 'scratch-of-lost-host', object: host, found, bytes: null, action: 'reported' } as const;
   return { looked: 1, findings: [finding] };
 }

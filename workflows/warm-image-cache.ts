@@ -19,7 +19,7 @@ const PAIRS_AT_ONCE = 4;
 export async function WarmImageCache(input: WarmInput): Promise<WarmResult> {
   const progress: WarmProgress = { total: 0, done: [], running: [] };
   setHandler(warmProgressQuery, () => progress, {
-    description: 'what is warmed, and which populations are waited for',
+    description: 'the images being warmed, and the populations they wait for',
   });
   const { pairs, pin, by } = await typed(() => inTask({ summary: 'check the request' }, (a) => a.planWarming(input)));
   progress.total = pairs.length;
@@ -61,7 +61,7 @@ async function pinned(outcome: WarmOutcome, by: string): Promise<WarmOutcome> {
 
 async function findPinProblem(entryId: EntryId, by: string): Promise<string | undefined> {
   try {
-    const step = { summary: 'pin what was warmed' };
+    const step = { summary: 'pin the warmed entries' };
     const { pinned: isPinned } = await control(step).pinWarmed({ entryId, by });
     return isPinned ? undefined : 'it was evicted before';
   } catch (error) {

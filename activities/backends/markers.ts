@@ -103,6 +103,6 @@ export async function refuseUnexpectedPlace(
   throw new Error(
     `backends.${backend}: ${there}; expected is that of the place ${expectedId}, backend ${backend} of installation ${installation}, ` +
       `where the inventory has ${holdings}. Nothing was made there. ${question} ` +
-      `Only when that place is lost for good, start once with IVC_LOST_PLACE=${expectedId}`,
+      `Only if that place is lost for good, start once with IVC_LOST_PLACE=${expectedId}`,
   );
 }

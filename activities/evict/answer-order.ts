@@ -66,7 +66,7 @@ function plannedOf(chosen: Chosen): PlannedEviction {
 function describePlan({ chosen }: Selection, { reclaimableBytes }: EvictionPlan): string {
   if (chosen.length === 0) return 'would evict nothing';
   const held = chosen.filter((each) => each.held).length;
-  const parts = [`would evict ${chosen.length - held}, which gives back ${formatBytes(reclaimableBytes)}`];
+  const parts = [`would evict ${chosen.length - held}, which frees ${formatBytes(reclaimableBytes)}`];
   if (held > 0) parts.push(`would retire ${held} that clones hold`);
   if (chosen.length > PLAN_ROWS) parts.push(`the first ${PLAN_ROWS} are listed`);
   return parts.join('; ');
@@ -161,7 +161,7 @@ function describeDone({
 }): string {
   const parts: string[] = [];
   const bytes = gone.reduce((sum, entry) => sum + reclaimableOf(entry), 0);
-  if (gone.length > 0) parts.push(`evicted ${gone.length}, which gives back ${formatBytes(bytes)}`);
+  if (gone.length > 0) parts.push(`evicted ${gone.length}, which frees ${formatBytes(bytes)}`);
   if (held.length > 0) parts.push(`retired ${held.length}, to be deleted with the last of ${clonesOf(held)} clones`);
   for (const { entry, why } of kept.slice(0, 3))
     parts.push(
@@ -171,13 +171,13 @@ function describeDone({
   const shortfall = describeShortfall(resolved, gone, bytes);
   if (shortfall !== undefined) parts.push(shortfall);
   if (parts.length > 0) return parts.join('; ');
-  return resolved.entries.length > 0 ? 'it is gone already' : 'nothing is due, and the limits hold';
+  return resolved.entries.length > 0 ? 'it was deleted already' : 'nothing is due, and the limits hold';
 }
 
 function describeShortfall({ demand }: ResolvedOrder, gone: EntryRow[], bytes: number): string | undefined {
   if (demand?.kind !== 'rank') return undefined;
   const isShort = (demand.count ?? 0) > gone.length || (demand.bytes ?? 0) > bytes;
-  return isShort ? 'no more may go: the others are leased, awaited, pinned or held by clones' : undefined;
+  return isShort ? 'no more can be evicted: the others are leased, awaited, pinned or held by clones' : undefined;
 }
 
 function clonesOf(held: EntryRow[]): number {

@@ -97,7 +97,7 @@ async function checkNotLate(deps: Pick<ControlDependencies, 'temporal'>): Promis
   const run = execution && (await findRun(deps, execution));
   const pending = run?.raw.pendingActivities?.find((activity) => activity.activityId === activityId);
   if (pending?.attempt === attempt) return;
-  throw ApplicationFailure.create({ message: 'this try came too late and has changed nothing' });
+  throw ApplicationFailure.create({ message: 'this attempt came too late and changed nothing' });
 }
 
 /**

@@ -121,7 +121,7 @@ async function fulfil(run: Run, resolved: ResolvedOrder[]): Promise<PassOutcome>
       keptMs: GONE_KEPT_MS,
       limit: FORGOTTEN_AT_ONCE,
       mostVolumes: VOLUMES_RELEASED,
-      onBatch: () => onStep('forgetting entries that have been gone for long'),
+      onBatch: () => onStep('removing the rows of entries that were deleted long ago'),
     });
   }
   await observeSpace(deps.database, { name: backend.name, ...(await backend.space()) });

@@ -224,8 +224,8 @@ function clockAfter({ backend }: EvictionView, chosen: Chosen[]): number {
 
 function whyItIsDue({ isLeftover, due, candidate }: Ranked): string {
   if (isLeftover)
-    return `retired${candidate.entry.reason === null ? '' : ` (${candidate.entry.reason})`}, and nothing holds it any more`;
+    return `retired${candidate.entry.reason === null ? '' : ` (${candidate.entry.reason})`}, and nothing needs it any more`;
   if (due === 'image-gone') return 'every image that it serves is deleted or deactivated';
-  if (due === 'superseded') return 'newer content of its follow is ready, and more generations are there than are kept';
+  if (due === 'superseded') return 'newer content of its follow is ready, and more generations exist than are kept';
   return 'it was not used for longer than idleAge';
 }

@@ -95,7 +95,7 @@ function transfer({ service, limits }: Transport, { url, request, signal }: Exch
       socket.setTimeout(limits.headersMs);
       socket.write(request);
     });
-    socket.on('timeout', () => unavailable(reader.hasHead ? 'the answer stalls' : 'no answer in time'));
+    socket.on('timeout', () => unavailable(reader.hasHead ? 'the answer stalled' : 'no answer in time'));
     socket.on('error', (error) => fail(failureOfNetwork(service, error)));
     const onEnd = (): void => {
       ended = true;

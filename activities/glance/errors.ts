@@ -61,7 +61,7 @@ export function wasCut(error: unknown): boolean {
 function networkCause(error: unknown): string {
   if (error instanceof errors.ConnectTimeoutError) return 'no connection in time';
   if (error instanceof errors.HeadersTimeoutError) return 'no answer in time';
-  if (error instanceof errors.BodyTimeoutError) return 'the answer stalls';
+  if (error instanceof errors.BodyTimeoutError) return 'the answer stalled';
   if (wasCut(error)) return 'the connection was cut';
   if (error instanceof Error)
     return 'code' in error && typeof error.code === 'string' ? `${error.code}: ${error.message}` : error.message;

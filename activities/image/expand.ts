@@ -108,7 +108,7 @@ async function getCompression(source: FileHandle, imageId: string): Promise<Comp
     throw refusalFailure(refuse('container-not-compressed', { offset: 0, ...refusal }), imageId);
   }
   if (findTool(found.tool) !== undefined) return found;
-  const allowed = `what this host can decompress; it has no ${found.tool}`;
+  const allowed = `a format that this host can decompress; it has no ${found.tool}`;
   throw new Failure('ImageUnsupported', { imageId, found: `an image compressed with ${found.tool}`, allowed });
 }
 

@@ -63,7 +63,7 @@ export function createTransferProgress(reporter: ProgressReporter, bytesTotal: n
     askingAgain: (bytesDone, why) => {
       end();
       samples.length = 0;
-      const summary = `downloading ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}; asking again after: ${why}`;
+      const summary = `downloading ${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}; retrying after: ${why}`;
       reporter.report({ stage: 'downloading', summary, bytesDone, bytesTotal, bytesPerSecond: 0 });
     },
     end,

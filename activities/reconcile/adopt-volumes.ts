@@ -38,7 +38,7 @@ async function adoptOrReport(run: ReconcileRun, { scan, volume, adopt }: Adoptio
   const finding = { kind: 'volume-without-row', object: name, found, bytes: realBytes } as const;
   const failed = (why: string): Finding => ({ ...finding, found: `${found}; ${why}`, action: 'failed' });
   if (!isOwnVolume(volume)) return failed('its marker is of another volume');
-  if (!adopt) return { ...finding, found: `${found}; --adopt makes it again`, action: 'reported' };
+  if (!adopt) return { ...finding, found: `${found}; --adopt restores it`, action: 'reported' };
   if (run.findings.dryRun) return { ...finding, action: 'would-adopt' };
   const adopted = await adoptOne(run, { scan, marker });
   if (adopted === 'absent') return undefined;

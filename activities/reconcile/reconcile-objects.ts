@@ -53,7 +53,7 @@ async function isUnmounted({ deps, backend, findings }: ReconcileRun, { own }: S
   const volumes = await listVolumesById(database, { backend: backend.name, state: 'available', limit: 1 });
   const entries = await listEntries(database, { backend: backend.name, state: 'ready', limit: 1 });
   if (volumes.length + entries.length === 0) return false;
-  const found = `nothing of this installation is on backend ${backend.name}, though rows say so: is its place mounted? No row is touched`;
+  const found = `backend ${backend.name} holds nothing of this installation, although rows say so: is its directory mounted? No row was changed`;
   findings.add({ kind: 'volume-missing', object: backend.name, found, bytes: null, action: 'failed' });
   return true;
 }

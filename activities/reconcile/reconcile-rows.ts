@@ -69,7 +69,7 @@ async function endCreate(run: ReconcileRun, volume: VolumeRow): Promise<Repaired
   const ended = await endDeadCreate(deps.database, {
     volume,
     remove: async () => await backend.ensureVolumeAbsent(volume.id),
-    message: `the run that created volume ${volume.id} ended without finishing it; ask again`,
+    message: `the run that created volume ${volume.id} ended without finishing it; send the request again`,
   });
   if (ended === undefined) return 'unfounded';
   deps.metrics.createEnded({ backend: backend.name, outcome: 'failed' });
@@ -96,7 +96,7 @@ async function repairDeleting(run: ReconcileRun): Promise<void> {
           args: [{ volumeId: id }],
           workflowIdReusePolicy: 'ALLOW_DUPLICATE',
           workflowIdConflictPolicy: 'USE_EXISTING',
-          staticSummary: `delete volume ${id}, as was begun before`,
+          staticSummary: `delete volume ${id}, which was begun before`,
         });
         return 'repaired';
       },
@@ -164,7 +164,7 @@ async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
   for (const entry of [...deleting, ...free]) {
     const { id, imageVolume, state, reservedFor, retiredAt, createdAt, realBytes } = entry;
     if (state === 'deleting' && reservedFor !== null && (await isRunning(deps, { workflowId: reservedFor }))) continue;
-    const found = `image-volume ${imageVolume} is ${state === 'deleting' ? state : 'retired and free'}, and nobody deletes it`;
+    const found = `image-volume ${imageVolume} is ${state === 'deleting' ? state : 'retired and free'}, and no run deletes it`;
     await run.findings.repair({
       finding: { kind: 'stuck-entry-deletion', object: imageVolume, found, bytes: realBytes },
       since: retiredAt ?? createdAt,

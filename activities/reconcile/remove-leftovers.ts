@@ -13,7 +13,7 @@ export async function removePartial(
   { name, partial, realBytes, modifiedAt }: BackendObject,
 ): Promise<void> {
   if (partial === undefined) return;
-  const found = `an attempt at ${partial.kind} ${partial.name} that nobody finishes`;
+  const found = `an attempt at ${partial.kind} ${partial.name} that no run finishes`;
   await run.findings.repair({
     finding: { kind: 'partial', object: name, found, bytes: realBytes },
     writtenAt: modifiedAt,

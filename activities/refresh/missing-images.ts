@@ -54,7 +54,7 @@ export function createRetireMissing(deps: ControlDependencies) {
       await nextTurn();
       const found = await readImageState(deps, imageId);
       await applyImageState(deps, retired, { imageId, state: found === 'missing' ? 'gone' : found });
-      heartbeat({ stage: 'waiting', summary: 'images that were not found are asked for again', settled: retired });
+      heartbeat({ stage: 'waiting', summary: 'checking again the images that were not found', settled: retired });
     }
     return retired;
   };
@@ -73,7 +73,7 @@ async function findDoubt(
   const { maxMissingCount, maxMissingShare } = deps.config.refresh;
   if (missing > maxMissingCount && missing > maxMissingShare * asked)
     return (
-      `${missing} of ${asked} images are not found at once: more than refresh.maxMissingCount, ${maxMissingCount}, ` +
+      `${missing} of ${asked} images were not found at once: more than refresh.maxMissingCount, ${maxMissingCount}, ` +
       `and refresh.maxMissingShare, ${Math.round(maxMissingShare * 100)}%`
     );
   try {
@@ -87,5 +87,5 @@ async function findDoubt(
     const state = await readImageState(deps, imageId);
     if (state === 'usable' || state === 'deactivated') return undefined;
   }
-  return `no other image of the cache is found at ${deps.images.endpoint}, so that nothing shows that it is the right service, and sound`;
+  return `no other image of the cache is found at ${deps.images.endpoint}: nothing proves that this is the right service, and sound`;
 }

@@ -66,7 +66,7 @@ export function createRefreshImages(deps: ControlDependencies) {
       page.afterImageId = imageId;
       // What was not answered is asked again when the try is cut in the middle of it.
       if (unansweredInARow === 0) checkpoint = structuredClone(page);
-      heartbeat({ stage: 'waiting', summary: `${asked(page)} images of this page asked for`, page: checkpoint });
+      heartbeat({ stage: 'waiting', summary: `${asked(page)} images of this page checked`, page: checkpoint });
     }
     page.done = asked(page) < PAGE_IMAGES;
     return page;

@@ -69,7 +69,7 @@ async function waitForRoom(
     const reserved = await tryReserve(deps, wanted);
     if (reserved.kind === 'reserved') return true;
     const free = formatBytes(reserved.freeBytes);
-    const summary = `waiting for ${formatBytes(lackingBytes)} of scratch to decompress into, ${free} are free`;
+    const summary = `waiting for ${formatBytes(lackingBytes)} of scratch to decompress into, ${free} free`;
     reporter.report({ stage: 'waiting', summary });
     await pause(POLL_MS, reporter.signal);
   }

@@ -10,7 +10,7 @@ const QUESTION_TIMEOUT_MS = 5000;
 /** Ends a wait for room on this host: another host may have some. */
 class RoomElsewhere extends Error {
   constructor() {
-    super('this host has no room in its scratch, another one may have some');
+    super('this host has no room in its scratch, another host may have some');
   }
 }
 

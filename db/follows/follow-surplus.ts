@@ -82,7 +82,7 @@ async function retire(
   const rows = await runStatement<{ id: EntryId }>(
     transaction,
     sql`with former as (${generations(follow)}), changed as (
-        update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} has moved on`}
+        update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} moved on`}
         from former g where g.id = e.id and g.age > ${follow.keep}::int
           and e.id = any (${uuids(ids.filter((id) => !leased.has(id)))}) and not e.pinned and e.state = 'ready' and not ${isFollowed(follow)}
           and not exists (select 1 from volumes v where v.backend = e.backend and v.short_key = e.short_key and v.state = 'creating')

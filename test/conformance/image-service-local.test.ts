@@ -173,7 +173,7 @@ describe('a web page of somebody else', () => {
     for (const page of pages)
       expect(await send({ method: 'POST', path, headers: { ...headers, ...page }, body: record })).toMatchObject({
         status: 403,
-        text: expect.stringContaining('web pages of others may not use this service'),
+        text: expect.stringContaining('other web pages may not use this service'),
       });
     expect(await names()).toHaveLength(own.status === 201 ? 1 : 0);
   });

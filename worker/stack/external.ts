@@ -9,7 +9,7 @@ export class ExternalUnavailable extends Error {
   override readonly name = 'ExternalUnavailable';
   constructor(field: string, target: string, cause: unknown) {
     const reason = errorMessage(cause);
-    super(`${field}: ${target} does not answer (${reason}); it is configured, so nothing is started in its place`, {
+    super(`${field}: ${target} does not answer (${reason}); it is configured, so nothing is started instead`, {
       cause,
     });
   }

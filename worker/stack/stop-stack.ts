@@ -24,8 +24,8 @@ export async function stopStack(dataDirectory: string): Promise<string> {
     const ended = await endLeftovers(layout);
     if (wasRunning) return `stopped the stack of ${dataDirectory}`;
     return ended.length > 0
-      ? `ended what a killed run left behind: ${ended.join(', ')}`
-      : `nothing runs for ${dataDirectory}`;
+      ? `ended the leftovers of a killed run: ${ended.join(', ')}`
+      : `nothing is running for ${dataDirectory}`;
   } finally {
     lock.release();
   }

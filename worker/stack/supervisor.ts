@@ -74,7 +74,7 @@ async function claimStack(layout: Layout, { say, stop }: { say: Say; stop: Abort
 
 async function recover(layout: Layout, say: Say): Promise<void> {
   const ended = await endLeftovers(layout);
-  if (ended.length > 0) say('stack', `ended what an earlier run left behind: ${ended.join(', ')}`);
+  if (ended.length > 0) say('stack', `ended the leftovers of an earlier run: ${ended.join(', ')}`);
 }
 
 interface PartsWatch {

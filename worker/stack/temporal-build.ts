@@ -53,8 +53,8 @@ async function waitForLock(path: string, { onProgress, signal }: TemporalBuildOp
     if (lock.kind === 'acquired') return lock.release;
     const holder = describeHolder(lock.by);
     if (performance.now() > deadline)
-      throw new Error(`${holder} still builds the Temporal server after ${BUILD_DEADLINE_MS / 60_000} min`);
-    if (!told) onProgress(`waiting for ${holder}, which builds the Temporal server`);
+      throw new Error(`${holder} is still building the Temporal server after ${BUILD_DEADLINE_MS / 60_000} min`);
+    if (!told) onProgress(`waiting for ${holder}, which is building the Temporal server`);
     told = true;
     await sleep(LOCK_INTERVAL_MS);
   }

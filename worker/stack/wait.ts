@@ -29,5 +29,5 @@ export async function waitFor<T>(
     await sleep(intervalMs);
   } while (performance.now() < deadline);
   const cause = last instanceof Error ? `: ${last.message}` : '';
-  throw new Error(`waited ${deadlineMs / 1000} s in vain for ${what}${cause}`, { cause: last });
+  throw new Error(`gave up after ${deadlineMs / 1000} s of waiting for ${what}${cause}`, { cause: last });
 }

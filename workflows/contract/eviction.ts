@@ -104,7 +104,7 @@ export const stayReasons = {
   deleting: 'it is being deleted',
   leased: 'a create has a lease on it',
   pinned: 'an operator has pinned it',
-  awaited: 'creates that waited for it come now',
+  awaited: 'creates that waited for it are about to clone it',
   'has-clones': 'live clones need it',
   'within-limits': 'the cache is within its limits',
 } as const;

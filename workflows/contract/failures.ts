@@ -97,7 +97,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: false,
     holdsFor: 'cache-key',
     exitCode: 1,
-    publicMessage: ({ volumeId, found }) => `volumeId: ${volumeId} is taken by another request: ${found}`,
+    publicMessage: ({ volumeId, found }) => `volumeId: ${volumeId} is used by another request: ${found}`,
   },
   VolumeNotFound: {
     retry: false,
@@ -122,7 +122,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ volumeId, workflowId }) =>
-      `volume ${volumeId} is being made for the same request by ${workflowId}; this one waits for what comes of it`,
+      `volume ${volumeId} is being created for the same request by ${workflowId}; this run waits for its result`,
   },
   CreateCancelled: {
     retry: false,
@@ -176,7 +176,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'image',
     exitCode: 4,
     publicMessage: ({ imageId, found, allowed }) =>
-      `image ${imageId} arrives corrupt: its bytes hash to ${found}, its record says ${allowed}`,
+      `image ${imageId} arrived corrupt: its bytes hash to ${found}, its record says ${allowed}`,
   },
   CacheKeyCollision: {
     retry: false,
@@ -192,7 +192,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     publicMessage: ({ backend, neededBytes, freeBytes, promisedBytes, mostBytes }) =>
       mostBytes === undefined
         ? `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`
-        : `backend ${backend} may not promise so much: ${neededBytes} bytes needed, its volumes may grow to ${promisedBytes} of ${mostBytes} bytes already`,
+        : `backend ${backend} cannot promise this much: ${neededBytes} bytes needed, and its volumes may already grow to ${promisedBytes} of ${mostBytes} bytes`,
   },
   CloneLimitReached: {
     retry: false,
@@ -211,7 +211,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ volumeId, budgetMs, last }) =>
-      `volume ${volumeId} was not made within ${budgetMs / 1000} s; the last failure was: ${last}`,
+      `volume ${volumeId} was not created within ${budgetMs / 1000} s; the last failure was: ${last}`,
   },
   ForeignObject: {
     retry: false,
@@ -225,7 +225,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 1,
     publicMessage: ({ workflowId, found, allowed }) =>
-      `workflow ${workflowId} runs on task queue ${found} and is another installation's; this one's task queue is ${allowed}`,
+      `workflow ${workflowId} runs on task queue ${found} and belongs to another installation; the task queue of this one is ${allowed}`,
   },
   ToolFailed: {
     retry: true,
@@ -257,19 +257,19 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: true,
     holdsFor: 'cache-key',
     exitCode: 5,
-    publicMessage: () => `the worker host that moved the image is gone`,
+    publicMessage: () => `the worker host that transferred the image is lost`,
   },
   FlightClosing: {
     retry: true,
     holdsFor: 'cache-key',
     exitCode: 1,
-    publicMessage: () => `the population that was joined has just ended; the next one starts`,
+    publicMessage: () => `the joined population has just ended; the next one starts`,
   },
   StillRunning: {
     retry: true,
     holdsFor: 'cache-key',
     exitCode: 1,
-    publicMessage: ({ workflowId }) => `waiting for ${workflowId}, which still runs`,
+    publicMessage: ({ workflowId }) => `waiting for ${workflowId}, which is still running`,
   },
   ImageServiceUnavailable: {
     retry: true,
@@ -293,7 +293,8 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: false,
     holdsFor: 'image',
     exitCode: 1,
-    publicMessage: ({ sqlState }) => `the inventory's database refuses a statement for good (SQLSTATE ${sqlState})`,
+    publicMessage: ({ sqlState }) =>
+      `the inventory's database refused a statement; a retry does not help (SQLSTATE ${sqlState})`,
   },
   Internal: {
     retry: true,

@@ -18,5 +18,5 @@ const NAMED = 5;
 /** @param keys some of those that begin so. @returns why a beginning that means several keys is refused, with these. */
 export function describeAmbiguity(prefix: string, keys: readonly string[]): string {
   const more = keys.length > NAMED ? ' and others' : '';
-  return `cacheKey ${prefix}: the beginning of several keys: ${keys.slice(0, NAMED).join(', ')}${more}; say more digits of one of them`;
+  return `cacheKey ${prefix}: several keys begin like this: ${keys.slice(0, NAMED).join(', ')}${more}; give more digits of one of them`;
 }

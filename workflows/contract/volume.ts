@@ -71,7 +71,7 @@ export interface DeleteVolumeInput {
 }
 export interface DeleteVolumeResult {
   volumeId: VolumeId;
-  /** `absent`: there was nothing to delete any more. */
+  /** `absent`: there was nothing left to delete. */
   outcome: 'deleted' | 'absent';
   /** The retired parent that went with its last clone. */
   deletedParent?: EntryId;

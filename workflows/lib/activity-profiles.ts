@@ -182,7 +182,7 @@ export function onHost(host: HostId, { image, target, budgetMs, conversionMs }: 
     }),
     cleanup: proxyActivities<HostActivities>({
       ...shared,
-      summary: `undo: give up image ${image} on host ${host}`,
+      summary: `undo: release image ${image} on host ${host}`,
       scheduleToStartTimeout: UNDO_SCHEDULE_TO_START_MS,
       startToCloseTimeout: MINUTE_MS,
       scheduleToCloseTimeout: MINUTE_MS,

@@ -47,7 +47,7 @@ async function check(follow: FollowToCheck): Promise<CheckedFollow> {
     if (flip.kind === 'unfollowed') return unfollowed(follow);
     if (flip.kind === 'lost') continue;
     const summary = flip.flipped
-      ? `points to image ${imageId} now: ${warmed.summary}`
+      ? `now points to image ${imageId}: ${warmed.summary}`
       : `image ${imageId} is the newest`;
     const outcome = flip.flipped ? 'flipped' : 'current';
     return outcomeOf(follow, { outcome, imageId, summary, ...(flip.hasSurplus && (await giveUpSurplus(follow))) });
@@ -70,7 +70,7 @@ async function giveUpSurplus({
   name,
 }: FollowToCheck): Promise<Pick<CheckedFollow, 'retired' | 'deletedEntries'>> {
   await sleep(SETTLE_MS);
-  const step = { summary: `retire what follow ${name} has superseded`, budgetMs: LOOK_BUDGET_MS };
+  const step = { summary: `retire the entries that follow ${name} superseded`, budgetMs: LOOK_BUDGET_MS };
   const { retired, free } = await control(step).retireSuperseded({ followId });
   return { retired, deletedEntries: await deleteFreedEntries(free) };
 }

@@ -62,13 +62,13 @@ export function describeGivenUp(
   return paragraphs(
     why,
     undone
-      ? `What was made is undone; volume ${code(volumeId)} is ${state}.`
+      ? `The work is undone; volume ${code(volumeId)} is ${state}.`
       : `What was made of volume ${code(volumeId)} is being undone.`,
   );
 }
 
 export function describeRefused(failure: FailureRecord): string {
-  return paragraphs(`**refused**: ${describeFailure(failure)}`, 'Nothing was made.');
+  return paragraphs(`**refused**: ${describeFailure(failure)}`, 'Nothing was created.');
 }
 
 /** A population that runs. @param progress Markdown link to the run's heartbeats. */
@@ -86,7 +86,7 @@ export function describePopulating(
 
 export function describeMakingRoom(pending: string): string {
   return paragraphs(
-    '**making room**: the cache is full, so the image-volumes that are worth least and that no volume needs are deleted',
+    '**making room**: the cache is full, so the least valuable image-volumes that no volume needs are deleted',
     `See its progress: ${pending}.`,
   );
 }
@@ -133,8 +133,8 @@ export function describeCancelling(volumeId: VolumeId, createLink: string): stri
 export function describeDeleted(volumeId: VolumeId, outcome: 'absent' | 'deleted' | 'with-parent'): string {
   const deleted = {
     absent: 'there was nothing left to delete',
-    deleted: 'its bytes are gone',
-    'with-parent': 'its bytes are gone, and with them the retired image-volume that only it needed',
+    deleted: 'its bytes were deleted',
+    'with-parent': 'its bytes were deleted, and with them the retired image-volume that only it needed',
   };
   return `**${outcome === 'absent' ? 'absent' : 'deleted'}**: volume ${code(volumeId)}; ${deleted[outcome]}`;
 }

@@ -124,7 +124,7 @@ function answerToPause(
   const summary =
     signal === 'pause'
       ? `periodic sweeps are paused${why}; requests are still carried out`
-      : `periodic sweeps go on${why}`;
+      : `periodic sweeps run again${why}`;
   return { requestId, signal, at: now(), outcome: 'done', summary };
 }
 

@@ -32,7 +32,7 @@ export function parseEvictorInput(given: unknown = {}): EvictorInput {
   if (!isAtLeast(maxHistoryEvents, LEAST_HISTORY_EVENTS))
     return refuse('maxHistoryEvents', maxHistoryEvents, `a whole number from ${LEAST_HISTORY_EVENTS}`);
   if (state !== undefined && !isState(state))
-    return refuse('state', state, 'what an earlier run has carried over, or nothing');
+    return refuse('state', state, 'the state that an earlier run carried over, or nothing');
   return { backend: backend as BackendName, sweepIntervalMs, maxHistoryEvents, state };
 }
 

@@ -106,7 +106,7 @@ async function flatten({ backend, entryId, volumeId, tally }: OneFlattening): Pr
   } catch (error) {
     const failure = findBackendFailure(backend, error);
     if (isCancelled(error) || failure === undefined) throw error;
-    log.warn('a clone stays as it is', { volumeId, failureType: failure.type });
+    log.warn('a clone was not flattened', { volumeId, failureType: failure.type });
     tally.stay.push(failure.message);
     return false;
   }
@@ -118,8 +118,8 @@ function summaryOf({ flattened, evicted, held, undeleted, stay }: Tally): string
     `${plural(evicted.length, 'retired entry was', 'retired entries were')} deleted`,
     ...(held.length === 0
       ? []
-      : [`${plural(held.length, 'entry stays', 'entries stay')} retired and will go with the last clone`]),
-    ...(undeleted === 0 ? [] : ['the next sweep deletes what could not be deleted now']),
+      : [`${plural(held.length, 'entry stays', 'entries stay')} retired until the last clone is deleted`]),
+    ...(undeleted === 0 ? [] : ['the next sweep deletes the rest']),
     ...stay.slice(0, REASONS_TOLD),
   ];
   return parts.join('; ');

@@ -18,7 +18,7 @@ export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string
   const flipped = follows.filter(({ outcome }) => outcome === 'flipped').length;
   return [
     `${plural(imagesAsked, 'image')} checked: ${usable} usable, ${deactivated} deactivated, ${gone} gone, ${unanswered} unanswered`,
-    ...(doubt === null ? [] : [`${plural(unbelieved, 'image')} not found and not believed to be gone: ${doubt}`]),
+    ...(doubt === null ? [] : [`${plural(unbelieved, 'image')} not found, but not treated as deleted: ${doubt}`]),
     `${plural(retiredEntries.length, 'entry', 'entries')} retired, ${result.deletedEntries} deleted, ${keptEntries.length} kept for now`,
     `${plural(follows.length, 'follow')} checked: ${flipped} flipped, ${failed} failed`,
   ].join('; ');
@@ -27,7 +27,7 @@ export function summarizeRefresh(result: Omit<RefreshResult, 'summary'>): string
 export function describeRefreshed(result: RefreshResult): string {
   const troubled = result.follows.filter(({ outcome }) => outcome === 'failed' || outcome === 'no-match');
   const head = `**refreshed**: ${text(result.summary)}`;
-  const doubted = 'Nothing was retired for them. Should they be gone: `ivc refresh --accept-missing`.';
+  const doubted = 'Nothing was retired for them. If they were deleted: `ivc refresh --accept-missing`.';
   return withList(result.doubt === null ? head : paragraphs(head, doubted), troubled.map(followLine));
 }
 

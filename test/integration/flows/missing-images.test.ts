@@ -49,9 +49,9 @@ describe('images that are not found', () => {
     const whole = await refresh();
     expect(whole).toMatchObject({ ...nothingRetired, imagesAsked: 4, unbelieved: 4, unanswered: 0 });
     expect(whole.doubt).toBe(
-      '4 of 4 images are not found at once: more than refresh.maxMissingCount, 1, and refresh.maxMissingShare, 50%',
+      '4 of 4 images were not found at once: more than refresh.maxMissingCount, 1, and refresh.maxMissingShare, 50%',
     );
-    expect(whole.summary).toContain(`4 images not found and not believed to be gone: ${whole.doubt}`);
+    expect(whole.summary).toContain(`4 images not found, but not treated as deleted: ${whole.doubt}`);
     const few = await refresh({ imageIds: [one?.id ?? ''] });
     expect(few).toMatchObject({ ...nothingRetired, unbelieved: 1 });
     expect(few.doubt).toContain('does not answer for its list of images');
@@ -80,7 +80,7 @@ describe('images that are not found', () => {
     expect(result.doubt).toContain('no other image of the cache is found at');
     const { stdout, exitCode } = await runIvc(['refresh', '--image', one.id], flow.stack.environment);
     expect(exitCode).toBe(1);
-    expect(stdout).toContain('1 not found and not believed to be gone');
+    expect(stdout).toContain('1 not found, but not treated as deleted');
     expect(await imageStateOf(one)).toBe('usable');
   });
 

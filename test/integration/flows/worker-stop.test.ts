@@ -41,11 +41,13 @@ describe('a worker that is told to stop', () => {
     const startedMs = performance.now();
     const worker = flow.stack.workers.at(-1);
     const stopped = worker?.stop('SIGTERM');
-    await flow.until('the stop to be begun', async () => logOf(worker).includes('worker stops: no new work'));
+    await flow.until('the stop to be begun', async () =>
+      logOf(worker).includes('the worker stops: it accepts no new work'),
+    );
     // As a terminal's Ctrl-C and its supervisor do at once.
     for (const again of ['SIGINT', 'SIGTERM', 'SIGTERM'] as const) worker?.process.kill(again);
     expect(await stopped).toBe(0);
-    expect(logOf(worker)).toContain('worker stops already');
+    expect(logOf(worker)).toContain('the worker is stopping already');
     expect(performance.now() - startedMs).toBeLessThan(GRACE_MS + FORCE_MS);
     expect(bytesInScratch()).toBeGreaterThanOrEqual(STALL_AFTER_BYTES - CHUNK_BYTES);
 

@@ -319,7 +319,7 @@ describe('the Glance client', () => {
       const { body } = await download(connect({ timeouts: { bodyIdleMs: 100 } }));
       await expect(collect(body)).rejects.toMatchObject({
         type: 'ImageServiceUnavailable',
-        details: { cause: 'the answer stalls' },
+        details: { cause: 'the answer stalled' },
       });
     });
   });

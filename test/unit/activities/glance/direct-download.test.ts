@@ -134,7 +134,7 @@ describe('downloadInto', () => {
 
   it.each([
     ['is cut', (socket: Socket) => void socket.end(), 'the connection was cut'],
-    ['falls silent', () => undefined, 'the answer stalls'],
+    ['falls silent', () => undefined, 'the answer stalled'],
   ])('keeps what came of a body that %s', async (_what, then, cause) => {
     const endpoint = await listen((socket) => {
       socket.write(headOf(bytes.length));

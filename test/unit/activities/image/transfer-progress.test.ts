@@ -35,10 +35,10 @@ describe('the progress of a transfer', () => {
   it('says why the bytes are asked for again, and that none come', () => {
     const { progress, reports } = startProgress();
     progress.downloading(65_536);
-    progress.askingAgain(30_000_000, 'the answer stalls');
+    progress.askingAgain(30_000_000, 'the answer stalled');
     expect(reports.at(-1)).toEqual({
       stage: 'downloading',
-      summary: 'downloading 28.6 MiB of 64 MiB; asking again after: the answer stalls',
+      summary: 'downloading 28.6 MiB of 64 MiB; retrying after: the answer stalled',
       bytesDone: 30_000_000,
       bytesTotal: TOTAL,
       bytesPerSecond: 0,

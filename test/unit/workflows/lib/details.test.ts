@@ -61,10 +61,10 @@ describe('what the UI shows of a run', () => {
   it('says what became of the volume when a create fails or is cancelled', () => {
     const failure = { type: 'NoSpace', message: 'backend local has no space', details: {} } as const;
     expect(describeGivenUp(failure, { volumeId, undone: true })).toBe(
-      `**failed**: backend local has no space (NoSpace)\n\nWhat was made is undone; volume \`${volumeId}\` is in state error; send the same request again to retry.`,
+      `**failed**: backend local has no space (NoSpace)\n\nThe work is undone; volume \`${volumeId}\` is in state error; send the same request again to retry.`,
     );
     expect(describeGivenUp(undefined, { volumeId, undone: true })).toBe(
-      `**cancelled**\n\nWhat was made is undone; volume \`${volumeId}\` is deleted.`,
+      `**cancelled**\n\nThe work is undone; volume \`${volumeId}\` is deleted.`,
     );
   });
 

@@ -44,7 +44,7 @@ it('a refresh is summed up in one sentence', () => {
 it('a refresh says what it does not believe, why, and what an operator can do', () => {
   const doubted = { ...result, unbelieved: 2, doubt: 'no other image is found' };
   const summary = summarizeRefresh(doubted);
-  expect(summary).toContain('2 images not found and not believed to be gone: no other image is found; 1 entry retired');
+  expect(summary).toContain('2 images not found, but not treated as deleted: no other image is found; 1 entry retired');
   expect(describeRefreshed({ ...doubted, summary })).toContain('`ivc refresh --accept-missing`');
 });
 
