@@ -350,7 +350,7 @@ it('an eviction whose worker is killed in its middle is finished by the next wor
 /** @returns the lines for the Temporal command line of the section about evicting. */
 function documentedLines(): string {
   const text = readFileSync(resolve(__dirname, '../../docs/operating.md'), 'utf8');
-  const [section = ''] = text.slice(text.indexOf('## Evicting') + 1).split('\n## ');
+  const [section = ''] = text.slice(text.indexOf('## Free space') + 1).split('\n## ');
   const lines = [...section.matchAll(/^temporal workflow (?:signal|query) .*$/gm)].map(([line]) => line);
   if (lines.length === 0) throw new Error('the section about evicting has no lines');
   return lines.join('\n');
