@@ -6,7 +6,10 @@ import { openInventory, type Inventory } from './inventory';
 import { openTemporal } from './open-temporal';
 import { missing, resolveSettings, type ConnectOptions, type Settings } from './settings';
 
-/** A client of one installation. Each part is connected on its first use: to create a volume takes a Temporal server and nothing else. */
+/**
+ * A client of one installation. Each part is connected on its first use: to create a volume takes a Temporal server and
+ * nothing else.
+ */
 export interface ImageVolumeCache {
   readonly settings: Settings;
   readonly queues: ReturnType<typeof taskQueues>;

@@ -9,7 +9,7 @@ import {
 } from '../workflows/contract/failures';
 import { errorMessage } from '../lib/words';
 
-/** What a command line exits with. 4, an image is refused, comes from the failures' table. */
+/** Exit codes of the command line. 4, an image is refused, comes from the failures' table. */
 export const exitCodes = {
   done: 0,
   failed: 1,
@@ -44,12 +44,15 @@ interface ErrorFields {
   cause?: unknown;
 }
 
-/** The one error of this library: `type` tells a program what happened, `message` a person; the message is safe to show to the user who asked. */
+/**
+ * The one error of this library: `type` tells a program what happened, `message` a person; the message is safe to show
+ * to the user who asked.
+ */
 export class ImageVolumeCacheError extends Error {
   override readonly name = 'ImageVolumeCacheError';
   readonly type: ErrorType;
   readonly details: Record<string, unknown>;
-  /** What a command line exits with. */
+  /** The exit code of the command line. */
   readonly exitCode: number;
   readonly workflowId: string | undefined;
 

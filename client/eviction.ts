@@ -35,7 +35,7 @@ export interface EvictorOptions {
   /** Ends the waiting, not the work. */
   signal?: AbortSignal;
 }
-/** What a verb answers; without `result` where the caller did not wait. */
+/** The answer of a verb; without `result` if the caller did not wait. */
 export type EvictorAnswer = SentToEvictor & { result?: EvictionResult };
 
 type EvictorVerb<Request extends object> = <Options extends EvictorOptions = { wait?: true }>(
@@ -64,7 +64,9 @@ export const unpin = verb<PinTarget & { by?: string }>('unpin');
 /** Sets limits; a sweep follows. From then on the configuration leaves what was set alone. */
 export const setLimits = verb<{ limits: Partial<CacheLimitValues>; by?: string }>('setLimits');
 
-/** Lets the next create of refused bytes inspect them again. @param request.cacheKey the short key, or its beginning. */
+/**
+ * Lets the next create of refused bytes inspect them again. @param request.cacheKey the short key, or its beginning.
+ */
 export const forgetRefusal = verb<{ cacheKey: string; by?: string }>('forgetRefusal');
 
 /** Stops periodic sweeps; requests are still served. Undo: `resumeEviction`. */
@@ -77,7 +79,10 @@ function verb<Request extends object>(name: EvictorSignalName): EvictorVerb<Requ
   return send as EvictorVerb<Request>;
 }
 
-/** @returns what the evictor is doing and what it has answered. @throws ImageVolumeCacheError `WorkflowNotFound` where none was ever started. */
+/**
+ * @returns what the evictor is doing and what it has answered. @throws ImageVolumeCacheError `WorkflowNotFound` where
+ * none was ever started.
+ */
 export async function evictionStatus(
   cache: ImageVolumeCache,
   { backend }: { backend?: string } = {},
@@ -93,10 +98,10 @@ export async function evictionStatus(
 }
 
 const STATUS_TIMEOUT_MS = 10_000;
-/** One look may take this long; where no worker answers, the next one follows. */
-const LOOK_TIMEOUT_MS = 2000;
-const FIRST_LOOK_MS = 100;
-const LONGEST_LOOK_MS = 1000;
+/** A read of the answers may take this long; if no worker answers, the next one follows. */
+const POLL_TIMEOUT_MS = 2000;
+const FIRST_POLL_MS = 100;
+const LONGEST_POLL_MS = 1000;
 
 /** Works without a worker that has started the evictor before. */
 async function sendRequest(
@@ -129,17 +134,17 @@ async function sendRequest(
   });
 }
 
-/** Asks the evictor again and again: its answers are kept for a while. */
+/** Polls the evictor, which keeps its answers for a while. */
 async function untilAnswered(client: Client, sent: SentToEvictor, signal?: AbortSignal): Promise<EvictionResult> {
-  const look = async (): Promise<EvictionResult> => {
-    for (let delayMs = FIRST_LOOK_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_LOOK_MS)) {
+  const poll = async (): Promise<EvictionResult> => {
+    for (let delayMs = FIRST_POLL_MS; ; delayMs = Math.min(2 * delayMs, LONGEST_POLL_MS)) {
       const found = await findAnswer(client, sent);
       if (found !== undefined) return found;
       await new Promise((resolve) => setTimeout(resolve, delayMs));
       signal?.throwIfAborted();
     }
   };
-  return await interruptible(client, { workflowId: sent.workflowId, signal }, look);
+  return await interruptible(client, { workflowId: sent.workflowId, signal }, poll);
 }
 
 /** @returns undefined while there is no answer. A run that ended without one says why. */
@@ -172,7 +177,7 @@ async function findAnswer(
 
 async function bounded<T>(client: Client, work: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work);
+    return await client.withDeadline(Date.now() + POLL_TIMEOUT_MS, work);
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw error;
     return undefined;

@@ -11,7 +11,10 @@ import type { Image } from '../workflows/contract/image';
 import { failureError } from './errors';
 import { errorMessage } from '../lib/words';
 
-/** The image service as a person at a command line needs it. Errors are `ImageVolumeCacheError`s: ImageNotFound, InvalidRequest, ImageServiceUnavailable. */
+/**
+ * The image service as a person at a command line needs it. Errors are `ImageVolumeCacheError`s: ImageNotFound,
+ * InvalidRequest, ImageServiceUnavailable.
+ */
 export interface ImageCatalog extends Pick<
   ImageService,
   'endpoint' | 'getImage' | 'listImages' | 'createImage' | 'uploadImage' | 'deleteImage' | 'close'
@@ -116,7 +119,9 @@ async function readCounters(endpoint: string): Promise<z.output<typeof countersS
   }
 }
 
-/** What the file's first bytes say it is; anything unknown is raw. Only a default for the record: a worker inspects what it downloads. */
+/**
+ * By the file's first bytes; anything unknown is raw. Only a default for the record: a worker inspects its download.
+ */
 export async function detectDiskFormat(path: string): Promise<'qcow2' | 'raw'> {
   const file = await open(path, 'r');
   try {

@@ -88,7 +88,7 @@ function toCacheKey(row: EntryRow | PopulationRow): CacheKey {
   };
 }
 
-/** What decides whether an entry may go, beside its own row. */
+/** Facts beside an entry's own row that protect it from eviction. */
 export interface EntryFacts {
   leased: boolean;
   awaited: boolean;
@@ -124,7 +124,7 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[], facts: Entr
   };
 }
 
-/** What a row tells by itself; whether it would be chosen, `ivc evict --dry-run` says. */
+/** As far as the row alone tells; `ivc evict --dry-run` says whether it would be chosen. */
 function whyItStays(row: EntryRow, facts: EntryFacts): StayReason | null {
   const isFree = row.state === 'gone' || (row.state === 'retired' && row.clones === 0);
   return isFree ? null : stayReasonOf({ ...row, ...facts });

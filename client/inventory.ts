@@ -83,7 +83,7 @@ export interface Inventory {
   listRefusals(filter?: { backend?: string; limit?: number }): Promise<Refusal[]>;
   summarizeDecisions(period: { withinMs: number; backend?: string }): Promise<DecisionSummary>;
   listBackends(period?: { withinMs: number }): Promise<BackendStatus[]>;
-  /** What happened in a period: how creates were answered, what that saved, what left the cache. */
+  /** The report of a period: answers to creates, savings, and entries that left the cache. */
   readReport(filter: ReportFilter): Promise<Report>;
   close(): Promise<void>;
 }
@@ -93,7 +93,10 @@ export const DEFAULT_LIMIT = 200;
 export const DEFAULT_PERIOD_MS = 24 * 3_600_000;
 const MAX_CONNECTIONS = 4;
 
-/** Loads the database's code on its first use: a caller that only creates volumes never does. @throws ImageVolumeCacheError `NotConfigured` */
+/**
+ * Loads the database's code on its first use: a caller that only creates volumes never does. @throws
+ * ImageVolumeCacheError `NotConfigured`
+ */
 export async function openInventory(settings: Settings): Promise<Inventory> {
   const url = settings.databaseUrl ?? missing('database', 'DATABASE_URL', settings);
   const queries = loadDatabase();
@@ -207,7 +210,10 @@ function dated<Row extends { at: Date }>({ at, ...row }: Row) {
   return { at: at.toISOString(), ...row };
 }
 
-/** `require`, since an `import()` would need file extensions that the tests' loader does not know. Each function is named: what none names is unused. */
+/**
+ * `require`, since an `import()` would need file extensions that the tests' loader does not know. Each function is
+ * named: what none names is unused.
+ */
 function loadDatabase() {
   const { connectDatabase }: typeof clientModule = require('../db/client');
   const { readPeriodUntilNow }: typeof clockModule = require('../db/clock');

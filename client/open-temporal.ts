@@ -14,7 +14,8 @@ const longPolls = /\/(?:GetWorkflowExecutionHistory|PollWorkflowExecutionUpdate|
 type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
 
 /**
- * The one way to a Temporal server in the whole tree; nothing is connected yet. The SDK gives a call no deadline of its own, so that a stopped server or
+ * The one way to a Temporal server in the whole tree; nothing is connected yet. The SDK gives a call no deadline of its
+ * own, so that a stopped server or
  * a cut network would hold it for ever: here every attempt of a call has one, unless the caller sets a nearer one.
  */
 export function openTemporal(options: Pick<ConnectionOptions, 'address' | 'tls' | 'connectTimeout'>): Connection {
@@ -24,7 +25,9 @@ export function openTemporal(options: Pick<ConnectionOptions, 'address' | 'tls' 
   });
 }
 
-/** Stands behind the retries, so that each attempt has its own time; a call that was in time to fail is not tried again. */
+/**
+ * Stands behind the retries, so that each attempt has its own time; a call that was in time to fail is not tried again.
+ */
 const withinDeadline: Interceptor = (options, nextCall) => {
   const { path } = options.method_definition;
   const deadline = options.deadline ?? Date.now() + (longPolls.test(path) ? LONG_POLL_TIMEOUT_MS : CALL_TIMEOUT_MS);

@@ -9,13 +9,13 @@ import { workflowTypes } from '../workflows/contract/names';
 import type { ImageVolumeCache } from './connection';
 import { reportingErrors } from './run-workflow';
 
-/** How far a create is: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
+/** Progress of a create: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
 export interface CreateReport {
   stage: string;
   backend?: string;
   /** The population that the create waits for. */
   flightWorkflowId?: string;
-  /** What the running activity said last. */
+  /** The last progress of the running activity. */
   work?: Progress;
 }
 
@@ -31,11 +31,11 @@ export interface WatchRequest extends Run {
 
 const { TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 
-/** A hit is done before anybody is asked how far it is. */
-const FIRST_LOOK_MS = 250;
-const LOOK_INTERVAL_MS = 250;
-/** One look may take this long; then it is given up and the next one follows. */
-const LOOK_TIMEOUT_MS = 3000;
+/** A hit is done before its progress is read. */
+const FIRST_POLL_MS = 250;
+const POLL_INTERVAL_MS = 250;
+/** A read of the progress may take this long; then the next one follows. */
+const POLL_TIMEOUT_MS = 3000;
 /** A query waits for a worker; where none is, it waits so long. */
 const QUERY_TIMEOUT_MS = 1500;
 
@@ -53,23 +53,26 @@ const progressSchema: z.ZodType<Progress> = z.object({
   bytesPerSecond: z.number().optional(),
 });
 
-/** Looks at a create at most four times a second, by Temporal alone, and reports what changed. What cannot be seen is not reported; nothing is thrown. */
+/**
+ * Reads the progress of a create at most four times a second, from Temporal alone, and reports changes. Errors are not
+ * reported; nothing is thrown.
+ */
 export function watchCreate(client: Client, { onProgress, ...run }: WatchRequest): { stop(): Promise<void> } {
-  return watching(client, { look: () => look(client, run), onProgress });
+  return watching(client, { read: () => readCreate(client, run), onProgress });
 }
 
-/** Looks again and again until it is stopped, and reports what changed. */
+/** Reads the progress until it is stopped, and reports changes. */
 export function watching<Report>(
   client: Client,
-  { look: lookOnce, onProgress }: { look: () => Promise<Report | undefined>; onProgress?: (report: Report) => void },
+  { read, onProgress }: { read: () => Promise<Report | undefined>; onProgress?: (report: Report) => void },
 ): { stop(): Promise<void> } {
   const stopped = new AbortController();
   let last = '';
-  const looking = (async () => {
-    for (let delayMs = FIRST_LOOK_MS; ; delayMs = LOOK_INTERVAL_MS) {
+  const polling = (async () => {
+    for (let delayMs = FIRST_POLL_MS; ; delayMs = POLL_INTERVAL_MS) {
       await delay(delayMs, undefined, { signal: stopped.signal }).catch(() => undefined);
       if (stopped.signal.aborted) return;
-      const report = await bounded(client, stopped.signal, lookOnce);
+      const report = await bounded(client, stopped.signal, read);
       const seen = JSON.stringify(report);
       if (report === undefined || seen === last || stopped.signal.aborted) continue;
       last = seen;
@@ -79,13 +82,13 @@ export function watching<Report>(
   return {
     stop: async () => {
       stopped.abort();
-      await looking;
+      await polling;
     },
   };
 }
 
-async function look(client: Client, run: Run): Promise<CreateReport | undefined> {
-  const answer = await askCreate(client, run);
+async function readCreate(client: Client, run: Run): Promise<CreateReport | undefined> {
+  const answer = await queryCreate(client, run);
   if (answer === undefined) return await findIdleQueue(client, run);
   const { workflowId } = run;
   const { stage, backend, flightWorkflowId } = answer;
@@ -95,7 +98,7 @@ async function look(client: Client, run: Run): Promise<CreateReport | undefined>
 }
 
 /** @returns undefined while no worker answers for the workflow. */
-async function askCreate(
+async function queryCreate(
   client: Client,
   { workflowId, runId }: Run,
 ): Promise<z.output<typeof createProgressSchema> | undefined> {
@@ -121,7 +124,10 @@ async function findIdleQueue(client: Client, { taskQueue }: Run): Promise<Create
     : { stage: `waiting for a worker: none polls the task queue ${taskQueue}` };
 }
 
-/** @returns what the activity of a workflow that moves bytes said last, from its heartbeat; undefined while there is none. */
+/**
+ * @returns what the activity of a workflow that moves bytes said last, from its heartbeat; undefined while there is
+ * none.
+ */
 export async function findWork(client: Client, workflowId: string): Promise<Progress | undefined> {
   const { raw } = await client.workflow.getHandle(workflowId).describe();
   for (const { heartbeatDetails } of raw.pendingActivities ?? []) {
@@ -135,7 +141,7 @@ export async function findWork(client: Client, workflowId: string): Promise<Prog
 async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await client.withAbortSignal(followingSignal(stopped), () =>
-      client.withDeadline(Date.now() + LOOK_TIMEOUT_MS, work),
+      client.withDeadline(Date.now() + POLL_TIMEOUT_MS, work),
     );
   } catch {
     return undefined;
@@ -148,14 +154,17 @@ export interface Flight {
   backend: string;
   shortKey: string;
   startedAt: string;
-  /** What its running activity said last. */
+  /** The last progress of its running activity. */
   work: Progress | null;
 }
 
 /** Flights that a list shows at most; each costs a request. */
 const MAX_FLIGHTS = 50;
 
-/** @returns the running populations of this stack, from Temporal alone. @throws ImageVolumeCacheError `TemporalUnavailable` */
+/**
+ * @returns the running populations of this stack, from Temporal alone. @throws ImageVolumeCacheError
+ * `TemporalUnavailable`
+ */
 export async function listFlights(cache: ImageVolumeCache): Promise<Flight[]> {
   return await reportingErrors(cache, undefined, async (client) => {
     const running = `WorkflowType = '${workflowTypes.populateImageCache}' AND ExecutionStatus = 'Running' AND TaskQueue = '${cache.queues.control}'`;

@@ -6,7 +6,8 @@ import type { ImageVolumeCache } from './connection';
 import { runWorkflow, type Ran, type RunOptions } from './run-workflow';
 
 /**
- * Compares rows with what the backend and the scratches really hold and repairs what the table of findings says, as the schedule does. A plain look that runs is
+ * Compares rows with what the backend and the scratches really hold and repairs what the table of findings says, as the
+ * schedule does. A plain look that runs is
  * joined; one that is asked for something particular runs by itself, since two at once do no harm.
  * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`, `WaitInterrupted`.
  */

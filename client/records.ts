@@ -4,7 +4,8 @@ import type { CacheKey } from '../workflows/contract/image';
 import type { Connection, Outcome, TimingsMs, VolumeState } from '../workflows/contract/volume';
 
 /*
- * What the inventory says, as programs see it: field names here are those of `--json` and stay. Times are RFC 3339, sizes bytes.
+ * The records of the inventory, as programs see them: field names here are those of `--json` and stay. Times are
+ * RFC 3339, sizes bytes.
  */
 
 export interface Volume {
@@ -52,7 +53,7 @@ export interface CacheEntry {
   costSeconds: number | null;
   uses: number;
   clones: number;
-  /** What its deletion would give back, as the backend said last; null while none has been asked. */
+  /** Bytes that its deletion would free, by the backend's last answer; null before the first. */
   reclaimableBytes: number | null;
   pinned: boolean;
   pinnedBy: string | null;
@@ -67,7 +68,7 @@ export interface CacheEntry {
   images: { imageId: ImageId; projectId: ProjectId; state: string; lastSeenAt: string }[];
 }
 
-/** What happened to an entry. */
+/** An event in the history of an entry. */
 export interface EntryEvent {
   at: string;
   kind: string;
@@ -88,7 +89,7 @@ export interface BackendLimits {
 
 /** A standing order: the newest active image that matches is kept populated. */
 export interface Follow {
-  /** What a create names: `follow:<name>`. */
+  /** A create names it as `follow:<name>`. */
   name: string;
   backend: BackendName;
   imageName: string;
@@ -97,24 +98,27 @@ export interface Follow {
   properties: Record<string, string>;
   keep: number;
   pin: boolean;
-  /** What a create uses while its entry is ready. */
+  /** The image that creates use while its entry is ready. */
   currentImageId: ImageId | null;
   currentEntryId: EntryId | null;
   currentSince: string | null;
   /** The newest that matched, ready or not. */
   newestImageId: ImageId | null;
   checkedAt: string | null;
-  /** Why the last look came to nothing. */
+  /** Why the last check failed. */
   problem: string | null;
   createdBy: string;
   createdAt: string;
 }
 
-/** A refusal of bytes that is remembered: creates of images with the same bytes hear it until the policy changes, or until it is forgotten. */
+/**
+ * A refusal of bytes that is remembered: creates of images with the same bytes hear it until the policy changes, or
+ * until it is forgotten.
+ */
 export interface Refusal {
   backend: BackendName;
   cacheKey: CacheKey;
-  /** The image whose bytes were judged. */
+  /** The image whose bytes were inspected. */
   imageId: ImageId;
   rule: string;
   /** The public message. */
@@ -136,7 +140,7 @@ export interface Decision {
   reason: string;
   errorType: string | null;
   bytesDownloaded: number;
-  /** What the cache spared it. */
+  /** The savings by the cache. */
   savedBytes: number;
   savedSeconds: number;
   timingsMs: TimingsMs;
@@ -152,7 +156,7 @@ export interface DecisionSummary {
   refused: number;
   failed: number;
   bytesDownloaded: number;
-  /** What clones of cached images did not download, and the seconds of population that they were spared. */
+  /** Bytes that clones of cached images did not download, and the seconds of population that they saved. */
   savedBytes: number;
   savedSeconds: number;
   /** Hits of all creates that were answered with a volume, 0 to 1; null when there was none. */
@@ -162,7 +166,7 @@ export interface DecisionSummary {
 export interface BackendStatus {
   backend: BackendName;
   driver: string;
-  /** What a worker saw last on the backend itself; null while none has looked. */
+  /** The last measurement by a worker; null before the first. */
   space: { totalBytes: number; freeBytes: number; seenAt: string | null } | null;
   cache: {
     enabled: boolean;

@@ -20,8 +20,10 @@ import type { Follow } from './records';
 import { runWorkflow, type Ran, type RunOptions, type StartedRun } from './run-workflow';
 
 /**
- * Asks the image service about every image behind an entry and looks at every follow, as the schedule does every night; or only about what `input` names.
- * A whole refresh that runs is joined, unless `acceptMissing` says more than it was told. @throws ImageVolumeCacheError `InvalidRequest`, `FollowNotFound`, `TemporalUnavailable`, `WaitInterrupted`.
+ * Asks the image service about every image behind an entry and looks at every follow, as the schedule does every night;
+ * or only about what `input` names.
+ * A whole refresh that runs is joined, unless `acceptMissing` says more than it was told. @throws ImageVolumeCacheError
+ * `InvalidRequest`, `FollowNotFound`, `TemporalUnavailable`, `WaitInterrupted`.
  */
 export async function refreshCache<Options extends RunOptions>(
   cache: ImageVolumeCache,
@@ -41,7 +43,8 @@ export async function refreshCache<Options extends RunOptions>(
 }
 
 /**
- * Keeps the newest active image that matches populated on a backend, from now on, and looks for it at once. The follow of the same name is changed;
+ * Keeps the newest active image that matches populated on a backend, from now on, and looks for it at once. The follow
+ * of the same name is changed;
  * a run that still looks for what it meant before is ended.
  * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`, `WaitInterrupted`. Undo: `unfollowImage`.
  */
@@ -62,7 +65,10 @@ export async function followImage<Options extends RunOptions>(
   return await runWorkflow<FollowOutcome, Options>(cache, request, { options });
 }
 
-/** Ends a follow; what was cached for it stays. The absent is done. @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable` */
+/**
+ * Ends a follow; what was cached for it stays. The absent is done. @throws ImageVolumeCacheError `InvalidRequest`,
+ * `TemporalUnavailable`
+ */
 export async function unfollowImage(
   cache: ImageVolumeCache,
   input: UnfollowInput,
@@ -80,7 +86,10 @@ export async function unfollowImage(
   return result;
 }
 
-/** @returns follows in the order of backends and names. @throws ImageVolumeCacheError `DatabaseUnavailable`, `NotConfigured` */
+/**
+ * @returns follows in the order of backends and names. @throws ImageVolumeCacheError `DatabaseUnavailable`,
+ * `NotConfigured`
+ */
 export async function listFollows(cache: ImageVolumeCache, filter: { backend?: string } = {}): Promise<Follow[]> {
   return await (await cache.inventory()).listFollows(filter);
 }
@@ -89,7 +98,7 @@ function backendOf({ settings }: ImageVolumeCache, { backend }: { backend?: stri
   return (backend ?? settings.loaded.config.defaultBackend) as BackendName;
 }
 
-/** How far a warming is. */
+/** Progress of a warming. */
 export interface WarmReport {
   total: number;
   done: { imageId: string; backend: string; outcome: string; summary: string }[];
@@ -97,7 +106,7 @@ export interface WarmReport {
     imageId: string;
     backend: string;
     flightWorkflowId: string | null;
-    /** What the population that is waited for said last. */
+    /** The last progress of the population that it waits for. */
     work?: Progress;
   }[];
 }
@@ -108,7 +117,8 @@ export interface WarmOptions extends RunOptions {
 }
 
 /**
- * Populates the cache with images before anybody asks, each on each backend. A pair that fails is an outcome of the result, not an error.
+ * Populates the cache with images before anybody asks, each on each backend. A pair that fails is an outcome of the
+ * result, not an error.
  * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`, `WaitInterrupted`. Undo: eviction.
  */
 export async function warmCache<Options extends WarmOptions>(
@@ -125,7 +135,7 @@ export async function warmCache<Options extends WarmOptions>(
     input,
     summary: `warm ${input.imageIds.length === 1 ? `image ${input.imageIds[0]}` : `${input.imageIds.length} images`}`,
   } as const;
-  const watch = async (run: StartedRun) => watching(client, { look: () => lookAtWarming(client, run), onProgress });
+  const watch = async (run: StartedRun) => watching(client, { read: () => readWarming(client, run), onProgress });
   return await runWorkflow<WarmResult, Options>(cache, request, { options, watch: onProgress && watch });
 }
 
@@ -137,7 +147,7 @@ const warmProgressSchema = z.looseObject({
   ),
 });
 
-async function lookAtWarming(client: Client, { workflowId, runId }: StartedRun): Promise<WarmReport> {
+async function readWarming(client: Client, { workflowId, runId }: StartedRun): Promise<WarmReport> {
   const answer: unknown = await client.workflow.getHandle(workflowId, runId).query('progress');
   const { total, done, running } = warmProgressSchema.parse(answer);
   const withWork = running.map(async (pair) => {

@@ -2,7 +2,10 @@ import type { OutcomeBucket } from '../db/report/report';
 import type { EntryId, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { DecisionSummary } from './records';
 
-/* What `ivc report` tells of a period, as programs see it: field names here are those of `--json` and stay. Times are RFC 3339, sizes bytes. */
+/*
+ * The report of a period, as programs see it: field names here are those of `--json` and stay. Times are RFC 3339,
+ * sizes bytes.
+ */
 
 export interface ReportFilter {
   /** Milliseconds back from now. */
@@ -78,7 +81,7 @@ export interface ReportEntryLeft {
   bytes: number | null;
   uses: number | null;
   costSeconds: number | null;
-  /** Whom it made room for. */
+  /** The workflow that it made room for. */
   workflowId: string | null;
   forImageIds: ImageId[];
 }

@@ -16,7 +16,7 @@ export interface StartedRun {
 export interface RunRequest<Input> {
   type: (typeof workflowTypes)[keyof typeof workflowTypes];
   workflowId: string;
-  /** What happens to a run of this id that is open. */
+  /** The policy for an open run of this id. */
   conflict: WorkflowIdConflictPolicy;
   input: Input;
   /** Shown in the Temporal UI. */

@@ -3,7 +3,7 @@ import { findEndpoints, type Endpoints } from './config/endpoints';
 import { loadConfig, type LoadedConfig } from './config/load';
 import { ImageVolumeCacheError } from './errors';
 
-/** What a caller may say itself; the rest is found out. */
+/** Settings of the caller; the rest is discovered. */
 export interface ConnectOptions {
   /** host:port of the Temporal server; all that is needed to create a volume. */
   address?: string;
@@ -36,8 +36,10 @@ export interface Settings {
 }
 
 /**
- * Each part from the first that names it: the options, the environment, the configuration file that either names, `endpoints.json` of the
- * running stack, the default configuration file. A stack is left aside when its Temporal server is not the one that was asked for.
+ * Each part from the first that names it: the options, the environment, the configuration file that either names,
+ * `endpoints.json` of the
+ * running stack, the default configuration file. A stack is left aside when its Temporal server is not the one that was
+ * asked for.
  * @throws ConfigError
  */
 export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.ProcessEnv = process.env): Settings {
@@ -73,7 +75,7 @@ export function missing(part: string, variable: string, { address, dataDirectory
 
 type NamedParts = Pick<ConnectOptions, 'address' | 'namespace' | 'databaseUrl' | 'imagesEndpoint'>;
 
-/** What the caller named, by option, by environment variable or by the configuration file that it chose. */
+/** The parts that the caller named, by option, environment variable or its own configuration file. */
 function namedParts(options: ConnectOptions, { config, sources }: LoadedConfig): NamedParts {
   const chosen = (path: string): boolean => options.config !== undefined || sources[path] !== undefined;
   const { temporal, database, images } = config;

@@ -32,7 +32,8 @@ export interface WaitOptions {
 }
 
 /**
- * Makes a volume with an image's bytes and waits until it is available. The same request with the same `volumeId` is one volume, however often it is sent.
+ * Makes a volume with an image's bytes and waits until it is available. The same request with the same `volumeId` is
+ * one volume, however often it is sent.
  * @throws ImageVolumeCacheError; `WaitInterrupted` when `signal` is aborted: the create goes on. Undo: `deleteVolume`.
  */
 export async function createVolume<Options extends WaitOptions = { wait?: true }>(
@@ -74,7 +75,9 @@ export async function deleteVolume(
   return result;
 }
 
-/** @returns a volume's record. @throws ImageVolumeCacheError `VolumeNotFound`, `DatabaseUnavailable`, `NotConfigured` */
+/**
+ * @returns a volume's record. @throws ImageVolumeCacheError `VolumeNotFound`, `DatabaseUnavailable`, `NotConfigured`
+ */
 export async function getVolume(cache: ImageVolumeCache, volumeId: string): Promise<Volume> {
   const id = parseVolumeId(volumeId);
   const volume = await (await cache.inventory()).findVolume(id);

@@ -96,7 +96,7 @@ function prepare(command: Command): void {
   for (const child of command.commands) prepare(child);
 }
 
-/** What was typed is in the message. */
+/** The message quotes what was typed. */
 function visibleMessage(message: string): string {
   const [suggestion = ''] = SUGGESTION.exec(message) ?? [];
   const said = visibleText(message.slice(0, message.length - suggestion.length));

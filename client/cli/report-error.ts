@@ -10,7 +10,7 @@ interface ErrorReport {
   message: string;
   /** Commander has printed the message already. */
   said?: boolean;
-  /** What to type next. */
+  /** The next command to type. */
   hint?: string;
   details?: Record<string, unknown>;
   workflowId?: string;

@@ -51,7 +51,10 @@ export interface Waiting {
   signal: AbortSignal;
 }
 
-/** Calls a verb of the library; Ctrl-C ends the waiting, not the work. @param show returns the exit code when it is not 0. */
+/**
+ * Calls a verb of the library; Ctrl-C ends the waiting, not the work. @param show returns the exit code when it is not
+ * 0.
+ */
 export async function runVerb<Answer>(
   options: SharedOptions & { wait?: boolean },
   call: (cache: ImageVolumeCache, waiting: Waiting) => Promise<Answer>,

@@ -7,7 +7,7 @@ import { cacheLimitsSchema } from '../config/schema';
 import { parseQuantity, durationUnitsMs } from '../config/units';
 import { describeAllowed } from '../../lib/issue-words';
 
-/* What a user types, as ours. Commander puts the option's name and the value before what is thrown here. */
+/* Parses what a user types. Commander puts the option's name and the value before the message thrown here. */
 
 const units: Record<string, number> = { '': GiB, G: GiB, GiB, K: KiB, KiB, M: MiB, MiB, T: TiB, TiB };
 
@@ -87,7 +87,10 @@ export function collectPairs(text: string, collected: Record<string, string> = {
 
 type WrittenLimit = keyof typeof cacheLimitsSchema.shape;
 
-/** @returns what was collected so far and one more limit, written as in `temporal.yaml`: `maxBytes=10GiB`, `freeLowWater=5%`, `idleAge=30d`, `idleAge=off`. */
+/**
+ * @returns what was collected so far and one more limit, written as in `temporal.yaml`: `maxBytes=10GiB`,
+ * `freeLowWater=5%`, `idleAge=30d`, `idleAge=off`.
+ */
 export function collectLimits(text: string, collected: Partial<CacheLimitValues> = {}): Partial<CacheLimitValues> {
   const at = text.indexOf('=');
   const name = text.slice(0, Math.max(at, 0));

@@ -9,9 +9,9 @@ export interface ConfigIssue {
   variable?: string;
   /** Line of the file, from 1, when it is known. */
   line?: number;
-  /** What was found, shortened and without passwords; undefined when the value is missing. */
+  /** The value found, shortened and without passwords; undefined when it is missing. */
   received?: string;
-  /** What is allowed there. */
+  /** The values that are allowed there. */
   allowed: string;
 }
 

@@ -4,7 +4,10 @@ import { backendNamePattern } from '../../workflows/contract/ids';
 import { describeValue, type ConfigIssue } from './config-error';
 import { percentage } from './units';
 
-/** As much of the file as the rules between values need; what is wrong by itself is left out here and reported by the schema. */
+/**
+ * As much of the file as the rules between values need; what is wrong by itself is left out here and reported by the
+ * schema.
+ */
 const skeletonSchema = z.object({
   defaultBackend: z.string().optional().catch(undefined),
   backends: z

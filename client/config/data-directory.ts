@@ -4,7 +4,8 @@ import { isAbsolute, join, resolve } from 'node:path';
 const NAME = 'image-volume-cache';
 
 /**
- * The one directory that holds all state of an embedded stack: `--data`, else `IVC_DATA`, else `/var/lib/image-volume-cache` as root
+ * The one directory that holds all state of an embedded stack: `--data`, else `IVC_DATA`, else
+ * `/var/lib/image-volume-cache` as root
  * (root's home is closed to the user that the database drops to), else below `$XDG_STATE_HOME` or `~/.local/state`.
  * @returns an absolute path, which need not exist.
  */

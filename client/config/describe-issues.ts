@@ -4,13 +4,19 @@ import { describeAllowed } from '../../lib/issue-words';
 
 type Path = readonly PropertyKey[];
 
-/** The error map with which `describeIssues` is to find the words in the issues: what is an object to a program is a section to people. */
+/**
+ * The error map with which `describeIssues` is to find the words in the issues: what is an object to a program is a
+ * section to people.
+ */
 export function describeSection(issue: z.core.$ZodRawIssue): string | undefined {
   const isSection = issue.code === 'invalid_type' && (issue.expected === 'object' || issue.expected === 'record');
   return isSection ? 'a section with keys' : describeAllowed(issue);
 }
 
-/** Turns zod's issues about `value` into ours: one for each wrong value or unknown key, with what is allowed in its place. */
+/**
+ * Turns zod's issues about `value` into ours: one for each wrong value or unknown key, with what is allowed in its
+ * place.
+ */
 export function describeIssues(
   issues: readonly z.core.$ZodIssue[],
   value: unknown,

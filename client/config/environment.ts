@@ -36,7 +36,10 @@ const overrides: { variable: string; path: string; set: (values: Section, text: 
   },
 ];
 
-/** @returns a copy of `values` with the environment laid over it, and which variable stands behind which path. Nothing is checked here. */
+/**
+ * @returns a copy of `values` with the environment laid over it, and which variable stands behind which path. Nothing
+ * is checked here.
+ */
 export function applyEnvironment(
   values: unknown,
   env: NodeJS.ProcessEnv,

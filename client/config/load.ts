@@ -26,14 +26,17 @@ export interface LoadedConfig {
   /** The file that was read. */
   path: string;
   dataDirectory: string;
-  /** The environment variable behind each value that did not come from the file: `{ 'temporal.address': 'TEMPORAL_ADDRESS' }`. */
+  /**
+   * The environment variable behind each value that did not come from the file: `{ 'temporal.address':
+   * 'TEMPORAL_ADDRESS' }`.
+   */
   sources: Record<string, string>;
 }
 
 export interface LoadConfigOptions {
   /** Default: `$IVC_CONFIG`, else `./temporal.yaml`, else the file that comes with the package. */
   path?: string;
-  /** What `--data` says; default as `chooseDataDirectory`. */
+  /** The option `--data`; default as `chooseDataDirectory`. */
   data?: string;
   env?: NodeJS.ProcessEnv;
 }
@@ -106,7 +109,7 @@ function hasRange(node: unknown): node is { range?: [number, number, number] | n
   return typeof node === 'object' && node !== null && 'range' in node;
 }
 
-/** What the file names relatively is relative to the file; what it leaves out is in the data directory. */
+/** Relative paths are relative to the file; directories that it leaves out are in the data directory. */
 function resolveDirectories(
   config: Config,
   { file, dataDirectory }: { file: string; dataDirectory: string },

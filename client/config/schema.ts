@@ -111,7 +111,7 @@ export const configSchema = z.strictObject({
   createSafetyInterval: duration.default(2 * 60_000),
   population: z
     .strictObject({
-      /** What becomes of a population whose last waiting create is given up before the download is done. */
+      /** Whether a population continues when its last waiting create ends before the download is done. */
       whenNobodyWaits: z.enum(['finish', 'stop']).default('finish'),
     })
     .prefault({}),
@@ -146,7 +146,9 @@ export const configSchema = z.strictObject({
         .default([...supportedContainerFormats]),
     })
     .prefault({}),
-  /** How qemu-img runs where it reads tenants' bytes. What a conversion may write is bounded by `policy.maxVirtualSize`. */
+  /**
+   * How qemu-img runs where it reads tenants' bytes. What a conversion may write is bounded by `policy.maxVirtualSize`.
+   */
   tools: z
     .strictObject({
       /** The id it drops to where the worker is root; it should own nothing else. */
@@ -159,7 +161,7 @@ export const configSchema = z.strictObject({
       openFiles: z.int().min(32).max(65_536).default(64),
     })
     .prefault({}),
-  /** When what runs by itself runs; cron expressions are in UTC. */
+  /** Evictors and schedules; cron expressions are in UTC. */
   schedules: z
     .strictObject({
       refresh: cron.default('0 3 * * *'),
@@ -173,7 +175,7 @@ export const configSchema = z.strictObject({
         .default(5 * 60_000),
       /** Bytes a second that digests and scrubs may read, so that guests do not feel them. */
       scrubRate: size.refine((bytes) => bytes >= 1024 ** 2, 'at least 1MiB').default(100 * 1024 ** 2),
-      /** What the reconciler finds is left alone until it is this old. */
+      /** The reconciler leaves findings alone until they are this old. */
       grace: duration.default(15 * 60_000),
     })
     .prefault({}),

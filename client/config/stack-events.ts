@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { endpointsSchema } from './endpoints';
 
-/** What the process that runs the embedded stack tells the command that started it. */
+/** Messages of the process that runs the embedded stack to the command that started it. */
 export const stackEventSchema = z.discriminatedUnion('kind', [
   /** Something for people to read. */
   z.object({ kind: z.literal('line'), text: z.string() }),

@@ -23,7 +23,10 @@ export const percentage = z.string(PERCENTAGE_EXAMPLE).transform((value, context
   return z.NEVER;
 });
 
-/** @returns `text` of digits and a unit in that unit's measure, exact; NaN for anything else. No unit is the unit of an empty name. */
+/**
+ * @returns `text` of digits and a unit in that unit's measure, exact; NaN for anything else. No unit is the unit of an
+ * empty name.
+ */
 export function parseQuantity(text: string, units: Record<string, number>): number {
   const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());
   const parsed = Number(match?.[1]) * (units[match?.[2] ?? ''] ?? Number.NaN);

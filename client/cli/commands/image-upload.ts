@@ -68,7 +68,7 @@ async function uploadFile(cache: ImageVolumeCache, path: string, { options, show
   }
 }
 
-/** What was left out keeps the library's default, so it must not be there as undefined. */
+/** Options that were left out keep the library's default, so they must not be present as undefined. */
 function toRequest({ name, diskFormat, containerFormat, minDisk, property }: UploadOptions) {
   return {
     containerFormat,

@@ -160,7 +160,7 @@ function formatEndpoints({ temporal, database, images, worker, dataDirectory }: 
   });
 }
 
-/** What a program may read: as `endpoints.json`, without the password. */
+/** For programs: as `endpoints.json`, without the password. */
 function publicEndpoints(endpoints: Endpoints): Endpoints {
   return { ...endpoints, database: { ...endpoints.database, url: withoutPassword(endpoints.database.url) } };
 }
@@ -186,7 +186,8 @@ interface StackProcess {
 }
 
 /**
- * Starts the program that runs the embedded stack: by its path, because the library loads nothing of `worker/`. It gets a session of its own, so that
+ * Starts the program that runs the embedded stack: by its path, because the library loads nothing of `worker/`. It gets
+ * a session of its own, so that
  * a Ctrl-C of the terminal reaches it only through us, and writes to its own log, so that it does not depend on us.
  */
 function startStackProcess({ command, dataDirectory, config, bound, onEvent }: StackProcessOptions): StackProcess {

@@ -53,7 +53,10 @@ function environmentOf({ endpoints, address, namespace, databaseUrl, imagesEndpo
 
 const forwarded = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Runs node with our stdio until it ends; signals are handed on. @returns its exit code, or 128 + the signal that ended it. */
+/**
+ * Runs node with our stdio until it ends; signals are handed on. @returns its exit code, or 128 + the signal that ended
+ * it.
+ */
 async function runChild(args: string[], env: NodeJS.ProcessEnv): Promise<number> {
   // A group of its own: Ctrl-C reaches it once, from us, and not from the terminal as well.
   const child = spawn(process.execPath, args, { stdio: 'inherit', env, detached: true });

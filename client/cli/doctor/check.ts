@@ -49,7 +49,7 @@ export async function runCheck(
 /** How long one request to the Temporal server may take. */
 const REQUEST_TIMEOUT_MS = 5000;
 
-export async function askTemporal<T>(cache: ImageVolumeCache, request: (client: Client) => Promise<T>): Promise<T> {
+export async function requestTemporal<T>(cache: ImageVolumeCache, request: (client: Client) => Promise<T>): Promise<T> {
   return await reportingErrors(cache, undefined, (client) =>
     client.withDeadline(Date.now() + REQUEST_TIMEOUT_MS, () => request(client)),
   );

@@ -113,7 +113,10 @@ const answerSchema = z.object({ holds: z.array(z.string()), missing: z.array(z.s
 const REMEDY = `a worker of this user on this host runs qemu-img like this. For full confinement, run the worker as root (qemu-img then runs as tools.user), or allow user
 namespaces for every user (sysctl kernel.unprivileged_userns_clone=1, if the kernel has that key); apt-get install util-linux perl-base`;
 
-/** How qemu-img is confined on this host, tried by the worker's own code: started by its path, because the client loads nothing of it. */
+/**
+ * How qemu-img is confined on this host, tried by the worker's own code: started by its path, because the client loads
+ * nothing of it.
+ */
 export async function checkConfinement({ settings }: ImageVolumeCache): Promise<Finding[]> {
   const check = 'confinement of qemu-img';
   return await runCheck(check, 'npm run build', async () => {

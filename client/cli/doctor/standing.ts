@@ -1,7 +1,7 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { askTemporal, runCheck, ok, warning, type Finding } from './check';
+import { requestTemporal, runCheck, ok, warning, type Finding } from './check';
 
 const REMEDY = 'restart a worker with the control role: it creates evictors and schedules';
 
@@ -21,7 +21,7 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
 }
 
 async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<Finding> {
-  const { status, taskQueue } = await askTemporal(cache, async (client) => {
+  const { status, taskQueue } = await requestTemporal(cache, async (client) => {
     try {
       const { status: found, ...described } = await client.workflow.getHandle(id).describe();
       return { status: found.name, taskQueue: described.taskQueue };
@@ -40,7 +40,7 @@ async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string
 
 async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string; cron: string }): Promise<Finding> {
   const check = `schedule ${id}`;
-  const found = await askTemporal(cache, async (client) => {
+  const found = await requestTemporal(cache, async (client) => {
     try {
       return await client.schedule.getHandle(id).describe();
     } catch (error) {

@@ -2,7 +2,7 @@ import { temporal } from '@temporalio/proto';
 import { searchAttributeNames } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { askTemporal, fault, runCheck, ok, skipped, warning, type Finding } from './check';
+import { requestTemporal, fault, runCheck, ok, skipped, warning, type Finding } from './check';
 import { checkStanding } from './standing';
 
 const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
@@ -39,7 +39,7 @@ async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
   const { namespace } = cache.settings;
   const held = await (await cache.inventory()).findNamespace();
   if (held === undefined) return warning('inventory', 'bound to no Temporal namespace yet', 'start a worker');
-  const { namespaceInfo } = await askTemporal(cache, (client) =>
+  const { namespaceInfo } = await requestTemporal(cache, (client) =>
     client.workflowService.describeNamespace({ namespace }),
   );
   const id = namespaceInfo?.id || undefined;
@@ -57,13 +57,13 @@ async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
 
 async function checkServer(cache: ImageVolumeCache): Promise<Finding> {
   const { namespace, address } = cache.settings;
-  await askTemporal(cache, (client) => client.workflowService.describeNamespace({ namespace }));
+  await requestTemporal(cache, (client) => client.workflowService.describeNamespace({ namespace }));
   return ok('temporal', `${address}, namespace ${namespace}`);
 }
 
 async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> {
   const { address, namespace } = cache.settings;
-  const known = await askTemporal(cache, async ({ connection }) => {
+  const known = await requestTemporal(cache, async ({ connection }) => {
     if (!('operatorService' in connection)) return undefined;
     return (await connection.operatorService.listSearchAttributes({ namespace })).customAttributes ?? {};
   });
@@ -96,7 +96,7 @@ interface Queue {
 
 async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue): Promise<Finding> {
   const { namespace } = cache.settings;
-  const { pollers } = await askTemporal(cache, (client) =>
+  const { pollers } = await requestTemporal(cache, (client) =>
     client.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: type }),
   );
   const identities = (pollers ?? []).map(({ identity }) => identity).join(', ');

@@ -46,7 +46,10 @@ export function formatConnection(connection: Connection): string {
     : `rbd:${[connection.pool, connection.namespace, connection.image].filter(Boolean).join('/')}`;
 }
 
-/** What QEMU takes to attach the volume. A comma within a value is doubled: https://www.qemu.org/docs/master/system/invocation.html */
+/**
+ * The option with which QEMU attaches the volume. A comma within a value is doubled:
+ * https://www.qemu.org/docs/master/system/invocation.html
+ */
 export function qemuDrive(connection: Connection): string {
   const file =
     connection.driver === 'file'

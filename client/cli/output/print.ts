@@ -1,6 +1,8 @@
 import { visibleJson, visibleText } from '../../../workflows/contract/visible-text';
 
-/** A line, or several. A line holds no line break: one in a name is shown as an escape, like every control character. */
+/**
+ * A line, or several. A line holds no line break: one in a name is shown as an escape, like every control character.
+ */
 export type Lines = string | readonly string[];
 
 /** The one document of a `--json` run, or what a person reads: all that goes to stdout. */

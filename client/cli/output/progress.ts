@@ -4,7 +4,7 @@ import { visibleText } from '../../../workflows/contract/visible-text';
 import type { CreateReport } from '../../progress';
 import { formatDuration } from '../../../workflows/contract/words';
 
-/** What can be shown: a create's report, or bytes that this process itself moves. */
+/** Progress that can be shown: of a create, or of bytes that this process itself transfers. */
 export interface Shown extends CreateReport {
   transfer?: { bytesDone: number; bytesTotal: number; bytesPerSecond: number };
 }
@@ -120,7 +120,9 @@ function bytesOf({ work, transfer }: Shown): Bytes | undefined {
   return work?.bytesDone === undefined ? undefined : { ...work, bytesDone: work.bytesDone };
 }
 
-/** @returns a function that adds the rate to reports that count bytes and leave it out: since the stage was first seen. */
+/**
+ * @returns a function that adds the rate to reports that count bytes and leave it out: since the stage was first seen.
+ */
 export function createRateMeter(now: () => number = Date.now): (report: Shown) => Shown {
   let first: { stage: string; bytesDone: number; atMs: number } | undefined;
   return (report) => {

@@ -23,14 +23,14 @@ export interface VolumeReport {
   connection: Connection;
 }
 
-/** What `--json` prints. */
+/** The document of `--json`. */
 export interface QuickstartReport {
   images: ImageReport[];
   volumes: VolumeReport[];
   temporalUi: string | undefined;
 }
 
-/** What a newcomer reads when all is done. @returns its lines. */
+/** The text for a newcomer at the end. @returns its lines. */
 export function formatReport(
   { images, volumes, temporalUi }: QuickstartReport,
   { stays, dataFlag }: { stays: boolean; dataFlag: string },

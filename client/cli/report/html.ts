@@ -114,7 +114,7 @@ function accumulated(
   return ({ at }) => sums.get(at) ?? 0;
 }
 
-/** What is an id rather than a word: a UUID, a path of slashes. */
+/** An id rather than a word: a UUID, a path of slashes. */
 const idPattern = /^(?:[0-9a-f]{8}-[0-9a-f-]{27}(?: |$))+|^\w+\/\S+$/;
 
 function table({ title, columns, rows }: Section): string {

@@ -3,7 +3,7 @@ import { formatDuration } from '../../../workflows/contract/words';
 import type { Report } from '../../report';
 import { formatOptionalBytes, formatShare } from '../output/format';
 
-/* What a report says, in words and figures: the page and the text show the same. */
+/* A report in words and figures: the page and the text show the same. */
 
 export interface ReportView {
   /** The period, and whose it is. */

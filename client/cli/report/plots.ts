@@ -4,7 +4,10 @@ import { outcomesInOrder } from '../output/format';
 import { niceTop, type Axis } from './axis';
 import { formatInstant } from './model';
 
-/* Plots as SVG that needs no script: every mark has its figures as a title, which browsers show when the pointer rests on it. */
+/*
+ * Plots as SVG that needs no script: every mark has its figures as a title, which browsers show when the pointer rests
+ * on it.
+ */
 
 const WIDTH = 600;
 const HEIGHT = 200;
@@ -20,7 +23,7 @@ const X_LABELS = 6;
 const BAR_SHARE = 0.8;
 
 interface Plot {
-  /** What is to be seen, for who cannot see it. */
+  /** The plot in words, for people who cannot see it. */
   title: string;
   buckets: readonly ReportBucket[];
 }
@@ -145,7 +148,10 @@ function round(value: number): number {
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
-/** Text as HTML that says exactly that, in an element and in a quoted attribute; what would reorder the text around it is shown as an escape. */
+/**
+ * Text as HTML that says exactly that, in an element and in a quoted attribute; what would reorder the text around it
+ * is shown as an escape.
+ */
 export function escapeHtml(text: string): string {
   return visibleText(text).replace(/[&<>"']/g, (character) => escapes[character] ?? '');
 }

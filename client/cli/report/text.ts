@@ -21,7 +21,7 @@ export function formatReportText(report: Report): string[] {
   return [period, ...describeDecisions(report.totals), ...overTime(report), ...tables.flat()];
 }
 
-/** What the page plots. */
+/** As a table, where the page has plots. */
 function overTime({ buckets }: Report): string[] {
   const busy = buckets.filter((bucket) => outcomesInOrder.some((outcome) => bucket[outcome] > 0)).slice(-MAX_LINES);
   if (busy.length === 0) return [];
