@@ -21,54 +21,26 @@ export interface ClusterDecompression {
   close(): Promise<void>;
 }
 
-/** The window that qcow2 grants to zlib, as a power of two. Source: QEMU's block/qcow2-threads.c. */
-const ZLIB_WINDOW_BITS = 12;
-/** A frame of zstd asks for its window itself: the largest cluster is enough, and bounds what a thread takes. */
-const ZSTD_WINDOW_BITS = 21;
 const MOST_THREADS = 4;
 /** Decompressed bytes of one question to a thread: few enough to be bounded, many enough that asking costs little. */
 const BATCH_BYTES = MiB;
 
-/** Each call of zlib's asynchronous functions costs as much as the decompression of a cluster: threads that take many at once do not. */
-const threadSource = `
-const { parentPort, workerData: { zlibWindowBits, zstdWindowBits } } = require('node:worker_threads');
-const { constants, inflateRawSync, zstdDecompressSync } = require('node:zlib');
-const inflate = (piece, clusterBytes) =>
-  inflateRawSync(piece, { windowBits: zlibWindowBits, chunkSize: clusterBytes, maxOutputLength: clusterBytes });
-// The data ends before its last sector does. A byte of room more than the cluster keeps node:zlib from reading on behind the frame; bytes that
-// continue no frame make one that was cut off an error in every Node.
-const decompressFrame = (piece, clusterBytes) =>
-  zstdDecompressSync(Buffer.concat([piece, Buffer.alloc(8, 0xff)]), {
-    chunkSize: clusterBytes + 1,
-    maxOutputLength: clusterBytes,
-    params: { [constants.ZSTD_d_windowLogMax]: zstdWindowBits },
-  });
-const decompress = ({ pieces, output, clusterBytes, compression }) => {
-  const toCluster = compression === 'zstd' ? decompressFrame : inflate;
-  const room = new Uint8Array(output);
-  for (const [index, piece] of pieces.entries()) {
-    const made = toCluster(piece, clusterBytes);
-    if (made.length !== clusterBytes) throw new Error('a cluster of ' + made.length + ' of ' + clusterBytes + ' bytes');
-    room.set(made, index * clusterBytes);
-  }
-};
-parentPort.on('message', (message) => {
-  try {
-    decompress(message);
-    parentPort.postMessage({});
-  } catch (error) {
-    parentPort.postMessage({ failure: error.message });
-  }
-});
-`;
+/** What `threads/decompress.ts` gets: compressed clusters, and the room for as many. */
+export interface ClusterBatch {
+  pieces: Uint8Array[];
+  output: SharedArrayBuffer;
+  clusterBytes: number;
+  compression: ClusterCompression;
+}
 
-type DecompressionThread = Thread<{ failure?: string }>;
+type DecompressionThread = Thread<ClusterBatch, void>;
 
 /** However many images come at once: decompression takes so many cores of a host and no more. */
 let shared: { threads: DecompressionThread[]; users: number } | undefined;
 
 function shareThreads(): DecompressionThread[] {
-  shared ??= { threads: startThreads(), users: 0 };
+  const count = Math.min(availableParallelism(), MOST_THREADS);
+  shared ??= { threads: Array.from({ length: count }, () => startThread('decompress')), users: 0 };
   shared.users += 1;
   return shared.threads;
 }
@@ -78,16 +50,6 @@ async function leaveThreads(): Promise<void> {
   const { threads } = shared;
   shared = undefined;
   await Promise.all(threads.map((thread) => thread.close()));
-}
-
-function startThreads(): DecompressionThread[] {
-  const options = {
-    name: 'cluster decompression',
-    data: { zlibWindowBits: ZLIB_WINDOW_BITS, zstdWindowBits: ZSTD_WINDOW_BITS },
-  };
-  return Array.from({ length: Math.min(availableParallelism(), MOST_THREADS) }, () =>
-    startThread(threadSource, options),
-  );
 }
 
 export function startClusterDecompression({
@@ -109,8 +71,7 @@ export function startClusterDecompression({
       let next = 0;
       const runBatch = async ({ thread, output }: (typeof lanes)[number], taken: CompressedPiece[]): Promise<void> => {
         const inputs = taken.map(({ bytes }) => sharable(bytes));
-        const { failure } = await thread.ask({ pieces: inputs, output, clusterBytes, compression });
-        if (failure !== undefined) throw new Error(failure);
+        await thread.ask({ pieces: inputs, output, clusterBytes, compression });
         for (const { from, end, guestOffset } of neighbours(taken, clusterBytes))
           await write(Buffer.from(output, from * clusterBytes, (end - from) * clusterBytes), guestOffset);
       };

@@ -9,23 +9,15 @@ export interface HashThread {
   close(): Promise<void>;
 }
 
-const threadSource = `
-const { createHash } = require('node:crypto');
-const { parentPort, workerData } = require('node:worker_threads');
-const hash = createHash(workerData.algorithm);
-parentPort.on('message', (message) => {
-  if (message.block === undefined) return parentPort.postMessage({ hex: hash.digest('hex') });
-  hash.update(new Uint8Array(message.block, 0, message.lengthBytes));
-  parentPort.postMessage({});
-});
-`;
+/** What `threads/hash.ts` gets. */
+export type HashMessage = { block: SharedArrayBuffer; lengthBytes: number } | 'digest';
 
 /** @param algorithm a name that node:crypto knows. */
 export function startHashThread(algorithm: string): HashThread {
-  const { ask, close } = startThread<{ hex?: string }>(threadSource, { name: 'image hash', data: { algorithm } });
+  const { ask, close } = startThread<HashMessage, string | undefined>('hash', { algorithm });
   return {
     update: async (block, lengthBytes) => void (await ask({ block, lengthBytes })),
-    digest: async () => (await ask({})).hex ?? '',
+    digest: async () => (await ask('digest')) ?? '',
     close,
   };
 }
