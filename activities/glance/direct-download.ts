@@ -9,8 +9,13 @@ import type { ResponseHead } from './response-head';
 import type { Transport } from './transport';
 
 /**
- * Reads a body from the connection straight into `sink`: a general HTTP client allocates and copies every 64 KiB, which costs several times the processor
- * time. Only the plain answer is understood: exactly the bytes that were asked for, with their length, not encoded in any way.
+ * Reads a body from the connection straight into `sink`: a general HTTP client allocates and copies every 64 KiB.
+ *
+ * Measured beside undici 7 into the same blocks, hash and disk included, 512 MiB, two busy cores, 10 runs of each in turn: a raw image took 3.2 s here,
+ * 5.5 s by `request` and 6.6 s by a handler of `dispatch` (at the best 1.95, 2.7 and 3.1 s), and 1.3, 1.8 and 1.8 s of processor time; a qcow2 of
+ * compressed clusters that is unpacked meanwhile took 2.6, 3.2 and 3.1 s of processor time. Below a tenth of a miss it is not worth its lines.
+ *
+ * Only the plain answer is understood: exactly the bytes that were asked for, with their length, not encoded in any way.
  * @returns false for every other answer, of which nothing was used: ask again by `openDownload`, which judges it.
  * @throws ImageServiceUnavailable (retried), with what came before in the sink; what the sink throws; the caller's abort as its reason.
  */
