@@ -11,8 +11,8 @@ import {
 } from 'node:fs';
 import { runCommand } from './command';
 import { hasCode } from '../lib/errno';
-import { type ProcessIdentity, isRunning, findProcess, parseProcess } from '../lib/process-identity';
-import { errorMessage } from '../lib/words';
+import { type ProcessIdentity, isProcessRunning, findProcess, parseProcess } from '../lib/process-identity';
+import { errorMessage } from '../lib/error-message';
 
 /** `by`: what the file says; undefined while its holder has not written it. */
 export type LockOutcome = { kind: 'acquired'; release: () => void } | { kind: 'held'; by: ProcessIdentity | undefined };
@@ -47,7 +47,8 @@ async function lockFile(path: string, descriptor: number): Promise<LockOutcome |
   if (!isAt(path, descriptor)) return undefined;
   const earlier = readHolder(descriptor);
   // A worker of an earlier version has no lock of the kernel.
-  if (earlier !== undefined && isRunning(earlier) && earlier.pid !== process.pid) return { kind: 'held', by: earlier };
+  if (earlier !== undefined && isProcessRunning(earlier) && earlier.pid !== process.pid)
+    return { kind: 'held', by: earlier };
   const own = JSON.stringify(findProcess(process.pid) ?? { pid: process.pid, startTime: '' });
   ftruncateSync(descriptor, 0);
   writeSync(descriptor, own, 0);
@@ -89,6 +90,6 @@ function readHolder(descriptor: number): ProcessIdentity | undefined {
 
 /** @returns who holds a lock, for people. */
 export function describeHolder(by: ProcessIdentity | undefined): string {
-  if (by !== undefined && isRunning(by)) return `the running process ${by.pid}`;
+  if (by !== undefined && isProcessRunning(by)) return `the running process ${by.pid}`;
   return by === undefined ? 'another process' : `process ${by.pid} of another container or host`;
 }

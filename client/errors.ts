@@ -7,7 +7,7 @@ import {
   type FailureDetails,
   type FailureType,
 } from '../workflows/contract/failures';
-import { errorMessage } from '../lib/words';
+import { errorMessage } from '../lib/error-message';
 
 /** Exit codes of the command line. 4, an image is refused, comes from the failures' table. */
 export const exitCodes = {

@@ -9,7 +9,7 @@ import { MiB } from '../workflows/contract/bytes';
 import { Failure } from '../workflows/contract/failures';
 import type { Image } from '../workflows/contract/image';
 import { failureError } from './errors';
-import { errorMessage } from '../lib/words';
+import { errorMessage } from '../lib/error-message';
 
 /**
  * The image service as a person at a command line needs it. Errors are `ImageVolumeCacheError`s: ImageNotFound,

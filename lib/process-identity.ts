@@ -22,7 +22,7 @@ export function findProcess(pid: number): ProcessIdentity | undefined {
 }
 
 /** @returns whether exactly this process is still running, as far as this container sees. */
-export function isRunning(identity: ProcessIdentity): boolean {
+export function isProcessRunning(identity: ProcessIdentity): boolean {
   return findProcess(identity.pid)?.startTime === identity.startTime;
 }
 

@@ -2,8 +2,8 @@ import { Command } from 'commander';
 import { describeConfinement } from '../activities/confinement';
 import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
-import { openToolGuard } from './tool-guard';
-import { errorMessage } from '../lib/words';
+import { openToolGuard } from './open-tool-guard';
+import { errorMessage } from '../lib/error-message';
 
 /** A short program for `ivc doctor`, which starts it by its path: one line of JSON that says what protects this host from qemu-img, for this user. */
 async function main(): Promise<void> {

@@ -6,14 +6,14 @@ import { endLostAttempts } from '../activities/transfer/lost-attempts';
 import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
 import { openTemporal } from '../client/open-temporal';
-import { compose } from './dependencies';
+import { compose } from './compose';
 import { histogramBuckets } from './cache-metrics';
 import { startLiveness } from './liveness';
 import { createLogger, createTemporalLogger, type Logger } from './logger';
 import { readOperatorWords } from './operator-words';
 import { createWorkers, FORCE_AFTER_GRACE_MS, roles, type Role } from './roles';
 import { ensureStandingWorkflows } from './standing-workflows';
-import { errorMessage } from '../lib/words';
+import { errorMessage } from '../lib/error-message';
 
 /** How long the server may take to answer before the worker gives up and says so. */
 const CONNECT_TIMEOUT_MS = 10_000;

@@ -2,7 +2,7 @@ import { activityInfo, Context } from '@temporalio/activity';
 import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
-import { errorMessage } from '../../lib/words';
+import { errorMessage } from '../../lib/error-message';
 import type { Progress, ProgressReporter } from '../progress';
 
 /** Progress as heartbeat details of the running activity: the UI's Pending Activities and the CLI's bar read them. */

@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isRunning } from '../../lib/process-identity';
+import { isProcessRunning } from '../../lib/process-identity';
 import { writeFileAtomically } from '../../lib/files';
 
 export const endpointsSchema = z.object({
@@ -28,7 +28,7 @@ export type Endpoints = z.output<typeof endpointsSchema>;
 export function findEndpoints(dataDirectory: string): Endpoints | undefined {
   const text = readIfPresent(endpointsPath(dataDirectory));
   const parsed = endpointsSchema.safeParse(parseJson(text));
-  return parsed.success && isRunning(parsed.data.supervisor) ? parsed.data : undefined;
+  return parsed.success && isProcessRunning(parsed.data.supervisor) ? parsed.data : undefined;
 }
 
 /** Replaces the file as a whole: a reader sees the old or the new one. Mode 0600. Undo: `removeEndpoints`. */

@@ -8,7 +8,7 @@ import { describeIssues, describeSection } from './describe-issues';
 import { applyEnvironment } from './environment';
 import { packageRoot } from './package-root';
 import { configSchema, type BackendConfig, type Config } from './schema';
-import { errorMessage } from '../../lib/words';
+import { errorMessage } from '../../lib/error-message';
 
 /** A configuration in which nothing is left to guess: directories are absolute and the default backend is named. */
 export type ResolvedConfig = Omit<Config, 'scratch' | 'backends' | 'defaultBackend'> & {

@@ -15,7 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import { endpointsPath, findEndpoints, type Endpoints } from '../../client/config/endpoints';
-import { isRunning, type ProcessIdentity } from '../../lib/process-identity';
+import { isProcessRunning, type ProcessIdentity } from '../../lib/process-identity';
 import { parseDatabaseUrl } from '../../db/url';
 import { readProcessFile } from '../../worker/stack/process-files';
 import { waitFor } from '../../worker/stack/wait';
@@ -106,7 +106,10 @@ async function withTemporal<T>(work: (connection: Connection) => Promise<T>): Pr
 }
 
 async function untilGone(processes: ProcessIdentity[]): Promise<void> {
-  await waitFor(() => (processes.some(isRunning) ? undefined : true), { what: 'all parts to end', deadlineMs: 30_000 });
+  await waitFor(() => (processes.some(isProcessRunning) ? undefined : true), {
+    what: 'all parts to end',
+    deadlineMs: 30_000,
+  });
 }
 
 describe('a stack that ivc up --detach left running', () => {
@@ -127,7 +130,7 @@ describe('a stack that ivc up --detach left running', () => {
     expect(await query(async (sql) => (await sql`SELECT count(*)::int AS rows FROM installation`)[0]?.['rows'])).toBe(
       1,
     );
-    expect(partProcesses().filter(isRunning)).toHaveLength(partNames.length);
+    expect(partProcesses().filter(isProcessRunning)).toHaveLength(partNames.length);
   });
 
   test('keeps secrets, state and logs to their owner', () => {
@@ -225,7 +228,7 @@ describe('ivc up', () => {
     const { exitCode, stderr } = await stack.ended;
     expect(exitCode).toBe(0);
     expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual(['worker', 'images']);
-    expect(parts.filter(isRunning)).toEqual([]);
+    expect(parts.filter(isProcessRunning)).toEqual([]);
     expect(existsSync(endpointsPath(data))).toBe(false);
   });
 
@@ -237,7 +240,7 @@ describe('ivc up', () => {
     const { exitCode, stderr } = await stack.ended;
     expect(exitCode).toBe(1);
     expect(stderr).toContain(`worker ended (SIGKILL); the end of ${join(data, 'logs/worker.log')}`);
-    expect(parts.filter(isRunning)).toEqual([]);
+    expect(parts.filter(isProcessRunning)).toEqual([]);
   });
 });
 
@@ -276,7 +279,7 @@ describe('after kill -9', () => {
     const { exitCode, stderr } = await ivc('up', '--detach');
     expect(exitCode).toBe(0);
     expect(stderr).toContain('ended what an earlier run left behind: worker, images, postgres, temporal');
-    expect(lost.filter(isRunning)).toEqual([]);
+    expect(lost.filter(isProcessRunning)).toEqual([]);
     expect(await recall()).toEqual(remembered);
   });
 
@@ -297,7 +300,7 @@ describe('after kill -9', () => {
     process.kill(supervisor.pid, 'SIGKILL');
     await untilGone([supervisor]);
     expect((await ivc('down')).stderr).toContain('ended what a killed run left behind');
-    expect(lost.filter(isRunning)).toEqual([]);
+    expect(lost.filter(isProcessRunning)).toEqual([]);
   });
 
   test('of PostgreSQL, everything else stops in order, and its name and the end of its log are told', async () => {
@@ -314,7 +317,7 @@ describe('after kill -9', () => {
       'postgres',
       'temporal',
     ]);
-    expect(parts.filter(isRunning)).toEqual([]);
+    expect(parts.filter(isProcessRunning)).toEqual([]);
   });
 });
 
@@ -326,7 +329,7 @@ describe('ivc down', () => {
     const { supervisor } = await up();
     const parts = [supervisor, ...partProcesses()];
     expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('stopped the stack') });
-    expect(parts.filter(isRunning)).toEqual([]);
+    expect(parts.filter(isProcessRunning)).toEqual([]);
     expect(readdirSync(join(data, 'run'))).toEqual([]);
   });
 

@@ -2,7 +2,7 @@ import { openTemporal } from '../../client/open-temporal';
 import { connectDatabase } from '../../db/client';
 import { parseDatabaseUrl } from '../../db/url';
 import { isListening } from './ports';
-import { errorMessage } from '../../lib/words';
+import { errorMessage } from '../../lib/error-message';
 
 /** A part that the configuration names does not answer. It is never replaced by an embedded one. */
 export class ExternalUnavailable extends Error {
@@ -18,7 +18,7 @@ export class ExternalUnavailable extends Error {
 const TIMEOUT_MS = 10_000;
 
 /** @throws ExternalUnavailable when the server does not answer within 10 s or has no such namespace. */
-export async function checkTemporal({
+export async function requireTemporal({
   address,
   namespace,
   tls,
@@ -53,7 +53,7 @@ function hostOf(address: string): string {
 }
 
 /** @throws ExternalUnavailable without the password when the server does not answer within seconds or refuses. */
-export async function checkDatabase(url: string): Promise<void> {
+export async function requireDatabase(url: string): Promise<void> {
   const { host, port, database: name } = parseDatabaseUrl(url);
   const database = connectDatabase(url, { maxConnections: 1 });
   try {
@@ -66,7 +66,7 @@ export async function checkDatabase(url: string): Promise<void> {
 }
 
 /** Any answer shows that a service is there; whether it is the right one, its first use tells. @throws ExternalUnavailable */
-export async function checkImages(endpoint: string): Promise<void> {
+export async function requireImages(endpoint: string): Promise<void> {
   try {
     const response = await fetch(endpoint, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' });
     await response.body?.cancel();

@@ -2,4 +2,8 @@
 export { startPostgres, type PostgresOptions, type PostgresServer } from './postgres';
 export { ensureTemporalBinary, type TemporalBinary, type TemporalBinaryOptions } from './temporal-binary';
 export { startTemporalServer, type TemporalServer, type TemporalServerOptions } from './temporal-server';
-export { startImageService, type ImageServiceOptions, type ImageServiceProcess } from './images';
+export {
+  startImageServiceProcess,
+  type ImageServiceProcessOptions,
+  type ImageServiceProcess,
+} from './image-service-process';

@@ -4,11 +4,11 @@ import { ConfigError } from '../../client/config/config-error';
 import { loadConfig } from '../../client/config/load';
 import type { StackEvent } from '../../client/config/stack-events';
 import { ExternalUnavailable } from './external';
-import { ensureLayout } from './layout';
+import { ensureLayout } from './stack-layout';
 import { killRecordedProcesses } from './process-files';
 import { stopStack } from './stop-stack';
 import { superviseStack } from './supervisor';
-import { errorMessage } from '../../lib/words';
+import { errorMessage } from '../../lib/error-message';
 
 /**
  * The process behind `ivc up` and `ivc down`: `main.js up|down --data DIRECTORY [--config FILE] [--bound]`.

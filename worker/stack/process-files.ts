@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { isRunning, type ProcessIdentity, parseProcess } from '../../lib/process-identity';
+import { isProcessRunning, type ProcessIdentity, parseProcess } from '../../lib/process-identity';
 import { waitFor } from './wait';
 import { hasCode } from '../../lib/errno';
 import { writeFileAtomically } from '../../lib/files';
@@ -26,7 +26,7 @@ export async function endRecordedProcesses(directory: string, stopOrder: readonl
   for (const name of recordedNames(directory, stopOrder)) {
     const path = join(directory, `${name}.pid`);
     const identity = readProcessFile(path);
-    if (identity && isRunning(identity)) {
+    if (identity && isProcessRunning(identity)) {
       await endProcess(identity, ['SIGINT', 'SIGKILL']);
       ended.push(name);
     }
@@ -39,7 +39,7 @@ export async function endRecordedProcesses(directory: string, stopOrder: readonl
 export function killRecordedProcesses(directory: string): void {
   for (const name of recordedNames(directory, [])) {
     const identity = readProcessFile(join(directory, `${name}.pid`));
-    if (identity && isRunning(identity)) sendSignal(identity.pid, 'SIGKILL');
+    if (identity && isProcessRunning(identity)) sendSignal(identity.pid, 'SIGKILL');
   }
 }
 
@@ -52,9 +52,9 @@ export async function endProcess(
   deadlineMs = SIGNAL_DEADLINE_MS,
 ): Promise<void> {
   for (const [index, signal] of signals.entries()) {
-    if (!isRunning(identity)) return;
+    if (!isProcessRunning(identity)) return;
     sendSignal(identity.pid, signal);
-    const gone = waitFor(() => (isRunning(identity) ? undefined : true), {
+    const gone = waitFor(() => (isProcessRunning(identity) ? undefined : true), {
       what: `process ${identity.pid} to end after ${signal}`,
       deadlineMs,
       intervalMs: 20,

@@ -1,9 +1,9 @@
 import type { Endpoints } from '../../client/config/endpoints';
 import type { LoadedConfig } from '../../client/config/load';
 import { findProcess } from '../../lib/process-identity';
-import { checkDatabase, checkImages, checkTemporal } from './external';
-import { startImageService } from './images';
-import type { Layout } from './layout';
+import { requireDatabase, requireImages, requireTemporal } from './external';
+import { startImageServiceProcess } from './image-service-process';
+import type { StackLayout } from './stack-layout';
 import type { Part } from './part';
 import type { OnPortMoved } from './ports';
 import { startPostgres } from './postgres';
@@ -13,7 +13,7 @@ import { startWorkerProcess } from './worker-process';
 
 export interface StartContext {
   loaded: LoadedConfig;
-  layout: Layout;
+  layout: StackLayout;
   /** Tells people. */
   say: (part: string, text: string) => void;
   /** Called with each part as soon as it runs, so that it can be watched and stopped whatever follows. */
@@ -47,7 +47,7 @@ async function provideTemporal(context: StartContext): Promise<Endpoints['tempor
   const { loaded, layout, say, onStarted, signal } = context;
   const { address, namespace, tls, taskQueuePrefix, port, uiPort, retention } = loaded.config.temporal;
   if (address !== 'embedded') {
-    await checkTemporal({ address, namespace, tls });
+    await requireTemporal({ address, namespace, tls });
     say('temporal', `${address} (configured), namespace ${namespace}`);
     return { address, namespace, embedded: false, taskQueuePrefix };
   }
@@ -85,7 +85,7 @@ async function provideDatabase({
 }: StartContext): Promise<Endpoints['database']> {
   const { url } = loaded.config.database;
   if (url !== 'embedded') {
-    await checkDatabase(url);
+    await requireDatabase(url);
     say('postgres', 'configured, answers');
     return { url, embedded: false };
   }
@@ -106,12 +106,12 @@ const DATABASE = 'image_volume_cache';
 async function provideImages({ loaded, layout, say, onStarted, signal }: StartContext): Promise<Endpoints['images']> {
   const { images } = loaded.config;
   if ('endpoint' in images) {
-    await checkImages(images.endpoint);
+    await requireImages(images.endpoint);
     say('images', `${images.endpoint} (configured)`);
     return { endpoint: images.endpoint, embedded: false };
   }
   const took = stopwatch();
-  const service = await startImageService({
+  const service = await startImageServiceProcess({
     directory: layout.images,
     port: images.port,
     ...files(layout, 'images'),
@@ -160,7 +160,7 @@ function workerEnvironment(
   };
 }
 
-function files(layout: Layout, part: string): { logPath: string; pidPath: string } {
+function files(layout: StackLayout, part: string): { logPath: string; pidPath: string } {
   return { logPath: layout.logPath(part), pidPath: layout.pidPath(part) };
 }
 

@@ -1,6 +1,6 @@
 import { removeEndpoints } from '../../client/config/endpoints';
-import { isRunning } from '../../lib/process-identity';
-import { ensureLayout } from './layout';
+import { isProcessRunning } from '../../lib/process-identity';
+import { ensureLayout } from './stack-layout';
 import { endLeftovers } from './leftovers';
 import { endProcess, readProcessFile } from './process-files';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
@@ -12,7 +12,7 @@ const SUPERVISOR_DEADLINE_MS = 120_000;
 export async function stopStack(dataDirectory: string): Promise<string> {
   const layout = ensureLayout(dataDirectory);
   const supervisor = readProcessFile(layout.lock);
-  const wasRunning = supervisor !== undefined && isRunning(supervisor);
+  const wasRunning = supervisor !== undefined && isProcessRunning(supervisor);
   if (wasRunning) await endProcess(supervisor, ['SIGTERM', 'SIGKILL'], SUPERVISOR_DEADLINE_MS);
   const lock = await acquireProcessLock(layout.lock);
   if (lock.kind === 'held')

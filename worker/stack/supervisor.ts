@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { findEndpoints, removeEndpoints, writeEndpoints, type Endpoints } from '../../client/config/endpoints';
 import type { LoadedConfig } from '../../client/config/load';
 import type { StackEvent } from '../../client/config/stack-events';
-import { ensureLayout, stopOrder, type Layout } from './layout';
+import { ensureLayout, stopOrder, type StackLayout } from './stack-layout';
 import { endLeftovers } from './leftovers';
 import { PartEnded, readLogTail, type Part } from './part';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 import { startParts } from './start-parts';
-import { errorMessage } from '../../lib/words';
+import { errorMessage } from '../../lib/error-message';
 
 export interface SuperviseOptions {
   loaded: LoadedConfig;
@@ -55,7 +55,7 @@ type Claim =
   { kind: 'claimed'; release: () => void } | { kind: 'running'; endpoints: Endpoints } | { kind: 'given-up' };
 
 /** Waits while another process is still starting or stopping the stack, which a build of the server can make long. */
-async function claimStack(layout: Layout, { say, stop }: { say: Say; stop: AbortSignal }): Promise<Claim> {
+async function claimStack(layout: StackLayout, { say, stop }: { say: Say; stop: AbortSignal }): Promise<Claim> {
   const deadline = performance.now() + CLAIM_DEADLINE_MS;
   let told = false;
   for (;;) {
@@ -72,7 +72,7 @@ async function claimStack(layout: Layout, { say, stop }: { say: Say; stop: Abort
   }
 }
 
-async function recover(layout: Layout, say: Say): Promise<void> {
+async function recover(layout: StackLayout, say: Say): Promise<void> {
   const ended = await endLeftovers(layout);
   if (ended.length > 0) say('stack', `ended the leftovers of an earlier run: ${ended.join(', ')}`);
 }

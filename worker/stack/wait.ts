@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export interface WaitOptions {
+export interface WaitForOptions {
   /** What is waited for, as the end of a sentence: `the database to answer`. */
   what: string;
   deadlineMs: number;
@@ -13,7 +13,7 @@ export interface WaitOptions {
  *  @throws Error naming what was waited for and the last thing that `check` threw, when the deadline passes. */
 export async function waitFor<T>(
   check: () => T | undefined | Promise<T | undefined>,
-  options: WaitOptions,
+  options: WaitForOptions,
 ): Promise<T> {
   const { what, deadlineMs, intervalMs = 50, unless } = options;
   const deadline = performance.now() + deadlineMs;

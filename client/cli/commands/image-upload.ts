@@ -8,7 +8,7 @@ import { withProgress, type Shown } from '../output/progress';
 import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, parseWholeNumber } from '../values';
 import { describeImage } from './image-show';
-import { errorMessage } from '../../../lib/words';
+import { errorMessage } from '../../../lib/error-message';
 
 interface UploadOptions extends SharedOptions {
   name?: string;

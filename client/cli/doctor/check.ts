@@ -2,7 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { ImageVolumeCache } from '../../connection';
 import { exitCodes, ImageVolumeCacheError } from '../../errors';
 import { reportingErrors } from '../../run-workflow';
-import { errorMessage } from '../../../lib/words';
+import { errorMessage } from '../../../lib/error-message';
 
 /** The result of one check. Field names are those of `--json`. */
 export interface Finding {

@@ -19,7 +19,7 @@ import { createGlanceClient } from '../../../activities/glance/client';
 import type { ImageService } from '../../../activities/glance/image-service';
 import { loadConfig } from '../../../client/config/load';
 import type { Database } from '../../../db/client';
-import { compose } from '../../../worker/dependencies';
+import { compose } from '../../../worker/compose';
 import { createLogger, createTemporalLogger } from '../../../worker/logger';
 import { roles, type RoleDependencies, type Slots } from '../../../worker/roles';
 import type { BackendName } from '../../../workflows/contract/ids';

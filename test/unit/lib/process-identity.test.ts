@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { findProcess, isRunning } from '../../../lib/process-identity';
+import { findProcess, isProcessRunning } from '../../../lib/process-identity';
 
 test('a running process has an identity that stays the same', () => {
   const own = findProcess(process.pid);
@@ -12,11 +12,11 @@ test('a process that ended is not running, nor is a later one with its pid', asy
   const child = spawn('sleep', ['60']);
   await once(child, 'spawn');
   const identity = findProcess(child.pid ?? 0);
-  expect(identity && isRunning(identity)).toBe(true);
+  expect(identity && isProcessRunning(identity)).toBe(true);
   child.kill('SIGKILL');
   await once(child, 'exit');
-  expect(identity && isRunning(identity)).toBe(false);
-  expect(isRunning({ pid: process.pid, startTime: identity?.startTime ?? '' })).toBe(false);
+  expect(identity && isProcessRunning(identity)).toBe(false);
+  expect(isProcessRunning({ pid: process.pid, startTime: identity?.startTime ?? '' })).toBe(false);
 });
 
 test('a name with spaces and parentheses does not confuse it', async () => {
@@ -26,7 +26,7 @@ test('a name with spaces and parentheses does not confuse it', async () => {
   ]);
   await once(child.stdout, 'data');
   const identity = findProcess(child.pid ?? 0);
-  expect(identity && isRunning(identity)).toBe(true);
+  expect(identity && isProcessRunning(identity)).toBe(true);
   child.kill('SIGKILL');
   await once(child, 'exit');
 });

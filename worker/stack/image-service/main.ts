@@ -1,6 +1,6 @@
 import { note } from '../../../client/cli/output/print';
 import { startImageService } from './server';
-import { errorMessage } from '../../../lib/words';
+import { errorMessage } from '../../../lib/error-message';
 
 /**
  * Started by path as a process of its own. Environment: `IVC_IMAGE_SERVICE_DIRECTORY`, `IVC_IMAGE_SERVICE_HOST` (127.0.0.1),

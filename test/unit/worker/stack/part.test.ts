@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isRunning } from '../../../../lib/process-identity';
+import { isProcessRunning } from '../../../../lib/process-identity';
 import { readLogTail, startPart, type Part } from '../../../../worker/stack/part';
 import { endRecordedProcesses } from '../../../../worker/stack/process-files';
 import { waitForReadyLine } from '../../../../worker/stack/ready-line';
@@ -55,7 +55,7 @@ test('its ready line is found among other lines, and only in this run', async ()
   );
   expect(await waitForReadyLine(part, ready, { deadlineMs: 10_000 })).toEqual({ ready: true, port: 2 });
   await part.stop();
-  expect(isRunning(part.process)).toBe(false);
+  expect(isProcessRunning(part.process)).toBe(false);
   expect(existsSync(pidPath)).toBe(false);
 });
 

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import postgres from 'postgres';
 import { parseDatabaseUrl } from '../../../../db/url';
-import { findProcess, isRunning } from '../../../../lib/process-identity';
+import { findProcess, isProcessRunning } from '../../../../lib/process-identity';
 import { startPostgres, type PostgresServer } from '../../../../worker/stack';
 
 let root: string;
@@ -64,7 +64,7 @@ test('a stop and a start keep the data, and the stop ends the process', async ()
   const first = await start();
   await remember(first);
   await first.stop();
-  expect(isRunning(first.part.process)).toBe(false);
+  expect(isProcessRunning(first.part.process)).toBe(false);
   expect(await recall(await start())).toBe(7);
 });
 
@@ -80,7 +80,7 @@ test('a server that its supervisor lost is ended before the next one starts', as
   const lost = await start();
   await remember(lost);
   const next = await start();
-  expect(isRunning(lost.part.process)).toBe(false);
+  expect(isProcessRunning(lost.part.process)).toBe(false);
   expect(await recall(next)).toBe(7);
 });
 
@@ -90,7 +90,7 @@ test('who looks around in the data directory, as an administrator’s shell does
   try {
     await once(visitor, 'spawn');
     await start();
-    expect(isRunning(lost.part.process)).toBe(false);
+    expect(isProcessRunning(lost.part.process)).toBe(false);
     expect([visitor.exitCode, visitor.signalCode]).toEqual([null, null]);
     expect(findProcess(visitor.pid ?? 0)).toBeDefined();
   } finally {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { chooseDatabaseUser } from './database-user';
 
 /** Where the parts of a stack keep what is theirs, below its data directory. */
-export interface Layout {
+export interface StackLayout {
   data: string;
   /** `<part>.pid` of each running part. */
   run: string;
@@ -19,7 +19,7 @@ export interface Layout {
 export const stopOrder: readonly string[] = ['worker', 'images', 'postgres', 'temporal'];
 
 /** Makes the directories of a stack. Idempotent. */
-export function ensureLayout(data: string): Layout {
+export function ensureLayout(data: string): StackLayout {
   const run = join(data, 'run');
   const logs = join(data, 'logs');
   const [images, temporal] = [join(data, 'images'), join(data, 'temporal')];

@@ -3,7 +3,7 @@ import { startNodeProcess } from './node-process';
 import type { Part } from './part';
 import { choosePort, type OnPortMoved } from './ports';
 
-export interface ImageServiceOptions {
+export interface ImageServiceProcessOptions {
   /** Where it keeps its images. */
   directory: string;
   logPath: string;
@@ -24,7 +24,7 @@ const READY_DEADLINE_MS = 30_000;
 const readySchema = z.object({ listening: z.url() });
 
 /** Starts the local image service as a process and returns when it listens. Undo: `stop`; the images stay. */
-export async function startImageService(options: ImageServiceOptions): Promise<ImageServiceProcess> {
+export async function startImageServiceProcess(options: ImageServiceProcessOptions): Promise<ImageServiceProcess> {
   const { directory, logPath, pidPath, port: wanted = 0, onMoved, signal } = options;
   const { port, takenPort } = await choosePort(wanted);
   if (takenPort !== undefined) onMoved?.({ what: 'API', from: takenPort, to: port });

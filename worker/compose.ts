@@ -24,7 +24,7 @@ import { openBackends } from './open-backends';
 import type { OperatorWords } from './operator-words';
 import { defaultSlots, type Role, type RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
-import { openToolGuard } from './tool-guard';
+import { openToolGuard } from './open-tool-guard';
 import { createSemaphore } from '../lib/semaphore';
 import { tidyScratch } from '../activities/kit/scratch-files';
 
