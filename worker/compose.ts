@@ -1,4 +1,4 @@
-import { Client, type Connection } from '@temporalio/client';
+import { Client, isGrpcServiceError, type Connection } from '@temporalio/client';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { onCommandStarted } from '../activities/command';
 import { describeConfinement } from '../activities/confinement';
@@ -15,11 +15,9 @@ import { adoptInstallation, bindNamespace, ensureInstallation } from '../db/inst
 import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';
-import { createCacheMetrics } from './cache-metrics';
+import { createCacheMetrics, createProcessMetrics } from './cache-metrics';
 import { startInventoryGauges } from './inventory-gauges';
 import type { Logger } from './logger';
-import { createMetrics } from './metrics';
-import { findNamespaceId } from './namespace';
 import { openBackends } from './open-backends';
 import type { OperatorWords } from './operator-words';
 import { defaultSlots, type Role, type RoleDependencies } from './roles';
@@ -59,7 +57,7 @@ export async function compose({
   hostSlots = defaultSlots.host,
 }: Compose): Promise<Composition> {
   await migrateDatabase(config.database.url);
-  const metrics = createMetrics();
+  const metrics = createProcessMetrics();
   onCommandStarted(metrics.countProcess);
   const database = connectDatabase(config.database.url, {
     maxConnections: DATABASE_CONNECTIONS,
@@ -126,6 +124,21 @@ export async function compose({
       await closeAll(database, images, scratch);
     },
   };
+}
+
+/** gRPC's code for a caller that may not ask. */
+const PERMISSION_DENIED = 7;
+
+/** @returns the server's own id of a namespace, which no other namespace has; undefined where this account may not ask. */
+async function findNamespaceId(connection: Connection, namespace: string): Promise<string | undefined> {
+  try {
+    const { namespaceInfo } = await connection.workflowService.describeNamespace({ namespace });
+    return namespaceInfo?.id || undefined;
+  } catch (error) {
+    const code: number | undefined = isGrpcServiceError(error) ? error.code : undefined;
+    if (code === PERMISSION_DENIED) return undefined;
+    throw error;
+  }
 }
 
 function imagesEndpoint({ images }: ResolvedConfig): string {

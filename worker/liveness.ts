@@ -1,5 +1,4 @@
-import type { AddressInfo } from 'node:net';
-import { createLoopbackServer } from './loopback-server';
+import { close, createLoopbackServer, listen } from './loopback-server';
 
 interface Liveness {
   url: string;
@@ -32,15 +31,6 @@ export async function startLiveness(port: number, isAlive: () => Promise<string 
       );
     },
   });
-  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
-  const { port: bound } = server.address() as AddressInfo;
-  return {
-    url: `http://127.0.0.1:${bound}/livez`,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        // A probe whose answer is still looked for gets none.
-        server.closeAllConnections();
-      }),
-  };
+  const url = await listen(server, { port });
+  return { url: `${url}/livez`, close: () => close(server) };
 }

@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { quote } from '../workflows/contract/words';
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
@@ -20,6 +22,24 @@ export function createLoopbackServer({ server = {}, onRequest, onRefused = refus
     if (why === undefined) onRequest(request, response);
     else onRefused(request, response, why);
   });
+}
+
+/** @param port 0: any free one. @returns the server's URL. @throws Error when the address is taken. */
+export async function listen(
+  server: Server,
+  { host = '127.0.0.1', port }: { host?: string; port: number },
+): Promise<string> {
+  server.listen({ host, port });
+  await once(server, 'listening');
+  const bound = server.address() as AddressInfo;
+  return `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`;
+}
+
+/** Requests that are still being answered get no answer. */
+export async function close(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
 }
 
 /** What a browser says of a request that a page of this very origin, or a person in the address bar, has caused. */

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { isProcessRunning } from '../../lib/process-identity';
 import { writeFileAtomically } from '../../lib/files';
+import { parseJson } from '../../lib/json';
 
 export const endpointsSchema = z.object({
   dataDirectory: z.string(),
@@ -50,13 +51,5 @@ function readIfPresent(path: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return '';
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -6,8 +6,10 @@ import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
-import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
 import { startStack, type Stack, type StackOptions } from '../support/stack/stack';
+import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
+import { startPostgres } from '../../worker/stack/postgres';
+import { startTemporalServer } from '../../worker/stack/temporal-server';
 
 const dist = resolve(__dirname, '../..');
 

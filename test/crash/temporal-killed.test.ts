@@ -1,13 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureTemporalBinary, startTemporalServer, type TemporalServer } from '../../worker/stack';
 import { MiB } from '../../workflows/contract/bytes';
 import { BLOCK_BYTES } from '../../activities/image/hashed-file';
 import { expectCleanSlate, flowsOf } from '../support/stack/flows';
 import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
 import { createRandom } from '../support/seeded';
 import { startStack, type Stack } from '../support/stack/stack';
+import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
+import { startTemporalServer, type TemporalServer } from '../../worker/stack/temporal-server';
 
 const KILLS = 3;
 const GAP_MS = { min: 50, max: 5000 };

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import { deleteVolume } from '../../client/volumes';
-import { ensureTemporalBinary } from '../../worker/stack';
+import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
 import type { EvictionResult } from '../../workflows/contract/eviction';
 import { evictorOf } from '../support/stack/evictor';
 import { until, useStack } from '../support/stack/flows';

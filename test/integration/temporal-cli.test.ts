@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
-import { ensureTemporalBinary } from '../../worker/stack';
+import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
 import { CONTROL_QUEUE } from '../../workflows/contract/names';
 import { makeSampleImage, uploadSample } from '../support/images/sample-image';
 import { startStack, type Stack } from '../support/stack/stack';

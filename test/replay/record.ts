@@ -4,13 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
 import { deleteVolume } from '../../client/volumes';
-import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../worker/stack';
 import { evictorOf } from '../support/stack/evictor';
 import { flowsOf, type FlowStack } from '../support/stack/flows';
 import { startStack } from '../support/stack/stack';
 import { recordReconcile } from './record-reconcile';
 import { recordRefresh, type Save } from './record-refresh';
 import { withoutMachine } from './without-machine';
+import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
+import { startPostgres } from '../../worker/stack/postgres';
+import { startTemporalServer } from '../../worker/stack/temporal-server';
 
 /** Runs one create of every kind on servers of its own and writes their histories beside this file. See README.md. */
 async function main(): Promise<void> {

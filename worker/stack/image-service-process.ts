@@ -26,8 +26,7 @@ const readySchema = z.object({ listening: z.url() });
 /** Starts the local image service as a process and returns when it listens. Undo: `stop`; the images stay. */
 export async function startImageServiceProcess(options: ImageServiceProcessOptions): Promise<ImageServiceProcess> {
   const { directory, logPath, pidPath, port: wanted = 0, onMoved, signal } = options;
-  const { port, takenPort } = await choosePort(wanted);
-  if (takenPort !== undefined) onMoved?.({ what: 'API', from: takenPort, to: port });
+  const port = await choosePort(wanted, 'API', onMoved);
   const { part, said } = await startNodeProcess({
     name: 'images',
     script: 'worker/stack/image-service/main.js',

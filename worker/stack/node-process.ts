@@ -1,8 +1,11 @@
+import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import type { z } from 'zod';
 import { packageRoot } from '../../client/config/package-root';
-import { startPart, type Part } from './part';
-import { waitForReadyLine } from './ready-line';
+import { startPart, type Part, assertGoingOn } from './part';
+import { waitFor } from './wait';
+import { parseJson } from '../../lib/json';
 
 export interface NodeProcessOptions<T> {
   name: string;
@@ -28,4 +31,26 @@ export async function startNodeProcess<T>(options: NodeProcessOptions<T>): Promi
     await part.stop();
     throw error;
   }
+}
+
+/** Waits for the JSON line with which a process of ours says that it is ready. Its stdout goes to its log, which outlives this process. */
+export async function waitForReadyLine<T>(
+  part: Part,
+  schema: z.ZodType<T>,
+  { deadlineMs, signal }: { deadlineMs: number; signal?: AbortSignal },
+): Promise<T> {
+  return await waitFor(() => findLine(part, schema), {
+    what: `${part.name} to be ready`,
+    deadlineMs,
+    unless: () => assertGoingOn(part, signal),
+  });
+}
+
+async function findLine<T>({ logPath, logStart }: Part, schema: z.ZodType<T>): Promise<T | undefined> {
+  const lines = createInterface({ input: createReadStream(logPath, { start: logStart }) });
+  for await (const line of lines) {
+    const parsed = schema.safeParse(parseJson(line));
+    if (parsed.success) return parsed.data;
+  }
+  return undefined;
 }

@@ -93,6 +93,12 @@ function watchPart(child: ChildProcess, options: PartOptions & { identity: Proce
   return part;
 }
 
+/** @throws the reason of `signal` when the start is given up, Error with the end of the log when the part has ended. */
+export function assertGoingOn(part: Part, signal: AbortSignal | undefined): void {
+  signal?.throwIfAborted();
+  part.assertRunning();
+}
+
 /** A part ended that should run. */
 export class PartEnded extends Error {
   override readonly name = 'PartEnded';

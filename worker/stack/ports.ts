@@ -1,22 +1,17 @@
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
 
-export interface ChosenPort {
-  port: number;
-  /** The wanted port, when it was taken and another was chosen. */
-  takenPort?: number;
-}
-
 /** Told when a wanted port is taken: `what` listens there, as in `API` or `web UI`. */
 export type OnPortMoved = (moved: { what: string; from: number; to: number }) => void;
 
-/** Finds a TCP port of 127.0.0.1 to listen on: the wanted one, or a free one when it is taken. `wanted` 0 asks for any. */
-export async function choosePort(wanted: number): Promise<ChosenPort> {
+/** @returns a TCP port of 127.0.0.1 to listen on: the wanted one, or a free one when it is taken, which `onMoved` is told. `wanted` 0 is any. */
+export async function choosePort(wanted: number, what = '', onMoved?: OnPortMoved): Promise<number> {
   const port = await probePort(wanted);
-  if (port !== undefined) return { port };
+  if (port !== undefined) return port;
   const free = await probePort(0);
   if (free === undefined) throw new Error('127.0.0.1 has no free TCP port');
-  return { port: free, takenPort: wanted };
+  onMoved?.({ what, from: wanted, to: free });
+  return free;
 }
 
 const CONNECT_TIMEOUT_MS = 2000;

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectDatabase, type DriverSql } from '../../db/client';
 import { assertReachable, chooseDatabaseUser, ensureExecutableFor, type DatabaseUser } from './database-user';
-import { startPart, type Part } from './part';
+import { startPart, type Part, assertGoingOn } from './part';
 import { findPostgresBinaries } from './postgres-binaries';
 import { ensureCluster, type Cluster } from './postgres-cluster';
 import { endPostgresLeftovers } from './postgres-leftovers';
@@ -134,10 +134,7 @@ async function waitUntilServing(
   await waitFor(() => query(cluster, async (sql) => (await sql`SELECT 1 AS one`).length === 1 || undefined), {
     what: 'PostgreSQL to answer on its socket',
     deadlineMs: READY_DEADLINE_MS,
-    unless: () => {
-      signal?.throwIfAborted();
-      part.assertRunning();
-    },
+    unless: () => assertGoingOn(part, signal),
   });
 }
 

@@ -1,8 +1,9 @@
+import { join } from 'node:path';
 import { removeEndpoints } from '../../client/config/endpoints';
+import { ensureLayout, stopOrder, type StackLayout } from './stack-layout';
 import { isProcessRunning } from '../../lib/process-identity';
-import { ensureLayout } from './stack-layout';
-import { endLeftovers } from './leftovers';
-import { endProcess, readProcessFile } from './process-files';
+import { endPostgresLeftovers } from './postgres-leftovers';
+import { endProcess, endRecordedProcesses, readProcessFile } from './process-files';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 
 /** Longer than any part may take to stop. */
@@ -29,4 +30,11 @@ export async function stopStack(dataDirectory: string): Promise<string> {
   } finally {
     lock.release();
   }
+}
+
+/** Ends what a supervisor that was killed left running. Only the holder of the stack's lock may call this. @returns the parts that were ended. */
+export async function endLeftovers({ run, postgres }: StackLayout): Promise<string[]> {
+  const ended = await endRecordedProcesses(run, stopOrder);
+  await endPostgresLeftovers(join(postgres, 'data'));
+  return ended;
 }

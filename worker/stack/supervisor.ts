@@ -3,7 +3,7 @@ import { findEndpoints, removeEndpoints, writeEndpoints, type Endpoints } from '
 import type { LoadedConfig } from '../../client/config/load';
 import type { StackEvent } from '../../client/config/stack-events';
 import { ensureLayout, stopOrder, type StackLayout } from './stack-layout';
-import { endLeftovers } from './leftovers';
+import { endLeftovers } from './stop-stack';
 import { PartEnded, readLogTail, type Part } from './part';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 import { startParts } from './start-parts';

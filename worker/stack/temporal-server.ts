@@ -3,7 +3,7 @@ import { google } from '@temporalio/proto';
 import { openTemporal } from '../../client/open-temporal';
 import { searchAttributeNames } from '../../workflows/contract/names';
 import { choosePort, isListening, type OnPortMoved } from './ports';
-import { startPart, type Part } from './part';
+import { startPart, type Part, assertGoingOn } from './part';
 import { waitFor } from './wait';
 
 export interface TemporalServerOptions {
@@ -75,15 +75,10 @@ interface Ports {
 }
 
 async function choosePorts({ port = 0, uiPort = 0, onMoved }: TemporalServerOptions): Promise<Ports> {
-  const choose = async (what: string, wanted: number) => {
-    const chosen = await choosePort(wanted);
-    if (chosen.takenPort !== undefined) onMoved?.({ what, from: chosen.takenPort, to: chosen.port });
-    return chosen.port;
-  };
   return {
-    port: await choose('API', port),
-    uiPort: await choose('web UI', uiPort),
-    metricsPort: await choose('metrics', 0),
+    port: await choosePort(port, 'API', onMoved),
+    uiPort: await choosePort(uiPort, 'web UI', onMoved),
+    metricsPort: await choosePort(0),
   };
 }
 
@@ -122,23 +117,11 @@ interface ServingOptions {
 }
 
 async function waitUntilServing(port: number, { namespace, part, retentionMs, signal }: ServingOptions): Promise<void> {
-  const unless = () => {
-    signal?.throwIfAborted();
-    part.assertRunning();
-  };
+  const common = { deadlineMs: READY_DEADLINE_MS, unless: () => assertGoingOn(part, signal) };
   // A gRPC connection that is refused tries again only after a second.
-  const listening = {
-    what: `the Temporal server to listen on port ${port}`,
-    intervalMs: 20,
-    deadlineMs: READY_DEADLINE_MS,
-    unless,
-  };
+  const listening = { ...common, what: `the Temporal server to listen on port ${port}`, intervalMs: 20 };
   await waitFor(async () => (await isListening(port)) || undefined, listening);
-  const serving = {
-    what: `the Temporal server to serve the namespace ${namespace}`,
-    deadlineMs: READY_DEADLINE_MS,
-    unless,
-  };
+  const serving = { ...common, what: `the Temporal server to serve the namespace ${namespace}` };
   await waitFor(() => serves(`127.0.0.1:${port}`, { namespace, retentionMs }), serving);
 }
 

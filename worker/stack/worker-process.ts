@@ -29,8 +29,7 @@ const readySchema = z.object({ ready: z.literal(true), metricsUrl: z.string().op
 /** Starts a worker with all roles and returns when it polls. Undo: `part.stop`. */
 export async function startWorkerProcess(options: WorkerProcessOptions): Promise<WorkerProcess> {
   const { env, metricsPort: wanted, shutdownGraceMs, logPath, pidPath, onMoved, signal } = options;
-  const { port, takenPort } = wanted === 0 ? { port: 0, takenPort: undefined } : await choosePort(wanted);
-  if (takenPort !== undefined) onMoved?.({ what: 'metrics', from: takenPort, to: port });
+  const port = wanted === 0 ? 0 : await choosePort(wanted, 'metrics', onMoved);
   const { part, said } = await startNodeProcess({
     name: 'worker',
     script: 'worker/main.js',

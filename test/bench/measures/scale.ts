@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { migrateDatabase } from '../../../db/migrate';
 import { connectDatabase, type Database } from '../../../db/client';
 import { withDatabaseName } from '../../support/database/database-name';
-import { startPostgres } from '../../../worker/stack';
+import { startPostgres } from '../../../worker/stack/postgres';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { connectExplained } from '../../support/database/explained-database';
 import { fillInventory, type Filling } from '../../support/database/fill-inventory';

@@ -7,7 +7,7 @@ import { sql } from 'drizzle-orm';
 import type * as client from '../../../db/client';
 import type { Database } from '../../../db/client';
 import type * as statement from '../../../db/statement';
-import { startPostgres, type PostgresServer } from '../../../worker/stack';
+import { startPostgres, type PostgresServer } from '../../../worker/stack/postgres';
 import { until } from '../../support/stack/flows';
 import { installPackage, type InstalledPackage } from '../../support/stack/installed-package';
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { sql } from 'drizzle-orm';
 import { connectDatabase, type Database } from '../../../db/client';
 import { inTransaction, runStatement } from '../../../db/statement';
-import { startPostgres, type PostgresServer } from '../../../worker/stack';
+import { startPostgres, type PostgresServer } from '../../../worker/stack/postgres';
 import { Failure } from '../../../workflows/contract/failures';
 import { until } from '../../support/stack/flows';
 import { signalPostgres } from '../../support/database/postgres-processes';

@@ -2,10 +2,11 @@ import type { temporal } from '@temporalio/proto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureTemporalBinary, startTemporalServer, type TemporalServer } from '../../../worker/stack';
 import { readActions, readCounter } from '../../support/stack/metrics';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/stack/flows';
 import type { TestWorker } from '../../support/stack/stack';
+import { ensureTemporalBinary } from '../../../worker/stack/temporal-binary';
+import { startTemporalServer, type TemporalServer } from '../../../worker/stack/temporal-server';
 
 const HERD = 40;
 

@@ -91,12 +91,12 @@ export class CephCluster {
     await ensurePackages([...daemonPackages, ...clientPackages]);
     await mkdir(directory, { mode: 0o700 });
     const [mon, other] = await Promise.all([choosePort(0), choosePort(0)]);
-    const description = { directory, fsid: randomUUID(), monAddress: `127.0.0.1:${mon.port}` };
+    const description = { directory, fsid: randomUUID(), monAddress: `127.0.0.1:${mon}` };
     const logs = join(directory, 'log');
     const daemons = new Daemons(join(directory, 'ceph.conf'), logs);
     const cluster = new CephCluster(description, daemons);
     try {
-      const osdUuid = await cluster.makeStores({ firstPort: other.port, osdBytes });
+      const osdUuid = await cluster.makeStores({ firstPort: other, osdBytes });
       await cluster.startDaemons(daemons, osdUuid);
       await cluster.makePools(poolQuota);
       await cluster.waitForSpace();

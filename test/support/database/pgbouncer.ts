@@ -23,7 +23,7 @@ export async function startPgBouncer(databaseUrl: string): Promise<PgBouncer> {
   const owner = chooseDatabaseUser();
   chmodSync(directory, 0o700);
   giveTo(owner, directory);
-  const { port } = await choosePort(0);
+  const port = await choosePort(0);
   const write = (name: string, lines: string[]): string => {
     const path = join(directory, name);
     writeFileSync(path, `${lines.join('\n')}\n`, { mode: 0o600 });

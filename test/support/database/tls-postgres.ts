@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startPostgres } from '../../../worker/stack/index';
+import { startPostgres } from '../../../worker/stack/postgres';
 import { chooseDatabaseUser, giveTo } from '../../../worker/stack/database-user';
 import { readLogTail, startPart } from '../../../worker/stack/part';
 import { choosePort } from '../../../worker/stack/ports';
@@ -49,7 +49,7 @@ export async function startTlsPostgres({
     writeFileSync(join(data, name), text, { mode: 0o600 });
     giveTo(user, join(data, name));
   }
-  const { port } = await choosePort(0);
+  const port = await choosePort(0);
   const { directory: bin } = await findPostgresBinaries();
   const settings = {
     listen_addresses: '127.0.0.1',

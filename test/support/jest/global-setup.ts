@@ -1,8 +1,10 @@
 import { chmodSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureTemporalBinary, startPostgres, startTemporalServer } from '../../../worker/stack/index';
 import { runningStack } from './running-stack';
+import { ensureTemporalBinary } from '../../../worker/stack/temporal-binary';
+import { startPostgres } from '../../../worker/stack/postgres';
+import { startTemporalServer } from '../../../worker/stack/temporal-server';
 
 /**
  * Starts one Temporal server (in memory) and one PostgreSQL (nothing flushed) for a whole run, whatever the number of projects that name this file.

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connectDatabase, type Database } from '../../../db/client';
-import { startPostgres, type PostgresServer } from '../../../worker/stack/index';
+import { startPostgres, type PostgresServer } from '../../../worker/stack/postgres';
 import { flowsOf, type FlowStack } from './flows';
 import { startStack, type Stack } from './stack';
 

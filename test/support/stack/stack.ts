@@ -187,7 +187,7 @@ async function launchWorker(
   roles: string[],
   { environment, logPath }: { environment: NodeJS.ProcessEnv; logPath: string },
 ): Promise<StartingWorker> {
-  const { port } = await choosePort(0);
+  const port = await choosePort(0);
   const log = openSync(logPath, 'a', 0o600);
   const child = spawn(process.execPath, [join(root, 'dist/worker/main.js'), '--roles', roles.join(',')], {
     cwd: root,

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 
 const faultSchema = z.strictObject({
   /** Absent: any image. */

@@ -1,6 +1,17 @@
 import { STATUS_CODES, type IncomingMessage, type ServerResponse } from 'node:http';
 import { KiB } from '../../../workflows/contract/bytes';
-import { HttpError } from './http-error';
+
+/** Ends a request with this status; the message is for the caller. */
+export class HttpError extends Error {
+  override readonly name = 'HttpError';
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly headers: Record<string, string> = {},
+  ) {
+    super(message);
+  }
+}
 
 const JSON_LIMIT_BYTES = 256 * KiB;
 

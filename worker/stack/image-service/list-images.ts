@@ -1,4 +1,4 @@
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import { showImage, type StoredImage } from './record';
 import { sortImages } from './sort-images';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import { isEditableField, parseEditedImage, refuseReadOnly, type EditableImage, type StoredImage } from './record';
 
 /** RFC 6902 as far as Glance takes it: one level deep, without move, copy and test. */

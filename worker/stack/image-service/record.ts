@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isStorableText } from '../../../workflows/contract/storable-text';
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import { describeFirstIssue } from '../../../lib/issue-words';
 
 /** Formats that Glance accepts by default (its `disk_formats` and `container_formats`). */

@@ -5,7 +5,7 @@ import type { Catalog } from './catalog';
 import type { Counters } from './counters';
 import { strike, type Faults } from './faults';
 import { readBody, readJson, sendEmpty, sendJson } from './http';
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import { listImages } from './list-images';
 import { patchImage, PATCH_MEDIA_TYPE } from './patch-image';
 import { receiveFile } from './receive-file';

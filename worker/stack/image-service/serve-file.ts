@@ -7,7 +7,7 @@ import { MiB } from '../../../workflows/contract/bytes';
 import type { Counters } from './counters';
 import { strike, type Fault } from './faults';
 import { sendEmpty } from './http';
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import { parseRange, type ByteRange } from './range';
 import type { StoredImage } from './record';
 

@@ -1,12 +1,12 @@
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import { note } from '../../../client/cli/output/print';
 import { KiB } from '../../../workflows/contract/bytes';
-import { createLoopbackServer } from '../../loopback-server';
+import { close, createLoopbackServer, listen } from '../../loopback-server';
 import { openCatalog } from './catalog';
 import { createCounters } from './counters';
 import { createFaults } from './faults';
 import { sendError } from './http';
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import { route, type Service } from './routes';
 
 export interface ImageServiceOptions {
@@ -68,8 +68,13 @@ export async function startImageService({
     },
   });
   server.timeout = IDLE_TIMEOUT_MS;
-  await listen(server, host, port);
-  return { url: urlOf(server), stop: () => stop(server, running) };
+  return {
+    url: await listen(server, { host, port }),
+    stop: async () => {
+      await close(server);
+      await Promise.all(running);
+    },
+  };
 }
 
 async function answer(service: Service, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -94,28 +99,4 @@ function endRefusedBody(request: IncomingMessage): void {
   const timer = setTimeout(() => request.destroy(), REFUSED_BODY_MS);
   request.once('end', () => clearTimeout(timer));
   request.socket.once('close', () => clearTimeout(timer));
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host, port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-}
-
-function urlOf(server: Server): string {
-  const bound = server.address();
-  if (bound === null || typeof bound === 'string') throw new Error('the image service listens on no port');
-  const { address, family, port } = bound;
-  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`;
-}
-
-async function stop(server: Server, running: Set<Promise<void>>): Promise<void> {
-  const closed = new Promise((resolve) => server.close(resolve));
-  server.closeAllConnections();
-  await closed;
-  await Promise.all(running);
 }

@@ -1,4 +1,4 @@
-import { HttpError } from './http-error';
+import { HttpError } from './http';
 import type { StoredImage } from './record';
 
 /** What Glance sorts by, as far as it is of use here; dates have whole seconds, so the order of creation decides between equal ones. */

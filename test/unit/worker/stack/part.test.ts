@@ -5,7 +5,7 @@ import { z } from 'zod';
 import { isProcessRunning } from '../../../../lib/process-identity';
 import { readLogTail, startPart, type Part } from '../../../../worker/stack/part';
 import { endRecordedProcesses } from '../../../../worker/stack/process-files';
-import { waitForReadyLine } from '../../../../worker/stack/ready-line';
+import { waitForReadyLine } from '../../../../worker/stack/node-process';
 
 let directory: string;
 let logPath: string;

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import postgres from 'postgres';
 import { parseDatabaseUrl } from '../../../../db/url';
 import { findProcess, isProcessRunning } from '../../../../lib/process-identity';
-import { startPostgres, type PostgresServer } from '../../../../worker/stack';
+import { startPostgres, type PostgresServer } from '../../../../worker/stack/postgres';
 
 let root: string;
 let running: PostgresServer[];

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ensureTemporalBinary, type TemporalBinaryOptions } from '../../../../worker/stack';
+import { ensureTemporalBinary, type TemporalBinaryOptions } from '../../../../worker/stack/temporal-binary';
 
 let directory: string;
 let options: TemporalBinaryOptions;
