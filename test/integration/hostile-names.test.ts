@@ -153,7 +153,7 @@ describe('names that others have chosen', () => {
   });
 
   it('are so when they go', async () => {
-    expect(await say('volume', 'delete', volumeId)).toContain('is deleted');
+    expect(await say('volume', 'delete', volumeId)).toContain('was deleted');
     await say('cache', 'evict', entryId, '--reason', HOSTILE, '--flatten');
     await say('cache', 'show', entryId);
   });
