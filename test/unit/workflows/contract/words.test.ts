@@ -20,5 +20,5 @@ it('counts in words', () => {
 
 it('quotes any value, shortened', () => {
   expect([undefined, null, 'a\nb', NaN, { a: 1 }].map(quote)).toEqual(['nothing', 'null', '"a\\nb"', 'NaN', '{"a":1}']);
-  expect(quote('a'.repeat(300))).toBe(`"${'a'.repeat(199)}…`);
+  expect(quote('a'.repeat(300))).toBe(`"${'a'.repeat(119)}…`);
 });
