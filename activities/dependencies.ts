@@ -12,7 +12,7 @@ import type { CacheMetrics } from './metrics';
 import type { ScratchQueue } from './transfer/scratch-queue';
 import type { Semaphore } from '../lib/semaphore';
 
-/** What every worker has, whatever its roles. */
+/** Every worker has these, whatever its roles. */
 export interface ControlDependencies {
   config: ResolvedConfig;
   installation: InstallationId;
@@ -20,7 +20,7 @@ export interface ControlDependencies {
   images: ImageService;
   temporal: Client;
   queues: ReturnType<typeof taskQueues>;
-  /** What images must be, and the hash that names it. */
+  /** The rules for images, and the hash that names them. */
   policy: ImagePolicy;
   policyVersion: string;
   /** Whether the namespace knows our search attributes. */
@@ -32,13 +32,13 @@ export interface ControlDependencies {
   ownHost?: HostId;
 }
 
-/** What a worker with the backend role has besides. */
+/** A worker with the backend role has these besides. */
 export interface BackendDependencies extends ControlDependencies {
   /** The host whose scratch can be written to these backends. */
   hostId: HostId;
 }
 
-/** What a worker with the host role has besides. */
+/** A worker with the host role has these besides. */
 export interface HostDependencies extends BackendDependencies {
   scratch: Scratch;
   /** At most so many conversions run at once on this host; a further one waits its turn. */
@@ -46,7 +46,7 @@ export interface HostDependencies extends BackendDependencies {
   downloads: Semaphore;
   /** How qemu-img is run here. */
   toolGuard: ToolGuard;
-  /** Who waits for room in a full scratch. */
+  /** Callers that wait for room in a full scratch. */
   scratchQueue: ScratchQueue;
   /** All who wait for room in the scratch: fewer than the slots of the host's queue, since whoever is to give some back needs one. */
   waitingRoom: Semaphore;

@@ -14,7 +14,7 @@ export function toApplicationFailure(error: unknown): unknown {
     details: [error.details],
     nonRetryable: error.isFinal,
     nextRetryDelay: retryDelays[type],
-    // What is only waited for is no fault that a log or a metric should tell of.
+    // A wait is no fault that a log or a metric should tell of.
     category: waits.includes(type) ? ApplicationFailureCategory.BENIGN : undefined,
     cause: error.cause instanceof Error ? error.cause : undefined,
   });
@@ -24,7 +24,7 @@ export function toApplicationFailure(error: unknown): unknown {
 const retryDelays: Partial<Record<FailureType, '100ms' | '2s'>> = {
   // A flight that has answered closes within milliseconds.
   FlightClosing: '100ms',
-  // Whoever waits for another run waits between two tries: that holds no slot.
+  // A wait for another run is between two tries: that holds no slot.
   VolumeBusy: '2s',
 };
 

@@ -3,7 +3,7 @@ import type { Verdict } from '../workflows/contract/population';
 import type { FindingKind } from '../workflows/contract/reconcile';
 import type { BypassReason, Outcome } from '../workflows/contract/volume';
 
-/** What the product counts about itself, beside what Temporal's SDK counts. An activity that is retried after its effect may count twice. */
+/** The product's own counters, beside those of Temporal's SDK. An activity that is retried after its effect may count twice. */
 export interface CacheMetrics {
   /** A create has its end. `saved`: what a clone spared it. */
   createEnded(
@@ -22,11 +22,11 @@ export interface CacheMetrics {
   downloaded(bytes: number): void;
   /** An entry is gone. `reason`: its class. */
   evicted(labels: { backend: BackendName; reason: string }, bytes: number): void;
-  /** An evictor has looked at its limits, whatever came of it. */
+  /** An evictor has checked its limits, whatever came of it. */
   swept(labels: { backend: BackendName }): void;
   /** An image-volume is proven unusable. */
   quarantined(labels: { backend: BackendName }): void;
-  /** An image was asked about, or a follow looked at. */
+  /** An image or a follow was checked. */
   refreshed(labels: { result: string }): void;
   /** The reconciler has found something. */
   found(labels: { backend: BackendName; finding: FindingKind; action: string }): void;

@@ -1,4 +1,4 @@
-/** What a long activity tells while it runs: shown as heartbeat details in the UI and as the CLI's progress bar. */
+/** Progress of a long activity: shown as heartbeat details in the UI and as the CLI's progress bar. */
 export interface Progress {
   stage: 'waiting' | 'downloading' | 'verifying' | 'inspecting' | 'converting' | 'sealing' | 'answering';
   /** One sentence for the UI: `downloading 120.0 MiB of 512.0 MiB, 93.1 MiB/s`. */

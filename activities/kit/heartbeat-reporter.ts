@@ -70,7 +70,7 @@ export function waitingForTurn(ahead: number, work: 'download' | 'conversion'): 
 
 /**
  * An activity whose own failures are final from the `tries`th on: a tool that fails so often will fail again, and so will a bug. Workers that are lost,
- * and services that are away, are not counted: they are no word about the image. The count is in the heartbeat details, which outlive an attempt.
+ * and services that are away, are not counted: they say nothing about the image. The count is in the heartbeat details, which outlive an attempt.
  */
 export function givingUpAfter<Input, Result>(
   tries: number,

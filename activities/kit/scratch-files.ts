@@ -3,7 +3,7 @@ import { forgetMissingScratch, forgetScratch, listScratch, removeScratchUser } f
 import type { HostDependencies } from '../dependencies';
 import type { Scratch } from '../image/scratch';
 
-/** Whose use of which content ends. */
+/** One workflow's use of one content. */
 interface ScratchUse {
   contentHash: string;
   user: string;

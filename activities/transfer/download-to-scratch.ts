@@ -13,14 +13,14 @@ import { beginUnpacking, isUnpacked } from './unpack-image-volume';
 export interface DownloadRequest extends ScratchRequest {
   /** How often the caller has gone on to another host already; absent: it stays here. */
   moves?: number;
-  /** Its image-volume is written while the bytes come, where the image's format lets it: `written` is set then. */
+  /** Its image-volume is written while the bytes come, where the image's format allows that: `written` is set then. */
   into?: ReservedEntry;
 }
 
 /**
  * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
- * time, whoever asks. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn, or after a while answers so, where
- * another host may have room. Idempotent. Undo: `releaseScratch`, and `removeImageVolume` with `into`.
+ * time, for all callers. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn, or after a while answers
+ * `no-room-here`, where another host may have room. Idempotent. Undo: `releaseScratch`, and `removeImageVolume` with `into`.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace, ScratchTooSmall (final);
  * ImageServiceUnavailable, ScratchFull, BackendUnavailable (retried).
  */
@@ -55,7 +55,7 @@ async function downloadInto(
     const image = await download(deps, { ...request, watch: unpacking.watch }, reporter);
     if ('kind' in image) return image;
     const written = await unpacking.finish(deps.scratch.pathOf(image.contentHash), reporter);
-    note(deps, { source, stage: written === undefined ? 'download' : 'stream', image, startedAtMs });
+    countStage(deps, { source, stage: written === undefined ? 'download' : 'stream', image, startedAtMs });
     if (written === undefined) return image;
     await release();
     return { ...image, written };
@@ -71,7 +71,7 @@ async function downloadOnly(
 ): Promise<ScratchImage | NoRoomHere> {
   const startedAtMs = performance.now();
   const image = await download(deps, request, reporter);
-  if (!('kind' in image)) note(deps, { source: request.source, stage: 'download', image, startedAtMs });
+  if (!('kind' in image)) countStage(deps, { source: request.source, stage: 'download', image, startedAtMs });
   return image;
 }
 
@@ -100,7 +100,7 @@ interface Transferred {
 }
 
 /** How long it took is counted by the caller that brought the bytes. */
-function note(deps: HostDependencies, { source, stage, image, startedAtMs }: Transferred): void {
+function countStage(deps: HostDependencies, { source, stage, image, startedAtMs }: Transferred): void {
   if (image.bytesDownloaded === 0) return;
   deps.metrics.populationStage({ backend: source.backend, stage }, (performance.now() - startedAtMs) / 1000);
 }

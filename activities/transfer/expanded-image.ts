@@ -19,22 +19,23 @@ const POLL_MS = 500;
 export interface ExpandedRequest {
   imageId: string;
   cacheKey: CacheKey;
-  /** Who uses the file: a workflow id. */
+  /** The workflow id that uses the file. */
   user: string;
   /** The complete compressed file. */
   path: string;
 }
 
-/** Glance's word for bytes that are to be decompressed before they are a disk. */
+/** `compressed` is Glance's word for bytes that are to be decompressed before they are a disk. */
 export function isCompressed({ containerFormat }: Pick<CacheKey, 'containerFormat'>): boolean {
   return containerFormat === 'compressed';
 }
 
 /**
- * Makes the decompressed image exist in the host's scratch, counted in its budget as it grows; all users of the host share it. It takes a conversion's turn.
- * Where others leave it no room, it gives back what it has and begins again when there is as much as it lacked.
+ * Makes the decompressed image exist in the host's scratch, counted in its budget as it grows; all users of the host share it. It runs in a conversion's
+ * turn. Where others leave it no room, it gives back what it has and begins again when there is as much as it lacked.
  * Idempotent. Undo: `releaseExpanded`; a failure undoes it itself, so that a half never keeps room from others.
- * @returns its path. @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`; ScratchTooSmall (final) for what the whole scratch cannot hold.
+ * @returns its path.
+ * @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`; ScratchTooSmall (final) for an image that the whole scratch cannot hold.
  */
 export async function ensureExpanded(
   deps: HostDependencies,

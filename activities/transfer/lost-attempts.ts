@@ -14,7 +14,7 @@ const WORKFLOWS_AT_ONCE = 16;
 /** One whose cancel was requested is left to its timeout: a failure would be another end. */
 const { PENDING_ACTIVITY_STATE_STARTED: STARTED } = temporal.api.enums.v1.PendingActivityState;
 
-/** Who a host's worker is to the server: the process, as the SDK names it, and its host. */
+/** A host's worker in the server's eyes: the process, as the SDK names it, and its host. */
 export function hostIdentity(hostId: HostId): string {
   return `${process.pid}@${hostname()}${ofHost(hostId)}`;
 }
@@ -25,7 +25,7 @@ function ofHost(hostId: HostId): string {
 
 /**
  * Ends the attempts that a dead worker of this host has left, so that they begin again at once and not when their heartbeats time out: a kill costs a
- * restart. Only for a worker that holds the host's scratch and takes no work yet: whoever ran them held it before, and is gone. Idempotent.
+ * restart. Only for a worker that holds the host's scratch and has no work yet: the worker that ran them held it before, and is gone. Idempotent.
  * @returns the workflows whose attempts were ended.
  */
 export async function endLostAttempts(deps: HostDependencies): Promise<string[]> {
@@ -41,7 +41,7 @@ export async function endLostAttempts(deps: HostDependencies): Promise<string[]>
   return ended;
 }
 
-/** Workflows that may have something running on this host: flights, and whoever uses its scratch. */
+/** Workflows that may have something running on this host: flights, and the users of its scratch. */
 async function listWorkflows({ database, backends, hostId, queues }: HostDependencies): Promise<string[]> {
   const flights = await listRunningFlights(database, { backends: [...backends.keys()] });
   const files = await listScratch(database, { hostId });

@@ -15,12 +15,12 @@ export interface ScratchReservationRequest {
   movable?: MovableTransfer;
 }
 
-/** How often who may ask for room looks whether others have given enough back. */
+/** Time between two tries of a caller whose turn it is. */
 const POLL_MS = 500;
 
 /**
- * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of their coming, and look again until
- * there is room. Who asks for content that is there already never queues: it needs no room, and may be who gives some back.
+ * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of their coming, and try again until
+ * there is room. A caller whose content is there already never queues: it needs no room, and may be the one that gives some back.
  * Idempotent for one user. Undo: `releaseScratch`.
  * @throws ScratchTooSmall for an image that the whole scratch cannot hold (final); ScratchFull when too many wait (retried); RoomElsewhere for one that is
  * movable; the reporter's abort as its reason.
@@ -50,7 +50,7 @@ async function waitForRoom(
   try {
     const isKnown = !waiter.mayTry() && (await isThere(deps, contentHash));
     if (!isKnown && !waiter.mayTry()) await checkCanHold(deps, { neededBytes });
-    const look = async (): Promise<boolean> => {
+    const tryInTurn = async (): Promise<boolean> => {
       signal.throwIfAborted();
       const place = waiter.ahead() === 0 ? 'first in the queue' : `${waiter.ahead()} ahead in the queue`;
       let summary = `waiting for ${formatBytes(neededBytes)} of scratch; ${place}`;
@@ -67,10 +67,10 @@ async function waitForRoom(
       reporter.report({ stage: 'waiting', summary });
       return false;
     };
-    if (await look()) return;
+    if (await tryInTurn()) return;
     await inWaitingRoom(deps, { neededBytes, signal }, async () => {
       do await pause(POLL_MS, signal);
-      while (!(await look()));
+      while (!(await tryInTurn()));
     });
   } finally {
     waiter.leave();
@@ -110,8 +110,8 @@ async function isThere({ database, hostId }: HostDependencies, contentHash: stri
 }
 
 /**
- * Waits for room in the scratch as one of a limited number. What gives room back needs a slot of the same queue, which those who wait must leave free:
- * a further one comes again later. @throws ScratchFull (retried), and whatever `wait` throws.
+ * Waits for room in the scratch as one of a limited number. A release needs a slot of the same queue, which the waiting must leave free: a further caller
+ * comes again later. @throws ScratchFull (retried), and whatever `wait` throws.
  */
 export async function inWaitingRoom<Result>(
   { hostId, waitingRoom }: HostDependencies,

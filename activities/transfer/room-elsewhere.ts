@@ -33,7 +33,7 @@ export function startPatience(
   const moveIfPossible = async (): Promise<void> => {
     if ((await countWorkers(deps, backend)) > 1) controller.abort(new RoomElsewhere());
   };
-  // A server that does not answer now is asked again the next time.
+  // When the server does not answer now, the next time it may.
   const timer = setInterval(() => void moveIfPossible().catch(() => undefined), waitMs);
   return { signal: controller.signal, end: () => clearInterval(timer) };
 }

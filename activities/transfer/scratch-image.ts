@@ -24,7 +24,7 @@ export interface ScratchSource {
 
 export interface ScratchRequest {
   source: ScratchSource;
-  /** Who uses the file: a workflow id. The last user's release removes it. */
+  /** The workflow id that uses the file. The last user's release removes it. */
   user: string;
 }
 
@@ -49,8 +49,8 @@ export async function ensureScratchFile(
 }
 
 /**
- * A try that was given up and comes late may find its workflow ended, and with it whoever would release the file. A failure here must not hide how the
- * try itself has ended: the reconciler releases what is left.
+ * A try that was given up and comes late may find its workflow ended: nobody else would release the file then. A failure here must not hide how the try
+ * itself has ended: the reconciler releases what is left.
  */
 async function releaseAfterEnd(deps: HostDependencies, { source, user }: ScratchRequest): Promise<void> {
   try {
@@ -95,7 +95,10 @@ async function bringToScratch(
   return ensured;
 }
 
-/** @returns the path of the scratch file for a writer, decompressed where the image is; brought again where it is not there any more, such as after a restart of the worker. */
+/**
+ * @returns the path of the scratch file for a writer, decompressed where the image is compressed. A file that is not there any more is brought again, such
+ * as after a restart of the worker.
+ */
 export async function getScratchPath(
   deps: HostDependencies,
   request: ScratchRequest,
@@ -107,7 +110,7 @@ export async function getScratchPath(
   return isCompressed(source.cacheKey) ? await ensureExpanded(deps, { ...source, user, path }, reporter) : path;
 }
 
-/** @throws ImageChanged when the id stands for other bytes than those that were asked for (final). */
+/** @throws ImageChanged when the id has other bytes by now than those that were requested (final). */
 export async function getPinnedImage(deps: HostDependencies, { imageId, cacheKey }: ScratchSource): Promise<Image> {
   const image = await deps.images.getImage(imageId);
   const found = cacheKeyOf(image);

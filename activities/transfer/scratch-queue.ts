@@ -13,11 +13,11 @@ export interface ScratchWaiter {
   /** How many have come before it and wait still. */
   ahead(): number;
   /**
-   * Whether it may ask for room now: it is the first, its content has come, or the first lacks more than what is free. Who has been the first for
-   * `overtakingMs` is overtaken no more, so that a large image gets its room when those have ended that run.
+   * Whether it may try to reserve now: it is the first, its content has come, or the first lacks more than what is free. A caller that has been the first
+   * for `overtakingMs` is overtaken no more, so that a large image gets its room when the transfers that run have ended.
    */
   mayTry(): boolean;
-  /** Tells what it was answered: the bytes that are free for others. */
+  /** It was refused: so many bytes are free for others. */
   wasRefused(freeBytes: number): void;
   /** Its content is being brought: others that want the same need no room. */
   wasGranted(): void;

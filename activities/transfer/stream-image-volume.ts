@@ -32,8 +32,8 @@ const READ_BYTES = MiB;
  * bytes inspected as they come and the whole when it is there; then seals it. No scratch is used.
  *
  * Every attempt writes to a name of its own. It takes over by a rename what an earlier attempt has written, since that one's writer is known to be
- * gone: all attempts of one activity run on one host's queue, a scratch lets one worker of a host live, and in this process the older attempt is
- * ended first. What is taken over is read and hashed again. Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
+ * gone: all attempts of one activity run on one host's queue, one worker of a host holds its scratch, and in this process the older attempt is ended
+ * first. What is taken over is read and hashed again. Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace (final);
  * ImageServiceUnavailable, BackendUnavailable (retried).
  */
@@ -92,7 +92,7 @@ async function writeAttempt(
     context.writesTo(path);
     return await fillAndSeal(deps, { ...attempt, target, path }, context);
   } catch (error) {
-    // What a passing failure leaves is where the next attempt goes on; the flight's undo removes it with the image-volume.
+    // The next attempt goes on with what a passing failure leaves; the flight's undo removes it with the image-volume.
     // Where another attempt has sealed it meanwhile, or the flight is undone already, nobody goes on.
     const failure = await failureOf(error, attempt);
     const isOver = failure instanceof Failure && failure.isFinal;
@@ -107,7 +107,7 @@ async function hasEnded(deps: HostDependencies, { backend, entry }: Attempt): Pr
   try {
     return (await findEntry(deps.database, { entryId: entry.id }))?.state !== 'populating';
   } catch {
-    // What made the attempt fail is what its caller hears; the reconciler removes what is left.
+    // The caller hears why the attempt failed, not this; the reconciler removes what is left.
     return false;
   }
 }
@@ -187,7 +187,7 @@ async function fill(
   return bytesDownloaded;
 }
 
-/** What a damaged copy may be the reason of. */
+/** @returns whether a damaged copy may be the reason. */
 function isAboutBytes(error: unknown): boolean {
   return error instanceof Failure && (error.type === 'TransferCorrupt' || error.type === 'ImageRefused');
 }

@@ -21,7 +21,8 @@ export interface ImageVolumeUnpacking {
   watch(this: void, image: Image): Promise<ByteWatcher>;
   /**
    * When the image is in the scratch, verified: inspects it and what was written, and seals that.
-   * @returns undefined when a conversion must write the image-volume. @throws ImageRefused, ImageUnsupported, NoSpace, ImageChanged (final); BackendUnavailable (retried).
+   * @returns undefined when a conversion must write the image-volume.
+   * @throws ImageRefused, ImageUnsupported, NoSpace, ImageChanged (final); BackendUnavailable (retried).
    */
   finish(path: string, reporter: ProgressReporter): Promise<WrittenImageVolume | undefined>;
   /** Removes what was written and not sealed; nothing writes any more then. */
@@ -33,8 +34,8 @@ export function isUnpacked({ cacheKey }: ScratchSource): boolean {
 }
 
 /**
- * A qcow2 is written into its image-volume as it comes, with no `qemu-img convert` after the last byte; which ones, `createQcow2Layout` says. Every attempt
- * writes to a name of its own and begins with the image's first byte, since a transfer that goes on reads again what is on disk.
+ * A qcow2 is written into its image-volume as it comes, with no `qemu-img convert` after the last byte; `createQcow2Layout` says which ones. Every
+ * attempt writes to a name of its own and begins with the image's first byte, since a transfer that goes on reads again what is on disk.
  */
 export async function beginUnpacking(
   deps: HostDependencies,
@@ -66,7 +67,7 @@ export async function beginUnpacking(
 
   return {
     watch: async ({ sizeBytes }) => {
-      // Others share the transfer and go on with it; whoever began it has left.
+      // Others share the transfer and go on with it; the attempt that began it has left.
       if (isOver) return { see: () => Promise.resolve() };
       await discard();
       const size = sizeBytes ?? 0;
@@ -109,7 +110,7 @@ async function finishFrom(
   }
 }
 
-/** By our own parser, then by `qemu-img`, which must agree. @returns undefined when that one cannot be asked now: a conversion will ask it again. */
+/** By our own parser, then by `qemu-img`, which must agree. @returns undefined when that one cannot run now: a conversion will try it again. */
 async function inspectTwice(deps: HostDependencies, image: GuestBytes): Promise<number | undefined> {
   const virtualBytes = await inspectImageFile(deps, image);
   try {

@@ -29,7 +29,7 @@ import { getScratchPath, type ScratchSource } from './scratch-image';
 export interface WriteImageVolumeRequest {
   input: PopulateInput;
   entry: ReservedEntry;
-  /** Who uses the scratch file; released when the image-volume is sealed. */
+  /** The user of the scratch file, which is released when the image-volume is sealed. */
   user: string;
 }
 
@@ -68,7 +68,7 @@ export interface WriteVolumeRequest {
   volumeId: VolumeId;
   admission: Admission;
   story: Story;
-  /** Who uses the scratch file; released when the volume is available. */
+  /** The user of the scratch file, which is released when the volume is available. */
   user: string;
 }
 
@@ -104,7 +104,7 @@ export function createWriteVolume(deps: HostDependencies) {
 /** An object that gets an image's guest bytes. A volume and an image-volume differ in what they are before and after these are written. */
 interface Writing<Result> {
   source: ScratchSource;
-  /** Who uses the scratch file; released when the object is published. */
+  /** The user of the scratch file, which is released when the object is published. */
   user: string;
   object: { kind: 'volume' | 'image-volume'; name: string };
   /** @returns what an earlier try, or the run before a reset, has published before its answer was lost. */
