@@ -48,6 +48,9 @@ export interface HostDependencies extends BackendDependencies {
   toolGuard: ToolGuard;
   /** Callers that wait for room in a full scratch. */
   scratchQueue: ScratchQueue;
-  /** All who wait for room in the scratch: fewer than the slots of the host's queue, since whoever is to give some back needs one. */
+  /**
+   * All who wait for room in the scratch: fewer than the slots of the host's queue, since whoever is to give some back
+   * needs one.
+   */
   waitingRoom: Semaphore;
 }

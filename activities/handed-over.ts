@@ -19,9 +19,10 @@ const GROUP_READ = 0o040;
 const GROUP_WRITE = 0o020;
 
 /**
- * Lets a tool that runs as user and group `groupId` open files in directories that are closed to it: they are opened here and inherited, and their
- * group may use them meanwhile. Owner, group and mode are afterwards what they were. Linux checks only the file's own mode when a descriptor is opened
- * again through `/proc`. Undefined `groupId`: the tool runs as this process, and nothing is changed.
+ * Lets a tool that runs as user and group `groupId` open files in directories that are closed to it: they are opened
+ * here and inherited, and their group may use them meanwhile. Owner, group and mode are afterwards what they were.
+ * Linux checks only the file's own mode when a descriptor is opened again through `/proc`. Undefined `groupId`: the
+ * tool runs as this process, and nothing is changed.
  * @throws ToolFailed when the file system does not let it be handed over.
  */
 export async function withHandedOver<Result>(

@@ -3,7 +3,10 @@ import type { Verdict } from '../workflows/contract/population';
 import type { FindingKind } from '../workflows/contract/reconcile';
 import type { BypassReason, Outcome } from '../workflows/contract/volume';
 
-/** The product's own counters, beside those of Temporal's SDK. An activity that is retried after its effect may count twice. */
+/**
+ * The product's own counters, beside those of Temporal's SDK. An activity that is retried after its effect may count
+ * twice.
+ */
 export interface CacheMetrics {
   /** A create has its end. `saved`: what a clone spared it. */
   createEnded(

@@ -26,8 +26,9 @@ export interface CloneRequest extends AcquireRequest {
 }
 
 /**
- * Leases a ready entry in one statement and, where this worker holds the backend and its clone is instant, clones and completes too.
- * Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`, `failVolume`.
+ * Leases a ready entry in one statement and, where this worker holds the backend and its clone is instant, clones and
+ * completes too. Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`,
+ * `failVolume`.
  * @throws CreateCancelled, CacheKeyCollision, ParentUnusable (final).
  */
 export function createAcquireAndClone(deps: ControlDependencies) {
@@ -43,7 +44,8 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
     if (acquired.kind === 'not-creating') {
-      // A try whose answer was lost, or the run before a reset, has completed the volume; else it is not this run's any more.
+      // A try whose answer was lost, or the run before a reset, has completed the volume; else it is not this run's any
+      // more.
       const completed = await findCompleted(deps, volumeId);
       if (completed === undefined) throw new Failure('CreateCancelled', { volumeId });
       return { kind: 'cloned', result: resultOf(completed, story) };
@@ -64,7 +66,10 @@ export function createAcquireAndClone(deps: ControlDependencies) {
   };
 }
 
-/** Clones a leased parent and completes the volume; on a worker that holds the backend. Idempotent. Undo: `removeVolume`. */
+/**
+ * Clones a leased parent and completes the volume; on a worker that holds the backend. Idempotent. Undo:
+ * `removeVolume`.
+ */
 export function createCloneVolume(deps: ControlDependencies) {
   return async function cloneVolume(request: CloneRequest): Promise<CloneOutcome> {
     return await cloneAndComplete(deps, backendHeld(deps, request.admission.backend), request);
@@ -99,7 +104,10 @@ async function cloneAndComplete(
   }
 }
 
-/** Quarantine needs proof: the parent is described again, and an error of a sound parent is the backend's, to be retried. */
+/**
+ * Quarantine needs proof: the parent is described again, and an error of a sound parent is the backend's, to be
+ * retried.
+ */
 async function quarantineParent(
   deps: ControlDependencies,
   backend: VolumeBackend,

@@ -29,10 +29,10 @@ export type AdmitOutcome =
 const MAX_RECORDED_CHARACTERS = 64;
 
 /**
- * Validates the request against the image's record and the backend, then inserts the volume row `creating`. Idempotent for one run.
- * A refusal leaves no volume row and one decision record. Undo: `failVolume`.
- * @throws InvalidRequest, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted, NoSpace (final); VolumeBusy,
- * ImageServiceUnavailable, DatabaseUnavailable (retried).
+ * Validates the request against the image's record and the backend, then inserts the volume row `creating`. Idempotent
+ * for one run. A refusal leaves no volume row and one decision record. Undo: `failVolume`.
+ * @throws InvalidRequest, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted,
+ * NoSpace (final); VolumeBusy, ImageServiceUnavailable, DatabaseUnavailable (retried).
  */
 export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
@@ -129,7 +129,10 @@ async function insert(
   }
 }
 
-/** Temporal knows whether the run that makes the volume lives; the row does not. A dead run's row is taken over at once, under any workflow id. */
+/**
+ * Temporal knows whether the run that makes the volume lives; the row does not. A dead run's row is taken over at once,
+ * under any workflow id.
+ */
 async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
   const inserted = await insertVolume(deps.database, row);
   if (inserted.kind !== 'busy') return inserted;
@@ -224,7 +227,8 @@ function uuidOf(value: string | undefined): VolumeId | undefined {
 }
 
 /**
- * @returns the image that a create means: the one it names, or what its follow has ready. A volume that was admitted from a follow keeps its image.
+ * @returns the image that a create means: the one it names, or what its follow has ready. A volume that was admitted
+ * from a follow keeps its image.
  * @throws FollowNotFound (final); DatabaseUnavailable (retried).
  */
 async function resolveImageId(

@@ -41,14 +41,18 @@ const requestSchema = z.strictObject({
   bypassCache: z.boolean().optional(),
 });
 
-/** @returns the request as given. @throws InvalidRequest naming the first field that is wrong, its value and what is allowed (final). */
+/**
+ * @returns the request as given.
+ * @throws InvalidRequest naming the first field that is wrong, its value and what is allowed (final).
+ */
 export function parseCreateVolumeRequest(input: unknown): CreateVolumeInput {
   return parseRequest(requestSchema, input);
 }
 
 /**
- * A workflow id `volume/<uuid>`, with the stack's prefix or without, gives the volume's id. With any other it is the input's, else one derived from the
- * workflow id, so that a repeated start is the same volume. @throws InvalidRequest when id and input disagree (final).
+ * A workflow id `volume/<uuid>`, with the stack's prefix or without, gives the volume's id. With any other it is the
+ * input's, else one derived from the workflow id, so that a repeated start is the same volume.
+ * @throws InvalidRequest when id and input disagree (final).
  */
 export function volumeIdOf(workflowId: string, request: CreateVolumeInput, prefix = ''): VolumeId {
   const ofStack = workflowId.startsWith(prefix) ? workflowId.slice(prefix.length) : workflowId;

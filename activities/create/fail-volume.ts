@@ -26,8 +26,8 @@ export interface EndedVolume {
 }
 
 /**
- * Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when it was cancelled. The flight that
- * nobody waits for any more ends too, where the configuration says so. Idempotent.
+ * Ends a create that was undone: the lease is released, the row is `error` with the public message, or `deleted` when
+ * it was cancelled. The flight that nobody waits for any more ends too, where the configuration says so. Idempotent.
  */
 export function createFailVolume(deps: ControlDependencies) {
   return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
@@ -55,8 +55,8 @@ export function createFailVolume(deps: ControlDependencies) {
 }
 
 /**
- * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and its bytes have not all come.
- * What it made is undone; the next create of the image leads the next flight. Idempotent.
+ * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and
+ * its bytes have not all come. What it made is undone; the next create of the image leads the next flight. Idempotent.
  */
 async function stopUnwantedFlight(
   { config, database, temporal, queues }: ControlDependencies,

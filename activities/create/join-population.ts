@@ -22,7 +22,8 @@ export interface JoinRequest {
 export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answered'; answer: FlightVerdict | null };
 
 /**
- * Joins the flight of the volume's cache key and makes sure that it runs. Writes down which activity the flight's end completes. Idempotent.
+ * Joins the flight of the volume's cache key and makes sure that it runs. Writes down which activity the flight's end
+ * completes. Idempotent.
  * @throws FlightClosing (retried at once), CreateCancelled, CacheKeyCollision (final).
  */
 export function createJoinPopulation(deps: ControlDependencies) {
@@ -69,9 +70,10 @@ export interface AwaitRequest {
 }
 
 /**
- * Waits for a flight's verdict without holding a slot: the flight's last activity completes this one from outside, by workflow, run and activity id,
- * whether it runs, backs off or was never picked up. The start-to-close timeout is the safety timer: the retry reads the row again and makes sure that
- * the flight has not died. A verdict that was overtaken by the next flight is `null`: acquire again.
+ * Waits for a flight's verdict without holding a slot: the flight's last activity completes this one from outside, by
+ * workflow, run and activity id, whether it runs, backs off or was never picked up. The start-to-close timeout is the
+ * safety timer: the retry reads the row again and makes sure that the flight has not died. A verdict that was overtaken
+ * by the next flight is `null`: acquire again.
  */
 export function createAwaitVerdict(deps: ControlDependencies) {
   return async function awaitVerdict({ volumeId, admission, flight }: AwaitRequest) {

@@ -14,8 +14,9 @@ const CLOSING_RETRY_MS = 100;
 type Rolled = Pick<Admission, 'backend' | 'cacheKey' | 'imageId' | 'projectId'>;
 
 /**
- * Populates the key's next generation while its parents still have room, so that no create ever waits for it. Nobody waits for this either: where it
- * fails, the next create near the limit begins it again, and at the limit creates lead the flight themselves.
+ * Populates the key's next generation while its parents still have room, so that no create ever waits for it. Nobody
+ * waits for this either: where it fails, the next create near the limit begins it again, and at the limit creates lead
+ * the flight themselves.
  */
 export function rollOverInBackground(deps: ControlDependencies, key: Rolled): void {
   rollOver(deps, key).catch((error: unknown) =>

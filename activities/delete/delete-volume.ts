@@ -33,8 +33,10 @@ export function createBeginDelete(deps: ControlDependencies) {
 }
 
 /**
- * Cancels the create by both ids of its row and answers when that run has closed: only then nobody writes into the volume any more.
- * @throws StillRunning (retried): the create may need a slot of this very queue to end, so the wait gives its own back now and then.
+ * Cancels the create by both ids of its row and answers when that run has closed: only then nobody writes into the
+ * volume any more.
+ * @throws StillRunning (retried): the create may need a slot of this very queue to end, so the wait gives its own back
+ * now and then.
  */
 export function createCancelCreate(deps: ControlDependencies) {
   return async function cancelCreate(creator: { workflowId: string; runId: string }): Promise<void> {
@@ -53,7 +55,10 @@ export function createCancelCreate(deps: ControlDependencies) {
   };
 }
 
-/** Deletes the volume's bytes unless somebody has it open. Idempotent. @throws VolumeInUse (final; the row is as it was before), BackendUnavailable (retried). */
+/**
+ * Deletes the volume's bytes unless somebody has it open. Idempotent.
+ * @throws VolumeInUse (final; the row is as it was before), BackendUnavailable (retried).
+ */
 export function createDeleteVolume(deps: ControlDependencies, name: BackendName) {
   return async function deleteVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
     const backend = backendHeld(deps, name);
@@ -78,8 +83,9 @@ export function createFinishDelete(deps: ControlDependencies) {
 }
 
 /**
- * Undo of a clone or a write: removes what was made of the volume; the absent is done. The row is fenced first, so that a late try of the step that is
- * undone cannot make a volume available whose bytes are removed here. One that became available before that stays.
+ * Undo of a clone or a write: removes what was made of the volume; the absent is done. The row is fenced first, so that
+ * a late try of the step that is undone cannot make a volume available whose bytes are removed here. One that became
+ * available before that stays.
  */
 export function createRemoveVolume(deps: BackendDependencies, backend: BackendName) {
   return async function removeVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
@@ -98,7 +104,10 @@ export function createRemoveImageVolume(deps: BackendDependencies, backend: Back
   };
 }
 
-/** Deletes a retired parent whose last clone is gone. Idempotent. @throws ParentUnusable, ForeignObject: the backend keeps it (final). */
+/**
+ * Deletes a retired parent whose last clone is gone. Idempotent.
+ * @throws ParentUnusable, ForeignObject: the backend keeps it (final).
+ */
 export function createDeleteParent(deps: BackendDependencies, backend: BackendName) {
   return async function deleteParent({ entryId }: Pick<FreedEntry, 'entryId'>): Promise<void> {
     const { workflowId } = workflowExecution();

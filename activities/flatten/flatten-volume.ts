@@ -18,7 +18,8 @@ export interface FlattenOutcome {
 }
 
 /**
- * Makes an available volume independent of its parent and ends its hold on it; how to attach it stays the same. Heartbeats. Idempotent.
+ * Makes an available volume independent of its parent and ends its hold on it; how to attach it stays the same.
+ * Heartbeats. Idempotent.
  * @throws VolumeInUse, NoSpace, InvalidRequest (final: it stays as it is); ToolFailed, BackendUnavailable (retried).
  */
 export function createFlattenVolume(deps: BackendDependencies, name: BackendName) {

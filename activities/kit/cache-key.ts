@@ -31,7 +31,10 @@ export function shortKeyOf({
   return createHash('sha256').update(canonical).digest('hex').slice(0, SHORT_KEY_HEX_DIGITS);
 }
 
-/** @returns the name of the image's bytes in a scratch: images with the same stored bytes share it, in whatever format they are declared. */
+/**
+ * @returns the name of the image's bytes in a scratch: images with the same stored bytes share it, in whatever format
+ * they are declared.
+ */
 export function contentHashOf(key: CacheKey): string {
   return key.imageId === undefined ? `${key.hashAlgorithm}-${key.hashValue}` : `image-${key.imageId}`;
 }

@@ -2,7 +2,10 @@ import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
 
-/** Checks what an image's record says before anything is made of it. @throws ImageNotActive, ImageUnsupported, ImageRefused (final). */
+/**
+ * Checks what an image's record says before anything is made of it.
+ * @throws ImageNotActive, ImageUnsupported, ImageRefused (final).
+ */
 export function checkImage({ config }: ControlDependencies, image: Image): void {
   if (image.status !== 'active') throw new Failure('ImageNotActive', { imageId: image.id, status: image.status });
   const unsupported = (found: string, allowed: string) =>

@@ -7,8 +7,8 @@ import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from './runs';
 
 /**
- * Starts the flight, or finds it running. A run that has answered already is no use to those that joined after its answer: it closes in a moment, and the
- * caller tries again until a new run exists. Idempotent.
+ * Starts the flight, or finds it running. A run that has answered already is no use to those that joined after its
+ * answer: it closes in a moment, and the caller tries again until a new run exists. Idempotent.
  * @throws FlightClosing (retried at once); ForeignRun (final).
  */
 export async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput): Promise<void> {

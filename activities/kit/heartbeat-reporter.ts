@@ -30,7 +30,10 @@ export function readOwnFailures(): number {
 /** A stage that tells nothing for a while must still heartbeat: well below the heartbeat timeout. */
 const KEEP_ALIVE_MS = 3000;
 
-/** Runs `work`, whose progress begins with `first`; while it is silent, its last progress is told again, and for how long it has been the last. */
+/**
+ * Runs `work`, whose progress begins with `first`; while it is silent, its last progress is told again, and for how
+ * long it has been the last.
+ */
 export async function keepingAlive<Result>(
   reporter: ProgressReporter,
   first: Progress,
@@ -69,8 +72,9 @@ export function waitingForTurn(ahead: number, work: 'download' | 'conversion'): 
 }
 
 /**
- * An activity whose own failures are final from the `tries`th on: a tool that fails so often will fail again, and so will a bug. Workers that are lost,
- * and services that are away, are not counted: they say nothing about the image. The count is in the heartbeat details, which outlive an attempt.
+ * An activity whose own failures are final from the `tries`th on: a tool that fails so often will fail again, and so
+ * will a bug. Workers that are lost, and services that are away, are not counted: they say nothing about the image. The
+ * count is in the heartbeat details, which outlive an attempt.
  */
 export function givingUpAfter<Input, Result>(
   tries: number,

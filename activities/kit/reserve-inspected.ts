@@ -23,9 +23,11 @@ export interface InspectedEntry {
 }
 
 /**
- * Reserves anew by what an image's own bytes say, before the first one is written: its record may tell no size, or a smaller one. Where there is no room,
- * what is worth less is evicted, if `report` is given; that needs a worker that holds the backend. Idempotent. Undo: `abandonEntry`.
- * @returns undefined when the bytes are reserved. @throws ImageChanged when the reservation was given up meanwhile (final).
+ * Reserves anew by what an image's own bytes say, before the first one is written: its record may tell no size, or a
+ * smaller one. Where there is no room, what is worth less is evicted, if `report` is given; that needs a worker that
+ * holds the backend. Idempotent. Undo: `abandonEntry`.
+ * @returns undefined when the bytes are reserved.
+ * @throws ImageChanged when the reservation was given up meanwhile (final).
  */
 export async function reserveInspected(
   deps: ControlDependencies,
@@ -50,7 +52,10 @@ export async function reserveInspected(
   return reservation.kind === 'bypass' ? reservation : undefined;
 }
 
-/** Evicts what is worth less, and turns its bytes into the reservation in one transaction. Only where the backend is held. */
+/**
+ * Evicts what is worth less, and turns its bytes into the reservation in one transaction. Only where the backend is
+ * held.
+ */
 export async function reserveByEviction(
   deps: ControlDependencies,
   wanted: Parameters<typeof insertPopulatingEntry>[1],

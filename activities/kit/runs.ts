@@ -17,8 +17,9 @@ export async function isRunning(deps: Deps, run: RunOf): Promise<boolean> {
 }
 
 /**
- * @returns the open run that does the work of `run`: itself, or the one that goes on with it after a reset; undefined when it is done or dead. A workflow
- * id may be used again for other work: only a run of the same chain goes on with this one's.
+ * @returns the open run that does the work of `run`: itself, or the one that goes on with it after a reset; undefined
+ * when it is done or dead. A workflow id may be used again for other work: only a run of the same chain goes on with
+ * this one's.
  */
 export async function findLiveRun(deps: Deps, { workflowId, runId }: Required<RunOf>): Promise<string | undefined> {
   const latest = await findRun(deps, { workflowId });
@@ -33,7 +34,10 @@ function firstRunIdOf({ raw, runId }: WorkflowExecutionDescription): string {
   return raw.workflowExecutionInfo?.firstRunId || runId;
 }
 
-/** `unknown`: past the namespace's retention, or never there. `failed`: ended in any other way, so that nobody got a result. */
+/**
+ * `unknown`: past the namespace's retention, or never there. `failed`: ended in any other way, so that nobody got a
+ * result.
+ */
 export type Ending = 'running' | 'completed' | 'failed' | 'unknown';
 
 interface Ended {
@@ -55,7 +59,10 @@ async function findEnding(deps: Deps, run: RunOf): Promise<Ended> {
   return { ending: status.name === 'COMPLETED' ? 'completed' : 'failed', closedAt };
 }
 
-/** @returns the run as the server describes it; undefined for one that is past the namespace's retention, or was never there. */
+/**
+ * @returns the run as the server describes it; undefined for one that is past the namespace's retention, or was never
+ * there.
+ */
 export async function findRun(
   { temporal }: Deps,
   { workflowId, runId }: RunOf,

@@ -9,7 +9,10 @@ interface ScratchUse {
   user: string;
 }
 
-/** Takes one user off a file of the scratch, and off what was decompressed of it; the last one's release removes it. The absent is done. */
+/**
+ * Takes one user off a file of the scratch, and off what was decompressed of it; the last one's release removes it. The
+ * absent is done.
+ */
 export async function releaseScratchOf(deps: HostDependencies, { contentHash, user }: ScratchUse): Promise<void> {
   await releaseExpanded(deps, { contentHash, user });
   await releaseFile(deps, { contentHash, user });
@@ -34,8 +37,9 @@ export function expandedHashOf(contentHash: string): string {
 }
 
 /**
- * Makes rows and files of a host's scratch agree, before its worker does anything: files that no row names are removed, rows without a file are
- * forgotten, so that their bytes are free again. A flight that still wants such a file reserves it again. Idempotent.
+ * Makes rows and files of a host's scratch agree, before its worker does anything: files that no row names are removed,
+ * rows without a file are forgotten, so that their bytes are free again. A flight that still wants such a file reserves
+ * it again. Idempotent.
  */
 export async function tidyScratch(database: Database, scratch: Scratch): Promise<void> {
   const { hostId } = scratch;

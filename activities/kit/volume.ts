@@ -27,8 +27,8 @@ interface Completion {
 }
 
 /**
- * `creating` -> `available` by compare-and-set, with the decision record. When the row is no longer `creating` (deleted meanwhile, or this attempt
- * was given up), what was made is removed: a late effect leaves nothing behind.
+ * `creating` -> `available` by compare-and-set, with the decision record. When the row is no longer `creating` (deleted
+ * meanwhile, or this attempt was given up), what was made is removed: a late effect leaves nothing behind.
  */
 export async function complete(
   deps: ControlDependencies,
@@ -54,15 +54,19 @@ export async function complete(
   throw new Failure('CreateCancelled', { volumeId });
 }
 
-/** @returns the volume's row when this workflow has made it available: this run, or one before it that a reset has ended. */
+/**
+ * @returns the volume's row when this workflow has made it available: this run, or one before it that a reset has
+ * ended.
+ */
 export async function findCompleted(deps: ControlDependencies, volumeId: VolumeId): Promise<VolumeRow | undefined> {
   const row = await findVolume(deps.database, { volumeId });
   return row?.state === 'available' && row.workflowId === workflowExecution().workflowId ? row : undefined;
 }
 
 /**
- * Makes a volume's row this run's where an earlier run of this workflow has it, with which this one goes on: a reset ends a run and lets another begin
- * with its history, the admission included. For a step that has found the row to be of another run. Idempotent.
+ * Makes a volume's row this run's where an earlier run of this workflow has it, with which this one goes on: a reset
+ * ends a run and lets another begin with its history, the admission included. For a step that has found the row to be
+ * of another run. Idempotent.
  * @returns whether the row has become this run's by this call.
  */
 export async function goOnAfterReset(deps: ControlDependencies, volumeId: VolumeId): Promise<boolean> {
@@ -89,7 +93,10 @@ export function resultOf(
 
 /** New volumes are sized in whole units of this. */
 const SIZE_UNIT_BYTES = MiB;
-/** @returns a volume's size once the guest-visible bytes are known. @throws InvalidRequest when the request's size is below them (final). */
+/**
+ * @returns a volume's size once the guest-visible bytes are known.
+ * @throws InvalidRequest when the request's size is below them (final).
+ */
 export function sizeOf(
   { sizeBytes, minDiskBytes }: Pick<Admission, 'sizeBytes' | 'minDiskBytes'>,
   virtualBytes: number,
@@ -103,7 +110,10 @@ export function sizeOf(
   });
 }
 
-/** @returns what is written beside the volume on the backend, so that its row can be made again. @throws as `sizeOf`. */
+/**
+ * @returns what is written beside the volume on the backend, so that its row can be made again.
+ * @throws as `sizeOf`.
+ */
 export function markerOf(
   deps: ControlDependencies,
   { volumeId, admission }: { volumeId: VolumeId; admission: Admission },

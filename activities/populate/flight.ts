@@ -56,8 +56,9 @@ export interface AnswerRequest {
 }
 
 /**
- * Writes the verdict, and only that, in its transaction; then completes the activity of every waiter of this flight's number. Idempotent: a waiter that
- * was answered before is not found, and that is success. Nobody can join a flight that is answered, so one pass over the rows is all.
+ * Writes the verdict, and only that, in its transaction; then completes the activity of every waiter of this flight's
+ * number. Idempotent: a waiter that was answered before is not found, and that is success. Nobody can join a flight
+ * that is answered, so one pass over the rows is all.
  */
 export function createAnswerWaiters(deps: ControlDependencies) {
   return async function answerWaiters(request: AnswerRequest): Promise<{ waitersAnswered: number }> {
@@ -101,7 +102,10 @@ async function goOnAfterReset(
   return true;
 }
 
-/** Names workflow, run and activity: an activity id is a counter, and without the run a verdict for a dead run would complete its successor. */
+/**
+ * Names workflow, run and activity: an activity id is a counter, and without the run a verdict for a dead run would
+ * complete its successor.
+ */
 async function answer(
   { temporal }: ControlDependencies,
   { workflowId, runId, activityId }: WaitingActivity,

@@ -16,7 +16,10 @@ export interface ReserveRequest {
   flight: number;
 }
 
-/** Counts the entry's bytes against the backend's limits before the first one is written. Idempotent for one flight. Undo: `abandonEntry`. */
+/**
+ * Counts the entry's bytes against the backend's limits before the first one is written. Idempotent for one flight.
+ * Undo: `abandonEntry`.
+ */
 export function createReserveEntry(deps: ControlDependencies) {
   return async function reserveEntry(request: ReserveRequest): Promise<Reservation | { kind: 'no-room' }> {
     const reserved = reservationOf(await insertPopulatingEntry(deps.database, await wantedOf(deps, request)));
@@ -28,9 +31,10 @@ export function createReserveEntry(deps: ControlDependencies) {
 }
 
 /**
- * Retires and deletes victims for this very reservation, by the evictor's policy, then turns their bytes into it in one transaction: the
- * limits never overshoot. All or nothing: where the victims would not be enough, nothing is evicted. Where nothing but parents of live clones is left,
- * these leave the limits as long as the backend's free space allows. Idempotent for one flight. Undo: `abandonEntry`.
+ * Retires and deletes victims for this very reservation, by the evictor's policy, then turns their bytes into it in one
+ * transaction: the limits never overshoot. All or nothing: where the victims would not be enough, nothing is evicted.
+ * Where nothing but parents of live clones is left, these leave the limits as long as the backend's free space allows.
+ * Idempotent for one flight. Undo: `abandonEntry`.
  */
 export function createMakeRoom(deps: ControlDependencies) {
   return async function makeRoom(request: ReserveRequest): Promise<Reservation> {
@@ -41,7 +45,9 @@ export function createMakeRoom(deps: ControlDependencies) {
   };
 }
 
-/** A try that was given up and comes late may find its flight answered: nobody else would give the reservation up then. */
+/**
+ * A try that was given up and comes late may find its flight answered: nobody else would give the reservation up then.
+ */
 async function abandonAfterAnswer(
   { database }: ControlDependencies,
   { input, flight }: ReserveRequest,
@@ -53,7 +59,10 @@ async function abandonAfterAnswer(
     await abandonReservation(database, { entryId: reserved.entry.id, flight });
 }
 
-/** The bytes are the image's guest-visible size as its record tells it, the most that its image-volume can take; see `reserveInspected`. */
+/**
+ * The bytes are the image's guest-visible size as its record tells it, the most that its image-volume can take; see
+ * `reserveInspected`.
+ */
 async function wantedOf(deps: ControlDependencies, { input, flight }: ReserveRequest) {
   const { workflowId } = workflowExecution();
   const image = await deps.images.getImage(input.imageId);
@@ -94,7 +103,10 @@ export interface AbandonRequest {
   flight: number;
 }
 
-/** Gives up what this flight has reserved and not registered; where nothing is reserved there is nothing to do. Idempotent. */
+/**
+ * Gives up what this flight has reserved and not registered; where nothing is reserved there is nothing to do.
+ * Idempotent.
+ */
 export function createAbandonEntry(deps: ControlDependencies) {
   return async function abandonEntry({ backend, cacheKey, flight }: AbandonRequest): Promise<void> {
     const ofKey = { backend, shortKey: cacheKey.short, state: 'populating', limit: 1 } as const;

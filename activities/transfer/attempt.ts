@@ -7,10 +7,16 @@ import type { HostDependencies } from '../dependencies';
 import { reservationGivenUp } from '../kit/reserve-inspected';
 import type { ScratchSource } from './scratch-image';
 
-/** Earlier attempts whose names are tried: each one takes over what the last has left, or removes it, so that one is nearly always enough. */
+/**
+ * Earlier attempts whose names are tried: each one takes over what the last has left, or removes it, so that one is
+ * nearly always enough.
+ */
 const MAX_EARLIER_ATTEMPTS = 20;
 
-/** A name of its own for each attempt of each run, so that a late writer can never reach what was published; by default the running one's. */
+/**
+ * A name of its own for each attempt of each run, so that a late writer can never reach what was published; by default
+ * the running one's.
+ */
 export function attemptName(attempt = activityInfo().attempt): string {
   const { workflowExecution, activityId } = activityInfo();
   return `${workflowExecution?.runId.slice(0, 8) ?? 'none'}-${activityId}-${attempt}`;
@@ -57,7 +63,10 @@ interface SealRequest {
   virtualBytes: number;
 }
 
-/** Publishes an image-volume. A reservation that was given up while this attempt wrote gets none. @throws ImageChanged then (final). */
+/**
+ * Publishes an image-volume. A reservation that was given up while this attempt wrote gets none.
+ * @throws ImageChanged then (final).
+ */
 export async function seal(
   { database, installation }: HostDependencies,
   backend: VolumeBackend,

@@ -18,11 +18,12 @@ export interface DownloadRequest extends ScratchRequest {
 }
 
 /**
- * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One transfer a content hash runs at a
- * time, for all callers. Its bytes are reserved in the host's budget first; where that is full, it waits for its turn, or after a while answers
- * `no-room-here`, where another host may have room. Idempotent. Undo: `releaseScratch`, and `removeImageVolume` with `into`.
- * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace, ScratchTooSmall (final);
- * ImageServiceUnavailable, ScratchFull, BackendUnavailable (retried).
+ * Brings an image's bytes to this host's scratch: from the byte that is on disk, verified by the record's hash. One
+ * transfer a content hash runs at a time, for all callers. Its bytes are reserved in the host's budget first; where
+ * that is full, it waits for its turn, or after a while answers `no-room-here`, where another host may have room.
+ * Idempotent. Undo: `releaseScratch`, and `removeImageVolume` with `into`.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace,
+ * ScratchTooSmall (final); ImageServiceUnavailable, ScratchFull, BackendUnavailable (retried).
  */
 export function createDownloadToScratch(deps: HostDependencies) {
   return async function downloadToScratch(request: DownloadRequest): Promise<ScratchImage | NoRoomHere> {

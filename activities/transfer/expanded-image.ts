@@ -31,11 +31,13 @@ export function isCompressed({ containerFormat }: Pick<CacheKey, 'containerForma
 }
 
 /**
- * Makes the decompressed image exist in the host's scratch, counted in its budget as it grows; all users of the host share it. It runs in a conversion's
- * turn. Where others leave it no room, it gives back what it has and begins again when there is as much as it lacked.
- * Idempotent. Undo: `releaseExpanded`; a failure undoes it itself, so that a half never keeps room from others.
+ * Makes the decompressed image exist in the host's scratch, counted in its budget as it grows; all users of the host
+ * share it. It runs in a conversion's turn. Where others leave it no room, it gives back what it has and begins again
+ * when there is as much as it lacked. Idempotent. Undo: `releaseExpanded`; a failure undoes it itself, so that a half
+ * never keeps room from others.
  * @returns its path.
- * @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`; ScratchTooSmall (final) for an image that the whole scratch cannot hold.
+ * @throws as `expandImage`; ScratchFull (retried) after `MAX_WAIT_MS`; ScratchTooSmall (final) for an image that the
+ * whole scratch cannot hold.
  */
 export async function ensureExpanded(
   deps: HostDependencies,

@@ -43,7 +43,10 @@ export async function inspectImageFile(
   }
 }
 
-/** qemu-img's names of Glance's formats. A CD is read as the sectors it is. Sources: Glance's disk formats, QEMU's block drivers. */
+/**
+ * qemu-img's names of Glance's formats. A CD is read as the sectors it is. Sources: Glance's disk formats, QEMU's block
+ * drivers.
+ */
 const qemuFormats: Record<SupportedDiskFormat, QemuFormat> = {
   raw: 'raw',
   iso: 'raw',

@@ -24,8 +24,9 @@ function ofHost(hostId: HostId): string {
 }
 
 /**
- * Ends the attempts that a dead worker of this host has left, so that they begin again at once and not when their heartbeats time out: a kill costs a
- * restart. Only for a worker that holds the host's scratch and has no work yet: the worker that ran them held it before, and is gone. Idempotent.
+ * Ends the attempts that a dead worker of this host has left, so that they begin again at once and not when their
+ * heartbeats time out: a kill costs a restart. Only for a worker that holds the host's scratch and has no work yet: the
+ * worker that ran them held it before, and is gone. Idempotent.
  * @returns the workflows whose attempts were ended.
  */
 export async function endLostAttempts(deps: HostDependencies): Promise<string[]> {

@@ -19,11 +19,11 @@ export interface ScratchReservationRequest {
 const POLL_MS = 500;
 
 /**
- * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of their coming, and try again until
- * there is room. A caller whose content is there already never queues: it needs no room, and may be the one that gives some back.
- * Idempotent for one user. Undo: `releaseScratch`.
- * @throws ScratchTooSmall for an image that the whole scratch cannot hold (final); ScratchFull when too many wait (retried); RoomElsewhere for one that is
- * movable; the reporter's abort as its reason.
+ * Sets the image's bytes aside in the host's budget. A full scratch is nobody's failure: callers queue in the order of
+ * their coming, and try again until there is room. A caller whose content is there already never queues: it needs no
+ * room, and may be the one that gives some back. Idempotent for one user. Undo: `releaseScratch`.
+ * @throws ScratchTooSmall for an image that the whole scratch cannot hold (final); ScratchFull when too many wait
+ * (retried); RoomElsewhere for one that is movable; the reporter's abort as its reason.
  */
 export async function reserveInTurn(
   deps: HostDependencies,
@@ -79,7 +79,8 @@ async function waitForRoom(
 
 /**
  * @param heldBytes what the same work holds of the scratch meanwhile.
- * @throws ScratchTooSmall (final) when no end of other transfers makes enough room: waiting would only hold up who comes later.
+ * @throws ScratchTooSmall (final) when no end of other transfers makes enough room: waiting would only hold up who
+ * comes later.
  */
 export async function checkCanHold(
   { config, hostId, scratch }: HostDependencies,
@@ -90,8 +91,8 @@ export async function checkCanHold(
 }
 
 /**
- * Sets bytes aside where they are free now. Two halves on a disk that holds one image would keep each other from ever being whole: the disk bounds the
- * budget. Idempotent for one user. Undo: `releaseScratch`.
+ * Sets bytes aside where they are free now. Two halves on a disk that holds one image would keep each other from ever
+ * being whole: the disk bounds the budget. Idempotent for one user. Undo: `releaseScratch`.
  */
 export async function tryReserve(
   { database, hostId, config, scratch }: HostDependencies,
@@ -110,8 +111,9 @@ async function isThere({ database, hostId }: HostDependencies, contentHash: stri
 }
 
 /**
- * Waits for room in the scratch as one of a limited number. A release needs a slot of the same queue, which the waiting must leave free: a further caller
- * comes again later. @throws ScratchFull (retried), and whatever `wait` throws.
+ * Waits for room in the scratch as one of a limited number. A release needs a slot of the same queue, which the waiting
+ * must leave free: a further caller comes again later.
+ * @throws ScratchFull (retried), and whatever `wait` throws.
  */
 export async function inWaitingRoom<Result>(
   { hostId, waitingRoom }: HostDependencies,

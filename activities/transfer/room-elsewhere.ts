@@ -16,13 +16,17 @@ class RoomElsewhere extends Error {
 
 export interface MovableTransfer {
   backend: BackendName;
-  /** How often it has gone on to another host already: each time it waits twice as long, so that it does not wander for ever. */
+  /**
+   * How often it has gone on to another host already: each time it waits twice as long, so that it does not wander for
+   * ever.
+   */
   moves: number;
 }
 
 /**
- * A signal that is aborted with `RoomElsewhere` when `scratch.moveAfter` is over and another worker reaches the backend. Where there is none, the transfer
- * keeps its place in the queue, and the workers are counted again after the same time.
+ * A signal that is aborted with `RoomElsewhere` when `scratch.moveAfter` is over and another worker reaches the
+ * backend. Where there is none, the transfer keeps its place in the queue, and the workers are counted again after the
+ * same time.
  */
 export function startPatience(
   deps: HostDependencies,
@@ -39,8 +43,9 @@ export function startPatience(
 }
 
 /**
- * Whether a transfer that could not be brought here goes on to another host. One host's disk that is full now is left once: a transfer that has moved
- * already stays, and is retried. A scratch that can never hold the image is left as long as there are others that it has not tried.
+ * Whether a transfer that could not be brought here goes on to another host. One host's disk that is full now is left
+ * once: a transfer that has moved already stays, and is retried. A scratch that can never hold the image is left as
+ * long as there are others that it has not tried.
  */
 export async function mayMove(
   deps: HostDependencies,

@@ -31,11 +31,17 @@ export interface ScratchRequest {
 /** A request as one step makes it. */
 export interface TransferRequest extends ScratchRequest {
   movable?: MovableTransfer;
-  /** Begins to watch the bytes of a transfer that this step begins, as `DownloadImageRequest.watch`; one that it shares is watched by others. */
+  /**
+   * Begins to watch the bytes of a transfer that this step begins, as `DownloadImageRequest.watch`; one that it shares
+   * is watched by others.
+   */
   watch?: (image: Image) => Promise<ByteWatcher>;
 }
 
-/** Brings an image's bytes to the scratch; see `downloadToScratch`. Cheap where this process has verified the file already. */
+/**
+ * Brings an image's bytes to the scratch; see `downloadToScratch`. Cheap where this process has verified the file
+ * already.
+ */
 export async function ensureScratchFile(
   deps: HostDependencies,
   request: TransferRequest,
@@ -49,8 +55,8 @@ export async function ensureScratchFile(
 }
 
 /**
- * A try that was given up and comes late may find its workflow ended: nobody else would release the file then. A failure here must not hide how the try
- * itself has ended: the reconciler releases what is left.
+ * A try that was given up and comes late may find its workflow ended: nobody else would release the file then. A
+ * failure here must not hide how the try itself has ended: the reconciler releases what is left.
  */
 async function releaseAfterEnd(deps: HostDependencies, { source, user }: ScratchRequest): Promise<void> {
   try {
@@ -96,8 +102,8 @@ async function bringToScratch(
 }
 
 /**
- * @returns the path of the scratch file for a writer, decompressed where the image is compressed. A file that is not there any more is brought again, such
- * as after a restart of the worker.
+ * @returns the path of the scratch file for a writer, decompressed where the image is compressed. A file that is not
+ * there any more is brought again, such as after a restart of the worker.
  */
 export async function getScratchPath(
   deps: HostDependencies,

@@ -13,8 +13,9 @@ export interface ScratchWaiter {
   /** How many have come before it and wait still. */
   ahead(): number;
   /**
-   * Whether it may try to reserve now: it is the first, its content has come, or the first lacks more than what is free. A caller that has been the first
-   * for `overtakingMs` is overtaken no more, so that a large image gets its room when the transfers that run have ended.
+   * Whether it may try to reserve now: it is the first, its content has come, or the first lacks more than what is
+   * free. A caller that has been the first for `overtakingMs` is overtaken no more, so that a large image gets its room
+   * when the transfers that run have ended.
    */
   mayTry(): boolean;
   /** It was refused: so many bytes are free for others. */

@@ -28,14 +28,16 @@ export interface StreamImageVolumeRequest {
 const READ_BYTES = MiB;
 
 /**
- * Writes a raw image or an ISO, whose file is what the guest sees, straight into the new image-volume while it downloads: sparse, hashed, its first
- * bytes inspected as they come and the whole when it is there; then seals it. No scratch is used.
+ * Writes a raw image or an ISO, whose file is what the guest sees, straight into the new image-volume while it
+ * downloads: sparse, hashed, its first bytes inspected as they come and the whole when it is there; then seals it. No
+ * scratch is used.
  *
- * Every attempt writes to a name of its own. It takes over by a rename what an earlier attempt has written, since that one's writer is known to be
- * gone: all attempts of one activity run on one host's queue, one worker of a host holds its scratch, and in this process the older attempt is ended
- * first. What is taken over is read and hashed again. Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
- * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace (final);
- * ImageServiceUnavailable, BackendUnavailable (retried).
+ * Every attempt writes to a name of its own. It takes over by a rename what an earlier attempt has written, since that
+ * one's writer is known to be gone: all attempts of one activity run on one host's queue, one worker of a host holds
+ * its scratch, and in this process the older attempt is ended first. What is taken over is read and hashed again.
+ * Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
+ * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace
+ * (final); ImageServiceUnavailable, BackendUnavailable (retried).
  */
 export function createStreamImageVolume(deps: HostDependencies) {
   const streams = createStreams();

@@ -34,8 +34,9 @@ export function isUnpacked({ cacheKey }: ScratchSource): boolean {
 }
 
 /**
- * A qcow2 is written into its image-volume as it comes, with no `qemu-img convert` after the last byte; `createQcow2Layout` says which ones. Every
- * attempt writes to a name of its own and begins with the image's first byte, since a transfer that goes on reads again what is on disk.
+ * A qcow2 is written into its image-volume as it comes, with no `qemu-img convert` after the last byte;
+ * `createQcow2Layout` says which ones. Every attempt writes to a name of its own and begins with the image's first
+ * byte, since a transfer that goes on reads again what is on disk.
  */
 export async function beginUnpacking(
   deps: HostDependencies,
@@ -110,7 +111,10 @@ async function finishFrom(
   }
 }
 
-/** By our own parser, then by `qemu-img`, which must agree. @returns undefined when that one cannot run now: a conversion will try it again. */
+/**
+ * By our own parser, then by `qemu-img`, which must agree.
+ * @returns undefined when that one cannot run now: a conversion will try it again.
+ */
 async function inspectTwice(deps: HostDependencies, image: GuestBytes): Promise<number | undefined> {
   const virtualBytes = await inspectImageFile(deps, image);
   try {

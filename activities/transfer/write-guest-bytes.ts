@@ -34,8 +34,8 @@ export interface WriteImageVolumeRequest {
 }
 
 /**
- * Writes the downloaded image into the new image-volume and seals it; see `writeGuestBytes`. Idempotent: a sealed image-volume is described.
- * Undo: `removeImageVolume`.
+ * Writes the downloaded image into the new image-volume and seals it; see `writeGuestBytes`. Idempotent: a sealed
+ * image-volume is described. Undo: `removeImageVolume`.
  * @throws ImageRefused, ImageUnsupported, NoSpace (final); ToolFailed, BackendUnavailable (retried).
  */
 export function createWriteImageVolume(deps: HostDependencies) {
@@ -73,7 +73,8 @@ export interface WriteVolumeRequest {
 }
 
 /**
- * Bypass: writes the downloaded image straight into the user's volume and completes it; see `writeGuestBytes`. Idempotent. Undo: `removeVolume`.
+ * Bypass: writes the downloaded image straight into the user's volume and completes it; see `writeGuestBytes`.
+ * Idempotent. Undo: `removeVolume`.
  * @throws ImageRefused, ImageUnsupported, InvalidRequest, NoSpace (final); ToolFailed, BackendUnavailable (retried).
  */
 export function createWriteVolume(deps: HostDependencies) {
@@ -101,7 +102,10 @@ export function createWriteVolume(deps: HostDependencies) {
   };
 }
 
-/** An object that gets an image's guest bytes. A volume and an image-volume differ in what they are before and after these are written. */
+/**
+ * An object that gets an image's guest bytes. A volume and an image-volume differ in what they are before and after
+ * these are written.
+ */
 interface Writing<Result> {
   source: ScratchSource;
   /** The user of the scratch file, which is released when the object is published. */
@@ -115,8 +119,8 @@ interface Writing<Result> {
 }
 
 /**
- * Inspects the image in the scratch, converts it into a target of this attempt's own, inspects what was written and publishes that; then the scratch file
- * is released. A target that was not published is removed.
+ * Inspects the image in the scratch, converts it into a target of this attempt's own, inspects what was written and
+ * publishes that; then the scratch file is released. A target that was not published is removed.
  */
 async function writeGuestBytes<Result>(
   deps: HostDependencies,
@@ -159,7 +163,8 @@ async function writeGuestBytes<Result>(
 }
 
 /**
- * Converts an inspected image into a raw target, waits until the writer is reaped and inspects what was written. The target is not visible yet.
+ * Converts an inspected image into a raw target, waits until the writer is reaped and inspects what was written. The
+ * target is not visible yet.
  * @throws ImageRefused (final; of data that cannot be decompressed too), NoSpace (final), ToolFailed (retried).
  */
 async function convert(

@@ -20,8 +20,8 @@ export async function selectClones(
 }
 
 /**
- * Gives back what volumes hold of their entries: a lease, or a clone's hold on its parent. It is the part `released` of a statement that ends
- * `holds_entry` and answers with `freedColumn`.
+ * Gives back what volumes hold of their entries: a lease, or a clone's hold on its parent. It is the part `released` of
+ * a statement that ends `holds_entry` and answers with `freedColumn`.
  * @param holders what follows `from`: rows with an `entry_id`, as they were before.
  */
 export function releaseOf(holders: SQL): SQL {
@@ -45,7 +45,8 @@ export function parseFreed(row: RawRow | undefined): Release {
 }
 
 /**
- * Runs a statement that ends a volume's hold. When it was ended before, the parent that was freed then is told again: a lost reply costs nothing.
+ * Runs a statement that ends a volume's hold. When it was ended before, the parent that was freed then is told again: a
+ * lost reply costs nothing.
  * @param states the volume's, where its hold has ended.
  */
 export async function endHold(
@@ -65,8 +66,8 @@ export async function endHold(
 }
 
 /**
- * Ends an available volume's hold on its parent, after its bytes became its own; a volume that is being deleted releases it by itself.
- * Repeated it changes nothing and tells the freed parent again.
+ * Ends an available volume's hold on its parent, after its bytes became its own; a volume that is being deleted
+ * releases it by itself. Repeated it changes nothing and tells the freed parent again.
  */
 export function releaseFlattened(
   database: Database,
