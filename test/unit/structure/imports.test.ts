@@ -231,7 +231,7 @@ describe('what may import what', () => {
     { from: 'activities/backends/file/x.ts', to: '@temporalio/activity', typeOnly: false },
     { from: 'db/queries/x.ts', to: '@temporalio/client', typeOnly: true },
     { from: 'client/x.ts', to: 'activities/image/inspect.ts', typeOnly: false },
-    { from: 'activities/create/x.ts', to: 'activities/transfer/write-volume.ts', typeOnly: true },
+    { from: 'activities/create/x.ts', to: 'activities/transfer/write-guest-bytes.ts', typeOnly: true },
     { from: 'activities/kit/x.ts', to: 'activities/create/admit-volume.ts', typeOnly: true },
     { from: 'client/x.ts', to: 'db/client.ts', typeOnly: false },
     { from: 'client/cli/x.ts', to: 'worker/main.ts', typeOnly: true },
