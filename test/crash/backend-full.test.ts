@@ -1,14 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { evict } from '../../client/eviction';
 import { deleteVolume } from '../../client/volumes';
 import { MiB } from '../../workflows/contract/bytes';
 import { describeWithMounts } from '../support/machine/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
-import { expectCleanSlate, flowsOf } from '../support/stack/flows';
+import { mountFileSystem } from '../support/machine/filesystems';
+import { expectCleanSlate, useStack } from '../support/stack/flows';
 import { startHerd, type HerdImage } from '../support/stack/herd';
-import { startStack, type Stack } from '../support/stack/stack';
 
 const BACKEND_BYTES = 96 * MiB;
 /** Eight of them are nearly twice what the backend holds. */
@@ -19,25 +16,10 @@ const herd: HerdImage[] = Array.from({ length: 8 }, (_, index) => ({
 }));
 
 describeWithMounts('a backend that is full in the middle of a herd', () => {
-  let mounted: MountedFileSystem;
-  let directory: string;
-  let stack: Stack | undefined;
-  const flow = flowsOf({
-    stack: () => {
-      if (stack === undefined) throw new Error('the stack is not up');
-      return stack;
-    },
-    directory: () => directory,
-  });
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'ivc-full-'));
-    mounted = await mountFileSystem('ext4', BACKEND_BYTES);
-    stack = await startStack({ volumesDirectory: join(mounted.directory, 'volumes') });
-  });
-  afterAll(async () => {
-    await stack?.stop();
-    await mounted.unmount();
-    await rm(directory, { recursive: true, force: true });
+  const flow = useStack(async ({ after }) => {
+    const mounted = await mountFileSystem('ext4', BACKEND_BYTES);
+    after(() => mounted.unmount());
+    return { volumesDirectory: join(mounted.directory, 'volumes') };
   });
 
   it('makes whole volumes or says that there is no space, keeps nothing half-made, and works again once there is', async () => {

@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { pin, setLimits, sweep, unpin } from '../../client/eviction';
 import { reconcile } from '../../client/reconcile';
 import { deleteVolume } from '../../client/volumes';
@@ -13,15 +10,12 @@ const flow = useStack({
   workers: [],
   config: { schedules: { refresh: 'off', reconcile: 'off', evict: 'off', grace: '15m' } },
 });
-let directory: string;
-beforeAll(async () => (directory = await mkdtemp(join(tmpdir(), 'ivc-clock-'))));
-afterAll(() => rm(directory, { recursive: true, force: true }));
 
 it.each(SHIFTS_S)(
   'a worker whose clock is %p seconds off pins, scores and judges ages as the database does',
   async (offS) => {
     const { stack } = flow;
-    const clock = await createShiftedClock(directory);
+    const clock = await createShiftedClock(flow.directory);
     clock.shift(offS);
     const worker = await stack.spawnWorker({ environment: clock.environment });
     await worker.ready;

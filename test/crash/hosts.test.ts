@@ -1,10 +1,8 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { reconcile } from '../../client/reconcile';
 import { GiB, MiB } from '../../workflows/contract/bytes';
-import { expectCleanSlate, until, useStack, type FlowStack } from '../support/stack/flows';
-import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/stack/herd';
+import { expectCleanSlate, until, useStack, type FlowStack, fillScratch } from '../support/stack/flows';
+import { expectArrival, expectOnePopulation, startHerd, type HerdImage, expectWholeHerd } from '../support/stack/herd';
 import type { StartingWorker } from '../support/stack/stack';
 
 const off = { refresh: 'off', reconcile: 'off', evict: 'off' };
@@ -19,12 +17,8 @@ const herd: HerdImage[] = [
   { diskFormat: 'raw', ...cold },
 ];
 
-let directory: string;
-beforeAll(async () => (directory = await mkdtemp(join(tmpdir(), 'ivc-hosts-'))));
-afterAll(() => rm(directory, { recursive: true, force: true }));
-
 /** A host beside the stack's own. */
-async function spawnHost({ stack }: FlowStack, name: string): Promise<StartingWorker> {
+async function spawnHost({ stack, directory }: FlowStack, name: string): Promise<StartingWorker> {
   const worker = await stack.spawnWorker({ roles: hostRoles, scratchDirectory: join(directory, name) });
   await worker.ready;
   return worker;
@@ -78,20 +72,14 @@ describe('two hosts of which the scratch of one is full', () => {
   it('make all volumes of a herd: who waits for the full one has its turn when there is room', async () => {
     const { stack } = flow;
     await spawnHost(flow, 'roomy');
-    const hostId = (await readFile(join(stack.scratchDirectory, 'host-id'), 'utf8')).trim();
-    await stack.database
-      .sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users) values (${hostId}, 'sha512-ff', ${50 * GiB}, array['somebody'])`;
+    const giveBack = await fillScratch(stack, 50 * GiB);
     const images = Array.from({ length: 6 }, (): HerdImage => ({ diskFormat: 'qcow2', creates: 2 }));
     const running = await startHerd(flow, images);
     await until('a volume to be made on the host with room', async () => {
       const rows = await stack.database.sql`select 1 from volumes where state = 'available' limit 1`;
       return rows.length > 0;
     });
-    await stack.database.sql`delete from scratch_files where content_hash = 'sha512-ff'`;
-    for (const arrival of await expectArrival(flow, running)) {
-      expectOnePopulation(arrival);
-      expect(arrival.bytesServed).toBe(arrival.upload.image.sizeBytes);
-    }
-    await expectCleanSlate(stack);
+    await giveBack();
+    expect(await expectWholeHerd(flow, running)).toHaveLength(images.length);
   }, 120_000);
 });

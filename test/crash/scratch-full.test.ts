@@ -1,15 +1,12 @@
 import { KiB, MiB } from '../../workflows/contract/bytes';
 import { describeWithMounts } from '../support/machine/describe-with-mounts';
-import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
-import { expectCleanSlate, flowsOf, useStack } from '../support/stack/flows';
-import { expectArrival, expectOnePopulation, startHerd, type HerdImage } from '../support/stack/herd';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mountFileSystem } from '../support/machine/filesystems';
+import { expectCleanSlate, useStack } from '../support/stack/flows';
+import { startHerd, type HerdImage, expectWholeHerd } from '../support/stack/herd';
 import { execFile } from 'node:child_process';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { uploadSample } from '../support/images/sample-image';
-import { startStack, type Stack } from '../support/stack/stack';
 
 const run = promisify(execFile);
 const DATA_BYTES = 20 * MiB;
@@ -23,12 +20,7 @@ describe('a scratch whose budget is less than a herd needs', () => {
   const flow = useStack({ scratch: { maxBytes: `${ROOM_BYTES / MiB}MiB` }, config: { createBudget: '10m' } });
 
   it('lets images wait for their turn, and every create gets its volume', async () => {
-    const running = await startHerd(flow, herd);
-    for (const arrival of await expectArrival(flow, running)) {
-      expectOnePopulation(arrival);
-      expect(arrival.bytesServed).toBe(arrival.upload.image.sizeBytes);
-    }
-    await expectCleanSlate(flow.stack);
+    expect(await expectWholeHerd(flow, await startHerd(flow, herd))).toHaveLength(herd.length);
   }, 300_000);
 });
 
@@ -48,25 +40,10 @@ describe('a scratch that is smaller than an image', () => {
 });
 
 describeWithMounts('a scratch whose disk is smaller than an image', () => {
-  let mounted: MountedFileSystem;
-  let directory: string;
-  let stack: Stack | undefined;
-  const flow = flowsOf({
-    stack: () => {
-      if (stack === undefined) throw new Error('the stack is not up');
-      return stack;
-    },
-    directory: () => directory,
-  });
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'ivc-small-disk-'));
-    mounted = await mountFileSystem('ext4', ROOM_BYTES + 8 * MiB);
-    stack = await startStack({ scratchDirectory: join(mounted.directory, 'scratch') });
-  });
-  afterAll(async () => {
-    await stack?.stop();
-    await mounted.unmount();
-    await rm(directory, { recursive: true, force: true });
+  const flow = useStack(async ({ after }) => {
+    const mounted = await mountFileSystem('ext4', ROOM_BYTES + 8 * MiB);
+    after(() => mounted.unmount());
+    return { scratchDirectory: join(mounted.directory, 'scratch') };
   });
 
   it('fails the create of that image at once, whatever the budget says, and holds up no other', async () => {
@@ -89,33 +66,13 @@ describeWithMounts('a scratch whose disk is smaller than an image', () => {
 });
 
 describeWithMounts('a scratch whose file system is full', () => {
-  let mounted: MountedFileSystem;
-  let directory: string;
-  let stack: Stack | undefined;
-  const flow = flowsOf({
-    stack: () => {
-      if (stack === undefined) throw new Error('the stack is not up');
-      return stack;
-    },
-    directory: () => directory,
-  });
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'ivc-full-'));
-    mounted = await mountFileSystem('ext4', ROOM_BYTES + 8 * MiB);
-    stack = await startStack({ scratchDirectory: join(mounted.directory, 'scratch') });
-  });
-  afterAll(async () => {
-    await stack?.stop();
-    await mounted.unmount();
-    await rm(directory, { recursive: true, force: true });
+  const flow = useStack(async ({ after }) => {
+    const mounted = await mountFileSystem('ext4', ROOM_BYTES + 8 * MiB);
+    after(() => mounted.unmount());
+    return { scratchDirectory: join(mounted.directory, 'scratch') };
   });
 
   it('costs a herd time and nothing else', async () => {
-    const running = await startHerd(flow, herd);
-    for (const arrival of await expectArrival(flow, running)) {
-      expectOnePopulation(arrival);
-      expect(arrival.bytesServed).toBe(arrival.upload.image.sizeBytes);
-    }
-    await expectCleanSlate(flow.stack);
+    expect(await expectWholeHerd(flow, await startHerd(flow, herd))).toHaveLength(herd.length);
   }, 300_000);
 });

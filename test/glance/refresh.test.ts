@@ -1,34 +1,18 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { warmCache } from '../../client/refresh';
 import type { Image } from '../../workflows/contract/image';
-import { expectCleanSlate, flowsOf, type FlowStack } from '../support/stack/flows';
+import { expectCleanSlate, useStack } from '../support/stack/flows';
 import { startRealGlance, type RealGlance } from '../support/glance/real-glance';
 import { refreshFlows } from '../support/stack/refresh';
-import { startStack, type Stack } from '../support/stack/stack';
 
 const START_TIMEOUT_MS = 300_000;
 
 let glance: RealGlance;
-let stack: Stack;
-let directory: string;
-let flow: FlowStack;
-let flows: ReturnType<typeof refreshFlows>;
-
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'ivc-glance-'));
+const flow = useStack(async ({ after }) => {
   glance = await startRealGlance();
-  stack = await startStack({ imagesEndpoint: glance.endpoint });
-  flow = flowsOf({ stack: () => stack, directory: () => directory });
-  flows = refreshFlows(flow);
+  after(() => glance.stop());
+  return { imagesEndpoint: glance.endpoint };
 }, START_TIMEOUT_MS);
-
-afterAll(async () => {
-  await stack.stop();
-  await glance.stop();
-  await rm(directory, { recursive: true, force: true });
-});
+const flows = refreshFlows(flow);
 
 const addMember = async ({ id }: Image, member: string): Promise<void> => {
   const answer = await fetch(`${glance.endpoint}/v2/images/${id}/members`, {
@@ -40,12 +24,12 @@ const addMember = async ({ id }: Image, member: string): Promise<void> => {
 };
 
 describe('with a real Glance', () => {
-  afterEach(() => expectCleanSlate(stack));
+  afterEach(() => expectCleanSlate(flow.stack));
 
   it('edited tags, properties and visibility, and a new member, download nothing and make no entry', async () => {
     const image = await flows.publish();
     const created = await flow.create(image);
-    await stack.images.addTag(image.id, 'edited');
+    await flow.stack.images.addTag(image.id, 'edited');
     await flows.edit(image, [{ op: 'add', path: '/os_distro', value: 'debian' }]);
     await addMember(image, 'another-project');
     await flows.edit(image, [{ op: 'replace', path: '/visibility', value: 'community' }]);
@@ -59,7 +43,7 @@ describe('with a real Glance', () => {
     const image = await flows.publish();
     await flow.create(image);
     expect(await glance.copyToOtherStore(image.id)).toHaveLength(2);
-    const { updatedAt, properties } = await stack.images.getImage(image.id);
+    const { updatedAt, properties } = await flow.stack.images.getImage(image.id);
     expect(updatedAt).not.toBe(image.updatedAt);
     expect(properties).toEqual({});
     expect(await flows.refresh({ imageIds: [image.id] })).toMatchObject({ usable: 1, retiredEntries: [] });
@@ -90,14 +74,14 @@ describe('with a real Glance', () => {
       { outcome: 'flipped', imageId: newest.id },
     ]);
     expect(await flow.entriesOf(old)).toEqual([]);
-    await stack.images.deactivate(newest.id);
+    await flow.stack.images.deactivate(newest.id);
     expect(await flows.follow(input)).toMatchObject({ outcome: 'flipped', imageId: old.id });
-    await stack.images.reactivate(newest.id);
+    await flow.stack.images.reactivate(newest.id);
     expect(await flows.follow(input)).toMatchObject({ outcome: 'flipped', imageId: newest.id });
 
     const other = await flows.publish();
-    await warmCache(stack.cache, { imageIds: [other.id], backends: [stack.backend] }, { wait: true });
-    await stack.images.deleteImage(other.id);
+    await warmCache(flow.stack.cache, { imageIds: [other.id], backends: [flow.stack.backend] }, { wait: true });
+    await flow.stack.images.deleteImage(other.id);
     expect(await flows.refresh({ imageIds: [other.id] })).toMatchObject({ gone: 1, deletedEntries: 1 });
   });
 });

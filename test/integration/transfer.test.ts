@@ -8,7 +8,7 @@ import type { BackendName } from '../../workflows/contract/ids';
 import { clusterCompressions } from '../../activities/image/decompress-clusters';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
-import { until, useStack } from '../support/stack/flows';
+import { until, useStack, fillScratch } from '../support/stack/flows';
 import { uploadSample } from '../support/images/sample-image';
 
 const run = promisify(execFile);
@@ -194,19 +194,15 @@ describe('two backends that populate the same image at once', () => {
 
 describe('the scratch', () => {
   it('lets flights wait for their turn when it is full, and says who is first', async () => {
-    const { stack } = flow;
-    const hostId = (await readFile(join(stack.scratchDirectory, 'host-id'), 'utf8')).trim();
-    const all = 50 * 1024 * MiB;
-    await stack.database
-      .sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users) values (${hostId}, 'sha512-ff', ${all}, array['somebody'])`;
+    const giveBack = await fillScratch(flow.stack, 50 * 1024 * MiB);
     const uploads = [await flow.upload('queued-1'), await flow.upload('queued-2')];
     const creates = [];
     for (const { image, sample } of uploads) {
       const place = creates.length === 0 ? 'first in the queue' : '1 ahead in the queue';
       creates.push({ sample, ...(await flow.start(image)) });
-      await until(`a flight to be ${place}`, async () => (await heartbeatOf(image)).includes(place));
+      await until(`a flight to be ${place}`, async () => (await flow.heartbeatOf(image)).includes(place));
     }
-    await stack.database.sql`delete from scratch_files where content_hash = 'sha512-ff'`;
+    await giveBack();
     for (const { sample, result } of creates) {
       const { outcome, connection } = await result();
       expect(outcome).toBe('miss');
@@ -232,12 +228,3 @@ describe('the scratch', () => {
     expect(existsSync(pathOf('sha512-0c'))).toBe(false);
   });
 });
-
-/** @returns what the population of `image` told last, as text. */
-async function heartbeatOf(image: Parameters<typeof flow.flightHandle>[0]): Promise<string> {
-  const { raw } = await flow.flightHandle(image).describe();
-  return (raw.pendingActivities ?? [])
-    .flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? [])
-    .map(({ data }) => Buffer.from(data ?? []).toString('utf8'))
-    .join();
-}

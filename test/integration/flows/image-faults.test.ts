@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
-import { startTestImageService, type TestImageService } from '../../support/glance/image-service';
-import { expectCleanSlate, flowsOf, useStack } from '../../support/stack/flows';
-import { startStack, type Stack } from '../../support/stack/stack';
+import { startTestImageService } from '../../support/glance/image-service';
+import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { startTcpGate, type TcpGate } from '../../support/machine/tcp-gate';
 
 const VIRTUAL_BYTES = 32 * MiB;
@@ -124,29 +121,13 @@ describe('an image service with faults', () => {
 });
 
 describe('an image service that is down for a while', () => {
-  let directory: string;
-  let service: TestImageService | undefined;
   let gate: TcpGate | undefined;
-  let stack: Stack | undefined;
-  const flow = flowsOf({
-    stack: () => {
-      if (stack === undefined) throw new Error('the stack is not up');
-      return stack;
-    },
-    directory: () => directory,
-  });
-
-  beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'ivc-down-'));
-    service = await startTestImageService(join(directory, 'images'));
+  const flow = useStack(async ({ directory, after }) => {
+    const service = await startTestImageService(join(directory, 'images'));
+    after(() => service.stop());
     gate = await startTcpGate(service.url);
-    stack = await startStack({ imagesEndpoint: gate.url });
-  });
-  afterAll(async () => {
-    await stack?.stop();
-    await gate?.close();
-    await service?.stop();
-    await rm(directory, { recursive: true, force: true });
+    after(async () => await gate?.close());
+    return { imagesEndpoint: gate.url };
   });
 
   it('fails no create that is admitted meanwhile', async () => {

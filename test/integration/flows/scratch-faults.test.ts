@@ -1,13 +1,13 @@
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
-import { readFile, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { GiB, MiB } from '../../../workflows/contract/bytes';
 import { assertCleanSlate } from '../../support/every-step/slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
 import { createWorld, resultOf } from '../../support/every-step/world';
-import { until } from '../../support/stack/flows';
+import { until, fillScratch } from '../../support/stack/flows';
 import { uploadSample } from '../../support/images/sample-image';
 
 const run = promisify(execFile);
@@ -16,7 +16,8 @@ const MAX_BYTES = 50 * GiB;
 
 let stack: EveryStepStack;
 beforeAll(async () => {
-  stack = await startEveryStepStack();
+  // A step that waits for room takes as long as the room does.
+  stack = await startEveryStepStack({ fullTimeouts: true });
 });
 afterAll(() => stack.stop());
 
@@ -55,9 +56,7 @@ describe('a scratch', () => {
     const path = `${world.sample.path}.gz`;
     const image = await uploadSample(stack.images, { ...world.sample, path }, { containerFormat: 'compressed' });
     const { size } = await stat(path);
-    const hostId = (await readFile(join(stack.scratchDirectory, 'host-id'), 'utf8')).trim();
-    await stack.database.sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users)
-      values (${hostId}, 'sha512-ff', ${MAX_BYTES - size - MiB}, array['somebody'])`;
+    const giveBack = await fillScratch(stack, MAX_BYTES - size - MiB);
     const create = world.create(undefined, { imageId: image.id, bypassCache: true });
     const [{ workflowId } = { workflowId: '' }] = await until('the create to have started', () =>
       Promise.resolve(world.creates.length > 0 && world.creates),
@@ -70,7 +69,7 @@ describe('a scratch', () => {
           .includes('of scratch to decompress into'),
       );
     });
-    await stack.database.sql`delete from scratch_files where content_hash = 'sha512-ff'`;
+    await giveBack();
     const ending = await create;
     expect(ending).toMatchObject({ kind: 'done', result: { outcome: 'bypassed' } });
     expect(await world.hasGuestBytes(resultOf(ending))).toBe(true);

@@ -2,27 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GiB } from '../../../workflows/contract/bytes';
 import type { Image } from '../../../workflows/contract/image';
-import { until, useStack } from '../../support/stack/flows';
+import { until, useStack, fillScratch } from '../../support/stack/flows';
 
 const MAX_BYTES = GiB;
 const flow = useStack({ scratch: { maxBytes: '1GiB', moveAfter: '1s' } });
-
-/** Takes up all room of a host's scratch, as another image would. @returns gives it back. */
-async function fillScratch(directory: string): Promise<() => Promise<void>> {
-  const hostId = (await readFile(join(directory, 'host-id'), 'utf8')).trim();
-  const { sql } = flow.stack.database;
-  await sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users) values (${hostId}, 'sha512-ff', ${MAX_BYTES}, array['somebody'])`;
-  return async () => void (await sql`delete from scratch_files where content_hash = 'sha512-ff'`);
-}
-
-/** @returns what the population of `image` told last, as text. */
-async function heartbeatOf(image: Image): Promise<string> {
-  const { raw } = await flow.flightHandle(image).describe();
-  return (raw.pendingActivities ?? [])
-    .flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? [])
-    .map(({ data }) => Buffer.from(data ?? []).toString('utf8'))
-    .join();
-}
 
 /** @returns on which host queues the downloads of `image` were scheduled, in order. */
 async function queuesOf(image: Image): Promise<string[]> {
@@ -35,7 +18,7 @@ async function queuesOf(image: Image): Promise<string[]> {
 describe('a population on a host whose scratch has no room', () => {
   it('keeps its place and waits for its turn where there is no other host', async () => {
     const { image, sample } = await flow.upload('alone');
-    const giveBack = await fillScratch(flow.stack.scratchDirectory);
+    const giveBack = await fillScratch(flow.stack, MAX_BYTES);
     const create = await flow.start(image);
     await until('the wait to outlast the time after which it would move', async () => {
       const { raw } = await flow.flightHandle(image).describe();
@@ -43,7 +26,7 @@ describe('a population on a host whose scratch has no room', () => {
       const startedMs = Number(waiting?.lastStartedTime?.seconds ?? Infinity) * 1000;
       return waiting?.activityType?.name === 'downloadToScratch' && Date.now() - startedMs > 3000;
     });
-    expect(await heartbeatOf(image)).toContain('first in the queue');
+    expect(await flow.heartbeatOf(image)).toContain('first in the queue');
     expect(await queuesOf(image)).toHaveLength(1);
     await giveBack();
     await flow.expectGuestBytes(sample, await create.result());
@@ -51,9 +34,9 @@ describe('a population on a host whose scratch has no room', () => {
 
   it('goes on on another host that has room', async () => {
     const { image, sample } = await flow.upload('moves');
-    const giveBack = await fillScratch(flow.stack.scratchDirectory);
+    const giveBack = await fillScratch(flow.stack, MAX_BYTES);
     const create = await flow.start(image);
-    await until('the flight to wait', async () => (await heartbeatOf(image)).includes('first in the queue'));
+    await until('the flight to wait', async () => (await flow.heartbeatOf(image)).includes('first in the queue'));
     const directory = `${flow.stack.scratchDirectory}-other`;
     const other = await flow.stack.spawnWorker({ roles: ['backend', 'host'], scratchDirectory: directory });
     await other.ready;

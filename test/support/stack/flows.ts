@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
@@ -39,6 +39,8 @@ export interface FlowStack {
   startAs: (image: Image, input?: Partial<CreateVolumeInput>, workflowId?: string) => Promise<RunningCreate>;
   flightOf(image: Image): Promise<FlightRow | undefined>;
   flightHandle(image: Image): WorkflowHandle;
+  /** What the population of `image` told last, as text. */
+  heartbeatOf(image: Image): Promise<string>;
   /** On the stack's own backend, or another one. */
   entriesOf(image: Image, backend?: BackendName): Promise<EntryRow[]>;
   volume(volumeId: string): Promise<VolumeRow | undefined>;
@@ -53,17 +55,27 @@ export interface RunningCreate extends StartedVolume {
   result: () => Promise<CreateVolumeResult>;
 }
 
+/** What a stack stands on, made in a directory of the test's own; `after` says what is done once the stack has stopped, the last first. */
+type Foundation = (place: {
+  directory: string;
+  after: (undo: () => Promise<unknown>) => void;
+}) => Promise<StackOptions>;
+
 /** Starts the stack before the file's tests and stops it after them, when nothing is left of what they did. */
-export function useStack(options: StackOptions = {}): FlowStack {
+export function useStack(options: StackOptions | Foundation = {}, startTimeoutMs?: number): FlowStack {
   let running: Stack | undefined;
   let directory = '';
+  const undos: (() => Promise<unknown>)[] = [];
+  const after = (undo: () => Promise<unknown>): void => void undos.push(undo);
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'ivc-flow-'));
-    running = await startStack(options);
-  });
+    after(() => rm(directory, { recursive: true, force: true }));
+    const stack = await startStack(typeof options === 'function' ? await options({ directory, after }) : options);
+    after(() => stack.stop());
+    running = stack;
+  }, startTimeoutMs);
   afterAll(async () => {
-    await running?.stop();
-    await rm(directory, { recursive: true, force: true });
+    for (let undo = undos.pop(); undo !== undefined; undo = undos.pop()) await undo();
   });
   return flowsOf({
     stack: () => {
@@ -115,6 +127,13 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
     },
     flightOf: (image) => findFlight(of.stack().database, keyOf(image)),
     flightHandle,
+    heartbeatOf: async (image) => {
+      const { raw } = await flightHandle(image).describe();
+      return (raw.pendingActivities ?? [])
+        .flatMap(({ heartbeatDetails }) => heartbeatDetails?.payloads ?? [])
+        .map(({ data }) => Buffer.from(data ?? []).toString('utf8'))
+        .join();
+    },
     entriesOf: (image, backend = of.stack().backend) =>
       listEntries(of.stack().database, { ...keyOf(image), backend, limit: 100 }),
     volume,
@@ -139,6 +158,17 @@ export async function until<T>(what: string, check: () => Promise<T | undefined 
     },
     { what, deadlineMs: PATIENCE_MS },
   );
+}
+
+/** Takes up `bytes` of the scratch, as another image would. @returns what gives them back. */
+export async function fillScratch(
+  { database: { sql }, scratchDirectory }: Pick<Stack, 'database' | 'scratchDirectory'>,
+  bytes: number,
+): Promise<() => Promise<void>> {
+  const hostId = (await readFile(join(scratchDirectory, 'host-id'), 'utf8')).trim();
+  await sql`insert into scratch_files (host_id, content_hash, bytes_reserved, users)
+    values (${hostId}, 'sha512-ff', ${bytes}, array['somebody'])`;
+  return async () => void (await sql`delete from scratch_files where content_hash = 'sha512-ff'`);
 }
 
 /** Every row has ended, the counters agree, and backend and scratch hold what the inventory knows and nothing else; nothing of this stack runs. */

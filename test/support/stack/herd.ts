@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
-import type { FlowStack, RunningCreate, UploadedImage } from './flows';
+import { expectCleanSlate, type FlowStack, type RunningCreate, type UploadedImage } from './flows';
 import type { SampleOptions } from '../images/sample-image';
 import { type EntryRow } from '../../../db/schema';
 
@@ -29,6 +29,15 @@ export interface Herd {
   /** Settles when the last create has ended, well or not. */
   ended: Promise<void>;
   hasEnded(): boolean;
+}
+
+/** One image that the cache has, and one of each way of being written that it has not. */
+export function warmAndCold(cold: Pick<HerdImage, 'virtualBytes' | 'dataBytes' | 'bytesPerSecond'>): HerdImage[] {
+  return [
+    { diskFormat: 'qcow2', creates: 4, warm: true },
+    { diskFormat: 'qcow2', creates: 6, ...cold },
+    { diskFormat: 'raw', creates: 6, ...cold },
+  ];
 }
 
 let herds = 0;
@@ -106,6 +115,19 @@ export function expectOnePopulation({ backends, entries, creates, volumes, warm 
   );
   const misses = volumes.filter(({ outcome }) => outcome === 'miss').length;
   expect(misses).toBeLessThanOrEqual(warm ? 0 : backends.length);
+}
+
+/** Every create arrives, by one population an image that fetched no byte twice but `bytesAgain` of each, and the slate is clean. */
+export async function expectWholeHerd(flow: FlowStack, herd: Herd, { bytesAgain = 0 } = {}): Promise<Arrival[]> {
+  const arrivals = await expectArrival(flow, herd);
+  for (const arrival of arrivals) {
+    expectOnePopulation(arrival);
+    const sizeBytes = arrival.upload.image.sizeBytes ?? 0;
+    expect(arrival.bytesServed).toBeGreaterThanOrEqual(sizeBytes);
+    expect(arrival.bytesServed).toBeLessThanOrEqual(sizeBytes + bytesAgain);
+  }
+  await expectCleanSlate(flow.stack);
+  return arrivals;
 }
 
 /** Calls `strike` after each of `gapsMs`, counted from the end of the last one, for as long as the herd runs. @returns how often. */

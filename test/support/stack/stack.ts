@@ -11,8 +11,8 @@ import { createGlanceClient } from '../../../activities/glance/client';
 import type { ImageService } from '../../../activities/glance/image-service';
 import { openClient, type ImageVolumeCache } from '../../../client/connection';
 import type { BackendName } from '../../../workflows/contract/ids';
-import type { Database } from '../../../db/client';
-import { createMigratedDatabase } from '../database/database';
+import { connectDatabase, type Database } from '../../../db/client';
+import { createMigratedDatabase, type MigratedDatabase } from '../database/database';
 import { choosePort } from '../../../worker/stack/ports';
 import { startTestImageService, type TestImageService } from '../glance/image-service';
 
@@ -42,6 +42,8 @@ export interface StackOptions {
   scratchDirectory?: string;
   /** A Temporal server of the test's own. */
   temporalAddress?: string;
+  /** A PostgreSQL of the test's own. */
+  databaseUrl?: string;
 }
 
 export interface WorkerOptions {
@@ -91,7 +93,8 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const directory = mkdtempSync(join(tmpdir(), 'ivc-stack-'));
   const volumesDirectory = options.volumesDirectory ?? join(directory, 'volumes');
   const scratchDirectory = options.scratchDirectory ?? join(directory, 'scratch');
-  const testDatabase = await createMigratedDatabase();
+  const testDatabase =
+    options.databaseUrl === undefined ? await createMigratedDatabase() : connectOwnDatabase(options.databaseUrl);
   const imageService = await startTestImageService(join(directory, 'images'));
   const address = options.temporalAddress ?? required('IVC_TEST_TEMPORAL_ADDRESS');
   const imagesEndpoint = options.imagesEndpoint ?? imageService.url;
@@ -181,6 +184,11 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     spawnWorker,
     stop,
   };
+}
+
+function connectOwnDatabase(url: string): MigratedDatabase {
+  const database = connectDatabase(url, { maxConnections: 4, applicationName: 'test' });
+  return { url, database, drop: () => database.close() };
 }
 
 async function launchWorker(
