@@ -12,6 +12,8 @@ export interface PoolOptions {
   applicationName?: string;
   /** Server-side limits that differ from `sessionLimitsMs`. */
   limitsMs?: Partial<Record<keyof typeof sessionLimitsMs, number>>;
+  /** A server that lives has ended a statement itself: this long beyond `statement_timeout` its silence means that it is lost. Default: 5 s. */
+  silenceMarginMs?: number;
   /** Called with the text of every statement that is sent, `begin` and `commit` included. */
   onStatement?(text: string): void;
 }
@@ -43,7 +45,6 @@ export const sessionLimitsMs = {
   lock_timeout: 10_000,
   idle_in_transaction_session_timeout: 30_000,
 } as const;
-/** A server that lives has ended a statement itself by then: this long beyond `statement_timeout` its silence means that it is lost. */
 const SILENCE_MARGIN_MS = 5000;
 
 /**
@@ -61,7 +62,7 @@ export function connectDatabase(url: string, options: PoolOptions): Database {
     tls: address.tls,
     login: () => ({ user: sql.options.user, database: sql.options.database }),
     connectMs: 1000 * connectSeconds,
-    silenceMs: limits.statement_timeout + SILENCE_MARGIN_MS,
+    silenceMs: limits.statement_timeout + (options.silenceMarginMs ?? SILENCE_MARGIN_MS),
   });
   let statements = 0;
   const driverOptions: DriverOptions = {

@@ -14,8 +14,8 @@ import { signalPostgres } from '../../support/database/postgres-processes';
 import { startTcpGate, type TcpGate } from '../../support/machine/tcp-gate';
 
 const CONNECTIONS = 4;
-/** Silence is noticed 5 s after this. */
-const STATEMENT_TIMEOUT_MS = 300;
+const LIMITS = { limitsMs: { statement_timeout: 300 }, silenceMarginMs: 2000 };
+const CONNECT_TIMEOUT_SECONDS = 2;
 
 let directory: string;
 let postgres: PostgresServer;
@@ -38,10 +38,7 @@ afterAll(async () => {
 });
 
 beforeEach(() => {
-  database = connectDatabase(throughGate(postgres.url), {
-    maxConnections: CONNECTIONS,
-    limitsMs: { statement_timeout: STATEMENT_TIMEOUT_MS },
-  });
+  database = connectDatabase(throughGate(postgres.url), { maxConnections: CONNECTIONS, ...LIMITS });
 });
 
 afterEach(async () => {
@@ -50,7 +47,7 @@ afterEach(async () => {
 });
 
 function throughGate(url: string): string {
-  return url.replace(/@[^/]*/, `@127.0.0.1:${gate.port}`);
+  return `${url.replace(/@[^/]*/, `@127.0.0.1:${gate.port}`)}?connect_timeout=${CONNECT_TIMEOUT_SECONDS}`;
 }
 
 /** Statements and transactions on every connection, and some that wait for one. */
@@ -104,10 +101,7 @@ describe('a database that falls silent', () => {
   });
 
   it('fails a transaction in its middle, and its connection serves the next one', async () => {
-    const one = connectDatabase(throughGate(postgres.url), {
-      maxConnections: 1,
-      limitsMs: { statement_timeout: STATEMENT_TIMEOUT_MS },
-    });
+    const one = connectDatabase(throughGate(postgres.url), { maxConnections: 1, ...LIMITS });
     const cut = inTransaction(one, async (transaction) => {
       await runStatement(transaction, sql`select 1`);
       gate.fallSilent();
