@@ -1,34 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { compareImages } from '../support/images/qemu';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
-import { startStack, type Stack } from '../support/stack/stack';
 import { readIvc, runIvc, startIvc } from './cli-run';
+import { useStack } from '../support/stack/flows';
 
-let directory: string;
-let stack: Stack;
+const flow = useStack();
 let sample: SampleImage;
 let imageId: string;
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'ivc-cli-'));
-  stack = await startStack();
-  sample = await makeSampleImage({ directory, name: 'first' });
+  sample = await makeSampleImage({ directory: flow.directory, name: 'first' });
 });
 
-afterAll(async () => {
-  await stack.stop();
-  await rm(directory, { recursive: true, force: true });
-});
-
-const ivc = (...args: string[]) => runIvc(args, stack.environment);
-const ivcJson = (...args: string[]) => readIvc(args, stack.environment);
+const ivc = (...args: string[]) => runIvc(args, flow.stack.environment);
+const ivcJson = (...args: string[]) => readIvc(args, flow.stack.environment);
 
 describe('ivc image', () => {
   it('uploads a file, tells its format by its first bytes and shows the record', async () => {
@@ -57,7 +47,7 @@ describe('ivc image', () => {
 
   it('names the file that it cannot read, and leaves no record', async () => {
     const before = (await ivcJson('image', 'list')).document;
-    const { stderr, exitCode } = await ivc('image', 'upload', join(directory, 'absent.qcow2'));
+    const { stderr, exitCode } = await ivc('image', 'upload', join(flow.directory, 'absent.qcow2'));
     expect(exitCode).toBe(2);
     expect(stderr).toContain('absent.qcow2 (ENOENT');
     expect((await ivcJson('image', 'list')).document).toEqual(before);
@@ -75,7 +65,7 @@ describe('ivc volume', () => {
     const miss = await ivcJson('volume', 'create', '--image', imageId);
     expect(miss).toMatchObject({
       exitCode: 0,
-      document: { outcome: 'miss', sizeBytes: sample.virtualBytes, backend: stack.backend, reused: false },
+      document: { outcome: 'miss', sizeBytes: sample.virtualBytes, backend: flow.stack.backend, reused: false },
     });
     const hit = await ivcJson(
       'volume',
@@ -113,8 +103,7 @@ describe('ivc volume', () => {
         'workflowId',
       ]);
       const connection = document['connection'] as Connection;
-      if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
-      expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
+      await flow.expectGuestBytes(sample, { connection });
     }
     const shown = (await ivcJson('volume', 'show', String(hit.document['volumeId']))).document;
     expect(shown).toMatchObject({
@@ -138,7 +127,7 @@ describe('ivc volume', () => {
     const { document } = await ivcJson('volume', 'create', '--image', imageId, '--no-wait');
     expect(document).toEqual({
       volumeId: expect.any(String),
-      workflowId: stack.cache.queues.ids.createVolume(document['volumeId'] as VolumeId),
+      workflowId: flow.stack.cache.queues.ids.createVolume(document['volumeId'] as VolumeId),
       runId: expect.any(String),
       reused: false,
     });
@@ -164,9 +153,12 @@ describe('ivc volume', () => {
   });
 
   it('leaves the work running when the wait is interrupted, and says how to look at it', async () => {
-    const cold = await uploadSample(stack.images, await makeSampleImage({ directory, name: 'cold' }));
-    await stack.imageService.inject({ kind: 'stall', imageId: cold.id, afterBytes: MiB });
-    const running = startIvc(['volume', 'create', '--image', cold.id], stack.environment);
+    const cold = await uploadSample(
+      flow.stack.images,
+      await makeSampleImage({ directory: flow.directory, name: 'cold' }),
+    );
+    await flow.stack.imageService.inject({ kind: 'stall', imageId: cold.id, afterBytes: MiB });
+    const running = startIvc(['volume', 'create', '--image', cold.id], flow.stack.environment);
     await running.says('downloading');
     running.process.kill('SIGINT');
     const { exitCode, stderr, stdout } = await running.outcome;
@@ -179,25 +171,25 @@ describe('ivc volume', () => {
   });
 
   it('says that nobody works on it while no worker polls', async () => {
-    const path = join(directory, 'elsewhere.yaml');
-    await writeFile(path, `temporal: { address: "${stack.cache.settings.address}", taskQueuePrefix: nobody- }\n`);
-    const running = startIvc(['volume', 'create', '--image', imageId, '--config', path], stack.environment);
+    const path = join(flow.directory, 'elsewhere.yaml');
+    await writeFile(path, `temporal: { address: "${flow.stack.cache.settings.address}", taskQueuePrefix: nobody- }\n`);
+    const running = startIvc(['volume', 'create', '--image', imageId, '--config', path], flow.stack.environment);
     await running.says('waiting for a worker: none polls the task queue nobody-image-volume-cache');
     running.process.kill('SIGTERM');
     const { exitCode, stderr } = await running.outcome;
     expect(exitCode).toBe(130);
     const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
-    await stack.client.workflow.getHandle(`nobody-volume/${volumeId}`).terminate('the test is done');
+    await flow.stack.client.workflow.getHandle(`nobody-volume/${volumeId}`).terminate('the test is done');
   });
 });
 
 describe('the library', () => {
   it('needs no more than a Temporal address to create and delete a volume', async () => {
-    const { address, taskQueuePrefix } = stack.cache.settings;
-    const cache = await connectClient({ address, taskQueuePrefix, dataDirectory: join(directory, 'no-data') });
+    const { address, taskQueuePrefix } = flow.stack.cache.settings;
+    const cache = await connectClient({ address, taskQueuePrefix, dataDirectory: join(flow.directory, 'no-data') });
     try {
       expect(cache.settings).toMatchObject({ databaseUrl: undefined, imagesEndpoint: undefined });
-      const volume = await createVolume(cache, { imageId, backend: stack.backend });
+      const volume = await createVolume(cache, { imageId, backend: flow.stack.backend });
       expect(volume).toMatchObject({
         outcome: 'hit',
         reused: false,
@@ -214,7 +206,7 @@ describe('the library', () => {
   });
 
   it('refuses a volume id that is none before anything is started', async () => {
-    await expect(createVolume(stack.cache, { imageId, volumeId: 'mine' })).rejects.toMatchObject({
+    await expect(createVolume(flow.stack.cache, { imageId, volumeId: 'mine' })).rejects.toMatchObject({
       type: 'InvalidRequest',
       details: { field: 'volumeId' },
     });
@@ -279,7 +271,7 @@ describe('an error', () => {
   });
 
   it('about an image that may not be used exits with 4, as one document for a program', async () => {
-    const { id } = await stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
+    const { id } = await flow.stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
     const { exitCode, document } = await ivcJson('volume', 'create', '--image', id);
     expect([exitCode, document]).toMatchObject([
       4,
@@ -289,14 +281,14 @@ describe('an error', () => {
 
   it('about a database that does not answer exits with 5', async () => {
     const { exitCode, stderr } = await runIvc(['volume', 'list'], {
-      ...stack.environment,
+      ...flow.stack.environment,
       DATABASE_URL: 'postgres://x@127.0.0.1:1/x',
     });
     expect([exitCode, stderr]).toEqual([5, expect.stringContaining("the inventory's database is unavailable")]);
   });
 
   it('about the configuration names path, value and what is allowed', async () => {
-    const path = join(directory, 'broken.yaml');
+    const path = join(flow.directory, 'broken.yaml');
     await writeFile(path, 'scratch: { downloadsAtOnce: 0 }\n');
     const { exitCode, stderr } = await ivc('volume', 'list', '--config', path);
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('scratch.downloadsAtOnce (line 1): got 0')]);
@@ -305,7 +297,7 @@ describe('an error', () => {
 
 describe('what operators look at', () => {
   it('is the entry and the creates that used it', async () => {
-    const { document } = await ivcJson('cache', 'list', '--backend', stack.backend, '--state', 'ready');
+    const { document } = await ivcJson('cache', 'list', '--backend', flow.stack.backend, '--state', 'ready');
     const entries = document['entries'] as { entryId: string; images: { imageId: string }[] }[];
     const entry = entries.find(({ images }) => images.some((image) => image.imageId === imageId));
     const shown = await ivcJson('cache', 'show', entry?.entryId ?? '');
@@ -321,24 +313,32 @@ describe('what operators look at', () => {
     expect(exitCode).toBe(0);
     expect(document).toMatchObject({
       backends: [
-        { backend: stack.backend, driver: 'file', space: { freeBytes: expect.any(Number) }, cache: { enabled: true } },
+        {
+          backend: flow.stack.backend,
+          driver: 'file',
+          space: { freeBytes: expect.any(Number) },
+          cache: { enabled: true },
+        },
       ],
       decisions: { hit: expect.any(Number), hitRate: expect.any(Number) },
     });
-    expect((await ivc('status')).stdout).toContain(stack.backend);
+    expect((await ivc('status')).stdout).toContain(flow.stack.backend);
   });
 
   it('is a doctor who finds nothing wrong, or says what to do', async () => {
     const well = await ivcJson('doctor');
     expect(well).toMatchObject({ exitCode: 0, document: { healthy: true } });
-    const ill = await runIvc(['doctor'], { ...stack.environment, OS_IMAGE_ENDPOINT_OVERRIDE: 'http://127.0.0.1:1' });
+    const ill = await runIvc(['doctor'], {
+      ...flow.stack.environment,
+      OS_IMAGE_ENDPOINT_OVERRIDE: 'http://127.0.0.1:1',
+    });
     expect(ill.exitCode).toBe(5);
     expect(ill.stdout).toMatch(/^FAULT\s+image service/m);
     expect(ill.stdout).toContain('OS_IMAGE_ENDPOINT_OVERRIDE');
   });
 
   it('is a doctor who says how qemu-img is confined on this host, and what is missing', async () => {
-    const withoutTools = { ...stack.environment, PATH: join(stack.scratchDirectory, 'no-tools-here') };
+    const withoutTools = { ...flow.stack.environment, PATH: join(flow.stack.scratchDirectory, 'no-tools-here') };
     const { stdout } = await runIvc(['doctor', '--json'], withoutTools);
     const { findings } = JSON.parse(stdout) as { findings: { check: string; state: string; found: string }[] };
     expect(findings.find(({ check }) => check === 'confinement of qemu-img')).toMatchObject({
@@ -346,14 +346,14 @@ describe('what operators look at', () => {
       found: expect.stringMatching(/missing: .*no network/),
       remedy: expect.stringContaining('util-linux'),
     });
-    const { stdout: here } = await runIvc(['doctor'], stack.environment);
+    const { stdout: here } = await runIvc(['doctor'], flow.stack.environment);
     expect(here).toMatch(/confinement of qemu-img {2,}\S/);
   });
 });
 
 describe('ivc worker', () => {
   it('runs the roles that are named until it is told to stop', async () => {
-    const worker = startIvc(['worker', '--roles', 'control'], { ...stack.environment, IVC_METRICS_PORT: '0' });
+    const worker = startIvc(['worker', '--roles', 'control'], { ...flow.stack.environment, IVC_METRICS_PORT: '0' });
     const [line] = await new Promise<string[]>((done) =>
       worker.process.stdout?.once('data', (chunk: Buffer) => done(chunk.toString().split('\n'))),
     );

@@ -1,104 +1,68 @@
 import { randomUUID } from 'node:crypto';
 import { readdirSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compareImages } from '../support/images/qemu';
 import { createVolume, deleteVolume } from '../../client/volumes';
-import { listDecisions } from '../../db/report/decisions';
-import { listEntries, readSums } from '../../db/entries/entries';
-import { findVolume } from '../../db/volumes';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { brand } from '../support/brand';
-import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
-import { startStack, type Stack } from '../support/stack/stack';
+import { makeSampleImage, uploadSample } from '../support/images/sample-image';
+import { useStack } from '../support/stack/flows';
 
 const HERD = 16;
 
-let directory: string;
-let stack: Stack;
-
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'ivc-create-'));
-  stack = await startStack();
-});
-
-afterAll(async () => {
-  await stack.stop();
-  await rm(directory, { recursive: true, force: true });
-});
-
-async function upload(name: string, options: Parameters<typeof makeSampleImage>[0] | object = {}) {
-  const sample = await makeSampleImage({ directory, name, ...options });
-  return { sample, image: await uploadSample(stack.images, sample) };
-}
-
-async function expectGuestBytes(
-  sample: SampleImage,
-  { connection }: Pick<CreateVolumeResult, 'connection'>,
-): Promise<void> {
-  if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
-  expect(await compareImages({ path: sample.rawPath, format: 'raw' }, connection)).toBe(true);
-}
+const flow = useStack();
 
 describe('CreateVolumeFromImage', () => {
   it('populates the cache on the first create and clones on the next ones', async () => {
-    const { sample, image } = await upload('first');
-    const miss = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    const { sample, image } = await flow.upload('first');
+    const miss = await flow.create(image);
     expect(miss).toMatchObject({ outcome: 'miss', sizeBytes: sample.virtualBytes, bytesDownloaded: image.sizeBytes });
-    await expectGuestBytes(sample, miss);
+    await flow.expectGuestBytes(sample, miss);
 
-    const hit = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
+    const hit = await flow.create(image);
     expect(hit).toMatchObject({ outcome: 'hit', bytesDownloaded: 0 });
-    await expectGuestBytes(sample, hit);
-    const entries = await listEntries(stack.database, { backend: stack.backend, limit: 10 });
+    await flow.expectGuestBytes(sample, hit);
+    const entries = await flow.stack.inventory.entries();
     expect(entries).toMatchObject([{ state: 'ready', generation: 1, uses: 2, virtualBytes: sample.virtualBytes }]);
-    expect(readdirSync(join(stack.scratchDirectory, 'images'))).toEqual([]);
+    expect(readdirSync(join(flow.stack.scratchDirectory, 'images'))).toEqual([]);
   });
 
   it('serves raw images and grows volumes with zeros', async () => {
-    const { sample, image } = await upload('raw', { diskFormat: 'raw', virtualBytes: 8 * MiB });
-    const grown = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, sizeBytes: 24 * MiB });
+    const { sample, image } = await flow.upload('raw', { diskFormat: 'raw', virtualBytes: 8 * MiB });
+    const grown = await flow.create(image, { sizeBytes: 24 * MiB });
     expect(grown).toMatchObject({ outcome: 'miss', sizeBytes: 24 * MiB });
-    await expectGuestBytes(sample, grown);
+    await flow.expectGuestBytes(sample, grown);
   });
 
   it('downloads and populates once for a herd, every volume with the image’s bytes', async () => {
-    const { sample, image } = await upload('herd');
-    const volumes = await Promise.all(
-      Array.from({ length: HERD }, () => createVolume(stack.cache, { imageId: image.id, backend: stack.backend })),
-    );
+    const { sample, image } = await flow.upload('herd');
+    const volumes = await Promise.all(Array.from({ length: HERD }, () => flow.create(image)));
     const outcomes = volumes.map(({ outcome }) => outcome);
     expect(outcomes.filter((outcome) => outcome === 'miss')).toHaveLength(1);
     expect(new Set(outcomes)).toEqual(new Set(['miss', 'joined']));
-    expect(await stack.imageService.counters(image.id)).toMatchObject({ downloads: 1, bytesServed: image.sizeBytes });
-    for (const volume of volumes) await expectGuestBytes(sample, volume);
+    expect(await flow.stack.imageService.counters(image.id)).toMatchObject({
+      downloads: 1,
+      bytesServed: image.sizeBytes,
+    });
+    for (const volume of volumes) await flow.expectGuestBytes(sample, volume);
   });
 
   it('answers the same request with the same volume, and refuses another request for it', async () => {
-    const { image } = await upload('same');
+    const { image } = await flow.upload('same');
     const volumeId = brand<VolumeId>(randomUUID());
-    const first = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId });
-    const again = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId });
+    const first = await flow.create(image, { volumeId });
+    const again = await flow.create(image, { volumeId });
     expect(again).toMatchObject({ volumeId, outcome: first.outcome, connection: first.connection });
-    await expect(
-      createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId, name: 'another' }),
-    ).rejects.toMatchObject({ type: 'Conflict' });
+    await expect(flow.create(image, { volumeId, name: 'another' })).rejects.toMatchObject({ type: 'Conflict' });
   });
 
   it('bypasses the cache when asked to, and leaves no entry', async () => {
-    const { sample, image } = await upload('bypass');
-    const volume = await createVolume(stack.cache, {
-      imageId: image.id,
-      backend: stack.backend,
-      bypassCache: true,
-      sizeBytes: 32 * MiB,
-    });
+    const { sample, image } = await flow.upload('bypass');
+    const volume = await flow.create(image, { bypassCache: true, sizeBytes: 32 * MiB });
     expect(volume).toMatchObject({ outcome: 'bypassed', sizeBytes: 32 * MiB, bytesDownloaded: image.sizeBytes });
-    await expectGuestBytes(sample, volume);
-    const entries = await listEntries(stack.database, { backend: stack.backend, limit: 100 });
+    await flow.expectGuestBytes(sample, volume);
+    const entries = await flow.stack.inventory.entries();
     expect(entries.filter(({ hashValue }) => hashValue === image.hashValue)).toEqual([]);
   });
 
@@ -106,45 +70,43 @@ describe('CreateVolumeFromImage', () => {
     ['names its volume', { volumeId: brand<VolumeId>(randomUUID()) }],
     ['derives the volume from it', {}],
   ])('takes any workflow id, for a miss, a hit and a bypass alike; a caller %s', async (what, input) => {
-    const { sample, image } = await upload(what.replaceAll(' ', '-'));
+    const { sample, image } = await flow.upload(what.replaceAll(' ', '-'));
     for (const [outcome, more] of [
       ['miss', {}],
       ['hit', { volumeId: undefined }],
       ['bypassed', { volumeId: undefined, bypassCache: true }],
     ] as const) {
-      const request = { imageId: image.id, backend: stack.backend, ...input, ...more };
-      const volume = (await stack.client.workflow.execute('CreateVolumeFromImage', {
+      const request = { imageId: image.id, backend: flow.stack.backend, ...input, ...more };
+      const volume = (await flow.stack.client.workflow.execute('CreateVolumeFromImage', {
         workflowId: `my-create-${randomUUID()}`,
-        taskQueue: stack.cache.queues.control,
+        taskQueue: flow.stack.cache.queues.control,
         args: [request],
       })) as CreateVolumeResult;
       expect(volume).toMatchObject({
         outcome,
         ...(request.volumeId === undefined ? {} : { volumeId: request.volumeId }),
       });
-      await expectGuestBytes(sample, volume);
-      expect(await deleteVolume(stack.cache, volume.volumeId)).toMatchObject({ outcome: 'deleted' });
+      await flow.expectGuestBytes(sample, volume);
+      expect(await deleteVolume(flow.stack.cache, volume.volumeId)).toMatchObject({ outcome: 'deleted' });
     }
-    expect(readdirSync(join(stack.scratchDirectory, 'images'))).toEqual([]);
+    expect(readdirSync(join(flow.stack.scratchDirectory, 'images'))).toEqual([]);
   });
 
   it('deletes a volume and its file; a deleted id is never used again', async () => {
-    const { image } = await upload('delete');
-    const { volumeId } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
-    expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
-    expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'absent' });
-    expect(readdirSync(join(stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId))).toEqual(
-      [],
-    );
-    await expect(
-      createVolume(stack.cache, { imageId: image.id, backend: stack.backend, volumeId }),
-    ).rejects.toMatchObject({ type: 'VolumeDeleted' });
+    const { image } = await flow.upload('delete');
+    const { volumeId } = await flow.create(image);
+    expect(await deleteVolume(flow.stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
+    expect(await deleteVolume(flow.stack.cache, volumeId)).toMatchObject({ outcome: 'absent' });
+    expect(
+      readdirSync(join(flow.stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId)),
+    ).toEqual([]);
+    await expect(flow.create(image, { volumeId })).rejects.toMatchObject({ type: 'VolumeDeleted' });
   });
 });
 
 describe('bad input', () => {
   const makeVolume = (input: Record<string, unknown>) =>
-    createVolume(stack.cache, { imageId: randomUUID(), backend: stack.backend, ...input });
+    createVolume(flow.stack.cache, { imageId: randomUUID(), backend: flow.stack.backend, ...input });
 
   it.each([
     [
@@ -172,23 +134,23 @@ describe('bad input', () => {
   ])('refuses %s with one clear error, no row and no file', async (_what, input, expected) => {
     const volumeId = brand<VolumeId>(randomUUID());
     await expect(makeVolume({ volumeId, ...input })).rejects.toMatchObject(expected);
-    expect(await findVolume(stack.database, { volumeId })).toBeUndefined();
-    expect(readdirSync(join(stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId))).toEqual(
-      [],
-    );
-    expect(await listDecisions(stack.database, { volumeId, limit: 10 })).toMatchObject([
+    expect(await flow.stack.inventory.volume(volumeId)).toBeUndefined();
+    expect(
+      readdirSync(join(flow.stack.volumesDirectory, 'volumes')).filter((name) => name.startsWith(volumeId)),
+    ).toEqual([]);
+    expect(await flow.stack.inventory.decisions(volumeId)).toMatchObject([
       { outcome: 'refused', errorType: expected.type },
     ]);
   });
 
   it('refuses a size below min_disk and below the virtual size, naming the limit', async () => {
-    const sample = await makeSampleImage({ directory, name: 'sizes' });
-    const image = await uploadSample(stack.images, sample, { minDiskGiB: 1 });
+    const sample = await makeSampleImage({ directory: flow.directory, name: 'sizes' });
+    const image = await uploadSample(flow.stack.images, sample, { minDiskGiB: 1 });
     await expect(makeVolume({ imageId: image.id, sizeBytes: 32 * MiB })).rejects.toMatchObject({
       type: 'InvalidRequest',
       message: expect.stringContaining('min_disk of 1 GiB'),
     });
-    const plain = await uploadSample(stack.images, sample);
+    const plain = await uploadSample(flow.stack.images, sample);
     await expect(makeVolume({ imageId: plain.id, sizeBytes: 4 * MiB })).rejects.toMatchObject({
       type: 'InvalidRequest',
       message: expect.stringContaining('virtual size'),
@@ -196,40 +158,40 @@ describe('bad input', () => {
   });
 
   it('refuses a volume that the backend could never hold, naming what it can', async () => {
-    const { image } = await upload('vast');
+    const { image } = await flow.upload('vast');
     const volumeId = brand<VolumeId>(randomUUID());
     await expect(makeVolume({ volumeId, imageId: image.id, sizeBytes: 2 ** 52 })).rejects.toMatchObject({
       type: 'NoSpace',
       exitCode: 1,
       message: expect.stringContaining(`${2 ** 52} bytes needed`),
     });
-    expect(await findVolume(stack.database, { volumeId })).toBeUndefined();
+    expect(await flow.stack.inventory.volume(volumeId)).toBeUndefined();
   });
 
   it('refuses a queued and a deactivated image', async () => {
-    const queued = await stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
+    const queued = await flow.stack.images.createImage({ name: 'queued', diskFormat: 'raw', containerFormat: 'bare' });
     await expect(makeVolume({ imageId: queued.id })).rejects.toMatchObject({ type: 'ImageNotActive', exitCode: 4 });
-    const { image } = await upload('deactivated');
-    await stack.images.deactivate(image.id);
+    const { image } = await flow.upload('deactivated');
+    await flow.stack.images.deactivate(image.id);
     await expect(makeVolume({ imageId: image.id })).rejects.toMatchObject({ type: 'ImageNotActive' });
   });
 
   it('ends a create of a lying image with a typed refusal, the row in error and nothing left, and tries again when asked again', async () => {
-    const sample = await makeSampleImage({ directory, name: 'lying' });
-    const image = await uploadSample(stack.images, sample, { diskFormat: 'raw' });
+    const sample = await makeSampleImage({ directory: flow.directory, name: 'lying' });
+    const image = await uploadSample(flow.stack.images, sample, { diskFormat: 'raw' });
     const volumeId = brand<VolumeId>(randomUUID());
     for (const _try of ['first', 'second']) {
       await expect(makeVolume({ volumeId, imageId: image.id })).rejects.toMatchObject({
         type: 'ImageRefused',
         exitCode: 4,
       });
-      expect(await findVolume(stack.database, { volumeId })).toMatchObject({
+      expect(await flow.stack.inventory.volume(volumeId)).toMatchObject({
         state: 'error',
         errorType: 'ImageRefused',
         entryId: null,
       });
     }
-    expect(await readSums(stack.database, { backend: stack.backend })).toMatchObject({ reservedBytes: 0 });
-    expect(await deleteVolume(stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
+    expect(await flow.stack.inventory.sums()).toMatchObject({ reservedBytes: 0 });
+    expect(await deleteVolume(flow.stack.cache, volumeId)).toMatchObject({ outcome: 'deleted' });
   });
 });

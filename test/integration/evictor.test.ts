@@ -47,12 +47,7 @@ async function populateFree(name: string) {
   return populated;
 }
 
-const stateOf = async (entryId: string): Promise<string | undefined> => {
-  const [row] = await flow.stack.database.sql<
-    { state: string }[]
-  >`select state from cache_entries where id = ${entryId}`;
-  return row?.state;
-};
+const stateOf = (entryId: string) => flow.stack.inventory.stateOf(entryId);
 
 describe('the command line', () => {
   it('plans, evicts, and shows the history of what is gone', async () => {

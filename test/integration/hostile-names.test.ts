@@ -1,12 +1,11 @@
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { pauseEviction, pin, resumeEviction, setLimits } from '../../client';
 import { createProgram } from '../../client/cli/program';
 import { makeSampleImage, type SampleImage } from '../support/images/sample-image';
-import { startStack, type Stack } from '../support/stack/stack';
 import { runIvc } from './cli-run';
+import { useStack } from '../support/stack/flows';
 
 /** Sets a clipboard, rings, fakes a row, clears the screen by a C1 sequence, and reverses what follows: at most 64 characters, the limit of a project. */
 const HOSTILE = 'a\u001b]52;c;ZQ==\u0007\r\nb  available\u009b2J\u007f\u202e\u2066\u2028c\t';
@@ -19,27 +18,19 @@ const RAW = /[^\P{Cc}\n]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 /** A row of its own that a name has faked. */
 const FAKED = /^b {2}available/m;
 
-let directory: string;
-let stack: Stack;
+const flow = useStack();
 let sample: SampleImage;
 /** Command lines that were run, by the path of their command. */
 const ran = new Set<string>();
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'ivc-hostile-'));
-  stack = await startStack();
-  sample = await makeSampleImage({ directory, name: 'sample' });
-});
-
-afterAll(async () => {
-  await stack.stop();
-  await rm(directory, { recursive: true, force: true });
+  sample = await makeSampleImage({ directory: flow.directory, name: 'sample' });
 });
 
 /** Runs a command for people. @returns all that it has said, which holds nothing that a terminal would act on. */
 async function say(...args: string[]): Promise<string> {
   remember(args);
-  const { stdout, stderr } = await runIvc(args, stack.environment);
+  const { stdout, stderr } = await runIvc(args, flow.stack.environment);
   const said = `${stdout}${stderr}`;
   expect({ args, raw: RAW.exec(said)?.[0], faked: FAKED.exec(said)?.[0] }).toEqual({ args });
   return said;
@@ -48,7 +39,7 @@ async function say(...args: string[]): Promise<string> {
 /** Runs a command for a program. @returns its document. */
 async function read(...args: string[]): Promise<Record<string, unknown>> {
   remember(args);
-  const { stdout, stderr } = await runIvc([...args, '--json'], stack.environment);
+  const { stdout, stderr } = await runIvc([...args, '--json'], flow.stack.environment);
   expect({ args, raw: RAW.exec(`${stdout}${stderr}`)?.[0] }).toEqual({ args });
   return JSON.parse(stdout) as Record<string, unknown>;
 }
@@ -100,11 +91,11 @@ describe('names that others have chosen', () => {
   it('are so in what operators see', async () => {
     const { entries } = (await read('cache', 'list')) as { entries: { entryId: string }[] };
     entryId = entries[0]?.entryId ?? '';
-    const where = { backend: stack.backend };
-    await pin(stack.cache, { entryId, by: HOSTILE }, where);
-    await setLimits(stack.cache, { limits: { maxCount: 9 }, by: HOSTILE }, where);
-    await pauseEviction(stack.cache, { reason: HOSTILE }, where);
-    await resumeEviction(stack.cache, { reason: HOSTILE }, where);
+    const where = { backend: flow.stack.backend };
+    await pin(flow.stack.cache, { entryId, by: HOSTILE }, where);
+    await setLimits(flow.stack.cache, { limits: { maxCount: 9 }, by: HOSTILE }, where);
+    await pauseEviction(flow.stack.cache, { reason: HOSTILE }, where);
+    await resumeEviction(flow.stack.cache, { reason: HOSTILE }, where);
     expect(await say('cache', 'list')).toContain(SHOWN);
     expect(await say('cache', 'show', entryId)).toContain(SHOWN);
     expect(await read('cache', 'show', entryId)).toMatchObject({ pinnedBy: HOSTILE });
@@ -131,10 +122,10 @@ describe('names that others have chosen', () => {
 
   it('are so in the report, on a terminal and as a page', async () => {
     // A refusal's reason quotes what was asked for.
-    await stack.database.sql`update decisions set outcome = 'refused', reason = ${HOSTILE}`;
+    await flow.stack.database.sql`update decisions set outcome = 'refused', reason = ${HOSTILE}`;
     expect(await say('report')).toContain(SHOWN);
     expect(await read('report')).toMatchObject({ reasons: [{ reason: HOSTILE }] });
-    const path = join(directory, 'report.html');
+    const path = join(flow.directory, 'report.html');
     await say('report', '--html', path);
     const page = await readFile(path, 'utf8');
     expect(page).toContain(SHOWN);
@@ -146,7 +137,7 @@ describe('names that others have chosen', () => {
     expect(await say('cache', 'unfollow', HOSTILE)).toContain('name');
     expect(await say('volume', 'show', HOSTILE)).toContain(SHOWN);
     await say('cache', 'forget-refusal', HOSTILE);
-    const config = join(directory, HOSTILE);
+    const config = join(flow.directory, HOSTILE);
     for (const command of ['up', 'down', 'worker']) expect(await say(command, '--config', config)).toContain(SHOWN);
     await mkdir(config);
     expect(await say('image', 'upload', config)).toContain(SHOWN);
@@ -159,7 +150,7 @@ describe('names that others have chosen', () => {
   });
 
   it('are so in the log of a worker', async () => {
-    const logs = await Promise.all(stack.workers.map(({ logPath }) => readFile(logPath, 'utf8')));
+    const logs = await Promise.all(flow.stack.workers.map(({ logPath }) => readFile(logPath, 'utf8')));
     expect(RAW.exec(logs.join(''))?.[0]).toBeUndefined();
   });
 

@@ -3,10 +3,6 @@ import { join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { createVolume } from '../../client/volumes';
-import { findEntry } from '../../db/entries/entries';
-import { listDecisions } from '../../db/report/decisions';
-import type { EntryId, VolumeId } from '../../workflows/contract/ids';
-import { brand } from '../support/brand';
 import { useStack } from '../support/stack/flows';
 import { runIvc } from './cli-run';
 
@@ -96,8 +92,8 @@ const READ_AT = 'ivc_inventory_read_timestamp_seconds';
 describe('the record of a create that was answered by a clone', () => {
   it('has the bytes and seconds that it was spared, as `ivc status` and `ivc volume show` tell', async () => {
     const { stack } = flows;
-    const [decision] = await listDecisions(stack.database, { volumeId: brand<VolumeId>(hit.volumeId), limit: 1 });
-    const entry = await findEntry(stack.database, { entryId: brand<EntryId>(decision?.entryId ?? '') });
+    const [decision] = await stack.inventory.decisions(hit.volumeId);
+    const entry = await stack.inventory.entry(decision?.entryId ?? '');
     expect(decision).toMatchObject({ outcome: 'hit', savedBytes: entry?.imageBytes, savedSeconds: entry?.costSeconds });
     expect(decision?.savedBytes).toBeGreaterThan(0);
     const { stdout } = await runIvc(['status', '--json'], stack.environment);
@@ -218,13 +214,9 @@ function isUnknownTo(served: string[]): (name: string) => boolean {
 }
 
 async function savedByDecisions(): Promise<number> {
-  return (await decisionsOf()).reduce((total, { savedBytes }) => total + savedBytes, 0);
+  return (await flows.stack.inventory.decisions()).reduce((total, { savedBytes }) => total + savedBytes, 0);
 }
 
 async function downloadedByDecisions(): Promise<number> {
-  return (await decisionsOf()).reduce((total, { bytesDownloaded }) => total + bytesDownloaded, 0);
-}
-
-function decisionsOf() {
-  return listDecisions(flows.stack.database, { limit: 100 });
+  return (await flows.stack.inventory.decisions()).reduce((total, { bytesDownloaded }) => total + bytesDownloaded, 0);
 }

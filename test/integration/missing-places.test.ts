@@ -2,7 +2,6 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmdirSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createVolume } from '../../client/volumes';
-import { listEntries } from '../../db/entries/entries';
 import type { Image } from '../../workflows/contract/image';
 import { createMigratedDatabase, type MigratedDatabase } from '../support/database/database';
 import { flowsOf } from '../support/stack/flows';
@@ -104,7 +103,7 @@ it('a file system that goes away under a worker and comes back costs neither an 
       found: expect.stringContaining('has no backend.json'),
     }),
   );
-  expect(await listEntries(stack.database, { backend: stack.backend, state: 'ready', limit: 10 })).toHaveLength(1);
+  expect(await stack.inventory.entries({ state: 'ready' })).toHaveLength(1);
   mount();
   expect(await hit.result()).toMatchObject({ outcome: 'hit' });
   expect(await miss.result()).toMatchObject({ outcome: 'miss' });

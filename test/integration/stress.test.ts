@@ -1,5 +1,4 @@
 import { deleteVolume } from '../../client/volumes';
-import { readSums } from '../../db/entries/entries';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import { evictorOf } from '../support/stack/evictor';
@@ -94,7 +93,7 @@ it(
     const faults: unknown[] = [];
     const look = async (): Promise<void> => {
       while (!isOver()) {
-        const used = await readSums(database, { backend });
+        const used = await flow.stack.inventory.sums();
         if (used.count > MAX_COUNT || used.bytes > 64 * 1024 ** 2) faults.push(used);
         // A lease and its entry's state are of one moment in one statement.
         const lost = await database.sql`select v.id, e.state from volumes v join cache_entries e on e.id = v.entry_id
@@ -124,10 +123,7 @@ it(
     await Promise.all(living.map((volumeId) => deleteVolume(cache, volumeId)));
     await until('nothing to be evicted any more', async () => {
       const { outcome } = await evictor.ask('evict', { count: 1000 });
-      const [row] = await database.sql<
-        { left: number }[]
-      >`select count(*)::int as left from cache_entries where state <> 'gone'`;
-      return outcome !== 'failed' && row?.left === 0;
+      return outcome !== 'failed' && (await flow.stack.inventory.entries()).length === 0;
     });
     await evictor.stop();
     await expectCleanSlate(flow.stack);

@@ -1,33 +1,25 @@
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync, symlinkSync } from 'node:fs';
 import { delimiter, join, resolve } from 'node:path';
 import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
 import { CONTROL_QUEUE } from '../../workflows/contract/names';
 import { makeSampleImage, uploadSample } from '../support/images/sample-image';
-import { startStack, type Stack } from '../support/stack/stack';
+import { useStack } from '../support/stack/flows';
 
 /** The product without its library: Temporal's own command line starts, reads and deletes. */
 
-let directory: string;
-let stack: Stack;
+const flow = useStack();
 let address: string;
 let taskQueue: string;
 let imageId: string;
 
 beforeAll(async () => {
-  directory = mkdtempSync(join(tmpdir(), 'ivc-temporal-cli-'));
-  symlinkSync((await ensureTemporalBinary()).path, join(directory, 'temporal'));
-  stack = await startStack();
-  address = stack.cache.settings.address ?? '';
-  taskQueue = stack.cache.queues.control;
-  imageId = (await uploadSample(stack.images, await makeSampleImage({ directory, name: 'image' }))).id;
-});
-
-afterAll(async () => {
-  await stack.stop();
-  rmSync(directory, { recursive: true, force: true });
+  symlinkSync((await ensureTemporalBinary()).path, join(flow.directory, 'temporal'));
+  address = flow.stack.cache.settings.address ?? '';
+  taskQueue = flow.stack.cache.queues.control;
+  imageId = (await uploadSample(flow.stack.images, await makeSampleImage({ directory: flow.directory, name: 'image' })))
+    .id;
 });
 
 interface Outcome {
@@ -38,7 +30,7 @@ interface Outcome {
 
 function run(command: string, args: string[]): Promise<Outcome> {
   // No configuration of the user's own.
-  const env = { PATH: `${directory}${delimiter}${process.env['PATH'] ?? ''}`, HOME: directory };
+  const env = { PATH: `${flow.directory}${delimiter}${process.env['PATH'] ?? ''}`, HOME: flow.directory };
   return new Promise((done) => {
     execFile(command, args, { env }, (error, stdout, stderr) => {
       done({ stdout, stderr, exitCode: typeof error?.code === 'number' ? error.code : error ? 1 : 0 });
@@ -46,7 +38,7 @@ function run(command: string, args: string[]): Promise<Outcome> {
   });
 }
 
-const temporal = (...args: string[]) => run(join(directory, 'temporal'), [...args, '--address', address]);
+const temporal = (...args: string[]) => run(join(flow.directory, 'temporal'), [...args, '--address', address]);
 
 async function readJson(...args: string[]): Promise<Record<string, unknown>> {
   const { stdout, stderr, exitCode } = await temporal(...args, '--output', 'json');
@@ -93,7 +85,7 @@ describe('any Temporal client', () => {
       .replaceAll('127.0.0.1:7233', address)
       .replaceAll(`--task-queue ${CONTROL_QUEUE}`, `--task-queue ${taskQueue}`)
       .replaceAll('IMAGE_ID', imageId)
-      .replaceAll('"local"', `"${stack.backend}"`);
+      .replaceAll('"local"', `"${flow.stack.backend}"`);
     const { stdout, stderr, exitCode } = await run('/bin/sh', ['-eu', '-c', lines]);
     expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
     const workflowId = /WorkflowId +(volume\/\S+)/.exec(stdout)?.[1] ?? '';
@@ -106,15 +98,15 @@ describe('any Temporal client', () => {
   it('needs nothing but the image, and gives a volume the id of its workflow', async () => {
     const volumeId = randomUUID();
     const volume = await createVolume(`volume/${volumeId}`, { imageId });
-    expect(volume).toMatchObject({ volumeId, imageId, backend: stack.backend, projectId: 'default', name: null });
+    expect(volume).toMatchObject({ volumeId, imageId, backend: flow.stack.backend, projectId: 'default', name: null });
   });
 
   it('derives the volume’s id from any other workflow id, so that a repeated start is the same volume', async () => {
     const workflowId = `my-disk-${randomUUID()}`;
-    const first = await createVolume(workflowId, { imageId, backend: stack.backend });
+    const first = await createVolume(workflowId, { imageId, backend: flow.stack.backend });
     // RFC 9562, version 5.
     expect(first['volumeId']).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-5/);
-    const again = await createVolume(workflowId, { imageId, backend: stack.backend });
+    const again = await createVolume(workflowId, { imageId, backend: flow.stack.backend });
     expect(again).toMatchObject({ volumeId: first['volumeId'], connection: first['connection'] });
   });
 

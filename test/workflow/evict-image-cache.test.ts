@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto';
-import { listEntries } from '../../db/entries/entries';
 import type { EvictionResult, EvictorSignalName } from '../../workflows/contract/eviction';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { describeEveryStep, type Act, type Scenario } from '../support/every-step/every-step';
@@ -89,9 +88,9 @@ async function actOf(world: World, { signals, flatten, volume }: Asked): Promise
 }
 
 async function entryOf({ stack, cacheKey }: World): Promise<EntryRow> {
-  const { database, backend } = stack;
-  const of = { backend, shortKey: cacheKey.short, limit: 10 };
-  const [entry] = [...(await listEntries(database, of)), ...(await listEntries(database, { ...of, state: 'gone' }))];
+  const { inventory } = stack;
+  const of = { shortKey: cacheKey.short };
+  const [entry] = [...(await inventory.entries(of)), ...(await inventory.entries({ ...of, state: 'gone' }))];
   if (entry === undefined) throw new Error('the world has no entry');
   return entry;
 }

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { cacheKeyOf } from '../../activities/kit/cache-key';
-import { listEntries } from '../../db/entries/entries';
 import { selectFollows } from '../../db/follows/follows';
 import { MiB } from '../../workflows/contract/bytes';
 import type { Image } from '../../workflows/contract/image';
@@ -25,7 +24,7 @@ const ofNewerImage: Scenario = {
     'deleteParent',
   ],
   prepare: async (world) => {
-    const { backend, database } = world.stack;
+    const { backend, database, inventory } = world.stack;
     const name = `follow-${randomUUID().slice(0, 8)}`;
     const input = { imageName: name, backend, pin: true };
     await rename(world, name);
@@ -33,7 +32,7 @@ const ofNewerImage: Scenario = {
     const isDone = ({ outcome }: FollowOutcome) => outcome === 'flipped' || outcome === 'current';
     await repeatedAct<FollowOutcome>(world, { ...following, isDone, check: () => Promise.resolve() }).run();
     const newest = await publish(world, name);
-    const findFormer = () => listEntries(database, { backend, shortKey: world.cacheKey.short, limit: 10 });
+    const findFormer = () => inventory.entries({ shortKey: world.cacheKey.short });
     return repeatedAct<FollowOutcome>(world, {
       ...following,
       // What could not be deleted is deleted by the next look.
@@ -42,7 +41,7 @@ const ofNewerImage: Scenario = {
         expect(await selectFollows(database, { backend, name, limit: 10 })).toMatchObject([
           { currentImageId: newest.id, newestImageId: newest.id, problem: null },
         ]);
-        const entries = await listEntries(database, { backend, shortKey: cacheKeyOf(newest).short, limit: 10 });
+        const entries = await inventory.entries({ shortKey: cacheKeyOf(newest).short });
         expect(entries).toMatchObject([{ state: 'ready', pinnedBy: `follow:${name}`, supersededAt: null }]);
         expect(await findFormer()).toEqual([]);
       },

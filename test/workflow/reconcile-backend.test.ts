@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { ReconcileResult } from '../../workflows/contract/reconcile';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
@@ -105,8 +104,7 @@ async function available(world: World): Promise<CreateVolumeResult> {
 }
 
 async function entryOf({ stack, cacheKey }: World): Promise<EntryRow> {
-  const { database, backend } = stack;
-  const [entry] = await listEntries(database, { backend, shortKey: cacheKey.short, limit: 1 });
+  const [entry] = await stack.inventory.entries({ shortKey: cacheKey.short });
   if (entry === undefined) throw new Error('the world has no entry');
   return entry;
 }

@@ -1,4 +1,3 @@
-import { findEntry, listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { RefreshResult } from '../../workflows/contract/refresh';
 import { describeEveryStep, type Scenario } from '../support/every-step/every-step';
@@ -11,22 +10,21 @@ const ofGoneImage: Scenario = {
   steps: ['planRefresh', 'refreshImages', 'settleMissing', 'deleteParent'],
   prepare: async (world) => {
     const { image, cacheKey, stack } = world;
-    const { backend, database, images } = stack;
+    const { inventory, images } = stack;
     await ensureKnownImage(stack);
     const created = await world.create();
     if (created.kind !== 'done') throw new Error(`the create ended as ${JSON.stringify(created)}`);
     await world.remove(created.result.volumeId);
-    const [entry] = await listEntries(database, { backend, shortKey: cacheKey.short, limit: 1 });
+    const [entry] = await inventory.entries({ shortKey: cacheKey.short });
     if (entry === undefined) throw new Error('the image is not cached');
     await images.deleteImage(image.id);
-    const isGone = async (): Promise<boolean> => (await findEntry(database, { entryId: entry.id }))?.state === 'gone';
     return repeatedAct<RefreshResult>(world, {
       type: workflowTypes.refreshImageCache,
       input: { imageIds: [image.id] },
       // A step that failed for good has left its part to the next run.
       isDone: ({ imagesAsked, gone, deletedEntries, unanswered }) =>
         unanswered === 0 && gone === imagesAsked && deletedEntries === 1,
-      check: async () => expect(await isGone()).toBe(true),
+      check: async () => expect(await inventory.stateOf(entry.id)).toBe('gone'),
     });
   },
 };

@@ -1,4 +1,3 @@
-import { listEntries } from '../../db/entries/entries';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { WarmResult } from '../../workflows/contract/refresh';
 import { describeEveryStep, type Scenario } from '../support/every-step/every-step';
@@ -9,13 +8,13 @@ const ofColdImage: Scenario = {
   steps: ['planWarming', 'openWarming', 'awaitVerdict', 'openWarming', 'pinWarmed'],
   prepare: (world) => {
     const { image, cacheKey, stack } = world;
-    const { backend, database } = stack;
+    const { backend, inventory } = stack;
     const act = repeatedAct<WarmResult>(world, {
       type: workflowTypes.warmImageCache,
       input: { imageIds: [image.id], backends: [backend], pin: true, by: 'an operator' },
       isDone: ({ warmed }) => warmed.every(({ outcome }) => outcome === 'populated' || outcome === 'ready'),
       check: async () => {
-        const entries = await listEntries(database, { backend, shortKey: cacheKey.short, limit: 10 });
+        const entries = await inventory.entries({ shortKey: cacheKey.short });
         expect(entries).toMatchObject([{ state: 'ready', pinnedBy: 'an operator', clones: 0 }]);
       },
     });

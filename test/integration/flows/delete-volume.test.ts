@@ -4,8 +4,6 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry } from '../../../db/entries/entries';
-import { listDecisions } from '../../../db/report/decisions';
 import { setAttached } from '../../support/attach';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
@@ -78,7 +76,7 @@ describe('DeleteVolume', () => {
     expect(await remove(leader.volumeId)).toMatchObject({ outcome: 'deleted' });
     await expect(leader.result()).rejects.toThrow('cancelled');
     expect(await flow.volume(leader.volumeId)).toMatchObject({ state: 'deleted', entryId: null });
-    expect(await listDecisions(flow.stack.database, { volumeId: leader.volumeId, limit: 10 })).toMatchObject([
+    expect(await flow.stack.inventory.decisions(leader.volumeId)).toMatchObject([
       { outcome: 'failed', reason: 'cancelled' },
     ]);
     expect((await flow.flightHandle(image).describe()).status.name).toBe('RUNNING');
@@ -156,7 +154,7 @@ describe('DeleteVolume', () => {
     const [first, last] = [await remove(volumes[0]?.volumeId ?? ''), await remove(volumes[1]?.volumeId ?? '')];
     expect(first).not.toHaveProperty('deletedParent');
     expect(last).toMatchObject({ outcome: 'deleted', deletedParent: entry.id });
-    expect(await findEntry(flow.stack.database, { entryId: entry.id })).toMatchObject({ state: 'gone', clones: 0 });
+    expect(await flow.stack.inventory.entry(entry.id)).toMatchObject({ state: 'gone', clones: 0 });
     expect(readdirSync(join(flow.stack.volumesDirectory, 'images'))).not.toContain(`${entry.imageVolume}.raw`);
   });
 });

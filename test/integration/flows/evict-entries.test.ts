@@ -5,8 +5,6 @@ import { join } from 'node:path';
 import { evict as evictNow, sweep as sweepNow } from '../../../client/eviction';
 import { deleteVolume } from '../../../client/volumes';
 import { updateLimits, type CacheLimits } from '../../../db/backends';
-import { findEntry } from '../../../db/entries/entries';
-import { listEntryEvents } from '../../../db/entries/entry-events';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EvictionResult, EvictSignal, PlainSignal } from '../../../workflows/contract/eviction';
 import { expectCleanSlate, until, useStack } from '../../support/stack/flows';
@@ -32,12 +30,9 @@ describe('evictEntries', () => {
     (await evictNow(flow.stack.cache, request, options())).result;
   const sweep = async (request: PlainSignal = {}): Promise<EvictionResult> =>
     (await sweepNow(flow.stack.cache, request, options())).result;
-  const stateOf = async ({ id }: EntryRow) => (await findEntry(flow.stack.database, { entryId: id }))?.state;
+  const stateOf = ({ id }: EntryRow) => flow.stack.inventory.stateOf(id);
   const historyOf = async ({ id }: EntryRow) =>
-    (await listEntryEvents(flow.stack.database, { entryIds: [id], limit: 10 })).map(({ kind, reason }) => [
-      kind,
-      reason,
-    ]);
+    (await flow.stack.inventory.events(id)).map(({ kind, reason }) => [kind, reason]);
   const imagePathOf = ({ imageVolume }: EntryRow) => join(flow.stack.volumesDirectory, 'images', `${imageVolume}.raw`);
 
   /** An image in the cache, and one volume of it where that is to stay. */
@@ -153,7 +148,7 @@ describe('evictEntries', () => {
       [idle.entry.id, 'idle'],
     ]);
     expect(await stateOf(used.entry)).toBe('ready');
-    expect(await findEntry(flow.stack.database, { entryId: used.entry.id })).toMatchObject({
+    expect(await flow.stack.inventory.entry(used.entry.id)).toMatchObject({
       usesScored: 1,
       useScore: 1,
       reclaimableBytes: used.entry.realBytes,
@@ -194,7 +189,7 @@ describe('evictEntries', () => {
     expect(readdirSync(join(flow.stack.volumesDirectory, 'images'))).toContain(marker.split('/').at(-1));
     const own = await swapInstallation(marker);
     expect(await evict({ count: 1 })).toMatchObject({ outcome: 'done', evicted: [{ entryId: other.entry.id }] });
-    expect(await findEntry(flow.stack.database, { entryId: stuck.entry.id })).toMatchObject({
+    expect(await flow.stack.inventory.entry(stuck.entry.id)).toMatchObject({
       state: 'retired',
       counted: false,
       reasonDetail: expect.stringContaining('did not make'),

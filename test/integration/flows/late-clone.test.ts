@@ -1,7 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { VolumeBackend } from '../../../activities/backends/backend';
-import { listEntries } from '../../../db/entries/entries';
 import { Failure } from '../../../workflows/contract/failures';
 import { assertCleanSlate } from '../../support/every-step/slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
@@ -53,7 +52,7 @@ function filesOf(volumeId: string): string[] {
 }
 
 function entriesOf({ cacheKey }: World) {
-  return listEntries(stack.database, { backend: stack.backend, shortKey: cacheKey.short, limit: 10 });
+  return stack.inventory.entries({ shortKey: cacheKey.short });
 }
 
 describe('a clone that ends after its create was given up and its bytes were removed', () => {

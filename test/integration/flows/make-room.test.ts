@@ -3,7 +3,6 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry, readSums } from '../../../db/entries/entries';
 import { MiB } from '../../../workflows/contract/bytes';
 import { expectCleanSlate, useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';
 import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
@@ -20,7 +19,7 @@ async function watchSums({ stack }: FlowStack, work: () => Promise<void>): Promi
   const done = new AbortController();
   const watching = (async () => {
     while (!done.signal.aborted) {
-      const { bytes, count } = await readSums(stack.database, { backend: stack.backend });
+      const { bytes, count } = await stack.inventory.sums();
       most.bytes = Math.max(most.bytes, bytes);
       most.count = Math.max(most.count, count);
     }
@@ -104,7 +103,7 @@ describe('a cache for one entry', () => {
       for (const { volumeId } of volumes) await deleteVolume(flow.stack.cache, volumeId);
     });
     expect(most.count).toBe(1);
-    expect(await readSums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({ pinnedBytes: 0 });
+    expect(await flow.stack.inventory.sums()).toMatchObject({ pinnedBytes: 0 });
   });
 
   it('gives up the parent of a live clone for a new image: it is shown apart and goes with its last clone', async () => {
@@ -114,7 +113,7 @@ describe('a cache for one entry', () => {
     const volume = await flow.create(second.image);
     expect(volume).toMatchObject({ outcome: 'miss' });
     expect(await flow.entriesOf(first.image)).toMatchObject([{ state: 'retired', reason: 'evicted', counted: false }]);
-    expect(await readSums(flow.stack.database, { backend: flow.stack.backend })).toMatchObject({
+    expect(await flow.stack.inventory.sums()).toMatchObject({
       count: 1,
       pinnedBytes: parent?.realBytes,
     });
@@ -126,8 +125,7 @@ describe('a cache for one entry', () => {
     expect(await stateOf(parent)).toBe('gone');
   });
 
-  const stateOf = async (entry: EntryRow | undefined) =>
-    entry && (await findEntry(flow.stack.database, { entryId: entry.id }))?.state;
+  const stateOf = async (entry: EntryRow | undefined) => entry && (await flow.stack.inventory.entry(entry.id))?.state;
 });
 
 describe('a cache on a backend that is nearly full', () => {

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import { defaultPayloadConverter, type Payload } from '@temporalio/common';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { workflowTypes } from '../../../workflows/contract/names';
-import { listDecisions } from '../../../db/report/decisions';
 
 const flow = useStack();
 
@@ -130,7 +129,7 @@ describe('a run that another client has started with', () => {
     const { workflowId } = await endOf(create, [json({ imageId, name: 'a\0b' })]);
     const rows = await flow.stack.database.sql`select 1 from volumes where workflow_id = ${workflowId}`;
     expect([...rows]).toEqual([]);
-    const decisions = await listDecisions(flow.stack.database, { limit: 1000 });
+    const decisions = await flow.stack.inventory.decisions();
     expect(decisions.filter((decision) => decision.workflowId === workflowId)).toMatchObject([
       { outcome: 'refused', errorType: 'InvalidRequest', imageId },
     ]);

@@ -1,7 +1,6 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { warmCache } from '../../../client/refresh';
-import { listEntries } from '../../../db/entries/entries';
 import type { Image } from '../../../workflows/contract/image';
 import { useStack } from '../../support/stack/flows';
 import { readCounter } from '../../support/stack/metrics';
@@ -21,8 +20,7 @@ beforeAll(async () => {
 });
 afterEach(() => flow.stack.imageService.clearFaults());
 
-const readyEntries = async (): Promise<number> =>
-  (await listEntries(flow.stack.database, { backend: flow.stack.backend, state: 'ready', limit: 10 })).length;
+const readyEntries = async (): Promise<number> => (await flow.stack.inventory.entries({ state: 'ready' })).length;
 
 const nothingRetired = { gone: 0, retiredEntries: [], deletedEntries: 0 };
 

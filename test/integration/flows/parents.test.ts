@@ -1,7 +1,6 @@
 import { chmodSync, readdirSync, renameSync, rmSync, utimesSync } from 'node:fs';
 import { join } from 'node:path';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry } from '../../../db/entries/entries';
 import { updateLimits } from '../../../db/backends';
 import type { Image } from '../../../workflows/contract/image';
 import { expectCleanSlate, useStack, type FlowStack } from '../../support/stack/flows';
@@ -48,7 +47,7 @@ describe('a sealed parent that changed behind the back', () => {
       expect(await quarantines(flow, image)).toBe(1);
       expect(await onlyEntryOf(flow, image)).toMatchObject({ generation: 2, clones: HERD });
       expect(await flow.stack.imageService.counters(image.id)).toMatchObject({ downloads: 2 });
-      expect(await findEntry(flow.stack.database, { entryId: broken.id })).toMatchObject({
+      expect(await flow.stack.inventory.entry(broken.id)).toMatchObject({
         state: 'retired',
         reason: 'quarantined',
         clones: 1,
@@ -70,7 +69,7 @@ describe('a sealed parent that changed behind the back', () => {
     const volumes = await Promise.all(Array.from({ length: HERD }, () => flow.create(image)));
     for (const volume of volumes) await flow.expectGuestBytes(sample, volume);
     await flow.until('the parent to be gone', async () => {
-      const entry = await findEntry(flow.stack.database, { entryId: broken.id });
+      const entry = await flow.stack.inventory.entry(broken.id);
       return entry?.state === 'gone';
     });
     expect(readdirSync(join(flow.stack.volumesDirectory, 'images'))).not.toContain(`${broken.imageVolume}.raw`);

@@ -13,8 +13,6 @@ import {
 import { WorkflowFailedError } from '@temporalio/client';
 import { reconcile } from '../../../client/reconcile';
 import { deleteVolume } from '../../../client/volumes';
-import { findEntry } from '../../../db/entries/entries';
-import { listEntryEvents } from '../../../db/entries/entry-events';
 import { setAttached } from '../../support/attach';
 import { workflowTypes } from '../../../workflows/contract/names';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
@@ -30,7 +28,7 @@ const flow = useStack({
   },
 });
 const { look, upload, makeVolume, makeEntry, inBackend, files, rows, save, pathOf } = reconcileFlows(flow);
-const entryNow = (entry: EntryRow) => findEntry(flow.stack.database, { entryId: entry.id });
+const entryNow = (entry: EntryRow) => flow.stack.inventory.entry(entry.id);
 const sql = () => flow.stack.database.sql;
 
 describe('a reconciliation', () => {
@@ -91,7 +89,7 @@ describe('a reconciliation', () => {
     expect(result.counts).toMatchObject({ 'entry-missing': 1, 'entry-changed': 2 });
     for (const { entry } of [missing, changed, unsealed]) {
       expect(await entryNow(entry)).toMatchObject({ state: 'gone', reason: 'quarantined' });
-      const events = await listEntryEvents(flow.stack.database, { entryIds: [entry.id], limit: 10 });
+      const events = await flow.stack.inventory.events(entry.id);
       expect(events.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['quarantined', 'repaired', 'deleted']));
     }
     expect(await flow.create(missing.image)).toMatchObject({ outcome: 'miss' });

@@ -12,7 +12,6 @@ import {
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { reconcile } from '../../../client/reconcile';
-import { listEntryEvents } from '../../../db/entries/entry-events';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { ReconcileInput, ReconcileResult } from '../../../workflows/contract/reconcile';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
@@ -48,7 +47,7 @@ describe('a reconciliation', () => {
     const digest = createHash('sha256').update(readFileSync(sample.rawPath)).digest('hex');
     expect(await entry()).toMatchObject({ digestAlgorithm: 'sha256', digest });
     expect((await run()).digested).toBe(0);
-    const events = await listEntryEvents(flow.stack.database, { entryIds: [(await entry()).id], limit: 10 });
+    const events = await flow.stack.inventory.events((await entry()).id);
     expect(events.filter(({ kind }) => kind === 'digested')).toHaveLength(1);
   });
 

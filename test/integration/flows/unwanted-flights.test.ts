@@ -1,5 +1,3 @@
-import { listEntries } from '../../../db/entries/entries';
-import { findFlight } from '../../../db/flights';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import { assertCleanSlate } from '../../support/every-step/slate';
 import { startEveryStepStack, type EveryStepStack } from '../../support/every-step/step-stack';
@@ -41,10 +39,8 @@ async function untilScheduled(world: World, activity: string): Promise<void> {
 
 const statusOf = async ({ flightId }: World) =>
   (await stack.client.workflow.getHandle(flightId).describe()).status.name;
-const flightOf = ({ cacheKey }: World) =>
-  findFlight(stack.database, { backend: stack.backend, shortKey: cacheKey.short });
-const entriesOf = ({ cacheKey }: World) =>
-  listEntries(stack.database, { backend: stack.backend, shortKey: cacheKey.short, limit: 10 });
+const flightOf = ({ cacheKey }: World) => stack.inventory.flight(cacheKey.short);
+const entriesOf = ({ cacheKey }: World) => stack.inventory.entries({ shortKey: cacheKey.short });
 
 describe('a flight that nobody waits for any more, where it is to stop then', () => {
   it('ends with the last of its waiters and leaves nothing; the next create leads a flight of its own', async () => {

@@ -1,6 +1,5 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readSums } from '../../../db/entries/entries';
 import type { EntryState } from '../../../db/schema';
 import type { VolumeState } from '../../../workflows/contract/volume';
 import { until } from '../stack/flows';
@@ -63,14 +62,14 @@ export async function assertCleanSlate(world: World): Promise<void> {
 
 /** Nothing is reserved, nothing is left outside of what the cases looked at, and no run of the stack is open. */
 export async function assertStackIsIdle(stack: EveryStepStack): Promise<void> {
-  const { client, database, backend, volumesDirectory, scratchDirectory } = stack;
+  const { client, database, inventory, volumesDirectory, scratchDirectory } = stack;
   await until('all workflows of the stack to close', async () => {
     const { count } = await client.workflow.count(`TaskQueue = '${stack.taskQueue}' AND ExecutionStatus = 'Running'`);
     return count === 0;
   });
   const [row] = await database.sql<{ bytes: number }[]>`
     select coalesce(sum(real_bytes), 0)::float8 as bytes from cache_entries where state <> 'gone' and counted`;
-  expect(await readSums(database, { backend })).toMatchObject({ reservedBytes: 0, bytes: row?.bytes });
+  expect(await inventory.sums()).toMatchObject({ reservedBytes: 0, bytes: row?.bytes });
   expect([...(await database.sql`select content_hash from scratch_files`)]).toEqual([]);
   expect(await readdir(join(scratchDirectory, 'images'))).toEqual([]);
   const names = [

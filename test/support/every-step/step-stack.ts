@@ -27,6 +27,7 @@ import { taskQueues } from '../../../workflows/contract/names';
 import { createMigratedDatabase } from '../database/database';
 import { createFaultInjector, type FaultInjector } from './faults';
 import { startTestImageService } from '../glance/image-service';
+import { InventoryProbe } from '../database/inventory-probe';
 
 /** What a waiter waits before it makes sure that its flight still runs. */
 const SAFETY_INTERVAL = '2s';
@@ -38,6 +39,7 @@ const SHUTDOWN = { shutdownGraceTime: '2s', shutdownForceTime: '5s' } as const;
 export interface EveryStepStack {
   client: Client;
   database: Database;
+  inventory: InventoryProbe;
   images: ImageService;
   backend: BackendName;
   /** Where workflows are started. */
@@ -130,6 +132,7 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
   return {
     client,
     database: testDatabase.database,
+    inventory: new InventoryProbe(testDatabase.database, backend),
     images,
     backend,
     taskQueue: queues.control,

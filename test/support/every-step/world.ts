@@ -3,7 +3,6 @@ import { ApplicationFailure, CancelledFailure } from '@temporalio/common';
 import { WorkflowNotFoundError, type WorkflowHandleWithFirstExecutionRunId } from '@temporalio/client';
 import { cacheKeyOf, contentHashOf } from '../../../activities/kit/cache-key';
 import { compareImages } from '../images/qemu';
-import { findVolume } from '../../../db/volumes';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { CacheKey, Image } from '../../../workflows/contract/image';
@@ -52,7 +51,7 @@ export interface World {
 export type ImageKind = 'raw' | 'qcow2' | 'qcow2 with subclusters';
 
 export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'): Promise<World> {
-  const { client, database, backend, taskQueue } = stack;
+  const { client, backend, taskQueue } = stack;
   const sample = await makeSampleImage({
     directory: stack.samplesDirectory,
     name: randomUUID(),
@@ -74,7 +73,7 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
       workflowIdConflictPolicy: 'USE_EXISTING',
     });
   };
-  const volume = (volumeId: VolumeId) => findVolume(database, { volumeId });
+  const volume = (volumeId: VolumeId) => stack.inventory.volume(volumeId);
 
   return {
     stack,

@@ -7,9 +7,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import { compareImages } from '../images/qemu';
 import { createVolume, type StartedVolume } from '../../../client/volumes';
-import { listEntries } from '../../../db/entries/entries';
-import { findFlight, type FlightRow } from '../../../db/flights';
-import { findVolume, selectVolumes } from '../../../db/volumes';
+import { type FlightRow } from '../../../db/flights';
 import { waitFor } from '../../../worker/stack/wait';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
 import type { Image } from '../../../workflows/contract/image';
@@ -93,7 +91,6 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
     const { backend, shortKey } = keyOf(image);
     return of.stack().client.workflow.getHandle(of.stack().cache.queues.ids.populate(backend, shortKey));
   };
-  const volume = (volumeId: string) => findVolume(of.stack().database, { volumeId: volumeId as never });
   return {
     get stack() {
       return of.stack();
@@ -125,7 +122,7 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
       const started = { volumeId, workflowId, runId: handle.firstExecutionRunId, reused: false };
       return { ...started, handle, result: () => handle.result() as Promise<CreateVolumeResult> };
     },
-    flightOf: (image) => findFlight(of.stack().database, keyOf(image)),
+    flightOf: (image) => of.stack().inventory.flight(keyOf(image).shortKey),
     flightHandle,
     heartbeatOf: async (image) => {
       const { raw } = await flightHandle(image).describe();
@@ -134,13 +131,12 @@ export function flowsOf(of: { stack: () => Stack; directory: () => string }): Fl
         .map(({ data }) => Buffer.from(data ?? []).toString('utf8'))
         .join();
     },
-    entriesOf: (image, backend = of.stack().backend) =>
-      listEntries(of.stack().database, { ...keyOf(image), backend, limit: 100 }),
-    volume,
+    entriesOf: (image, backend = of.stack().backend) => of.stack().inventory.entries({ ...keyOf(image), backend }),
+    volume: (volumeId) => of.stack().inventory.volume(volumeId),
     until,
     untilWaiting: (volumeId) =>
       until(`volume ${volumeId} to wait for its flight`, async () => {
-        const row = await volume(volumeId);
+        const row = await of.stack().inventory.volume(volumeId);
         return row?.activityId !== null && row?.waitsForFlight !== null && row;
       }),
     expectGuestBytes: async (sample, { connection }) => {
@@ -174,13 +170,13 @@ export async function fillScratch(
 /** Every row has ended, the counters agree, and backend and scratch hold what the inventory knows and nothing else; nothing of this stack runs. */
 export async function expectCleanSlate(stack: Stack): Promise<void> {
   await expectNothingRuns(stack);
-  const { database, backend } = stack;
-  const rows = await selectVolumes(database, { backend, limit: 1000 });
+  const { database, inventory } = stack;
+  const rows = await inventory.volumes();
   const states = rows.map(({ id, state, waitsForFlight }) => ({ id, state, waitsForFlight }));
   expect(states.filter(({ state }) => state === 'creating' || state === 'deleting')).toEqual([]);
   expect(states.filter(({ waitsForFlight }) => waitsForFlight !== null)).toEqual([]);
 
-  const entries = await listEntries(database, { backend, limit: 1000 });
+  const entries = await inventory.entries();
   const entryStates = entries.map(({ imageVolume, state, clones }) => ({ imageVolume, state, clones }));
   expect(entryStates.filter(({ state }) => state === 'populating' || state === 'deleting')).toEqual([]);
   expect(entryStates.filter(({ state, clones }) => state === 'retired' && clones === 0)).toEqual([]);

@@ -1,7 +1,5 @@
 import type { CreateImageRequest } from '../../../activities/glance/image-service';
-import { followImage } from '../../../client/refresh';
-import { refreshCache } from '../../../client/refresh';
-import { findEntry } from '../../../db/entries/entries';
+import { followImage, refreshCache } from '../../../client/refresh';
 import { selectFollows } from '../../../db/follows/follows';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { EntryId } from '../../../workflows/contract/ids';
@@ -35,7 +33,7 @@ export function refreshFlows(flow: FlowStack) {
     followOf: async (name: string): Promise<FollowRow | undefined> =>
       (await selectFollows(flow.stack.database, { backend: flow.stack.backend, name, limit: 1 }))[0],
     entry: async (entryId: EntryId | null): Promise<EntryRow | undefined> =>
-      entryId === null ? undefined : await findEntry(flow.stack.database, { entryId }),
+      entryId === null ? undefined : await flow.stack.inventory.entry(entryId),
     /** Edits an image's record in a way that `ImageService` has no verb for. */
     edit: async ({ id }: Image, operations: object[]): Promise<void> => {
       const answer = await fetch(`${flow.stack.images.endpoint}/v2/images/${id}`, {

@@ -15,6 +15,7 @@ import { connectDatabase, type Database } from '../../../db/client';
 import { createMigratedDatabase, type MigratedDatabase } from '../database/database';
 import { choosePort } from '../../../worker/stack/ports';
 import { startTestImageService, type TestImageService } from '../glance/image-service';
+import { InventoryProbe } from '../database/inventory-probe';
 
 /** The checkout, from the sources and from dist alike. */
 const root = resolve(__dirname, __dirname.includes('dist') ? '../../../..' : '../../..');
@@ -61,6 +62,7 @@ export interface Stack {
   images: ImageService;
   imageService: TestImageService;
   database: Database;
+  inventory: InventoryProbe;
   backend: BackendName;
   /** Where the backend's volumes are. */
   volumesDirectory: string;
@@ -175,6 +177,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     images,
     imageService,
     database: testDatabase.database,
+    inventory: new InventoryProbe(testDatabase.database, backend),
     backend,
     volumesDirectory,
     scratchDirectory,
