@@ -8,7 +8,7 @@ export interface AttemptId {
   attempt: string;
 }
 
-/** How objects are called in the pool: `{id}` and `{key}` stand for the volume's id and the image-volume's name. */
+/** How objects are called in the pool: `{id}` stands for a volume's id, `{key}` for an image-volume's cache key and generation. */
 export interface NameTemplates {
   volume: string;
   image: string;
@@ -28,6 +28,10 @@ const TRASH_PREFIX = 'trash-';
 
 const PLACEHOLDERS = { volume: '{id}', image: '{key}' };
 const plainName = '[A-Za-z0-9][A-Za-z0-9_-]{0,99}';
+/** The inventory's names for image-volumes say what they are; in the pool the template does. */
+const GENERATED_PREFIX = 'image-volume-';
+const keyPattern = /^[0-9a-f]{32}-/;
+const generatedPattern = /^image-volume-([0-9a-f]{32}-.*)$/;
 const plainPattern = new RegExp(`^${plainName}$`);
 
 /** The names of one pool. `…Of` throws InvalidRequest for names that are no plain ones. */
@@ -43,7 +47,7 @@ export function createNames(templates: NameTemplates) {
   };
   const imageOf = (name: string): string => {
     checkPlain('name', name);
-    return templates.image.replace(PLACEHOLDERS.image, name);
+    return templates.image.replace(PLACEHOLDERS.image, generatedPattern.exec(name)?.[1] ?? name);
   };
   const objectOf = (kind: ObjectKind, name: string): string => (kind === 'volume' ? volumeOf(name) : imageOf(name));
   return {
@@ -60,7 +64,9 @@ export function createNames(templates: NameTemplates) {
       if (asVolume?.[1] !== undefined && isVolumeId(asVolume[1]))
         return { kind: 'volume', name: asVolume[1], attempt: asVolume[2] };
       const asImage = patterns.image.exec(image);
-      return asImage?.[1] === undefined ? undefined : { kind: 'image-volume', name: asImage[1], attempt: asImage[2] };
+      if (asImage?.[1] === undefined) return undefined;
+      const name = keyPattern.test(asImage[1]) ? `${GENERATED_PREFIX}${asImage[1]}` : asImage[1];
+      return { kind: 'image-volume', name, attempt: asImage[2] };
     },
   };
 }

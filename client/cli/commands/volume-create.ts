@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import { createVolume, type CreatedVolume, type StartedVolume } from '../../volumes';
-import { formatConnection, qemuDrive } from '../output/format';
+import { formatConnection } from '../output/format';
 import { note, print, printJson } from '../output/print';
 import { withProgress } from '../output/progress';
 import { formatRecord } from '../output/table';
 import { progressHint, runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, parseBackend, parseSize, parseSizeBytes, parseUuid } from '../values';
 import { formatDuration } from '../../../workflows/contract/words';
+import { qemuDrive } from '../output/attach';
 
 interface CreateOptions extends SharedOptions {
   image: string;

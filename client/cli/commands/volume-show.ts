@@ -2,11 +2,12 @@ import type { Command } from 'commander';
 import type { ImageVolumeCache } from '../../connection';
 import type { Volume } from '../../records';
 import { getVolume } from '../../volumes';
-import { formatConnection, formatOptionalBytes, formatPairs, qemuDrive } from '../output/format';
+import { formatConnection, formatOptionalBytes, formatPairs } from '../output/format';
 import { print } from '../output/print';
 import { formatRecord } from '../output/table';
 import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseUuid } from '../values';
+import { libvirtDisk, qemuBlockdev, qemuDrive } from '../output/attach';
 
 export function registerVolumeShow(volume: Command): void {
   const command = volume
@@ -20,10 +21,13 @@ export function registerVolumeShow(volume: Command): void {
 
 async function read(cache: ImageVolumeCache, volumeId: string): Promise<ShownVolume> {
   const volume = await getVolume(cache, volumeId);
-  return { ...volume, qemu: volume.connection === null ? null : qemuDrive(volume.connection) };
+  const { connection } = volume;
+  if (connection === null) return { ...volume, qemu: null, blockdev: null, libvirt: null };
+  const attach = { qemu: qemuDrive(connection), blockdev: qemuBlockdev(connection), libvirt: libvirtDisk(connection) };
+  return { ...volume, ...attach };
 }
 
-type ShownVolume = Volume & { qemu: string | null };
+type ShownVolume = Volume & Record<'qemu' | 'blockdev' | 'libvirt', string | null>;
 
 function show(volume: ShownVolume): void {
   print(
@@ -41,6 +45,7 @@ function show(volume: ShownVolume): void {
       attachedTo: volume.attachedTo ?? undefined,
       connection: volume.connection === null ? undefined : formatConnection(volume.connection),
       qemu: volume.qemu ?? undefined,
+      blockdev: volume.blockdev ?? undefined,
       metadata: formatPairs(volume.metadata) || undefined,
       imageMetadata: formatPairs(volume.imageMetadata) || undefined,
       createdAt: volume.createdAt,
@@ -49,4 +54,5 @@ function show(volume: ShownVolume): void {
       workflowId: volume.workflowId,
     }),
   );
+  if (volume.libvirt !== null) print(['', ...volume.libvirt.split('\n')]);
 }

@@ -45,15 +45,3 @@ export function formatConnection(connection: Connection): string {
     ? `${connection.path} (${connection.format})`
     : `rbd:${[connection.pool, connection.namespace, connection.image].filter(Boolean).join('/')}`;
 }
-
-/**
- * The option with which QEMU attaches the volume. A comma within a value is doubled:
- * https://www.qemu.org/docs/master/system/invocation.html
- */
-export function qemuDrive(connection: Connection): string {
-  const file =
-    connection.driver === 'file'
-      ? connection.path
-      : `${formatConnection(connection)}:id=${connection.user}:conf=${connection.conf}`;
-  return `-drive file=${file.replaceAll(',', ',,')},format=${connection.format},if=virtio`;
-}

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { qemuDrive } from '../../../client/cli/output/format';
 import type { Connection } from '../../../workflows/contract/volume';
 import { ensureTools } from '../machine/debian-packages';
 import { guestLines } from './boot-scripts';
+import { qemuDrive } from '../../../client/cli/output/attach';
 
 /** Emulated from the firmware to the root file system: a few seconds on an idle core. */
 const LIFETIME_MS = 90_000;

@@ -1,8 +1,19 @@
-import { formatAge, formatConnection, formatShare, qemuDrive } from '../../../../../client/cli/output/format';
+import { formatAge, formatConnection, formatShare } from '../../../../../client/cli/output/format';
 import { formatProgress } from '../../../../../client/cli/output/progress';
 import { formatRecord, formatTable } from '../../../../../client/cli/output/table';
 import { MiB } from '../../../../../workflows/contract/bytes';
 import type { Connection } from '../../../../../workflows/contract/volume';
+
+const rbd: Connection = {
+  driver: 'rbd',
+  pool: 'volumes',
+  image: 'v',
+  format: 'raw',
+  user: 'cinder',
+  conf: '/etc/ceph/ceph.conf',
+  monitors: ['192.0.2.1:6789'],
+};
+
 it.each([
   [5, '5 s'],
   [180, '3 min'],
@@ -22,34 +33,9 @@ it('writes a share as a percentage, finer below a tenth', () => {
   ]);
 });
 
-describe('qemuDrive', () => {
-  it('names file and format', () => {
-    expect(qemuDrive({ driver: 'file', path: '/srv/v.qcow2', format: 'qcow2' })).toBe(
-      '-drive file=/srv/v.qcow2,format=qcow2,if=virtio',
-    );
-  });
-
-  it('doubles a comma in a path, which would end the value', () => {
-    expect(qemuDrive({ driver: 'file', path: '/srv/a,b', format: 'raw' })).toBe(
-      '-drive file=/srv/a,,b,format=raw,if=virtio',
-    );
-  });
-
-  it('names pool and image of RBD', () => {
-    const connection: Connection = {
-      driver: 'rbd',
-      pool: 'volumes',
-      image: 'v',
-      format: 'raw',
-      user: 'cinder',
-      conf: '/etc/ceph/ceph.conf',
-      monitors: ['192.0.2.1:6789'],
-    };
-    expect(qemuDrive(connection)).toBe(
-      '-drive file=rbd:volumes/v:id=cinder:conf=/etc/ceph/ceph.conf,format=raw,if=virtio',
-    );
-    expect(formatConnection(connection)).toBe('rbd:volumes/v');
-  });
+it('names pool, namespace and image of RBD', () => {
+  expect(formatConnection(rbd)).toBe('rbd:volumes/v');
+  expect(formatConnection({ ...rbd, namespace: 'ns' })).toBe('rbd:volumes/ns/v');
 });
 
 const hostile = 'a\u001b]52;c;ZXZpbA==\u0007\r\nb\u009b2J\u007f\u202ec\u2066\u2028d\t';
