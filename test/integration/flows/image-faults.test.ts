@@ -81,7 +81,7 @@ describe('an image service with faults', () => {
     const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image)));
     for (const { volumeId, result } of running) {
       await expect(result()).rejects.toMatchObject({
-        cause: { type: 'TransferCorrupt', message: expect.stringContaining('arrives corrupt') },
+        cause: { type: 'TransferCorrupt' },
       });
       expect(await flow.volume(volumeId)).toMatchObject({
         state: 'error',

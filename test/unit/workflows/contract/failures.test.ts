@@ -62,6 +62,10 @@ describe('the table of failures', () => {
     expect(message).not.toMatch(/undefined|\[object|secret/);
   });
 
+  it('says these sentences', () => {
+    expect(Object.fromEntries(types.map((type) => [type, publicMessage(type, examples[type])]))).toMatchSnapshot();
+  });
+
   it.each(types.filter((type) => failures[type].exitCode === 5))(
     'retries %s, for a service that is away comes back',
     (type) => {
