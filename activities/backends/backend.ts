@@ -1,6 +1,7 @@
 import type { BackendName, InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Connection } from '../../workflows/contract/volume';
+import type { GuestWriter } from '../image/guest-writer';
 
 /** What a backend can do; the planner decides by these, never by the driver's name. */
 export interface BackendCapabilities {
@@ -171,6 +172,18 @@ export interface VolumeBackend {
 
   /** As `sealImageVolume`, for a user's volume that was written directly (no parent): grown to `marker.sizeBytes`, writable. Undo: `ensureVolumeAbsent`. */
   publishVolume(target: WriteTarget, marker: VolumeMarker): Promise<Connection>;
+
+  /**
+   * Opens what `ensureWriteTarget` has made for this process to write. Drivers whose targets have a `path` leave it out.
+   * @throws BackendUnavailable; so do the writer's own calls.
+   */
+  openWriter?(attempt: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<GuestWriter>;
+
+  /** @returns the first bytes that an attempt has written. Drivers whose targets have a `path` leave it out. @throws BackendUnavailable. */
+  readTarget?(
+    attempt: { kind: 'image-volume' | 'volume'; name: string; attempt: string },
+    lengthBytes: number,
+  ): Promise<Buffer>;
 
   /** Removes what one attempt wrote; the absent is done. */
   ensureAttemptAbsent(request: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<void>;

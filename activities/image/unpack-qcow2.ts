@@ -6,12 +6,11 @@ import type { CompressedPiece } from './formats/qcow2-compressed';
 import type { FilePiece } from './formats/qcow2-clusters';
 import type { ClusterCompression } from './formats/qcow2-header';
 import { createQcow2Layout, type TakenBytes } from './formats/qcow2-layout';
+import type { GuestWriter } from './guest-writer';
 import type { ByteWatcher } from './hashed-file';
-import { writeSparse } from './sparse-write';
-import { createWriteBack, type WriteBack } from './write-back';
 
-/** Writes the guest's bytes of a qcow2 into a raw file while the qcow2 comes. */
-export interface Qcow2Unpacking extends ByteWatcher {
+/** Writes the guest's bytes of an image into a raw target while the image comes. */
+export interface Unpacking extends ByteWatcher {
   /** Why the target will not hold the guest's bytes, as soon as that is known. */
   readonly unfinished: unknown;
   /**
@@ -29,12 +28,11 @@ export interface UnpackRequest {
   /** Of the clusters that it may hold. */
   mostGuestBytes: number;
   /** Makes the target, which reads as zeros: opened for writing. What it throws leaves the image to a conversion. */
-  openTarget: (virtualBytes: number) => Promise<FileHandle>;
+  openTarget: (virtualBytes: number) => Promise<GuestWriter>;
 }
 
 interface Target {
-  handle: FileHandle;
-  disk: WriteBack;
+  writer: GuestWriter;
   virtualBytes: number;
   clusterBytes: number;
   compression: ClusterCompression;
@@ -43,7 +41,7 @@ interface Target {
 const READ_BYTES = MiB;
 
 /** A conversion by `qemu-img` that could not be begun before the last byte has come; see `createQcow2Layout` for what is left to that one. */
-export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: UnpackRequest): Qcow2Unpacking {
+export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: UnpackRequest): Unpacking {
   const layout = createQcow2Layout({ sizeBytes, mostGuestBytes, compressions: clusterCompressions });
   let target: Target | undefined;
   let decompression: ClusterDecompression | undefined;
@@ -67,8 +65,8 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     const { virtualBytes, clusterBytes, compression } = layout;
     if (target !== undefined || virtualBytes === undefined || clusterBytes === undefined || compression === undefined)
       return target;
-    const handle = await openTarget(virtualBytes);
-    return (target = { handle, disk: createWriteBack(handle), virtualBytes, clusterBytes, compression });
+    const writer = await openTarget(virtualBytes);
+    return (target = { writer, virtualBytes, clusterBytes, compression });
   };
   /** Tables that name many clusters are taken in parts, so that others have their turn between them. */
   const takeAll = async (bytes: Buffer): Promise<void> => {
@@ -84,10 +82,7 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
   const write = async (bytes: Buffer, { pieces, compressed }: TakenBytes): Promise<void> => {
     const into = await open();
     if (into === undefined) return;
-    for (const { start, end, guestOffset } of pieces) {
-      await writeSparse(into.handle, { view: bytes.subarray(start, end), position: guestOffset });
-      into.disk.advance(end - start);
-    }
+    for (const { start, end, guestOffset } of pieces) await into.writer.write(bytes.subarray(start, end), guestOffset);
     await decompress(compressed, into);
   };
   const decompress = async (pieces: CompressedPiece[], into: Target): Promise<void> => {
@@ -96,9 +91,7 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     await decompression.run(pieces, async (bytes, guestOffset) => {
       if (unfinished !== undefined) throw new Error('no more of it is wanted');
       // The disk may end within its last cluster.
-      const view = bytes.subarray(0, into.virtualBytes - guestOffset);
-      await writeSparse(into.handle, { view, position: guestOffset });
-      into.disk.advance(view.length);
+      await into.writer.write(bytes.subarray(0, into.virtualBytes - guestOffset), guestOffset);
     });
   };
   const bring = async (image: FileHandle, pieces: FilePiece[]): Promise<void> => {
@@ -107,10 +100,9 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     for (const piece of pieces) {
       const { isCompressed, guestOffset } = piece;
       if (isCompressed) await decompress([{ bytes: await read(image, piece), guestOffset }], into);
-      else await copy(image, into.handle, piece);
+      else await copy(image, into.writer, piece);
     }
-    await into.disk.settle();
-    await into.handle.sync();
+    await into.writer.flush();
   };
 
   return {
@@ -133,8 +125,7 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
     async end() {
       unfinished ??= 'ended';
       await work;
-      await target?.disk.settle().catch(() => undefined);
-      await target?.handle.close();
+      await target?.writer.close();
       target = undefined;
       const ended = decompression;
       decompression = undefined;
@@ -143,11 +134,11 @@ export function createQcow2Unpacking({ sizeBytes, mostGuestBytes, openTarget }: 
   };
 }
 
-async function copy(image: FileHandle, target: FileHandle, piece: FilePiece): Promise<void> {
+async function copy(image: FileHandle, target: GuestWriter, piece: FilePiece): Promise<void> {
   for (let done = 0; done < piece.lengthBytes; done += READ_BYTES) {
     const lengthBytes = Math.min(READ_BYTES, piece.lengthBytes - done);
     const view = await read(image, { fileOffset: piece.fileOffset + done, lengthBytes });
-    await writeSparse(target, { view, position: piece.guestOffset + done });
+    await target.write(view, piece.guestOffset + done);
   }
 }
 

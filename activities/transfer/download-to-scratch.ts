@@ -30,7 +30,7 @@ export function createDownloadToScratch(deps: HostDependencies) {
     const { source, into } = request;
     const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
-      into !== undefined && isUnpacked(source)
+      into !== undefined && isUnpacked(backendHeld(deps, source.backend), source)
         ? downloadInto(deps, { ...request, into }, reporter)
         : downloadOnly(deps, request, reporter),
     );

@@ -3,6 +3,7 @@ import { KiB, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
 import { supportedDiskFormats, type CacheKey, type SupportedDiskFormat } from '../../workflows/contract/image';
+import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { parseVhdFooter, VHD_FOOTER_BYTES } from '../image/formats/vhd-footer';
 import { inspect, inspectWrittenRaw, refusalFailure } from '../image/inspect';
@@ -91,12 +92,33 @@ export async function checkToolAgrees(deps: HostDependencies, image: GuestBytes,
 }
 
 /** The first bytes that were written must not look like another format. @throws ImageRefused (final). */
-export async function checkWritten(deps: HostDependencies, imageId: ImageId, path: string): Promise<void> {
+export async function checkWritten(
+  deps: HostDependencies,
+  imageId: ImageId,
+  { backend, target, kind, name }: WrittenTarget,
+): Promise<void> {
+  const { attempt, path } = target;
+  const head =
+    path === undefined
+      ? await backend.readTarget?.({ kind, name, attempt }, WRITTEN_HEAD_BYTES)
+      : await readFileHead(path);
+  if (head === undefined) throw new Error(`backend ${backend.name} cannot read what was written`);
+  const verdict = inspectWrittenRaw(head, { declaredFormat: 'raw', policy: deps.policy });
+  if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
+}
+
+interface WrittenTarget {
+  backend: VolumeBackend;
+  target: WriteTarget;
+  kind: 'image-volume' | 'volume';
+  name: string;
+}
+
+async function readFileHead(path: string): Promise<Buffer> {
   const file = await open(path, 'r');
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(WRITTEN_HEAD_BYTES), 0, WRITTEN_HEAD_BYTES, 0);
-    const verdict = inspectWrittenRaw(buffer.subarray(0, bytesRead), { declaredFormat: 'raw', policy: deps.policy });
-    if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
+    return buffer.subarray(0, bytesRead);
   } finally {
     await file.close();
   }

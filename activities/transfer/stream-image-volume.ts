@@ -82,6 +82,7 @@ async function writeAttempt(
   context: Parameters<StreamWork<unknown>>[0],
 ): Promise<StreamedImageVolume> {
   const { backend, entry } = attempt;
+  if (backend.openWriter !== undefined) return { kind: 'unsuitable' };
   const target = await ensureTarget(attempt);
   const undo = () =>
     backend.ensureAttemptAbsent({ kind: 'image-volume', name: entry.imageVolume, attempt: target.attempt });
@@ -154,7 +155,7 @@ async function fillAndSeal(
   reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
   const virtualBytes = await inspectImageFile(deps, { imageId, cacheKey, path });
   await truncate(path, virtualBytes);
-  await checkWritten(deps, imageId, path);
+  await checkWritten(deps, imageId, { backend, target, kind: 'image-volume', name: entry.imageVolume });
   reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
   const sealed = await seal(deps, backend, { source: input, entry, target, virtualBytes });
   deps.metrics.populationStage({ backend: input.backend, stage: 'stream' }, (performance.now() - startedAtMs) / 1000);

@@ -1,12 +1,14 @@
 import { open } from 'node:fs/promises';
 import { Failure } from '../../workflows/contract/failures';
-import type { Image } from '../../workflows/contract/image';
+import type { CacheKey, Image } from '../../workflows/contract/image';
 import type { ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
-import type { WriteTarget } from '../backends/backend';
+import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
+import { createRawCopy } from '../image/copy-raw';
 import { expansionLimit } from '../image/formats/expansion';
+import { createFileWriter } from '../image/guest-writer';
 import type { ByteWatcher } from '../image/hashed-file';
-import { createQcow2Unpacking, type Qcow2Unpacking } from '../image/unpack-qcow2';
+import { createQcow2Unpacking, type Unpacking } from '../image/unpack-qcow2';
 import { backendHeld } from '../kit/backend-held';
 import { reserveInspected } from '../kit/reserve-inspected';
 import type { ProgressReporter } from '../progress';
@@ -29,8 +31,14 @@ export interface ImageVolumeUnpacking {
   end(): Promise<void>;
 }
 
-export function isUnpacked({ cacheKey }: ScratchSource): boolean {
-  return cacheKey.diskFormat === 'qcow2' && !isCompressed(cacheKey);
+/** Raw images stream into a file without any scratch; where targets are no files they are copied from the bytes that come to the scratch. */
+export function isUnpacked(backend: VolumeBackend, { cacheKey }: ScratchSource): boolean {
+  if (isCompressed(cacheKey)) return false;
+  return cacheKey.diskFormat === 'qcow2' || (backend.openWriter !== undefined && isGuestBytes(cacheKey));
+}
+
+function isGuestBytes({ diskFormat }: CacheKey): boolean {
+  return diskFormat === 'raw' || diskFormat === 'iso';
 }
 
 /**
@@ -46,7 +54,7 @@ export async function beginUnpacking(
   const written = { kind: 'image-volume', name: entry.imageVolume } as const;
   const attempt = attemptName();
   await removeEarlierAttempts(backend, entry);
-  let unpacking: Qcow2Unpacking | undefined;
+  let unpacking: Unpacking | undefined;
   let target: WriteTarget | undefined;
   let isOver = false;
 
@@ -56,8 +64,9 @@ export async function beginUnpacking(
     if (notCached !== undefined) throw new Error('the cache has no room for it yet');
     await checkFreeSpace(backend, sizeBytes);
     target = await backend.ensureWriteTarget({ ...written, attempt, virtualBytes });
-    if (target.path === undefined) throw new Error(`backend ${backend.name} writes no files`);
-    return await open(target.path, 'r+');
+    if (target.path !== undefined) return createFileWriter(await open(target.path, 'r+'));
+    if (backend.openWriter === undefined) throw new Error(`backend ${backend.name} has no writer`);
+    return await backend.openWriter({ ...written, attempt });
   };
   const discard = async (): Promise<void> => {
     await unpacking?.end();
@@ -72,10 +81,12 @@ export async function beginUnpacking(
       if (isOver) return { see: () => Promise.resolve() };
       await discard();
       const size = sizeBytes ?? 0;
+      const into = (virtualBytes: number) => openTarget(size, virtualBytes);
+      if (isGuestBytes(source.cacheKey)) return (unpacking = createRawCopy({ sizeBytes: size, openTarget: into }));
       return (unpacking = createQcow2Unpacking({
         sizeBytes: size,
         mostGuestBytes: expansionLimit({ sizeBytes: size, policy: deps.policy }),
-        openTarget: (virtualBytes) => openTarget(size, virtualBytes),
+        openTarget: into,
       }));
     },
     async finish(path, reporter) {
@@ -85,10 +96,9 @@ export async function beginUnpacking(
       const image = { imageId, cacheKey, path };
       reporter.report({ stage: 'sealing', summary: `sealing image-volume ${entry.imageVolume}` });
       const [unpacked, virtualBytes] = await Promise.all([finishFrom(path, unpacking), inspectTwice(deps, image)]);
-      if ('unfinished' in unpacked || unpacked.virtualBytes !== virtualBytes || target?.path === undefined)
-        return undefined;
+      if ('unfinished' in unpacked || unpacked.virtualBytes !== virtualBytes || target === undefined) return undefined;
       await unpacking.end();
-      await checkWritten(deps, imageId, target.path);
+      await checkWritten(deps, imageId, { backend, target, ...written });
       const sealed = await seal(deps, backend, { source, entry, target, virtualBytes });
       return { ...sealed, convertMs: Math.round(performance.now() - startedAtMs) };
     },
@@ -99,10 +109,7 @@ export async function beginUnpacking(
   };
 }
 
-async function finishFrom(
-  path: string,
-  unpacking: Qcow2Unpacking,
-): Promise<Awaited<ReturnType<Qcow2Unpacking['finish']>>> {
+async function finishFrom(path: string, unpacking: Unpacking): Promise<Awaited<ReturnType<Unpacking['finish']>>> {
   const image = await open(path, 'r');
   try {
     return await unpacking.finish(image);

@@ -147,6 +147,7 @@ async function writeGuestBytes<Result>(
       const target = await backend.ensureWriteTarget({ ...object, attempt: attemptName(), virtualBytes });
       try {
         await convert(deps, { image, target, backend: backend.name }, reporter);
+        await checkWritten(deps, imageId, { backend, target, ...object });
         return await publish(target, reporter);
       } catch (error) {
         await backend.ensureAttemptAbsent({ ...object, attempt: target.attempt });
@@ -163,8 +164,7 @@ async function writeGuestBytes<Result>(
 }
 
 /**
- * Converts an inspected image into a raw target, waits until the writer is reaped and inspects what was written. The
- * target is not visible yet.
+ * Converts an inspected image into a raw target and waits until the writer is reaped. The target is not visible yet.
  * @throws ImageRefused (final; of data that cannot be decompressed too), NoSpace (final), ToolFailed (retried).
  */
 async function convert(
@@ -189,5 +189,4 @@ async function convert(
     if (!(await isDataUnreadable(error, { path: image.path, signal: reporter.signal }))) throw error;
     throw refusalFailure(unreadableData(error), image.imageId);
   }
-  if (target.path !== undefined) await checkWritten(deps, image.imageId, target.path);
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, rm, truncate } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BackendObject, VolumeBackend } from '../../activities/backends/backend';
@@ -111,6 +111,32 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
         expect(taken).toMatchObject({ attempt: 'a2', virtualBytes: IMAGE_BYTES });
         expect(await attempts(place.backend)).toEqual(['a2']);
         expect(await place.backend.takeOverAttempt({ ...request, from: 'a1', to: 'a3' })).toBeUndefined();
+      });
+
+      it('holds what its writer has put anywhere, and zeros elsewhere, where this process can write it', async () => {
+        const { backend } = place;
+        if (backend.openWriter === undefined) return;
+        const attempt = { kind: 'image-volume', name: 'img', attempt: 'a1' } as const;
+        const target = await place.backend.ensureWriteTarget({ ...attempt, virtualBytes: IMAGE_BYTES });
+        const source = join(samples, 'source');
+        await writeSampleImage(source, IMAGE_BYTES);
+        const bytes = await readFile(source);
+        const writer = await backend.openWriter(attempt);
+        const half = bytes.length / 2;
+        await writer.write(bytes.subarray(half), half);
+        for (let at = 0; at < half; at += 70_000) {
+          const piece = Buffer.from(bytes.subarray(at, Math.min(at + 70_000, half)));
+          await writer.write(piece, at);
+          piece.fill(0xff); // It may be used again.
+        }
+        await writer.flush();
+        await writer.close();
+        expect(await backend.readTarget?.(attempt, 4096)).toEqual(bytes.subarray(0, 4096));
+        const { realBytes } = await place.backend.sealImageVolume(target, imageMarker(place, 'img'));
+        expect(realBytes).toBeLessThanOrEqual(IMAGE_BYTES);
+        expect(await readGuest(place.parentDiskOf('img'))).toEqual(
+          await readGuest({ filename: source, format: 'raw' }),
+        );
       });
 
       it('is removed with its attempt, and an absent attempt is done', async () => {

@@ -1,6 +1,7 @@
 import { Failure } from '../../../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { NOTHING_KNOWN, type KnownPlace, type VolumeBackend, type WriteTarget } from '../backend';
+import type { GuestWriter } from '../../image/guest-writer';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
 import type { RbdCluster, RbdPool } from './cluster';
@@ -68,6 +69,10 @@ export async function createRbdBackend({
     ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
     sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
     publishVolume: async (target, marker) => await publishVolume(context, target, marker),
+    ...(cluster.openWriter !== undefined && {
+      openWriter: async (attempt: AttemptId) => await openWriter(context, attempt),
+    }),
+    readTarget: async (attempt, lengthBytes) => await readTarget(context, attempt, lengthBytes),
     ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
     describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
     digestParent: async (image, options) => await guarded(async () => await digestParent(context, image, options)),
@@ -114,6 +119,29 @@ async function ensureWriteTarget(
     },
     virtualBytes,
   );
+}
+
+/** See `VolumeBackend.openWriter`. */
+async function openWriter(context: RbdContext, attempt: AttemptId): Promise<GuestWriter> {
+  const { cluster, names } = context;
+  return await withFailures(context, async () => {
+    const writer = await cluster.openWriter?.(names.attemptOf(attempt));
+    if (writer === undefined) throw new Error('the rbd tool has no writer');
+    return {
+      write: async (bytes, position) => await withFailures(context, () => writer.write(bytes, position), bytes.length),
+      flush: async () => await withFailures(context, () => writer.flush()),
+      close: () => writer.close(),
+    };
+  });
+}
+
+/** See `VolumeBackend.readTarget`. */
+async function readTarget(context: RbdContext, attempt: AttemptId, lengthBytes: number): Promise<Buffer> {
+  const { cluster, names } = context;
+  const pieces: Buffer[] = [];
+  const consume = async (bytes: Buffer): Promise<void> => void (await Promise.resolve(pieces.push(Buffer.from(bytes))));
+  await withFailures(context, () => cluster.read(names.attemptOf(attempt), { lengthBytes, consume }));
+  return Buffer.concat(pieces);
 }
 
 /** How qemu-img names an image. Source: QEMU, block/rbd.c. */

@@ -1,3 +1,5 @@
+import type { GuestWriter } from '../../image/guest-writer';
+
 /** One pool, or a namespace of it, of one Ceph cluster. */
 export interface RbdPool {
   pool: string;
@@ -47,15 +49,6 @@ export interface ReadOptions {
   consume: (bytes: Buffer) => Promise<void>;
 }
 
-/** An image that is open for writing. Bytes that were not written read as zeros. */
-export interface RbdWriter {
-  /** Any number at once; zeros are skipped. @throws CephError: one failed write condemns the image, since a later flush does not tell of it. */
-  write(bytes: Buffer, offset: number): Promise<void>;
-  /** Everything that was written is durable. */
-  flush(): Promise<void>;
-  close(): Promise<void>;
-}
-
 /**
  * What the backend needs of RBD, in steps that are each one visit to the cluster. Two implementations pass one conformance suite: `library.ts` calls
  * librbd in an agent process, `tool.ts` starts the `rbd` tool. All failures are `CephError`s; after one that is in doubt the step may have been done.
@@ -100,8 +93,8 @@ export interface RbdCluster {
   /** Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. @throws the signal's reason. */
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
   read(name: string, options: ReadOptions): Promise<void>;
-  /** Undefined where it cannot be done in process. */
-  openWriter?(name: string): Promise<RbdWriter>;
+  /** Undefined where it cannot be done in process. One failed write condemns the image, since a later flush does not tell of it. */
+  openWriter?(name: string): Promise<GuestWriter>;
   /** Ends the connection; the next call makes another. */
   close(): Promise<void>;
 }

@@ -4,15 +4,9 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
+import type { GuestWriter } from '../../image/guest-writer';
 import { CephError, isCephError } from './ceph-error';
-import {
-  operationsAtOnce,
-  type ClusterIdentity,
-  type RbdCluster,
-  type RbdPool,
-  type RbdWriter,
-  type ReadOptions,
-} from './cluster';
+import { operationsAtOnce, type ClusterIdentity, type RbdCluster, type RbdPool, type ReadOptions } from './cluster';
 
 const AGENT_THREADS = 32;
 /** The most that a timer takes: what ends by its signal. */
@@ -195,15 +189,58 @@ async function readThrough(
   }
 }
 
-async function writeThrough(ask: Ask, name: string): Promise<RbdWriter> {
+/** Bytes on their way to the cluster, whatever the image's size: their number times the size of an object. */
+const WRITES_IN_FLIGHT = 8;
+
+/** Neighbours go in one write, up to an object's size; several writes are on their way at once. */
+async function writeThrough(ask: Ask, name: string): Promise<GuestWriter> {
   const { image } = await ask('openImage', name, { writable: true });
+  const inFlight = new Set<Promise<void>>();
+  let failure: { error: unknown } | undefined;
+  let gathered = { position: 0, pieces: [] as Buffer[], bytes: 0 };
+
+  const check = (): void => {
+    if (failure !== undefined) throw failure.error;
+  };
+  const send = async (bytes: Buffer, position: number): Promise<void> => {
+    try {
+      await ask('writeAt', image, position, bytes);
+    } catch (error) {
+      failure ??= { error };
+    }
+  };
+  const sendGathered = async (): Promise<void> => {
+    const { position, pieces, bytes } = gathered;
+    gathered = { position: 0, pieces: [], bytes: 0 };
+    if (bytes === 0) return;
+    const sent: Promise<void> = send(Buffer.concat(pieces), position).finally(() => inFlight.delete(sent));
+    inFlight.add(sent);
+    if (inFlight.size >= WRITES_IN_FLIGHT) await Promise.race(inFlight);
+    check();
+  };
+  const add = async (bytes: Buffer, position: number): Promise<void> => {
+    if (position !== gathered.position + gathered.bytes) await sendGathered();
+    if (gathered.bytes === 0) gathered.position = position;
+    // A copy: the caller uses its buffer again.
+    gathered.pieces.push(Buffer.from(bytes));
+    gathered.bytes += bytes.length;
+    if (gathered.bytes >= READ_BYTES) await sendGathered();
+  };
   return {
-    async write(bytes, offset) {
-      for (const { start, end } of dataRuns(bytes))
-        await ask('writeAt', image, offset + start, bytes.subarray(start, end));
+    async write(bytes, position) {
+      check();
+      for (const { start, end } of dataRuns(bytes)) await add(bytes.subarray(start, end), position + start);
     },
-    flush: () => ask('flushImage', image),
-    close: () => ask('closeImage', image),
+    async flush() {
+      await sendGathered();
+      await Promise.all(inFlight);
+      check();
+      await ask('flushImage', image);
+    },
+    async close() {
+      await Promise.all(inFlight);
+      await ask('closeImage', image);
+    },
   };
 }
 
@@ -212,8 +249,7 @@ function dataRuns(bytes: Buffer): { start: number; end: number }[] {
   const runs: { start: number; end: number }[] = [];
   for (let start = 0; start < bytes.length; start += ZERO_RUN_BYTES) {
     const end = Math.min(start + ZERO_RUN_BYTES, bytes.length);
-    if (zeros.equals(bytes.subarray(start, end)) || zeros.subarray(0, end - start).equals(bytes.subarray(start, end)))
-      continue;
+    if (zeros.compare(bytes, start, end, 0, end - start) === 0) continue;
     const last = runs.at(-1);
     if (last?.end === start) last.end = end;
     else runs.push({ start, end });

@@ -8,6 +8,7 @@ import * as zlib from 'node:zlib';
 import * as fc from 'fast-check';
 import { clusterCompressions } from '../../../../activities/image/decompress-clusters';
 import { createQcow2Layout } from '../../../../activities/image/formats/qcow2-layout';
+import { createFileWriter } from '../../../../activities/image/guest-writer';
 import { createQcow2Unpacking } from '../../../../activities/image/unpack-qcow2';
 import { KiB, MiB } from '../../../../workflows/contract/bytes';
 import { judge, mutantsOf, patched, qcow2Image } from '../../../support/images/image-fixtures';
@@ -53,7 +54,7 @@ async function unpack(
     openTarget: async (virtualBytes) => {
       const handle = await open(target, 'wx');
       await handle.truncate(virtualBytes);
-      return handle;
+      return createFileWriter(handle);
     },
   });
   const bytes = readFileSync(path);
@@ -204,7 +205,7 @@ describe('a qcow2 that is unpacked while it comes', () => {
     const other = createQcow2Unpacking({
       sizeBytes: bytes.length,
       mostGuestBytes: MOST_GUEST_BYTES,
-      openTarget: () => open(join(directory, 'other.raw'), 'w'),
+      openTarget: async () => createFileWriter(await open(join(directory, 'other.raw'), 'w')),
     });
     const endOther = async (): Promise<void> => {
       await other.see(bytes.subarray(0, bytes.length / 2));
@@ -356,7 +357,7 @@ describe('a qcow2 that is unpacked while it comes', () => {
     write('1M', '', ['write -P 1 0 64k']);
     const bytes = readFileSync(path);
     rmSync(target, { force: true });
-    const openTarget = () => open(target, 'wx');
+    const openTarget = async () => createFileWriter(await open(target, 'wx'));
     const unpacking = createQcow2Unpacking({ sizeBytes: bytes.length, mostGuestBytes: MOST_GUEST_BYTES, openTarget });
     await unpacking.see(bytes.subarray(0, 50));
     await unpacking.end();
