@@ -120,7 +120,7 @@ describe('the command line', () => {
       expect({ exitCode, stdout }).toEqual({
         exitCode: 2,
         stdout: expect.stringMatching(
-          /^refused: cacheKey abcd: the beginning of several keys: abcd0\S*, abcd1\S*; say/,
+          /^refused: cacheKey abcd: several keys begin like this: abcd0\S*, abcd1\S*; give/,
         ),
       });
     }

@@ -278,7 +278,7 @@ describe('after kill -9', () => {
     await untilGone([supervisor]);
     const { exitCode, stderr } = await ivc('up', '--detach');
     expect(exitCode).toBe(0);
-    expect(stderr).toContain('ended what an earlier run left behind: worker, images, postgres, temporal');
+    expect(stderr).toContain('ended the leftovers of an earlier run: worker, images, postgres, temporal');
     expect(lost.filter(isProcessRunning)).toEqual([]);
     expect(await recall()).toEqual(remembered);
   });
@@ -299,7 +299,7 @@ describe('after kill -9', () => {
     expect(lost).toHaveLength(partNames.length);
     process.kill(supervisor.pid, 'SIGKILL');
     await untilGone([supervisor]);
-    expect((await ivc('down')).stderr).toContain('ended what a killed run left behind');
+    expect((await ivc('down')).stderr).toContain('ended the leftovers of a killed run');
     expect(lost.filter(isProcessRunning)).toEqual([]);
   });
 
@@ -334,6 +334,6 @@ describe('ivc down', () => {
   });
 
   test('does nothing when nothing runs', async () => {
-    expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('nothing runs') });
+    expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('nothing is running') });
   });
 });

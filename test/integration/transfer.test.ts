@@ -183,6 +183,8 @@ describe('a qcow2', () => {
 describe('two backends that populate the same image at once', () => {
   it.each(['qcow2', 'raw'] as const)('download it once: %s', async (diskFormat) => {
     const { sample, image } = await flow.upload(`twice-${diskFormat}`, { diskFormat, virtualBytes: 2 * SIZE_BYTES });
+    // Long enough that the second begins while the first still downloads, whatever else the machine does.
+    await flow.stack.imageService.inject({ imageId: image.id, kind: 'slow', bytesPerSecond: 16 * MiB });
     const volumes = await Promise.all([flow.create(image), flow.create(image, { backend: second })]);
     for (const volume of volumes) await flow.expectGuestBytes(sample, volume);
     expect(await flow.stack.imageService.counters(image.id)).toMatchObject({

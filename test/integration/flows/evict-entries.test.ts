@@ -125,12 +125,12 @@ describe('evictEntries', () => {
     await deleteVolume(flow.stack.cache, held.volumeId);
   });
 
-  it('gives back so many or so much by rank, and says when no more may go', async () => {
+  it('gives back so many or so much by rank, and says when no more can be evicted', async () => {
     const entries = [await cached('one'), await cached('two'), await cached('three', { keep: true })];
     const first = await evict({ count: 1 });
     expect(first.evicted).toHaveLength(1);
     const rest = await evict({ bytes: 100 * MiB });
-    expect(rest).toMatchObject({ outcome: 'done', summary: expect.stringContaining('no more may go') });
+    expect(rest).toMatchObject({ outcome: 'done', summary: expect.stringContaining('no more can be evicted') });
     expect(rest.evicted).toHaveLength(1);
     expect(await stateOf(entries[2]?.entry as EntryRow)).toBe('ready');
     await deleteVolume(flow.stack.cache, entries[2]?.volumeId ?? '');

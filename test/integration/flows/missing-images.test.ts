@@ -87,7 +87,7 @@ describe('images that are not found', () => {
     for (const { id } of deleted) await flow.stack.images.deleteImage(id);
     const doubted = await refresh();
     expect(doubted).toMatchObject({ ...nothingRetired, usable: 1, unbelieved: 3 });
-    expect(doubted.doubt).toContain('3 of 4 images are not found at once');
+    expect(doubted.doubt).toContain('3 of 4 images were not found at once');
     const { exitCode, document } = await readIvc(['refresh', '--accept-missing'], flow.stack.environment);
     expect({ exitCode, ...document }).toMatchObject({
       exitCode: 0,
