@@ -2,7 +2,17 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { backends, type BackendRow } from './schema';
-import { columnsOf, json, parseRow, runStatement, type Queryable, inTransaction } from './statement';
+import {
+  columnsOf,
+  inTransaction,
+  is,
+  json,
+  parseRow,
+  type Queryable,
+  readRows,
+  readTable,
+  runStatement,
+} from './statement';
 import { areWatermarksInOrder } from '../workflows/contract/cache-limits';
 import type { CacheLimitValues } from '../workflows/contract/eviction';
 
@@ -73,8 +83,9 @@ export async function countHoldings(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<{ volumes: number; imageVolumes: number }> {
-  const [row] = await runStatement<{ volumes: number; image_volumes: number }>(
+  const [row] = await readRows(
     database,
+    { volumes: is.number, image_volumes: is.number },
     sql`select
         (select count(*)::int from (select from volumes where backend = ${name}
           and (state in ('creating', 'available', 'deleting') or (state = 'error' and available_at is not null))
@@ -96,13 +107,14 @@ export async function updateLimits(
     given.map((limit) => sql`${limit}`),
     sql`, `,
   )}]::text[]`;
-  const [row] = await runStatement(
+  const [row] = await readTable(
     database,
+    backends,
     sql`update backends set ${sql.join([...changes, sql`limits_set_by = ${by}, limits_set_at = now()`], sql`, `)},
         operator_limits = array(select distinct unnest(operator_limits || ${names}) order by 1)
       where name = ${name} returning ${columnsOf(backends)}`,
   );
-  return row && parseRow(backends, row);
+  return row;
 }
 
 /** Notes what the backend's place really has. */
@@ -120,8 +132,12 @@ export async function findBackend(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<BackendRow | undefined> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
-  return row && parseRow(backends, row);
+  const [row] = await readTable(
+    database,
+    backends,
+    sql`select ${columnsOf(backends)} from backends where name = ${name}`,
+  );
+  return row;
 }
 
 export async function listBackends(database: Database): Promise<BackendRow[]> {

@@ -4,7 +4,18 @@ import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { Verdict } from '../workflows/contract/population';
 import type { Database } from './client';
 import { populations, type PopulationRow } from './schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from './statement';
+import {
+  columnsOf,
+  inTransaction,
+  is,
+  json,
+  parseRow,
+  type Queryable,
+  readRows,
+  readTable,
+  type RowOf,
+  runStatement,
+} from './statement';
 import { type WaitingActivity } from './join-flight';
 
 export interface ClaimedFlight {
@@ -15,10 +26,11 @@ export interface ClaimedFlight {
   answered?: Verdict;
 }
 
-interface FlightKey {
-  backend: BackendName;
-  shortKey: string;
-}
+const flightKeyColumns = {
+  backend: is.text<BackendName>,
+  shortKey: is.text,
+};
+type FlightKey = RowOf<typeof flightKeyColumns>;
 
 /**
  * A run makes the key's flight its own, as the first thing it does. A run that finds it answered puts itself down as one that takes no waiters.
@@ -127,8 +139,9 @@ export function listRunningFlights(
   database: Database,
   { backends }: { backends: readonly BackendName[] },
 ): Promise<FlightKey[]> {
-  return runStatement<FlightKey & Record<string, unknown>>(
+  return readRows(
     database,
+    flightKeyColumns,
     sql`select backend, short_key as "shortKey" from populations
       where backend = any(array(select jsonb_array_elements_text(${JSON.stringify(backends)}::jsonb)))
         and answered_at is null and run_id is not null order by started_at`,
@@ -146,8 +159,9 @@ export async function waitersOf(
   { backend, shortKey, flight, limit, afterId }: FlightKey & { flight: number; limit: number; afterId?: string },
 ): Promise<FlightWaiter[]> {
   const after = afterId ?? '00000000-0000-0000-0000-000000000000';
-  return runStatement<FlightWaiter & Record<string, unknown>>(
+  return readRows(
     database,
+    { id: is.text, workflowId: is.text, runId: is.text, activityId: is.text },
     sql`select id, workflow_id as "workflowId", run_id as "runId", activity_id as "activityId" from (
         (select id, workflow_id, run_id, activity_id from volumes
           where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating' and activity_id is not null
@@ -174,11 +188,12 @@ export async function lockPopulation(
   transaction: Queryable,
   { backend, shortKey }: FlightKey,
 ): Promise<PopulationRow | undefined> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
+    populations,
     sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey} for update`,
   );
-  return row && parseRow(populations, row);
+  return row;
 }
 
 export function isProvenRefusal(verdict: Verdict | null): boolean {
@@ -198,12 +213,12 @@ export async function listRefusals(
   { backend, limit }: { backend?: BackendName; limit: number },
 ): Promise<PopulationRow[]> {
   const onBackend = backend === undefined ? sql`true` : sql`backend = ${backend}`;
-  const rows = await runStatement(
+  return readTable(
     database,
+    populations,
     sql`select ${columnsOf(populations)} from populations where ${onBackend} and ${isRemembered}
       order by answered_at desc, backend, short_key limit ${limit}`,
   );
-  return rows.map((row) => parseRow(populations, row));
 }
 
 /**
@@ -214,8 +229,9 @@ export async function clearRefusal(
   database: Database,
   { backend, cacheKey }: { backend: BackendName; cacheKey: string },
 ): Promise<string[]> {
-  const meant = await runStatement<{ short_key: string }>(
+  const meant = await readRows(
     database,
+    { short_key: is.text },
     sql`with meant as (
         select backend, short_key from populations where backend = ${backend} and starts_with(short_key, ${cacheKey}) and ${isRemembered}
         order by short_key limit ${MOST_MEANT} for update

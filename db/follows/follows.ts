@@ -4,7 +4,7 @@ import type { BackendName, FollowId, ImageId, VolumeId } from '../../workflows/c
 import { followPrefix, type FollowSpec } from '../../workflows/contract/refresh';
 import type { Database } from '../client';
 import { cacheEntries, follows, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
+import { columnsOf, inTransaction, is, json, parseRow, readRows, readTable, runStatement } from '../statement';
 import { eventsOf } from '../entries/entry-events';
 
 /** `pinned_by` of what is pinned for a follow. */
@@ -55,8 +55,12 @@ export async function findFollow(
   database: Database,
   { followId }: { followId: FollowId },
 ): Promise<FollowRow | undefined> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(follows)} from follows where id = ${followId}`);
-  return row && parseRow(follows, row);
+  const [row] = await readTable(
+    database,
+    follows,
+    sql`select ${columnsOf(follows)} from follows where id = ${followId}`,
+  );
+  return row;
 }
 
 /** @returns in the order of backends and names. */
@@ -64,13 +68,13 @@ export async function selectFollows(
   database: Database,
   { backend, name, limit }: { backend?: BackendName; name?: string; limit: number },
 ): Promise<FollowRow[]> {
-  const rows = await runStatement(
+  return readTable(
     database,
+    follows,
     sql`select ${columnsOf(follows)} from follows
       where (${backend ?? null}::text is null or backend = ${backend ?? null}::text) and (${name ?? null}::text is null or name = ${name ?? null}::text)
       order by backend, name limit ${limit}`,
   );
-  return rows.map((row) => parseRow(follows, row));
 }
 
 /** What the last look at a follow has found. @param newestImageId undefined: the service was not asked, or did not answer. */
@@ -95,8 +99,9 @@ export async function resolveFollow(
   database: Database,
   { backend, name, volumeId }: { backend: BackendName; name: string; volumeId: VolumeId },
 ): Promise<ResolvedFollow> {
-  const [row] = await runStatement<{ admitted: ImageId | null; known: boolean; image_id: ImageId | null }>(
+  const [row] = await readRows(
     database,
+    { admitted: is.nullable(is.text<ImageId>), known: is.boolean, image_id: is.nullable(is.text<ImageId>) },
     sql`select
         (select v.image_id from volumes v where v.id = ${volumeId} and v.backend = ${backend} and v.state in ('creating', 'available')
           and v.request ->> 'imageId' = ${`${followPrefix}${name}`}) as admitted,

@@ -2,9 +2,8 @@ import { and, count, desc, eq, gte, sql, sum, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { TimingsMs } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { withDatabaseErrors } from '../errors';
 import { decisions, type DecisionOutcome, type DecisionRow } from '../schema';
-import { json, runStatement } from '../statement';
+import { json, runStatement, run } from '../statement';
 
 /** What a create adds to its volume's row in its decision record. */
 export interface DecisionNote {
@@ -71,8 +70,8 @@ export function listDecisions(
     limit,
   }: { volumeId?: VolumeId; entryId?: EntryId; backend?: BackendName; since?: Date; limit: number },
 ): Promise<DecisionRow[]> {
-  return withDatabaseErrors(() =>
-    database.orm
+  return run(database, (orm) =>
+    orm
       .select()
       .from(decisions)
       .where(
@@ -99,8 +98,8 @@ export async function summarizeDecisions(
   database: Database,
   { backend, withinMs }: { backend?: BackendName; withinMs: number },
 ): Promise<DecisionTotals> {
-  const rows = await withDatabaseErrors(() =>
-    database.orm
+  const rows = await run(database, (orm) =>
+    orm
       .select({
         outcome: decisions.outcome,
         decided: count(),

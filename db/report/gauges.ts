@@ -3,30 +3,32 @@ import type { BackendName, HostId } from '../../workflows/contract/ids';
 import { volumeStates, type VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import type { EntryState } from '../schema';
-import { runStatement } from '../statement';
+import { is, readRows, type RowOf } from '../statement';
 
 /** Volumes of one state that are counted one by one; what is more is what the planner knows. */
 const COUNTED_VOLUMES = 10_000;
 
 /** One backend as a monitor sees it. */
-export interface BackendGauges {
-  backend: BackendName;
-  maxBytes: number;
-  maxCount: number;
+const backendGaugesColumns = {
+  backend: is.text<BackendName>,
+  maxBytes: is.number,
+  maxCount: is.number,
   /** Null while no worker has looked. */
-  totalBytes: number | null;
-  freeBytes: number | null;
-  lowWaterBytes: number | null;
+  totalBytes: is.nullable(is.number),
+  freeBytes: is.nullable(is.number),
+  lowWaterBytes: is.nullable(is.number),
   /** Creates that wait for a population. */
-  waiting: number;
+  waiting: is.number,
   /** Flights without a verdict. */
-  running: number;
-}
+  running: is.number,
+};
+export type BackendGauges = RowOf<typeof backendGaugesColumns>;
 
 /** @returns each backend; the number of its volumes and entries makes no difference. */
 export function readBackendGauges(database: Database): Promise<BackendGauges[]> {
-  return runStatement<BackendGauges & Record<string, unknown>>(
+  return readRows(
     database,
+    backendGaugesColumns,
     sql`select b.name as backend, b.max_bytes as "maxBytes", b.max_count as "maxCount", b.total_bytes as "totalBytes", b.free_bytes as "freeBytes",
         (b.total_bytes * b.free_low_water)::bigint as "lowWaterBytes",
         (select count(*) from volumes v where v.backend = b.name and v.waits_for_flight is not null) as waiting,
@@ -35,20 +37,22 @@ export function readBackendGauges(database: Database): Promise<BackendGauges[]> 
   );
 }
 
-export interface EntryGauges {
-  backend: BackendName;
-  state: Exclude<EntryState, 'gone'>;
+const entryGaugesColumns = {
+  backend: is.text<BackendName>,
+  state: is.text<Exclude<EntryState, 'gone'>>,
   /** Whether their bytes count against the limits. */
-  counted: boolean;
-  entries: number;
-  bytes: number;
+  counted: is.boolean,
+  entries: is.number,
+  bytes: is.number,
   /** What deleting them would give back, as the backend said last; their bytes where it was not asked yet. */
-  reclaimableBytes: number;
-}
+  reclaimableBytes: is.number,
+};
+export type EntryGauges = RowOf<typeof entryGaugesColumns>;
 
 export function readEntryGauges(database: Database): Promise<EntryGauges[]> {
-  return runStatement<EntryGauges & Record<string, unknown>>(
+  return readRows(
     database,
+    entryGaugesColumns,
     sql`select backend, state, counted, count(*) as entries, sum(real_bytes)::bigint as bytes,
         sum(coalesce(reclaimable_bytes, real_bytes))::bigint as "reclaimableBytes"
       from cache_entries where state <> 'gone' group by backend, state, counted`,
@@ -62,8 +66,9 @@ export async function readVolumeGauges(database: Database): Promise<Record<Volum
     (state) =>
       sql`select ${state}::text as state, count(*) as volumes from (select 1 from volumes where ${isState(state)} limit ${sql.raw(String(COUNTED_VOLUMES + 1))}) v`,
   );
-  const rows = await runStatement<{ state: VolumeState; volumes: number }>(
+  const rows = await readRows(
     database,
+    { state: is.text<VolumeState>, volumes: is.number },
     sql.join(counted, sql` union all `),
   );
   const found = new Map(rows.map(({ state, volumes }) => [state, volumes]));
@@ -75,8 +80,9 @@ export async function readVolumeGauges(database: Database): Promise<Record<Volum
 
 /** @returns the planner's estimate, which autovacuum keeps fresh. */
 async function estimateVolumes(database: Database, state: VolumeState): Promise<number> {
-  const [row] = await runStatement<{ 'QUERY PLAN': unknown }>(
+  const [row] = await readRows(
     database,
+    { 'QUERY PLAN': is.json },
     sql`explain (format json) select 1 from volumes where ${isState(state)}`,
   );
   return Math.max(COUNTED_VOLUMES + 1, findPlanRows(row?.['QUERY PLAN']));
@@ -96,8 +102,9 @@ function isState(state: VolumeState): SQL {
 
 /** @returns bytes that this host's scratch has reserved or holds. */
 export async function readScratchBytes(database: Database, { hostId }: { hostId: HostId }): Promise<number> {
-  const [row] = await runStatement<{ bytes: number }>(
+  const [row] = await readRows(
     database,
+    { bytes: is.number },
     sql`select coalesce(sum(greatest(bytes_reserved, bytes_real)), 0)::bigint as bytes from scratch_files where host_id = ${hostId}`,
   );
   return row?.bytes ?? 0;
