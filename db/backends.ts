@@ -1,4 +1,4 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { sql, type SQL, eq } from 'drizzle-orm';
 import type { BackendName } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { backends, type BackendRow } from './schema';
@@ -12,6 +12,7 @@ import {
   readRows,
   readTable,
   runStatement,
+  run,
 } from './statement';
 import { areWatermarksInOrder } from '../workflows/contract/cache-limits';
 import type { CacheLimitValues } from '../workflows/contract/eviction';
@@ -132,11 +133,7 @@ export async function findBackend(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<BackendRow | undefined> {
-  const [row] = await readTable(
-    database,
-    backends,
-    sql`select ${columnsOf(backends)} from backends where name = ${name}`,
-  );
+  const [row] = await run(database, (orm) => orm.select().from(backends).where(eq(backends.name, name)));
   return row;
 }
 

@@ -4,7 +4,7 @@ import type { VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
 import { endHold, freedColumn, releaseOf, type Release } from './entries/clones';
 import { volumes, type VolumeRow } from './schema';
-import { columnsOf, is, parseRow, readRows, readTable, runStatement, run } from './statement';
+import { columnsOf, is, parseRow, readRows, runStatement, run } from './statement';
 /** States in which a volume that was not `available` at last holds nothing. */
 export const ended: readonly VolumeState[] = ['error', 'deleting', 'deleted'];
 export type MarkDeletingOutcome =
@@ -74,11 +74,7 @@ export async function findVolume(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<VolumeRow | undefined> {
-  const [row] = await readTable(
-    database,
-    volumes,
-    sql`select ${columnsOf(volumes)} from volumes where id = ${volumeId}`,
-  );
+  const [row] = await run(database, (orm) => orm.select().from(volumes).where(eq(volumes.id, volumeId)));
   return row;
 }
 

@@ -42,11 +42,7 @@ export async function countQuarantines(
 }
 
 export async function findEntry(database: Queryable, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
-  const [row] = await readTable(
-    database,
-    cacheEntries,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId}`,
-  );
+  const [row] = await run(database, (orm) => orm.select().from(cacheEntries).where(eq(cacheEntries.id, entryId)));
   return row;
 }
 

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { sql, eq } from 'drizzle-orm';
 import type { BackendName, FollowId, ImageId, VolumeId } from '../../workflows/contract/ids';
 import { followPrefix, type FollowSpec } from '../../workflows/contract/refresh';
 import type { Database } from '../client';
 import { cacheEntries, follows, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, is, json, parseRow, readRows, readTable, runStatement } from '../statement';
+import { columnsOf, inTransaction, is, json, parseRow, readRows, readTable, runStatement, run } from '../statement';
 import { eventsOf } from '../entries/entry-events';
 
 /** `pinned_by` of what is pinned for a follow. */
@@ -55,11 +55,7 @@ export async function findFollow(
   database: Database,
   { followId }: { followId: FollowId },
 ): Promise<FollowRow | undefined> {
-  const [row] = await readTable(
-    database,
-    follows,
-    sql`select ${columnsOf(follows)} from follows where id = ${followId}`,
-  );
+  const [row] = await run(database, (orm) => orm.select().from(follows).where(eq(follows.id, followId)));
   return row;
 }
 
