@@ -31,6 +31,7 @@ export type RowOf<Of> = { [Name in keyof Of]: Of[Name] extends Column<infer Valu
 
 /** Checks of columns; the driver gives times as text. */
 export const is = {
+  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- an id of one kind is told from another by its type alone
   text: <Value extends string = string>(value: unknown): value is Value => typeof value === 'string',
   number: (value: unknown): value is number => typeof value === 'number',
   boolean: (value: unknown): value is boolean => typeof value === 'boolean',
