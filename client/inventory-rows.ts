@@ -1,3 +1,4 @@
+import type { BackendCapabilities } from '../activities/backends/backend';
 import type { CacheKey } from '../workflows/contract/image';
 import { stayReasonOf, type StayReason } from '../workflows/contract/eviction';
 import type { CacheSums } from '../db/entries/entries';
@@ -151,6 +152,7 @@ export function toBackendStatus(
   return {
     backend: row.name,
     driver: row.driver,
+    clones: toClones(row.capabilities),
     space: totalBytes === null || freeBytes === null ? null : { totalBytes, freeBytes, seenAt: isoOrNull(spaceSeenAt) },
     cache: {
       enabled: row.cacheEnabled,
@@ -165,6 +167,11 @@ export function toBackendStatus(
     limits: toLimits(row),
     decisions,
   };
+}
+
+function toClones(capabilities: object): BackendStatus['clones'] {
+  const { cloneMethod, cloneMethodReason } = capabilities as Partial<BackendCapabilities>;
+  return { method: cloneMethod ?? 'unknown', reason: cloneMethodReason ?? null };
 }
 
 function toLimits(row: BackendRow): BackendLimits {

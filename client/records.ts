@@ -166,6 +166,8 @@ export interface DecisionSummary {
 export interface BackendStatus {
   backend: BackendName;
   driver: string;
+  /** How its clones are made, and why not in the driver's fastest way; null when they are. */
+  clones: { method: string; reason: string | null };
   /** The last measurement by a worker; null before the first. */
   space: { totalBytes: number; freeBytes: number; seenAt: string | null } | null;
   cache: {

@@ -5,6 +5,8 @@ import { constants, createReadStream } from 'node:fs';
 import { copyFile, mkdir, open, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
+import type { RbdCluster, RbdPool } from '../../activities/backends/rbd/cluster';
+import { createNames, SEAL } from '../../activities/backends/rbd/names';
 import { MiB } from '../../workflows/contract/bytes';
 
 /** One empty workflow, started and awaited by this client as a create is. */
@@ -12,17 +14,70 @@ export async function runEmptyWorkflow(client: Client, taskQueue: string): Promi
   await client.workflow.execute('Empty', { workflowId: `empty/${randomUUID()}`, taskQueue });
 }
 
-/** A clone as a person makes it, durable as ours is: reflink or overlay, then fsync of the file and of its directory. */
-export async function cloneBare(
-  method: 'reflink' | 'overlay',
-  { parent, directory }: { parent: string; directory: string },
-): Promise<void> {
-  const path = join(directory, `${randomUUID()}.bare`);
-  if (method === 'reflink') await copyFile(parent, path, constants.COPYFILE_FICLONE_FORCE);
-  else await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', parent, path]);
-  await sync(path);
-  await sync(directory);
+/** A backend's place as bare tools use it, beside the product in the same run. */
+export interface BareStorage {
+  /** `file/reflink`, `file/overlay` or `rbd`. */
+  backend: string;
+  /** What the floor of a hit is called. */
+  cloneName: string;
+  /** A clone as a person makes it, durable as ours is. */
+  clone(imageVolume: string): Promise<void>;
+  /** An empty target for `qemu-img convert -n`. `finish` makes it durable. */
+  makeTarget(virtualBytes: number): Promise<{ filename: string; finish(): Promise<void> }>;
 }
+
+/** Reflinks or overlays, then fsync of the file and of its directory. */
+export async function bareFiles(method: 'reflink' | 'overlay', volumesDirectory: string): Promise<BareStorage> {
+  const directory = join(volumesDirectory, 'bare');
+  await mkdir(directory, { recursive: true });
+  return {
+    backend: `file/${method}`,
+    cloneName: method,
+    async clone(imageVolume) {
+      const parent = join(volumesDirectory, 'images', `${imageVolume}.raw`);
+      const path = join(directory, `${randomUUID()}.bare`);
+      if (method === 'reflink') await copyFile(parent, path, constants.COPYFILE_FICLONE_FORCE);
+      else await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', parent, path]);
+      await sync(path);
+      await sync(directory);
+    },
+    async makeTarget(virtualBytes) {
+      const filename = join(directory, `${randomUUID()}.raw`);
+      await (await open(filename, 'wx')).close();
+      await truncate(filename, virtualBytes);
+      const finish = async (): Promise<void> => {
+        await sync(filename);
+        await sync(directory);
+      };
+      return { filename, finish };
+    },
+  };
+}
+
+/** librbd on one connection, without a marker and without growing. */
+export function barePool(
+  cluster: RbdCluster,
+  { pool, user, conf }: Pick<RbdPool, 'pool' | 'user' | 'conf'>,
+): BareStorage {
+  const { imageOf } = createNames(rbdNames);
+  return {
+    backend: 'rbd',
+    cloneName: 'librbd clone',
+    clone: (imageVolume) =>
+      cluster.cloneImage(
+        { image: imageOf(imageVolume), snapshot: SEAL },
+        { name: `bare-${randomUUID()}`, sizeBytes: 0, metadata: {} },
+      ),
+    async makeTarget(virtualBytes) {
+      const image = `bare-${randomUUID()}`;
+      await cluster.createImage(image, virtualBytes);
+      return { filename: `rbd:${pool}/${image}:id=${user}:conf=${conf}`, finish: () => Promise.resolve() };
+    },
+  };
+}
+
+/** As the configuration has them by default. */
+const rbdNames = { volume: 'volume-{id}', image: 'image-{key}' };
 
 /**
  * A cold miss as a person makes it: `curl -o`, `qemu-img convert` with our options, fsync. What is made stays, as a volume does: memory that a removal
@@ -30,32 +85,17 @@ export async function cloneBare(
  */
 export async function convertBare(
   url: string,
+  storage: BareStorage,
   { directory, virtualBytes, format }: { directory: string; virtualBytes: number; format: string },
 ): Promise<{ readMs: number; writeMs: number; hashMs: number }> {
   const startedAtMs = performance.now();
-  const work = join(directory, `bare-${randomUUID()}`);
-  await mkdir(work);
-  const [image, target] = [join(work, 'image'), join(work, 'target.raw')];
+  const image = join(directory, `bare-${randomUUID()}`);
   await run('curl', ['-sf', '-o', image, url]);
   const readAtMs = performance.now();
-  await (await open(target, 'wx')).close();
-  await truncate(target, virtualBytes);
-  await run('qemu-img', [
-    'convert',
-    '-n',
-    '-W',
-    '-m',
-    '16',
-    '--target-is-zero',
-    '-f',
-    format,
-    '-O',
-    'raw',
-    image,
-    target,
-  ]);
-  await sync(target);
-  await sync(work);
+  const target = await storage.makeTarget(virtualBytes);
+  const fast = ['-n', '-W', '-m', '16', '--target-is-zero'];
+  await run('qemu-img', ['convert', ...fast, '-f', format, '-O', 'raw', image, target.filename]);
+  await target.finish();
   const writtenAtMs = performance.now();
   const hashMs = await hashBare(image);
   await rm(image);

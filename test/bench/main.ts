@@ -1,9 +1,14 @@
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { openLibraryCluster } from '../../activities/backends/rbd/library';
 import { formatTable } from '../../client/cli/output/table';
 import { formatBytes, GiB } from '../../workflows/contract/bytes';
+import type { BackendName } from '../../workflows/contract/ids';
 import { mountFileSystem } from '../support/machine/filesystems';
 import type { Stack } from '../support/stack/stack';
+import { CephCluster } from '../support/ceph/cluster';
 import { startBenchStack, startServers, type BenchServers } from './bench-stack';
+import { bareFiles, barePool, type BareStorage } from './floors';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
 import { measureMisses } from './measures/miss';
@@ -18,10 +23,7 @@ import type { Measure } from './result';
 const SCALE = 'scale';
 /** Needs nothing at all. */
 const POLICIES = 'policies';
-const measures: Record<
-  string,
-  (servers: BenchServers, stack: Stack, method: 'reflink' | 'overlay') => Promise<Measure[]>
-> = {
+const measures: Record<string, (servers: BenchServers, stack: Stack, storage: BareStorage) => Promise<Measure[]>> = {
   hit: measureHits,
   herd: measureHerds,
   miss: measureMisses,
@@ -64,26 +66,53 @@ async function measureOnStacks(names: string[], backends: string[] | undefined):
   return results;
 }
 
-/** Reflinks are measured on an XFS of our own, which takes root. */
-function methodsOf(given: string[] | undefined): Array<'reflink' | 'overlay'> {
-  const all = process.getuid?.() === 0 ? (['reflink', 'overlay'] as const) : (['overlay'] as const);
-  return given === undefined ? [...all] : all.filter((method) => given.includes(method));
+type Method = 'reflink' | 'overlay' | 'ceph';
+
+/** Reflinks are measured on an XFS of our own, which takes root, and Ceph only when it is named: it is installed and started for it. */
+function methodsOf(given: string[] | undefined): Method[] {
+  const byDefault: Method[] = process.getuid?.() === 0 ? ['reflink', 'overlay'] : ['overlay'];
+  return given === undefined
+    ? byDefault
+    : (['reflink', 'overlay', 'ceph'] as const).filter((method) => given.includes(method));
 }
 
-async function measureOn(servers: BenchServers, method: 'reflink' | 'overlay', names: string[]): Promise<Measure[]> {
+async function measureOn(servers: BenchServers, method: Method, names: string[]): Promise<Measure[]> {
   const before = parts.length;
+  const { stack, storage } = method === 'ceph' ? await startOnCeph(servers) : await startOnFiles(servers, method);
+  const results: Measure[] = [];
+  for (const name of names) {
+    process.stderr.write(`measuring ${name} on ${storage.backend}\n`);
+    results.push(...((await measures[name]?.(servers, stack, storage)) ?? []));
+  }
+  await stopDownTo(before);
+  return results;
+}
+
+interface Place {
+  stack: Stack;
+  storage: BareStorage;
+}
+
+async function startOnFiles(servers: BenchServers, method: 'reflink' | 'overlay'): Promise<Place> {
   const mounted = method === 'reflink' ? await mountFileSystem('xfs', XFS_BYTES) : undefined;
   if (mounted !== undefined) started({ stop: () => mounted.unmount() });
   const stack = started(
     await startBenchStack(servers, { clone: method, volumesDirectory: mounted && `${mounted.directory}/volumes` }),
   );
-  const results: Measure[] = [];
-  for (const name of names) {
-    process.stderr.write(`measuring ${name} on file/${method}\n`);
-    results.push(...((await measures[name]?.(servers, stack, method)) ?? []));
-  }
-  await stopDownTo(before);
-  return results;
+  return { stack, storage: await bareFiles(method, stack.volumesDirectory) };
+}
+
+/** A cluster of one node, its pool `volumes`, and Cinder's rights in it. */
+async function startOnCeph(servers: BenchServers): Promise<Place> {
+  const ceph = await CephCluster.start({ directory: join(servers.directory, 'ceph') });
+  started({ stop: () => ceph.stop() });
+  const backend = 'ceph' as BackendName;
+  const pool = { pool: ceph.pools.volumes, user: 'cinder', conf: ceph.confPath };
+  const config = { backends: { [backend]: { driver: 'rbd', ...pool } } };
+  const stack = started(await startBenchStack(servers, { backend, config }));
+  const cluster = openLibraryCluster({ ...pool, operationTimeoutMs: 30_000 });
+  started({ stop: () => cluster.close() });
+  return { stack, storage: barePool(cluster, pool) };
 }
 
 function formatResults(results: Measure[]): string {

@@ -79,12 +79,21 @@ function neverSeen(name: string): Finding {
 /** A share of free space that deserves a warning, whatever the watermarks are. */
 const LOW_SPACE = 0.05;
 
-async function checkBackend({ backend, driver, space }: BackendStatus, settings: ResolvedBackend): Promise<Finding> {
+async function checkBackend(
+  { backend, driver, space, clones }: BackendStatus,
+  settings: ResolvedBackend,
+): Promise<Finding> {
   const check = `backend ${backend}`;
   if (space === null) return warning(check, `${driver}, its free space is unknown`, 'restart its worker');
   const share = space.freeBytes / space.totalBytes;
   const found = `${driver}, ${formatBytes(space.freeBytes)} of ${formatBytes(space.totalBytes)} free`;
   if (share < LOW_SPACE) return warning(check, `${found}: only ${formatShare(share)}`, 'delete volumes, or add space');
+  if (settings.driver === 'rbd' && clones.reason !== null)
+    return warning(
+      check,
+      `${found}; a hit is several times slower: ${clones.reason}`,
+      'apt-get install librbd1 librados2',
+    );
   if (settings.driver !== 'file') return ok(check, found);
   const { directory } = settings;
   if (!(await isAccessible(directory))) return ok(check, `${found}; its directory is not on this host`);

@@ -1,10 +1,11 @@
 import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { createVolume } from '../../../client/volumes';
 import { MiB } from '../../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
 import type { Stack } from '../../support/stack/stack';
 import type { BenchServers } from '../bench-stack';
-import { convertBare } from '../floors';
+import { convertBare, type BareStorage } from '../floors';
 import { workerPeakRssBytes } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
 
@@ -12,12 +13,12 @@ const CALLERS = [1, 16, 100, 500];
 const IMAGE_BYTES = 512 * MiB;
 
 /** A herd on a cold image: all callers at once, until the last has its volume, beside one bare download and conversion. */
-export async function measureHerds(servers: BenchServers, stack: Stack, method: string): Promise<Measure[]> {
+export async function measureHerds(servers: BenchServers, stack: Stack, storage: BareStorage): Promise<Measure[]> {
   const measures: Measure[] = [];
   for (const callers of CALLERS) {
     const sample = await makeSampleImage({
       directory: servers.directory,
-      name: `herd-${method}-${callers}`,
+      name: `herd-${basename(storage.backend)}-${callers}`,
       virtualBytes: IMAGE_BYTES,
     });
     const image = await uploadSample(servers.images, sample);
@@ -26,13 +27,13 @@ export async function measureHerds(servers: BenchServers, stack: Stack, method: 
       await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
     });
     const { downloads } = await imageCounters(servers, image.id);
-    const target = { directory: stack.volumesDirectory, virtualBytes: IMAGE_BYTES, format: 'qcow2' };
-    const { readMs, writeMs } = await convertBare(url, target);
+    const bare = { directory: stack.volumesDirectory, virtualBytes: IMAGE_BYTES, format: 'qcow2' };
+    const { readMs, writeMs } = await convertBare(url, storage, bare);
     const floorMs = readMs + writeMs;
     const entries = await (await stack.cache.inventory()).listEntries({ backend: stack.backend, limit: 1000 });
     measures.push({
       measure: 'herd',
-      backend: `file/${method}`,
+      backend: storage.backend,
       callers,
       imageBytes: (await stat(sample.path)).size,
       n: callers,

@@ -1,12 +1,11 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename } from 'node:path';
 import { createVolume } from '../../../client/volumes';
 import { readActions, readCounter } from '../../support/stack/metrics';
 import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
 import type { Stack } from '../../support/stack/stack';
 import { MiB } from '../../../workflows/contract/bytes';
 import { startEmptyWorker, type BenchServers } from '../bench-stack';
-import { cloneBare, runEmptyWorkflow } from '../floors';
+import { runEmptyWorkflow, type BareStorage } from '../floors';
 import { workerPeakRssBytes } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
 
@@ -15,19 +14,13 @@ const WARM_UP = 10;
 const IMAGE_BYTES = 64 * MiB;
 
 /** Hits at 1 and 8 in flight, each beside an empty workflow and a bare clone in the same run. */
-export async function measureHits(
-  servers: BenchServers,
-  stack: Stack,
-  method: 'reflink' | 'overlay',
-): Promise<Measure[]> {
+export async function measureHits(servers: BenchServers, stack: Stack, storage: BareStorage): Promise<Measure[]> {
   const sample = await makeSampleImage({
     directory: servers.directory,
-    name: `hit-${method}`,
+    name: `hit-${basename(storage.backend)}`,
     virtualBytes: IMAGE_BYTES,
   });
   const image = await uploadSample(servers.images, sample);
-  const bare = join(stack.volumesDirectory, 'bare');
-  await mkdir(bare);
   const empty = await startEmptyWorker();
   const hit = async (): Promise<void> => {
     const { outcome } = await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
@@ -36,7 +29,7 @@ export async function measureHits(
   try {
     await createVolume(stack.cache, { imageId: image.id, backend: stack.backend });
     const [entry] = await (await stack.cache.inventory()).listEntries({ backend: stack.backend });
-    const parent = join(stack.volumesDirectory, 'images', `${entry?.imageVolume}.raw`);
+    const parent = entry?.imageVolume ?? '';
     await timed(WARM_UP, 1, hit);
     await timed(WARM_UP, 1, () => runEmptyWorkflow(stack.client, empty.taskQueue));
     const measures: Measure[] = [];
@@ -45,12 +38,12 @@ export async function measureHits(
       const hits = await timed(HITS, inFlight, hit);
       const after = await counters(servers, stack);
       const floorWorkflow = await timed(HITS, inFlight, () => runEmptyWorkflow(stack.client, empty.taskQueue));
-      const floorClone = await timed(HITS, inFlight, () => cloneBare(method, { parent, directory: bare }));
+      const floorClone = await timed(HITS, inFlight, () => storage.clone(parent));
       const floorMs = percentile(floorWorkflow.eachMs, 0.5) + percentile(floorClone.eachMs, 0.5);
       const p50Ms = percentile(hits.eachMs, 0.5);
       measures.push({
         measure: 'hit',
-        backend: `file/${method}`,
+        backend: storage.backend,
         inFlight,
         imageBytes: IMAGE_BYTES,
         n: HITS,
@@ -58,7 +51,7 @@ export async function measureHits(
         p95Ms: rounded(percentile(hits.eachMs, 0.95)),
         perSecond: rounded((HITS / hits.totalMs) * 1000),
         floor: {
-          what: `empty workflow + bare ${method}`,
+          what: `empty workflow + bare ${storage.cloneName}`,
           p50Ms: rounded(floorMs),
           perSecond: rounded((HITS / (floorWorkflow.totalMs + floorClone.totalMs)) * 1000),
         },

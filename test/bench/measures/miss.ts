@@ -4,7 +4,7 @@ import { formatBytes, GiB, MiB } from '../../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample, type SampleOptions } from '../../support/images/sample-image';
 import type { Stack } from '../../support/stack/stack';
 import type { BenchServers } from '../bench-stack';
-import { convertBare } from '../floors';
+import { convertBare, type BareStorage } from '../floors';
 import { createPageCache, type PageCache } from '../page-cache';
 import { withPeaks, type Peaks } from '../peak';
 import { percentile, rounded, timed, type Measure } from '../result';
@@ -26,12 +26,12 @@ const SAMPLES: Sample[] = [
 const RUNS = 4;
 
 /** Cold misses, each beside the bare tools in the same run, with the most that memory and scratch took. */
-export async function measureMisses(servers: BenchServers, stack: Stack, method: string): Promise<Measure[]> {
+export async function measureMisses(servers: BenchServers, stack: Stack, storage: BareStorage): Promise<Measure[]> {
   const measures: Measure[] = [];
   const pageCache = await createPageCache(servers.directory);
   try {
-    const place = { servers, stack, pageCache };
-    for (const sample of SAMPLES) measures.push(await measureMiss(place, { ...sample, method }));
+    const place = { servers, stack, storage, pageCache };
+    for (const sample of SAMPLES) measures.push(await measureMiss(place, sample));
   } finally {
     await pageCache.close();
   }
@@ -41,6 +41,7 @@ export async function measureMisses(servers: BenchServers, stack: Stack, method:
 interface Place {
   servers: BenchServers;
   stack: Stack;
+  storage: BareStorage;
   pageCache: PageCache;
 }
 
@@ -52,7 +53,7 @@ interface Run {
   peaks: Peaks;
 }
 
-async function measureMiss(place: Place, { method, ...kind }: Sample & { method: string }): Promise<Measure> {
+async function measureMiss(place: Place, kind: Sample): Promise<Measure> {
   const runs: Run[] = [];
   const name = nameOf(kind);
   for (let index = 0; index < RUNS; index += 1) {
@@ -67,7 +68,7 @@ async function measureMiss(place: Place, { method, ...kind }: Sample & { method:
   const floorMs = percentileOf(0.5, (run) => run.floorMs);
   return {
     measure: 'miss',
-    backend: `file/${method}`,
+    backend: place.storage.backend,
     imageBytes: Math.max(...runs.map(({ imageBytes }) => imageBytes)),
     n: RUNS,
     p50Ms: rounded(p50Ms),
@@ -82,7 +83,7 @@ async function measureMiss(place: Place, { method, ...kind }: Sample & { method:
 
 /** One image that nobody has seen: its miss, and the same by bare tools. */
 async function runOnce(
-  { servers, stack, pageCache }: Place,
+  { servers, stack, storage, pageCache }: Place,
   { bareFirst, ...kind }: Sample & { bareFirst: boolean },
 ): Promise<Run> {
   const sample = await makeSampleImage({ ...kind, directory: servers.directory, name: 'miss' });
@@ -96,7 +97,7 @@ async function runOnce(
   };
   const url = `${servers.imagesUrl}/v2/images/${image.id}/file`;
   const { virtualBytes, diskFormat: format } = kind;
-  const bare = () => convertBare(url, { directory: stack.volumesDirectory, virtualBytes, format });
+  const bare = () => convertBare(url, storage, { directory: stack.volumesDirectory, virtualBytes, format });
   const measureBare = async () => {
     await pageCache.fill();
     const { readMs, writeMs, hashMs } = await bare();

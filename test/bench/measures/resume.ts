@@ -1,12 +1,12 @@
 import { rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createVolume } from '../../../client/volumes';
 import { GiB } from '../../../workflows/contract/bytes';
 import { makeSampleImage, uploadSample, type SampleImage } from '../../support/images/sample-image';
 import type { Stack } from '../../support/stack/stack';
 import type { BenchServers } from '../bench-stack';
-import { hashBare } from '../floors';
+import { hashBare, type BareStorage } from '../floors';
 import { usedBytes } from '../peak';
 import { rounded, timed, type Measure } from '../result';
 import { imageCounters } from './herd';
@@ -22,10 +22,10 @@ const POLL_MS = 5;
  * A download whose worker is killed with SIGKILL in the middle and started again at once, beside one that is not. Its floor is what nobody can spare it:
  * the unbroken one, the heartbeat timeout, and reading again what is on disk.
  */
-export async function measureResume(servers: BenchServers, stack: Stack, method: string): Promise<Measure[]> {
-  const unbroken = await prepare(servers, `unbroken-${method}`);
+export async function measureResume(servers: BenchServers, stack: Stack, storage: BareStorage): Promise<Measure[]> {
+  const unbroken = await prepare(servers, `unbroken-${basename(storage.backend)}`);
   const unbrokenMs = (await timed(1, 1, () => createMiss(stack, unbroken.imageId))).totalMs;
-  const broken = await prepare(servers, `broken-${method}`);
+  const broken = await prepare(servers, `broken-${basename(storage.backend)}`);
   const brokenMs = (
     await timed(1, 1, async () => {
       const create = createMiss(stack, broken.imageId);
@@ -42,7 +42,7 @@ export async function measureResume(servers: BenchServers, stack: Stack, method:
   return [
     {
       measure: 'resume',
-      backend: `file/${method}`,
+      backend: storage.backend,
       imageBytes: broken.imageBytes,
       n: 1,
       p50Ms: rounded(brokenMs),

@@ -214,6 +214,11 @@ it('shows no space of a backend that no worker has looked at', () => {
     space: null,
     cache: { usedBytes: 60, maxBytes: 100, reservedBytes: 10 },
   });
+  const capabilities = { cloneMethod: 'rbd clone', cloneMethodReason: 'no librbd' };
+  expect(toBackendStatus({ ...row, capabilities }, { sums, decisions }).clones).toEqual({
+    method: 'rbd clone',
+    reason: 'no librbd',
+  });
   expect(toBackendStatus({ ...row, totalBytes: 9, freeBytes: 4, spaceSeenAt: at }, { sums, decisions }).space).toEqual({
     totalBytes: 9,
     freeBytes: 4,
