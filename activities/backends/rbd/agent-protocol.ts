@@ -6,6 +6,7 @@ export interface AgentCalls {
   space(): Promise<{ totalBytes: number; freeBytes: number }>;
   readObject(name: string): Promise<Buffer | undefined>;
   createObject(name: string, bytes: Buffer): Promise<boolean>;
+  ensureTrash(): Promise<void>;
   listImages(): Promise<string[]>;
   listTrash(): Promise<{ id: string; name: string }[]>;
   describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined>;

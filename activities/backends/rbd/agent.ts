@@ -3,7 +3,7 @@ import { createSemaphore } from '../../../lib/semaphore';
 import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
 import { decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
-import { monitorsOf, usableSpace, type RbdImage } from './cluster';
+import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage } from './cluster';
 
 /**
  * The process in which librbd runs: one connection, blocking calls on libuv's threads, fewer at once than there are threads. It is forked by
@@ -206,19 +206,71 @@ async function usedBytesOf(image: Handle): Promise<number> {
   return used;
 }
 
+/** Objects can be written into a namespace that nobody has made, and no tool would find them. */
+async function checkNamespace(io: Handle, namespace: string): Promise<void> {
+  const exists: [boolean] = [true];
+  try {
+    await calls.namespaceExists(io, namespace, exists);
+  } catch (error) {
+    // A user of that namespace alone may not ask.
+    if (!isCephError(error, 'forbidden')) throw error;
+  }
+  if (!exists[0]) throw new CephError('rbd_namespace_exists', constants.errno.ENOENT);
+}
+
+async function createObject(name: string, bytes: Buffer): Promise<boolean> {
+  const op = plain.createOp();
+  try {
+    plain.opCreate(op, CREATE_EXCLUSIVE, null);
+    if (bytes.length > 0) plain.opWrite(op, bytes, bytes.length);
+    await calls.operate(op, connection().io, name, null, 0);
+    return true;
+  } catch (error) {
+    if (isCephError(error, 'exists')) return false;
+    throw error;
+  } finally {
+    plain.releaseOp(op);
+  }
+}
+
+async function describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined> {
+  try {
+    return await withImage(name, { writable: false }, async (image) => {
+      const time = {} as { tv_sec: number | bigint };
+      await calls.modified(image, time);
+      const metadata: RbdImage['metadata'] = {};
+      for (const key of metadataKeys) metadata[key] = await getMetadata(image, key);
+      const parent = await parentOf(image);
+      return {
+        sizeBytes: await sizeOf(image),
+        modifiedAt: new Date(Number(time.tv_sec) * 1000),
+        snapshots: await snapshotNames(image),
+        metadata,
+        ...(parent !== undefined && { parent }),
+      };
+    });
+  } catch (error) {
+    if (isCephError(error, 'absent')) return undefined;
+    throw error;
+  }
+}
+
 const agent: AgentCalls = {
-  async connect({ pool, namespace, conf, user, keyring, operationTimeoutMs, operationsAtOnce }) {
+  async connect({ operationsAtOnce, ...place }) {
+    const { pool, namespace, conf, user, keyring } = place;
     const cluster = await handle((out) => calls.create(out, 'ceph', `client.${user}`, 0));
     await calls.readConf(cluster, conf);
-    const seconds = String(Math.max(1, Math.ceil(operationTimeoutMs / 1000)));
-    for (const option of ['rados_osd_op_timeout', 'rados_mon_op_timeout', 'client_mount_timeout'])
-      await calls.setConf(cluster, option, seconds);
+    for (const [option, value] of Object.entries(deadlinesOf(place))) await calls.setConf(cluster, option, value);
     if (operationsAtOnce !== undefined)
       await calls.setConf(cluster, 'rbd_concurrent_management_ops', String(operationsAtOnce));
     if (keyring !== undefined) await calls.setConf(cluster, 'keyring', keyring);
     await calls.connect(cluster);
     const io = await handle((out) => calls.openPool(cluster, pool, out));
-    if (namespace !== undefined) plain.setNamespace(io, namespace);
+    plain.failWhenFull(io);
+    if (namespace !== undefined) {
+      plain.setNamespace(io, namespace);
+      await checkNamespace(io, namespace);
+    }
     connected = { cluster, io, pool };
     const fsid = Buffer.alloc(64);
     await calls.fsid(cluster, fsid, fsid.length);
@@ -254,20 +306,8 @@ const agent: AgentCalls = {
     }
   },
 
-  async createObject(name, bytes) {
-    const op = plain.createOp();
-    try {
-      plain.opCreate(op, CREATE_EXCLUSIVE, null);
-      plain.opWrite(op, bytes, bytes.length);
-      await calls.operate(op, connection().io, name, null, 0);
-      return true;
-    } catch (error) {
-      if (isCephError(error, 'exists')) return false;
-      throw error;
-    } finally {
-      plain.releaseOp(op);
-    }
-  },
+  createObject,
+  ensureTrash: async () => void (await createObject(TRASH_OBJECT, Buffer.alloc(0))),
 
   async listImages() {
     const found = await listAll<{ name: string }>('rbd_image_spec_t', {
@@ -285,27 +325,7 @@ const agent: AgentCalls = {
     return found.map(({ id, name }) => ({ id, name }));
   },
 
-  async describeImage(name, metadataKeys) {
-    try {
-      return await withImage(name, { writable: false }, async (image) => {
-        const time = {} as { tv_sec: number | bigint };
-        await calls.modified(image, time);
-        const metadata: RbdImage['metadata'] = {};
-        for (const key of metadataKeys) metadata[key] = await getMetadata(image, key);
-        const parent = await parentOf(image);
-        return {
-          sizeBytes: await sizeOf(image),
-          modifiedAt: new Date(Number(time.tv_sec) * 1000),
-          snapshots: await snapshotNames(image),
-          metadata,
-          ...(parent !== undefined && { parent }),
-        };
-      });
-    } catch (error) {
-      if (isCephError(error, 'absent')) return undefined;
-      throw error;
-    }
-  },
+  describeImage,
 
   usedBytes: (name, snapshot) => withImage(name, { writable: false, snapshot }, usedBytesOf),
 
@@ -365,16 +385,16 @@ const agent: AgentCalls = {
     try {
       await removeWithSnapshots(io, name);
     } catch (error) {
-      if (isCephError(error, 'absent')) return;
+      if (isCephError(error, 'absent')) return await checkRemoved(name);
       if (!isCephError(error, 'busy')) throw error;
-      // A client that was killed holds it for half a minute: its name is free at once, and its bytes go when it is let go.
+      // A client that was killed holds it for half a minute, and a removal waits as long for it: then its name is free, and its bytes go later.
       await calls.moveToTrash(io, name, 0);
     }
   },
 
   async removeFromTrash(id) {
     try {
-      await calls.removeFromTrash(connection().io, id, true);
+      await removeFromTrash(connection().io, id);
       return true;
     } catch (error) {
       if (isCephError(error, 'absent')) return true;
@@ -417,6 +437,26 @@ async function removeWithSnapshots(io: Handle, name: string): Promise<void> {
       for (const snapshot of await snapshotNames(image)) await calls.removeSnapshot(image, snapshot);
     });
     await calls.remove(io, name);
+  }
+}
+
+/** The library says ENOENT also where a step on the way to the trash went wrong, such as one that timed out. */
+async function checkRemoved(name: string): Promise<void> {
+  if ((await describeImage(name, [])) !== undefined) throw new CephError('rbd_remove', constants.errno.ETIMEDOUT);
+}
+
+async function removeFromTrash(io: Handle, id: string): Promise<void> {
+  try {
+    await calls.removeFromTrash(io, id, true);
+  } catch (error) {
+    if (!isCephError(error, 'not-empty')) throw error;
+    const image = await handle((out) => calls.openById(io, id, out, null));
+    try {
+      for (const snapshot of await snapshotNames(image)) await calls.removeSnapshot(image, snapshot);
+    } finally {
+      await calls.close(image);
+    }
+    await calls.removeFromTrash(io, id, true);
   }
 }
 

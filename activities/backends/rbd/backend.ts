@@ -1,11 +1,10 @@
-import { Failure } from '../../../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { NOTHING_KNOWN, type KnownPlace, type VolumeBackend, type WriteTarget } from '../backend';
 import type { GuestWriter } from '../../image/guest-writer';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
-import type { RbdCluster, RbdPool } from './cluster';
-import { withFailures, type RbdContext } from './context';
+import { deadlinesOf, type RbdCluster, type RbdPool } from './cluster';
+import { checkNotFull, withFailures, type RbdContext } from './context';
 import { listObjects } from './list';
 import { createNames, type AttemptId, type NameTemplates } from './names';
 import { describeParent, digestParent, sealImageVolume } from './parent';
@@ -37,18 +36,19 @@ export async function createRbdBackend({
   names,
   known = NOTHING_KNOWN,
 }: RbdBackendOptions): Promise<VolumeBackend> {
-  const { identity, placeId } = await withFailures({ name, cluster }, async () => {
+  const opened = await withFailures({ name, pool, cluster }, async () => {
     const found = await cluster.identify();
-    return { identity: found, placeId: await claimPool({ name, installation, pool, cluster, identity: found }, known) };
+    const placeId = await claimPool({ name, installation, pool, cluster, identity: found }, known);
+    await cluster.ensureTrash();
+    return { identity: found, placeId };
   });
   const context: RbdContext = {
     name,
     installation,
     pool,
     cluster,
-    identity,
+    ...opened,
     names: createNames(names),
-    placeId,
     sealedBytes: new Map(),
   };
   const guarded = async <Result>(operation: () => Promise<Result>): Promise<Result> =>
@@ -64,7 +64,7 @@ export async function createRbdBackend({
         cloneMethodReason: 'the rbd tool is started for each step: librbd was not found',
       }),
     },
-    placeId,
+    placeId: opened.placeId,
     space: async () => await guarded(async () => await spaceOf(context)),
     ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
     sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
@@ -104,16 +104,13 @@ async function ensureWriteTarget(
     context,
     async () => {
       await checkClaim(context);
+      await checkNotFull(context, virtualBytes);
       try {
         await cluster.createImage(image, virtualBytes);
       } catch (error) {
         if (!isCephError(error, 'exists')) throw error;
         await cluster.removeImage(image);
         await cluster.createImage(image, virtualBytes);
-      }
-      if ((await cluster.space()).freeBytes === 0) {
-        await cluster.removeImage(image);
-        throw new Failure('NoSpace', { backend: context.name, neededBytes: virtualBytes, freeBytes: 0 });
       }
       return { attempt: attempt.attempt, qemuTarget: qemuName(context.pool, image), virtualBytes };
     },
@@ -144,10 +141,11 @@ async function readTarget(context: RbdContext, attempt: AttemptId, lengthBytes: 
   return Buffer.concat(pieces);
 }
 
-/** How qemu-img names an image. Source: QEMU, block/rbd.c. */
-function qemuName({ pool, namespace, conf, user, keyring }: RbdPool, image: string): string {
-  const path = [pool, ...(namespace === undefined ? [] : [namespace]), image].map(escape).join('/');
-  const options = { id: user, conf, ...(keyring !== undefined && { keyring }) };
+/** How qemu-img names an image: with Ceph's own options, so that it ends where the cluster does not answer. Source: QEMU, block/rbd.c. */
+function qemuName(pool: RbdPool, image: string): string {
+  const { pool: poolName, namespace, conf, user, keyring } = pool;
+  const path = [poolName, ...(namespace === undefined ? [] : [namespace]), image].map(escape).join('/');
+  const options = { id: user, conf, ...(keyring !== undefined && { keyring }), ...deadlinesOf(pool) };
   return `rbd:${path}${Object.entries(options)
     .map(([option, value]) => `:${option}=${escape(value)}`)
     .join('')}`;

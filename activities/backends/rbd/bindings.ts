@@ -66,11 +66,13 @@ export function loadLibraries() {
     ),
     readObject: call(rados, 'int rados_read(void *io, str name, _Out_ uint8_t *bytes, size_t length, uint64_t offset)'),
     operate: call(rados, 'int rados_write_op_operate(void *op, void *io, str name, void *mtime, int flags)'),
+    namespaceExists: call(rbd, 'int rbd_namespace_exists(void *io, str name, _Out_ bool *exists)'),
     list: call(rbd, 'int rbd_list2(void *io, void *images, _Inout_ size_t *count)'),
     listTrash: call(rbd, 'int rbd_trash_list(void *io, void *entries, _Inout_ size_t *count)'),
     createImage: call(rbd, 'int rbd_create4(void *io, str name, uint64_t size, void *options)'),
     clone: call(rbd, 'int rbd_clone3(void *parentIo, str parent, str snapshot, void *io, str name, void *options)'),
     open: call(rbd, 'int rbd_open(void *io, str name, _Out_ void **image, str snapshot)'),
+    openById: call(rbd, 'int rbd_open_by_id(void *io, str id, _Out_ void **image, str snapshot)'),
     openReadOnly: call(rbd, 'int rbd_open_read_only(void *io, str name, _Out_ void **image, str snapshot)'),
     close: call(rbd, 'int rbd_close(void *image)'),
     size: call(rbd, 'int rbd_get_size(void *image, _Out_ uint64_t *size)'),
@@ -101,6 +103,8 @@ export function loadLibraries() {
   const plain = {
     freeBuffer: rados.func('void rados_buffer_free(void *buffer)'),
     setNamespace: rados.func('void rados_ioctx_set_namespace(void *io, str name)'),
+    // Full: what takes space is refused at once, instead of being held back until its deadline, and what gives space back is done.
+    failWhenFull: rados.func('void rados_set_pool_full_try(void *io)'),
     instanceId: rados.func('uint64_t rados_get_instance_id(void *cluster)'),
     createOp: rados.func('void *rados_create_write_op()'),
     releaseOp: rados.func('void rados_release_write_op(void *op)'),

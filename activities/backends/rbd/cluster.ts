@@ -15,6 +15,12 @@ export interface RbdPool {
   operationTimeoutMs: number;
 }
 
+/** @returns Ceph's options that end what the cluster does not answer. */
+export function deadlinesOf({ operationTimeoutMs }: RbdPool): Record<string, string> {
+  const seconds = String(Math.max(1, Math.ceil(operationTimeoutMs / 1000)));
+  return { rados_osd_op_timeout: seconds, rados_mon_op_timeout: seconds, client_mount_timeout: seconds };
+}
+
 export interface ClusterIdentity {
   fsid: string;
   /** `host:port` of each monitor, without a protocol. */
@@ -64,6 +70,8 @@ export interface RbdCluster {
   /** @returns whether it was created; false when it is there already. */
   createObject(name: string, bytes: Buffer): Promise<boolean>;
 
+  /** Makes the object that lists the trash, which an image passes on its way out: a pool that is full takes no new object, and could not be emptied. */
+  ensureTrash(): Promise<void>;
   listImages(): Promise<string[]>;
   listTrash(): Promise<{ id: string; name: string }[]>;
   /** @returns undefined when there is none, also where a killed call has left its name alone. */
@@ -98,6 +106,9 @@ export interface RbdCluster {
   /** Ends the connection; the next call makes another. */
   close(): Promise<void>;
 }
+
+/** What a pool lists its trash in. Source: librbd, RBD_TRASH. */
+export const TRASH_OBJECT = 'rbd_trash';
 
 /** What a pool may still take: its quota counts, where it has one. */
 export function usableSpace({

@@ -1,3 +1,4 @@
+import { access, constants } from 'node:fs/promises';
 import { Failure } from '../../../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import type { Connection } from '../../../workflows/contract/volume';
@@ -21,7 +22,7 @@ export interface RbdContext {
 
 /** Runs `operation` and turns what Ceph says into the project's failures. `neededBytes`: what `NoSpace` names. */
 export async function withFailures<Result>(
-  context: Pick<RbdContext, 'name' | 'cluster'>,
+  context: Pick<RbdContext, 'name' | 'pool' | 'cluster'>,
   operation: () => Promise<Result>,
   neededBytes = 0,
 ): Promise<Result> {
@@ -35,18 +36,23 @@ export async function withFailures<Result>(
 /** Bugs pass as they are, and so does what is a failure already. */
 export async function toFailure(
   error: unknown,
-  { name, cluster }: Pick<RbdContext, 'name' | 'cluster'>,
+  { name, pool, cluster }: Pick<RbdContext, 'name' | 'pool' | 'cluster'>,
   neededBytes: number,
 ): Promise<unknown> {
   if (!(error instanceof CephError)) return error;
   const options = { cause: error };
   // A pool that is full lets its writers wait: that a call timed out may be the only sign of it.
-  if (isCephError(error, 'full', 'in-doubt')) {
-    const freeBytes = await findFreeBytes(cluster);
-    if (isCephError(error, 'full') || freeBytes === 0)
-      return new Failure('NoSpace', { backend: name, neededBytes, freeBytes: freeBytes ?? 0 }, options);
+  if (isCephError(error, 'full', 'in-doubt') && !isOpening(error)) {
+    const freeBytes = (await findFreeBytes(cluster)) ?? (isCephError(error, 'full') ? 0 : undefined);
+    if (freeBytes === 0) return new Failure('NoSpace', { backend: name, neededBytes, freeBytes }, options);
   }
-  return new Failure('BackendUnavailable', { backend: name, cause: describe(error) }, options);
+  return new Failure('BackendUnavailable', { backend: name, cause: await describe(error, pool) }, options);
+}
+
+/** @throws NoSpace where the pool takes nothing more: writers would be held back, and what has several steps would be half done. */
+export async function checkNotFull({ name, cluster }: RbdContext, neededBytes: number): Promise<void> {
+  const { freeBytes } = await cluster.space();
+  if (freeBytes === 0) throw new Failure('NoSpace', { backend: name, neededBytes, freeBytes });
 }
 
 /** @returns undefined where the cluster does not say: what went wrong first is what counts. */
@@ -58,11 +64,42 @@ async function findFreeBytes(cluster: RbdCluster): Promise<number | undefined> {
   }
 }
 
-function describe(error: CephError): string {
-  if (isCephError(error, 'in-doubt')) return `Ceph did not answer ${error.call} in time`;
-  if (isCephError(error, 'forbidden')) return `Ceph refused our credentials for ${error.call}`;
-  if (isCephError(error, 'disconnected')) return `Ceph has closed this client out (${error.message})`;
-  return error.message;
+/** Calls that make a connection, of the library and of the tools. */
+const isOpening = ({ call }: CephError): boolean =>
+  ['rados_conf_read_file', 'rados_connect', 'ceph mon'].includes(call);
+
+/** For operators: nearly every first start fails by a file, a user or a pool, which is named. */
+async function describe(error: CephError, { conf, keyring, user, pool, namespace }: RbdPool): Promise<string> {
+  const { call, message } = error;
+  const isAbsent = isCephError(error, 'absent');
+  if (isOpening(error)) {
+    for (const file of [conf, ...(keyring === undefined ? [] : [keyring])])
+      if (!(await isReadable(file))) return `${file} is not there, or this process may not read it`;
+    const itsKeyring = keyring ?? `the keyring that ${conf} names`;
+    if (isAbsent) return `${itsKeyring} is not there, or has no key of client.${user}`;
+    if (isCephError(error, 'forbidden')) return `Ceph refused our credentials: client.${user} with ${itsKeyring}`;
+    if (isCephError(error, 'in-doubt')) return `no monitor that ${conf} names has answered`;
+    return `${conf} is not as Ceph reads it (${message})`;
+  }
+  if (isAbsent && ['rados_ioctx_create', 'rados create'].includes(call)) return `there is no pool ${pool}`;
+  if (isAbsent && ['rbd_namespace_exists', 'rbd namespace'].includes(call))
+    return `pool ${pool} has no namespace ${namespace}; \`rbd namespace create ${pool}/${namespace}\` makes it`;
+  if (isCephError(error, 'forbidden')) return `Ceph refused our credentials: client.${user} lacks rights for ${call}`;
+  if (isCephError(error, 'full'))
+    return `Ceph refused ${call} as pool ${pool} is full: it knows in some seconds that it is not`;
+  if (isCephError(error, 'disconnected')) return `Ceph has closed this client out (${message})`;
+  if (call === 'agent') return 'the process with the connection to Ceph ended';
+  if (isCephError(error, 'in-doubt')) return `Ceph did not answer ${call} in time`;
+  return message;
+}
+
+async function isReadable(path: string): Promise<boolean> {
+  try {
+    await access(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** How QEMU and libvirt reach an image of the pool. */

@@ -31,14 +31,18 @@ interface Agent {
   identity: Promise<ClusterIdentity>;
 }
 
+/** Beside the steps: how many images its agent has open, which is none between them. */
+export type LibraryCluster = RbdCluster & Pick<AgentCalls, 'countOpenImages'>;
+
 /**
  * librbd, in an agent process of its own with one connection to the cluster. It is started by the first call, and killed and started again when a call of
  * it hangs or its connection is of no more use. It ends with this process.
  */
-export function openLibraryCluster(pool: RbdPool): RbdCluster {
+export function openLibraryCluster(pool: RbdPool): LibraryCluster {
   const { ask, identify, end } = startingAgent(pool, VISITS_DEADLINE_FACTOR * pool.operationTimeoutMs);
   return {
     access: 'library',
+    countOpenImages: () => ask('countOpenImages'),
     identify,
     space: () => ask('space'),
     readObject: async (name) => {
@@ -46,6 +50,7 @@ export function openLibraryCluster(pool: RbdPool): RbdCluster {
       return bytes && Buffer.from(bytes);
     },
     createObject: (name, bytes) => ask('createObject', name, bytes),
+    ensureTrash: () => ask('ensureTrash'),
     listImages: () => ask('listImages'),
     listTrash: () => ask('listTrash'),
     describeImage: (name, keys) => ask('describeImage', name, keys),

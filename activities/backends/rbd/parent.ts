@@ -4,7 +4,7 @@ import type { DigestOptions, ImageVolumeMarker, ParentDescription, ParentDigest,
 import { imageVolumeMarkerSchema, isSameMarker, parseStored } from '../markers';
 import { createPacedHash } from '../paced-hash';
 import { isCephError } from './ceph-error';
-import { withFailures, type RbdContext } from './context';
+import { checkNotFull, withFailures, type RbdContext } from './context';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
@@ -78,7 +78,8 @@ export async function sealImageVolume(
   );
 }
 
-async function sealAttempt({ name, cluster }: RbdContext, attempt: string, marker: ImageVolumeMarker): Promise<void> {
+async function sealAttempt(context: RbdContext, attempt: string, marker: ImageVolumeMarker): Promise<void> {
+  const { name, cluster } = context;
   const image = await cluster.describeImage(attempt, [MARKER_KEY]);
   if (image === undefined)
     throw new Failure('BackendUnavailable', {
@@ -91,6 +92,7 @@ async function sealAttempt({ name, cluster }: RbdContext, attempt: string, marke
       parent: marker.name,
       found: `written with ${image.sizeBytes} bytes, not ${marker.virtualBytes}`,
     });
+  await checkNotFull(context, marker.virtualBytes);
   if (!image.snapshots.includes(SEAL)) await cluster.createSnapshot(attempt, SEAL);
   const stored = parseImageMarker(image.metadata[MARKER_KEY]);
   if (stored !== undefined && isSameMarker(stored.marker, marker)) return;

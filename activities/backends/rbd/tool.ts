@@ -5,12 +5,21 @@ import { z } from 'zod';
 import { Failure } from '../../../workflows/contract/failures';
 import { findTool, runCommand, type CommandResult } from '../../command';
 import { CephError, isCephError } from './ceph-error';
-import { monitorsOf, operationsAtOnce, usableSpace, type RbdCluster, type RbdImage, type RbdPool } from './cluster';
+import {
+  deadlinesOf,
+  monitorsOf,
+  operationsAtOnce,
+  TRASH_OBJECT,
+  usableSpace,
+  type RbdCluster,
+  type RbdImage,
+  type RbdPool,
+} from './cluster';
 
 /** A name that was reserved and not filled for so long was left by a killed process. */
 const UNFILLED_MS = 2000;
-/** `rbd` ends with the errno, `rados` says it: `(2) No such file or directory`. */
-const errnoPattern = /\((\d+)\)/;
+/** `rbd` ends with the errno, `rados` says it: `(2) No such file or directory`; `ceph` may say `[errno 13]`. */
+const errnoPattern = /\((\d+)\)|\[errno (\d+)\]/;
 const FEATURES = 'layering,exclusive-lock,object-map,fast-diff,deep-flatten';
 /** A process start beside the cluster's own deadline, and the retries of the tools. */
 const DEADLINE_FACTOR = 4;
@@ -52,16 +61,13 @@ export function hasRbdTools(): boolean {
 /** The tools of `ceph-common`, each step a process: where librbd cannot be loaded. */
 export function openToolCluster(pool: RbdPool): RbdCluster {
   const { operationTimeoutMs } = pool;
-  const seconds = String(Math.max(1, Math.ceil(operationTimeoutMs / 1000)));
   const access = [
     '--conf',
     pool.conf,
     '--id',
     pool.user,
     ...(pool.keyring === undefined ? [] : ['--keyring', pool.keyring]),
-    `--rados-osd-op-timeout=${seconds}`,
-    `--rados-mon-op-timeout=${seconds}`,
-    `--client-mount-timeout=${seconds}`,
+    ...Object.entries(deadlinesOf(pool)).map(([option, value]) => `--${option.replaceAll('_', '-')}=${value}`),
   ];
   const place = pool.namespace === undefined ? pool.pool : `${pool.pool}/${pool.namespace}`;
   const specOf = (image: string, snapshot?: string): string =>
@@ -87,8 +93,9 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     }
     const { exitCode, stdout, stderr } = result;
     if (exitCode === 0) return stdout;
-    const said = Number(errnoPattern.exec(stderr)?.[1]);
-    throw new CephError(command, exitCode === 1 && said > 0 ? said : exitCode);
+    if (exitCode !== 1) throw new CephError(command, exitCode);
+    const [, said, saidByCeph] = errnoPattern.exec(stderr) ?? [];
+    throw new CephError(command, Number(said ?? saidByCeph ?? constants.errno.EIO));
   };
   const ask = async <Output>(schema: z.ZodType<Output>, tool: 'rbd' | 'ceph', args: string[]): Promise<Output> =>
     schema.parse(JSON.parse((await run(tool, [...args, '--format', 'json'])) || '[]'));
@@ -117,15 +124,43 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       await rbd('rm', specOf(name), '--no-progress');
     }
   };
+  /** See `agent.ts`: the tool says what the library says. */
+  const checkRemoved = async (name: string): Promise<void> => {
+    if ((await unlessAbsent(describe(name, []))) !== undefined)
+      throw new CephError('rbd rm', constants.errno.ETIMEDOUT);
+  };
+  const removeFromTrash = async (id: string): Promise<void> => {
+    const removeIt = ['trash', 'rm', `${place}/${id}`, '--force', '--no-progress'];
+    try {
+      await rbd(...removeIt);
+    } catch (error) {
+      if (!isCephError(error, 'not-empty')) throw error;
+      const inPlace = ['--pool', pool.pool, ...(pool.namespace === undefined ? [] : ['--namespace', pool.namespace])];
+      await rbd('snap', 'purge', ...inPlace, '--image-id', id, '--no-progress');
+      await rbd(...removeIt);
+    }
+  };
   const readObject = async (name: string): Promise<Buffer | undefined> => {
-    const text = await unlessAbsent(run('rados', [...inRados, 'get', name, '-']));
+    const text = await unlessAbsent(run('rados', ['get', name, '-', ...inRados]));
     return text === undefined || text === '' ? undefined : Buffer.from(text);
+  };
+
+  /** As `library.ts` does: objects can be written into a namespace that nobody has made. */
+  const checkNamespace = async (): Promise<void> => {
+    if (pool.namespace === undefined) return;
+    const made = await ask(namesSchema, 'rbd', ['namespace', 'ls', pool.pool]).catch((error: unknown) => {
+      if (isCephError(error, 'forbidden')) return undefined;
+      throw error;
+    });
+    if (made?.every(({ name }) => name !== pool.namespace))
+      throw new CephError('rbd namespace', constants.errno.ENOENT);
   };
 
   return {
     access: 'tool',
     async identify() {
       const { fsid, mons } = await ask(monitorsSchema, 'ceph', ['mon', 'dump']);
+      await checkNamespace();
       return { fsid, monitors: monitorsOf(mons.map(({ public_addrs }) => public_addrs.addrvec)) };
     },
     async space() {
@@ -138,17 +173,24 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     readObject,
     async createObject(name, bytes) {
       const put = async (): Promise<boolean> => {
-        await run('rados', [...inRados, 'put', name, '-'], { onStarted: (stdin) => void stdin.end(bytes) });
+        await run('rados', ['put', name, '-', ...inRados], { onStarted: (stdin) => void stdin.end(bytes) });
         return true;
       };
       try {
-        await run('rados', [...inRados, 'create', name]);
+        await run('rados', ['create', name, ...inRados]);
         return await put();
       } catch (error) {
         if (!isCephError(error, 'exists')) throw error;
         if ((await readObject(name)) !== undefined) return false;
         await delay(UNFILLED_MS);
         return (await readObject(name)) === undefined ? await put() : false;
+      }
+    },
+    async ensureTrash() {
+      try {
+        await run('rados', ['create', TRASH_OBJECT, ...inRados]);
+      } catch (error) {
+        if (!isCephError(error, 'exists')) throw error;
       }
     },
     async listImages() {
@@ -185,14 +227,14 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       try {
         await remove(name);
       } catch (error) {
-        if (isCephError(error, 'absent')) return;
+        if (isCephError(error, 'absent')) return await checkRemoved(name);
         if (!isCephError(error, 'busy')) throw error;
         await rbd('trash', 'mv', specOf(name));
       }
     },
     async removeFromTrash(id) {
       try {
-        await rbd('trash', 'rm', `${place}/${id}`, '--force', '--no-progress');
+        await removeFromTrash(id);
         return true;
       } catch (error) {
         if (isCephError(error, 'absent')) return true;
