@@ -137,7 +137,7 @@ describe('a pool of Ceph RBD', () => {
       await untilSome(place.cluster);
       await ceph.stopOsd('SIGKILL');
       await ceph.startOsd();
-      await cloning;
+      expect(await cloning).toHaveLength(HERD);
       await expectWhole(place, markers);
     });
 
