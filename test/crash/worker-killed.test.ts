@@ -2,6 +2,7 @@ import { dirname, join } from 'node:path';
 import { BLOCK_BYTES } from '../../activities/image/hashed-file';
 import { MiB } from '../../workflows/contract/bytes';
 import type { BackendName } from '../../workflows/contract/ids';
+import { InventoryProbe } from '../support/database/inventory-probe';
 import { expectCleanSlate, useStack, type FlowStack } from '../support/stack/flows';
 import { expectArrival, expectOnePopulation, startHerd, strikeHerd, type HerdImage } from '../support/stack/herd';
 import { createRandom, fromSeed, type Random } from '../support/seeded';
@@ -65,7 +66,9 @@ async function killThroughHerds(flow: FlowStack, own: Random): Promise<void> {
     for (const [backend, volumesDirectory] of [
       [stack.backend, stack.volumesDirectory],
       [second, join(dirname(stack.scratchDirectory), second)],
-    ] as const)
-      await expectCleanSlate({ ...stack, backend, volumesDirectory });
+    ] as const) {
+      const inventory = new InventoryProbe(stack.database, backend);
+      await expectCleanSlate({ ...stack, backend, inventory, volumesDirectory });
+    }
   }
 }
