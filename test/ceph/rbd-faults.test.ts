@@ -217,6 +217,7 @@ describe('a pool of Ceph RBD', () => {
       const deleted = volumeMarker(place);
       await backend.ensureClone('img', deleted);
       await ceph.setQuota(pool, 16 * MiB);
+      await backend.ensureWriteTarget({ ...population, attempt: 'streamed' });
       const target = await populate(place, image, 'a1');
       await waitFor(async () => ((await ceph.isFull(pool)) && (await backend.space()).freeBytes === 0) || undefined, {
         what: 'the quota to be reached',
@@ -229,12 +230,23 @@ describe('a pool of Ceph RBD', () => {
       await expect(backend.ensureWriteTarget({ ...population, attempt: 'a2' })).rejects.toMatchObject(full);
       const marker = { ...imageMarker(place, 'big'), virtualBytes: POPULATION_BYTES };
       await expect(backend.sealImageVolume(target, marker)).rejects.toMatchObject(full);
+      const writer = await backend.openWriter?.({ ...population, attempt: 'streamed' });
+      // Ceph's client keeps what it is given; a flush tells what became of it.
+      const streamed = async (): Promise<void> => {
+        await writer?.write(Buffer.alloc(MiB, 1), 0);
+        await writer?.flush();
+      };
+      await expect(streamed()).rejects.toMatchObject({
+        type: 'NoSpace',
+        details: { backend: name, freeBytes: 0 },
+      });
+      await writer?.close();
       const refused = volumeMarker(place);
       await expect(backend.ensureClone('img', refused)).rejects.toMatchObject({
         type: 'NoSpace',
         details: { backend: name, neededBytes: refused.sizeBytes, freeBytes: 0 },
       });
-      expect(await kinds(backend)).toEqual(['image-volume', 'partial', 'volume']);
+      expect(await kinds(backend)).toEqual(['image-volume', 'partial', 'partial', 'volume']);
 
       await backend.ensureVolumeAbsent(deleted.volumeId);
       await backend.ensureAttemptAbsent({ ...population, attempt: 'a1' });
@@ -256,7 +268,14 @@ describe('a pool of Ceph RBD', () => {
     const [watcher] = await place.cluster.listWatchers(image);
     expect(watcher?.own).toBe(true);
     await ceph.blocklist(watcher?.address ?? '');
-    await expect(writer?.write(Buffer.alloc(4096, 1), 0)).rejects.toThrow(/EBLOCKLISTED/);
+    // The OSD learns of it in a moment.
+    const refused = async (): Promise<unknown> =>
+      await writer?.write(Buffer.alloc(4096, 1), 0).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    const what = 'the client to be shut out';
+    expect(String(await waitFor(refused, { what, deadlineMs: PATIENCE_MS }))).toMatch(/EBLOCKLISTED/);
     const markers = herdOf(place);
     const cloning = markers.map(async (marker) => await place.backend.ensureClone('img', marker));
     const failed = (await Promise.allSettled(cloning)).filter((outcome) => outcome.status === 'rejected');
