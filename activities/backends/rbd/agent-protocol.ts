@@ -1,28 +1,14 @@
-import type { ClusterIdentity, RbdImage, RbdPool, RbdWatcher } from './cluster';
+import type { ClusterIdentity, RbdCluster, RbdPool } from './cluster';
 
-/** What the agent process does, by name: each is one visit to the cluster over its one connection. Handles are numbers of the agent's own. */
-export interface AgentCalls {
+/**
+ * What the agent process does, by name: each is one visit to the cluster over its one connection. What is read or written in pieces goes by an image
+ * that stays open; its number is the agent's own.
+ */
+export interface AgentCalls extends Omit<
+  RbdCluster,
+  'access' | 'identify' | 'flatten' | 'read' | 'openWriter' | 'close'
+> {
   connect(pool: RbdPool & { operationsAtOnce?: number }): Promise<ClusterIdentity>;
-  space(): Promise<{ totalBytes: number; freeBytes: number }>;
-  readObject(name: string): Promise<Buffer | undefined>;
-  createObject(name: string, bytes: Buffer): Promise<boolean>;
-  ensureTrash(): Promise<void>;
-  listImages(): Promise<string[]>;
-  listTrash(): Promise<{ id: string; name: string }[]>;
-  describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined>;
-  usedBytes(name: string, snapshot?: string): Promise<number>;
-  countChildren(name: string, snapshot: string): Promise<number>;
-  listWatchers(name: string): Promise<RbdWatcher[]>;
-  createImage(name: string, sizeBytes: number): Promise<void>;
-  cloneImage(
-    parent: { image: string; snapshot: string },
-    clone: { name: string; sizeBytes: number; metadata: Record<string, string> },
-  ): Promise<void>;
-  completeImage(name: string, change: { sizeBytes: number; metadata: Record<string, string> }): Promise<void>;
-  createSnapshot(name: string, snapshot: string): Promise<void>;
-  renameImage(from: string, to: string): Promise<void>;
-  removeImage(name: string): Promise<void>;
-  removeFromTrash(id: string): Promise<boolean>;
   flatten(name: string): Promise<void>;
   openImage(
     name: string,
