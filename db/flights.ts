@@ -16,7 +16,6 @@ import {
   type RowOf,
   runStatement,
 } from './statement';
-import { type WaitingActivity } from './join-flight';
 
 export interface ClaimedFlight {
   flight: number;
@@ -242,4 +241,11 @@ export async function clearRefusal(
       select short_key from meant order by short_key`,
   );
   return meant.map((row) => row.short_key);
+}
+
+/** The activity that a flight's end completes. */
+export interface WaitingActivity {
+  workflowId: string;
+  runId: string;
+  activityId: string;
 }

@@ -7,14 +7,7 @@ import { hasKey, isSameKey, keyColumnNames, keyValues } from './cache-key';
 import type { Database } from './client';
 import { populations, type PopulationRow } from './schema';
 import { columnsOf, inTransaction, is, parseRow, type Queryable, readRows, runStatement } from './statement';
-import { lockPopulation, isProvenRefusal } from './flights';
-
-/** The activity that a flight's end completes. */
-export interface WaitingActivity {
-  workflowId: string;
-  runId: string;
-  activityId: string;
-}
+import { lockPopulation, isProvenRefusal, type WaitingActivity } from './flights';
 
 export interface FlightJoin extends WaitingActivity {
   backend: BackendName;

@@ -1,7 +1,13 @@
 import { activityInfo, heartbeat } from '@temporalio/activity';
 import { ActivityNotFoundError } from '@temporalio/client';
-import { answerFlight, updateFlightRun, findFlight, forgetWaiters, waitersOf } from '../../db/flights';
-import { type WaitingActivity } from '../../db/join-flight';
+import {
+  answerFlight,
+  updateFlightRun,
+  findFlight,
+  forgetWaiters,
+  waitersOf,
+  type WaitingActivity,
+} from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';

@@ -3,9 +3,9 @@ import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
 import { toFailure, type RbdContext } from './context';
 import { INCOMPLETE_CLONE, MARKER_KEY, trashAttempt } from './names';
-import { parseImageMarker } from './parent';
 import { checkClaim } from './place';
 import { isIncompleteClone } from './volume';
+import { parseImageMarker } from './markers';
 
 const DESCRIBED_AT_ONCE = 8;
 

@@ -1,20 +1,13 @@
-import { z } from 'zod';
 import { Failure } from '../../../workflows/contract/failures';
 import type { DigestOptions, ImageVolumeMarker, ParentDescription, ParentDigest, WriteTarget } from '../backend';
-import { imageVolumeMarkerSchema, isSameMarker, parseStored } from '../markers';
+import { isSameMarker } from '../markers';
 import { createPacedHash } from '../paced-hash';
 import { isCephError } from './ceph-error';
 import { checkNotFull, withFailures, type RbdContext } from './context';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
-
-/** What an image-volume carries: its marker, and the bytes that it took when it was sealed. */
-const storedSchema = z.object({ marker: imageVolumeMarkerSchema, realBytes: z.int().nonnegative() });
-
-export function parseImageMarker(text: string | undefined): z.output<typeof storedSchema> | undefined {
-  return text === undefined ? undefined : parseStored(storedSchema, text);
-}
+import { parseImageMarker } from './markers';
 
 /** See `VolumeBackend.describeParent`. Clones are of the snapshot, which nobody can write: an image that was written since is as good. */
 export async function describeParent(

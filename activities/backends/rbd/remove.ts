@@ -4,8 +4,8 @@ import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
 import { withFailures, type RbdContext } from './context';
 import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
-import { parseImageMarker } from './parent';
 import { checkClaim } from './place';
+import { parseImageMarker } from './markers';
 
 /** See `VolumeBackend.ensureVolumeAbsent`. */
 export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId): Promise<void> {
