@@ -5,7 +5,7 @@ import type { LeasedEntry } from '../workflows/contract/population';
 import type { VolumeState } from '../workflows/contract/volume';
 import { hasKey } from './cache-key';
 import type { Database } from './client';
-import { is, readRows, type RowOf } from './statement';
+import { runStatement } from './statement';
 import { findVolume } from './volumes';
 import { cloneLimitOf, nearCloneLimit } from './backends';
 
@@ -36,7 +36,7 @@ interface Acquirement {
  */
 export async function acquireEntry(database: Database, request: Acquirement): Promise<LeaseOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
-    const [row] = await readRows(database, acquiredColumns, acquireStatement(request));
+    const [row] = await runStatement<AcquiredRow>(database, acquireStatement(request));
     if (row) return acquired(row);
     const volume = await findVolume(database, request);
     if (volume?.state !== 'creating' || volume.runId !== request.runId)
@@ -45,15 +45,14 @@ export async function acquireEntry(database: Database, request: Acquirement): Pr
   throw new Error(`volume ${request.volumeId} changed ${RACE_TRIES} times while its entry was acquired`);
 }
 
-/** Without an entry, its columns are null. */
-const acquiredColumns = {
-  id: is.nullable(is.text<EntryId>),
-  imageVolume: is.nullable(is.text),
-  virtualBytes: is.nullable(is.number),
-  generation: is.nullable(is.number),
-  collision: is.boolean,
-  full: is.boolean,
-  near: is.nullable(is.boolean),
+type AcquiredRow = {
+  id: EntryId | null;
+  imageVolume: string;
+  virtualBytes: number;
+  generation: number;
+  collision: boolean;
+  full: boolean;
+  near: boolean;
 };
 
 /**
@@ -95,9 +94,9 @@ function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquire
     where entry.id is null or entry.virtual_bytes is not null`;
 }
 
-function acquired(row: RowOf<typeof acquiredColumns>): LeaseOutcome {
+function acquired(row: AcquiredRow): LeaseOutcome {
   const { id, imageVolume, virtualBytes, generation, collision, full, near } = row;
-  if (id !== null && imageVolume !== null && virtualBytes !== null && generation !== null)
+  if (id !== null)
     return {
       kind: 'leased',
       entry: { id, imageVolume, virtualBytes, generation },

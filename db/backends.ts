@@ -1,19 +1,8 @@
-import { sql, type SQL, eq } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { backends, type BackendRow } from './schema';
-import {
-  columnsOf,
-  inTransaction,
-  is,
-  json,
-  parseRow,
-  type Queryable,
-  readRows,
-  readTable,
-  runStatement,
-  run,
-} from './statement';
+import { columnsOf, json, parseRow, runStatement, type Queryable, inTransaction } from './statement';
 import { areWatermarksInOrder } from '../workflows/contract/cache-limits';
 import type { CacheLimitValues } from '../workflows/contract/eviction';
 
@@ -84,9 +73,8 @@ export async function countHoldings(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<{ volumes: number; imageVolumes: number }> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ volumes: number; image_volumes: number }>(
     database,
-    { volumes: is.number, image_volumes: is.number },
     sql`select
         (select count(*)::int from (select from volumes where backend = ${name}
           and (state in ('creating', 'available', 'deleting') or (state = 'error' and available_at is not null))
@@ -108,14 +96,13 @@ export async function updateLimits(
     given.map((limit) => sql`${limit}`),
     sql`, `,
   )}]::text[]`;
-  const [row] = await readTable(
+  const [row] = await runStatement(
     database,
-    backends,
     sql`update backends set ${sql.join([...changes, sql`limits_set_by = ${by}, limits_set_at = now()`], sql`, `)},
         operator_limits = array(select distinct unnest(operator_limits || ${names}) order by 1)
       where name = ${name} returning ${columnsOf(backends)}`,
   );
-  return row;
+  return row && parseRow(backends, row);
 }
 
 /** Notes what the backend's place really has. */
@@ -133,8 +120,8 @@ export async function findBackend(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<BackendRow | undefined> {
-  const [row] = await run(database, (orm) => orm.select().from(backends).where(eq(backends.name, name)));
-  return row;
+  const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
+  return row && parseRow(backends, row);
 }
 
 export async function listBackends(database: Database): Promise<BackendRow[]> {

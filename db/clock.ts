@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type { Database } from './client';
-import { is, type Queryable, readRows } from './statement';
+import { runStatement, type Queryable } from './statement';
 
 /*
  * The time that the inventory's rows are written with. What is compared with a row's time is read here: the clock of a worker or of a client may be
@@ -9,9 +9,8 @@ import { is, type Queryable, readRows } from './statement';
 
 /** @returns the database's time, as of this statement. */
 export async function readDatabaseTime(on: Queryable): Promise<Date> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ ms: number }>(
     on,
-    { ms: is.number },
     sql`select extract(epoch from clock_timestamp())::float8 * 1000 as ms`,
   );
   if (!row) throw new Error('the database told no time');

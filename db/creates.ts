@@ -5,7 +5,7 @@ import type { Database } from './client';
 import { endHold, freedColumn, parseFreed, releaseOf, type Release } from './entries/clones';
 import { type DecisionNote, decisionOf } from './report/decisions';
 import { volumes, type VolumeRow } from './schema';
-import { columnsOf, inTransaction, is, json, parseColumns, parseRow, readRows, runStatement } from './statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement } from './statement';
 import { ended, findVolume } from './volumes';
 
 /** How often a statement is tried again that lost a race against another one of the same volume. */
@@ -69,7 +69,7 @@ async function insertOrTakeOver(
   request: Admittance,
 ): Promise<{ admitted?: VolumeRow; room?: InsertVolumeOutcome & { kind: 'no-room' } }> {
   const { overSubscription = null, totalBytes = null } = request.promise ?? {};
-  const [row] = await runStatement(
+  const [row] = await runStatement<RoomRow>(
     database,
     sql`with room as materialized (
         select r.fits, r.promised, b.most from (
@@ -97,13 +97,12 @@ async function insertOrTakeOver(
       ) select ${columnsOf(volumes)}, room.fits, room.promised, room.most from room left join admitted on true`,
   );
   if (!row) throw new Error(`backend ${request.backend} is not registered`);
-  if (row['id'] !== null) return { admitted: parseRow(volumes, row) };
-  const { fits, promised, most } = parseColumns(roomColumns, row);
-  return fits === false ? { room: { kind: 'no-room', promisedBytes: promised ?? 0, mostBytes: most ?? 0 } } : {};
+  if (row.id !== null) return { admitted: parseRow(volumes, row) };
+  return row.fits === false ? { room: { kind: 'no-room', promisedBytes: row.promised, mostBytes: row.most } } : {};
 }
 
-/** `fits` is null where it has to be asked again; `most`, where there is no limit. */
-const roomColumns = { fits: is.nullable(is.boolean), promised: is.nullable(is.number), most: is.nullable(is.number) };
+/** `fits` is null where it has to be asked again. */
+type RoomRow = { id: VolumeId | null; fits: boolean | null; promised: number; most: number };
 
 /** @returns undefined when the row can be taken by now. */
 async function findRefusal(
@@ -244,9 +243,8 @@ export function removeGivenUp(database: Database, { volumeId, runId, remove }: R
  */
 export function removeOrphan(database: Database, { volumeId, runId, remove }: Removal): Promise<void> {
   return inTransaction(database, async (transaction) => {
-    const [row] = await readRows(
+    const [row] = await runStatement<{ owned: boolean }>(
       transaction,
-      { owned: is.boolean },
       sql`select state = 'available' or (state = 'creating' and not (given_up and run_id = ${runId})) as owned
         from volumes where id = ${volumeId} for no key update`,
     );

@@ -4,18 +4,7 @@ import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { Verdict } from '../workflows/contract/population';
 import type { Database } from './client';
 import { populations, type PopulationRow } from './schema';
-import {
-  columnsOf,
-  inTransaction,
-  is,
-  json,
-  parseRow,
-  type Queryable,
-  readRows,
-  readTable,
-  type RowOf,
-  runStatement,
-} from './statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from './statement';
 
 export interface ClaimedFlight {
   flight: number;
@@ -25,11 +14,10 @@ export interface ClaimedFlight {
   answered?: Verdict;
 }
 
-const flightKeyColumns = {
-  backend: is.text<BackendName>,
-  shortKey: is.text,
-};
-type FlightKey = RowOf<typeof flightKeyColumns>;
+interface FlightKey {
+  backend: BackendName;
+  shortKey: string;
+}
 
 /**
  * A run makes the key's flight its own, as the first thing it does. A run that finds it answered puts itself down as one that takes no waiters.
@@ -138,9 +126,8 @@ export function listRunningFlights(
   database: Database,
   { backends }: { backends: readonly BackendName[] },
 ): Promise<FlightKey[]> {
-  return readRows(
+  return runStatement<FlightKey & Record<string, unknown>>(
     database,
-    flightKeyColumns,
     sql`select backend, short_key as "shortKey" from populations
       where backend = any(array(select jsonb_array_elements_text(${JSON.stringify(backends)}::jsonb)))
         and answered_at is null and run_id is not null order by started_at`,
@@ -158,9 +145,8 @@ export async function waitersOf(
   { backend, shortKey, flight, limit, afterId }: FlightKey & { flight: number; limit: number; afterId?: string },
 ): Promise<FlightWaiter[]> {
   const after = afterId ?? '00000000-0000-0000-0000-000000000000';
-  return readRows(
+  return runStatement<FlightWaiter & Record<string, unknown>>(
     database,
-    { id: is.text, workflowId: is.text, runId: is.text, activityId: is.text },
     sql`select id, workflow_id as "workflowId", run_id as "runId", activity_id as "activityId" from (
         (select id, workflow_id, run_id, activity_id from volumes
           where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating' and activity_id is not null
@@ -187,12 +173,11 @@ export async function lockPopulation(
   transaction: Queryable,
   { backend, shortKey }: FlightKey,
 ): Promise<PopulationRow | undefined> {
-  const [row] = await readTable(
+  const [row] = await runStatement(
     transaction,
-    populations,
     sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey} for update`,
   );
-  return row;
+  return row && parseRow(populations, row);
 }
 
 export function isProvenRefusal(verdict: Verdict | null): boolean {
@@ -212,12 +197,12 @@ export async function listRefusals(
   { backend, limit }: { backend?: BackendName; limit: number },
 ): Promise<PopulationRow[]> {
   const onBackend = backend === undefined ? sql`true` : sql`backend = ${backend}`;
-  return readTable(
+  const rows = await runStatement(
     database,
-    populations,
     sql`select ${columnsOf(populations)} from populations where ${onBackend} and ${isRemembered}
       order by answered_at desc, backend, short_key limit ${limit}`,
   );
+  return rows.map((row) => parseRow(populations, row));
 }
 
 /**
@@ -228,9 +213,8 @@ export async function clearRefusal(
   database: Database,
   { backend, cacheKey }: { backend: BackendName; cacheKey: string },
 ): Promise<string[]> {
-  const meant = await readRows(
+  const meant = await runStatement<{ short_key: string }>(
     database,
-    { short_key: is.text },
     sql`with meant as (
         select backend, short_key from populations where backend = ${backend} and starts_with(short_key, ${cacheKey}) and ${isRemembered}
         order by short_key limit ${MOST_MEANT} for update

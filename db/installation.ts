@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
 import type { InstallationId } from '../workflows/contract/ids';
 import type { Database } from './client';
-import { inTransaction, is, type Queryable, readRows, runStatement } from './statement';
+import { inTransaction, runStatement, type Queryable } from './statement';
 
 /** Gives the installation its id, once; whoever comes later gets the same. */
 export async function ensureInstallation(database: Database): Promise<InstallationId> {
@@ -34,7 +34,7 @@ export async function adoptInstallation(database: Database, id: InstallationId):
 }
 
 async function readInstallation(database: Queryable): Promise<InstallationId> {
-  const [row] = await readRows(database, { id: is.text<InstallationId> }, sql`select id from installation`);
+  const [row] = await runStatement<{ id: InstallationId }>(database, sql`select id from installation`);
   if (!row) throw new Error('the installation has no id');
   return row.id;
 }
@@ -77,9 +77,8 @@ export async function bindNamespace(
 
 /** @returns undefined while it is bound to none. */
 export async function findNamespace(database: Queryable): Promise<NamespaceIdentity | undefined> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ name: string | null; id: string | null }>(
     database,
-    { name: is.nullable(is.text), id: is.nullable(is.text) },
     sql`select temporal_namespace as name, temporal_namespace_id as id from installation`,
   );
   return row && row.name !== null ? { name: row.name, id: row.id ?? undefined } : undefined;

@@ -6,7 +6,7 @@ import type { VolumeState } from '../workflows/contract/volume';
 import { hasKey, isSameKey, keyColumnNames, keyValues } from './cache-key';
 import type { Database } from './client';
 import { populations, type PopulationRow } from './schema';
-import { columnsOf, inTransaction, is, parseRow, type Queryable, readRows, runStatement } from './statement';
+import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from './statement';
 import { lockPopulation, isProvenRefusal, type WaitingActivity } from './flights';
 
 export interface FlightJoin extends WaitingActivity {
@@ -101,9 +101,8 @@ class NotCreating extends Error {
 
 /** Locks the volume's row. @returns the flight that it waits for already. */
 async function lockWaiter(transaction: Queryable, { volumeId, runId }: FlightJoin): Promise<number | null> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ state: VolumeState; run_id: string; waits_for_flight: number | null }>(
     transaction,
-    { state: is.text<VolumeState>, run_id: is.text, waits_for_flight: is.nullable(is.number) },
     sql`select state, run_id, waits_for_flight from volumes where id = ${volumeId} for no key update`,
   );
   if (row?.state !== 'creating' || row.run_id !== runId) throw new NotCreating(row?.state ?? 'absent');

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { HostId } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { scratchFiles, type ScratchFileRow } from './schema';
-import { columnsOf, inTransaction, is, type Queryable, readRows, readTable, runStatement } from './statement';
+import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from './statement';
 
 interface ScratchFile {
   hostId: HostId;
@@ -21,9 +21,8 @@ export function reserveScratch(
 ): Promise<ScratchReservation> {
   return inTransaction(database, async (transaction) => {
     await lockHost(transaction, hostId);
-    const [used] = await readRows(
+    const [used] = await runStatement<{ others: number }>(
       transaction,
-      { others: is.number },
       sql`select coalesce(sum(greatest(bytes_reserved, bytes_real)), 0)::bigint as others from scratch_files
         where host_id = ${hostId} and content_hash <> ${contentHash}`,
     );
@@ -56,9 +55,8 @@ export async function removeScratchUser(
   database: Database,
   { hostId, contentHash, user }: ScratchFile & { user: string },
 ): Promise<{ lastUser: boolean }> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ left: number }>(
     database,
-    { left: is.number },
     sql`update scratch_files set users = array_remove(users, ${user}), last_used_at = now()
       where host_id = ${hostId} and content_hash = ${contentHash} returning cardinality(users) as left`,
   );
@@ -94,11 +92,11 @@ export function forgetMissingScratch(
 }
 
 export async function listScratch(database: Database, { hostId }: { hostId: HostId }): Promise<ScratchFileRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    scratchFiles,
     sql`select ${columnsOf(scratchFiles)} from scratch_files where host_id = ${hostId} order by last_used_at, content_hash`,
   );
+  return rows.map((row) => parseRow(scratchFiles, row));
 }
 
 /** A host has no row of its own: an advisory lock until the transaction's end stands for it. */
@@ -107,9 +105,8 @@ async function lockHost(transaction: Queryable, hostId: HostId): Promise<void> {
 }
 /** @returns the hosts that hold scratch files, as far as the inventory knows. */
 export async function listScratchHosts(database: Database): Promise<HostId[]> {
-  const rows = await readRows(
+  const rows = await runStatement<{ hostId: HostId }>(
     database,
-    { hostId: is.text<HostId> },
     sql`select distinct host_id as "hostId" from scratch_files order by 1`,
   );
   return rows.map(({ hostId }) => hostId);

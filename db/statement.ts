@@ -18,60 +18,10 @@ export type RawRow = Record<string, unknown>;
 
 const dialect = new PgDialect();
 
-/** Sends one statement; `readRows` and `readTable` give its rows a type. @throws DatabaseUnavailable (retried). */
-export function runStatement(on: Queryable, statement: SQL): Promise<RawRow[]> {
+/** Sends one statement. @throws DatabaseUnavailable (retried). */
+export function runStatement<Row extends RawRow = RawRow>(on: Queryable, statement: SQL): Promise<Row[]> {
   const { sql: text, params } = dialect.sqlToQuery(statement);
-  return withDatabaseErrors(async () => [...(await sendStatement(on, text, params))]);
-}
-
-/** What a column of a statement holds: the column's type and its check. */
-type Column<Value> = (value: unknown) => value is Value;
-type Columns<Row> = { readonly [Name in keyof Row]: Column<Row[Name]> };
-export type RowOf<Of> = { [Name in keyof Of]: Of[Name] extends Column<infer Value> ? Value : never };
-
-/** Checks of columns; the driver gives times as text. */
-export const is = {
-  // oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- an id of one kind is told from another by its type alone
-  text: <Value extends string = string>(value: unknown): value is Value => typeof value === 'string',
-  number: (value: unknown): value is number => typeof value === 'number',
-  boolean: (value: unknown): value is boolean => typeof value === 'boolean',
-  array: <Item>(value: unknown): value is Item[] => Array.isArray(value),
-  json: (value: unknown): value is unknown => value !== undefined,
-  nullable:
-    <Value>(column: Column<Value>): Column<Value | null> =>
-    (value): value is Value | null =>
-      value === null || column(value),
-};
-
-/** Sends a statement that has exactly these columns. @throws DatabaseUnavailable (retried). */
-export async function readRows<Row>(on: Queryable, columns: Columns<Row>, statement: SQL): Promise<Row[]> {
-  const rows = await runStatement(on, statement);
-  const expected = Object.keys(columns).length;
-  for (const row of rows)
-    if (Object.keys(row).length !== expected) throw new Error(`columns: got ${Object.keys(row).join(', ')}`);
-  return rows.map((row) => parseColumns(columns, row));
-}
-
-/** @returns the row, of whose columns these are checked. */
-export function parseColumns<Row>(columns: Columns<Row>, row: RawRow): Row {
-  for (const name in columns)
-    if (!columns[name](row[name]))
-      throw new Error(`column ${name}: got ${row[name] === null ? 'null' : typeof row[name]}`);
-  return row as Row;
-}
-
-/** Sends a statement that has all of `columnsOf(table)`. @throws DatabaseUnavailable (retried). */
-export async function readTable<Table extends PgTable>(
-  on: Queryable,
-  table: Table,
-  statement: SQL,
-): Promise<InferSelectModel<Table>[]> {
-  return (await runStatement(on, statement)).map((row) => parseRow(table, row));
-}
-
-/** Sends a statement of drizzle's builder. @throws DatabaseUnavailable (retried). */
-export function run<Result>(on: Queryable, build: (orm: PgRemoteDatabase) => PromiseLike<Result>): Promise<Result> {
-  return withDatabaseErrors(async () => await build(createOrm(on)));
+  return withDatabaseErrors(async () => [...(await sendStatement<Row[]>(on, text, params))]);
 }
 
 /** @returns drizzle's builders over the same way of sending; their errors are the driver's, for `withDatabaseErrors`. */
@@ -117,8 +67,7 @@ export function columnsOf(table: PgTable, alias?: string): SQL {
 export function parseRow<Table extends PgTable>(table: Table, row: RawRow): InferSelectModel<Table> {
   const entries = Object.entries(getTableColumns(table)).map(([key, column]) => {
     const value = row[column.name];
-    if (value === undefined) throw new Error(`column ${column.name} is missing`);
-    return [key, value === null ? null : column.mapFromDriverValue(value)];
+    return [key, value === null || value === undefined ? null : column.mapFromDriverValue(value)];
   });
   return Object.fromEntries(entries) as InferSelectModel<Table>;
 }

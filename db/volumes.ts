@@ -2,9 +2,10 @@ import { and, desc, eq, sql } from 'drizzle-orm';
 import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
+import { withDatabaseErrors } from './errors';
 import { endHold, freedColumn, releaseOf, type Release } from './entries/clones';
 import { volumes, type VolumeRow } from './schema';
-import { columnsOf, is, parseRow, readRows, runStatement, run } from './statement';
+import { columnsOf, parseRow, runStatement } from './statement';
 /** States in which a volume that was not `available` at last holds nothing. */
 export const ended: readonly VolumeState[] = ['error', 'deleting', 'deleted'];
 export type MarkDeletingOutcome =
@@ -42,9 +43,8 @@ export async function revertDeleting(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<RestoreOutcome> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ state: VolumeState }>(
     database,
-    { state: is.text<VolumeState> },
     sql`update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
         state_before_delete = null, updated_at = now()
       where id = ${volumeId} and state = 'deleting' returning state`,
@@ -74,8 +74,8 @@ export async function findVolume(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<VolumeRow | undefined> {
-  const [row] = await run(database, (orm) => orm.select().from(volumes).where(eq(volumes.id, volumeId)));
-  return row;
+  const [row] = await runStatement(database, sql`select ${columnsOf(volumes)} from volumes where id = ${volumeId}`);
+  return row && parseRow(volumes, row);
 }
 
 /** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
@@ -91,8 +91,8 @@ export function selectVolumes(
   },
 ): Promise<VolumeRow[]> {
   const { projectId, backend, state, imageId, limit, afterId } = request;
-  return run(database, (orm) =>
-    orm
+  return withDatabaseErrors(() =>
+    database.orm
       .select()
       .from(volumes)
       .where(

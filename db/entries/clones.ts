@@ -3,7 +3,7 @@ import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { is, type RawRow, readRows, runStatement } from '../statement';
+import { runStatement, type RawRow } from '../statement';
 import { eventColumns, eventsOf } from './entry-events';
 
 /** @returns the live clones that hold an entry, by id, after `afterVolumeId`. */
@@ -11,9 +11,8 @@ export async function selectClones(
   database: Database,
   { entryId, afterVolumeId, limit }: { entryId: EntryId; afterVolumeId?: VolumeId; limit: number },
 ): Promise<VolumeId[]> {
-  const rows = await readRows(
+  const rows = await runStatement<{ id: VolumeId }>(
     database,
-    { id: is.text<VolumeId> },
     sql`select id from volumes where entry_id = ${entryId} and holds_entry and state = 'available'
       and (${afterVolumeId ?? null}::uuid is null or id > ${afterVolumeId ?? null}::uuid) order by id limit ${limit}`,
   );

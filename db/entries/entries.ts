@@ -3,8 +3,9 @@ import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { hasKey } from '../cache-key';
 import type { Database } from '../client';
+import { withDatabaseErrors } from '../errors';
 import { cacheEntries, entryImages, type EntryState, type EntryImageRow, type EntryRow } from '../schema';
-import { columnsOf, is, type Queryable, readRows, readTable, type RowOf, runStatement, uuids, run } from '../statement';
+import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import { cloneLimitOf, nearCloneLimit } from '../backends';
 import { eventColumns, eventsOf } from './entry-events';
 
@@ -31,9 +32,8 @@ export async function countQuarantines(
     exceptEntryId,
   }: { backend: BackendName; shortKey: string; withinMs: number; exceptEntryId?: EntryId },
 ): Promise<number> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ quarantines: number }>(
     database,
-    { quarantines: is.number },
     sql`select count(*) as quarantines from cache_entries where backend = ${backend} and short_key = ${shortKey} and reason = 'quarantined'
       and id is distinct from ${exceptEntryId ?? null}::uuid
       and retired_at >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
@@ -42,8 +42,11 @@ export async function countQuarantines(
 }
 
 export async function findEntry(database: Queryable, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
-  const [row] = await run(database, (orm) => orm.select().from(cacheEntries).where(eq(cacheEntries.id, entryId)));
-  return row;
+  const [row] = await runStatement(
+    database,
+    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId}`,
+  );
+  return row && parseRow(cacheEntries, row);
 }
 
 /** @returns the newest first, after `afterId` in that order; without `state`, all that are not gone. */
@@ -52,8 +55,8 @@ export function listEntries(
   request: { backend?: BackendName; shortKey?: string; state?: EntryState; limit: number; afterId?: EntryId },
 ): Promise<EntryRow[]> {
   const { backend, shortKey, state, limit, afterId } = request;
-  return run(database, (orm) =>
-    orm
+  return withDatabaseErrors(() =>
+    database.orm
       .select()
       .from(cacheEntries)
       .where(
@@ -77,8 +80,8 @@ export async function listEntryImages(
   { entryIds }: { entryIds: EntryId[] },
 ): Promise<EntryImageRow[]> {
   if (entryIds.length === 0) return [];
-  return run(database, (orm) =>
-    orm
+  return withDatabaseErrors(() =>
+    database.orm
       .select()
       .from(entryImages)
       .where(inArray(entryImages.entryId, entryIds))
@@ -98,9 +101,8 @@ export async function findKeysBeginning(
   { backend, prefix }: { backend: BackendName; prefix: string },
 ): Promise<string[]> {
   // A range, which the index of a backend's keys begins in; "g" follows all that a key is written with.
-  const rows = await readRows(
+  const rows = await runStatement<{ shortKey: string; isThere: boolean }>(
     database,
-    { shortKey: is.text, isThere: is.boolean },
     sql`select short_key as "shortKey", bool_or(state <> 'gone') as "isThere" from cache_entries
       where backend = ${backend} and short_key >= ${prefix} and short_key < ${`${prefix}g`} and starts_with(short_key, ${prefix})
       group by short_key order by bool_or(state <> 'gone') desc, short_key limit ${MOST_KEYS}`,
@@ -114,12 +116,12 @@ export async function listUndigested(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'ready' and digest is null
       order by ready_at, id limit ${limit}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** @returns ready entries with a digest, those first whose bytes were looked at longest ago. */
@@ -127,12 +129,12 @@ export async function listLeastScrubbed(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'ready' and digest is not null
       order by coalesce(digest_seen_at, ready_at), id limit ${limit}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** Notes a ready entry's digest, once; whoever comes second changes nothing. */
@@ -172,14 +174,14 @@ export async function listOfOtherPolicy(
     limit,
   }: { backend: BackendName; policyVersion: string; containers: readonly string[]; limit: number },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'ready'
       and (policy_version is distinct from ${policyVersion}
         or not (container_format = any (array(select jsonb_array_elements_text(${JSON.stringify(containers)}::jsonb)))))
       order by id limit ${limit}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** Notes that a ready entry is allowed under this version too. Idempotent. */
@@ -193,23 +195,21 @@ export async function renewPolicyVersion(
   );
 }
 
-const cacheSumsColumns = {
+export interface CacheSums {
   /** What counts against `maxBytes`: populating, ready, and what was marked for deletion but is not confirmed gone. */
-  bytes: is.number,
+  bytes: number;
   /** What counts against `maxCount`. */
-  count: is.number,
+  count: number;
   /** Of `bytes`, what running populations have reserved. */
-  reservedBytes: is.number,
+  reservedBytes: number;
   /** Retired parents that live clones hold; outside of the limits. */
-  pinnedBytes: is.number,
-};
-export type CacheSums = RowOf<typeof cacheSumsColumns>;
+  pinnedBytes: number;
+}
 
 /** @returns the sums of one backend's cache; they hold only under the lock of its row, else they are a view of a moment. */
 export async function readSums(on: Queryable, { backend }: { backend: BackendName }): Promise<CacheSums> {
-  const [row] = await readRows(
+  const [row] = await runStatement<CacheSums & Record<string, unknown>>(
     on,
-    cacheSumsColumns,
     sql`select
         coalesce(sum(real_bytes) filter (where counted), 0)::bigint as bytes,
         count(*) filter (where counted) as count,
@@ -223,9 +223,8 @@ export async function readSums(on: Queryable, { backend }: { backend: BackendNam
 /** @returns those of the entries that a create holds: asked in a statement of its own, after the entries were locked. */
 export async function findLeased(on: Queryable, entryIds: EntryId[]): Promise<Set<EntryId>> {
   if (entryIds.length === 0) return new Set();
-  const rows = await readRows(
+  const rows = await runStatement<{ entry_id: EntryId }>(
     on,
-    { entry_id: is.text<EntryId> },
     sql`select distinct entry_id from volumes where entry_id = any (${uuids(entryIds)}) and holds_entry and state in ('creating', 'deleting')
       and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating'))`,
   );

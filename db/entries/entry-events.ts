@@ -1,7 +1,7 @@
 import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId } from '../../workflows/contract/ids';
 import { entryEvents, type EntryEventKind, type EntryEventRow } from '../schema';
-import { columnsOf, type Queryable, readTable, runStatement, uuids } from '../statement';
+import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
 
 /** What an event says beside whom it happened to. */
 export interface EventNote {
@@ -29,11 +29,11 @@ export async function listEntryEvents(
   on: Queryable,
   { entryIds, limit }: { entryIds: EntryId[]; limit: number },
 ): Promise<EntryEventRow[]> {
-  return readTable(
+  const rows = await runStatement(
     on,
-    entryEvents,
     sql`select ${columnsOf(entryEvents)} from entry_events where entry_id = any (${uuids(entryIds)}) order by id desc limit ${limit}`,
   );
+  return rows.map((row) => parseRow(entryEvents, row));
 }
 
 type Note = { [Field in keyof EventNote]: EventNote[Field] | SQL };

@@ -6,7 +6,7 @@ import type { FreedEntry } from '../../workflows/contract/population';
 import { hasKey } from '../cache-key';
 import type { Database } from '../client';
 import { cacheEntries, type imageUseStates, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, is, parseRow, type Queryable, readRows, runStatement, uuids } from '../statement';
+import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import { findLeased } from './entries';
 import { eventsOf } from './entry-events';
 import { cloneLimitOf } from '../backends';
@@ -27,9 +27,8 @@ export async function listImagesBehindEntries(
     limit,
   }: { afterImageId: ImageId | null; imageIds?: readonly string[]; backend?: BackendName; limit: number },
 ): Promise<ImageId[]> {
-  const rows = await readRows(
+  const rows = await runStatement<{ image_id: ImageId }>(
     database,
-    { image_id: is.text<ImageId> },
     sql`select distinct i.image_id from entry_images i join cache_entries e on e.id = i.entry_id
       where ${concernsUs} and i.image_id > ${afterImageId ?? ''} and (${backend ?? null}::text is null or e.backend = ${backend ?? null}::text)
         and (${imageIds === undefined} or i.image_id in (select value from jsonb_array_elements_text(${JSON.stringify(imageIds ?? [])}::jsonb)))
@@ -43,9 +42,8 @@ export async function listSeenImages(
   database: Database,
   { except, limit }: { except: readonly ImageId[]; limit: number },
 ): Promise<ImageId[]> {
-  const rows = await readRows(
+  const rows = await runStatement<{ image_id: ImageId }>(
     database,
-    { image_id: is.text<ImageId> },
     sql`select i.image_id, max(i.last_seen_at) as seen_at from entry_images i join cache_entries e on e.id = i.entry_id
       where e.state <> 'gone' and i.state <> 'gone'
         and i.image_id not in (select value from jsonb_array_elements_text(${JSON.stringify(except)}::jsonb)) group by i.image_id order by seen_at desc limit ${limit}`,
@@ -69,9 +67,8 @@ export async function serveFromReady(
   database: Database,
   { backend, key, imageId, projectId }: { backend: BackendName; key: CacheKey; imageId: ImageId; projectId: ProjectId },
 ): Promise<EntryId | undefined> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ id: EntryId }>(
     database,
-    { id: is.text<EntryId> },
     sql`with entry as (
         select e.id from cache_entries e
         where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)} and e.state = 'ready' and e.clones < ${cloneLimitOf(backend)}
@@ -130,9 +127,8 @@ async function lockUnusable(transaction: Queryable, imageId: ImageId): Promise<E
   );
   const locked = rows.map((row) => parseRow(cacheEntries, row));
   if (locked.length === 0) return [];
-  const usable = await readRows(
+  const usable = await runStatement<{ entry_id: EntryId }>(
     transaction,
-    { entry_id: is.text<EntryId> },
     sql`select distinct entry_id from entry_images where entry_id = any (${uuids(locked.map(({ id }) => id))}) and state = 'usable'`,
   );
   const ids = new Set(usable.map((row) => row.entry_id));

@@ -2,7 +2,7 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryState, type RetireReason, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, type Queryable, readTable, runStatement } from '../statement';
+import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from '../statement';
 import { eventColumns, eventsOf } from './entry-events';
 import { findLeased } from './entries';
 import { findEntry } from './entries';
@@ -113,12 +113,11 @@ export async function keepUndeletable(
 }
 
 async function lockEntry(transaction: Queryable, entryId: EntryId): Promise<EntryRow | undefined> {
-  const [row] = await readTable(
+  const [row] = await runStatement(
     transaction,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId} for update`,
   );
-  return row;
+  return row && parseRow(cacheEntries, row);
 }
 
 /** `deleting -> gone`, with its event. */

@@ -3,7 +3,7 @@ import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { readDatabaseTime } from '../clock';
 import { cacheEntries, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, is, json, parseRow, readRows, runStatement } from '../statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
 import { lockBackend } from '../backends';
 
 /** Rows that are scored under one lock of the backend's row. */
@@ -79,9 +79,8 @@ export async function listLowestImageVolumes(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<{ entryId: EntryId; imageVolume: string }[]> {
-  return readRows(
+  return runStatement<{ entryId: EntryId; imageVolume: string }>(
     database,
-    { entryId: is.text<EntryId>, imageVolume: is.text },
     sql`select id as "entryId", image_volume as "imageVolume" from cache_entries
       where backend = ${backend} and state = 'ready' and clones = 0 and not pinned order by priority limit ${limit}`,
   );

@@ -2,7 +2,7 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import { readDatabaseTime } from '../clock';
 import { cacheEntries, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, is, parseRow, type Queryable, readRows, runStatement, uuids } from '../statement';
+import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import { findLeased, readSums, type CacheSums } from '../entries/entries';
 
 /** An entry that may be thought of as a victim, and what decides whether it may be one. */
@@ -99,9 +99,8 @@ export async function withFacts(on: Queryable, entries: EntryRow[]): Promise<Evi
 /** A volume waits until it has acquired what its flight has made: that is the entry's grace. */
 async function findAwaited(on: Queryable, entryIds: EntryId[]): Promise<Set<EntryId>> {
   if (entryIds.length === 0) return new Set();
-  const rows = await readRows(
+  const rows = await runStatement<{ id: EntryId }>(
     on,
-    { id: is.text<EntryId> },
     sql`select e.id from cache_entries e where e.id = any (${uuids(entryIds)}) and e.state = 'ready' and exists (
         select 1 from volumes v where v.backend = e.backend and v.short_key = e.short_key and v.waits_for_flight = e.flight and v.state = 'creating')`,
   );
@@ -114,9 +113,8 @@ async function readImages(
 ): Promise<Map<EntryId, { imageId: ImageId; usable: boolean }[]>> {
   const images = new Map<EntryId, { imageId: ImageId; usable: boolean }[]>();
   if (entryIds.length === 0) return images;
-  const rows = await readRows(
+  const rows = await runStatement<{ entryId: EntryId; imageId: ImageId; usable: boolean }>(
     on,
-    { entryId: is.text<EntryId>, imageId: is.text<ImageId>, usable: is.boolean },
     sql`select entry_id as "entryId", image_id as "imageId", state = 'usable' as usable from entry_images
       where entry_id = any (${uuids(entryIds)}) order by entry_id, image_id`,
   );
@@ -125,9 +123,8 @@ async function readImages(
 }
 
 async function readKeepOfFollow(on: Queryable, backend: BackendName): Promise<Map<string, number>> {
-  const rows = await readRows(
+  const rows = await runStatement<{ id: string; keep: number }>(
     on,
-    { id: is.text, keep: is.number },
     sql`select id, keep from follows where backend = ${backend}`,
   );
   return new Map(rows.map(({ id, keep }) => [id, keep]));

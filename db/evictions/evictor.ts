@@ -2,7 +2,7 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
-import { columnsOf, is, readRows, readTable, runStatement, uuids } from '../statement';
+import { columnsOf, parseRow, runStatement, uuids } from '../statement';
 import type { PinTarget } from '../../workflows/contract/eviction';
 import { eventsOf } from '../entries/entry-events';
 
@@ -17,12 +17,12 @@ export async function findTargets(
   database: Database,
   { backend, target }: { backend: BackendName; target: EntryTarget },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and ${meant(target)}
       order by (state = 'gone'), short_key, generation limit ${TARGET_ROWS}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 function meant(target: EntryTarget) {
@@ -34,11 +34,11 @@ function meant(target: EntryTarget) {
 /** @returns these entries as they are now. */
 export async function readEntries(database: Database, { entryIds }: { entryIds: EntryId[] }): Promise<EntryRow[]> {
   if (entryIds.length === 0) return [];
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where id = any (${uuids(entryIds)})`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** @returns entries whose deletion was begun and not confirmed: who began it may be at it, or dead. */
@@ -46,11 +46,11 @@ export async function listDeleting(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'deleting' order by retired_at, id limit ${limit}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** @returns what was deleted for this workflow since an instant. */
@@ -58,12 +58,12 @@ export async function listGoneSince(
   database: Database,
   { backend, workflowId, since }: { backend: BackendName; workflowId: string; since: Date },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'gone' and reserved_for = ${workflowId}
       and gone_at >= ${since.toISOString()}::timestamptz order by gone_at, id limit ${TARGET_ROWS}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** Volumes that one statement lets go of: each costs a change of all its indexes, and a statement has seconds. */
@@ -99,9 +99,8 @@ async function listForgettable(
   database: Database,
   { backend, keptMs, limit }: { backend: BackendName; keptMs: number; limit: number },
 ): Promise<EntryId[]> {
-  const rows = await readRows(
+  const rows = await runStatement<{ id: EntryId }>(
     database,
-    { id: is.text<EntryId> },
     sql`select id from cache_entries where backend = ${backend} and state = 'gone'
       and gone_at < now() - ${keptMs}::float8 * interval '1 millisecond' order by id limit ${limit}`,
   );
@@ -110,9 +109,8 @@ async function listForgettable(
 
 /** @returns how many rows no longer name one of the entries. A volume that still holds its entry keeps it. */
 async function releaseVolumes(database: Database, entryIds: EntryId[], limit: number): Promise<number> {
-  const rows = await readRows(
+  const rows = await runStatement<{ released: number }>(
     database,
-    { released: is.number },
     sql`with released as (
         update volumes set entry_id = null where id = any (array(
           select id from volumes where entry_id = any (${uuids(entryIds)}) and not holds_entry limit ${limit}
@@ -132,9 +130,8 @@ export async function pinEntries(
 ): Promise<{ matched: number; changed: number }> {
   const { backend, target, pinned, by, workflowId } = request;
   const ofBackend = backend === undefined ? sql`true` : sql`e.backend = ${backend}`;
-  const [row] = await readRows(
+  const [row] = await runStatement<{ matched: number; changed: number }>(
     database,
-    { matched: is.number, changed: is.number },
     sql`with meant as (
         select e.id from cache_entries e where ${ofBackend} and e.state = 'ready' and ${isMeant(target)}
         order by e.id for update

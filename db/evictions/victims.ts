@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { backends, cacheEntries, type RetireReason, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, is, json, parseRow, type Queryable, readRows, runStatement } from '../statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
 import { lockBackend } from '../backends';
 import { eventsOf } from '../entries/entry-events';
 import { readEvictionView, type EvictionView } from './eviction-view';
@@ -88,9 +88,8 @@ export async function viewEvictions(
 ): Promise<EvictionView> {
   const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
   if (!row) throw new Error(`backend ${name} is not registered`);
-  const others = await readRows(
+  const others = await runStatement<{ id: EntryId }>(
     database,
-    { id: is.text<EntryId> },
     sql`select id from cache_entries where backend = ${name} and state <> 'gone'
       and (state in ('populating', 'deleting') or pinned or clones > 0) order by id limit ${SCAN_ROWS}`,
   );

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, is, type Queryable, readRows, readTable, runStatement, uuids } from '../statement';
+import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import { eventsOf } from '../entries/entry-events';
 import { hasSurplus, isFollowed, lockFollow } from './follow-surplus';
 import { pinnedByFollow } from './follows';
@@ -57,14 +57,14 @@ async function lockEntries(
   transaction: Queryable,
   { follow, request }: { follow: FollowRow; request: FlipRequest },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     transaction,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries, 'e')} from cache_entries e
       where e.backend = ${follow.backend} and e.state in ('ready', 'retired') and (e.id = ${request.entryId} or e.superseded_by = ${follow.id}
         or e.pinned_by = ${pinnedByFollow(follow.name)} or e.short_key = (select short_key from cache_entries where id = ${follow.currentEntryId}))
       order by e.id for update`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 async function movePointer(
@@ -101,9 +101,8 @@ async function supersede(transaction: Queryable, { follow, locked, next, workflo
 
 /** Of what the follow pointed to: its entry may be gone while further generations of that content are ready. */
 async function findShortKey(transaction: Queryable, { currentEntryId }: FollowRow): Promise<string | undefined> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ short_key: string }>(
     transaction,
-    { short_key: is.text },
     sql`select short_key from cache_entries where id = ${currentEntryId}`,
   );
   return row?.short_key;

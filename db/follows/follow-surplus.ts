@@ -1,9 +1,9 @@
 import { sql, type SQL } from 'drizzle-orm';
-import type { BackendName, EntryId, FollowId } from '../../workflows/contract/ids';
+import type { EntryId, FollowId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { Database } from '../client';
 import { cacheEntries, follows, type EntryRow, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, is, type Queryable, readRows, readTable, uuids } from '../statement';
+import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
 import { findLeased } from '../entries/entries';
 import { eventsOf } from '../entries/entry-events';
 import { pinnedByFollow } from './follows';
@@ -35,12 +35,11 @@ export function retireFormerContents(
 
 /** Locked, a follow's pointer stays what it is until the transaction ends. */
 export async function lockFollow(transaction: Queryable, followId: FollowId): Promise<FollowRow | undefined> {
-  const [row] = await readTable(
+  const [row] = await runStatement(
     transaction,
-    follows,
     sql`select ${columnsOf(follows)} from follows where id = ${followId} for update`,
   );
-  return row;
+  return row && parseRow(follows, row);
 }
 
 /** Whether a follow but this one points to the content of the entry `e`; asked once the entries are locked. */
@@ -51,9 +50,8 @@ export function isFollowed(follow: FollowRow): SQL {
 
 /** @returns whether `retireFormerContents` may have something to do. */
 export async function hasSurplus(transaction: Queryable, follow: FollowRow): Promise<boolean> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ surplus: boolean }>(
     transaction,
-    { surplus: is.boolean },
     sql`select exists (select 1 from (${generations(follow)}) g where g.age > ${follow.keep}::int)
       or exists (select 1 from cache_entries where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'retired' and clones = 0) as surplus`,
   );
@@ -67,12 +65,12 @@ function generations({ backend, id }: FollowRow): SQL {
 }
 
 async function lockReady(transaction: Queryable, follow: FollowRow): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     transaction,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries
       where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'ready' order by id for update`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 async function retire(
@@ -81,9 +79,8 @@ async function retire(
 ): Promise<EntryId[]> {
   const ids = candidates.map(({ id }) => id);
   const leased = await findLeased(transaction, ids);
-  const rows = await readRows(
+  const rows = await runStatement<{ id: EntryId }>(
     transaction,
-    { id: is.text<EntryId> },
     sql`with former as (${generations(follow)}), changed as (
         update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} moved on`}
         from former g where g.id = e.id and g.age > ${follow.keep}::int
@@ -97,10 +94,10 @@ async function retire(
 }
 
 async function findFree(transaction: Queryable, { backend, id }: FollowRow): Promise<FreedEntry[]> {
-  return readRows(
+  const rows = await runStatement<FreedEntry & Record<string, unknown>>(
     transaction,
-    { entryId: is.text<EntryId>, imageVolume: is.text, backend: is.text<BackendName> },
     sql`select id as "entryId", image_volume as "imageVolume", backend from cache_entries
       where backend = ${backend} and superseded_by = ${id} and state = 'retired' and clones = 0 order by id`,
   );
+  return rows.map((row) => ({ ...row }));
 }

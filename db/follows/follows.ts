@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { sql, eq } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { BackendName, FollowId, ImageId, VolumeId } from '../../workflows/contract/ids';
 import { followPrefix, type FollowSpec } from '../../workflows/contract/refresh';
 import type { Database } from '../client';
 import { cacheEntries, follows, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, is, json, parseRow, readRows, readTable, runStatement, run } from '../statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
 import { eventsOf } from '../entries/entry-events';
 
 /** `pinned_by` of what is pinned for a follow. */
@@ -55,8 +55,8 @@ export async function findFollow(
   database: Database,
   { followId }: { followId: FollowId },
 ): Promise<FollowRow | undefined> {
-  const [row] = await run(database, (orm) => orm.select().from(follows).where(eq(follows.id, followId)));
-  return row;
+  const [row] = await runStatement(database, sql`select ${columnsOf(follows)} from follows where id = ${followId}`);
+  return row && parseRow(follows, row);
 }
 
 /** @returns in the order of backends and names. */
@@ -64,13 +64,13 @@ export async function selectFollows(
   database: Database,
   { backend, name, limit }: { backend?: BackendName; name?: string; limit: number },
 ): Promise<FollowRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    follows,
     sql`select ${columnsOf(follows)} from follows
       where (${backend ?? null}::text is null or backend = ${backend ?? null}::text) and (${name ?? null}::text is null or name = ${name ?? null}::text)
       order by backend, name limit ${limit}`,
   );
+  return rows.map((row) => parseRow(follows, row));
 }
 
 /** What the last look at a follow has found. @param newestImageId undefined: the service was not asked, or did not answer. */
@@ -95,9 +95,8 @@ export async function resolveFollow(
   database: Database,
   { backend, name, volumeId }: { backend: BackendName; name: string; volumeId: VolumeId },
 ): Promise<ResolvedFollow> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ admitted: ImageId | null; known: boolean; image_id: ImageId | null }>(
     database,
-    { admitted: is.nullable(is.text<ImageId>), known: is.boolean, image_id: is.nullable(is.text<ImageId>) },
     sql`select
         (select v.image_id from volumes v where v.id = ${volumeId} and v.backend = ${backend} and v.state in ('creating', 'available')
           and v.request ->> 'imageId' = ${`${followPrefix}${name}`}) as admitted,

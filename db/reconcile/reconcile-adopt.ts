@@ -6,7 +6,7 @@ import type { Connection } from '../../workflows/contract/volume';
 import { hasKey, keyColumnNames, keyValues } from '../cache-key';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow, type VolumeRow } from '../schema';
-import { columnsOf, inTransaction, is, json, parseRow, type Queryable, readRows, runStatement } from '../statement';
+import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
 import { lockBackend } from '../backends';
 import { releaseOf } from '../entries/clones';
 import { eventColumns, eventsOf } from '../entries/entry-events';
@@ -51,9 +51,8 @@ export function adoptEntry(
     const known = (await readEntriesOf(transaction, { backend, imageVolumes: [imageVolume] })).get(imageVolume);
     if (known?.state === 'ready' || known?.state === 'retired') return known.id;
     if (known !== undefined && known.state !== 'gone') return undefined;
-    const [row] = await readRows(
+    const [row] = await runStatement<{ id: EntryId }>(
       transaction,
-      { id: is.text<EntryId> },
       sql`with changed as (
           insert into cache_entries (id, backend, ${keyColumnNames}, generation, state, reason, reason_detail, image_volume, virtual_bytes, real_bytes,
             counted, retired_at)
@@ -166,9 +165,8 @@ async function findImageOf(
   { backend, key }: { backend: BackendName; key: CacheKey },
 ): Promise<ImageId> {
   if (key.imageId !== undefined) return key.imageId;
-  const [row] = await readRows(
+  const [row] = await runStatement<{ imageId: ImageId }>(
     transaction,
-    { imageId: is.text<ImageId> },
     sql`select i.image_id as "imageId", 1 as rank, i.last_seen_at as at from cache_entries e join entry_images i on i.entry_id = e.id
         where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)}
       union all select p.image_id, 2, p.started_at from populations p where p.backend = ${backend} and p.short_key = ${key.short} and ${hasKey('p', key)}

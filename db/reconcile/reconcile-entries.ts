@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, is, readRows, readTable, type RowOf, runStatement } from '../statement';
+import { columnsOf, inTransaction, parseRow, runStatement } from '../statement';
 import { lockBackend } from '../backends';
 import { eventColumns, eventsOf } from '../entries/entry-events';
 
@@ -11,28 +11,26 @@ export async function listFreeEntries(
   database: Database,
   { backend, afterId, limit }: { backend: BackendName; afterId?: EntryId; limit: number },
 ): Promise<EntryRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    cacheEntries,
     sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'retired' and clones = 0
       and (${afterId ?? null}::uuid is null or id > ${afterId ?? null}::uuid) order by id limit ${limit}`,
   );
+  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
-const miscountedEntryColumns = {
-  entryId: is.text<EntryId>,
-  imageVolume: is.text,
-  clones: is.number,
+export interface MiscountedEntry {
+  entryId: EntryId;
+  imageVolume: string;
+  clones: number;
   /** Volumes that hold it. */
-  holders: is.number,
-};
-export type MiscountedEntry = RowOf<typeof miscountedEntryColumns>;
+  holders: number;
+}
 
 /** @returns entries whose count is not what the volumes say, as one snapshot sees both. */
 export async function listMiscounted(database: Database, backend: BackendName): Promise<MiscountedEntry[]> {
-  return await readRows(
+  return await runStatement<MiscountedEntry & Record<string, unknown>>(
     database,
-    miscountedEntryColumns,
     sql`select e.id as "entryId", e.image_volume as "imageVolume", e.clones, coalesce(h.holders, 0) as holders
       from cache_entries e left join (
         select entry_id, count(*) as holders from volumes where holds_entry group by entry_id
@@ -80,9 +78,8 @@ export function beginAbandonment(
   const { id, backend, shortKey, flight } = entry;
   return inTransaction(database, async (transaction) => {
     await lockBackend(transaction, { name: backend });
-    const claims = await readRows(
+    const claims = await runStatement<{ run_id: string | null }>(
       transaction,
-      { run_id: is.nullable(is.text) },
       sql`select run_id from populations where backend = ${backend} and short_key = ${shortKey} for update`,
     );
     if ((claims[0]?.run_id ?? null) !== runId) return false;

@@ -3,7 +3,7 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { volumes, type VolumeRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, readTable, runStatement, uuids } from '../statement';
+import { columnsOf, inTransaction, parseRow, runStatement, uuids } from '../statement';
 import { freedColumn, parseFreed, releaseOf, type Release } from '../entries/clones';
 import { decisionOf } from '../report/decisions';
 
@@ -22,12 +22,12 @@ export async function listVolumesById(
   database: Database,
   { backend, state, afterId, limit }: { backend: BackendName; state: VolumeState; afterId?: VolumeId; limit: number },
 ): Promise<VolumeRow[]> {
-  return readTable(
+  const rows = await runStatement(
     database,
-    volumes,
     sql`select ${columnsOf(volumes)} from volumes where backend = ${backend} and state = ${state}
       and (${afterId ?? null}::uuid is null or id > ${afterId ?? null}::uuid) order by id limit ${limit}`,
   );
+  return rows.map((row) => parseRow(volumes, row));
 }
 
 /** What a row says that was `available` and whose volume is not on the backend: it becomes `available` again when that is back. */

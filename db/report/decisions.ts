@@ -2,8 +2,9 @@ import { and, count, desc, eq, gte, sql, sum, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { TimingsMs } from '../../workflows/contract/volume';
 import type { Database } from '../client';
+import { withDatabaseErrors } from '../errors';
 import { decisions, type DecisionOutcome, type DecisionRow } from '../schema';
-import { json, runStatement, run } from '../statement';
+import { json, runStatement } from '../statement';
 
 /** What a create adds to its volume's row in its decision record. */
 export interface DecisionNote {
@@ -70,8 +71,8 @@ export function listDecisions(
     limit,
   }: { volumeId?: VolumeId; entryId?: EntryId; backend?: BackendName; since?: Date; limit: number },
 ): Promise<DecisionRow[]> {
-  return run(database, (orm) =>
-    orm
+  return withDatabaseErrors(() =>
+    database.orm
       .select()
       .from(decisions)
       .where(
@@ -98,8 +99,8 @@ export async function summarizeDecisions(
   database: Database,
   { backend, withinMs }: { backend?: BackendName; withinMs: number },
 ): Promise<DecisionTotals> {
-  const rows = await run(database, (orm) =>
-    orm
+  const rows = await withDatabaseErrors(() =>
+    database.orm
       .select({
         outcome: decisions.outcome,
         decided: count(),

@@ -3,32 +3,30 @@ import type { BackendName, HostId } from '../../workflows/contract/ids';
 import { volumeStates, type VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import type { EntryState } from '../schema';
-import { is, readRows, type RowOf } from '../statement';
+import { runStatement } from '../statement';
 
 /** Volumes of one state that are counted one by one; what is more is what the planner knows. */
 const COUNTED_VOLUMES = 10_000;
 
 /** One backend as a monitor sees it. */
-const backendGaugesColumns = {
-  backend: is.text<BackendName>,
-  maxBytes: is.number,
-  maxCount: is.number,
+export interface BackendGauges {
+  backend: BackendName;
+  maxBytes: number;
+  maxCount: number;
   /** Null while no worker has looked. */
-  totalBytes: is.nullable(is.number),
-  freeBytes: is.nullable(is.number),
-  lowWaterBytes: is.nullable(is.number),
+  totalBytes: number | null;
+  freeBytes: number | null;
+  lowWaterBytes: number | null;
   /** Creates that wait for a population. */
-  waiting: is.number,
+  waiting: number;
   /** Flights without a verdict. */
-  running: is.number,
-};
-export type BackendGauges = RowOf<typeof backendGaugesColumns>;
+  running: number;
+}
 
 /** @returns each backend; the number of its volumes and entries makes no difference. */
 export function readBackendGauges(database: Database): Promise<BackendGauges[]> {
-  return readRows(
+  return runStatement<BackendGauges & Record<string, unknown>>(
     database,
-    backendGaugesColumns,
     sql`select b.name as backend, b.max_bytes as "maxBytes", b.max_count as "maxCount", b.total_bytes as "totalBytes", b.free_bytes as "freeBytes",
         (b.total_bytes * b.free_low_water)::bigint as "lowWaterBytes",
         (select count(*) from volumes v where v.backend = b.name and v.waits_for_flight is not null) as waiting,
@@ -37,22 +35,20 @@ export function readBackendGauges(database: Database): Promise<BackendGauges[]> 
   );
 }
 
-const entryGaugesColumns = {
-  backend: is.text<BackendName>,
-  state: is.text<Exclude<EntryState, 'gone'>>,
+export interface EntryGauges {
+  backend: BackendName;
+  state: Exclude<EntryState, 'gone'>;
   /** Whether their bytes count against the limits. */
-  counted: is.boolean,
-  entries: is.number,
-  bytes: is.number,
+  counted: boolean;
+  entries: number;
+  bytes: number;
   /** What deleting them would give back, as the backend said last; their bytes where it was not asked yet. */
-  reclaimableBytes: is.number,
-};
-export type EntryGauges = RowOf<typeof entryGaugesColumns>;
+  reclaimableBytes: number;
+}
 
 export function readEntryGauges(database: Database): Promise<EntryGauges[]> {
-  return readRows(
+  return runStatement<EntryGauges & Record<string, unknown>>(
     database,
-    entryGaugesColumns,
     sql`select backend, state, counted, count(*) as entries, sum(real_bytes)::bigint as bytes,
         sum(coalesce(reclaimable_bytes, real_bytes))::bigint as "reclaimableBytes"
       from cache_entries where state <> 'gone' group by backend, state, counted`,
@@ -66,9 +62,8 @@ export async function readVolumeGauges(database: Database): Promise<Record<Volum
     (state) =>
       sql`select ${state}::text as state, count(*) as volumes from (select 1 from volumes where ${isState(state)} limit ${sql.raw(String(COUNTED_VOLUMES + 1))}) v`,
   );
-  const rows = await readRows(
+  const rows = await runStatement<{ state: VolumeState; volumes: number }>(
     database,
-    { state: is.text<VolumeState>, volumes: is.number },
     sql.join(counted, sql` union all `),
   );
   const found = new Map(rows.map(({ state, volumes }) => [state, volumes]));
@@ -80,9 +75,8 @@ export async function readVolumeGauges(database: Database): Promise<Record<Volum
 
 /** @returns the planner's estimate, which autovacuum keeps fresh. */
 async function estimateVolumes(database: Database, state: VolumeState): Promise<number> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ 'QUERY PLAN': unknown }>(
     database,
-    { 'QUERY PLAN': is.json },
     sql`explain (format json) select 1 from volumes where ${isState(state)}`,
   );
   return Math.max(COUNTED_VOLUMES + 1, findPlanRows(row?.['QUERY PLAN']));
@@ -102,9 +96,8 @@ function isState(state: VolumeState): SQL {
 
 /** @returns bytes that this host's scratch has reserved or holds. */
 export async function readScratchBytes(database: Database, { hostId }: { hostId: HostId }): Promise<number> {
-  const [row] = await readRows(
+  const [row] = await runStatement<{ bytes: number }>(
     database,
-    { bytes: is.number },
     sql`select coalesce(sum(greatest(bytes_reserved, bytes_real)), 0)::bigint as bytes from scratch_files where host_id = ${hostId}`,
   );
   return row?.bytes ?? 0;

@@ -2,7 +2,7 @@ import { sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, VolumeId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import type { DecisionOutcome } from '../schema';
-import { is, readRows, type RowOf } from '../statement';
+import { runStatement, type RawRow } from '../statement';
 
 /* What `ivc report` reads: a period of decisions and of entry events, by their indexes on time. */
 
@@ -18,63 +18,57 @@ export interface ReportPeriod {
   backend?: BackendName;
 }
 
-const outcomeBucketColumns = {
+export interface OutcomeBucket {
   /** Number of the bucket since 1970, of `bucketMs` each. */
-  bucket: is.number,
-  outcome: is.text<DecisionOutcome>,
-  creates: is.number,
-  bytesDownloaded: is.number,
-  savedBytes: is.number,
-  savedSeconds: is.number,
-};
-export type OutcomeBucket = RowOf<typeof outcomeBucketColumns>;
+  bucket: number;
+  outcome: DecisionOutcome;
+  creates: number;
+  bytesDownloaded: number;
+  savedBytes: number;
+  savedSeconds: number;
+}
 
 /** @returns decisions by time and outcome, the oldest first. */
 export function readOutcomes(
   database: Database,
   { bucketMs, ...period }: ReportPeriod & { bucketMs: number },
 ): Promise<OutcomeBucket[]> {
-  return readRows(
+  return runStatement<OutcomeBucket & Record<string, unknown>>(
     database,
-    outcomeBucketColumns,
     sql`select floor(extract(epoch from at) * 1000 / ${bucketMs}::float8)::bigint as bucket, outcome, count(*) as creates,
         sum(bytes_downloaded)::bigint as "bytesDownloaded", sum(saved_bytes)::bigint as "savedBytes", sum(saved_seconds) as "savedSeconds"
       from decisions where ${within(period)} group by 1, 2 order by 1, 2`,
   );
 }
 
-const reasonCountColumns = {
-  outcome: is.text<DecisionOutcome>,
+export interface ReasonCount {
+  outcome: DecisionOutcome;
   /** The failure's type, or the sentence where there is none. */
-  reason: is.text,
-  creates: is.number,
-};
-export type ReasonCount = RowOf<typeof reasonCountColumns>;
+  reason: string;
+  creates: number;
+}
 
 /** @returns why creates were bypassed, refused or failed, the most frequent first. */
 export function readReasons(database: Database, period: ReportPeriod): Promise<ReasonCount[]> {
-  return readRows(
+  return runStatement<ReasonCount & Record<string, unknown>>(
     database,
-    reasonCountColumns,
     sql`select outcome, coalesce(error_type, reason) as reason, count(*) as creates from decisions
       where ${within(period)} and outcome in ('bypassed', 'refused', 'failed') group by 1, 2 order by 3 desc, 2 limit ${MAX_REASONS}`,
   );
 }
 
-const stageTimesColumns = {
-  outcome: is.text<DecisionOutcome>,
-  stage: is.text,
-  creates: is.number,
-  p50Ms: is.number,
-  p95Ms: is.number,
-  maxMs: is.number,
-};
-export type StageTimes = RowOf<typeof stageTimesColumns>;
+export interface StageTimes {
+  outcome: DecisionOutcome;
+  stage: string;
+  creates: number;
+  p50Ms: number;
+  p95Ms: number;
+  maxMs: number;
+}
 
 export function readStages(database: Database, period: ReportPeriod): Promise<StageTimes[]> {
-  return readRows(
+  return runStatement<StageTimes & Record<string, unknown>>(
     database,
-    stageTimesColumns,
     sql`select outcome, stage, count(*) as creates, percentile_cont(0.5) within group (order by ms) as "p50Ms",
         percentile_cont(0.95) within group (order by ms) as "p95Ms", max(ms) as "maxMs"
       from (
@@ -101,42 +95,29 @@ export interface ExpensiveMiss {
 
 /** @returns the misses that took longest. */
 export async function readExpensiveMisses(database: Database, period: ReportPeriod): Promise<ExpensiveMiss[]> {
-  const rows = await readRows(
+  const rows = await runStatement(
     database,
-    {
-      at: is.text,
-      volumeId: is.nullable(is.text<VolumeId>),
-      backend: is.text<BackendName>,
-      imageId: is.nullable(is.text<ImageId>),
-      totalMs: is.number,
-      downloadMs: is.nullable(is.number),
-      convertMs: is.nullable(is.number),
-      bytesDownloaded: is.number,
-      workflowId: is.text,
-    },
     sql`select at, volume_id as "volumeId", backend, image_id as "imageId", coalesce((timings_ms ->> 'total')::float8, 0) as "totalMs",
         (timings_ms ->> 'download')::float8 as "downloadMs", (timings_ms ->> 'convert')::float8 as "convertMs",
         bytes_downloaded as "bytesDownloaded", workflow_id as "workflowId"
       from decisions where ${within(period)} and outcome = 'miss' order by 5 desc, id limit ${MAX_ROWS}`,
   );
-  return rows.map((row) => ({ ...row, at: new Date(row.at) }));
+  return rows.map((row) => ({ ...(row as unknown as ExpensiveMiss), at: dateOf(row) }));
 }
 
-const imageUseColumns = {
-  imageId: is.text<ImageId>,
-  creates: is.number,
-  hits: is.number,
-  bytesDownloaded: is.number,
-  savedBytes: is.number,
-  savedSeconds: is.number,
-};
-export type ImageUse = RowOf<typeof imageUseColumns>;
+export interface ImageUse {
+  imageId: ImageId;
+  creates: number;
+  hits: number;
+  bytesDownloaded: number;
+  savedBytes: number;
+  savedSeconds: number;
+}
 
 /** @returns the images that were asked for most. */
 export function readImageUse(database: Database, period: ReportPeriod): Promise<ImageUse[]> {
-  return readRows(
+  return runStatement<ImageUse & Record<string, unknown>>(
     database,
-    imageUseColumns,
     sql`select image_id as "imageId", count(*) as creates, count(*) filter (where outcome = 'hit') as hits,
         sum(bytes_downloaded)::bigint as "bytesDownloaded", sum(saved_bytes)::bigint as "savedBytes", sum(saved_seconds) as "savedSeconds"
       from decisions where ${within(period)} and image_id is not null and outcome <> 'refused'
@@ -166,23 +147,8 @@ export interface EntryLeft {
 
 /** @returns what left the cache and for whom, the newest first; each entry once, with the last that happened to it. */
 export async function readEntriesLeft(database: Database, period: ReportPeriod): Promise<EntryLeft[]> {
-  const rows = await readRows(
+  const rows = await runStatement(
     database,
-    {
-      at: is.text,
-      entryId: is.text<EntryId>,
-      backend: is.text<BackendName>,
-      shortKey: is.text,
-      kind: is.text<EntryLeft['kind']>,
-      reason: is.nullable(is.text),
-      detail: is.nullable(is.text),
-      bytes: is.nullable(is.number),
-      imageIds: is.array<ImageId>,
-      uses: is.nullable(is.number),
-      costSeconds: is.nullable(is.number),
-      workflowId: is.nullable(is.text),
-      forImageIds: is.array<ImageId>,
-    },
     sql`with newest as (
         select * from entry_events where ${within(period)} and kind in ('retired', 'deleted') order by at desc, id desc limit ${4 * MAX_ROWS}
       ), last as (select distinct on (entry_id) * from newest order by entry_id, id desc)
@@ -191,7 +157,12 @@ export async function readEntriesLeft(database: Database, period: ReportPeriod):
         ${imagesOf(sql`i.entry_id in (select o.id from cache_entries o where o.backend = l.backend and l.workflow_id like '%populate/%' and o.short_key = split_part(l.workflow_id, '/', 3))`)} as "forImageIds"
       from last l left join cache_entries e on e.id = l.entry_id order by l.at desc, l.id desc limit ${MAX_ROWS}`,
   );
-  return rows.map((row) => ({ ...row, at: new Date(row.at) }));
+  return rows.map((row) => ({ ...(row as unknown as EntryLeft), at: dateOf(row) }));
+}
+
+/** The driver gives times as text. */
+function dateOf({ at }: RawRow): Date {
+  return new Date(String(at));
 }
 
 function imagesOf(condition: SQL): SQL {

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { connectDatabase } from '../../db/client';
 import { migrateDatabase } from '../../db/migrate';
 import { ensureInstallation } from '../../db/installation';
-import { inTransaction, is, readRows, runStatement } from '../../db/statement';
+import { inTransaction, runStatement } from '../../db/statement';
 import { startPgBouncer, type PgBouncer } from '../support/database/pgbouncer';
 import { createTestDatabase, type TestDatabase } from '../support/database/postgres';
 
@@ -39,15 +39,14 @@ describe('a PgBouncer in transaction mode', () => {
     const database = connectDatabase(url, { maxConnections: CONNECTIONS });
     expect(await ensureInstallation(database)).toBe(await ensureInstallation(database));
     const ask = async (turn: number): Promise<number> => {
-      const columns = { turn: is.number, session: is.number };
       const statement = sql`select ${turn}::int as turn, pg_backend_pid() as session`;
       const rows =
         turn % 3 === 0
           ? await inTransaction(database, async (transaction) => {
               await runStatement(transaction, sql`select 1`);
-              return await readRows(transaction, columns, statement);
+              return await runStatement<{ turn: number; session: number }>(transaction, statement);
             })
-          : await readRows(database, columns, statement);
+          : await runStatement<{ turn: number; session: number }>(database, statement);
       expect(rows).toMatchObject([{ turn }]);
       return rows[0]?.session ?? 0;
     };
