@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { pause } from '../../lib/abort';
+import { dataRuns } from '../image/sparse-write';
 import type { DigestOptions, ParentDigest } from './backend';
 
 /** What the pace is ahead by before it waits: waiting for less costs more than it spares. */
@@ -18,16 +19,11 @@ export function createPacedHash({ bytesPerSecond, signal, onProgress }: DigestOp
       hash.update(bytes);
       hashedBytes += bytes.length;
       onProgress(hashedBytes, totalBytes);
-      if (isZero(bytes)) return;
+      if (dataRuns(bytes).length === 0) return;
       pacedBytes += bytes.length;
       const aheadMs = (pacedBytes / bytesPerSecond) * 1000 - (performance.now() - startedAtMs);
       if (aheadMs > BURST_MS) await pause(aheadMs, signal);
     },
     digest: (): ParentDigest => ({ algorithm: 'sha256', digest: hash.digest('hex'), bytes: hashedBytes }),
   };
-}
-
-/** A buffer of one value is equal to itself moved on by a byte. */
-function isZero(bytes: Buffer): boolean {
-  return bytes[0] === 0 && bytes.compare(bytes, 0, bytes.length - 1, 1, bytes.length) === 0;
 }

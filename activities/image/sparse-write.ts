@@ -20,15 +20,22 @@ export async function writeSparse(
   handle: FileHandle,
   { view, position }: { view: Buffer; position: number },
 ): Promise<{ endsWithZeros: boolean }> {
-  let dataFrom = 0;
-  for (let at = 0; at < view.length; at += GRAIN_BYTES) {
-    const end = Math.min(at + GRAIN_BYTES, view.length);
-    if (!isZero(view.subarray(at, end))) continue;
-    await writeAll(handle, view.subarray(dataFrom, at), position + dataFrom);
-    dataFrom = end;
+  const runs = dataRuns(view);
+  for (const { start, end } of runs) await writeAll(handle, view.subarray(start, end), position + start);
+  return { endsWithZeros: runs.at(-1)?.end !== view.length };
+}
+
+/** @returns the parts of `view` that are not zeros, by whole grains. */
+export function dataRuns(view: Buffer): { start: number; end: number }[] {
+  const runs: { start: number; end: number }[] = [];
+  for (let start = 0; start < view.length; start += GRAIN_BYTES) {
+    const end = Math.min(start + GRAIN_BYTES, view.length);
+    if (isZero(view.subarray(start, end))) continue;
+    const last = runs.at(-1);
+    if (last?.end === start) last.end = end;
+    else runs.push({ start, end });
   }
-  await writeAll(handle, view.subarray(dataFrom), position + dataFrom);
-  return { endsWithZeros: dataFrom === view.length };
+  return runs;
 }
 
 function isZero(grain: Buffer): boolean {

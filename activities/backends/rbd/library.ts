@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
 import type { GuestWriter } from '../../image/guest-writer';
+import { dataRuns } from '../../image/sparse-write';
 import { CephError, isCephError } from './ceph-error';
 import { operationsAtOnce, type ClusterIdentity, type RbdCluster, type RbdPool, type ReadOptions } from './cluster';
 
@@ -14,7 +15,6 @@ const NO_DEADLINE_MS = 2 ** 31 - 1;
 /** What the agent may need beyond the cluster's own deadline, several calls of one visit among it. */
 const VISITS_DEADLINE_FACTOR = 4;
 const READ_BYTES = 4 * MiB;
-const ZERO_RUN_BYTES = 64 * 1024;
 
 /** librados or librbd cannot be loaded here. */
 export class LibraryMissing extends Error {}
@@ -248,17 +248,3 @@ async function writeThrough(ask: Ask, name: string): Promise<GuestWriter> {
     },
   };
 }
-
-/** @returns the parts that are not zeros, in steps of `ZERO_RUN_BYTES`. */
-function dataRuns(bytes: Buffer): { start: number; end: number }[] {
-  const runs: { start: number; end: number }[] = [];
-  for (let start = 0; start < bytes.length; start += ZERO_RUN_BYTES) {
-    const end = Math.min(start + ZERO_RUN_BYTES, bytes.length);
-    if (zeros.compare(bytes, start, end, 0, end - start) === 0) continue;
-    const last = runs.at(-1);
-    if (last?.end === start) last.end = end;
-    else runs.push({ start, end });
-  }
-  return runs;
-}
-const zeros = Buffer.alloc(ZERO_RUN_BYTES);
