@@ -10,13 +10,11 @@ import { removeAttempts } from './remove';
 import { parseImageMarker } from './markers';
 
 /** See `VolumeBackend.describeParent`. Clones are of the snapshot, which nobody can write: an image that was written since is as good. */
-export async function describeParent(
-  { cluster, names, ...context }: RbdContext,
-  name: string,
-): Promise<ParentDescription> {
+export async function describeParent(context: RbdContext, name: string): Promise<ParentDescription> {
+  const { cluster, names } = context;
   const image = await cluster.describeImage(names.imageOf(name), [MARKER_KEY]);
   if (image === undefined) {
-    await checkClaim({ cluster, names, ...context });
+    await checkClaim(context);
     return { kind: 'absent' };
   }
   const stored = parseImageMarker(image.metadata[MARKER_KEY]);

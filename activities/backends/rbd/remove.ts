@@ -2,6 +2,7 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
+import type { RbdImage } from './cluster';
 import { withFailures, type RbdContext } from './context';
 import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
 import { checkClaim } from './place';
@@ -9,14 +10,11 @@ import { parseImageMarker } from './markers';
 
 /** See `VolumeBackend.ensureVolumeAbsent`. */
 export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId): Promise<void> {
-  const { cluster, names, installation } = context;
+  const { cluster, names } = context;
   const image = names.volumeOf(volumeId);
   await withFailures(context, async () => {
     await checkClaim(context);
-    const found = await cluster.describeImage(image, [MARKER_KEY]);
-    const owner = ownerOf(found?.metadata[MARKER_KEY]);
-    if (found !== undefined && owner !== undefined && owner !== installation)
-      throw new Failure('ForeignObject', { backend: context.name, object: `volume ${volumeId}` });
+    await describeOwn(context, image, `volume ${volumeId}`);
     await removeAttempts(context, 'volume', volumeId);
     await cluster.removeImage(image);
   });
@@ -24,14 +22,11 @@ export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId
 
 /** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; what the pool says counts as well. */
 export async function ensureImageVolumeAbsent(context: RbdContext, name: string): Promise<void> {
-  const { cluster, names, installation } = context;
+  const { cluster, names } = context;
   const image = names.imageOf(name);
   await withFailures(context, async () => {
     await checkClaim(context);
-    const found = await cluster.describeImage(image, [MARKER_KEY]);
-    const owner = ownerOf(found?.metadata[MARKER_KEY]);
-    if (found !== undefined && owner !== undefined && owner !== installation)
-      throw new Failure('ForeignObject', { backend: context.name, object: `image-volume ${name}` });
+    const found = await describeOwn(context, image, `image-volume ${name}`);
     const clones = found?.snapshots.includes(SEAL) ? await cluster.countChildren(image, SEAL) : 0;
     if (clones > 0) throw stillNeeded(context, name, clones);
     try {
@@ -75,7 +70,12 @@ export async function removeAttempts(context: RbdContext, kind: ObjectKind, name
   for (const { id, name: image } of await cluster.listTrash()) if (isAttempt(image)) await cluster.removeFromTrash(id);
 }
 
-/** @returns the installation that made an image; undefined: nobody says. */
-function ownerOf(marker: string | undefined): string | undefined {
-  return parseVolumeMarker(marker ?? '')?.marker.installation ?? parseImageMarker(marker)?.marker.installation;
+/** @returns the image, if it is there. @throws ForeignObject when its marker says that another installation made it. */
+async function describeOwn(context: RbdContext, image: string, object: string): Promise<RbdImage | undefined> {
+  const { name: backend, cluster, installation } = context;
+  const found = await cluster.describeImage(image, [MARKER_KEY]);
+  const text = found?.metadata[MARKER_KEY];
+  const owner = (parseVolumeMarker(text ?? '') ?? parseImageMarker(text))?.marker.installation;
+  if (owner !== undefined && owner !== installation) throw new Failure('ForeignObject', { backend, object });
+  return found;
 }
