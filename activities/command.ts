@@ -52,7 +52,7 @@ export interface CommandResult {
 }
 
 /**
- * Runs a foreign tool: the only place that does. No shell, a fixed locale, nothing of our environment but PATH, a process group of its own.
+ * Runs a foreign tool: the only place that does. No shell, a fixed locale and time zone, nothing of our environment but PATH, a process group of its own.
  * Returns or throws only after the child was reaped.
  * @throws Failure ToolFailed (not installed, a bad exit, a signal, the deadline, too much output); the signal's reason when aborted.
  */
@@ -126,7 +126,7 @@ function searchPath(): string {
 }
 
 function minimalEnvironment(): NodeJS.ProcessEnv {
-  return { LC_ALL: 'C', PATH: searchPath() };
+  return { LC_ALL: 'C', TZ: 'UTC', PATH: searchPath() };
 }
 
 function isExecutable(path: string): boolean {

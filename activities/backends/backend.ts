@@ -120,6 +120,8 @@ export interface BackendObject {
   marker?: Marker;
   /** Set for a partial: what `ensureAttemptAbsent` takes to remove it. */
   partial?: { kind: 'image-volume' | 'volume'; name: string; attempt: string };
+  /** A partial with the name of the object itself: whether it is half-made, or all that is left of one that was whole, only the row tells. */
+  hasObjectName?: true;
 }
 
 /**

@@ -35,15 +35,21 @@ export function classifyImageVolume(row: EntryRow | undefined): 'in-order' | 'or
 /** As `insertPopulatingEntry` names them: what is named otherwise and has no row is nobody's. */
 const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
 
-/** Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. */
+/**
+ * Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. `spare`: it has the name of a user's volume,
+ * and is left over only where that volume is there as well.
+ */
 export function classifyPartial(
-  { partial }: BackendObject,
+  { partial, hasObjectName }: BackendObject,
   { volumes, entries }: ObjectRows,
-): 'awaited' | 'leftover' | 'foreign' {
+): 'awaited' | 'leftover' | 'spare' | 'foreign' {
   if (partial === undefined) return 'foreign';
   if (partial.kind === 'volume') {
-    const state = volumes.get(partial.name as VolumeId)?.state;
-    return state === 'creating' || state === 'deleting' ? 'awaited' : 'leftover';
+    const row = volumes.get(partial.name as VolumeId);
+    if (row?.state === 'creating' || row?.state === 'deleting') return 'awaited';
+    if (hasObjectName !== true) return 'leftover';
+    if (row === undefined) return 'foreign';
+    return classifyVolume(row, row.backend) === 'in-order' ? 'spare' : 'leftover';
   }
   const entry = entries.get(partial.name);
   if (entry === undefined && !imageVolumePattern.test(partial.name)) return 'foreign';

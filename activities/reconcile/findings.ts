@@ -60,7 +60,7 @@ export const findingRules: Record<FindingKind, FindingRule> = {
   },
   partial: {
     found: 'what an attempt has written and not published, and nobody writes any more',
-    done: 'removed',
+    done: 'removed, unless it may be what is left of a volume that its row expects',
     does: 'repairs',
     grace: true,
   },

@@ -131,7 +131,12 @@ function reportForeign(run: ReconcileRun, { name, realBytes, marker }: BackendOb
 async function comparePartial(run: ReconcileRun, object: BackendObject, rows: ObjectRows): Promise<void> {
   const found = classifyPartial(object, rows);
   if (found === 'foreign') reportForeign(run, object);
-  if (found === 'leftover') await removePartial(run, object);
+  const isLeftover = found === 'leftover' || (found === 'spare' && (await hasVolume(run, object)));
+  if (isLeftover) await removePartial(run, object);
+}
+
+async function hasVolume({ backend }: ReconcileRun, { partial }: BackendObject): Promise<boolean> {
+  return (await backend.describeVolume(partial?.name as VolumeId)).kind === 'present';
 }
 
 interface Comparison {

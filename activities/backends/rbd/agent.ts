@@ -179,6 +179,11 @@ async function parentOf(image: Handle): Promise<RbdImage['parent']> {
     koffi.free(snapshot);
   }
 }
+interface TrashEntry {
+  id: string;
+  name: string;
+  deletion_time: number | bigint;
+}
 interface LinkedImage {
   pool_name: string;
   pool_namespace: string | null;
@@ -306,6 +311,18 @@ const agent: AgentCalls = {
     }
   },
 
+  async objectWrittenAt(name) {
+    const size: [number | bigint] = [0];
+    const seconds: [number | bigint] = [0];
+    try {
+      await calls.statObject(connection().io, name, size, seconds);
+      return new Date(Number(seconds[0]) * 1000);
+    } catch (error) {
+      if (isCephError(error, 'absent')) return undefined;
+      throw error;
+    }
+  },
+
   createObject,
   ensureTrash: async () => void (await createObject(TRASH_OBJECT, Buffer.alloc(0))),
 
@@ -318,11 +335,15 @@ const agent: AgentCalls = {
   },
 
   async listTrash() {
-    const found = await listAll<{ id: string; name: string }>('rbd_trash_image_info_t', {
+    const found = await listAll<TrashEntry>('rbd_trash_image_info_t', {
       fill: (array, count) => calls.listTrash(connection().io, array, count),
       clean: (array, count) => plain.cleanTrash(array, count),
     });
-    return found.map(({ id, name }) => ({ id, name }));
+    return found.map(({ id, name, deletion_time }) => ({
+      id,
+      name,
+      deletedAt: new Date(Number(deletion_time) * 1000),
+    }));
   },
 
   describeImage,

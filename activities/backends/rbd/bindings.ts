@@ -65,6 +65,7 @@ export function loadLibraries() {
       'int rados_mon_command(void *cluster, const char **command, size_t count, str input, size_t inputLength, _Out_ void **output, _Out_ size_t *outputLength, _Out_ void **status, _Out_ size_t *statusLength)',
     ),
     readObject: call(rados, 'int rados_read(void *io, str name, _Out_ uint8_t *bytes, size_t length, uint64_t offset)'),
+    statObject: call(rados, 'int rados_stat(void *io, str name, _Out_ uint64_t *size, _Out_ int64_t *writtenAt)'),
     operate: call(rados, 'int rados_write_op_operate(void *op, void *io, str name, void *mtime, int flags)'),
     namespaceExists: call(rbd, 'int rbd_namespace_exists(void *io, str name, _Out_ bool *exists)'),
     list: call(rbd, 'int rbd_list2(void *io, void *images, _Inout_ size_t *count)'),

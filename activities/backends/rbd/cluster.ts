@@ -67,13 +67,16 @@ export interface RbdCluster {
 
   /** @returns undefined when there is none. */
   readObject(name: string): Promise<Buffer | undefined>;
+  /** @returns when an object was last written; undefined when there is none. */
+  objectWrittenAt(name: string): Promise<Date | undefined>;
   /** @returns whether it was created; false when it is there already. */
   createObject(name: string, bytes: Buffer): Promise<boolean>;
 
   /** Makes the object that lists the trash, which an image passes on its way out: a pool that is full takes no new object, and could not be emptied. */
   ensureTrash(): Promise<void>;
   listImages(): Promise<string[]>;
-  listTrash(): Promise<{ id: string; name: string }[]>;
+  /** `deletedAt`: when it was moved there. */
+  listTrash(): Promise<{ id: string; name: string; deletedAt: Date }[]>;
   /** @returns undefined when there is none, also where a killed call has left its name alone. */
   describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined>;
   /** Bytes of the image's own objects, or its snapshot's, from its object map where it has one, without a scan of its data. */
@@ -109,6 +112,9 @@ export interface RbdCluster {
 
 /** What a pool lists its trash in. Source: librbd, RBD_TRASH. */
 export const TRASH_OBJECT = 'rbd_trash';
+
+/** The object that gives a name its image: it is made before the name lists, and removed before that ends. Source: librbd, `id_obj_name`. */
+export const idObjectOf = (image: string): string => `rbd_id.${image}`;
 
 /** What a pool may still take: its quota counts, where it has one. */
 export function usableSpace({

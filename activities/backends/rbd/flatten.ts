@@ -3,8 +3,9 @@ import type { VolumeId } from '../../../workflows/contract/ids';
 import type { FlattenOptions } from '../backend';
 import { isCephError } from './ceph-error';
 import { withFailures, type RbdContext } from './context';
+import { isIncompleteClone } from './half-made';
 import { MARKER_KEY } from './names';
-import { findOpener, isIncompleteClone } from './volume';
+import { findOpener } from './volume';
 
 const PROGRESS_MS = 1000;
 

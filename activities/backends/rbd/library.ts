@@ -49,6 +49,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
       const bytes = await ask('readObject', name);
       return bytes && Buffer.from(bytes);
     },
+    objectWrittenAt: (name) => ask('objectWrittenAt', name),
     createObject: (name, bytes) => ask('createObject', name, bytes),
     ensureTrash: () => ask('ensureTrash'),
     listImages: () => ask('listImages'),

@@ -1,15 +1,19 @@
 import type { BackendObject, Marker } from '../backend';
 import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
+import { idObjectOf } from './cluster';
 import { toFailure, type RbdContext } from './context';
-import { INCOMPLETE_CLONE, MARKER_KEY, trashAttempt } from './names';
+import { isIncompleteClone, isUnmade } from './half-made';
+import { INCOMPLETE_CLONE, MARKER_KEY, trashAttempt, type ParsedName } from './names';
 import { checkClaim } from './place';
-import { isIncompleteClone } from './volume';
 import { parseImageMarker } from './markers';
 
 const DESCRIBED_AT_ONCE = 8;
 
-/** Every image of the pool, or its namespace, and what is in its trash; what goes meanwhile is left out. */
+/**
+ * Every image of the pool, or its namespace, and what is in its trash; what goes meanwhile is left out. What bears a volume's own name and is none yet, or
+ * no longer, is a partial that says so.
+ */
 export async function* listObjects(context: RbdContext): AsyncIterable<BackendObject> {
   const { cluster } = context;
   try {
@@ -21,11 +25,11 @@ export async function* listObjects(context: RbdContext): AsyncIterable<BackendOb
       );
       for (const object of described) if (object !== undefined) yield object;
     }
-    for (const { id, name } of await cluster.listTrash()) {
+    for (const { id, name, deletedAt } of await cluster.listTrash()) {
       const parsed = context.names.parse(name);
       if (parsed === undefined) continue;
-      const partial = { kind: parsed.kind, name: parsed.name, attempt: trashAttempt(id) };
-      yield { kind: 'partial', name: `${name} (in the trash)`, realBytes: 0, modifiedAt: new Date(0), partial };
+      const found = { name: `${name} (in the trash)`, realBytes: 0, modifiedAt: deletedAt };
+      yield partialOf(parsed, trashAttempt(id), found);
     }
     await checkClaim(context);
   } catch (error) {
@@ -37,23 +41,41 @@ async function describe(context: RbdContext, name: string): Promise<BackendObjec
   const { cluster, names, installation } = context;
   const image = await cluster.describeImage(name, [MARKER_KEY]);
   const parsed = names.parse(name);
-  if (image === undefined) {
-    // Its name is there and it does not open: a call was killed before its header was written.
-    const partial = parsed && { kind: parsed.kind, name: parsed.name, attempt: parsed.attempt ?? INCOMPLETE_CLONE };
-    return partial && { kind: 'partial', name, realBytes: 0, modifiedAt: new Date(), partial };
-  }
+  if (image === undefined) return parsed && (await describeUnopened(context, name, parsed));
   const realBytes = await usedBytes(context, name);
   const found = { name, realBytes, modifiedAt: image.modifiedAt };
   if (parsed === undefined) return { kind: 'foreign', ...found };
   const { kind, attempt } = parsed;
-  if (attempt !== undefined) return { kind: 'partial', ...found, partial: { kind, name: parsed.name, attempt } };
-  if (kind === 'volume' && isIncompleteClone(context, image))
-    return { kind: 'partial', ...found, partial: { kind, name: parsed.name, attempt: INCOMPLETE_CLONE } };
+  if (attempt !== undefined) return partialOf(parsed, attempt, found);
+  if (kind === 'volume' && (isIncompleteClone(context, image) || (isUnmade(image) && realBytes === 0)))
+    return partialOf(parsed, INCOMPLETE_CLONE, found);
   const text = image.metadata[MARKER_KEY];
   const marker: Marker | undefined =
     kind === 'volume' ? parseVolumeMarker(text ?? '')?.marker : parseImageMarker(text)?.marker;
   if (marker?.installation !== installation) return { kind: 'foreign', ...found, marker };
   return { kind, ...found, name: parsed.name, marker };
+}
+
+/** A call was killed before its header was written, or after it was removed: how old that is, the name's own object tells. */
+async function describeUnopened(
+  { cluster }: RbdContext,
+  name: string,
+  parsed: ParsedName,
+): Promise<BackendObject | undefined> {
+  const writtenAt = await cluster.objectWrittenAt(idObjectOf(name));
+  // Without that object, it is the last step of a removal, which another call may be doing now.
+  if (writtenAt === undefined && !(await cluster.listImages()).includes(name)) return undefined;
+  const found = { name, realBytes: 0, modifiedAt: writtenAt ?? new Date(0) };
+  return partialOf(parsed, parsed.attempt ?? INCOMPLETE_CLONE, found);
+}
+
+function partialOf(
+  { kind, name, attempt: ofName }: ParsedName,
+  attempt: string,
+  found: Pick<BackendObject, 'name' | 'realBytes' | 'modifiedAt'>,
+): BackendObject {
+  const partial = { kind, name, attempt };
+  return { kind: 'partial', ...found, partial, ...(ofName === undefined && { hasObjectName: true }) };
 }
 
 async function usedBytes({ cluster }: RbdContext, name: string): Promise<number> {

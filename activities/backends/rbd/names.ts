@@ -8,6 +8,13 @@ export interface AttemptId {
   attempt: string;
 }
 
+/** What an image is by its name; `attempt`: it has the name of one, not the object's own. */
+export interface ParsedName {
+  kind: ObjectKind;
+  name: string;
+  attempt?: string;
+}
+
 /** How objects are called in the pool: `{id}` stands for a volume's id, `{key}` for an image-volume's cache key and generation. */
 export interface NameTemplates {
   volume: string;
@@ -59,7 +66,7 @@ export function createNames(templates: NameTemplates) {
       return `${objectOf(kind, name)}.${attempt}.partial`;
     },
     /** @returns what an image is by its name; undefined: nothing of ours. */
-    parse(image: string): { kind: ObjectKind; name: string; attempt?: string } | undefined {
+    parse(image: string): ParsedName | undefined {
       const asVolume = patterns.volume.exec(image);
       if (asVolume?.[1] !== undefined && isVolumeId(asVolume[1]))
         return { kind: 'volume', name: asVolume[1], attempt: asVolume[2] };

@@ -4,6 +4,7 @@ import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import { withFailures, type RbdContext } from './context';
+import { describeMade, isIncompleteClone } from './half-made';
 import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
 import { checkClaim } from './place';
 import { parseImageMarker } from './markers';
@@ -43,7 +44,7 @@ function stillNeeded({ name: backend }: RbdContext, parent: string, clones: numb
   return new Failure('ParentUnusable', { backend, parent, found: `still needed by ${clones} clones` });
 }
 
-/** See `VolumeBackend.ensureAttemptAbsent`. */
+/** See `VolumeBackend.ensureAttemptAbsent`. A clone that somebody completes meanwhile stays. */
 export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptId): Promise<void> {
   const { cluster, names } = context;
   const image = names.attemptOf(attempt);
@@ -53,9 +54,8 @@ export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptI
     if (trashId !== undefined) return void (await cluster.removeFromTrash(trashId));
     if (attempt.attempt !== INCOMPLETE_CLONE) return await cluster.removeImage(image);
     const clone = names.objectOf(attempt.kind, attempt.name);
-    const found = await cluster.describeImage(clone, [MARKER_KEY]);
-    if (found !== undefined && parseVolumeMarker(found.metadata[MARKER_KEY] ?? '') === undefined)
-      await cluster.removeImage(clone);
+    const found = await describeMade(context, clone);
+    if (found === undefined || isIncompleteClone(context, found)) await cluster.removeImage(clone);
   });
 }
 

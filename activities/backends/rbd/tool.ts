@@ -42,6 +42,8 @@ const infoSchema = z.object({
 });
 const namesSchema = z.array(z.object({ name: z.string() }));
 const trashSchema = z.array(z.object({ id: z.string(), name: z.string() }));
+/** As `ctime` writes it, without a time zone: tools have UTC. */
+const deletionsSchema = z.array(z.object({ id: z.string(), deleted_at: z.string() }));
 const monitorsSchema = z.object({
   fsid: z.string(),
   mons: z.array(
@@ -171,6 +173,11 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       return usableSpace({ storedBytes: found.stats.stored, availableBytes: found.stats.max_avail, quotaBytes: quota });
     },
     readObject,
+    async objectWrittenAt(name) {
+      const text = await unlessAbsent(run('rados', ['stat', name, ...inRados]));
+      const time = text === undefined ? undefined : / mtime (.+), size /.exec(text)?.[1];
+      return time === undefined ? undefined : new Date(time);
+    },
     async createObject(name, bytes) {
       const put = async (): Promise<boolean> => {
         await run('rados', ['put', name, '-', ...inRados], { onStarted: (stdin) => void stdin.end(bytes) });
@@ -196,7 +203,14 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     async listImages() {
       return await ask(z.array(z.string()), 'rbd', ['ls', place]);
     },
-    listTrash: () => ask(trashSchema, 'rbd', ['trash', 'ls', '--all', place]),
+    async listTrash() {
+      const list = ['trash', 'ls', '--all', place];
+      // The long list leaves out what does not open.
+      const deletions = await ask(deletionsSchema, 'rbd', [...list, '--long']);
+      const deletedAt = new Map(deletions.map(({ id, deleted_at }) => [id, new Date(`${deleted_at} UTC`)]));
+      const found = await ask(trashSchema, 'rbd', list);
+      return found.map(({ id, name }) => ({ id, name, deletedAt: deletedAt.get(id) ?? new Date(0) }));
+    },
     async describeImage(name, metadataKeys) {
       return await unlessAbsent(describe(name, metadataKeys));
     },

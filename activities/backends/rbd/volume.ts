@@ -1,13 +1,13 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { Connection } from '../../../workflows/contract/volume';
 import type { VolumeDescription, VolumeMarker, WriteTarget } from '../backend';
-import { isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from '../markers';
+import { isSameMarker, type StoredVolumeMarker } from '../markers';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
+import { describeMade, isIncompleteClone, isUnmade, storedOf } from './half-made';
 import { MARKER_KEY, SEAL } from './names';
 import { getSealedParent } from './parent';
 import { checkClaim } from './place';
@@ -16,7 +16,7 @@ import { removeAttempts } from './remove';
 /** The most that an object map can name, in objects of 4 MiB. Source: librbd, MAX_OBJECT_MAP_OBJECT_COUNT. */
 export const MAX_IMAGE_BYTES = 256_000_000 * 4 * 1024 ** 2;
 
-/** See `VolumeBackend.describeVolume`. A clone without its marker is none yet. */
+/** See `VolumeBackend.describeVolume`. What has neither a marker nor bytes is none yet. */
 export async function describeVolume(context: RbdContext, volumeId: VolumeId): Promise<VolumeDescription> {
   const { cluster, names, pool } = context;
   const name = names.volumeOf(volumeId);
@@ -26,11 +26,13 @@ export async function describeVolume(context: RbdContext, volumeId: VolumeId): P
     return { kind: 'absent' };
   }
   if (isIncompleteClone(context, image)) return { kind: 'absent' };
+  const realBytes = await cluster.usedBytes(name);
+  if (isUnmade(image) && realBytes === 0) return { kind: 'absent' };
   const parsedParent = image.parent?.pool === pool.pool ? names.parse(image.parent.image) : undefined;
   return {
     kind: 'present',
     sizeBytes: image.sizeBytes,
-    realBytes: await cluster.usedBytes(name),
+    realBytes,
     modifiedAt: image.modifiedAt,
     connection: connectionOf(context, name),
     marker: storedOf(image)?.marker,
@@ -97,30 +99,6 @@ async function completeClone(
   confirm(context, image, wanted);
 }
 
-/** A clone gets its parent some milliseconds after its name: what has neither parent nor marker may be on its way. */
-const MAKING_TRIES = 30;
-const MAKING_RETRY_MS = 100;
-
-/** @returns undefined for what does not open, or was never written and has no parent: a clone was killed in its first milliseconds. */
-async function describeMade({ cluster }: RbdContext, name: string): Promise<RbdImage | undefined> {
-  for (let tries = 0; ; tries += 1) {
-    const image = await cluster.describeImage(name, [MARKER_KEY]);
-    if (image !== undefined && (image.parent !== undefined || storedOf(image) !== undefined)) return image;
-    if (tries < MAKING_TRIES) {
-      await delay(MAKING_RETRY_MS);
-      continue;
-    }
-    const isEmpty = image === undefined || (await cluster.usedBytes(name)) === 0;
-    return isEmpty ? undefined : image;
-  }
-}
-
-/** Whether it has the marker of its parent, which a clone begins with, in place of its own. */
-export function isIncompleteClone({ names, pool }: RbdContext, image: RbdImage): boolean {
-  if (storedOf(image) !== undefined || image.parent?.pool !== pool.pool) return false;
-  return names.parse(image.parent.image)?.kind === 'image-volume' && image.parent.snapshot === SEAL;
-}
-
 /** @throws ForeignObject when this installation did not make it; Conflict when it is another volume of the same id. */
 function confirm(context: RbdContext, image: RbdImage, wanted: StoredVolumeMarker): void {
   const { volumeId } = wanted.marker;
@@ -134,10 +112,6 @@ function confirm(context: RbdContext, image: RbdImage, wanted: StoredVolumeMarke
     });
   if (!isSameMarker(stored.marker, wanted.marker))
     throw new Failure('Conflict', { volumeId, found: 'a volume with another size, name, project or image is there' });
-}
-
-function storedOf(image: RbdImage): StoredVolumeMarker | undefined {
-  return parseVolumeMarker(image.metadata[MARKER_KEY] ?? '');
 }
 
 /** See `VolumeBackend.publishVolume`. */

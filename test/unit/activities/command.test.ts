@@ -44,7 +44,7 @@ describe('runCommand', () => {
     const { stdout } = await node('console.log(JSON.stringify(process.env))').finally(
       () => delete process.env['IVC_TEST_SECRET'],
     );
-    expect(JSON.parse(stdout)).toEqual({ LC_ALL: 'C', PATH: process.env['PATH'] });
+    expect(JSON.parse(stdout)).toEqual({ LC_ALL: 'C', TZ: 'UTC', PATH: process.env['PATH'] });
   });
 
   it('says which exit the tool made, with its stderr cleaned of directories', async () => {

@@ -76,6 +76,16 @@ describe('what an attempt has written', () => {
     expect(classifyPartial(ofImage, rows())).toBe('leftover');
   });
 
+  it('stays where it has the name of a volume that its row says was whole, unless that is there too', () => {
+    const named: BackendObject = { ...partialOf('volume', volumeId), hasObjectName: true };
+    expect(classifyPartial(named, rows(volumeRow({ state: 'available' })))).toBe('spare');
+    expect(classifyPartial(named, rows(volumeRow({ state: 'error', connection })))).toBe('spare');
+    expect(classifyPartial(named, rows(volumeRow({ state: 'creating' })))).toBe('awaited');
+    for (const state of ['error', 'deleted'] as const)
+      expect(classifyPartial(named, rows(volumeRow({ state })))).toBe('leftover');
+    expect(classifyPartial(named, rows())).toBe('foreign');
+  });
+
   it('is foreign when it is named as nothing of ours is', () => {
     expect(classifyPartial(partialOf('image-volume', 'debian'), rows())).toBe('foreign');
   });

@@ -1,0 +1,43 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseVolumeMarker, type StoredVolumeMarker } from '../markers';
+import type { RbdImage } from './cluster';
+import type { RbdContext } from './context';
+import { MARKER_KEY, SEAL } from './names';
+
+/**
+ * What a clone is that was killed: a name that does not open, then an image without a parent, then one with its parent's marker. The last step gives it
+ * its own.
+ */
+
+/** Whether it has the marker of its parent, which a clone begins with, in place of its own. */
+export function isIncompleteClone({ names, pool }: RbdContext, image: RbdImage): boolean {
+  if (storedOf(image) !== undefined || image.parent?.pool !== pool.pool) return false;
+  return names.parse(image.parent.image)?.kind === 'image-volume' && image.parent.snapshot === SEAL;
+}
+
+/** Whether it has neither a parent nor a marker: it is half-made, unless somebody has written into it. */
+export function isUnmade(image: RbdImage): boolean {
+  return image.parent === undefined && storedOf(image) === undefined;
+}
+
+/** A clone gets its parent some milliseconds after its name: what has neither parent nor marker may be on its way. */
+const MAKING_MS = 3000;
+const MAKING_RETRY_MS = 100;
+
+/** @returns undefined for what does not open, or was never written and has no parent: a clone was killed in its first milliseconds. */
+export async function describeMade({ cluster }: RbdContext, name: string): Promise<RbdImage | undefined> {
+  for (const deadline = Date.now() + MAKING_MS; ;) {
+    const image = await cluster.describeImage(name, [MARKER_KEY]);
+    if (image !== undefined && !isUnmade(image)) return image;
+    if (Date.now() < deadline) {
+      await delay(MAKING_RETRY_MS);
+      continue;
+    }
+    const isEmpty = image === undefined || (await cluster.usedBytes(name)) === 0;
+    return isEmpty ? undefined : image;
+  }
+}
+
+export function storedOf(image: RbdImage): StoredVolumeMarker | undefined {
+  return parseVolumeMarker(image.metadata[MARKER_KEY] ?? '');
+}
