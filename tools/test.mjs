@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { build } from './build.mjs';
 import { exitCodeOf, main, root, ToolError } from './lib/run.mjs';
 
+/** A run ends within this time after its report. */
+const SECONDS_TO_END = 20;
 const DEFAULT_SUITES = ['unit', 'workflow', 'replay', 'conformance', 'integration'];
 
 await main(async (args) => {
@@ -61,11 +63,57 @@ async function runJest(suites, jestArguments) {
     const jest = join(root, 'node_modules/jest/bin/jest.js');
     // `--selectProjects` takes all words that follow it, so it comes last.
     const args = [jest, ...jestArguments, '--json', `--outputFile=${outputFile}`, '--selectProjects', ...suites];
-    const exitCode = await exitCodeOf(process.execPath, args);
+    const exitCode = await runUntilReported(args, outputFile);
     return { exitCode, report: existsSync(outputFile) ? JSON.parse(readFileSync(outputFile, 'utf8')) : undefined };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** Jest waits for ever for what a test has left running: that is a failure, which names what was left. @returns the exit code. */
+async function runUntilReported(args, outputFile) {
+  const exitCode = exitCodeOf(process.execPath, args);
+  let reportedAt;
+  const timer = setInterval(() => {
+    reportedAt ??= existsSync(outputFile) ? Date.now() : undefined;
+    if (reportedAt === undefined || Date.now() - reportedAt < SECONDS_TO_END * 1000) return;
+    clearInterval(timer);
+    const left = listDescendants(process.pid);
+    console.error(`the tests have ended ${SECONDS_TO_END} s ago, and these still run:`);
+    for (const { pid, command } of left) console.error(`  ${pid} ${command}`);
+    for (const { pid } of left) kill(pid);
+  }, 1000);
+  try {
+    return await exitCode;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
+/** @returns the processes below `parent`, those below them first. */
+function listDescendants(parent) {
+  try {
+    const tasks = readdirSync(`/proc/${parent}/task`);
+    const pids = tasks.flatMap(
+      (task) => readFileSync(`/proc/${parent}/task/${task}/children`, 'utf8').match(/\d+/g) ?? [],
+    );
+    return pids.map(Number).flatMap((pid) => [...listDescendants(pid), { pid, command: commandOf(pid) }]);
+  } catch (error) {
+    if (error.code === 'ENOENT' || error.code === 'ESRCH') return [];
+    throw error;
+  }
+}
+
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
+
+function commandOf(pid) {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
 }
 
 /** A file that cannot even be loaded counts as one failed test. */
