@@ -2,7 +2,7 @@ import { Client } from '@temporalio/client';
 import { taskQueues } from '../workflows/contract/names';
 import { toImageVolumeCacheError } from './errors';
 import { connectImages, type ImageCatalog } from './images';
-import { openInventory, type Inventory } from './inventory';
+import type * as inventoryModule from './inventory';
 import { openTemporal } from './open-temporal';
 import { missing, resolveSettings, type ConnectOptions, type Settings } from './settings';
 
@@ -16,7 +16,7 @@ export interface ImageVolumeCache {
   /** @throws ImageVolumeCacheError `TemporalUnavailable` */
   temporal(): Promise<Client>;
   /** The one reader of the database. @throws ImageVolumeCacheError `NotConfigured` */
-  inventory(): Promise<Inventory>;
+  inventory(): Promise<inventoryModule.Inventory>;
   /** @throws ImageVolumeCacheError `NotConfigured` */
   images(): ImageCatalog;
   close(): Promise<void>;
@@ -39,7 +39,7 @@ export async function connectClient(options: ConnectOptions = {}): Promise<Image
 export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
   const settings = resolveSettings(options);
   const temporal = once(() => connectTemporal(settings));
-  const inventory = once(() => openInventory(settings));
+  const inventory = once(() => loadAndOpenInventory(settings));
   const images = once(() =>
     connectImages(settings.imagesEndpoint ?? missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE', settings)),
   );
@@ -69,6 +69,15 @@ async function connectTemporal(settings: Settings): Promise<Client> {
     throw toImageVolumeCacheError(error, { temporal: address });
   }
   return new Client({ connection, namespace: settings.namespace });
+}
+
+/**
+ * The code of the database is loaded on its first use: a caller that only creates volumes never does. `require`, since an
+ * `import()` would need file extensions that the tests' loader does not know.
+ */
+function loadAndOpenInventory(settings: Settings): Promise<inventoryModule.Inventory> {
+  const { openInventory }: typeof inventoryModule = require('./inventory');
+  return openInventory(settings);
 }
 
 interface Once<T> {

@@ -1,6 +1,7 @@
 import { ActivityFailure, ApplicationFailure, CancelledFailure, TerminatedFailure } from '@temporalio/common';
 import { isGrpcServiceError, WorkflowFailedError, WorkflowNotFoundError } from '@temporalio/client';
 import {
+  Failure,
   failures,
   isFailureType,
   publicMessage,
@@ -73,6 +74,13 @@ export function failureError<Type extends FailureType>(
   return new ImageVolumeCacheError({ type, message: publicMessage(type, details), details: { ...details } });
 }
 
+/** @returns a failure of code that runs in this process as the library's error; what else was thrown stays as it is. */
+export function toClientError(error: unknown): unknown {
+  if (!(error instanceof Failure)) return error;
+  const { type, message, details } = error;
+  return new ImageVolumeCacheError({ type, message, details: { ...details }, cause: error });
+}
+
 /** Where a call failed, and with which workflow. */
 export interface ErrorContext {
   /** Address of the Temporal server. */
@@ -95,7 +103,7 @@ export function toImageVolumeCacheError(error: unknown, context: ErrorContext): 
   }
   return (
     ofService(error, context) ??
-    new ImageVolumeCacheError({ type: 'Unexpected', message: messageOf(error), workflowId, cause: error })
+    new ImageVolumeCacheError({ type: 'Unexpected', message: errorMessage(error), workflowId, cause: error })
   );
 }
 
@@ -122,7 +130,7 @@ function ofFailedWorkflow(error: WorkflowFailedError, { workflowId }: ErrorConte
     const message = `workflow ${workflowId} was terminated by an operator: ${cause.message}`;
     return new ImageVolumeCacheError({ type: 'Terminated', message, workflowId, cause: error });
   }
-  const message = `workflow ${workflowId} failed: ${messageOf(cause ?? error)}`;
+  const message = `workflow ${workflowId} failed: ${errorMessage(cause ?? error)}`;
   return new ImageVolumeCacheError({ type: 'Unexpected', message, workflowId, cause: error });
 }
 
@@ -179,8 +187,4 @@ function findGrpcStatus(error: unknown): { code: number; details: string } | und
 /** The SDK gives up on its first connection with this message and no gRPC status. */
 function isConnectError(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('Failed to connect before the deadline');
-}
-
-function messageOf(error: unknown): string {
-  return errorMessage(error);
 }

@@ -17,7 +17,7 @@ import { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
-import { interruptible, refuseForeignRun, reportingErrors, type Waited } from './run-workflow';
+import { backendOf, interruptible, refuseForeignRun, reportingErrors, type Waited } from './run-workflow';
 
 /** A request that the evictor has got, whoever waits for its answer. */
 export interface SentToEvictor {
@@ -182,10 +182,6 @@ async function bounded<T>(client: Client, work: () => Promise<T>): Promise<T | u
     if (error instanceof WorkflowNotFoundError) throw error;
     return undefined;
   }
-}
-
-function backendOf({ settings }: ImageVolumeCache, backend: string | undefined): BackendName {
-  return (backend ?? settings.loaded.config.defaultBackend) as BackendName;
 }
 
 function definedOf(request: object): object {

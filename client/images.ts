@@ -6,9 +6,8 @@ import { z } from 'zod';
 import { createGlanceClient } from '../activities/glance/client';
 import type { CreateImageRequest, ImageService } from '../activities/glance/image-service';
 import { MiB } from '../workflows/contract/bytes';
-import { Failure } from '../workflows/contract/failures';
 import type { Image } from '../workflows/contract/image';
-import { failureError } from './errors';
+import { failureError, toClientError } from './errors';
 import { errorMessage } from '../lib/error-message';
 
 /**
@@ -66,11 +65,6 @@ async function asClientErrors<Result>(call: () => Promise<Result>): Promise<Resu
   } catch (error) {
     throw toClientError(error);
   }
-}
-
-/** A caller's own abort and a bug pass as they are. */
-function toClientError(error: unknown): unknown {
-  return error instanceof Failure ? failureError(error.type, error.details) : error;
 }
 
 async function uploadFile(

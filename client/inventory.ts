@@ -1,19 +1,19 @@
-import type * as clientModule from '../db/client';
-import type * as clockModule from '../db/clock';
-import type * as backendsModule from '../db/backends';
-import type * as installationModule from '../db/installation';
-import type * as entriesModule from '../db/entries/entries';
-import type * as decisionsModule from '../db/report/decisions';
-import type * as eventsModule from '../db/entries/entry-events';
-import type * as viewModule from '../db/evictions/eviction-view';
-import type * as flightsModule from '../db/flights';
-import type * as reportModule from '../db/report/report';
-import type * as followsModule from '../db/follows/follows';
-import type * as volumesModule from '../db/volumes';
+import { connectDatabase, type Database } from '../db/client';
+import { readPeriodUntilNow } from '../db/clock';
+import { listBackends } from '../db/backends';
+import { findNamespace } from '../db/installation';
+import { findEntry, listEntries, listEntryImages, readSums } from '../db/entries/entries';
+import { listEntryEvents } from '../db/entries/entry-events';
+import { withFacts } from '../db/evictions/eviction-view';
+import { listRefusals } from '../db/flights';
+import { selectFollows } from '../db/follows/follows';
+import { listDecisions, summarizeDecisions } from '../db/report/decisions';
+import * as report from '../db/report/report';
+import { findVolume, selectVolumes } from '../db/volumes';
 import type { BackendName, EntryId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import { Failure } from '../workflows/contract/failures';
 import type { VolumeState } from '../workflows/contract/volume';
-import { ImageVolumeCacheError } from './errors';
+import { ImageVolumeCacheError, toClientError } from './errors';
 import {
   toBackendStatus,
   toCacheEntry,
@@ -89,108 +89,86 @@ export interface Inventory {
 }
 
 /** Rows of a list by default. */
-export const DEFAULT_LIMIT = 200;
-export const DEFAULT_PERIOD_MS = 24 * 3_600_000;
+const DEFAULT_LIMIT = 200;
+const DEFAULT_PERIOD_MS = 24 * 3_600_000;
 const MAX_CONNECTIONS = 4;
 
-/**
- * Loads the database's code on its first use: a caller that only creates volumes never does. @throws
- * ImageVolumeCacheError `NotConfigured`
- */
+/** @throws ImageVolumeCacheError `NotConfigured` */
 export async function openInventory(settings: Settings): Promise<Inventory> {
   const url = settings.databaseUrl ?? missing('database', 'DATABASE_URL', settings);
-  const queries = loadDatabase();
-  const database = queries.connectDatabase(url, {
+  const database = connectDatabase(url, {
     maxConnections: MAX_CONNECTIONS,
     applicationName: 'image-volume-cache client',
   });
 
-  const summarize = async ({ withinMs, backend }: { withinMs: number; backend?: string }): Promise<DecisionSummary> =>
-    toDecisionSummary(
-      await queries.summarizeDecisions(database, { withinMs, backend: backend as BackendName | undefined }),
-    );
+  const summarize = async (period: { withinMs: number; backend?: string }): Promise<DecisionSummary> =>
+    toDecisionSummary(await summarizeDecisions(database, branded(period)));
 
   return reporting({
-    ping: async () => void (await queries.listBackends(database)),
-    findNamespace: () => queries.findNamespace(database),
-    listVolumes: async ({ projectId, backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
-      const filter = {
-        projectId: projectId as ProjectId | undefined,
-        backend: backend as BackendName | undefined,
-        state,
-        limit,
-        afterId: after as VolumeId | undefined,
-      };
-      return (await queries.selectVolumes(database, filter)).map(toVolume);
+    ping: async () => void (await listBackends(database)),
+    findNamespace: () => findNamespace(database),
+    listVolumes: async ({ limit = DEFAULT_LIMIT, after, ...filter } = {}) => {
+      const afterId = after as VolumeId | undefined;
+      return (await selectVolumes(database, { ...branded(filter), limit, afterId })).map(toVolume);
     },
     findVolume: async (volumeId) => {
-      const row = await queries.findVolume(database, { volumeId });
+      const row = await findVolume(database, { volumeId });
       return row && toVolume(row);
     },
-    listEntries: async ({ backend, state, limit = DEFAULT_LIMIT, after } = {}) => {
-      const filter = {
-        backend: backend as BackendName | undefined,
-        state,
-        limit,
-        afterId: after as EntryId | undefined,
-      };
-      return await withEntryFacts(database, queries, await queries.listEntries(database, filter));
+    listEntries: async ({ limit = DEFAULT_LIMIT, after, ...filter } = {}) => {
+      const afterId = after as EntryId | undefined;
+      return await withEntryFacts(database, await listEntries(database, { ...branded(filter), limit, afterId }));
     },
     findEntry: async (entryId) => {
-      const row = await queries.findEntry(database, { entryId });
-      return (await withEntryFacts(database, queries, row ? [row] : []))[0];
+      const row = await findEntry(database, { entryId });
+      return (await withEntryFacts(database, row ? [row] : []))[0];
     },
     listEntryEvents: async ({ entryId, limit = DEFAULT_LIMIT }) =>
-      (await queries.listEntryEvents(database, { entryIds: [entryId], limit })).map(toEntryEvent),
-    listDecisions: async ({ volumeId, entryId, backend, limit = DEFAULT_LIMIT } = {}) => {
-      const filter = {
-        volumeId: volumeId as VolumeId | undefined,
-        entryId: entryId as EntryId | undefined,
-        backend: backend as BackendName | undefined,
-        limit,
-      };
-      return (await queries.listDecisions(database, filter)).map(toDecision);
-    },
-    listFollows: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
-      (await queries.selectFollows(database, { backend: backend as BackendName | undefined, limit })).map(toFollow),
-    listRefusals: async ({ backend, limit = DEFAULT_LIMIT } = {}) =>
-      (await queries.listRefusals(database, { backend: backend as BackendName | undefined, limit })).map(toRefusal),
+      (await listEntryEvents(database, { entryIds: [entryId], limit })).map(toEntryEvent),
+    listDecisions: async ({ limit = DEFAULT_LIMIT, ...filter } = {}) =>
+      (await listDecisions(database, { ...branded(filter), limit })).map(toDecision),
+    listFollows: async ({ limit = DEFAULT_LIMIT, ...filter } = {}) =>
+      (await selectFollows(database, { ...branded(filter), limit })).map(toFollow),
+    listRefusals: async ({ limit = DEFAULT_LIMIT, ...filter } = {}) =>
+      (await listRefusals(database, { ...branded(filter), limit })).map(toRefusal),
     summarizeDecisions: summarize,
     listBackends: async ({ withinMs } = { withinMs: DEFAULT_PERIOD_MS }) => {
       const status = async (row: BackendRow): Promise<BackendStatus> =>
         toBackendStatus(row, {
-          sums: await queries.readSums(database, { backend: row.name }),
+          sums: await readSums(database, { backend: row.name }),
           decisions: await summarize({ withinMs, backend: row.name }),
         });
-      return await Promise.all((await queries.listBackends(database)).map(status));
+      return await Promise.all((await listBackends(database)).map(status));
     },
-    readReport: (filter) => readReport(database, queries, filter),
+    readReport: (filter) => readReport(database, filter),
     close: () => database.close(),
   });
 }
 
-type Queries = ReturnType<typeof loadDatabase>;
+interface Ids {
+  backend?: BackendName;
+  projectId?: ProjectId;
+  volumeId?: VolumeId;
+  entryId?: EntryId;
+}
+
+/** Callers name things by plain strings. */
+function branded<Filter extends { [Name in keyof Ids]?: string }>(filter: Filter): Omit<Filter, keyof Ids> & Ids {
+  return filter as Omit<Filter, keyof Ids> & Ids;
+}
 
 /** A few statements, whatever the number of rows. */
-async function withEntryFacts(
-  database: clientModule.Database,
-  { listEntryImages, withFacts }: Queries,
-  rows: EntryRow[],
-): Promise<CacheEntry[]> {
+async function withEntryFacts(database: Database, rows: EntryRow[]): Promise<CacheEntry[]> {
   const images = await listEntryImages(database, { entryIds: rows.map(({ id }) => id) });
   const facts = await withFacts(database, rows);
   return facts.map(({ entry, ...known }) => toCacheEntry(entry, images, known));
 }
 
-async function readReport(
-  database: clientModule.Database,
-  queries: Queries,
-  { withinMs, backend }: ReportFilter,
-): Promise<Report> {
+async function readReport(database: Database, { withinMs, backend }: ReportFilter): Promise<Report> {
   const bucketMs = chooseBucketMs(withinMs);
-  const { from, to } = await queries.readPeriodUntilNow(database, withinMs);
+  const { from, to } = await readPeriodUntilNow(database, withinMs);
   const period = { from, to, backend: backend as BackendName | undefined };
-  const outcomes = await queries.readOutcomes(database, { ...period, bucketMs });
+  const outcomes = await report.readOutcomes(database, { ...period, bucketMs });
   return {
     from: from.toISOString(),
     to: to.toISOString(),
@@ -198,66 +176,16 @@ async function readReport(
     totals: toTotals(outcomes),
     buckets: toBuckets(outcomes, { fromMs: from.getTime(), toMs: to.getTime(), bucketMs }),
     bucketSeconds: bucketMs / 1000,
-    reasons: await queries.readReasons(database, period),
-    stages: await queries.readStages(database, period),
-    expensiveMisses: (await queries.readExpensiveMisses(database, period)).map(dated),
-    images: await queries.readImageUse(database, period),
-    left: (await queries.readEntriesLeft(database, period)).map(({ shortKey: _shortKey, ...entry }) => dated(entry)),
+    reasons: await report.readReasons(database, period),
+    stages: await report.readStages(database, period),
+    expensiveMisses: (await report.readExpensiveMisses(database, period)).map(dated),
+    images: await report.readImageUse(database, period),
+    left: (await report.readEntriesLeft(database, period)).map(({ shortKey: _shortKey, ...entry }) => dated(entry)),
   };
 }
 
 function dated<Row extends { at: Date }>({ at, ...row }: Row) {
   return { at: at.toISOString(), ...row };
-}
-
-/**
- * `require`, since an `import()` would need file extensions that the tests' loader does not know. Each function is
- * named: what none names is unused.
- */
-function loadDatabase() {
-  const { connectDatabase }: typeof clientModule = require('../db/client');
-  const { readPeriodUntilNow }: typeof clockModule = require('../db/clock');
-  const { findNamespace }: typeof installationModule = require('../db/installation');
-  const { selectFollows }: typeof followsModule = require('../db/follows/follows');
-  const { findVolume, selectVolumes }: typeof volumesModule = require('../db/volumes');
-  const { findEntry, listEntries, listEntryImages, readSums }: typeof entriesModule = require('../db/entries/entries');
-  const { listEntryEvents }: typeof eventsModule = require('../db/entries/entry-events');
-  const { withFacts }: typeof viewModule = require('../db/evictions/eviction-view');
-  const { listDecisions, summarizeDecisions }: typeof decisionsModule = require('../db/report/decisions');
-  const { listBackends }: typeof backendsModule = require('../db/backends');
-  const { listRefusals }: typeof flightsModule = require('../db/flights');
-  const {
-    readEntriesLeft,
-    readExpensiveMisses,
-    readImageUse,
-    readOutcomes,
-    readReasons,
-    readStages,
-  }: typeof reportModule = require('../db/report/report');
-  return {
-    connectDatabase,
-    findEntry,
-    findNamespace,
-    findVolume,
-    listBackends,
-    listDecisions,
-    listEntries,
-    listEntryEvents,
-    listEntryImages,
-    selectFollows,
-    listRefusals,
-    selectVolumes,
-    readEntriesLeft,
-    readExpensiveMisses,
-    readImageUse,
-    readOutcomes,
-    readPeriodUntilNow,
-    readReasons,
-    readStages,
-    readSums,
-    summarizeDecisions,
-    withFacts,
-  };
 }
 
 /** Every method of `inventory`, its failures as the library's error. */
@@ -286,13 +214,5 @@ function toInventoryError(error: unknown): unknown {
       'the database holds no inventory yet: a worker creates it when it starts (`ivc up` or `ivc worker`)';
     return new ImageVolumeCacheError({ type: 'DatabaseUnavailable', message, cause: error });
   }
-  if (error instanceof Failure) {
-    return new ImageVolumeCacheError({
-      type: error.type,
-      message: error.message,
-      details: { ...error.details },
-      cause: error,
-    });
-  }
-  return error;
+  return toClientError(error);
 }

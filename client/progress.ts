@@ -32,7 +32,6 @@ export interface WatchRequest extends Run {
 const { TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 
 /** A hit is done before its progress is read. */
-const FIRST_POLL_MS = 250;
 const POLL_INTERVAL_MS = 250;
 /** A read of the progress may take this long; then the next one follows. */
 const POLL_TIMEOUT_MS = 3000;
@@ -69,8 +68,8 @@ export function watching<Report>(
   const stopped = new AbortController();
   let last = '';
   const polling = (async () => {
-    for (let delayMs = FIRST_POLL_MS; ; delayMs = POLL_INTERVAL_MS) {
-      await delay(delayMs, undefined, { signal: stopped.signal }).catch(() => undefined);
+    for (;;) {
+      await delay(POLL_INTERVAL_MS, undefined, { signal: stopped.signal }).catch(() => undefined);
       if (stopped.signal.aborted) return;
       const report = await bounded(client, stopped.signal, read);
       const seen = JSON.stringify(report);
@@ -90,10 +89,9 @@ export function watching<Report>(
 async function readCreate(client: Client, run: Run): Promise<CreateReport | undefined> {
   const answer = await queryCreate(client, run);
   if (answer === undefined) return await findIdleQueue(client, run);
-  const { workflowId } = run;
   const { stage, backend, flightWorkflowId } = answer;
   const waits = stage === 'waiting' && flightWorkflowId !== undefined;
-  const work = waits ? await findWork(client, flightWorkflowId) : await findWork(client, workflowId);
+  const work = await findWork(client, waits ? flightWorkflowId : run.workflowId);
   return { stage, backend, ...(waits && { flightWorkflowId }), ...(work && { work }) };
 }
 

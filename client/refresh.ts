@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto';
 import type { Client } from '@temporalio/client';
 import { z } from 'zod';
 import type { Progress } from '../activities/progress';
-import type { BackendName } from '../workflows/contract/ids';
 import { workflowTypes } from '../workflows/contract/names';
 import type {
   FollowInput,
@@ -17,7 +16,7 @@ import type {
 import type { ImageVolumeCache } from './connection';
 import { findWork, watching } from './progress';
 import type { Follow } from './records';
-import { runWorkflow, type Ran, type RunOptions, type StartedRun } from './run-workflow';
+import { backendOf, runWorkflow, type Ran, type RunOptions, type StartedRun } from './run-workflow';
 
 /**
  * Asks the image service about every image behind an entry and looks at every follow, as the schedule does every night;
@@ -53,7 +52,7 @@ export async function followImage<Options extends RunOptions>(
   input: FollowInput,
   options: Options,
 ): Promise<Ran<FollowOutcome, Options>> {
-  const backend = backendOf(cache, input);
+  const backend = backendOf(cache, input.backend);
   const name = input.name ?? input.imageName;
   const request = {
     type: workflowTypes.followImage,
@@ -74,7 +73,7 @@ export async function unfollowImage(
   input: UnfollowInput,
   options: Pick<RunOptions, 'signal'> = {},
 ): Promise<UnfollowResult> {
-  const backend = backendOf(cache, input);
+  const backend = backendOf(cache, input.backend);
   const request = {
     type: workflowTypes.unfollowImage,
     workflowId: cache.queues.ids.follow(backend, input.name),
@@ -92,10 +91,6 @@ export async function unfollowImage(
  */
 export async function listFollows(cache: ImageVolumeCache, filter: { backend?: string } = {}): Promise<Follow[]> {
   return await (await cache.inventory()).listFollows(filter);
-}
-
-function backendOf({ settings }: ImageVolumeCache, { backend }: { backend?: string }): BackendName {
-  return (backend ?? settings.loaded.config.defaultBackend) as BackendName;
 }
 
 /** Progress of a warming. */

@@ -1,5 +1,6 @@
 import type { OutcomeBucket } from '../db/report/report';
 import type { EntryId, ImageId, VolumeId } from '../workflows/contract/ids';
+import { toDecisionSummary } from './inventory-rows';
 import type { DecisionSummary } from './records';
 
 /*
@@ -106,8 +107,7 @@ export function toTotals(rows: readonly OutcomeBucket[]): ReportTotals {
     sums.savedBytes += row.savedBytes;
     sums.savedSeconds += row.savedSeconds;
   }
-  const answered = totals.hit + totals.miss + totals.joined + totals.bypassed;
-  return { ...totals, ...sums, hitRate: answered === 0 ? null : totals.hit / answered };
+  return toDecisionSummary({ ...totals, ...sums });
 }
 
 /** @returns a bucket for every step of the period, those in which nothing happened included. */

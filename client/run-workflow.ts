@@ -2,6 +2,7 @@ import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { WorkflowIdConflictPolicy } from '@temporalio/common';
 import { followingSignal } from '../lib/abort';
 import { text } from '../workflows/contract/markdown';
+import type { BackendName } from '../workflows/contract/ids';
 import type { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
@@ -130,4 +131,9 @@ async function findOpenQueue(client: Client, workflowId: string): Promise<string
     if (error instanceof WorkflowNotFoundError) return undefined;
     throw error;
   }
+}
+
+/** @returns the backend that is meant: by default that of the configuration. */
+export function backendOf({ settings }: ImageVolumeCache, backend: string | undefined): BackendName {
+  return (backend ?? settings.loaded.config.defaultBackend) as BackendName;
 }

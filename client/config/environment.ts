@@ -1,39 +1,15 @@
 type Section = Record<string, unknown>;
 
 /** Each variable that overrides the file, and the value it stands for. An empty variable counts as unset. */
-const overrides: { variable: string; path: string; set: (values: Section, text: string) => void }[] = [
-  {
-    variable: 'TEMPORAL_ADDRESS',
-    path: 'temporal.address',
-    set: (values, text) => (section(values, 'temporal')['address'] = text),
-  },
-  {
-    variable: 'TEMPORAL_NAMESPACE',
-    path: 'temporal.namespace',
-    set: (values, text) => (section(values, 'temporal')['namespace'] = text),
-  },
-  {
-    variable: 'TEMPORAL_TLS',
-    path: 'temporal.tls',
-    set: (values, text) => (section(values, 'temporal')['tls'] = asBoolean(text)),
-  },
-  {
-    variable: 'DATABASE_URL',
-    path: 'database.url',
-    set: (values, text) => (section(values, 'database')['url'] = text),
-  },
+const overrides: { variable: string; path: string; parse?: (text: string) => unknown }[] = [
+  { variable: 'TEMPORAL_ADDRESS', path: 'temporal.address' },
+  { variable: 'TEMPORAL_NAMESPACE', path: 'temporal.namespace' },
+  { variable: 'TEMPORAL_TLS', path: 'temporal.tls', parse: asBoolean },
+  { variable: 'DATABASE_URL', path: 'database.url' },
   // Set by `ivc up`, which finds a free port when the wanted one is taken.
-  {
-    variable: 'IVC_METRICS_PORT',
-    path: 'worker.metricsPort',
-    set: (values, text) => (section(values, 'worker')['metricsPort'] = asNumber(text)),
-  },
+  { variable: 'IVC_METRICS_PORT', path: 'worker.metricsPort', parse: asNumber },
   // The file names either the embedded service or an endpoint, so the variable replaces the whole section.
-  {
-    variable: 'OS_IMAGE_ENDPOINT_OVERRIDE',
-    path: 'images',
-    set: (values, text) => (values['images'] = { endpoint: text }),
-  },
+  { variable: 'OS_IMAGE_ENDPOINT_OVERRIDE', path: 'images', parse: (endpoint) => ({ endpoint }) },
 ];
 
 /**
@@ -47,20 +23,23 @@ export function applyEnvironment(
   const sources: Record<string, string> = {};
   if (!isSection(values)) return { values, sources };
   const copy = structuredClone(values);
-  for (const { variable, path, set } of overrides) {
+  for (const { variable, path, parse } of overrides) {
     const text = env[variable];
     if (text === undefined || text === '') continue;
-    set(copy, text);
+    setAt(copy, path.split('.'), parse === undefined ? text : parse(text));
     sources[path] = variable;
   }
   return { values: copy, sources };
 }
 
-/** The section `name`, made when it is missing; one that is no section is left for the schema to refuse. */
-function section(values: Section, name: string): Section {
-  values[name] ??= {};
-  const found = values[name];
-  return isSection(found) ? found : {};
+/** Makes a section that is missing; one that is no section is left for the schema to refuse. */
+function setAt(section: Section, [name = '', ...rest]: string[], value: unknown): void {
+  if (rest.length === 0) section[name] = value;
+  else {
+    section[name] ??= {};
+    const next = section[name];
+    if (isSection(next)) setAt(next, rest, value);
+  }
 }
 
 function asBoolean(text: string): unknown {
