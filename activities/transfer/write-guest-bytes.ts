@@ -25,6 +25,7 @@ import type { ProgressReporter } from '../progress';
 import { attemptName, checkFreeSpace, findSealed, seal } from './attempt';
 import { checkToolAgrees, checkWritten, findSource, inspectImageFile, type GuestBytes } from './inspect-image';
 import { getScratchPath, type ScratchSource } from './scratch-image';
+import { whileThereIsSpace } from './space-watch';
 
 export interface WriteImageVolumeRequest {
   input: PopulateInput;
@@ -146,7 +147,7 @@ async function writeGuestBytes<Result>(
       await checkFreeSpace(backend, (await stat(path)).size);
       const target = await backend.ensureWriteTarget({ ...object, attempt: attemptName(), virtualBytes });
       try {
-        await convert(deps, { image, target, backend: backend.name }, reporter);
+        await convert(deps, { image, target, backend }, reporter);
         await checkWritten(deps, imageId, { backend, target, ...object });
         return await publish(target, reporter);
       } catch (error) {
@@ -169,7 +170,7 @@ async function writeGuestBytes<Result>(
  */
 async function convert(
   deps: HostDependencies,
-  { image, target, backend }: { image: GuestBytes; target: WriteTarget; backend: string },
+  { image, target, backend }: { image: GuestBytes; target: WriteTarget; backend: VolumeBackend },
   reporter: ProgressReporter,
 ): Promise<void> {
   const { virtualBytes } = target;
@@ -180,11 +181,13 @@ async function convert(
     const bytesDone = Math.round(fraction * virtualBytes);
     reporter.report({ stage: 'converting', summary, bytesDone, bytesTotal: virtualBytes });
   };
-  report(0, `writing ${total} of guest bytes to ${backend}`);
+  report(0, `writing ${total} of guest bytes to ${backend.name}`);
   const onProgress = (fraction: number) =>
-    report(fraction, `writing guest bytes to ${backend}: ${Math.floor(fraction * 100)} % of ${total}`);
+    report(fraction, `writing guest bytes to ${backend.name}: ${Math.floor(fraction * 100)} % of ${total}`);
   try {
-    await convertToRaw({ source, target, backend, signal: reporter.signal, guard: deps.toolGuard, onProgress });
+    await whileThereIsSpace({ backend, neededBytes: virtualBytes, signal: reporter.signal }, (signal) =>
+      convertToRaw({ source, target, backend: backend.name, signal, guard: deps.toolGuard, onProgress }),
+    );
   } catch (error) {
     if (!(await isDataUnreadable(error, { path: image.path, signal: reporter.signal }))) throw error;
     throw refusalFailure(unreadableData(error), image.imageId);

@@ -12,6 +12,7 @@ import type { RbdPool } from '../../activities/backends/rbd/cluster';
 import { openLibraryCluster, type LibraryCluster } from '../../activities/backends/rbd/library';
 import { openToolCluster } from '../../activities/backends/rbd/tool';
 import { convertToRaw } from '../../activities/image/qemu-img';
+import { whileThereIsSpace } from '../../activities/transfer/space-watch';
 import { waitFor } from '../../worker/stack/wait';
 import { MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
@@ -224,22 +225,22 @@ describe('a pool of Ceph RBD', () => {
         deadlineMs: PATIENCE_MS,
       });
       const full = { type: 'NoSpace', details: { backend: name, neededBytes: POPULATION_BYTES, freeBytes: 0 } };
-      await expect(
-        convertToRaw({ source: { path: image, format: 'raw' }, target, backend: name }),
-      ).rejects.toMatchObject({ type: 'ToolFailed', details: { stderr: /Connection timed out/ } });
+      // Ceph lets qemu-img wait; it is ended as soon as there is no space.
+      const convert = (signal: AbortSignal) =>
+        convertToRaw({ source: { path: image, format: 'raw' }, target, backend: name, signal });
+      const converting = { backend, neededBytes: POPULATION_BYTES, signal: new AbortController().signal };
+      await expect(whileThereIsSpace(converting, convert)).rejects.toMatchObject(full);
+      // So is what had come to its deadline before that was seen.
+      const timedOut = async (): Promise<void> => await convert(converting.signal);
+      await expect(whileThereIsSpace(converting, timedOut)).rejects.toMatchObject(full);
       await expect(backend.ensureWriteTarget({ ...population, attempt: 'a2' })).rejects.toMatchObject(full);
       const marker = { ...imageMarker(place, 'big'), virtualBytes: POPULATION_BYTES };
       await expect(backend.sealImageVolume(target, marker)).rejects.toMatchObject(full);
       const writer = await backend.openWriter?.({ ...population, attempt: 'streamed' });
-      // Ceph's client keeps what it is given; a flush tells what became of it.
-      const streamed = async (): Promise<void> => {
-        await writer?.write(Buffer.alloc(MiB, 1), 0);
-        await writer?.flush();
+      const written = async (): Promise<void> => {
+        for (let at = 0; at < POPULATION_BYTES; at += 4 * MiB) await writer?.write(Buffer.alloc(4 * MiB, 1), at);
       };
-      await expect(streamed()).rejects.toMatchObject({
-        type: 'NoSpace',
-        details: { backend: name, freeBytes: 0 },
-      });
+      await expect(written()).rejects.toMatchObject({ type: 'NoSpace', details: { backend: name, freeBytes: 0 } });
       await writer?.close();
       const refused = volumeMarker(place);
       await expect(backend.ensureClone('img', refused)).rejects.toMatchObject({
@@ -336,6 +337,30 @@ describe('a pool of Ceph RBD', () => {
       );
       await expectWhole(place, markers);
       expect(agents()).not.toContain(killed);
+    });
+
+    it('is closed ends what waits for it, and starts for nobody again', async () => {
+      const place = await openSealed(await inNamespace());
+      const { backend, cluster } = place;
+      const marker = volumeMarker(place);
+      await backend.ensureClone('img', marker);
+      const before = agents();
+      const waiting = [
+        ...herdOf(place).map(async (more) => await backend.ensureClone('img', more)),
+        backend.ensureFlattened?.(marker.volumeId, {}),
+        cluster.listImages(),
+        backend.space(),
+      ];
+      const outcomes = Promise.allSettled(waiting);
+      await waitFor(() => agents().length > before.length || undefined, {
+        what: 'an agent to flatten',
+        deadlineMs: PATIENCE_MS,
+        intervalMs: 1,
+      });
+      await cluster.close();
+      expect((await outcomes).filter(({ status }) => status === 'rejected')).not.toEqual([]);
+      await expect(backend.space()).rejects.toMatchObject(unavailable);
+      await waitFor(() => agents().length === 0 || undefined, { what: 'all agents to end', deadlineMs: PATIENCE_MS });
     });
 
     it('hangs is replaced, and what it was asked has ended in doubt', async () => {

@@ -266,6 +266,8 @@ const agent: AgentCalls = {
     const cluster = await handle((out) => calls.create(out, 'ceph', `client.${user}`, 0));
     await calls.readConf(cluster, conf);
     for (const [option, value] of Object.entries(deadlinesOf(place))) await calls.setConf(cluster, option, value);
+    // Writes are as large as objects, and several are on their way: a cache would only keep from them that the pool is full.
+    await calls.setConf(cluster, 'rbd_cache', 'false');
     if (operationsAtOnce !== undefined)
       await calls.setConf(cluster, 'rbd_concurrent_management_ops', String(operationsAtOnce));
     if (keyring !== undefined) await calls.setConf(cluster, 'keyring', keyring);
