@@ -1,6 +1,9 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** The most that a timer takes, 24 days: one that is set longer fires at once. */
+export const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
 export interface Deadline {
   ms: number;
   /** What is thrown when the time is over. */
@@ -45,10 +48,11 @@ export async function unlessAborted<Value>(value: Promise<Value>, signal: AbortS
   }
 }
 
-/** @throws the signal's own reason when it is aborted meanwhile. */
+/** @param durationMs however long. @throws the signal's own reason when it is aborted meanwhile. */
 export async function pause(durationMs: number, signal: AbortSignal): Promise<void> {
   try {
-    await delay(durationMs, undefined, { signal });
+    for (let leftMs = durationMs; leftMs > 0; leftMs -= LONGEST_TIMER_MS)
+      await delay(Math.min(leftMs, LONGEST_TIMER_MS), undefined, { signal });
   } catch {
     signal.throwIfAborted();
   }

@@ -345,9 +345,9 @@ describe('a pool of Ceph RBD', () => {
       const marker = volumeMarker(place);
       await backend.ensureClone('img', marker);
       const before = agents();
-      const waiting = [
+      const waiting: Promise<unknown>[] = [
         ...herdOf(place).map(async (more) => await backend.ensureClone('img', more)),
-        backend.ensureFlattened?.(marker.volumeId, {}),
+        backend.ensureFlattened?.(marker.volumeId, {}) ?? Promise.reject(new Error('RBD flattens')),
         cluster.listImages(),
         backend.space(),
       ];

@@ -106,7 +106,7 @@ export interface RbdCluster {
   read(name: string, options: ReadOptions): Promise<void>;
   /** Undefined where it cannot be done in process. One failed write condemns the image, since a later flush does not tell of it. */
   openWriter?(name: string): Promise<GuestWriter>;
-  /** Ends the connection; the next call makes another. */
+  /** Ends the connection, and the calls that wait for it, in doubt. A later call, of theirs too, is refused and starts nothing. */
   close(): Promise<void>;
 }
 

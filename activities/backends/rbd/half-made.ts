@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { dataRuns } from '../../image/sparse-write';
 import { parseVolumeMarker, type StoredVolumeMarker } from '../markers';
 import type { RbdImage } from './cluster';
 import type { RbdContext } from './context';
@@ -25,16 +26,30 @@ const MAKING_MS = 3000;
 const MAKING_RETRY_MS = 100;
 
 /** @returns undefined for what does not open, or was never written and has no parent: a clone was killed in its first milliseconds. */
-export async function describeMade({ cluster }: RbdContext, name: string): Promise<RbdImage | undefined> {
+export async function describeMade(context: RbdContext, name: string): Promise<RbdImage | undefined> {
   for (const deadline = Date.now() + MAKING_MS; ;) {
-    const image = await cluster.describeImage(name, [MARKER_KEY]);
+    const image = await context.cluster.describeImage(name, [MARKER_KEY]);
     if (image !== undefined && !isUnmade(image)) return image;
     if (Date.now() < deadline) {
       await delay(MAKING_RETRY_MS);
       continue;
     }
-    const isEmpty = image === undefined || (await cluster.usedBytes(name)) === 0;
-    return isEmpty ? undefined : image;
+    return image === undefined || (await isEmpty(context, name)) ? undefined : image;
+  }
+}
+
+/** Whether it reads as zeros. An image that was killed has no object map that holds, so that all of it counts as used. */
+export async function isEmpty({ cluster }: RbdContext, name: string): Promise<boolean> {
+  if ((await cluster.usedBytes(name)) === 0) return true;
+  const found = new Error('there is data');
+  const consume = (bytes: Buffer): Promise<void> =>
+    dataRuns(bytes).length === 0 ? Promise.resolve() : Promise.reject(found);
+  try {
+    await cluster.read(name, { consume });
+    return true;
+  } catch (error) {
+    if (error === found) return false;
+    throw error;
   }
 }
 

@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
+import { abortReason, LONGEST_TIMER_MS } from '../../../lib/abort';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
 import type { GuestWriter } from '../../image/guest-writer';
@@ -10,8 +11,6 @@ import { CephError, isCephError } from './ceph-error';
 import { operationsAtOnce, type ClusterIdentity, type RbdCluster, type RbdPool, type ReadOptions } from './cluster';
 
 const AGENT_THREADS = 32;
-/** The most that a timer takes: what ends by its signal. */
-const NO_DEADLINE_MS = 2 ** 31 - 1;
 /** What the agent may need beyond the cluster's own deadline, several calls of one visit among it. */
 const VISITS_DEADLINE_FACTOR = 4;
 const READ_BYTES = 4 * MiB;
@@ -39,7 +38,9 @@ export type LibraryCluster = RbdCluster & Pick<AgentCalls, 'countOpenImages'>;
  * it hangs or its connection is of no more use. It ends with this process.
  */
 export function openLibraryCluster(pool: RbdPool): LibraryCluster {
-  const { ask, identify, end } = startingAgent(pool, VISITS_DEADLINE_FACTOR * pool.operationTimeoutMs);
+  const closing = new AbortController();
+  const deadlineMs = VISITS_DEADLINE_FACTOR * pool.operationTimeoutMs;
+  const { ask, identify } = startingAgent(pool, { deadlineMs, closed: closing.signal });
   return {
     access: 'library',
     countOpenImages: () => ask('countOpenImages'),
@@ -68,28 +69,30 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     flatten: async (name, { signal, bytesPerSecond }) => {
       // In an agent of its own: to end a flatten is to end its process, and nobody else's call.
       const paced = { ...pool, operationsAtOnce: operationsAtOnce(bytesPerSecond) };
-      const flattening = startingAgent(paced, NO_DEADLINE_MS);
-      const onAbort = (): void => flattening.end(signal?.reason as Error);
-      signal?.addEventListener('abort', onAbort, { once: true });
+      const ended = new AbortController();
+      const closed = AbortSignal.any([closing.signal, ended.signal, ...(signal === undefined ? [] : [signal])]);
       try {
-        signal?.throwIfAborted();
-        await flattening.ask('flatten', name);
+        await startingAgent(paced, { deadlineMs: LONGEST_TIMER_MS, closed }).ask('flatten', name);
       } finally {
-        signal?.removeEventListener('abort', onAbort);
-        flattening.end(new CephError('close', constants.errno.ETIMEDOUT));
+        ended.abort(isClosed());
       }
     },
     read: async (name, options) => await readThrough(ask, name, options),
     openWriter: async (name) => await writeThrough(ask, name),
     close: () => {
-      end(new CephError('close', constants.errno.ETIMEDOUT));
+      closing.abort(isClosed());
       return Promise.resolve();
     },
   };
 }
 
-/** An agent that the first call starts; see `openLibraryCluster`. */
-function startingAgent(pool: Parameters<AgentCalls['connect']>[0], deadlineMs: number) {
+const isClosed = (): CephError => new CephError('close', constants.errno.ETIMEDOUT);
+
+/** An agent that the first call starts; see `openLibraryCluster`. `closed`: it ends, what waits for it gets the reason, and no other is started. */
+function startingAgent(
+  pool: Parameters<AgentCalls['connect']>[0],
+  { deadlineMs, closed }: { deadlineMs: number; closed: AbortSignal },
+) {
   let current: Agent | undefined;
   let lastId = 0;
 
@@ -147,7 +150,7 @@ function startingAgent(pool: Parameters<AgentCalls['connect']>[0], deadlineMs: n
     call: Call,
     ...args: Parameters<AgentCalls[Call]>
   ): Promise<Awaited<ReturnType<AgentCalls[Call]>>> => {
-    const agent = (current ??= start());
+    const agent = getAgent();
     await agent.identity;
     try {
       return await send(agent, call, args);
@@ -158,13 +161,13 @@ function startingAgent(pool: Parameters<AgentCalls['connect']>[0], deadlineMs: n
     }
   };
 
-  return {
-    ask,
-    identify: async () => await (current ??= start()).identity,
-    end: (reason: Error): void => {
-      if (current !== undefined) end(current, reason);
-    },
+  const getAgent = (): Agent => {
+    closed.throwIfAborted();
+    return (current ??= start());
   };
+  closed.addEventListener('abort', () => current && end(current, abortReason(closed)), { once: true });
+
+  return { ask, identify: async () => await getAgent().identity };
 }
 
 /** The compiled file, wherever this one runs from: a test may have this module as TypeScript. */

@@ -3,7 +3,7 @@ import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
 import { idObjectOf } from './cluster';
 import { toFailure, type RbdContext } from './context';
-import { isIncompleteClone, isUnmade } from './half-made';
+import { isEmpty, isIncompleteClone, isUnmade } from './half-made';
 import { INCOMPLETE_CLONE, MARKER_KEY, trashAttempt, type ParsedName } from './names';
 import { checkClaim } from './place';
 import { parseImageMarker } from './markers';
@@ -47,7 +47,7 @@ async function describe(context: RbdContext, name: string): Promise<BackendObjec
   if (parsed === undefined) return { kind: 'foreign', ...found };
   const { kind, attempt } = parsed;
   if (attempt !== undefined) return partialOf(parsed, attempt, found);
-  if (kind === 'volume' && (isIncompleteClone(context, image) || (isUnmade(image) && realBytes === 0)))
+  if (kind === 'volume' && (isIncompleteClone(context, image) || (isUnmade(image) && (await isEmpty(context, name)))))
     return partialOf(parsed, INCOMPLETE_CLONE, found);
   const text = image.metadata[MARKER_KEY];
   const marker: Marker | undefined =

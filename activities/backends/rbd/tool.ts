@@ -3,6 +3,7 @@ import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Failure } from '../../../workflows/contract/failures';
+import { LONGEST_TIMER_MS } from '../../../lib/abort';
 import { findTool, runCommand, type CommandResult } from '../../command';
 import { CephError, isCephError } from './ceph-error';
 import {
@@ -23,8 +24,6 @@ const errnoPattern = /\((\d+)\)|\[errno (\d+)\]/;
 const FEATURES = 'layering,exclusive-lock,object-map,fast-diff,deep-flatten';
 /** A process start beside the cluster's own deadline, and the retries of the tools. */
 const DEADLINE_FACTOR = 4;
-/** The most that a timer takes: what ends by its signal. */
-const NO_DEADLINE_MS = 2 ** 31 - 1;
 const answers = Array.from({ length: 256 }, (_none, code) => code);
 
 const infoSchema = z.object({
@@ -258,7 +257,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     },
     async flatten(name, { signal, bytesPerSecond }) {
       const pace = `--rbd-concurrent-management-ops=${operationsAtOnce(bytesPerSecond)}`;
-      await run('rbd', [pace, 'flatten', specOf(name), '--no-progress'], { signal, timeoutMs: NO_DEADLINE_MS });
+      await run('rbd', [pace, 'flatten', specOf(name), '--no-progress'], { signal, timeoutMs: LONGEST_TIMER_MS });
     },
     async read(name, { snapshot, lengthBytes = Number.MAX_SAFE_INTEGER, signal, consume }) {
       let left = lengthBytes;
@@ -271,7 +270,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
         }
       };
       try {
-        const options = { signal, consume: take, timeoutMs: NO_DEADLINE_MS };
+        const options = { signal, consume: take, timeoutMs: LONGEST_TIMER_MS };
         await run('rbd', ['export', '--no-progress', specOf(name, snapshot), '-'], options);
       } catch (error) {
         if (error !== enough) throw error;

@@ -7,7 +7,7 @@ import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
-import { describeMade, isIncompleteClone, isUnmade, storedOf } from './half-made';
+import { describeMade, isEmpty, isIncompleteClone, isUnmade, storedOf } from './half-made';
 import { MARKER_KEY, SEAL } from './names';
 import { getSealedParent } from './parent';
 import { checkClaim } from './place';
@@ -26,13 +26,12 @@ export async function describeVolume(context: RbdContext, volumeId: VolumeId): P
     return { kind: 'absent' };
   }
   if (isIncompleteClone(context, image)) return { kind: 'absent' };
-  const realBytes = await cluster.usedBytes(name);
-  if (isUnmade(image) && realBytes === 0) return { kind: 'absent' };
+  if (isUnmade(image) && (await isEmpty(context, name))) return { kind: 'absent' };
   const parsedParent = image.parent?.pool === pool.pool ? names.parse(image.parent.image) : undefined;
   return {
     kind: 'present',
     sizeBytes: image.sizeBytes,
-    realBytes,
+    realBytes: await cluster.usedBytes(name),
     modifiedAt: image.modifiedAt,
     connection: connectionOf(context, name),
     marker: storedOf(image)?.marker,

@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import { pause, unlessAborted, withDeadline } from '../../../lib/abort';
 
 const never = new Promise<never>(() => undefined);
@@ -11,6 +12,16 @@ describe('waiting', () => {
     for (const outcome of await Promise.allSettled(waits))
       expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'stopped' } });
     expect(getEventListeners(controller.signal, 'abort')).toEqual([]);
+  });
+
+  it('lasts for longer than a timer can', async () => {
+    const controller = new AbortController();
+    let isOver = false;
+    const paused = pause(2 ** 32, controller.signal).finally(() => (isOver = true));
+    await delay(20);
+    expect(isOver).toBe(false);
+    controller.abort(new Error('stopped'));
+    await expect(paused).rejects.toThrow('stopped');
   });
 
   it('ends at its deadline, or with the caller', async () => {
