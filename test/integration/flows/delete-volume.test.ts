@@ -3,12 +3,14 @@ import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { randomUUID } from 'node:crypto';
+import { CancelledFailure } from '@temporalio/common';
 import { deleteVolume } from '../../../client/volumes';
 import { setAttached } from '../../support/attach';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { retireEntry } from '../../../db/entries/retirement';
+import { endWithTest } from '../../support/machine/test-process';
 
 const flow = useStack();
 
@@ -25,7 +27,9 @@ function remove(volumeId: string) {
 /** Opens a volume as a virtual machine does: by QEMU, with its image lock, until `close`. */
 async function openInQemu({ connection }: CreateVolumeResult): Promise<{ close(): Promise<void> }> {
   if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
-  const qemu = spawn('qemu-io', ['-f', connection.format, connection.path], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const qemu = endWithTest(
+    spawn('qemu-io', ['-f', connection.format, connection.path], { stdio: ['pipe', 'pipe', 'inherit'] }),
+  );
   const exited = once(qemu, 'exit');
   // Its first prompt comes when the image is open.
   await once(qemu.stdout, 'data');
@@ -74,13 +78,14 @@ describe('DeleteVolume', () => {
     await flow.untilWaiting(other.volumeId);
 
     expect(await remove(leader.volumeId)).toMatchObject({ outcome: 'deleted' });
-    await expect(leader.result()).rejects.toThrow('cancelled');
+    await expect(leader.result()).rejects.toMatchObject({ cause: expect.any(CancelledFailure) });
     expect(await flow.volume(leader.volumeId)).toMatchObject({ state: 'deleted', entryId: null });
     expect(await flow.stack.inventory.decisions(leader.volumeId)).toMatchObject([
       { outcome: 'failed', reason: 'cancelled' },
     ]);
     expect((await flow.flightHandle(image).describe()).status.name).toBe('RUNNING');
 
+    await flow.stack.imageService.clearFaults();
     const joined = await other.result();
     expect(joined).toMatchObject({ outcome: 'joined' });
     await flow.expectGuestBytes(sample, joined);
@@ -110,7 +115,7 @@ describe('DeleteVolume', () => {
       return records > 3;
     });
     await create.handle.cancel();
-    await expect(create.result()).rejects.toThrow('cancelled');
+    await expect(create.result()).rejects.toMatchObject({ cause: expect.any(CancelledFailure) });
     expect(await flow.volume(create.volumeId)).toBeUndefined();
     await flow.stack.imageService.clearFaults();
   });
@@ -121,7 +126,7 @@ describe('DeleteVolume', () => {
     await setAttached(flow.stack.database, { volumeId, attachedTo: 'server web-1' });
     await expect(remove(volumeId)).rejects.toMatchObject({
       type: 'VolumeInUse',
-      message: expect.stringContaining('server web-1'),
+      details: { by: 'server web-1' },
     });
     expect(await flow.volume(volumeId)).toMatchObject({ state: 'available' });
     await setAttached(flow.stack.database, { volumeId, attachedTo: null });

@@ -5,8 +5,8 @@ const faultSchema = z.strictObject({
   /** Absent: any image. */
   imageId: z.string().optional(),
   /**
-   * `cut`: the connection breaks after `afterBytes` of the body. `stall`: it falls silent there. `wrong-length`: a well-formed answer of
-   * only so many bytes. `wrong-bytes`: the byte there is inverted. `endless`: the body goes on after its end. `no-range`: ranges are ignored.
+   * `cut`: the connection breaks after `afterBytes` of the body. `stall`: it falls silent there, and breaks when the
+   * faults are cleared. `wrong-length`: a well-formed answer of only so many bytes. `wrong-bytes`: the byte there is inverted. `endless`: the body goes on after its end. `no-range`: ranges are ignored.
    * `slow`: nothing is wrong but `bytesPerSecond`, which all kinds may have.
    */
   kind: z.enum([
@@ -31,6 +31,8 @@ const faultSchema = z.strictObject({
   on: z.enum(['record', 'file']).default('file'),
 });
 export type Fault = z.output<typeof faultSchema>;
+/** One that strikes a request. */
+export type StrikingFault = Fault & { untilCleared: Promise<void> };
 
 /** Faults that tests inject at the wire. */
 export interface Faults {
@@ -38,26 +40,32 @@ export interface Faults {
   inject(body: unknown): void;
   clear(): void;
   /** @returns the fault that strikes this request, which is then counted off. */
-  take(imageId: string, on: Fault['on']): Fault | undefined;
+  take(imageId: string, on: Fault['on']): StrikingFault | undefined;
 }
 
 export function createFaults(): Faults {
   let pending: Fault[] = [];
+  let isCleared: () => void = () => undefined;
+  let untilCleared = Promise.resolve();
+  const clear = (): void => {
+    pending = [];
+    isCleared();
+    untilCleared = new Promise((resolve) => (isCleared = resolve));
+  };
+  clear();
   return {
     inject: (body) => {
       const fault = faultSchema.safeParse(body);
       if (!fault.success) throw new HttpError(400, z.prettifyError(fault.error));
       pending.push(fault.data);
     },
-    clear: () => {
-      pending = [];
-    },
+    clear,
     take: (imageId, on) => {
       const fault = pending.find((candidate) => candidate.on === on && (candidate.imageId ?? imageId) === imageId);
       if (fault === undefined) return undefined;
       fault.times -= 1;
       pending = pending.filter(({ times }) => times > 0);
-      return fault;
+      return { ...fault, untilCleared };
     },
   };
 }

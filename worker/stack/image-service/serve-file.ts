@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pipeline } from 'node:stream/promises';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { Counters } from './counters';
-import { strike, type Fault } from './faults';
+import { strike, type StrikingFault } from './faults';
 import { sendEmpty } from './http';
 import { HttpError } from './http';
 import { parseRange, type ByteRange } from './range';
@@ -20,7 +20,7 @@ export interface ServeFile {
   image: StoredImage;
   path: string;
   counters: Counters;
-  fault: Fault | undefined;
+  fault: StrikingFault | undefined;
 }
 
 /** `GET /v2/images/{id}/file`: whole or one range. Queued, or its file vanished: 204. @throws HttpError 400, 403 (deactivated), 416, 503 (fault). */
@@ -45,7 +45,7 @@ export async function serveFile(
 
 function writeHead(
   response: ServerResponse,
-  { image, range, fault }: { image: StoredImage; range?: ByteRange; fault?: Fault },
+  { image, range, fault }: { image: StoredImage; range?: ByteRange; fault?: StrikingFault },
 ): void {
   const sizeBytes = image.size ?? 0;
   const wholeBytes = range === undefined ? sizeBytes : range.end - range.start + 1;
@@ -60,7 +60,7 @@ function writeHead(
 
 interface Body {
   chunks: AsyncIterable<Buffer>;
-  fault: Fault | undefined;
+  fault: StrikingFault | undefined;
   count: (bytes: number) => void;
 }
 
@@ -81,9 +81,9 @@ async function sendBody(response: ServerResponse, { chunks, fault, count }: Body
 
 async function* spoil(
   source: AsyncIterable<Buffer>,
-  { fault, response }: { fault: Fault; response: ServerResponse },
+  { fault, response }: { fault: StrikingFault; response: ServerResponse },
 ): AsyncGenerator<Buffer> {
-  const { kind, afterBytes } = fault;
+  const { kind, afterBytes, untilCleared } = fault;
   let sent = 0;
   for await (const chunk of source) {
     const left = afterBytes - sent;
@@ -98,8 +98,8 @@ async function* spoil(
     yield chunk.subarray(0, left);
     if (kind === 'wrong-length') return;
     await flushed(response);
-    if (kind === 'cut') response.destroy();
-    await closed(response);
+    if (kind === 'stall') await Promise.race([closed(response), untilCleared]);
+    response.destroy();
     return;
   }
   if (kind !== 'endless') return;
@@ -109,7 +109,7 @@ async function* spoil(
 /** Passes the bytes on as a link of the fault's rate would. */
 async function* slowly(
   source: AsyncIterable<Buffer>,
-  { bytesPerSecond }: Pick<Fault, 'bytesPerSecond'>,
+  { bytesPerSecond }: Pick<StrikingFault, 'bytesPerSecond'>,
 ): AsyncGenerator<Buffer> {
   for await (const chunk of source) {
     const pieceBytes = bytesPerSecond === undefined ? chunk.length : SLOW_PIECE_BYTES;
