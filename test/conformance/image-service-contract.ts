@@ -13,7 +13,6 @@ export interface StartedImageService {
 }
 
 const SIZE_BYTES = 3 * MiB + 17;
-const START_TIMEOUT_MS = 300_000;
 
 /** What every image service has to do that this product works with: the same suite runs against the local one and a real Glance, and the real one decides. */
 export function describeImageService(name: string, start: () => Promise<StartedImageService>): void {
@@ -24,12 +23,12 @@ export function describeImageService(name: string, start: () => Promise<StartedI
   beforeAll(async () => {
     service = await start();
     images = createGlanceClient({ endpoint: service.endpoint });
-  }, START_TIMEOUT_MS);
+  });
 
   afterAll(async () => {
     await images.close();
     await service.stop();
-  }, START_TIMEOUT_MS);
+  });
 
   const create = (request: Partial<CreateImageRequest> = {}) =>
     images.createImage({ name: 'sample', diskFormat: 'raw', containerFormat: 'bare', ...request });

@@ -52,5 +52,5 @@ describeWithMounts('a backend that is full in the middle of a herd', () => {
     const again = await flow.upload('again', { ...image, diskFormat: 'qcow2' });
     await flow.expectGuestBytes(again.sample, await flow.create(again.image));
     await expectCleanSlate(flow.stack);
-  }, 300_000);
+  });
 });

@@ -36,5 +36,4 @@ it.each(SHIFTS_S)(
     await deleteVolume(stack.cache, volumeId);
     await worker.stop();
   },
-  300_000,
 );

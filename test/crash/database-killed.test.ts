@@ -21,5 +21,5 @@ describe('a PostgreSQL that is killed at random moments of a herd', () => {
       await restart();
     });
     expect(await expectWholeHerd(flow, running)).toHaveLength(herd.length);
-  }, 300_000);
+  });
 });

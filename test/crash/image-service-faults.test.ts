@@ -33,7 +33,7 @@ describe('an image service that cuts, stalls and refuses in the middle of a herd
       imageService.inject({ kind: 'status-503', on: 'record', times: Math.ceil(random.between(1, 5)) }),
     );
     expect(await expectWholeHerd(flow, running)).toHaveLength(herd.length);
-  }, 300_000);
+  });
 });
 
 /** Of a body, which is shorter after each cut. */

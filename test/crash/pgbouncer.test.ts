@@ -18,10 +18,8 @@ beforeAll(async () => {
   server = await createTestDatabase();
   bouncer = await startPgBouncer(server.url);
 }, 400_000);
-afterAll(async () => {
-  await bouncer.stop();
-  await server.drop();
-});
+afterAll(() => bouncer.stop());
+afterAll(() => server.drop());
 
 describe('a PgBouncer in transaction mode', () => {
   it('is told apart: a URL that does not name it is refused with a sentence that says what it needs', async () => {

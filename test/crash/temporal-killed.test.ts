@@ -44,5 +44,5 @@ describe('a Temporal server that is killed at random moments of a herd', () => {
       expect(portOf(temporal)).toBe(port);
     });
     expect(await expectWholeHerd(flow, running, { bytesAgain: kills * BLOCK_BYTES })).toHaveLength(herd.length);
-  }, 300_000);
+  });
 });

@@ -3,6 +3,7 @@ import { chown, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describeWithMounts } from '../support/machine/describe-with-mounts';
+import { endWithTest } from '../support/machine/test-process';
 
 const NOBODY = 65_534;
 const root = resolve(__dirname, '../..');
@@ -37,7 +38,7 @@ async function runAsNobody(home: string): Promise<{ code: number | null; output:
       '<rootDir>/test/conformance/file-backend.test.ts',
       '<rootDir>/test/unit/activities/{confinement,handed-over,image/qemu-img}.test.ts',
     ],
-    testTimeout: 60_000,
+    testTimeout: 300_000,
     transform: {
       '^.+\\.ts$': [
         '@swc/jest',
@@ -46,13 +47,15 @@ async function runAsNobody(home: string): Promise<{ code: number | null; output:
     },
     cacheDirectory: join(home, 'cache'),
   });
-  const child = spawn(process.execPath, [jest, '--config', config, '--runInBand'], {
-    cwd: root,
-    uid: NOBODY,
-    gid: NOBODY,
-    env: { PATH: process.env['PATH'], HOME: home, TMPDIR: home, CI: '1' },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const child = endWithTest(
+    spawn(process.execPath, [jest, '--config', config, '--runInBand'], {
+      cwd: root,
+      uid: NOBODY,
+      gid: NOBODY,
+      env: { PATH: process.env['PATH'], HOME: home, TMPDIR: home, CI: '1' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  );
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));

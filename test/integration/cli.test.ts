@@ -6,7 +6,7 @@ import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
-import { readIvc, runIvc, startIvc } from './cli-run';
+import { readIvc, runIvc, spawnIvc } from '../support/stack/ivc';
 import { useStack } from '../support/stack/flows';
 
 const flow = useStack();
@@ -55,8 +55,10 @@ describe('ivc image', () => {
 
   it('exits with 3 for an image that is not there', async () => {
     const id = randomUUID();
-    const { stderr, exitCode } = await ivc('image', 'show', id);
-    expect([exitCode, stderr]).toEqual([3, expect.stringContaining(`there is no image ${id}`)]);
+    expect(await ivcJson('image', 'show', id)).toMatchObject({
+      exitCode: 3,
+      document: { error: { type: 'ImageNotFound', details: { imageId: id } } },
+    });
   });
 });
 
@@ -158,10 +160,10 @@ describe('ivc volume', () => {
       await makeSampleImage({ directory: flow.directory, name: 'cold' }),
     );
     await flow.stack.imageService.inject({ kind: 'stall', imageId: cold.id, afterBytes: MiB });
-    const running = startIvc(['volume', 'create', '--image', cold.id], flow.stack.environment);
+    const running = spawnIvc(['volume', 'create', '--image', cold.id], flow.stack.environment);
     await running.says('downloading');
     running.process.kill('SIGINT');
-    const { exitCode, stderr, stdout } = await running.outcome;
+    const { exitCode, stderr, stdout } = await running.ended;
     expect([exitCode, stdout]).toEqual([130, '']);
     const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
     expect((await ivcJson('volume', 'show', volumeId)).document).toMatchObject({ state: 'creating' });
@@ -173,10 +175,10 @@ describe('ivc volume', () => {
   it('says that nobody works on it while no worker polls', async () => {
     const path = join(flow.directory, 'elsewhere.yaml');
     await writeFile(path, `temporal: { address: "${flow.stack.cache.settings.address}", taskQueuePrefix: nobody- }\n`);
-    const running = startIvc(['volume', 'create', '--image', imageId, '--config', path], flow.stack.environment);
-    await running.says('waiting for a worker: none polls the task queue nobody-image-volume-cache');
+    const running = spawnIvc(['volume', 'create', '--image', imageId, '--config', path], flow.stack.environment);
+    await running.says('nobody-image-volume-cache');
     running.process.kill('SIGTERM');
-    const { exitCode, stderr } = await running.outcome;
+    const { exitCode, stderr } = await running.ended;
     expect(exitCode).toBe(130);
     const [, volumeId = ''] = /ivc volume show (\S+)`/.exec(stderr) ?? [];
     await flow.stack.client.workflow.getHandle(`nobody-volume/${volumeId}`).terminate('the test is done');
@@ -215,59 +217,58 @@ describe('the library', () => {
 
 describe('an error', () => {
   const absent = randomUUID();
-  const errors: { about: string; code: number; args: string[]; said: string }[] = [
+  const usage = { type: 'Usage', exitCode: 2 };
+  const errors: { about: string; args: string[]; error: { type: string; exitCode: number; details?: object } }[] = [
     {
       about: 'a size that is none',
-      code: 2,
       args: ['volume', 'create', '--image', 'x', '--size', '10GB'],
-      said: "option '--size <GiB>' argument '10GB' is invalid",
+      error: usage,
     },
     {
       about: 'two sizes',
-      code: 2,
       args: ['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'],
-      said: "option '--size-bytes' got 512",
+      error: usage,
     },
-    {
-      about: 'an unknown option',
-      code: 2,
-      args: ['volume', 'create', '--image', 'x', '--sise', '1'],
-      said: "unknown option '--sise'",
-    },
-    { about: 'an unknown command', code: 2, args: ['volume', 'creat'], said: "unknown command 'creat'" },
+    { about: 'an unknown option', args: ['volume', 'create', '--image', 'x', '--sise', '1'], error: usage },
+    { about: 'an unknown command', args: ['volume', 'creat'], error: usage },
     {
       about: 'an image id that is none',
-      code: 2,
       args: ['volume', 'create', '--image', 'x'],
-      said: 'imageId: got "x"',
+      error: { type: 'InvalidRequest', exitCode: 2, details: { field: 'imageId', value: '"x"' } },
     },
     {
       about: 'an unknown backend',
-      code: 2,
       args: ['volume', 'create', '--image', absent, '--backend', 'nowhere'],
-      said: 'backend: got "nowhere"',
+      error: { type: 'InvalidRequest', exitCode: 2, details: { field: 'backend', value: '"nowhere"' } },
     },
-    { about: 'an absent image', code: 3, args: ['volume', 'create', '--image', absent], said: 'there is no image' },
-    { about: 'an absent volume', code: 3, args: ['volume', 'show', absent], said: 'there is no volume' },
-    { about: 'an absent entry', code: 3, args: ['cache', 'show', absent], said: 'there is no cache entry' },
+    {
+      about: 'an absent image',
+      args: ['volume', 'create', '--image', absent],
+      error: { type: 'ImageNotFound', exitCode: 3, details: { imageId: absent } },
+    },
+    {
+      about: 'an absent volume',
+      args: ['volume', 'show', absent],
+      error: { type: 'VolumeNotFound', exitCode: 3, details: { volumeId: absent } },
+    },
+    { about: 'an absent entry', args: ['cache', 'show', absent], error: { type: 'EntryNotFound', exitCode: 3 } },
     {
       about: 'a server that does not answer',
-      code: 5,
       args: ['volume', 'create', '--image', absent, '--address', '127.0.0.1:1'],
-      said: 'Temporal at 127.0.0.1:1 does not answer',
+      error: { type: 'TemporalUnavailable', exitCode: 5, details: { address: '127.0.0.1:1' } },
     },
     {
       about: 'an unknown namespace',
-      code: 5,
       args: ['volume', 'create', '--image', absent, '--namespace', 'nowhere'],
-      said: 'Namespace nowhere is not found',
+      error: { type: 'TemporalUnavailable', exitCode: 5 },
     },
   ];
 
-  it.each(errors)('about $about exits with $code', async ({ code, args, said }) => {
-    const { exitCode, stderr, stdout } = await ivc(...args);
-    expect([exitCode, stdout]).toEqual([code, '']);
-    expect(stderr).toContain(said);
+  it.each(errors)('about $about exits with $error.exitCode, $error.type', async ({ args, error }) => {
+    const { exitCode, stderr, stdout } = await ivc(...args, '--json');
+    const document = JSON.parse(stdout) as { error: { message: string } };
+    expect([exitCode, document]).toMatchObject([error.exitCode, { error }]);
+    expect(stderr).toContain(document.error.message);
   });
 
   it('about an image that may not be used exits with 4, as one document for a program', async () => {
@@ -280,11 +281,11 @@ describe('an error', () => {
   });
 
   it('about a database that does not answer exits with 5', async () => {
-    const { exitCode, stderr } = await runIvc(['volume', 'list'], {
-      ...flow.stack.environment,
-      DATABASE_URL: 'postgres://x@127.0.0.1:1/x',
+    const environment = { ...flow.stack.environment, DATABASE_URL: 'postgres://x@127.0.0.1:1/x' };
+    expect(await readIvc(['volume', 'list'], environment)).toMatchObject({
+      exitCode: 5,
+      document: { error: { type: 'DatabaseUnavailable' } },
     });
-    expect([exitCode, stderr]).toEqual([5, expect.stringContaining("the inventory's database is unavailable")]);
   });
 
   it('about the configuration names path, value and what is allowed', async () => {
@@ -294,6 +295,18 @@ describe('an error', () => {
     expect([exitCode, stderr]).toEqual([2, expect.stringContaining('scratch.downloadsAtOnce (line 1): got 0')]);
   });
 });
+
+/** @returns what is said of any stack: without its addresses, ids, figures and the widths of columns. */
+function wordingOf(text: string): string {
+  return text
+    .replaceAll(flow.stack.environment['IVC_CONFIG'] ?? '', 'CONFIG')
+    .replaceAll(flow.stack.cache.queues.prefix, 'PREFIX-')
+    .replaceAll(flow.stack.backend, 'BACKEND')
+    .replaceAll(/\d+@\S+/g, 'WORKER')
+    .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'ID')
+    .replaceAll(/\d[\d.:TZ-]*(?: [KMGT]?i?B\b)?/g, 'N')
+    .replaceAll(/ +/g, ' ');
+}
 
 describe('what operators look at', () => {
   it('is the entry and the creates that used it', async () => {
@@ -322,7 +335,7 @@ describe('what operators look at', () => {
       ],
       decisions: { hit: expect.any(Number), hitRate: expect.any(Number) },
     });
-    expect((await ivc('status')).stdout).toContain(flow.stack.backend);
+    expect(wordingOf((await ivc('status')).stdout)).toMatchSnapshot();
   });
 
   it('is a doctor who finds nothing wrong, or says what to do', async () => {
@@ -333,8 +346,11 @@ describe('what operators look at', () => {
       OS_IMAGE_ENDPOINT_OVERRIDE: 'http://127.0.0.1:1',
     });
     expect(ill.exitCode).toBe(5);
-    expect(ill.stdout).toMatch(/^FAULT\s+image service/m);
-    expect(ill.stdout).toContain('OS_IMAGE_ENDPOINT_OVERRIDE');
+    // What the host has is not the test's to say.
+    const lines = wordingOf(ill.stdout)
+      .split('\n')
+      .filter((line) => !/^(?:ok|warning|FAULT) (?:qemu|confinement)/.test(line));
+    expect(lines.join('\n')).toMatchSnapshot();
   });
 
   it('is a doctor who says how qemu-img is confined on this host, and what is missing', async () => {
@@ -353,17 +369,17 @@ describe('what operators look at', () => {
 
 describe('ivc worker', () => {
   it('runs the roles that are named until it is told to stop', async () => {
-    const worker = startIvc(['worker', '--roles', 'control'], { ...flow.stack.environment, IVC_METRICS_PORT: '0' });
+    const worker = spawnIvc(['worker', '--roles', 'control'], { ...flow.stack.environment, IVC_METRICS_PORT: '0' });
     const [line] = await new Promise<string[]>((done) =>
       worker.process.stdout?.once('data', (chunk: Buffer) => done(chunk.toString().split('\n'))),
     );
     expect(JSON.parse(line ?? '')).toMatchObject({ ready: true, roles: ['control'] });
     worker.process.kill('SIGTERM');
-    expect((await worker.outcome).exitCode).toBe(0);
+    expect((await worker.ended).exitCode).toBe(0);
   });
 
   it('names the role that there is not', async () => {
     const { exitCode, stderr } = await ivc('worker', '--roles', 'control,chef');
-    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('Got chef, allowed are control, backend, host')]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('Got chef')]);
   });
 });

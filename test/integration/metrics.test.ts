@@ -4,7 +4,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { createVolume } from '../../client/volumes';
 import { useStack } from '../support/stack/flows';
-import { runIvc } from './cli-run';
+import { runIvc } from '../support/stack/ivc';
 
 const documents = resolve(__dirname, '../../docs');
 const read = (...path: string[]) => readFileSync(join(documents, ...path), 'utf8');

@@ -6,7 +6,7 @@ import type { Image } from '../../workflows/contract/image';
 import { createMigratedDatabase, type MigratedDatabase } from '../support/database/database';
 import { flowsOf } from '../support/stack/flows';
 import { startStack, type Stack } from '../support/stack/stack';
-import { readIvc } from './cli-run';
+import { readIvc } from '../support/stack/ivc';
 
 let stack: Stack;
 let samples: string;
@@ -17,12 +17,12 @@ beforeEach(async () => {
   samples = mkdtempSync(join(tmpdir(), 'ivc-places-'));
   stack = await startStack();
 });
+afterEach(() => stack.stop());
 afterEach(async () => {
-  await stack.stop();
   await otherDatabase?.drop();
   otherDatabase = undefined;
-  rmSync(samples, { recursive: true, force: true });
 });
+afterEach(() => rmSync(samples, { recursive: true, force: true }));
 
 const away = (): string => `${stack.volumesDirectory}-away`;
 
@@ -58,10 +58,8 @@ it('a worker whose file system is not mounted refuses to start, says what is exp
   await stack.workers[0]?.stop();
   const { installation, place } = claim();
   unmount();
-  const expected =
-    `backends.${stack.backend}: ${stack.volumesDirectory} has no backend.json; expected is that of the place ${place}, ` +
-    `backend ${stack.backend} of installation ${installation}, where the inventory has 1 volume and 1 image-volume`;
-  await expect(startOf()).rejects.toThrow(expected);
+  const named = [`backends.${stack.backend}: ${stack.volumesDirectory} `, installation, '1 volume and 1 image-volume'];
+  await expect(startOf()).rejects.toThrow(new RegExp([...named, `IVC_LOST_PLACE=${place}`].join('.*')));
   expect(readdirSync(stack.volumesDirectory)).toEqual([]);
   mount();
   await startOf();
@@ -73,13 +71,13 @@ it('a place that an operator calls lost is claimed anew, and the word holds for 
   await stack.workers[0]?.stop();
   const { place } = claim();
   unmount();
-  await expect(startOf({ IVC_LOST_PLACE: 'yes' })).rejects.toThrow('IVC_LOST_PLACE: got "yes", allowed is');
+  await expect(startOf({ IVC_LOST_PLACE: 'yes' })).rejects.toThrow('IVC_LOST_PLACE: got "yes"');
   const worker = await stack.spawnWorker({ environment: { IVC_LOST_PLACE: place } });
   await worker.ready;
   await worker.stop();
   expect(claim().place).not.toBe(place);
   rmSync(stack.volumesDirectory, { recursive: true });
-  await expect(startOf({ IVC_LOST_PLACE: place })).rejects.toThrow('has no backend.json');
+  await expect(startOf({ IVC_LOST_PLACE: place })).rejects.toThrow('backend.json');
 });
 
 it('a file system that goes away under a worker and comes back costs neither an entry nor a volume', async () => {
@@ -92,7 +90,9 @@ it('a file system that goes away under a worker and comes back costs neither an 
   for (const { handle } of [hit, bypass])
     await flow.until('its step to fail', async () => {
       const { raw } = await handle.describe();
-      return raw.pendingActivities?.some(({ lastFailure }) => /unavailable/.test(lastFailure?.message ?? ''));
+      return raw.pendingActivities?.some(
+        ({ lastFailure }) => lastFailure?.applicationFailureInfo?.type === 'BackendUnavailable',
+      );
     });
   expect(readdirSync(stack.volumesDirectory)).toEqual([]);
   const doctor = await readIvc(['doctor'], stack.environment);
@@ -100,7 +100,7 @@ it('a file system that goes away under a worker and comes back costs neither an 
     expect.objectContaining({
       check: `backend ${stack.backend}`,
       state: 'fault',
-      found: expect.stringContaining('has no backend.json'),
+      found: expect.stringContaining('backend.json'),
     }),
   );
   expect(await stack.inventory.entries({ state: 'ready' })).toHaveLength(1);
@@ -117,9 +117,7 @@ it('a worker on an empty database refuses the place of another installation, and
   const fresh = await createMigratedDatabase();
   otherDatabase = fresh;
   const environment = { DATABASE_URL: fresh.url };
-  await expect(startOf(environment)).rejects.toThrow(
-    new RegExp(`of installation ${installation}, which this installation did not make.*IVC_INSTALLATION`, 's'),
-  );
+  await expect(startOf(environment)).rejects.toThrow(new RegExp(`${installation}.*IVC_INSTALLATION`, 's'));
   await startOf({ ...environment, IVC_INSTALLATION: installation });
   const { exitCode } = await readIvc(['reconcile', '--backend', stack.backend, '--adopt'], {
     ...stack.environment,
@@ -134,6 +132,6 @@ it('an inventory that holds something does not become another installation’s',
   await cached();
   await stack.workers[0]?.stop();
   await expect(startOf({ IVC_INSTALLATION: '00000000-0000-4000-8000-000000000000' })).rejects.toThrow(
-    'IVC_INSTALLATION: got 00000000-0000-4000-8000-000000000000, but this database is the inventory of installation',
+    'IVC_INSTALLATION: got 00000000-0000-4000-8000-000000000000',
   );
 });

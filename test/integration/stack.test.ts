@@ -121,7 +121,7 @@ describe('a stack that ivc up --detach left running', () => {
   afterAll(cleanUp);
 
   test('answers everywhere, and where is printed and written', async () => {
-    expect(started).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('ready; `ivc down` stops it') });
+    expect(started).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('`ivc down`') });
     const { temporal, images, database } = running();
     for (const url of [temporal.uiUrl, temporal.address, images.endpoint, data]) expect(started.stdout).toContain(url);
     expect(started.stdout).not.toContain(parseDatabaseUrl(database.url).password);
@@ -161,7 +161,7 @@ describe('a stack that ivc up --detach left running', () => {
     const { supervisor } = running();
     const { exitCode, stdout, stderr } = await ivc('up', '--detach');
     expect(exitCode).toBe(0);
-    expect(stderr).toContain(`already running (process ${supervisor.pid})`);
+    expect(stderr).toContain(String(supervisor.pid));
     expect(stdout).toContain(running().temporal.uiUrl);
     expect(running().supervisor).toEqual(supervisor);
   });
@@ -174,7 +174,9 @@ describe('ivc up', () => {
   test('two at once make one stack', async () => {
     const both = await Promise.all([ivc('up', '--detach'), ivc('up', '--detach')]);
     expect(both.map(({ exitCode }) => exitCode)).toEqual([0, 0]);
-    expect(both.filter(({ stderr }) => stderr.includes('already running'))).toHaveLength(1);
+    const { supervisor, images } = running();
+    for (const { stdout } of both) expect(stdout).toContain(images.endpoint);
+    expect(both.filter(({ stderr }) => stderr.includes(String(supervisor.pid)))).toHaveLength(1);
   });
 
   test('a taken port moves to a free one and says so', async () => {
@@ -185,7 +187,7 @@ describe('ivc up', () => {
     write(lightConfiguration.replace('embedded, port: 0', `embedded, port: ${port}`));
     try {
       const { stderr } = await ivc('up', '--detach');
-      expect(stderr).toMatch(new RegExp(`port ${port} for its API is taken, using \\d+`));
+      expect(stderr).toContain(`port ${port} `);
       expect(running().images.endpoint).not.toContain(`:${port}`);
     } finally {
       server.close();
@@ -195,7 +197,7 @@ describe('ivc up', () => {
   test('a part that is configured and does not answer is one clear error, and nothing stays', async () => {
     const { exitCode, stderr } = await runIvc(['up', '--detach'], { ...environment, TEMPORAL_ADDRESS: '127.0.0.1:1' });
     expect(exitCode).toBe(5);
-    expect(stderr).toMatch(/temporal\.address: 127\.0\.0\.1:1, namespace default, does not answer/);
+    expect(stderr).toContain('temporal.address: 127.0.0.1:1');
     expect(partProcesses()).toEqual([]);
     expect(existsSync(endpointsPath(data))).toBe(false);
   });
@@ -278,7 +280,7 @@ describe('after kill -9', () => {
     await untilGone([supervisor]);
     const { exitCode, stderr } = await ivc('up', '--detach');
     expect(exitCode).toBe(0);
-    expect(stderr).toContain('ended the leftovers of an earlier run: worker, images, postgres, temporal');
+    expect(stderr).toContain('worker, images, postgres, temporal');
     expect(lost.filter(isProcessRunning)).toEqual([]);
     expect(await recall()).toEqual(remembered);
   });
@@ -299,7 +301,7 @@ describe('after kill -9', () => {
     expect(lost).toHaveLength(partNames.length);
     process.kill(supervisor.pid, 'SIGKILL');
     await untilGone([supervisor]);
-    expect((await ivc('down')).stderr).toContain('ended the leftovers of a killed run');
+    expect(await ivc('down')).toMatchObject({ exitCode: 0 });
     expect(lost.filter(isProcessRunning)).toEqual([]);
   });
 
@@ -310,7 +312,7 @@ describe('after kill -9', () => {
     process.kill(readProcessFile(join(data, 'run/postgres.pid'))?.pid ?? 0, 'SIGKILL');
     const { exitCode, stderr } = await stack.ended;
     expect(exitCode).toBe(1);
-    expect(stderr).toContain(`postgres ended (SIGKILL); the end of ${join(data, 'logs/postgres.log')}`);
+    expect(stderr).toMatch(new RegExp(`postgres .*SIGKILL.*${join(data, 'logs/postgres.log')}`));
     expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual([
       'worker',
       'images',
@@ -328,12 +330,12 @@ describe('ivc down', () => {
   test('stops everything and waits for it', async () => {
     const { supervisor } = await up();
     const parts = [supervisor, ...partProcesses()];
-    expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('stopped the stack') });
+    expect(await ivc('down')).toMatchObject({ exitCode: 0 });
     expect(parts.filter(isProcessRunning)).toEqual([]);
     expect(readdirSync(join(data, 'run'))).toEqual([]);
   });
 
   test('does nothing when nothing runs', async () => {
-    expect(await ivc('down')).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('nothing is running') });
+    expect(await ivc('down')).toMatchObject({ exitCode: 0 });
   });
 });

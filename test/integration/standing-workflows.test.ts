@@ -1,28 +1,34 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
-import type { EvictionStatus } from '../../workflows/contract/eviction';
+import { evictorOf } from '../support/stack/evictor';
 import { until } from '../support/stack/flows';
 import { startStack, type Stack } from '../support/stack/stack';
-import { readIvc } from './cli-run';
+import { readIvc } from '../support/stack/ivc';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';
 
 const on = { refresh: '0 3 * * *', reconcile: '*/30 * * * *', evict: '1h' };
 
 let stack: Stack;
+// Several hooks: each runs whatever another one throws.
+afterEach(() => stack.client.workflow.getHandle(stack.cache.queues.ids.evict(stack.backend)).terminate());
 afterEach(async () => {
-  const { client, backend } = stack;
-  await client.workflow.getHandle(stack.cache.queues.ids.evict(backend)).terminate();
   for (const id of scheduleIds())
-    await client.schedule
+    await stack.client.schedule
       .getHandle(id)
       .delete()
       .catch(() => undefined);
-  await stack.stop();
 });
+afterEach(() => stack.stop());
 
 const scheduleIds = (): string[] => [stack.cache.queues.ids.refresh, stack.cache.queues.ids.reconcile(stack.backend)];
-const status = (): Promise<EvictionStatus> =>
-  stack.client.workflow.getHandle(stack.cache.queues.ids.evict(stack.backend)).query<EvictionStatus>('status');
+const evictor = () =>
+  evictorOf({
+    client: stack.client,
+    backend: stack.backend,
+    taskQueue: stack.cache.queues.control,
+    workflowId: stack.cache.queues.ids.evict(stack.backend),
+  });
+const status = () => evictor().status();
 const schedules = async (): Promise<(string | undefined)[]> =>
   await Promise.all(
     scheduleIds().map(async (id) => {

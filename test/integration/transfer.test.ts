@@ -87,7 +87,7 @@ describe('a raw image', () => {
     // Nobody has waited for a heartbeat to time out.
     expect(await lostAttemptsOf(image)).toEqual(['HostLost']);
     expect(readdirSync(images).filter((name) => name.endsWith('.partial'))).toEqual([]);
-  }, 90_000);
+  });
 });
 
 describe('a qcow2', () => {
@@ -137,7 +137,7 @@ describe('a qcow2', () => {
     expect(await lostAttemptsOf(image)).toEqual(['HostLost']);
     expect(await activitiesOf(image)).toEqual(['downloadToScratch', 'answerWaiters']);
     expect(partials()).toEqual([]);
-  }, 90_000);
+  });
 
   it('is unpacked anew after a clean restart, when its first bytes were wrong', async () => {
     const { sample, image } = await flow.upload('unpack-wrong', { virtualBytes: SIZE_BYTES });

@@ -113,11 +113,11 @@ describe('insertPopulatingEntry', () => {
   test('refuses to share a reservation with another workflow, and an unknown backend', async () => {
     await reserved(database, key);
     await expect(insertPopulatingEntry(database, reservation(key, { workflowId: 'upload/x' }))).rejects.toThrow(
-      /populates .* already/,
+      key.short,
     );
     await expect(
       insertPopulatingEntry(database, reservation(key, { backend: 'nowhere' as BackendName })),
-    ).rejects.toThrow('nowhere is not registered');
+    ).rejects.toThrow(/\bnowhere\b/);
   });
 
   test('makes the next generation when the newest is full, and starts it with the use count', async () => {

@@ -112,7 +112,7 @@ test('limits never overshoot and no leased parent goes, whatever populates, clon
     ),
     { seed: SEED, numRuns: RUNS, endOnFailure: true },
   );
-}, 180_000);
+});
 
 interface Actor {
   backend: BackendName;

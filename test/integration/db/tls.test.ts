@@ -16,7 +16,7 @@ beforeAll(async () => {
       'hostssl certified all 127.0.0.1/32 cert',
     ],
   });
-}, 120_000);
+});
 afterAll(() => server.stop());
 
 /** @param parameters of the URL. */

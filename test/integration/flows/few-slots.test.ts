@@ -10,7 +10,6 @@ import { until } from '../../support/stack/flows';
 /** More of each kind wait than there are slots for all of them. */
 const SLOTS = { control: 2, backend: 2, host: 2 };
 const WAITERS = 6;
-const TEST_TIMEOUT_MS = 240_000;
 
 let stack: EveryStepStack;
 beforeAll(async () => {
@@ -65,63 +64,51 @@ async function untilPending(workflowId: string, activity: string): Promise<void>
 }
 
 describe('a worker with fewer slots than there are who wait', () => {
-  it(
-    'answers warmings, follows and creates that all wait for their flights at once',
-    async () => {
-      const cold = await worlds(WAITERS);
-      const releases = cold.map(({ flightId }) => stack.faults.hold(flightId, 'streamImageVolume'));
-      const warmings = Promise.all([...cold, ...cold].map(warm));
-      const follows = Promise.all(cold.map(follow));
-      const creates = Promise.all(cold.map(async (world) => await world.create()));
-      await untilAllWait(cold, 4 * WAITERS);
-      for (const release of releases) release();
+  it('answers warmings, follows and creates that all wait for their flights at once', async () => {
+    const cold = await worlds(WAITERS);
+    const releases = cold.map(({ flightId }) => stack.faults.hold(flightId, 'streamImageVolume'));
+    const warmings = Promise.all([...cold, ...cold].map(warm));
+    const follows = Promise.all(cold.map(follow));
+    const creates = Promise.all(cold.map(async (world) => await world.create()));
+    await untilAllWait(cold, 4 * WAITERS);
+    for (const release of releases) release();
 
-      const outcomes = (await warmings).flatMap(({ warmed }) => warmed.map(({ outcome }) => outcome));
-      expect(outcomes).toEqual(Array(2 * WAITERS).fill('populated'));
-      expect((await follows).map(({ outcome }) => outcome)).toEqual(Array(WAITERS).fill('flipped'));
-      expect((await creates).map(({ kind }) => kind)).toEqual(Array(WAITERS).fill('done'));
-      for (const world of cold) await assertCleanSlate(world);
-      expect([...(await stack.database.sql`select * from flight_waiters`)]).toEqual([]);
-    },
-    TEST_TIMEOUT_MS,
-  );
+    const outcomes = (await warmings).flatMap(({ warmed }) => warmed.map(({ outcome }) => outcome));
+    expect(outcomes).toEqual(Array(2 * WAITERS).fill('populated'));
+    expect((await follows).map(({ outcome }) => outcome)).toEqual(Array(WAITERS).fill('flipped'));
+    expect((await creates).map(({ kind }) => kind)).toEqual(Array(WAITERS).fill('done'));
+    for (const world of cold) await assertCleanSlate(world);
+    expect([...(await stack.database.sql`select * from flight_waiters`)]).toEqual([]);
+  });
 
-  it(
-    'deletes volumes whose creates need a slot to undo what they made',
-    async () => {
-      const world = await createWorld(stack);
-      const release = stack.faults.hold(world.flightId, 'streamImageVolume');
-      const volumeIds = Array.from({ length: WAITERS }, () => newVolumeId());
-      const createIds = volumeIds.map((volumeId) => stack.ids.createVolume(volumeId));
-      // Where the database does not answer a local activity, the create goes on by a normal one.
-      const releaseUndos = createIds.map((createId) => stack.faults.hold(createId, 'failVolume'));
-      const creates = Promise.all(volumeIds.map(async (volumeId) => await world.create(volumeId)));
-      await untilAllWait([world], WAITERS);
-      const deletes = Promise.all(volumeIds.map(async (volumeId) => await world.remove(volumeId)));
-      for (const createId of createIds) await untilPending(createId, 'failVolume');
-      for (const volumeId of volumeIds) await untilPending(stack.ids.deleteVolume(volumeId), 'cancelCreate');
-      for (const releaseUndo of releaseUndos) releaseUndo();
+  it('deletes volumes whose creates need a slot to undo what they made', async () => {
+    const world = await createWorld(stack);
+    const release = stack.faults.hold(world.flightId, 'streamImageVolume');
+    const volumeIds = Array.from({ length: WAITERS }, () => newVolumeId());
+    const createIds = volumeIds.map((volumeId) => stack.ids.createVolume(volumeId));
+    // Where the database does not answer a local activity, the create goes on by a normal one.
+    const releaseUndos = createIds.map((createId) => stack.faults.hold(createId, 'failVolume'));
+    const creates = Promise.all(volumeIds.map(async (volumeId) => await world.create(volumeId)));
+    await untilAllWait([world], WAITERS);
+    const deletes = Promise.all(volumeIds.map(async (volumeId) => await world.remove(volumeId)));
+    for (const createId of createIds) await untilPending(createId, 'failVolume');
+    for (const volumeId of volumeIds) await untilPending(stack.ids.deleteVolume(volumeId), 'cancelCreate');
+    for (const releaseUndo of releaseUndos) releaseUndo();
 
-      for (const deleted of await deletes) expect(resultOf(deleted)).toMatchObject({ outcome: 'deleted' });
-      expect((await creates).map(({ kind }) => kind)).toEqual(Array(WAITERS).fill('cancelled'));
-      release();
-      await assertCleanSlate(world);
-    },
-    TEST_TIMEOUT_MS,
-  );
+    for (const deleted of await deletes) expect(resultOf(deleted)).toMatchObject({ outcome: 'deleted' });
+    expect((await creates).map(({ kind }) => kind)).toEqual(Array(WAITERS).fill('cancelled'));
+    release();
+    await assertCleanSlate(world);
+  });
 
-  it(
-    'writes the volumes of more images than its scratch has room for',
-    async () => {
-      const full = await worlds(WAITERS, 'qcow2');
-      await Promise.all(
-        full.map(async (world) => {
-          const volume = resultOf(await world.create(undefined, { bypassCache: true }));
-          expect(await world.hasGuestBytes(volume)).toBe(true);
-        }),
-      );
-      for (const world of full) await assertCleanSlate(world);
-    },
-    TEST_TIMEOUT_MS,
-  );
+  it('writes the volumes of more images than its scratch has room for', async () => {
+    const full = await worlds(WAITERS, 'qcow2');
+    await Promise.all(
+      full.map(async (world) => {
+        const volume = resultOf(await world.create(undefined, { bypassCache: true }));
+        expect(await world.hasGuestBytes(volume)).toBe(true);
+      }),
+    );
+    for (const world of full) await assertCleanSlate(world);
+  });
 });

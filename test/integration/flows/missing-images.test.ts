@@ -6,7 +6,7 @@ import { useStack } from '../../support/stack/flows';
 import { readCounter } from '../../support/stack/metrics';
 import { refreshFlows } from '../../support/stack/refresh';
 import type { TestWorker } from '../../support/stack/stack';
-import { readIvc, runIvc } from '../cli-run';
+import { readIvc } from '../../support/stack/ivc';
 
 /** So that three of four images are too many. */
 const flow = useStack({ config: { refresh: { maxMissingCount: 1, maxMissingShare: '50%' } } });
@@ -46,13 +46,11 @@ describe('images that are not found', () => {
     const [one] = images;
     const whole = await refresh();
     expect(whole).toMatchObject({ ...nothingRetired, imagesAsked: 4, unbelieved: 4, unanswered: 0 });
-    expect(whole.doubt).toBe(
-      '4 of 4 images were not found at once: more than refresh.maxMissingCount, 1, and refresh.maxMissingShare, 50%',
-    );
-    expect(whole.summary).toContain(`4 images not found, but not treated as deleted: ${whole.doubt}`);
+    expect(whole.doubt).toMatch(/4 of 4 .*refresh\.maxMissingCount, 1,.*refresh\.maxMissingShare, 50%/);
+    expect(whole.summary).toContain(whole.doubt);
     const few = await refresh({ imageIds: [one?.id ?? ''] });
     expect(few).toMatchObject({ ...nothingRetired, unbelieved: 1 });
-    expect(few.doubt).toContain('does not answer for its list of images');
+    expect(few.doubt).toContain(endpoint);
     expect(await readCounter(metricsUrl, 'ivc_refreshes_total', 'result="unbelieved"')).toBe(5);
     expect(await readyEntries()).toBe(4);
     server.close();
@@ -75,10 +73,11 @@ describe('images that are not found', () => {
     await flow.stack.imageService.inject({ kind: 'status-404', on: 'record', times: 1000 });
     const result = await refresh({ imageIds: [one.id] });
     expect(result).toMatchObject({ ...nothingRetired, unbelieved: 1 });
-    expect(result.doubt).toContain('no other image of the cache is found at');
-    const { stdout, exitCode } = await runIvc(['refresh', '--image', one.id], flow.stack.environment);
-    expect(exitCode).toBe(1);
-    expect(stdout).toContain('1 not found, but not treated as deleted');
+    expect(result.doubt).toContain(flow.stack.imageService.url);
+    expect(await readIvc(['refresh', '--image', one.id], flow.stack.environment)).toMatchObject({
+      exitCode: 1,
+      document: { unbelieved: 1 },
+    });
     expect(await imageStateOf(one)).toBe('usable');
   });
 
@@ -87,7 +86,7 @@ describe('images that are not found', () => {
     for (const { id } of deleted) await flow.stack.images.deleteImage(id);
     const doubted = await refresh();
     expect(doubted).toMatchObject({ ...nothingRetired, usable: 1, unbelieved: 3 });
-    expect(doubted.doubt).toContain('3 of 4 images were not found at once');
+    expect(doubted.doubt).toMatch(/3 of 4 /);
     const { exitCode, document } = await readIvc(['refresh', '--accept-missing'], flow.stack.environment);
     expect({ exitCode, ...document }).toMatchObject({
       exitCode: 0,

@@ -84,7 +84,7 @@ describe('a sealed parent that changed behind the back', () => {
 
     const failing = await flow.start(image);
     await expect(failing.result()).rejects.toMatchObject({
-      cause: { type: 'ParentUnusable', message: expect.stringContaining('its mode is 600') },
+      cause: { type: 'ParentUnusable', details: [{ found: expect.stringContaining('mode is 600') }] },
     });
     expect(await flow.volume(failing.volumeId)).toMatchObject({
       state: 'error',

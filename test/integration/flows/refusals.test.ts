@@ -2,7 +2,7 @@ import { useStack } from '../../support/stack/flows';
 import { uploadSample } from '../../support/images/sample-image';
 import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import type { Image } from '../../../workflows/contract/image';
-import { readIvc, runIvc } from '../cli-run';
+import { readIvc, runIvc } from '../../support/stack/ivc';
 
 // Before the stack stops, which the next line declares.
 afterAll(async () => {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { temporal } from '@temporalio/proto';
+import { CancelledFailure } from '@temporalio/common';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { expectCleanSlate, useStack, type RunningCreate } from '../../support/stack/flows';
 
@@ -152,7 +153,7 @@ describe('a reset of a create', () => {
       return runId !== bypassing.runId && raw.pendingActivities?.[0]?.activityType?.name === 'downloadToScratch';
     });
     await flow.stack.client.workflow.getHandle(bypassing.workflowId).cancel();
-    expect(await failure).toMatchObject({ message: expect.stringContaining('cancelled') });
+    expect(await failure).toMatchObject({ cause: expect.any(CancelledFailure) });
     expect(await flow.volume(bypassing.volumeId)).toMatchObject({ state: 'deleted' });
   });
 });

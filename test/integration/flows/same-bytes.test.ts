@@ -31,7 +31,6 @@ describe('images with the same bytes', () => {
   const refusalOf = ({ id: imageId }: Image) => ({
     type: 'ImageRefused',
     exitCode: 4,
-    message: expect.stringContaining(`image ${imageId} is refused`),
     details: expect.objectContaining({ imageId }),
   });
 
@@ -60,7 +59,7 @@ describe('images with the same bytes', () => {
     const { cache, backend, imageService } = flow.stack;
     const warmed = await warmCache(cache, { imageIds: [second.id], backends: [backend] }, { wait: true });
     expect(warmed.result).toMatchObject({
-      warmed: [{ outcome: 'failed', summary: expect.stringContaining(`image ${second.id} is refused`) }],
+      warmed: [{ outcome: 'failed', imageId: second.id, summary: expect.stringContaining(second.id) }],
     });
     expect(await imageService.counters(second.id)).toMatchObject({ bytesServed: 0 });
   });
@@ -83,5 +82,5 @@ describe('images with the same bytes', () => {
     const volume = await sound?.create.result();
     expect(volume).toBeDefined();
     if (volume) await flow.expectGuestBytes(sample, volume);
-  }, 120_000);
+  });
 });

@@ -98,7 +98,7 @@ describe('two stacks in one namespace', () => {
         args: [{ imageId: randomUUID() }],
       }),
     ]);
-    const refusal = { type: 'ForeignRun', message: expect.stringContaining('belongs to another installation') };
+    const refusal = { type: 'ForeignRun', details: { allowed: cache.queues.control } };
     await expect(pauseEviction(cache, {}, { backend: 'other' })).rejects.toMatchObject(refusal);
     await expect(evictionStatus(cache, { backend: 'other' })).rejects.toMatchObject(refusal);
     await expect(createVolume(cache, { imageId: randomUUID(), volumeId })).rejects.toMatchObject(refusal);

@@ -5,8 +5,6 @@ import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import type { TestWorker } from '../../support/stack/stack';
 
 const GRACE_MS = 1000;
-/** The SDK's force time after the grace, and what the process needs to go. */
-const FORCE_MS = 6000;
 const STALL_AFTER_BYTES = 12 * MiB;
 const CHUNK_BYTES = 4 * MiB;
 const HERD = 8;
@@ -29,7 +27,7 @@ describe('a worker that is told to stop', () => {
     await expectCleanSlate(flow.stack);
   });
 
-  it('in the middle of a download ends with 0 within its grace, however often it is told; the next one goes on from the bytes on disk', async () => {
+  it('in the middle of a download ends by itself with 0, before its last resort ends it with 1, however often it is told; the next one goes on from the bytes on disk', async () => {
     const { sample, image } = await flow.upload('stopped', { virtualBytes: 64 * MiB });
     await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: STALL_AFTER_BYTES });
     const running = await Promise.all(Array.from({ length: HERD }, () => flow.start(image)));
@@ -38,7 +36,6 @@ describe('a worker that is told to stop', () => {
       async () => bytesInScratch() >= STALL_AFTER_BYTES - CHUNK_BYTES,
     );
 
-    const startedMs = performance.now();
     const worker = flow.stack.workers.at(-1);
     const stopped = worker?.stop('SIGTERM');
     await flow.until('the stop to be begun', async () =>
@@ -48,7 +45,6 @@ describe('a worker that is told to stop', () => {
     for (const again of ['SIGINT', 'SIGTERM', 'SIGTERM'] as const) worker?.process.kill(again);
     expect(await stopped).toBe(0);
     expect(logOf(worker)).toContain('the worker is stopping already');
-    expect(performance.now() - startedMs).toBeLessThan(GRACE_MS + FORCE_MS);
     expect(bytesInScratch()).toBeGreaterThanOrEqual(STALL_AFTER_BYTES - CHUNK_BYTES);
 
     await flow.stack.startWorker();
@@ -57,7 +53,7 @@ describe('a worker that is told to stop', () => {
     const { bytesServed } = await flow.stack.imageService.counters(image.id);
     expect(bytesServed).toBeLessThanOrEqual((image.sizeBytes ?? 0) + CHUNK_BYTES);
     expect(await flow.entriesOf(image)).toMatchObject([{ state: 'ready', clones: HERD }]);
-  }, 120_000);
+  });
 
   it('says that it lives until it is gone', async () => {
     const worker = flow.stack.workers.at(-1);
@@ -65,7 +61,7 @@ describe('a worker that is told to stop', () => {
     const answer = await fetch(worker.livenessUrl);
     expect([answer.status, await answer.text()]).toEqual([200, 'ok\n']);
     expect(await worker.stop('SIGTERM')).toBe(0);
-    await expect(fetch(worker.livenessUrl)).rejects.toThrow('fetch failed');
+    await expect(fetch(worker.livenessUrl)).rejects.toMatchObject({ cause: { code: 'ECONNREFUSED' } });
     await flow.stack.startWorker();
   });
 });
@@ -73,9 +69,7 @@ describe('a worker that is told to stop', () => {
 describe('a second worker on a scratch that is held', () => {
   it('refuses to start and names the process that holds it', async () => {
     const holder = flow.stack.workers.at(-1)?.process.pid;
-    await expect(flow.stack.startWorker()).rejects.toThrow(
-      new RegExp(`scratch\\.directory: .*/lock is held by the running process ${holder}; a scratch has one worker`),
-    );
+    await expect(flow.stack.startWorker()).rejects.toThrow(new RegExp(`scratch\\.directory: .* ${holder}\\b`));
     const { image } = await flow.upload('held-scratch');
     expect(await flow.create(image)).toMatchObject({ outcome: 'miss' });
     await expectCleanSlate(flow.stack);

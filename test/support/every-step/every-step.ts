@@ -9,7 +9,6 @@ import { startEveryStepStack, type EveryStepStack } from './step-stack';
 import { createWorld, type ImageKind, type World } from './world';
 
 const CASES_AT_ONCE = 8;
-const CASE_TIMEOUT_MS = 240_000;
 
 /** What a case is about; undefined: a clean run. */
 export interface CaseFault {
@@ -57,31 +56,23 @@ export function describeEveryStep(scenarios: Scenario[]): void {
         );
       outcomes.set(title, outcome);
     }
-  }, CASE_TIMEOUT_MS);
+  });
 
   afterAll(async () => {
     await Promise.all(outcomes.values());
     await stack?.stop();
-  }, CASE_TIMEOUT_MS);
+  });
 
   // All cases run at the same time from the start; each test tells of its own.
-  it.each(cases)(
-    '$title',
-    async ({ title }) => {
-      const { error } = (await outcomes.get(title)) ?? { error: new Error('the case did not run') };
-      if (error !== undefined) throw error;
-    },
-    CASE_TIMEOUT_MS,
-  );
+  it.each(cases)('$title', async ({ title }) => {
+    const { error } = (await outcomes.get(title)) ?? { error: new Error('the case did not run') };
+    if (error !== undefined) throw error;
+  });
 
-  it(
-    'leaves nothing behind when all cases are done',
-    async () => {
-      await Promise.all(outcomes.values());
-      if (stack) await assertStackIsIdle(stack);
-    },
-    CASE_TIMEOUT_MS,
-  );
+  it('leaves nothing behind when all cases are done', async () => {
+    await Promise.all(outcomes.values());
+    if (stack) await assertStackIsIdle(stack);
+  });
 }
 
 interface Case {

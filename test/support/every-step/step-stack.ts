@@ -27,12 +27,15 @@ import { taskQueues } from '../../../workflows/contract/names';
 import { createMigratedDatabase } from '../database/database';
 import { createFaultInjector, type FaultInjector } from './faults';
 import { startTestImageService } from '../glance/image-service';
+import { undoneOnFailure, type Undos } from '../machine/undos';
 import { InventoryProbe } from '../database/inventory-probe';
 
 /** What a waiter waits before it makes sure that its flight still runs. */
 const SAFETY_INTERVAL = '2s';
 /** So that no case evicts what another one needs. */
 const MAX_ENTRIES = 10_000;
+/** As in the product's own worker: the default is 12 s here, and tests wait for what a step reports. */
+const HEARTBEAT_INTERVAL_MS = 500;
 const SHUTDOWN = { shutdownGraceTime: '2s', shutdownForceTime: '5s' } as const;
 
 /** A stack whose worker runs in this process, with faults to inject where Temporal calls activities. All its parts are real. */
@@ -70,16 +73,23 @@ export interface EveryStepOptions {
 }
 
 export async function startEveryStepStack(options: EveryStepOptions = {}): Promise<EveryStepStack> {
+  return await undoneOnFailure((undos) => makeStack(options, undos));
+}
+
+async function makeStack(options: EveryStepOptions, undos: Undos): Promise<EveryStepStack> {
   const suffix = randomBytes(3).toString('hex');
   const backend = `steps-${suffix}` as BackendName;
   const queues = taskQueues(`s${suffix}-`);
   const directory = mkdtempSync(join(tmpdir(), 'ivc-steps-'));
+  undos.after(() => rmSync(directory, { recursive: true, force: true }));
   const samplesDirectory = join(directory, 'samples');
   const volumesDirectory = join(directory, 'volumes');
   const scratchDirectory = join(directory, 'scratch');
   mkdirSync(samplesDirectory);
   const testDatabase = await createMigratedDatabase();
+  undos.after(() => testDatabase.drop());
   const imageService = await startTestImageService(join(directory, 'images'));
+  undos.after(() => imageService.stop());
   const address = process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '';
   const configPath = join(directory, 'temporal.yaml');
   const settings = {
@@ -102,7 +112,9 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
     telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
   });
   const connection = await Connection.connect({ address });
+  undos.after(() => connection.close());
   const native = await NativeConnection.connect({ address });
+  undos.after(() => native.close());
   const { lostHosts = 0 } = options;
   const composition = await compose({
     config,
@@ -111,10 +123,13 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
     logger,
     hostSlots: options.slots?.host,
   });
+  undos.after(() => composition.close());
   const further = await Promise.all(
     Array.from({ length: Math.max(0, lostHosts - 1) }, async (_none, index) => {
       const scratch = { ...config.scratch, directory: join(directory, `scratch-${index}`) };
-      return await compose({ config: { ...config, scratch }, roles: ['backend'], connection, logger });
+      const composed = await compose({ config: { ...config, scratch }, roles: ['backend'], connection, logger });
+      undos.after(() => composed.close());
+      return composed;
     }),
   );
   const { wrapBackend } = options;
@@ -123,11 +138,19 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
   const faults = createFaultInjector(client);
   const workers = await createWorkers(composition.roles, { ...options, connection: native, faults });
   // One connection takes one worker a queue.
-  const natives = await Promise.all(further.map(() => NativeConnection.connect({ address })));
-  for (const [index, own] of natives.entries())
-    workers.push(...(await createWorkers(further[index]?.roles ?? {}, { ...options, connection: own, faults })));
-  const running = Promise.all(workers.map((worker) => worker.run()));
+  for (const composed of further) {
+    const own = await NativeConnection.connect({ address });
+    undos.after(() => own.close());
+    workers.push(...(await createWorkers(composed.roles, { ...options, connection: own, faults })));
+  }
   const images = createGlanceClient({ endpoint: imageService.url });
+  undos.after(() => images.close());
+  const running = Promise.all(workers.map((worker) => worker.run()));
+  undos.after(async () => {
+    faults.releaseAll();
+    for (const worker of workers) worker.shutdown();
+    await running;
+  });
 
   return {
     client,
@@ -141,18 +164,7 @@ export async function startEveryStepStack(options: EveryStepOptions = {}): Promi
     samplesDirectory,
     volumesDirectory,
     scratchDirectory,
-    stop: async () => {
-      faults.releaseAll();
-      for (const worker of workers) worker.shutdown();
-      await running;
-      for (const each of [composition, ...further]) await each.close();
-      await images.close();
-      for (const each of [native, ...natives]) await each.close();
-      await connection.close();
-      await imageService.stop();
-      await testDatabase.drop();
-      rmSync(directory, { recursive: true, force: true });
-    },
+    stop: () => undos.run(),
   };
 }
 
@@ -207,6 +219,7 @@ async function createWorkers(
   const shared = {
     connection,
     ...SHUTDOWN,
+    maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL_MS,
     dataConverter: { payloadConverterPath },
     interceptors: { activity: [faults.intercept, typedFailures] },
   };

@@ -5,6 +5,7 @@ import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findTool, runCommand } from '../../../activities/command';
+import { endWithTest } from '../machine/test-process';
 
 /** A guest's disk as QEMU's tools address it: `filename` may be a protocol's. */
 export interface QemuDisk {
@@ -72,7 +73,7 @@ export async function writeAsGuest(disk: QemuDisk, { offset = 0, bytes = 65_536,
 export async function holdAsGuest(disk: QemuDisk): Promise<() => Promise<void>> {
   const qemuIo = findTool('qemu-io');
   if (qemuIo === undefined) throw new Error('qemu-io is not installed');
-  const holder = spawn(qemuIo, ['-f', disk.format, disk.filename], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const holder = endWithTest(spawn(qemuIo, ['-f', disk.format, disk.filename], { stdio: ['pipe', 'pipe', 'inherit'] }));
   await untilPrompt(holder);
   return async () => {
     const closed = new Promise<void>((resolve) => holder.once('close', () => resolve()));

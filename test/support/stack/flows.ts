@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { WorkflowHandle } from '@temporalio/client';
 import { cacheKeyOf } from '../../../activities/kit/cache-key';
 import { compareImages } from '../images/qemu';
+import { createUndos, type Undos } from '../machine/undos';
 import { createVolume, type StartedVolume } from '../../../client/volumes';
 import { type FlightRow } from '../../../db/flights';
 import { waitFor } from '../../../worker/stack/wait';
@@ -54,17 +55,13 @@ export interface RunningCreate extends StartedVolume {
 }
 
 /** What a stack stands on, made in a directory of the test's own; `after` says what is done once the stack has stopped, the last first. */
-type Foundation = (place: {
-  directory: string;
-  after: (undo: () => Promise<unknown>) => void;
-}) => Promise<StackOptions>;
+type Foundation = (place: { directory: string; after: Undos['after'] }) => Promise<StackOptions>;
 
 /** Starts the stack before the file's tests and stops it after them, when nothing is left of what they did. */
 export function useStack(options: StackOptions | Foundation = {}, startTimeoutMs?: number): FlowStack {
   let running: Stack | undefined;
   let directory = '';
-  const undos: (() => Promise<unknown>)[] = [];
-  const after = (undo: () => Promise<unknown>): void => void undos.push(undo);
+  const { after, run } = createUndos();
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'ivc-flow-'));
     after(() => rm(directory, { recursive: true, force: true }));
@@ -72,9 +69,7 @@ export function useStack(options: StackOptions | Foundation = {}, startTimeoutMs
     after(() => stack.stop());
     running = stack;
   }, startTimeoutMs);
-  afterAll(async () => {
-    for (let undo = undos.pop(); undo !== undefined; undo = undos.pop()) await undo();
-  });
+  afterAll(run);
   return flowsOf({
     stack: () => {
       if (running === undefined) throw new Error('the stack is not up');

@@ -15,6 +15,7 @@ import { connectDatabase, type Database } from '../../../db/client';
 import { createMigratedDatabase, type MigratedDatabase } from '../database/database';
 import { choosePort } from '../../../worker/stack/ports';
 import { startTestImageService, type TestImageService } from '../glance/image-service';
+import { undoneOnFailure, type Undos } from '../machine/undos';
 import { InventoryProbe } from '../database/inventory-probe';
 
 /** The checkout, from the sources and from dist alike. */
@@ -90,14 +91,21 @@ export interface TestWorker extends Omit<StartingWorker, 'ready'> {
 }
 
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  return await undoneOnFailure((undos) => makeStack(options, undos));
+}
+
+async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
   const suffix = randomBytes(3).toString('hex');
   const backend = options.backend ?? (`local-${suffix}` as BackendName);
   const directory = mkdtempSync(join(tmpdir(), 'ivc-stack-'));
+  undos.after(() => rmSync(directory, { recursive: true, force: true }));
   const volumesDirectory = options.volumesDirectory ?? join(directory, 'volumes');
   const scratchDirectory = options.scratchDirectory ?? join(directory, 'scratch');
   const testDatabase =
     options.databaseUrl === undefined ? await createMigratedDatabase() : connectOwnDatabase(options.databaseUrl);
+  undos.after(() => testDatabase.drop());
   const imageService = await startTestImageService(join(directory, 'images'));
+  undos.after(() => imageService.stop());
   const address = options.temporalAddress ?? required('IVC_TEST_TEMPORAL_ADDRESS');
   const imagesEndpoint = options.imagesEndpoint ?? imageService.url;
   const configPath = join(directory, 'temporal.yaml');
@@ -131,9 +139,13 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
   };
 
   const connection = await Connection.connect({ address });
+  undos.after(() => connection.close());
   const cache = openClient({ config: configPath, dataDirectory: environment.IVC_DATA });
+  undos.after(() => cache.close());
   const images = createGlanceClient({ endpoint: imagesEndpoint });
+  undos.after(() => images.close());
   const spawned: StartingWorker[] = [];
+  undos.after(() => Promise.all(spawned.map((worker) => worker.stop())));
   const workers: TestWorker[] = [];
   const configOf = (own: WorkerOptions): string => {
     if (own.scratchDirectory === undefined) return configPath;
@@ -155,21 +167,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     workers.push(worker);
     return worker;
   };
-  const stop = async (): Promise<void> => {
-    await Promise.all(spawned.map((worker) => worker.stop()));
-    await cache.close();
-    await connection.close();
-    await images.close();
-    await imageService.stop();
-    await testDatabase.drop();
-    rmSync(directory, { recursive: true, force: true });
-  };
-  try {
-    for (const roles of options.workers ?? [undefined]) await startWorker(roles);
-  } catch (error) {
-    await stop();
-    throw error;
-  }
+  for (const roles of options.workers ?? [undefined]) await startWorker(roles);
 
   return {
     client: new Client({ connection }),
@@ -185,7 +183,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
     workers,
     startWorker,
     spawnWorker,
-    stop,
+    stop: () => undos.run(),
   };
 }
 

@@ -7,6 +7,7 @@ import { findTool, runCommand, type CommandOptions } from '../../../activities/c
 import { chooseConfinement, describeConfinement, type Confinement } from '../../../activities/confinement';
 import { withHandedOver } from '../../../activities/handed-over';
 import { GiB } from '../../../workflows/contract/bytes';
+import { endWithTest } from '../../support/machine/test-process';
 
 const USER = 60_641;
 const describeAsRoot = process.getuid?.() === 0 ? describe : describe.skip;
@@ -166,7 +167,9 @@ describe('chooseConfinement', () => {
       `import { runCommand } from ${JSON.stringify(command)};
        void runCommand('sleep', ['89.${process.pid}'], { timeoutMs: 60_000, confinement: ${JSON.stringify(confinement)} });`,
     );
-    const worker = spawn(process.execPath, ['--require', registerTypescript, script], { stdio: 'inherit' });
+    const worker = endWithTest(
+      spawn(process.execPath, ['--require', registerTypescript, script], { stdio: 'inherit' }),
+    );
     await until(async () => await isRunning(`89.${process.pid}`, 'sleep'));
     worker.kill('SIGKILL');
     await until(async () => !(await isRunning(`89.${process.pid}`)));

@@ -84,9 +84,12 @@ describe('volumeIdOf', () => {
     expect(volumeIdOf(`volume/${volumeId}`, { imageId }, 'blue-')).toBe(volumeId);
     expect(volumeIdOf(`blue-volume/${volumeId}`, { imageId }, 'blue-')).toBe(volumeId);
     expect(volumeIdOf(`green-volume/${volumeId}`, { imageId }, 'blue-')).not.toBe(volumeId);
-    expect(() => volumeIdOf(`volume/${volumeId}`, { imageId, volumeId: randomUUID() })).toThrow(
-      "the one in the workflow's id",
-    );
+    const other = randomUUID();
+    const refused = expect.objectContaining({
+      type: 'InvalidRequest',
+      details: { field: 'volumeId', value: other, allowed: expect.stringContaining(volumeId) },
+    });
+    expect(() => volumeIdOf(`volume/${volumeId}`, { imageId, volumeId: other })).toThrow(refused);
   });
 
   it('takes the input’s under any other workflow id, else always the same one that follows from it', () => {

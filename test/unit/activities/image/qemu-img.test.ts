@@ -70,7 +70,7 @@ describe('qemu-img', () => {
       expect(await getImageInfo({ path, format: 'raw' })).toMatchObject({ virtualBytes: 1024 });
       expect(await isOpenInQemu(path)).toBe(false);
     }
-    await expect(getImageInfo({ path: 'relative', format: 'raw' })).rejects.toThrow('absolute paths only');
+    await expect(getImageInfo({ path: 'relative', format: 'raw' })).rejects.toThrow(/\brelative$/);
   });
 
   it.each(['raw', 'qcow2'] as const)('converts %s to identical guest bytes, telling its progress', async (format) => {

@@ -19,9 +19,6 @@ const target = join(directory, 'target.raw');
 const converted = join(directory, 'converted.raw');
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** Each of many damaged images is converted and compared by qemu-img. */
-jest.setTimeout(240_000);
-
 const QEMU_TIMEOUT_MS = 20_000;
 const CLUSTER = 64 * KiB;
 /** Odd, so that no piece begins or ends where a cluster does. */

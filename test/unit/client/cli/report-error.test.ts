@@ -2,6 +2,8 @@ import { ConfigError } from '../../../../client/config/config-error';
 import { createProgram } from '../../../../client/cli/program';
 import { reportError } from '../../../../client/cli/report-error';
 import { failureError, ImageVolumeCacheError } from '../../../../client/errors';
+import { failures, type FailureType } from '../../../../workflows/contract/failures';
+import { failureExamples } from '../../../support/failure-examples';
 
 let stdout: string;
 let stderr: string;
@@ -31,45 +33,45 @@ describe('usage', () => {
       await exitCodeOf('volume', 'create', '--help'),
     ]).toEqual([0, 0, 0]);
     expect(stderr).toBe('');
-    expect(stdout).toContain('Exit codes: 0 done');
+    expect(stdout).toMatch(/^Exit codes: /m);
   });
 
   it.each([
-    [
-      ['volume', 'create', '--image', 'x', '--size', 'big'],
-      "option '--size <GiB>' argument 'big' is invalid. Got big, allowed is a size",
-    ],
-    [
-      ['volume', 'create', '--image', 'x', '--size-bytes', '100'],
-      "option '--size-bytes <bytes>' argument '100' is invalid",
-    ],
-    [
-      ['volume', 'create', '--image', 'x', '--backend', 'A'],
-      "option '--backend <name>' argument 'A' is invalid. Got A",
-    ],
-    [['volume', 'create'], "required option '--image <id>' not specified"],
-    [['volume', 'create', '--image', 'x', 'y'], 'too many arguments'],
-    [['volume', 'show', '12'], "'12' is invalid for argument 'volume-id'. Got 12"],
-    [
-      ['volume', 'list', '--state', 'lost'],
-      "option '--state <state>' argument 'lost' is invalid. Allowed choices are creating",
-    ],
-    [['image', 'upload', 'f', '--disk-format', 'zip'], 'Allowed choices are'],
-    [['status', '--hours', '0'], "option '--hours <n>' argument '0' is invalid"],
-    [['worker', '--roles', 'cook'], 'Got cook, allowed are control, backend, host'],
-    [['frob'], "unknown command 'frob'"],
-  ])('names the option and the value that it got: %j', async (args, said) => {
+    [['volume', 'create', '--image', 'x', '--size', 'big'], '--size', 'big'],
+    [['volume', 'create', '--image', 'x', '--size', ''], '--size', 'nothing'],
+    [['volume', 'create', '--image', 'x', '--size-bytes', '100'], '--size-bytes', '100'],
+    [['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'], '--size-bytes', '512'],
+    [['volume', 'create', '--image', 'x', '--backend', 'A'], '--backend', 'A'],
+    [['volume', 'create', '--image', 'x', '--metadata', 'novalue'], '--metadata', 'novalue'],
+    [['volume', 'create', '--image', 'x', '--sise', '1'], '--sise', ''],
+    [['volume', 'create'], '--image', ''],
+    [['volume', 'create', '--image', 'x', 'y'], 'create', ''],
+    [['volume', 'show', '12'], 'volume-id', '12'],
+    [['volume', 'list', '--state', 'lost'], '--state', 'lost'],
+    [['image', 'upload', 'f', '--disk-format', 'zip'], '--disk-format', 'zip'],
+    [['cache', 'warm'], '--image', ''],
+    [['cache', 'warm', '--image', 'debian'], '--image', 'debian'],
+    [['cache', 'limits', '--set', 'maxSize=1'], '--set', 'maxSize=1'],
+    [['cache', 'limits', '--set', 'maxCount=none'], 'maxCount', 'none'],
+    [['evict', '--key', 'abc'], '--key', 'abc'],
+    [['report', '--since', 'yesterday'], '--since', 'yesterday'],
+    [['status', '--hours', '0'], '--hours', '0'],
+    [['worker', '--roles', 'cook'], '--roles', 'cook'],
+    [['frob'], 'frob', ''],
+  ])('names the option and the value that it got: %j', async (args, option, value) => {
     expect(await exitCodeOf(...args)).toBe(2);
-    expect(stderr).toContain(said);
+    expect(stderr).toContain(option);
+    expect(stderr).toContain(value);
+    expect(stderr).toMatchSnapshot();
     expect(stdout).toBe('');
   });
 
   it('shows control characters of what was typed as escapes', async () => {
     expect(await exitCodeOf('volume', 'show', '\u001b]0;x\u0007\nivc: all is well')).toBe(2);
-    expect(stderr).toContain("'\\u001b]0;x\\u0007\\nivc: all is well' is invalid for argument 'volume-id'");
+    expect(stderr).toContain("'\\u001b]0;x\\u0007\\nivc: all is well'");
     expect(await exitCodeOf('evict', 'statux\u202e')).toBe(2);
     expect(await exitCodeOf('volum')).toBe(2);
-    expect(stderr).toContain("error: unknown command 'volum'\n(Did you mean volume?)\n");
+    expect(stderr).toContain("'volum'\n(Did you mean volume?)\n");
     expect(stderr).not.toMatch(/[^\P{Cc}\n]|\p{Bidi_Control}/u);
   });
 
@@ -82,6 +84,12 @@ describe('usage', () => {
 });
 
 describe('reportError', () => {
+  it.each(Object.keys(failures) as FailureType[])('prints %s', (type) => {
+    expect(reportError(failureError(type, failureExamples[type]), { json: false })).toBe(failures[type].exitCode);
+    expect(stderr).toMatchSnapshot();
+    expect(stdout).toBe('');
+  });
+
   it('prints one document with stable fields for a program, and the sentence for a person', () => {
     expect(reportError(failureError('ImageNotActive', { imageId: 'x', status: 'queued' }), { json: true })).toBe(4);
     expect(Object.keys((JSON.parse(stdout) as { error: object }).error)).toEqual([
@@ -90,16 +98,15 @@ describe('reportError', () => {
       'message',
       'details',
     ]);
-    expect(stderr).toBe('ivc: imageId: image x is queued; only an active image can be used\n');
+    expect(stderr).toBe(`ivc: ${failures.ImageNotActive.publicMessage({ imageId: 'x', status: 'queued' })}\n`);
   });
 
-  it('says why a service is unavailable and what to start', () => {
+  it('says why a service is unavailable', () => {
     expect(reportError(failureError('DatabaseUnavailable', { cause: 'connect ECONNREFUSED' }), { json: false })).toBe(
       5,
     );
-    expect(stderr).toBe(
-      "ivc: the inventory's database is unavailable: connect ECONNREFUSED\nIs the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.\n",
-    );
+    expect(stderr).toContain('connect ECONNREFUSED');
+    expect(stderr).toContain('`ivc up`');
   });
 
   it('says how to look at what goes on after an interrupt', () => {
@@ -109,7 +116,7 @@ describe('reportError', () => {
       workflowId: 'volume/1',
     });
     expect(reportError(error, { json: false })).toBe(130);
-    expect(stderr).toContain('`ivc volume show 1`; wait for it with the same command and `--volume-id 1`');
+    expect(stderr).toMatchSnapshot();
   });
 
   it('shows all faults of the configuration', () => {
@@ -117,7 +124,7 @@ describe('reportError', () => {
       { path: 'scratch.maxBytes', line: 3, received: '"lots"', allowed: 'a size' },
     ]);
     expect(reportError(error, { json: false })).toBe(2);
-    expect(stderr).toContain('scratch.maxBytes (line 3): got "lots", allowed is a size');
+    expect(stderr).toMatchSnapshot();
   });
 
   it('shows control characters of a message as escapes, and keeps them exact for a program', () => {

@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from 'commander';
 import { assert, property, string } from 'fast-check';
 import {
   collectBackends,
@@ -20,7 +21,7 @@ describe('parseKeyPrefix', () => {
   });
 
   it.each(['abc', 'abcg', '0'.repeat(33), ''])('refuses %j as a signal does', (text) => {
-    expect(() => parseKeyPrefix(text)).toThrow('allowed is a short cache key or its beginning, 4 to 32 hex digits');
+    expect(() => parseKeyPrefix(text)).toThrow(InvalidArgumentError);
     expect(parseEvictorSignal('pin', [{ cacheKey: text }]).kind).toBe('refused');
   });
 });
@@ -42,7 +43,7 @@ describe('parseSize', () => {
   it.each(['', '0', '-1', 'ten', '10GB', '10 gib', '0.0001KiB', '1e3', 'NaN', '99999999999'])(
     'refuses %j and says what it got',
     (text) => {
-      expect(() => parseSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text}, allowed is a size`);
+      expect(() => parseSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text},`);
     },
   );
 
@@ -74,7 +75,7 @@ describe('parseSizeBytes', () => {
 
 it('reads a UUID in any case as the lower-case one', () => {
   expect(parseUuid('0F8FAD5B-d9cb-469f-a165-70867728950e')).toBe('0f8fad5b-d9cb-469f-a165-70867728950e');
-  expect(() => parseUuid('0f8fad5b')).toThrow('Got 0f8fad5b, allowed is a UUID');
+  expect(() => parseUuid('0f8fad5b')).toThrow('Got 0f8fad5b,');
 });
 
 it('refuses a backend name that could be no path or queue', () => {
@@ -85,7 +86,7 @@ it('refuses a backend name that could be no path or queue', () => {
 
 it('collects key=value and keeps further equals signs in the value', () => {
   expect(collectPairs('b=1=2', collectPairs('a=', {}))).toEqual({ a: '', b: '1=2' });
-  expect(() => collectPairs('novalue')).toThrow('Got novalue, allowed is key=value');
+  expect(() => collectPairs('novalue')).toThrow('Got novalue,');
   expect(() => collectPairs('=x')).toThrow('Got =x');
 });
 
@@ -98,7 +99,7 @@ it('tells a count, which is above zero, from a whole number', () => {
 
 it('collects what is given several times, and refuses each that is wrong', () => {
   expect(collectBackends('ceph', ['local'])).toEqual(['local', 'ceph']);
-  expect(() => collectBackends('..', ['local'])).toThrow('Got .., allowed is a backend name');
+  expect(() => collectBackends('..', ['local'])).toThrow('Got ..,');
   expect(collectTexts('latest', collectTexts('stable'))).toEqual(['stable', 'latest']);
   expect(() => collectTexts('')).toThrow('Got nothing');
 });

@@ -7,6 +7,7 @@ import postgres from 'postgres';
 import { parseDatabaseUrl } from '../../../../db/url';
 import { findProcess, isProcessRunning } from '../../../../lib/process-identity';
 import { startPostgres, type PostgresServer } from '../../../../worker/stack/postgres';
+import { endWithTest } from '../../../support/machine/test-process';
 
 let root: string;
 let running: PostgresServer[];
@@ -86,16 +87,12 @@ test('a server that its supervisor lost is ended before the next one starts', as
 
 test('who looks around in the data directory, as an administrator’s shell does, is left alone', async () => {
   const lost = await start();
-  const visitor = spawn('sleep', ['600'], { cwd: join(root, 'postgres', 'data'), stdio: 'ignore' });
-  try {
-    await once(visitor, 'spawn');
-    await start();
-    expect(isProcessRunning(lost.part.process)).toBe(false);
-    expect([visitor.exitCode, visitor.signalCode]).toEqual([null, null]);
-    expect(findProcess(visitor.pid ?? 0)).toBeDefined();
-  } finally {
-    visitor.kill('SIGKILL');
-  }
+  const visitor = endWithTest(spawn('sleep', ['600'], { cwd: join(root, 'postgres', 'data'), stdio: 'ignore' }));
+  await once(visitor, 'spawn');
+  await start();
+  expect(isProcessRunning(lost.part.process)).toBe(false);
+  expect([visitor.exitCode, visitor.signalCode]).toEqual([null, null]);
+  expect(findProcess(visitor.pid ?? 0)).toBeDefined();
 });
 
 test('a lock file whose pid belongs to another process by now does not keep it from starting', async () => {

@@ -113,22 +113,18 @@ test('another go.mod is built apart', async () => {
 test('a failed build names what the compiler said and leaves nothing behind', async () => {
   fakeGo();
   script(join(directory, 'bin', 'go'), 'if [ "$1" = env ]; then echo go1.26.8; exit; fi\necho broken >&2; exit 1');
-  await expect(ensureTemporalBinary(options)).rejects.toThrow(
-    /building the Temporal server failed \(exit code 1\): broken/,
-  );
+  await expect(ensureTemporalBinary(options)).rejects.toThrow(/exit code 1.*broken/);
   expect(readdirSync(join(directory, 'cache', 'image-volume-cache'))).toEqual([]);
 });
 
 test.each([
-  ['missing', () => undefined, 'there is no go on PATH'],
-  ['too old', () => fakeGo('go1.20.1'), 'is version 1.20.1'],
+  ['missing', () => undefined, 'PATH'],
+  ['too old', () => fakeGo('go1.20.1'), '1.20.1'],
 ])('a Go that is %s is one line that says what to install', async (_, prepare, found) => {
   prepare();
   const env = { ...options.env, PATH: join(directory, 'bin') };
   const failure = ensureTemporalBinary({ ...options, env });
-  await expect(failure).rejects.toThrow(
-    new RegExp(`needs Go 1\\.26\\.4 or newer \\(.*${found}.*go\\.dev.*TEMPORAL_ADDRESS`),
-  );
+  await expect(failure).rejects.toThrow(new RegExp(`Go 1\\.26\\.4.*${found}.*go\\.dev.*TEMPORAL_ADDRESS`));
 });
 
 test('a build that is no longer wanted is ended', async () => {

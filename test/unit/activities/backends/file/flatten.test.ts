@@ -13,6 +13,7 @@ import { MiB } from '../../../../../workflows/contract/bytes';
 import type { BackendName, InstallationId, VolumeId } from '../../../../../workflows/contract/ids';
 import { brand } from '../../../../support/brand';
 import { imageMarker, IMAGE_BYTES, volumeMarker } from '../../../../support/markers';
+import { endWithTest } from '../../../../support/machine/test-process';
 
 const OFFSET = MiB;
 
@@ -95,7 +96,7 @@ describe('a volume that is flattened', () => {
     const flattening = backend.ensureFlattened?.(volumeId, {});
     const failure = Promise.resolve(flattening).catch((error: unknown) => error);
     await waitFor(() => existsSync(copied) || undefined, { what: 'the copy', deadlineMs: 30_000 });
-    const running = spawn('qemu-io', ['-f', 'qcow2', path], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const running = endWithTest(spawn('qemu-io', ['-f', 'qcow2', path], { stdio: ['pipe', 'pipe', 'inherit'] }));
     running.stdin.write(`write -P 3 ${OFFSET} 4k\n`);
     await once(running.stdout, 'data');
     writeFileSync(goOn, '');
