@@ -18,29 +18,36 @@ export async function runEmptyWorkflow(client: Client, taskQueue: string): Promi
 export interface BareStorage {
   /** `file/reflink`, `file/overlay` or `rbd`. */
   backend: string;
-  /** What the floor of a hit is called. */
-  cloneName: string;
-  /** A clone as a person makes it, durable as ours is. */
-  clone(imageVolume: string): Promise<void>;
+  /** The ways of making so many clones at once; the first is the plain one. */
+  cloneWays(inFlight: number): CloneWay[];
   /** An empty target for `qemu-img convert -n`. `finish` makes it durable. */
   makeTarget(virtualBytes: number): Promise<{ filename: string; finish(): Promise<void> }>;
+  /** Where there is a map of the cluster that all its clients follow: how often it has changed. */
+  countMapChanges?(this: void): Promise<number>;
+}
+
+interface CloneWay {
+  /** As the floor of a hit names it. */
+  what: string;
+  /** A clone as a person makes it, durable as ours is. */
+  clone(this: void, imageVolume: string): Promise<void>;
 }
 
 /** Reflinks or overlays, then fsync of the file and of its directory. */
 export async function bareFiles(method: 'reflink' | 'overlay', volumesDirectory: string): Promise<BareStorage> {
   const directory = join(volumesDirectory, 'bare');
   await mkdir(directory, { recursive: true });
+  const clone = async (imageVolume: string): Promise<void> => {
+    const parent = join(volumesDirectory, 'images', `${imageVolume}.raw`);
+    const path = join(directory, `${randomUUID()}.bare`);
+    if (method === 'reflink') await copyFile(parent, path, constants.COPYFILE_FICLONE_FORCE);
+    else await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', parent, path]);
+    await sync(path);
+    await sync(directory);
+  };
   return {
     backend: `file/${method}`,
-    cloneName: method,
-    async clone(imageVolume) {
-      const parent = join(volumesDirectory, 'images', `${imageVolume}.raw`);
-      const path = join(directory, `${randomUUID()}.bare`);
-      if (method === 'reflink') await copyFile(parent, path, constants.COPYFILE_FICLONE_FORCE);
-      else await run('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'raw', '-b', parent, path]);
-      await sync(path);
-      await sync(directory);
-    },
+    cloneWays: () => [{ what: method, clone }],
     async makeTarget(virtualBytes) {
       const filename = join(directory, `${randomUUID()}.raw`);
       await (await open(filename, 'wx')).close();
@@ -54,25 +61,36 @@ export async function bareFiles(method: 'reflink' | 'overlay', volumesDirectory:
   };
 }
 
-/** librbd on one connection, without a marker and without growing. */
+/** librbd without a marker and without growing. @param connections one each, to the same pool. */
 export function barePool(
-  cluster: RbdCluster,
+  connections: RbdCluster[],
   { pool, user, conf }: Pick<RbdPool, 'pool' | 'user' | 'conf'>,
+  countMapChanges: () => Promise<number>,
 ): BareStorage {
   const { imageOf } = createNames(rbdNames);
+  const wayOn = (clusters: RbdCluster[]): CloneWay => {
+    let clones = 0;
+    return {
+      what: `librbd clone, ${clusters.length === 1 ? 'one connection' : `${clusters.length} connections`}`,
+      clone: async (imageVolume) => {
+        const cluster = clusters[clones++ % clusters.length];
+        const parent = { image: imageOf(imageVolume), snapshot: SEAL };
+        await cluster?.cloneImage(parent, { name: `bare-${randomUUID()}`, sizeBytes: 0, metadata: {} });
+      },
+    };
+  };
   return {
     backend: 'rbd',
-    cloneName: 'librbd clone',
-    clone: (imageVolume) =>
-      cluster.cloneImage(
-        { image: imageOf(imageVolume), snapshot: SEAL },
-        { name: `bare-${randomUUID()}`, sizeBytes: 0, metadata: {} },
-      ),
+    cloneWays: (inFlight) =>
+      [1, Math.min(inFlight, connections.length)]
+        .filter((count, index, counts) => counts.indexOf(count) === index)
+        .map((count) => wayOn(connections.slice(0, count))),
     async makeTarget(virtualBytes) {
       const image = `bare-${randomUUID()}`;
-      await cluster.createImage(image, virtualBytes);
+      await connections[0]?.createImage(image, virtualBytes);
       return { filename: `rbd:${pool}/${image}:id=${user}:conf=${conf}`, finish: () => Promise.resolve() };
     },
+    countMapChanges,
   };
 }
 

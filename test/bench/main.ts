@@ -1,20 +1,19 @@
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { openLibraryCluster } from '../../activities/backends/rbd/library';
 import { formatTable } from '../../client/cli/output/table';
-import { formatBytes, GiB } from '../../workflows/contract/bytes';
-import type { BackendName } from '../../workflows/contract/ids';
-import { mountFileSystem } from '../support/machine/filesystems';
+import { formatBytes } from '../../workflows/contract/bytes';
 import type { Stack } from '../support/stack/stack';
-import { CephCluster } from '../support/ceph/cluster';
-import { startBenchStack, startServers, type BenchServers } from './bench-stack';
-import { bareFiles, barePool, type BareStorage } from './floors';
+import { startServers, type BenchServers } from './bench-stack';
+import { measureBesideCinder } from './beside/cinder';
+import { formatBeside } from './beside/report';
+import type { BareStorage } from './floors';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
 import { measureMisses } from './measures/miss';
 import { measureResume } from './measures/resume';
 import { measureScale } from './measures/scale';
 import { measureDirectories } from './measures/scale-directory';
+import { countParts, started, stopDownTo } from './parts';
+import { startCeph, startOnCeph, startOnFiles } from './places';
 import { formatPolicies, measurePolicies } from './policies/report';
 import { formatScale } from './scale-report';
 import type { Measure } from './result';
@@ -29,8 +28,6 @@ const measures: Record<string, (servers: BenchServers, stack: Stack, storage: Ba
   miss: measureMisses,
   resume: measureResume,
 };
-/** Room for every volume of the bench, as a sparse file. */
-const XFS_BYTES = 40 * GiB;
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
@@ -38,12 +35,14 @@ async function main(): Promise<void> {
       only: { type: 'string', multiple: true },
       json: { type: 'boolean' },
       backend: { type: 'string', multiple: true },
+      beside: { type: 'string' },
     },
   });
   const known = [...Object.keys(measures), SCALE, POLICIES];
   const names = values.only ?? known;
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${known.join(', ')}`);
+  if (values.beside !== undefined) return await printBeside(values.beside, values.json);
   const onStacks = names.filter((name) => measures[name] !== undefined);
   const results = onStacks.length === 0 ? [] : await measureOnStacks(onStacks, values.backend);
   const scale = names.includes(SCALE) ? [...(await measureDirectories()), ...(await measureScale())] : [];
@@ -57,6 +56,13 @@ async function main(): Promise<void> {
     ];
     process.stdout.write(`${tables.filter((table) => table !== '').join('\n')}\n`);
   }
+}
+
+/** The other system and ours on one Ceph and one Glance, in place of what is measured beside bare tools. */
+async function printBeside(other: string, json: boolean | undefined): Promise<void> {
+  if (other !== 'cinder') throw new Error(`--beside: got ${other}, allowed is cinder`);
+  const report = await measureBesideCinder(started(await startServers()));
+  process.stdout.write(`${json ? JSON.stringify(report, null, 2) : formatBeside(report)}\n`);
 }
 
 async function measureOnStacks(names: string[], backends: string[] | undefined): Promise<Measure[]> {
@@ -77,8 +83,9 @@ function methodsOf(given: string[] | undefined): Method[] {
 }
 
 async function measureOn(servers: BenchServers, method: Method, names: string[]): Promise<Measure[]> {
-  const before = parts.length;
-  const { stack, storage } = method === 'ceph' ? await startOnCeph(servers) : await startOnFiles(servers, method);
+  const before = countParts();
+  const { stack, storage } =
+    method === 'ceph' ? await startOnCeph(servers, await startCeph(servers)) : await startOnFiles(servers, method);
   const results: Measure[] = [];
   for (const name of names) {
     process.stderr.write(`measuring ${name} on ${storage.backend}\n`);
@@ -86,33 +93,6 @@ async function measureOn(servers: BenchServers, method: Method, names: string[])
   }
   await stopDownTo(before);
   return results;
-}
-
-interface Place {
-  stack: Stack;
-  storage: BareStorage;
-}
-
-async function startOnFiles(servers: BenchServers, method: 'reflink' | 'overlay'): Promise<Place> {
-  const mounted = method === 'reflink' ? await mountFileSystem('xfs', XFS_BYTES) : undefined;
-  if (mounted !== undefined) started({ stop: () => mounted.unmount() });
-  const stack = started(
-    await startBenchStack(servers, { clone: method, volumesDirectory: mounted && `${mounted.directory}/volumes` }),
-  );
-  return { stack, storage: await bareFiles(method, stack.volumesDirectory) };
-}
-
-/** A cluster of one node, its pool `volumes`, and Cinder's rights in it. */
-async function startOnCeph(servers: BenchServers): Promise<Place> {
-  const ceph = await CephCluster.start({ directory: join(servers.directory, 'ceph') });
-  started({ stop: () => ceph.stop() });
-  const backend = 'ceph' as BackendName;
-  const pool = { pool: ceph.pools.volumes, user: 'cinder', conf: ceph.confPath };
-  const config = { backends: { [backend]: { driver: 'rbd', ...pool } } };
-  const stack = started(await startBenchStack(servers, { backend, config }));
-  const cluster = openLibraryCluster({ ...pool, operationTimeoutMs: 30_000 });
-  started({ stop: () => cluster.close() });
-  return { stack, storage: barePool(cluster, pool) };
 }
 
 function formatResults(results: Measure[]): string {
@@ -129,6 +109,9 @@ function formatResults(results: Measure[]): string {
     'RATIO',
     'HASH MS',
     'FLOOR',
+    'BARE CLONES PER S',
+    'OF MISS + CLONES',
+    'MAP CHANGES',
     'ACTIONS',
     'EVENTS',
     'SQL',
@@ -155,6 +138,9 @@ function formatResults(results: Measure[]): string {
       text(result.ratio),
       text(result.hashMs),
       result.floor.what,
+      text(result.bareClonesPerSecond),
+      text(result.ofMissAndClones),
+      text(result.mapChanges),
       text(result.temporalActions),
       text(result.historyEvents),
       text(result.sqlStatements),
@@ -168,25 +154,12 @@ function formatResults(results: Measure[]): string {
   ).join('\n');
 }
 
-interface Part {
-  stop(this: void): Promise<void>;
-}
-
-const parts: Part[] = [];
-
-/** Remembers what is to be stopped at the end, or when somebody interrupts. */
-function started<Started extends Part>(part: Started): Started {
-  parts.push(part);
-  return part;
-}
-
-/** The last one first, until so many are left. */
-async function stopDownTo(count: number): Promise<void> {
-  while (parts.length > count) await parts.pop()?.stop();
-}
-
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
-  process.once(signal, () => void stopDownTo(0).finally(() => process.exit(130)));
+  process.once(signal, () => {
+    // What is being measured loses its servers: its errors must not keep the others from being stopped.
+    process.on('uncaughtException', () => undefined);
+    void stopDownTo(0).finally(() => process.exit(130));
+  });
 
 main()
   .catch((error: unknown) => {

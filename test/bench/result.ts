@@ -11,6 +11,12 @@ export interface Measure {
   perSecond?: number;
   floor: { what: string; p50Ms: number; perSecond?: number };
   ratio: number;
+  /** Of the floor. */
+  bareClonesPerSecond?: number;
+  /** Of all `n` together. */
+  mapChanges?: number;
+  /** A herd beside one cold miss and as many bare clones. */
+  ofMissAndClones?: number;
   /** SHA-512 of the image's bytes, bare. No floor holds it, and no download that is verified does without. */
   hashMs?: number;
   temporalActions?: number;

@@ -34,34 +34,41 @@ export async function measureHits(servers: BenchServers, stack: Stack, storage: 
     await timed(WARM_UP, 1, () => runEmptyWorkflow(stack.client, empty.taskQueue));
     const measures: Measure[] = [];
     for (const inFlight of [1, 8]) {
-      const before = await counters(servers, stack);
+      const before = await counters(servers, stack, storage);
       const hits = await timed(HITS, inFlight, hit);
-      const after = await counters(servers, stack);
+      const after = await counters(servers, stack, storage);
+      const historyEvents = await eventsOfLastHit(stack);
+      const workerRssBytes = workerPeakRssBytes(stack);
       const floorWorkflow = await timed(HITS, inFlight, () => runEmptyWorkflow(stack.client, empty.taskQueue));
-      const floorClone = await timed(HITS, inFlight, () => storage.clone(parent));
-      const floorMs = percentile(floorWorkflow.eachMs, 0.5) + percentile(floorClone.eachMs, 0.5);
-      const p50Ms = percentile(hits.eachMs, 0.5);
-      measures.push({
-        measure: 'hit',
-        backend: storage.backend,
-        inFlight,
-        imageBytes: IMAGE_BYTES,
-        n: HITS,
-        p50Ms: rounded(p50Ms),
-        p95Ms: rounded(percentile(hits.eachMs, 0.95)),
-        perSecond: rounded((HITS / hits.totalMs) * 1000),
-        floor: {
-          what: `empty workflow + bare ${storage.cloneName}`,
-          p50Ms: rounded(floorMs),
-          perSecond: rounded((HITS / (floorWorkflow.totalMs + floorClone.totalMs)) * 1000),
-        },
-        ratio: rounded(p50Ms / floorMs, 2),
-        temporalActions: rounded((after.actions - before.actions) / HITS, 2),
-        historyEvents: await eventsOfLastHit(stack),
-        processes: rounded((after.processes - before.processes) / HITS, 2),
-        sqlStatements: rounded((after.statements - before.statements) / HITS, 2),
-        workerRssBytes: workerPeakRssBytes(stack),
-      });
+      for (const { what, clone } of storage.cloneWays(inFlight)) {
+        await timed(WARM_UP, inFlight, () => clone(parent));
+        const floorClone = await timed(HITS, inFlight, () => clone(parent));
+        const floorMs = percentile(floorWorkflow.eachMs, 0.5) + percentile(floorClone.eachMs, 0.5);
+        const p50Ms = percentile(hits.eachMs, 0.5);
+        measures.push({
+          measure: 'hit',
+          backend: storage.backend,
+          inFlight,
+          imageBytes: IMAGE_BYTES,
+          n: HITS,
+          p50Ms: rounded(p50Ms),
+          p95Ms: rounded(percentile(hits.eachMs, 0.95)),
+          perSecond: rounded((HITS / hits.totalMs) * 1000),
+          floor: {
+            what: `empty workflow + bare ${what}`,
+            p50Ms: rounded(floorMs),
+            perSecond: rounded((HITS / (floorWorkflow.totalMs + floorClone.totalMs)) * 1000),
+          },
+          bareClonesPerSecond: rounded((HITS / floorClone.totalMs) * 1000),
+          ratio: rounded(p50Ms / floorMs, 2),
+          temporalActions: rounded((after.actions - before.actions) / HITS, 2),
+          historyEvents,
+          processes: rounded((after.processes - before.processes) / HITS, 2),
+          sqlStatements: rounded((after.statements - before.statements) / HITS, 2),
+          ...(after.mapChanges !== undefined && { mapChanges: after.mapChanges - (before.mapChanges ?? 0) }),
+          workerRssBytes,
+        });
+      }
     }
     return measures;
   } finally {
@@ -72,13 +79,15 @@ export async function measureHits(servers: BenchServers, stack: Stack, storage: 
 async function counters(
   { temporalMetricsUrl }: BenchServers,
   { workers }: Stack,
-): Promise<{ actions: number; statements: number; processes: number }> {
+  { countMapChanges }: BareStorage,
+): Promise<{ actions: number; statements: number; processes: number; mapChanges?: number }> {
   const [worker] = workers;
   if (!worker) throw new Error('no worker');
   return {
     actions: await readActions(temporalMetricsUrl),
     statements: await readCounter(worker.metricsUrl, 'ivc_sql_statements_total'),
     processes: await readCounter(worker.metricsUrl, 'ivc_processes_started_total'),
+    mapChanges: await countMapChanges?.(),
   };
 }
 

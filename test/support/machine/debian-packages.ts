@@ -34,6 +34,13 @@ export async function ensurePackages(names: readonly string[]): Promise<void> {
   await install(names.filter((name) => !installed.includes(`${name} installed`)));
 }
 
+/** @returns the versions of those that are installed, by name. */
+export async function installedVersions(names: readonly string[]): Promise<Record<string, string>> {
+  const query = ['--show', '--showformat=${Package} ${Version}\n', ...names];
+  const { stdout } = await runCommand('dpkg-query', query, { timeoutMs: QUERY_TIMEOUT_MS, answers: [0, 1] });
+  return Object.fromEntries(stdout.split('\n').map((line) => line.split(' ', 2) as [string, string]));
+}
+
 /** The system's own services of a package must not start. */
 const POLICY_PATH = '/usr/sbin/policy-rc.d';
 
