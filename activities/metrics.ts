@@ -18,7 +18,10 @@ export interface CacheMetrics {
     saved?: { bytes: number; seconds: number },
   ): void;
   /** One stage of a population, or of a bypass, is done. */
-  populationStage(labels: { backend: BackendName; stage: 'download' | 'convert' | 'stream' }, seconds: number): void;
+  populationStage(
+    labels: { backend: BackendName; stage: 'download' | 'convert' | 'stream' | 'clone' },
+    seconds: number,
+  ): void;
   /** A flight has its verdict. */
   populated(labels: { backend: BackendName; verdict: Verdict['kind'] }): void;
   /** Bytes that came from the image service. */

@@ -20,6 +20,8 @@ export interface ImageCatalog extends Pick<
 > {
   /** Creates an image from a file and fills it; a record whose bytes did not arrive whole is removed. */
   upload(path: string, options?: UploadOptions): Promise<Image>;
+  /** Whether the service says where it keeps an image's bytes. */
+  showsLocations(imageId: string): Promise<boolean>;
   /** Downloads of an image since the local image service started; null where the service does not count them. */
   countDownloads(imageId: string): Promise<number | null>;
 }
@@ -39,6 +41,7 @@ export function connectImages(endpoint: string): ImageCatalog {
     createImage: (wanted) => asClientErrors(() => glance.createImage(wanted)),
     uploadImage: (upload) => asClientErrors(() => glance.uploadImage(upload)),
     deleteImage: (imageId) => asClientErrors(() => glance.deleteImage(imageId)),
+    showsLocations: (imageId) => asClientErrors(async () => (await glance.listLocations(imageId)).length > 0),
     close: () => glance.close(),
   };
   return {

@@ -153,6 +153,7 @@ export function toBackendStatus(
     backend: row.name,
     driver: row.driver,
     clones: toClones(row.capabilities),
+    imageStore: toImageStore(row.capabilities),
     space: totalBytes === null || freeBytes === null ? null : { totalBytes, freeBytes, seenAt: isoOrNull(spaceSeenAt) },
     cache: {
       enabled: row.cacheEnabled,
@@ -172,6 +173,11 @@ export function toBackendStatus(
 function toClones(capabilities: object): BackendStatus['clones'] {
   const { cloneMethod, cloneMethodReason } = capabilities as Partial<BackendCapabilities>;
   return { method: cloneMethod ?? 'unknown', reason: cloneMethodReason ?? null };
+}
+
+function toImageStore(capabilities: object): BackendStatus['imageStore'] {
+  const { imageStore } = capabilities as Partial<BackendCapabilities>;
+  return imageStore === undefined ? null : { name: imageStore.name, reason: imageStore.reason ?? null };
 }
 
 function toLimits(row: BackendRow): BackendLimits {

@@ -168,6 +168,8 @@ export interface BackendStatus {
   driver: string;
   /** How its clones are made, and why not in the driver's fastest way; null when they are. */
   clones: { method: string; reason: string | null };
+  /** The image service's store from which its worker clones images, and why it cannot; null where it does not try. */
+  imageStore: { name: string; reason: string | null } | null;
   /** The last measurement by a worker; null before the first. */
   space: { totalBytes: number; freeBytes: number; seenAt: string | null } | null;
   cache: {

@@ -178,6 +178,7 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
     if (verdict?.kind === 'ready' && story.outcome === 'miss') {
       Object.assign(story.timingsMs, verdict.timingsMs);
       story.bytesDownloaded = verdict.bytesDownloaded;
+      if (verdict.transfer !== undefined) story.reason += `; ${verdict.transfer}`;
     }
   }
   fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: 'no population left a usable parent' });

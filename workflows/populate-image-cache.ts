@@ -70,7 +70,7 @@ async function populate({ input, flight, conversionMs }: FlightClaim): Promise<V
   try {
     const reservation = await reserve(input, flight, undo);
     if (reservation.kind !== 'reserved') return reservation;
-    return await transfer({ input, conversionMs, ...reservation }, undo);
+    return await bringBytes({ input, conversionMs, ...reservation }, undo);
   } catch (error) {
     const cancelled = isCancelled(error);
     const failure = cancelled ? undefined : findFailure(error);
@@ -117,7 +117,7 @@ interface Transfer {
   hostId?: HostId;
 }
 
-async function transfer({ input, entry, conversionMs, hostId: first }: Transfer, undo: UndoStack): Promise<Verdict> {
+async function bringBytes({ input, entry, conversionMs, hostId: first }: Transfer, undo: UndoStack): Promise<Verdict> {
   const { backend } = input;
   const user = workflowInfo().workflowId;
   undo.before('the image-volume', () =>
@@ -133,17 +133,16 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
       const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume, conversionMs });
       undo.beforeOnHost(hostId, 'the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
       setCurrentDetails(describePopulating(step, progressLink()));
-      if (isFlat(input.cacheKey)) {
-        const streamed = await host.transfer.streamImageVolume({ input, entry });
-        if (streamed.kind === 'streamed') return streamed;
-      }
+      const flat = isFlat(input.cacheKey) ? await host.transfer.streamImageVolume({ input, entry }) : undefined;
+      if (flat?.kind === 'streamed') return flat;
+      const how = flat?.transfer === undefined ? {} : { transfer: flat.transfer };
       const scratch = await host.transfer.downloadToScratch({ source: input, user, moves, into: entry });
       if (isNoRoom(scratch)) return scratch;
       const { bytesDownloaded, downloadMs, written: unpacked } = scratch;
-      if (unpacked !== undefined) return { bytesDownloaded, downloadMs, ...unpacked };
+      if (unpacked !== undefined) return { bytesDownloaded, downloadMs, ...how, ...unpacked };
       setCurrentDetails(describePopulating({ ...step, scratch }, progressLink()));
       const converted = await host.convert.writeImageVolume({ input, entry, user });
-      return isNotCached(converted) ? converted : { bytesDownloaded, downloadMs, ...converted };
+      return isNotCached(converted) ? converted : { bytesDownloaded, downloadMs, ...how, ...converted };
     },
   );
   if (isNotCached(written)) return await giveUpCaching(written, undo);
@@ -158,7 +157,8 @@ async function transfer({ input, entry, conversionMs, hostId: first }: Transfer,
   };
   const notCached = await inTask(registerStep, (a) => a.registerEntry(registration));
   if (notCached) return await giveUpCaching(notCached, undo);
-  return { kind: 'ready', entryId: entry.id, bytesDownloaded: written.bytesDownloaded, timingsMs };
+  const { bytesDownloaded, transfer } = written;
+  return { kind: 'ready', entryId: entry.id, bytesDownloaded, timingsMs, ...(transfer !== undefined && { transfer }) };
 }
 
 function isNotCached(written: object): written is NotCached {

@@ -1,6 +1,7 @@
-import type { BackendName, InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { BackendName, ImageId, InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Connection } from '../../workflows/contract/volume';
+import type { GuestReader } from '../image/guest-reader';
 import type { GuestWriter } from '../image/guest-writer';
 
 /** What a backend can do; the planner decides by these, never by the driver's name. */
@@ -15,6 +16,8 @@ export interface BackendCapabilities {
   cloneMethod: string;
   /** Why the fastest method of this driver is not used; undefined when it is. */
   cloneMethodReason?: string;
+  /** The image service's store from which images are cloned, and why they cannot be; absent where the backend does not try. */
+  imageStore?: { name: string; reason?: string };
 }
 
 export interface BackendSpace {
@@ -68,6 +71,23 @@ export interface WriteTarget {
   /** Set where the target is a local sparse file that can be written and read directly. */
   path?: string;
 }
+
+/** An image whose bytes are what the guest sees, and where the image service says that it keeps them. */
+export interface StoredImage {
+  /** Of the image-volume. */
+  name: string;
+  attempt: string;
+  imageId: ImageId;
+  /** In the image's record. */
+  sizeBytes: number;
+  locations: readonly string[];
+}
+
+export type CloneOfStored =
+  /** `verify`: its bytes are to be read and compared with the hash in the image's record before anything is made of them. */
+  | { kind: 'cloned'; target: WriteTarget; verify: boolean }
+  /** `reason`: for people, the end of a sentence; it tells nothing of where the image is. */
+  | { kind: 'elsewhere'; reason: string };
 
 export type ParentDescription =
   | { kind: 'sealed'; virtualBytes: number; realBytes: number }
@@ -181,6 +201,16 @@ export interface VolumeBackend {
    */
   openWriter?(attempt: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<GuestWriter>;
 
+  /**
+   * Makes an attempt at an image-volume as a clone of the image itself, where the image service keeps that in the backend's own cluster. Drivers whose
+   * volumes lie in no such place leave it out; with it goes `openReader`.
+   * @throws NoSpace, InvalidRequest (size), BackendUnavailable.  Undo: `ensureAttemptAbsent`.
+   */
+  cloneStoredImage?(image: StoredImage): Promise<CloneOfStored>;
+
+  /** Opens what an attempt has made, to read it. @throws BackendUnavailable; so do the reader's own calls. */
+  openReader?(attempt: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<GuestReader>;
+
   /** @returns the first bytes that an attempt has written. Drivers whose targets have a `path` leave it out. @throws BackendUnavailable. */
   readTarget?(
     attempt: { kind: 'image-volume' | 'volume'; name: string; attempt: string },
@@ -205,6 +235,13 @@ export interface VolumeBackend {
    * @throws ParentUnusable when it is there and not sealed; BackendUnavailable; the signal's reason when aborted.
    */
   digestParent?(name: string, options: DigestOptions): Promise<ParentDigest | undefined>;
+
+  /**
+   * Gives an image-volume that was cloned from the image service's store bytes of its own, so that the image may be deleted there; its clones are not
+   * disturbed. It stays as it is whenever this fails or is killed. Drivers without `cloneStoredImage` leave it out.
+   * @throws NoSpace (final); BackendUnavailable (retried); the signal's reason when aborted.
+   */
+  ensureParentIndependent?(name: string, options: FlattenOptions): Promise<'flattened' | 'independent' | 'absent'>;
 
   /**
    * Makes `marker.volumeId` exist as a clone of the sealed `parent`, grown to `marker.sizeBytes`, durable; a second call with the same

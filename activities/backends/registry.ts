@@ -23,10 +23,19 @@ export async function createBackend(
       return await createFileBackend({ name, installation, directory, clone, known });
     }
     case 'rbd': {
-      const { pool: poolName, namespace, conf, user, keyring, access, operationTimeout, names } = config;
+      const { pool: poolName, namespace, conf, user, keyring, access, operationTimeout, names, imageStore } = config;
       const pool = { pool: poolName, namespace, conf, user, keyring, operationTimeoutMs: operationTimeout };
       const cluster = await openRbdCluster(pool, { access, backend: name });
-      return await createRbdBackend({ name, installation, pool, cluster, names, known });
+      const { clone, pool: storePool, verify } = imageStore;
+      return await createRbdBackend({
+        name,
+        installation,
+        pool,
+        cluster,
+        names,
+        known,
+        ...(clone && { imageStore: { pool: storePool, verify } }),
+      });
     }
     default:
       throw new Error(`unknown driver: ${JSON.stringify(config satisfies never)}`);

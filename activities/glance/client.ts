@@ -4,7 +4,7 @@ import { downloadInto } from './direct-download';
 import { openDownload } from './download-request';
 import { failureOfStatus } from './errors';
 import type { CreateImageRequest, ImageService, ListImagesQuery, UploadImageRequest } from './image-service';
-import { imagePageSchema, imageSchema } from './schema';
+import { imagePageSchema, imageSchema, locationsSchema } from './schema';
 import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
 import { describeFirstIssue } from '../../lib/issue-words';
 
@@ -25,6 +25,11 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
       if (image.id.toLowerCase() !== imageId.toLowerCase())
         throw badAnswer(transport, `it answers with image ${image.id} when asked for ${imageId}`);
       return image;
+    },
+
+    async listLocations(imageId, signal) {
+      const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
+      return parseAnswer(transport, locationsSchema, text);
     },
 
     async listImages(query = {}, signal) {

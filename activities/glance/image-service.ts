@@ -71,6 +71,11 @@ export interface ImageService {
 
   /** One request: on the hot path of every create. */
   getImage(imageId: string, signal?: AbortSignal): Promise<Image>;
+  /**
+   * Where the service keeps the image's bytes, as URLs of its stores, for what can clone them there. They are an operator's matter: never show them.
+   * @returns none where the service does not say, as is its default.
+   */
+  listLocations(imageId: string, signal?: AbortSignal): Promise<string[]>;
   listImages(query?: ListImagesQuery, signal?: AbortSignal): Promise<ImagePage>;
 
   /** @throws ImageNotActive (queued, deactivated, or its file vanished), ImageChanged (`offsetBytes` is past the end of what is there). */

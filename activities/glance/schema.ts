@@ -54,6 +54,18 @@ export const imageSchema = z.preprocess(withStorableText, recordSchema).transfor
   properties: propertiesOf(record),
 }));
 
+/** The most locations that are looked at, and characters of one: a record may name any number. */
+const MAX_LOCATIONS = 20;
+const MAX_LOCATION_CHARACTERS = 1000;
+
+/** Where the service keeps an image's bytes, as far as it says so: URLs that name its stores, never to be shown to users. */
+export const locationsSchema = z
+  .looseObject({ direct_url: z.string().nullish(), locations: z.array(z.looseObject({ url: z.string() })).nullish() })
+  .transform(({ direct_url, locations }) => {
+    const urls = [...(typeof direct_url === 'string' ? [direct_url] : []), ...(locations ?? []).map(({ url }) => url)];
+    return [...new Set(urls)].filter((url) => url.length <= MAX_LOCATION_CHARACTERS).slice(0, MAX_LOCATIONS);
+  });
+
 /** A page of images; `next` is a path whose query holds the marker of the page that follows. */
 export const imagePageSchema = z
   .looseObject({ images: z.array(imageSchema), next: z.string().optional() })

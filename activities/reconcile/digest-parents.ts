@@ -50,12 +50,37 @@ async function digestNew(deps: BackendDependencies, reading: Reading): Promise<n
   let digested = 0;
   for (const entry of entries) {
     if (Date.now() > reading.untilMs) break;
+    if (!(await makeIndependent(deps, entry, reading))) continue;
     const found = await read(deps, entry, reading);
     if (found === undefined) continue;
     await recordDigest(deps.database, { entryId: entry.id, ...found });
     digested += 1;
   }
   return digested;
+}
+
+/**
+ * Gives a parent that was cloned from the image service's store bytes of its own before it gets its digest: until then the image
+ * cannot be deleted there.
+ * @returns false where there is no room for them; a later run tries again.
+ */
+async function makeIndependent(
+  deps: BackendDependencies,
+  { imageVolume }: EntryRow,
+  { findings, backend }: Reading,
+): Promise<boolean> {
+  try {
+    await backend.ensureParentIndependent?.(imageVolume, {
+      bytesPerSecond: deps.config.schedules.scrubRate,
+      signal: cancellationSignal(),
+      onProgress: (fraction) =>
+        findings.at(`giving image-volume ${imageVolume} bytes of its own: ${Math.round(100 * fraction)} %`),
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof Failure && error.isFinal) return false;
+    throw error;
+  }
 }
 
 async function scrubOld(deps: BackendDependencies, reading: Reading): Promise<number> {

@@ -26,22 +26,35 @@ export async function inspectImageFile(
 ): Promise<number> {
   const file = await open(path, 'r');
   try {
-    const { size } = await file.stat();
-    const verdict = await inspect({
-      declaredFormat: cacheKey.diskFormat,
-      sizeBytes: size,
-      policy: deps.policy,
-      read: async (offset, lengthBytes) => {
-        const buffer = Buffer.alloc(lengthBytes);
-        const { bytesRead } = await file.read(buffer, 0, lengthBytes, offset);
-        return buffer.subarray(0, bytesRead);
-      },
+    const { size: sizeBytes } = await file.stat();
+    const source = { imageId, diskFormat: cacheKey.diskFormat, sizeBytes, bytesVerified: true };
+    return await inspectGuestBytes(deps, source, async (offset, lengthBytes) => {
+      const buffer = Buffer.alloc(lengthBytes);
+      const { bytesRead } = await file.read(buffer, 0, lengthBytes, offset);
+      return buffer.subarray(0, bytesRead);
     });
-    if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId);
-    return verdict.virtualSizeBytes;
   } finally {
     await file.close();
   }
+}
+
+interface InspectedBytes {
+  imageId: ImageId;
+  diskFormat: string;
+  sizeBytes: number;
+  /** Whether they have the hash of the image's record. */
+  bytesVerified: boolean;
+}
+
+/** The same of bytes that are anywhere. @param read answers with fewer bytes only at the end. */
+export async function inspectGuestBytes(
+  deps: HostDependencies,
+  { imageId, diskFormat: declaredFormat, sizeBytes, bytesVerified }: InspectedBytes,
+  read: (offset: number, lengthBytes: number) => Promise<Buffer>,
+): Promise<number> {
+  const verdict = await inspect({ declaredFormat, sizeBytes, policy: deps.policy, read });
+  if (verdict.kind === 'refused') throw refusalFailure(verdict, imageId, { bytesVerified });
+  return verdict.virtualSizeBytes;
 }
 
 /**

@@ -16,6 +16,7 @@ import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
 import type { ProgressReporter } from '../progress';
+import { cloneImageVolume } from './clone-image-volume';
 import { attemptName, checkFreeSpace, earlierAttemptNames, findSealed, removeEarlierAttempts, seal } from './attempt';
 import { checkWritten, inspectImageFile } from './inspect-image';
 import { getPinnedImage } from './scratch-image';
@@ -28,7 +29,8 @@ export interface StreamImageVolumeRequest {
 const READ_BYTES = MiB;
 
 /**
- * Writes a raw image or an ISO, whose file is what the guest sees, straight into the new image-volume while it
+ * Clones a raw image inside the image service's store where the backend can, `cloneImageVolume` says when. Else it writes
+ * a raw image or an ISO, whose file is what the guest sees, straight into the new image-volume while it
  * downloads: sparse, hashed, its first bytes inspected as they come and the whole when it is there; then seals it. No
  * scratch is used.
  *
@@ -82,14 +84,15 @@ async function writeAttempt(
   context: Parameters<StreamWork<unknown>>[0],
 ): Promise<StreamedImageVolume> {
   const { backend, entry } = attempt;
-  if (backend.openWriter !== undefined) return { kind: 'unsuitable' };
+  const cloned = await cloneImageVolume(deps, attempt, context.reporter);
+  if (cloned.kind === 'streamed' || backend.openWriter !== undefined) return cloned;
   const target = await ensureTarget(attempt);
   const undo = () =>
     backend.ensureAttemptAbsent({ kind: 'image-volume', name: entry.imageVolume, attempt: target.attempt });
   const { path } = target;
   if (path === undefined) {
     await undo();
-    return { kind: 'unsuitable' };
+    return cloned;
   }
   try {
     context.writesTo(path);

@@ -63,6 +63,17 @@ const rbdBackendSchema = z.strictObject({
         .default('image-{key}'),
     })
     .prefault({}),
+  /** Glance's store, where that is in the same cluster. */
+  imageStore: z
+    .strictObject({
+      /** Whether raw images are cloned there instead of downloaded. */
+      clone: z.boolean().default(true),
+      /** Glance's `rbd_store_pool`. */
+      pool: cephName.default('images'),
+      /** Whether what was cloned is read, in Ceph, and compared with the hash in the image's record. */
+      verify: z.boolean().default(true),
+    })
+    .prefault({}),
   maxOverSubscription: z.number().min(1).max(1000).default(20),
   cache: cacheLimitsSchema.prefault({}),
 });

@@ -5,7 +5,8 @@ import type { BypassReason, CreateVolumeResult, TimingsMs } from './volume';
 
 /** What a flight answers to everybody who waits for it. A verdict answers only its own flight's waiters. */
 export type Verdict =
-  | { kind: 'ready'; entryId: EntryId; bytesDownloaded: number; timingsMs: TimingsMs }
+  /** `transfer`: how the bytes came, as the end of a sentence; absent where there is only one way. */
+  | { kind: 'ready'; entryId: EntryId; bytesDownloaded: number; timingsMs: TimingsMs; transfer?: string }
   | { kind: 'bypass'; reason: BypassReason }
   /** `imageId`: the image that the flight read; what its failure says to those who wait for another image with the same bytes: `findFailureFor`. */
   | { kind: 'failed'; failure: FailureRecord; imageId: ImageId };
@@ -77,9 +78,13 @@ export interface NoRoomHere {
   kind: 'no-room-here';
 }
 
-/** What a host answers that was asked to write an image into its image-volume while it downloads. `unsuitable`: go through its scratch. */
+/**
+ * What a host answers that was asked to make an image-volume without its scratch. `transfer`: how the bytes came, where the backend may clone images from
+ * their store. `unsuitable`: go through the scratch.
+ */
 export type StreamedImageVolume =
-  ({ kind: 'streamed'; bytesDownloaded: number; downloadMs: number } & WrittenImageVolume) | { kind: 'unsuitable' };
+  | ({ kind: 'streamed'; bytesDownloaded: number; downloadMs: number; transfer?: string } & WrittenImageVolume)
+  | { kind: 'unsuitable'; transfer?: string };
 
 /** What has happened so far to one create; ends in its decision record. */
 export interface Story {

@@ -108,10 +108,10 @@ export function describeVerdict(verdict: Verdict): string {
     case 'failed':
       return `failed: ${verdict.failure.message}`;
     case 'ready': {
-      const { bytesDownloaded, timingsMs } = verdict;
-      return timingsMs.download === undefined
-        ? 'ready: the image was cached already'
-        : `ready: ${formatBytes(bytesDownloaded)} downloaded, ${describeTimings(timingsMs)}`;
+      const { bytesDownloaded, timingsMs, transfer } = verdict;
+      if (timingsMs.download === undefined) return 'ready: the image was cached already';
+      const how = transfer === undefined ? '' : `; ${transfer}`;
+      return `ready: ${formatBytes(bytesDownloaded)} downloaded, ${describeTimings(timingsMs)}${how}`;
     }
   }
 }

@@ -69,8 +69,14 @@ async function awaitVerdict(start: Extract<Warming, { kind: 'flying' }>, activit
 function ready(entryId: EntryId, populated: Extract<Verdict, { kind: 'ready' }> | undefined): Warmed {
   if (populated === undefined || populated.timingsMs.download === undefined)
     return { outcome: 'ready', entryId, bytesDownloaded: 0, summary: 'it was cached already' };
-  const { bytesDownloaded } = populated;
-  return { outcome: 'populated', entryId, bytesDownloaded, summary: `${formatBytes(bytesDownloaded)} downloaded` };
+  const { bytesDownloaded, transfer } = populated;
+  const how = transfer === undefined ? '' : `; ${transfer}`;
+  return {
+    outcome: 'populated',
+    entryId,
+    bytesDownloaded,
+    summary: `${formatBytes(bytesDownloaded)} downloaded${how}`,
+  };
 }
 
 function refused(verdict: Verdict, imageId: ImageId): Warmed {

@@ -6,10 +6,11 @@ import type { ClusterIdentity, RbdCluster, RbdPool } from './cluster';
  */
 export interface AgentCalls extends Omit<
   RbdCluster,
-  'access' | 'identify' | 'flatten' | 'read' | 'openWriter' | 'close'
+  'access' | 'identify' | 'flatten' | 'read' | 'openReader' | 'openWriter' | 'close' | 'describeSnapshot'
 > {
   connect(pool: RbdPool & { operationsAtOnce?: number }): Promise<ClusterIdentity>;
   flatten(name: string): Promise<void>;
+  describeSnapshot: NonNullable<RbdCluster['describeSnapshot']>;
   openImage(
     name: string,
     options: { snapshot?: string; writable: boolean },

@@ -3,7 +3,7 @@ import { createSemaphore } from '../../../lib/semaphore';
 import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
 import { decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
-import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage } from './cluster';
+import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage, type SnapshotSpec } from './cluster';
 
 /**
  * The process in which librbd runs: one connection, blocking calls on libuv's threads, fewer at once than there are threads. It is forked by
@@ -47,16 +47,28 @@ const connection = (): Connection => {
   return connected;
 };
 
+/** Other pools of the cluster, whose images are only read. */
+const otherPools = new Map<string, Promise<Handle>>();
+
+async function ioOf({ pool }: Pick<SnapshotSpec, 'pool'>): Promise<Handle> {
+  const { cluster, io } = connection();
+  if (pool === undefined) return io;
+  const opening = otherPools.get(pool) ?? handle((out) => calls.openPool(cluster, pool, out));
+  otherPools.set(pool, opening);
+  opening.catch(() => otherPools.delete(pool));
+  return await opening;
+}
+
 const openImages = new Map<number, { handle: Handle }>();
 let lastImage = 0;
 
 /** Opens an image for one piece of work; it is closed on every path, before a failure is told. */
 async function withImage<Result>(
   name: string,
-  { writable, snapshot = null }: { writable: boolean; snapshot?: string | null },
+  { writable, snapshot = null, io }: { writable: boolean; snapshot?: string | null; io?: Handle },
   work: (image: Handle) => Promise<Result>,
 ): Promise<Result> {
-  const image = await openHandle(name, { writable, snapshot });
+  const image = await openHandle(name, { writable, snapshot, io });
   try {
     return await work(image.handle);
   } finally {
@@ -66,9 +78,8 @@ async function withImage<Result>(
 
 async function openHandle(
   name: string,
-  { writable, snapshot }: { writable: boolean; snapshot: string | null },
+  { writable, snapshot, io = connection().io }: { writable: boolean; snapshot: string | null; io?: Handle },
 ): Promise<{ number: number; handle: Handle }> {
-  const { io } = connection();
   const opened = await handle((out) => (writable ? calls.open : calls.openReadOnly)(io, name, out, snapshot));
   const number = (lastImage += 1);
   openImages.set(number, { handle: opened });
@@ -352,6 +363,19 @@ const agent: AgentCalls = {
 
   usedBytes: (name, snapshot) => withImage(name, { writable: false, snapshot }, usedBytesOf),
 
+  async describeSnapshot({ pool, image: name, snapshot }) {
+    const io = await ioOf({ pool });
+    try {
+      return await withImage(name, { writable: false, snapshot, io }, async (image) => ({
+        sizeBytes: await sizeOf(image),
+        usedBytes: await usedBytesOf(image),
+      }));
+    } catch (error) {
+      if (isCephError(error, 'absent')) return undefined;
+      throw error;
+    }
+  },
+
   countChildren: (name, snapshot) =>
     withImage(name, { writable: false, snapshot }, async (image) => {
       const found = await listAll<LinkedImage>('rbd_linked_image_spec_t', {
@@ -382,13 +406,14 @@ const agent: AgentCalls = {
 
   async cloneImage(parent, { name, sizeBytes, metadata }) {
     const { io } = connection();
+    const parentIo = await ioOf(parent);
     await withOptions(
       [
         [OPTION_FORMAT, 2],
         [OPTION_FEATURES, IMAGE_FEATURES],
         [OPTION_CLONE_FORMAT, 2],
       ],
-      async (options) => await calls.clone(io, parent.image, parent.snapshot, io, name, options),
+      async (options) => await calls.clone(parentIo, parent.image, parent.snapshot, io, name, options),
     );
     await withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata));
   },

@@ -1,16 +1,18 @@
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
-import { NOTHING_KNOWN, type KnownPlace, type VolumeBackend, type WriteTarget } from '../backend';
+import { NOTHING_KNOWN, type KnownPlace, type StoredImage, type VolumeBackend, type WriteTarget } from '../backend';
 import type { GuestWriter } from '../../image/guest-writer';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
-import { deadlinesOf, type RbdCluster, type RbdPool } from './cluster';
+import type { RbdCluster, RbdPool } from './cluster';
 import { checkNotFull, withFailures, type RbdContext } from './context';
 import { listObjects } from './list';
 import { createNames, type AttemptId, type NameTemplates } from './names';
 import { describeParent, digestParent, sealImageVolume } from './parent';
 import { checkClaim, claimPool } from './place';
+import { qemuName } from './qemu-name';
 import { ensureAttemptAbsent, ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
 import { ensureFlattened } from './flatten';
+import { cloneStoredImage, ensureParentIndependent, findStoreFault, openReader, type ImageStore } from './image-store';
 import { describeVolume, ensureClone, findOpener, MAX_IMAGE_BYTES, publishVolume } from './volume';
 
 export interface RbdBackendOptions {
@@ -19,6 +21,8 @@ export interface RbdBackendOptions {
   pool: RbdPool;
   cluster: RbdCluster;
   names: NameTemplates;
+  /** Undefined: images are never cloned from it. */
+  imageStore?: ImageStore;
   /** Default: the inventory holds nothing there. */
   known?: KnownPlace;
 }
@@ -34,13 +38,15 @@ export async function createRbdBackend({
   pool,
   cluster,
   names,
+  imageStore,
   known = NOTHING_KNOWN,
 }: RbdBackendOptions): Promise<VolumeBackend> {
-  const opened = await withFailures({ name, pool, cluster }, async () => {
+  const { storeFault, ...opened } = await withFailures({ name, pool, cluster }, async () => {
     const found = await cluster.identify();
     const placeId = await claimPool({ name, installation, pool, cluster, identity: found }, known);
     await cluster.ensureTrash();
-    return { identity: found, placeId };
+    const fault = imageStore && (await findStoreFault({ cluster, pool }, imageStore));
+    return { identity: found, placeId, storeFault: fault };
   });
   const context: RbdContext = {
     name,
@@ -63,6 +69,7 @@ export async function createRbdBackend({
       ...(cluster.access === 'tool' && {
         cloneMethodReason: 'the rbd tool is started for each step: librbd was not found',
       }),
+      ...(imageStore !== undefined && { imageStore: { name: `pool ${imageStore.pool}`, reason: storeFault } }),
     },
     placeId: opened.placeId,
     space: async () => await guarded(async () => await spaceOf(context)),
@@ -72,12 +79,19 @@ export async function createRbdBackend({
     ...(cluster.openWriter !== undefined && {
       openWriter: async (attempt: AttemptId) => await openWriter(context, attempt),
     }),
+    ...(cluster.openReader !== undefined && {
+      openReader: async (attempt: AttemptId) => await openReader(context, attempt),
+    }),
+    ...(imageStore !== undefined && {
+      cloneStoredImage: async (image: StoredImage) => await cloneStoredImage(context, imageStore, image),
+    }),
     readTarget: async (attempt, lengthBytes) => await readTarget(context, attempt, lengthBytes),
     ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
     describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
     digestParent: async (image, options) => await guarded(async () => await digestParent(context, image, options)),
     ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
     ensureFlattened: async (volumeId, options) => await ensureFlattened(context, volumeId, options),
+    ensureParentIndependent: async (image, options) => await ensureParentIndependent(context, image, options),
     describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),
     findOpener: async (volumeId) => await findOpener(context, volumeId),
     ensureVolumeAbsent: async (volumeId) => await ensureVolumeAbsent(context, volumeId),
@@ -139,18 +153,4 @@ async function readTarget(context: RbdContext, attempt: AttemptId, lengthBytes: 
   const consume = async (bytes: Buffer): Promise<void> => void (await Promise.resolve(pieces.push(Buffer.from(bytes))));
   await withFailures(context, () => cluster.read(names.attemptOf(attempt), { lengthBytes, consume }));
   return Buffer.concat(pieces);
-}
-
-/** How qemu-img names an image: with Ceph's own options, so that it ends where the cluster does not answer. Source: QEMU, block/rbd.c. */
-function qemuName(pool: RbdPool, image: string): string {
-  const { pool: poolName, namespace, conf, user, keyring } = pool;
-  const path = [poolName, ...(namespace === undefined ? [] : [namespace]), image].map(escape).join('/');
-  const options = { id: user, conf, ...(keyring !== undefined && { keyring }), ...deadlinesOf(pool) };
-  return `rbd:${path}${Object.entries(options)
-    .map(([option, value]) => `:${option}=${escape(value)}`)
-    .join('')}`;
-}
-
-function escape(text: string): string {
-  return text.replaceAll(/[\\:@=/]/g, '\\$&');
 }

@@ -1,3 +1,4 @@
+import type { GuestReader } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
 
 /** One pool, or a namespace of it, of one Ceph cluster. */
@@ -45,6 +46,14 @@ export interface RbdWatcher {
   own: boolean;
 }
 
+/** A snapshot of an image, which may be in the default namespace of another pool of the cluster. */
+export interface SnapshotSpec {
+  /** Undefined: the pool, and its namespace, that the cluster was opened for. */
+  pool?: string;
+  image: string;
+  snapshot: string;
+}
+
 export interface ReadOptions {
   /** Undefined: the image as it is now. */
   snapshot?: string;
@@ -83,12 +92,14 @@ export interface RbdCluster {
   usedBytes(name: string, snapshot?: string): Promise<number>;
   /** How many images are clones of a snapshot, in all pools and namespaces, those in the trash included. */
   countChildren(name: string, snapshot: string): Promise<number>;
+  /** Its size, and the bytes of its objects. Undefined where it cannot be done in process. @returns undefined when there is none. */
+  describeSnapshot?(snapshot: SnapshotSpec): Promise<{ sizeBytes: number; usedBytes: number } | undefined>;
   listWatchers(name: string): Promise<RbdWatcher[]>;
 
   createImage(name: string, sizeBytes: number): Promise<void>;
   /** Clones, grows and sets the metadata last: a clone without it is not complete. @throws CephError `exists`, `absent` (of the parent). */
   cloneImage(
-    parent: { image: string; snapshot: string },
+    parent: SnapshotSpec,
     clone: { name: string; sizeBytes: number; metadata: Record<string, string> },
   ): Promise<void>;
   /** Grows an image, never shrinks it, and sets its metadata. */
@@ -104,6 +115,8 @@ export interface RbdCluster {
   /** Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. @throws the signal's reason. */
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
   read(name: string, options: ReadOptions): Promise<void>;
+  /** Reads an image as it is now, at any place. Undefined where it cannot be done in process. */
+  openReader?(name: string): Promise<GuestReader>;
   /** Undefined where it cannot be done in process. One failed write condemns the image, since a later flush does not tell of it. */
   openWriter?(name: string): Promise<GuestWriter>;
   /** Ends the connection, and the calls that wait for it, in doubt. A later call, of theirs too, is refused and starts nothing. */

@@ -13,7 +13,7 @@ const PROGRESS_MS = 1000;
 export async function ensureFlattened(
   context: RbdContext,
   volumeId: VolumeId,
-  { bytesPerSecond, onProgress, signal }: FlattenOptions,
+  options: FlattenOptions,
 ): Promise<'flattened' | 'independent' | 'absent'> {
   const { cluster, names } = context;
   const name = names.volumeOf(volumeId);
@@ -23,20 +23,28 @@ export async function ensureFlattened(
     if (image.parent === undefined) return 'independent';
     const opener = await findOpener(context, volumeId);
     if (opener !== undefined) throw new Failure('VolumeInUse', { volumeId, by: opener });
-    const { sizeBytes } = image;
-    const report = async (): Promise<void> => onProgress?.(Math.min(1, (await cluster.usedBytes(name)) / sizeBytes));
-    // A reading that fails costs one report, not the flatten.
-    const timer = setInterval(() => void report().catch(() => undefined), PROGRESS_MS);
-    try {
-      await cluster.flatten(name, { bytesPerSecond, signal });
-    } catch (error) {
-      if (isCephError(error, 'absent')) return 'absent';
-      // Another flatten of it was faster.
-      if (!isCephError(error, 'invalid')) throw error;
-    } finally {
-      clearInterval(timer);
-    }
-    onProgress?.(1);
-    return 'flattened';
+    return await flattenImage(context, { name, sizeBytes: image.sizeBytes }, options);
   });
+}
+
+/** Of an image that has a parent. @throws CephError; the signal's reason. */
+export async function flattenImage(
+  { cluster }: RbdContext,
+  { name, sizeBytes }: { name: string; sizeBytes: number },
+  { bytesPerSecond, onProgress, signal }: FlattenOptions,
+): Promise<'flattened' | 'absent'> {
+  const report = async (): Promise<void> => onProgress?.(Math.min(1, (await cluster.usedBytes(name)) / sizeBytes));
+  // A reading that fails costs one report, not the flatten.
+  const timer = setInterval(() => void report().catch(() => undefined), PROGRESS_MS);
+  try {
+    await cluster.flatten(name, { bytesPerSecond, signal });
+  } catch (error) {
+    if (isCephError(error, 'absent')) return 'absent';
+    // Another flatten of it was faster.
+    if (!isCephError(error, 'invalid')) throw error;
+  } finally {
+    clearInterval(timer);
+  }
+  onProgress?.(1);
+  return 'flattened';
 }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { abortReason, LONGEST_TIMER_MS } from '../../../lib/abort';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
+import type { GuestReader } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
 import { dataRuns } from '../../image/sparse-write';
 import { CephError, isCephError } from './ceph-error';
@@ -57,6 +58,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     listTrash: () => ask('listTrash'),
     describeImage: (name, keys) => ask('describeImage', name, keys),
     usedBytes: (name, snapshot) => ask('usedBytes', name, snapshot),
+    describeSnapshot: (snapshot) => ask('describeSnapshot', snapshot),
     countChildren: (name, snapshot) => ask('countChildren', name, snapshot),
     listWatchers: (name) => ask('listWatchers', name),
     createImage: (name, sizeBytes) => ask('createImage', name, sizeBytes),
@@ -78,6 +80,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
       }
     },
     read: async (name, options) => await readThrough(ask, name, options),
+    openReader: async (name) => await readAnywhere(ask, name),
     openWriter: async (name) => await writeThrough(ask, name),
     close: () => {
       closing.abort(isClosed());
@@ -196,6 +199,17 @@ async function readThrough(
   } finally {
     await ask('closeImage', image);
   }
+}
+
+async function readAnywhere(ask: Ask, name: string): Promise<GuestReader> {
+  const { image, sizeBytes } = await ask('openImage', name, { writable: false });
+  return {
+    async read(offset, lengthBytes) {
+      const end = Math.min(sizeBytes, offset + lengthBytes);
+      return end <= offset ? Buffer.alloc(0) : Buffer.from(await ask('readAt', image, offset, end - offset));
+    },
+    close: async () => await ask('closeImage', image),
+  };
 }
 
 /** Bytes on their way to the cluster, whatever the image's size: their number times the size of an object. */

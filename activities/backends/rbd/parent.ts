@@ -87,7 +87,10 @@ async function sealAttempt(context: RbdContext, attempt: string, marker: ImageVo
   if (!image.snapshots.includes(SEAL)) await cluster.createSnapshot(attempt, SEAL);
   const stored = parseImageMarker(image.metadata[MARKER_KEY]);
   if (stored !== undefined && isSameMarker(stored.marker, marker)) return;
-  const realBytes = await cluster.usedBytes(attempt, SEAL);
+  // What it is a clone of in the image service's store it will hold itself.
+  const { parent } = image;
+  const ofParent = parent && ((await cluster.describeSnapshot?.(parent))?.usedBytes ?? image.sizeBytes);
+  const realBytes = (await cluster.usedBytes(attempt, SEAL)) + (ofParent ?? 0);
   await cluster.completeImage(attempt, {
     sizeBytes: image.sizeBytes,
     metadata: { [MARKER_KEY]: JSON.stringify({ marker, realBytes }) },

@@ -229,7 +229,8 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     createImage: (name, sizeBytes) =>
       rbd('create', specOf(name), '--size', `${sizeBytes}B`, '--image-format', '2', '--image-feature', FEATURES),
     async cloneImage(parent, { name, sizeBytes, metadata }) {
-      const source = specOf(parent.image, parent.snapshot);
+      const own = specOf(parent.image, parent.snapshot);
+      const source = parent.pool === undefined ? own : `${parent.pool}/${parent.image}@${parent.snapshot}`;
       await rbd('clone', '--rbd-default-clone-format', '2', '--image-feature', FEATURES, source, specOf(name));
       await complete(name, sizeBytes, metadata);
     },

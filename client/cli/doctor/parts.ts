@@ -60,7 +60,7 @@ export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]>
     const registered = await (await cache.inventory()).listBackends();
     const found = configured.map(async ([name, settings]) => {
       const status = registered.find(({ backend }) => backend === name);
-      return status === undefined ? neverSeen(name) : await checkBackend(status, settings);
+      return status === undefined ? neverSeen(name) : await checkBackend(cache, status, settings);
     });
     return await Promise.all(found);
   } catch {
@@ -80,7 +80,8 @@ function neverSeen(name: string): Finding {
 const LOW_SPACE = 0.05;
 
 async function checkBackend(
-  { backend, driver, space, clones }: BackendStatus,
+  cache: ImageVolumeCache,
+  { backend, driver, space, clones, imageStore }: BackendStatus,
   settings: ResolvedBackend,
 ): Promise<Finding> {
   const check = `backend ${backend}`;
@@ -94,7 +95,8 @@ async function checkBackend(
       `${found}; a hit is several times slower: ${clones.reason}`,
       'apt-get install librbd1 librados2',
     );
-  if (settings.driver !== 'file') return ok(check, found);
+  if (settings.driver !== 'file')
+    return ok(check, imageStore === null ? found : `${found}; ${await describeImageStore(cache, imageStore)}`);
   const { directory } = settings;
   if (!(await isAccessible(directory))) return ok(check, `${found}; its directory is not on this host`);
   if (await isAccessible(join(directory, 'backend.json'))) return ok(check, found);
@@ -104,6 +106,25 @@ async function checkBackend(
     'mount its file system; the workers wait for it',
   );
 }
+
+/** How raw images come to a backend whose worker clones them where it can: a store may be right, and the service not show it. */
+async function describeImageStore(
+  cache: ImageVolumeCache,
+  { name, reason }: NonNullable<BackendStatus['imageStore']>,
+): Promise<string> {
+  if (reason !== null) return `raw images are downloaded: ${reason}`;
+  const images = cache.images();
+  try {
+    const { images: active } = await images.listImages({ limit: IMAGES_LOOKED_AT, status: 'active' });
+    const raw = active.find(({ diskFormat }) => diskFormat === 'raw');
+    if (raw !== undefined && !(await images.showsLocations(raw.id)))
+      return 'raw images are downloaded: the image service does not show where they are (show_multiple_locations, show_image_direct_url)';
+  } catch {
+    // What is wrong with the image service is told by its own check.
+  }
+  return `raw images of ${name} are cloned`;
+}
+const IMAGES_LOOKED_AT = 100;
 
 async function isAccessible(path: string): Promise<boolean> {
   try {

@@ -11,6 +11,8 @@ export interface RealGlance {
   endpoint: string;
   /** Has Glance copy an image's bytes from its store to its other one (import method `copy-image`). @returns the names of the stores that hold them. */
   copyToOtherStore(imageId: string): Promise<string[]>;
+  /** How often the bytes of an image were asked for. */
+  countDownloads(imageId: string): Promise<number>;
   /** Ends its processes and removes its directory. */
   stop(): Promise<void>;
 }
@@ -61,6 +63,10 @@ export async function startRealGlance({ ceph }: RealGlanceOptions = {}): Promise
     return {
       endpoint: await start('nobody'),
       // A task has an owner: that takes a caller with an identity.
+      countDownloads: async (imageId) => {
+        const log = await readFile(join(directory, 'glance-api-nobody.log'), 'utf8');
+        return log.split(`"GET /v2/images/${imageId}/file `).length - 1;
+      },
       copyToOtherStore: async (imageId) => await copyToOtherStore(await (operators ??= start('headers')), imageId),
       stop,
     };

@@ -129,6 +129,21 @@ describe('the Glance client', () => {
       });
     });
 
+    it.each([
+      ['none where the service does not say', {}, []],
+      ['its direct URL', { direct_url: 'rbd://a/b/c/snap' }, ['rbd://a/b/c/snap']],
+      ['each once', { direct_url: 'x', locations: [{ url: 'x', metadata: {} }, { url: 'y' }] }, ['x', 'y']],
+      ['none that is longer than a location is', { locations: [{ url: 'x'.repeat(1001) }] }, []],
+      [
+        'a bounded number',
+        { locations: Array.from({ length: 30 }, (_none, url) => ({ url: `${url}` })) },
+        { length: 20 },
+      ],
+    ])('tells locations: %s', async (_title, fields, expected) => {
+      answers = [json({ ...RECORD, ...fields })];
+      expect(await connect().listLocations(ID)).toMatchObject(expected);
+    });
+
     it('reads no answer without end', async () => {
       answers = [
         (_request, response) => {
