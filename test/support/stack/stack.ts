@@ -219,7 +219,11 @@ async function launchWorker(
     process: child,
     logPath,
     stop: async (signal: NodeJS.Signals = 'SIGTERM') => {
-      if (child.exitCode === null && child.signalCode === null) child.kill(signal);
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill(signal);
+        // One that a failed test has left at a SIGSTOP hears it only when it goes on.
+        child.kill('SIGCONT');
+      }
       await exited;
       return child.exitCode;
     },
