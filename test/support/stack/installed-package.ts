@@ -20,7 +20,9 @@ export async function installPackage(): Promise<InstalledPackage> {
   await npm(root, 'pack', '--ignore-scripts', '--pack-destination', project);
   const [tarball = ''] = await readdir(project);
   await writeFile(join(project, 'package.json'), JSON.stringify({ private: true }));
-  await npm(project, 'install', '--prefer-offline', '--no-audit', '--no-fund', '--omit=optional', tarball);
+  // Neither PostgreSQL's binaries nor koffi's are needed here, and koffi's script would compile what is omitted.
+  const lean = ['--omit=optional', '--ignore-scripts'];
+  await npm(project, 'install', '--prefer-offline', '--no-audit', '--no-fund', ...lean, tarball);
   return {
     directory: join(project, 'node_modules/image-volume-cache'),
     remove: () => rm(project, { recursive: true, force: true }),
