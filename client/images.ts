@@ -120,13 +120,9 @@ async function readCounters(endpoint: string): Promise<z.output<typeof countersS
  * By the file's first bytes; anything unknown is raw. Only a default for the record: a worker inspects its download.
  */
 export async function detectDiskFormat(path: string): Promise<'qcow2' | 'raw'> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(QCOW2_MAGIC.length), 0, QCOW2_MAGIC.length, 0);
-    return bytesRead === QCOW2_MAGIC.length && buffer.equals(QCOW2_MAGIC) ? 'qcow2' : 'raw';
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(QCOW2_MAGIC.length), 0, QCOW2_MAGIC.length, 0);
+  return bytesRead === QCOW2_MAGIC.length && buffer.equals(QCOW2_MAGIC) ? 'qcow2' : 'raw';
 }
 
 const QCOW2_MAGIC = Buffer.from('QFI\xfb', 'latin1');

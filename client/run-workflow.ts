@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { WorkflowIdConflictPolicy } from '@temporalio/common';
 import { followingSignal } from '../lib/abort';
+import { unlessThrown } from '../lib/unless-thrown';
 import { text } from '../workflows/contract/markdown';
 import type { BackendName } from '../workflows/contract/ids';
 import type { workflowTypes } from '../workflows/contract/names';
@@ -118,19 +119,9 @@ export async function refuseForeignRun(
   { queues }: ImageVolumeCache,
   workflowId: string,
 ): Promise<void> {
-  const found = await findOpenQueue(client, workflowId);
-  if (found !== undefined && found !== queues.control)
-    throw failureError('ForeignRun', { workflowId, found, allowed: queues.control });
-}
-
-async function findOpenQueue(client: Client, workflowId: string): Promise<string | undefined> {
-  try {
-    const { status, taskQueue } = await client.workflow.getHandle(workflowId).describe();
-    return isOpenRun(status.name) ? taskQueue : undefined;
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    throw error;
-  }
+  const run = await unlessThrown(WorkflowNotFoundError, client.workflow.getHandle(workflowId).describe());
+  if (run !== undefined && isOpenRun(run.status.name) && run.taskQueue !== queues.control)
+    throw failureError('ForeignRun', { workflowId, found: run.taskQueue, allowed: queues.control });
 }
 
 /** @returns the backend that is meant: by default that of the configuration. */

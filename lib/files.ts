@@ -22,12 +22,8 @@ export async function writeAll(file: FileHandle, bytes: Buffer, position: number
 
 /** Makes a file's bytes, or the names in a directory, durable. */
 export async function syncPath(path: string): Promise<void> {
-  const file = await open(path, 'r');
-  try {
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  await file.sync();
 }
 
 /** @returns the space of the file system of `path`. Free is what this user may fill. */

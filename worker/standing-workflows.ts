@@ -7,6 +7,7 @@ import {
   type ScheduleOptions,
 } from '@temporalio/client';
 import type { ResolvedConfig } from '../client/config/load';
+import { unlessThrown } from '../lib/unless-thrown';
 import type { ConfigureSignal, EvictImageCacheInput } from '../workflows/contract/eviction';
 import type { BackendName } from '../workflows/contract/ids';
 import { workflowTypes, type taskQueues } from '../workflows/contract/names';
@@ -63,7 +64,10 @@ async function ensureEvictor(
   await refuseForeign(temporal, { workflowId, taskQueue: queues.control });
   const sweepIntervalMs = evict === 'off' ? null : evict;
   const configure: ConfigureSignal = { sweepIntervalMs };
-  if (sweepIntervalMs === null) return await signalRunning(temporal, workflowId, configure);
+  if (sweepIntervalMs === null) {
+    const running = temporal.workflow.getHandle(workflowId);
+    return await unlessThrown(WorkflowNotFoundError, running.signal('configure', configure));
+  }
   await temporal.workflow.signalWithStart<(input: EvictImageCacheInput) => Promise<void>, [ConfigureSignal]>(
     workflowTypes.evictImageCache,
     {
@@ -82,21 +86,9 @@ async function refuseForeign(
   temporal: Client,
   { workflowId, taskQueue }: { workflowId: string; taskQueue: string },
 ): Promise<void> {
-  try {
-    const found = await temporal.workflow.getHandle(workflowId).describe();
-    if (isOpenRun(found.status.name) && found.taskQueue !== taskQueue)
-      throw new Error(`it belongs to another installation, on task queue ${found.taskQueue}`);
-  } catch (error) {
-    if (!(error instanceof WorkflowNotFoundError)) throw error;
-  }
-}
-
-async function signalRunning(temporal: Client, workflowId: string, configure: ConfigureSignal): Promise<void> {
-  try {
-    await temporal.workflow.getHandle(workflowId).signal('configure', configure);
-  } catch (error) {
-    if (!(error instanceof WorkflowNotFoundError)) throw error;
-  }
+  const found = await unlessThrown(WorkflowNotFoundError, temporal.workflow.getHandle(workflowId).describe());
+  if (found !== undefined && isOpenRun(found.status.name) && found.taskQueue !== taskQueue)
+    throw new Error(`it belongs to another installation, on task queue ${found.taskQueue}`);
 }
 
 interface WantedSchedule {
@@ -144,12 +136,8 @@ function optionsOf({ id, cron, workflowType, input }: WantedSchedule, taskQueue:
 /** One of the same name that starts workflows elsewhere is another installation's. */
 async function deleteSchedule(temporal: Client, { id, taskQueue }: { id: string; taskQueue: string }): Promise<void> {
   const handle = temporal.schedule.getHandle(id);
-  try {
-    const { action } = await handle.describe();
-    if (action.taskQueue === taskQueue) await handle.delete();
-  } catch (error) {
-    if (!(error instanceof ScheduleNotFoundError)) throw error;
-  }
+  const found = await unlessThrown(ScheduleNotFoundError, handle.describe());
+  if (found?.action.taskQueue === taskQueue) await unlessThrown(ScheduleNotFoundError, handle.delete());
 }
 
 async function attempt({ temporal, logger }: Standing, what: string, ensure: () => Promise<void>): Promise<void> {

@@ -27,25 +27,17 @@ export async function ReconcileBackend(input: ReconcileInput): Promise<Reconcile
   const plan = await typed(() => inTask(planStep, (a) => a.planReconcile(input)));
   const result = emptyResult(plan);
   const { backend, dryRun, adopt, scrub } = plan;
-  await check(
-    result,
-    'rows whose run is dead',
-    async (summary) => await evicting(backend, { summary }).reconcileRows({ backend, dryRun }),
+  await check(result, 'rows whose run is dead', (summary) =>
+    evicting(backend, { summary }).reconcileRows({ backend, dryRun }),
   );
-  await check(
-    result,
-    "the backend's objects",
-    async (summary) => await evicting(backend, { summary }).reconcileObjects({ backend, dryRun, adopt }),
+  await check(result, "the backend's objects", (summary) =>
+    evicting(backend, { summary }).reconcileObjects({ backend, dryRun, adopt }),
   );
-  await check(
-    result,
-    'entries against the image policy',
-    async (summary) => await heartbeating({ summary, budgetMs: POLICY_BUDGET_MS }).recheckPolicy({ backend, dryRun }),
+  await check(result, 'entries against the image policy', (summary) =>
+    heartbeating({ summary, budgetMs: POLICY_BUDGET_MS }).recheckPolicy({ backend, dryRun }),
   );
-  await check(
-    result,
-    scrub ? 'digests and scrubs' : 'digests',
-    async (summary) => await evicting(backend, { summary }).digestParents({ dryRun, scrub }),
+  await check(result, scrub ? 'digests and scrubs' : 'digests', (summary) =>
+    evicting(backend, { summary }).digestParents({ dryRun, scrub }),
   );
   await checkScratches(plan, result);
   result.summary = summarizeReconciliation(result);

@@ -14,7 +14,7 @@ import type { RefreshCursor, RefreshInput, RefreshResult } from './contract/refr
 import { heartbeating, inTask } from './lib/activity-profiles';
 import { checkFollow } from './lib/check-follow';
 import { deleteFreedEntries } from './lib/delete-freed-entries';
-import { findFailure, isCancelled, typed } from './lib/failure';
+import { expectFailure, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { countImages, retireMissingImages } from './lib/retire-missing-images';
 import { describeRefreshed, describeRefreshing, summarizeRefresh } from './lib/refresh-details';
@@ -62,8 +62,8 @@ async function findPage({ scope }: RefreshPlan, { afterImageId }: RefreshCursor)
   try {
     return await heartbeating({ summary, budgetMs: PAGE_BUDGET_MS }).refreshImages({ scope, afterImageId });
   } catch (error) {
-    if (isCancelled(error) || findFailure(error) === undefined) throw error;
-    log.warn('the rest of the images is left to the next run', { afterImageId, error: String(error) });
+    const { type: failureType } = expectFailure(error);
+    log.warn('the rest of the images is left to the next run', { afterImageId, failureType });
     return undefined;
   }
 }

@@ -6,7 +6,7 @@ import { setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { BackendName, EntryId, ImageId } from './contract/ids';
 import type { WarmInput, WarmOutcome, WarmProgress, WarmResult } from './contract/refresh';
 import { control, inTask } from './lib/activity-profiles';
-import { findFailure, isCancelled, typed } from './lib/failure';
+import { expectFailure, typed } from './lib/failure';
 import { inParallel } from './lib/in-parallel';
 import { describeWarmed, describeWarming, summarizeWarming } from './lib/refresh-details';
 import { ensureCached, type Warmed } from './lib/ensure-cached';
@@ -65,8 +65,6 @@ async function findPinProblem(entryId: EntryId, by: string): Promise<string | un
     const { pinned: isPinned } = await control(step).pinWarmed({ entryId, by });
     return isPinned ? undefined : 'it was evicted before';
   } catch (error) {
-    const failure = isCancelled(error) ? undefined : findFailure(error);
-    if (failure === undefined) throw error;
-    return failure.message;
+    return expectFailure(error).message;
   }
 }

@@ -7,7 +7,7 @@ import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { workflowExecution } from '../kit/runs';
-import { complete, findCompleted, goOnAfterReset, markerOf, resultOf } from '../kit/volume';
+import { asOwner, complete, findCompleted, markerOf, resultOf } from '../kit/volume';
 import { rollOverInBackground } from './roll-over';
 import { quarantineEntry, retireFullEntry } from '../../db/entries/retirement';
 import { releaseLease } from '../../db/creates';
@@ -38,9 +38,9 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     const { backend, cacheKey } = admission;
     const held = deps.backends.get(backend);
     const cloneLimit = held?.capabilities.cloneLimit;
-    const acquire = () => acquireEntry(deps.database, { volumeId, runId, backend, key: cacheKey, cloneLimit });
-    let acquired = await acquire();
-    if (acquired.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) acquired = await acquire();
+    const acquired = await asOwner(deps, volumeId, () =>
+      acquireEntry(deps.database, { volumeId, runId, backend, key: cacheKey, cloneLimit }),
+    );
     if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
     if (acquired.kind === 'collision') throw new Failure('CacheKeyCollision', { shortKey: cacheKey.short });
     if (acquired.kind === 'not-creating') {

@@ -1,6 +1,7 @@
 import { WorkflowNotFoundError } from '@temporalio/client';
 import { giveUpFlight } from '../../db/flights';
 import { findVolume } from '../../db/volumes';
+import { unlessThrown } from '../../lib/unless-thrown';
 import type { FailureRecord } from '../../workflows/contract/failures';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId, BackendName } from '../../workflows/contract/ids';
@@ -67,11 +68,7 @@ async function stopUnwantedFlight(
   const given = await giveUpFlight(database, { backend, shortKey, workflowId });
   // A run that has not claimed its flight yet finds it answered and closes.
   if (!given?.runId) return;
-  try {
-    await temporal.workflow.getHandle(workflowId, given.runId).cancel();
-  } catch (error) {
-    if (!(error instanceof WorkflowNotFoundError)) throw error;
-  }
+  await unlessThrown(WorkflowNotFoundError, temporal.workflow.getHandle(workflowId, given.runId).cancel());
 }
 
 /** @returns the volume that this very run has admitted and not undone; null when its admission inserted nothing. */

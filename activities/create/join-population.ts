@@ -6,7 +6,7 @@ import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/co
 import type { ControlDependencies } from '../dependencies';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
 import { workflowExecution } from '../kit/runs';
-import { findCompleted, goOnAfterReset } from '../kit/volume';
+import { asOwner, findCompleted, goOnAfterReset } from '../kit/volume';
 import { joinFlight } from '../../db/join-flight';
 
 export interface JoinRequest {
@@ -38,9 +38,7 @@ export function createJoinPopulation(deps: ControlDependencies) {
     }
     const { database, policyVersion } = deps;
     const request = { backend, key: cacheKey, volumeId, ...workflowExecution(), activityId, imageId, policyVersion };
-    let joined = await joinFlight(database, request);
-    if (joined.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId)))
-      joined = await joinFlight(database, request);
+    const joined = await asOwner(deps, volumeId, () => joinFlight(database, request));
     switch (joined.kind) {
       case 'answered': {
         const leader = (await findFlightOf(deps, admission))?.leaderVolumeId ?? null;

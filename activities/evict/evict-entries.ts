@@ -12,7 +12,7 @@ import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
-import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
+import { createHeartbeatReporter, keepingAlive, lastHeartbeat } from '../kit/heartbeat-reporter';
 import { chooseEvictions, toVictims, type Demand, type Selection } from '../eviction/choose-evictions';
 import { deleteEntry } from '../kit/delete-entry';
 import { plural } from '../../workflows/contract/words';
@@ -54,7 +54,8 @@ export function createEvictEntries(deps: BackendDependencies, name: BackendName)
     const backend = backendHeld(deps, name);
     const { workflowId } = workflowExecution();
     // The database's time when the first try began; what it has deleted is from then on.
-    const since = findSince() ?? (await readDatabaseTime(deps.database));
+    const { since: told } = lastHeartbeat<{ since: string }>();
+    const since = told === undefined ? await readDatabaseTime(deps.database) : new Date(told);
     const progressOf = (summary: string) => ({ stage: 'waiting', summary, since: since.toISOString() }) as const;
     const first = progressOf(`beginning ${plural(orders.length, 'order')}`);
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
@@ -65,11 +66,6 @@ export function createEvictEntries(deps: BackendDependencies, name: BackendName)
       return await answerOrders({ deps, backend, workflowId, since, onStep }, orders);
     });
   };
-}
-
-function findSince(): Date | undefined {
-  const details = activityInfo().heartbeatDetails as { since?: string } | undefined;
-  return details?.since === undefined ? undefined : new Date(details.since);
 }
 
 async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<EvictionResult[]> {

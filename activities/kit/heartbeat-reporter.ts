@@ -18,6 +18,11 @@ export function createHeartbeatReporter(): ProgressReporter {
   };
 }
 
+/** @returns what the running activity has heartbeaten last, in this try or in one before; an older version may have left fields out. */
+export function lastHeartbeat<Details extends object>(): Partial<Details> {
+  return (activityInfo().heartbeatDetails ?? {}) as Partial<Details>;
+}
+
 const countSchema = z.looseObject({ ownFailures: z.int().nonnegative() });
 
 /** @returns how many of the running activity's earlier attempts have failed by themselves; see `givingUpAfter`. */

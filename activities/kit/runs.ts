@@ -1,5 +1,6 @@
 import { activityInfo } from '@temporalio/activity';
 import { WorkflowNotFoundError, type WorkflowExecutionDescription } from '@temporalio/client';
+import { unlessThrown } from '../../lib/unless-thrown';
 import { isOpenRun } from '../../workflows/contract/run-status';
 import type { ControlDependencies } from '../dependencies';
 
@@ -67,12 +68,7 @@ export async function findRun(
   { temporal }: Deps,
   { workflowId, runId }: RunOf,
 ): Promise<WorkflowExecutionDescription | undefined> {
-  try {
-    return await temporal.workflow.getHandle(workflowId, runId).describe();
-  } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return undefined;
-    throw error;
-  }
+  return await unlessThrown(WorkflowNotFoundError, temporal.workflow.getHandle(workflowId, runId).describe());
 }
 
 /** The run that this activity belongs to. */

@@ -39,9 +39,9 @@ export async function complete(
   const { outcome, reason, bytesDownloaded, timingsMs } = story;
   const { runId } = workflowExecution();
   const decision = { reason, bytesDownloaded, timingsMs };
-  const make = () => completeVolume(deps.database, { volumeId, runId, sizeBytes, connection, outcome, decision });
-  let completed = await make();
-  if (completed.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId))) completed = await make();
+  const completed = await asOwner(deps, volumeId, () =>
+    completeVolume(deps.database, { volumeId, runId, sizeBytes, connection, outcome, decision }),
+  );
   if (completed.kind === 'completed') {
     const { backend: name } = completed.volume;
     const { bypassReason } = story;
@@ -75,6 +75,16 @@ export async function goOnAfterReset(deps: ControlDependencies, volumeId: Volume
   if (row === undefined || row.workflowId !== workflowId || row.runId === runId) return false;
   if ((await findLiveRun(deps, row)) !== runId) return false;
   return await takeOverVolume(deps.database, { volumeId, earlierRunId: row.runId, runId });
+}
+
+/** Runs `step` on a volume that this run creates, and again where its row was still that of the run before a reset. */
+export async function asOwner<Outcome extends { kind: string }>(
+  deps: ControlDependencies,
+  volumeId: VolumeId,
+  step: () => Promise<Outcome>,
+): Promise<Outcome> {
+  const outcome = await step();
+  return outcome.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId)) ? await step() : outcome;
 }
 
 /**

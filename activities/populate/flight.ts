@@ -8,6 +8,7 @@ import {
   waitersOf,
   type WaitingActivity,
 } from '../../db/flights';
+import { unlessThrown } from '../../lib/unless-thrown';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
@@ -117,9 +118,5 @@ async function answer(
   { workflowId, runId, activityId }: WaitingActivity,
   outcome: FlightVerdict,
 ): Promise<void> {
-  try {
-    await temporal.activity.complete({ workflowId, runId, activityId }, outcome);
-  } catch (error) {
-    if (!(error instanceof ActivityNotFoundError)) throw error;
-  }
+  await unlessThrown(ActivityNotFoundError, temporal.activity.complete({ workflowId, runId, activityId }, outcome));
 }

@@ -1,4 +1,4 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { openDatabaseClock } from '../../db/clock';
 import { listEntries } from '../../db/entries/entries';
 import { listVolumesById } from '../../db/reconcile/reconcile-volumes';
@@ -10,6 +10,7 @@ import type { VolumeState } from '../../workflows/contract/volume';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies, ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
+import { lastHeartbeat } from '../kit/heartbeat-reporter';
 import { workflowExecution } from '../kit/runs';
 import { findingRules } from './findings';
 
@@ -69,7 +70,8 @@ export async function createFindings(
 ): Promise<Findings> {
   const databaseTime = await openDatabaseClock(database);
   const { grace } = config.schedules;
-  const findings = findRepaired();
+  // Only what is repaired would be missing from what a further try finds.
+  const { repaired: findings = [] } = lastHeartbeat<{ repaired: Finding[] }>();
   const counts: Partial<Record<FindingKind, number>> = {};
   let compared = 0;
   let beatAtMs = -Infinity;
@@ -119,12 +121,6 @@ export async function createFindings(
     repair,
     step: () => ({ looked: compared, findings, counts }),
   };
-}
-
-/** Only what is repaired would be missing from what a further try finds. */
-function findRepaired(): Finding[] {
-  const details = activityInfo().heartbeatDetails as { repaired?: Finding[] } | undefined;
-  return details?.repaired ?? [];
 }
 
 /** One step on a backend: what its parts share. */

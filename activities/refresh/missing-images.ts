@@ -1,8 +1,9 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { listSeenImages } from '../../db/entries/entry-images';
 import { Failure } from '../../workflows/contract/failures';
 import type { ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
+import { lastHeartbeat } from '../kit/heartbeat-reporter';
 import {
   applyImageState,
   createPace,
@@ -42,7 +43,7 @@ export interface RetiredMissing extends RefreshedImages {
  */
 export function createRetireMissing(deps: ControlDependencies) {
   return async function retireMissing(request: MissingRequest): Promise<RetiredMissing> {
-    const retired = findCheckpoint() ?? { doubt: null, ...noneRefreshed() };
+    const { settled: retired = { doubt: null, ...noneRefreshed() } } = lastHeartbeat<{ settled: RetiredMissing }>();
     const done = Object.values(retired.counts).reduce((sum, count) => sum + count, 0);
     const doubt = request.acceptMissing ? undefined : await findDoubt(deps, request);
     if (doubt !== undefined) {
@@ -58,11 +59,6 @@ export function createRetireMissing(deps: ControlDependencies) {
     }
     return retired;
   };
-}
-
-function findCheckpoint(): RetiredMissing | undefined {
-  const details = activityInfo().heartbeatDetails as { settled?: RetiredMissing } | undefined;
-  return details?.settled;
 }
 
 /** @returns why what is missing is not believed to be gone. */

@@ -1,7 +1,8 @@
-import { activityInfo, cancellationSignal, heartbeat } from '@temporalio/activity';
+import { cancellationSignal, heartbeat } from '@temporalio/activity';
 import { listImagesBehindEntries } from '../../db/entries/entry-images';
 import type { ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
+import { lastHeartbeat } from '../kit/heartbeat-reporter';
 import {
   applyImageState,
   createPace,
@@ -39,12 +40,9 @@ export function createRefreshImages(deps: ControlDependencies) {
     scope: RefreshScope;
     afterImageId: ImageId | null;
   }): Promise<RefreshPage> {
-    const page = findCheckpoint() ?? {
-      ...noneRefreshed(),
-      afterImageId: request.afterImageId,
-      done: false,
-      missing: [],
-    };
+    const { afterImageId } = request;
+    const nothing: RefreshPage = { ...noneRefreshed(), afterImageId, done: false, missing: [] };
+    const { page = nothing } = lastHeartbeat<{ page: RefreshPage }>();
     const imageIds = await listImagesBehindEntries(deps.database, {
       ...request.scope,
       afterImageId: page.afterImageId,
@@ -71,12 +69,6 @@ export function createRefreshImages(deps: ControlDependencies) {
     page.done = asked(page) < PAGE_IMAGES;
     return page;
   };
-}
-
-/** @returns how far the try before has come, as its last heartbeat says. */
-function findCheckpoint(): RefreshPage | undefined {
-  const details = activityInfo().heartbeatDetails as { page?: RefreshPage } | undefined;
-  return details?.page;
 }
 
 function asked({ counts, missing = [] }: RefreshPage): number {

@@ -24,18 +24,14 @@ export async function inspectImageFile(
   deps: HostDependencies,
   { imageId, cacheKey, path }: GuestBytes,
 ): Promise<number> {
-  const file = await open(path, 'r');
-  try {
-    const { size: sizeBytes } = await file.stat();
-    const source = { imageId, diskFormat: cacheKey.diskFormat, sizeBytes, bytesVerified: true };
-    return await inspectGuestBytes(deps, source, async (offset, lengthBytes) => {
-      const buffer = Buffer.alloc(lengthBytes);
-      const { bytesRead } = await file.read(buffer, 0, lengthBytes, offset);
-      return buffer.subarray(0, bytesRead);
-    });
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  const { size: sizeBytes } = await file.stat();
+  const source = { imageId, diskFormat: cacheKey.diskFormat, sizeBytes, bytesVerified: true };
+  return await inspectGuestBytes(deps, source, async (offset, lengthBytes) => {
+    const buffer = Buffer.alloc(lengthBytes);
+    const { bytesRead } = await file.read(buffer, 0, lengthBytes, offset);
+    return buffer.subarray(0, bytesRead);
+  });
 }
 
 interface InspectedBytes {
@@ -80,14 +76,10 @@ export async function findSource({ path, cacheKey: { diskFormat } }: GuestBytes)
 }
 
 async function hasFooterSize(path: string): Promise<boolean> {
-  const file = await open(path, 'r');
-  try {
-    const offset = (await file.stat()).size - VHD_FOOTER_BYTES;
-    const { buffer } = await file.read(Buffer.alloc(VHD_FOOTER_BYTES), 0, VHD_FOOTER_BYTES, Math.max(offset, 0));
-    return parseVhdFooter(buffer, offset).isSized;
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  const offset = (await file.stat()).size - VHD_FOOTER_BYTES;
+  const { buffer } = await file.read(Buffer.alloc(VHD_FOOTER_BYTES), 0, VHD_FOOTER_BYTES, Math.max(offset, 0));
+  return parseVhdFooter(buffer, offset).isSized;
 }
 
 /** `qemu-img` must see what our own inspection saw. @throws ImageRefused (final), ToolFailed (retried). */
@@ -128,11 +120,7 @@ interface WrittenTarget {
 }
 
 async function readFileHead(path: string): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(WRITTEN_HEAD_BYTES), 0, WRITTEN_HEAD_BYTES, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(WRITTEN_HEAD_BYTES), 0, WRITTEN_HEAD_BYTES, 0);
+  return buffer.subarray(0, bytesRead);
 }

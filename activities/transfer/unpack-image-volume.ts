@@ -110,12 +110,8 @@ export async function beginUnpacking(
 }
 
 async function finishFrom(path: string, unpacking: Unpacking): Promise<Awaited<ReturnType<Unpacking['finish']>>> {
-  const image = await open(path, 'r');
-  try {
-    return await unpacking.finish(image);
-  } finally {
-    await image.close();
-  }
+  await using image = await open(path, 'r');
+  return await unpacking.finish(image);
 }
 
 /**

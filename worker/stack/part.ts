@@ -115,15 +115,11 @@ const TAIL_LINES = 12;
 
 /** @returns the last lines of what was written to `path` since byte `from`. */
 export async function readLogTail(path: string, from = 0): Promise<string> {
-  const file = await open(path, 'r');
-  try {
-    const { size } = await file.stat();
-    const start = Math.max(from, size - TAIL_BYTES, 0);
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
-    return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  const { size } = await file.stat();
+  const start = Math.max(from, size - TAIL_BYTES, 0);
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(size - start), 0, size - start, start);
+  return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').slice(-TAIL_LINES).join('\n');
 }
 
 /** One older log is kept beside the current one. */

@@ -4,7 +4,7 @@ import type { FollowOutcome, FollowToCheck } from '../contract/refresh';
 import { control, heartbeating } from './activity-profiles';
 import { deleteFreedEntries } from './delete-freed-entries';
 import { ensureCached } from './ensure-cached';
-import { findFailure, isCancelled } from './failure';
+import { expectFailure } from './failure';
 
 /** Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the pointer could move. */
 const MAX_ROUNDS = 3;
@@ -25,9 +25,7 @@ export async function checkFollow(follow: FollowToCheck): Promise<CheckedFollow>
   try {
     return await check(follow);
   } catch (error) {
-    const failure = isCancelled(error) ? undefined : findFailure(error);
-    if (failure === undefined) throw error;
-    return await fail(follow, null, failure.message);
+    return await fail(follow, null, expectFailure(error).message);
   }
 }
 
@@ -80,8 +78,8 @@ async function fail(follow: FollowToCheck, imageId: ImageId | null, problem: str
   try {
     await control({ summary: `write down the problem of follow ${name}` }).noteFollowProblem({ followId, problem });
   } catch (error) {
-    if (isCancelled(error) || findFailure(error) === undefined) throw error;
-    log.warn('the problem of a follow was not written down', { followId, problem, error: String(error) });
+    const { type: failureType } = expectFailure(error);
+    log.warn('the problem of a follow was not written down', { followId, problem, failureType });
   }
   return outcomeOf(follow, { outcome: 'failed', imageId, summary: problem });
 }

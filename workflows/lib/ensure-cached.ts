@@ -7,7 +7,7 @@ import type { Verdict } from '../contract/population';
 import type { WarmOutcome } from '../contract/refresh';
 import { formatBytes } from '../contract/bytes';
 import { control, heartbeating, waiting } from './activity-profiles';
-import { findFailure, findFailureFor, isBudgetSpent, isCancelled } from './failure';
+import { expectFailure, findFailureFor, isBudgetSpent } from './failure';
 
 /** Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken in between. */
 const MAX_ROUNDS = 6;
@@ -30,10 +30,8 @@ export async function ensureCached(target: WarmTarget, onFlight?: (flightWorkflo
   try {
     return await warm(target, onFlight);
   } catch (error) {
-    const failure = isCancelled(error) ? undefined : findFailure(error);
-    if (failure === undefined) throw error;
-    const isLate = isBudgetSpent(error);
-    return without('failed', isLate ? `not done within ${WARM_BUDGET_MS / HOUR_MS} h` : failure.message);
+    const { message } = expectFailure(error);
+    return without('failed', isBudgetSpent(error) ? `not done within ${WARM_BUDGET_MS / HOUR_MS} h` : message);
   }
 }
 

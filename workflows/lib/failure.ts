@@ -54,6 +54,13 @@ export function findFailure(error: unknown): FailureRecord | undefined {
   };
 }
 
+/** As `findFailure`, for a step whose failure is an outcome of the run. @throws the error itself when it is no typed failure, or the run was cancelled. */
+export function expectFailure(error: unknown): FailureRecord {
+  const failure = isCancelled(error) ? undefined : findFailure(error);
+  if (failure === undefined) throw error;
+  return failure;
+}
+
 /**
  * @returns what a flight's failure says to one who waits for `imageId`; undefined where it is about the record of another image with the same bytes: the
  * cache is asked again, and another flight reads another record.

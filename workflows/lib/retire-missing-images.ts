@@ -5,7 +5,7 @@ import type { ImageId } from '../contract/ids';
 import type { RefreshResult } from '../contract/refresh';
 import { heartbeating } from './activity-profiles';
 import { deleteFreedEntries } from './delete-freed-entries';
-import { findFailure, isCancelled } from './failure';
+import { expectFailure } from './failure';
 
 /** Images of one activity. */
 const AT_ONCE = 100;
@@ -48,10 +48,9 @@ async function settleChunk(request: {
   try {
     return await heartbeating(step).settleMissing(request);
   } catch (error) {
-    const failure = isCancelled(error) ? undefined : findFailure(error);
-    if (failure === undefined) throw error;
-    log.warn('images that were not found are left to the next run', { error: String(error) });
-    return { doubt: failure.message };
+    const { type: failureType, message } = expectFailure(error);
+    log.warn('images that were not found are left to the next run', { failureType });
+    return { doubt: message };
   }
 }
 

@@ -48,29 +48,30 @@ export async function createFileBackend({
   });
   const { placeId } = chosen;
   const context: FileBackendContext = { name, installation, layout, placeId, method: chosen.method };
-  const guarded = async <Result>(operation: () => Promise<Result>): Promise<Result> =>
-    await withFailures(context, {}, operation);
+  const guarded =
+    <Args extends unknown[], Result>(operation: (of: FileBackendContext, ...args: Args) => Promise<Result>) =>
+    (...args: Args): Promise<Result> =>
+      withFailures(context, {}, () => operation(context, ...args));
   return {
     name,
     driver: 'file',
     capabilities: capabilitiesOf(chosen),
     placeId,
-    space: async () => await guarded(async () => await spaceOf(context)),
-    ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
-    takeOverAttempt: async (request) => await takeOverAttempt(context, request),
-    sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
-    publishVolume: async (target, marker) => await publishVolume(context, target, marker),
-    ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
-    describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
-    reclaimableBytes: async (image) => await guarded(async () => await reclaimableBytes(context, image)),
-    digestParent: async (image, options) =>
-      await withFailures(context, {}, async () => await digestParent(context, image, options)),
-    ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
-    ensureFlattened: async (volumeId, options) => await ensureFlattened(context, volumeId, options),
-    describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),
-    findOpener: async (volumeId) => await findOpener(context, volumeId),
-    ensureVolumeAbsent: async (volumeId) => await ensureVolumeAbsent(context, volumeId),
-    ensureImageVolumeAbsent: async (image) => await ensureImageVolumeAbsent(context, image),
+    space: guarded(spaceOf),
+    ensureWriteTarget: guarded(ensureWriteTarget),
+    takeOverAttempt: guarded(takeOverAttempt),
+    sealImageVolume: guarded(sealImageVolume),
+    publishVolume: guarded(publishVolume),
+    ensureAttemptAbsent: guarded(ensureAttemptAbsent),
+    describeParent: guarded(describeParent),
+    reclaimableBytes: guarded(reclaimableBytes),
+    digestParent: guarded(digestParent),
+    ensureClone: guarded(ensureClone),
+    ensureFlattened: guarded(ensureFlattened),
+    describeVolume: guarded(describeVolume),
+    findOpener: guarded(findOpener),
+    ensureVolumeAbsent: guarded(ensureVolumeAbsent),
+    ensureImageVolumeAbsent: guarded(ensureImageVolumeAbsent),
     list: () => listObjects(context),
   };
 }

@@ -129,11 +129,7 @@ async function publishReflink({ context, parent, marker, attempt }: CloneStep): 
 async function reflinkGrown(source: string, target: string, sizeBytes: number): Promise<void> {
   await copyFile(source, target, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
   await chmod(target, VOLUME_MODE); // A reflink copies the parent's 0400.
-  const file = await open(target, 'r+');
-  try {
-    await file.truncate(sizeBytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using file = await open(target, 'r+');
+  await file.truncate(sizeBytes);
+  await file.sync();
 }

@@ -16,20 +16,16 @@ export async function digestParent(
   name: string,
   options: DigestOptions,
 ): Promise<ParentDigest | undefined> {
-  const file = await unlessAbsent(open(imagePaths(context.layout, name).data));
+  await using file = await unlessAbsent(open(imagePaths(context.layout, name).data));
   if (file === undefined) return undefined;
-  try {
-    const { virtualBytes } = await getSealedParent(context, name);
-    const hash = createPacedHash(options, virtualBytes);
-    const chunk = Buffer.alloc(CHUNK_BYTES);
-    for (let offset = 0; offset < virtualBytes;) {
-      const { bytesRead } = await file.read(chunk, 0, Math.min(CHUNK_BYTES, virtualBytes - offset), offset);
-      if (bytesRead === 0) throw new Error(`${name} ends at byte ${offset} of ${virtualBytes}`);
-      await hash.update(chunk.subarray(0, bytesRead));
-      offset += bytesRead;
-    }
-    return hash.digest();
-  } finally {
-    await file.close();
+  const { virtualBytes } = await getSealedParent(context, name);
+  const hash = createPacedHash(options, virtualBytes);
+  const chunk = Buffer.alloc(CHUNK_BYTES);
+  for (let offset = 0; offset < virtualBytes;) {
+    const { bytesRead } = await file.read(chunk, 0, Math.min(CHUNK_BYTES, virtualBytes - offset), offset);
+    if (bytesRead === 0) throw new Error(`${name} ends at byte ${offset} of ${virtualBytes}`);
+    await hash.update(chunk.subarray(0, bytesRead));
+    offset += bytesRead;
   }
+  return hash.digest();
 }

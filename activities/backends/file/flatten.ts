@@ -7,7 +7,6 @@ import type { FlattenOptions } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, syncDirectory, writeNewFile } from './durable';
-import { withFailures } from './errors';
 import { attemptPaths, newAttempt, parseFileName, volumePaths } from './layout';
 import { formatOverlay, parseOverlay, type Overlay } from './qcow2-overlay';
 import { findVolumeFile, readHead } from './volume';
@@ -28,19 +27,17 @@ export async function ensureFlattened(
   volumeId: VolumeId,
   options: FlattenOptions,
 ): Promise<Flattened> {
-  return await withFailures(context, {}, async () => {
-    await checkClaim(context);
-    for (let copies = 0; copies < MAX_COPIES; copies += 1) {
-      await settleReplaced(context, volumeId);
-      const copy = await planCopy(context, volumeId, options);
-      if (typeof copy === 'string') return copy;
-      if (!(await replaceByCopy(context, copy))) continue;
-      await settleReplaced(context, volumeId);
-      return 'flattened';
-    }
-    // Whenever it was looked at nobody had it open, and each time it had been written.
-    throw inUse(volumeId);
-  });
+  await checkClaim(context);
+  for (let copies = 0; copies < MAX_COPIES; copies += 1) {
+    await settleReplaced(context, volumeId);
+    const copy = await planCopy(context, volumeId, options);
+    if (typeof copy === 'string') return copy;
+    if (!(await replaceByCopy(context, copy))) continue;
+    await settleReplaced(context, volumeId);
+    return 'flattened';
+  }
+  // Whenever it was looked at nobody had it open, and each time it had been written.
+  throw inUse(volumeId);
 }
 
 /** Of one call: a guest that comes and goes meanwhile makes a copy worthless. */

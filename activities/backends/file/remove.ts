@@ -6,7 +6,6 @@ import { findCloneOf, forgetClone, forgetClonesOf } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, syncDirectory } from './durable';
-import { withFailures } from './errors';
 import { imagePaths, parseFileName, partialsOf, volumePaths, type ObjectKind } from './layout';
 import { findImageMarker } from './markers';
 import { findVolumeFile, readVolume } from './volume';
@@ -14,36 +13,32 @@ import { findVolumeFile, readVolume } from './volume';
 /** See `VolumeBackend.ensureVolumeAbsent`. The bytes go first: a marker without a volume is a leftover, a volume without one a riddle. */
 export async function ensureVolumeAbsent(context: FileBackendContext, volumeId: VolumeId): Promise<void> {
   const paths = volumePaths(context.layout, volumeId);
-  await withFailures(context, {}, async () => {
-    await checkClaim(context);
-    const parent = await refuseForeignVolume(context, volumeId);
-    // Twice: an overlay that is being flattened may get its name once more, until its attempt is gone.
-    for (let round = 0; round < 2; round += 1) {
-      await removeAttempts(context, 'volume', volumeId);
-      for (const path of [paths.raw, paths.qcow2, paths.marker]) await removeFile(path);
-    }
-    await syncDirectory(context.layout.volumes);
-    if (parent !== undefined) await forgetClone(context, { parent, volumeId });
-  });
+  await checkClaim(context);
+  const parent = await refuseForeignVolume(context, volumeId);
+  // Twice: an overlay that is being flattened may get its name once more, until its attempt is gone.
+  for (let round = 0; round < 2; round += 1) {
+    await removeAttempts(context, 'volume', volumeId);
+    for (const path of [paths.raw, paths.qcow2, paths.marker]) await removeFile(path);
+  }
+  await syncDirectory(context.layout.volumes);
+  if (parent !== undefined) await forgetClone(context, { parent, volumeId });
 }
 
 /** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; this looks at what the disk says as well. */
 export async function ensureImageVolumeAbsent(context: FileBackendContext, name: string): Promise<void> {
   const paths = imagePaths(context.layout, name);
-  await withFailures(context, {}, async () => {
-    await checkClaim(context);
-    const stored = await findImageMarker(paths.marker);
-    if (stored !== undefined && stored.marker.installation !== context.installation) {
-      throw new Failure('ForeignObject', { backend: context.name, object: `image-volume ${name}` });
-    }
-    const clone = await findCloneOf(context, name);
-    if (clone !== undefined)
-      throw new Failure('ParentUnusable', { backend: context.name, parent: name, found: `still needed by ${clone}` });
-    for (const path of [paths.data, paths.marker]) await removeFile(path);
-    await removeAttempts(context, 'image-volume', name);
-    await syncDirectory(context.layout.images);
-    await forgetClonesOf(context, name);
-  });
+  await checkClaim(context);
+  const stored = await findImageMarker(paths.marker);
+  if (stored !== undefined && stored.marker.installation !== context.installation) {
+    throw new Failure('ForeignObject', { backend: context.name, object: `image-volume ${name}` });
+  }
+  const clone = await findCloneOf(context, name);
+  if (clone !== undefined)
+    throw new Failure('ParentUnusable', { backend: context.name, parent: name, found: `still needed by ${clone}` });
+  for (const path of [paths.data, paths.marker]) await removeFile(path);
+  await removeAttempts(context, 'image-volume', name);
+  await syncDirectory(context.layout.images);
+  await forgetClonesOf(context, name);
 }
 
 /** Removes all attempts at `name`. Reads the names of what is on its way, not of what is there. */

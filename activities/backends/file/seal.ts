@@ -93,32 +93,24 @@ async function sealFile(
   seal: { context: FileBackendContext; marker: ImageVolumeMarker; sealedAtSeconds: number },
 ): Promise<void> {
   const { context, marker, sealedAtSeconds } = seal;
-  const file = await open(path, 'r+');
-  try {
-    const { size } = await file.stat();
-    if (size !== marker.virtualBytes) {
-      throw new Failure('ParentUnusable', {
-        backend: context.name,
-        parent: marker.name,
-        found: `written with ${size} bytes, not ${marker.virtualBytes}`,
-      });
-    }
-    await file.chmod(SEALED_MODE);
-    await file.sync(); // The bytes first: writing them back must not move the time again.
-    await file.utimes(sealedAtSeconds, sealedAtSeconds);
-    await file.sync();
-  } finally {
-    await file.close();
+  await using file = await open(path, 'r+');
+  const { size } = await file.stat();
+  if (size !== marker.virtualBytes) {
+    throw new Failure('ParentUnusable', {
+      backend: context.name,
+      parent: marker.name,
+      found: `written with ${size} bytes, not ${marker.virtualBytes}`,
+    });
   }
+  await file.chmod(SEALED_MODE);
+  await file.sync(); // The bytes first: writing them back must not move the time again.
+  await file.utimes(sealedAtSeconds, sealedAtSeconds);
+  await file.sync();
 }
 
 async function growFile(path: string, sizeBytes: number): Promise<void> {
-  const file = await open(path, 'r+');
-  try {
-    await file.truncate(sizeBytes);
-    await file.chmod(0o600);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r+');
+  await file.truncate(sizeBytes);
+  await file.chmod(0o600);
+  await file.sync();
 }

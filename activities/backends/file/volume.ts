@@ -103,14 +103,10 @@ export function connectionOf({ path, format }: Pick<FoundVolume, 'path' | 'forma
 
 /** @returns the first cluster of a file, where an overlay's header lies. */
 export async function readHead(path: string): Promise<Buffer> {
-  const file = await open(path, 'r');
-  try {
-    const head = Buffer.alloc(OVERLAY_HEAD_BYTES);
-    const { bytesRead } = await file.read(head, 0, head.length, 0);
-    return head.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
+  await using file = await open(path, 'r');
+  const head = Buffer.alloc(OVERLAY_HEAD_BYTES);
+  const { bytesRead } = await file.read(head, 0, head.length, 0);
+  return head.subarray(0, bytesRead);
 }
 
 function usage({ blocks, mtime }: Stats): Pick<FoundVolume, 'realBytes' | 'modifiedAt'> {

@@ -46,27 +46,23 @@ export async function takeOverAttempt(
 ): Promise<WriteTarget | undefined> {
   const path = attemptPaths(context.layout, { ...request, attempt: to }).data;
   const left = attemptPaths(context.layout, { ...request, attempt: from }).data;
-  return await withFailures(context, {}, async () => {
-    await checkClaim(context);
-    const former = formerAttemptPaths(context.layout, { ...request, attempt: from }).data;
-    if (!(await moveFile(left, path)) && !(await moveFile(former, path))) return undefined;
-    return { attempt: to, virtualBytes, qemuTarget: `file:${path}`, path };
-  });
+  await checkClaim(context);
+  const former = formerAttemptPaths(context.layout, { ...request, attempt: from }).data;
+  if (!(await moveFile(left, path)) && !(await moveFile(former, path))) return undefined;
+  return { attempt: to, virtualBytes, qemuTarget: `file:${path}`, path };
 }
 
 /** Removes what one attempt wrote; the absent is done. */
 export async function ensureAttemptAbsent(context: FileBackendContext, attempt: AttemptId): Promise<void> {
   const paths = attemptPaths(context.layout, attempt);
-  await withFailures(context, {}, async () => {
-    await checkClaim(context);
-    const former = formerAttemptPaths(context.layout, attempt);
-    if (isReplaced(attempt.attempt) && isVolumeId(attempt.name)) {
-      await settleReplaced(context, attempt.name);
-      await settleSecondName(context, attempt.name, former.data);
-    }
-    if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
-    await settleAll([paths.data, paths.marker, former.data, former.marker].map((path) => removeFile(path)));
-  });
+  await checkClaim(context);
+  const former = formerAttemptPaths(context.layout, attempt);
+  if (isReplaced(attempt.attempt) && isVolumeId(attempt.name)) {
+    await settleReplaced(context, attempt.name);
+    await settleSecondName(context, attempt.name, former.data);
+  }
+  if (attempt.attempt === ORPHANED_MARKER) await removeOrphanedMarker(context, attempt);
+  await settleAll([paths.data, paths.marker, former.data, former.marker].map((path) => removeFile(path)));
 }
 
 /** @returns whether there was something to move. */

@@ -1,4 +1,5 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
+import { unlessThrown } from '../../../lib/unless-thrown';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
 import { requestTemporal, runCheck, ok, warning, type Finding } from './check';
@@ -21,16 +22,11 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
 }
 
 async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<Finding> {
-  const { status, taskQueue } = await requestTemporal(cache, async (client) => {
-    try {
-      const { status: found, ...described } = await client.workflow.getHandle(id).describe();
-      return { status: found.name, taskQueue: described.taskQueue };
-    } catch (error) {
-      if (error instanceof WorkflowNotFoundError) return { status: 'absent', taskQueue: undefined };
-      throw error;
-    }
-  });
-  if (taskQueue !== undefined && taskQueue !== cache.queues.control) return foreign(id, taskQueue);
+  const found = await requestTemporal(cache, (client) =>
+    unlessThrown(WorkflowNotFoundError, client.workflow.getHandle(id).describe()),
+  );
+  if (found !== undefined && found.taskQueue !== cache.queues.control) return foreign(id, found.taskQueue);
+  const status = found?.status.name ?? 'absent';
   if (status === 'RUNNING') return ok(id, 'runs');
   if (status === 'PAUSED')
     return warning(id, 'is paused: only populations evict', `temporal workflow unpause --workflow-id ${id}`);
@@ -40,14 +36,9 @@ async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string
 
 async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string; cron: string }): Promise<Finding> {
   const check = `schedule ${id}`;
-  const found = await requestTemporal(cache, async (client) => {
-    try {
-      return await client.schedule.getHandle(id).describe();
-    } catch (error) {
-      if (error instanceof ScheduleNotFoundError) return undefined;
-      throw error;
-    }
-  });
+  const found = await requestTemporal(cache, (client) =>
+    unlessThrown(ScheduleNotFoundError, client.schedule.getHandle(id).describe()),
+  );
   if (cron === 'off') return ok(check, 'off by configuration');
   if (found === undefined) return warning(check, `does not exist; ${cron} is configured`, REMEDY);
   if (found.action.taskQueue !== cache.queues.control) return foreign(check, found.action.taskQueue);
