@@ -17,7 +17,14 @@ import { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
-import { backendOf, interruptible, refuseForeignRun, reportingErrors, type Waited } from './run-workflow';
+import {
+  backendOf,
+  interruptible,
+  refuseForeignRun,
+  reportingErrors,
+  type Waited,
+  type RunOptions,
+} from './run-workflow';
 
 /** A request that the evictor has got, whoever waits for its answer. */
 export interface SentToEvictor {
@@ -27,13 +34,9 @@ export interface SentToEvictor {
 }
 export type AnsweredByEvictor = SentToEvictor & { result: EvictionResult };
 
-export interface EvictorOptions {
+export interface EvictorOptions extends RunOptions {
   /** Default: the default backend of the configuration. */
   backend?: string;
-  /** Default: true. */
-  wait?: boolean;
-  /** Ends the waiting, not the work. */
-  signal?: AbortSignal;
 }
 /** The answer of a verb; without `result` if the caller did not wait. */
 export type EvictorAnswer = SentToEvictor & { result?: EvictionResult };

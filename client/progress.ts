@@ -7,7 +7,7 @@ import type { Progress } from '../activities/progress';
 import { followingSignal } from '../lib/abort';
 import { workflowTypes } from '../workflows/contract/names';
 import type { ImageVolumeCache } from './connection';
-import { reportingErrors } from './run-workflow';
+import { reportingErrors, type StartedRun } from './run-workflow';
 
 /** Progress of a create: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
 export interface CreateReport {
@@ -19,9 +19,7 @@ export interface CreateReport {
   work?: Progress;
 }
 
-interface Run {
-  workflowId: string;
-  runId: string;
+interface Run extends StartedRun {
   taskQueue: string;
 }
 

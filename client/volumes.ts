@@ -10,25 +10,27 @@ import { failureError } from './errors';
 import type { VolumeFilter } from './inventory';
 import { watchCreate, type CreateReport } from './progress';
 import type { Volume } from './records';
-import { interruptible, refuseForeignRun, reportingErrors, runWorkflow, type Waited } from './run-workflow';
+import {
+  interruptible,
+  refuseForeignRun,
+  reportingErrors,
+  runWorkflow,
+  type Waited,
+  type RunOptions,
+  type StartedRun,
+} from './run-workflow';
 
 /** A create that runs, whether or not anybody waits for it. */
-export interface StartedVolume {
+export interface StartedVolume extends StartedRun {
   volumeId: VolumeId;
-  workflowId: string;
-  runId: string;
   /** Whether a create of this volume was running already, which this call joined. */
   reused: boolean;
 }
 export type CreatedVolume = CreateVolumeResult & StartedVolume;
 
-export interface WaitOptions {
-  /** Default: true. */
-  wait?: boolean;
+export interface WaitOptions extends RunOptions {
   /** Called a few times a second at most, from a quarter of a second on. */
   onProgress?: (report: CreateReport) => void;
-  /** Ends the waiting, not the work. */
-  signal?: AbortSignal;
 }
 
 /**

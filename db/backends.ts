@@ -190,18 +190,8 @@ export async function changeLimits(
   });
 }
 
-/** The limits of one backend's cache. */
-export interface CacheLimits {
-  enabled: boolean;
-  maxBytes: number;
-  maxCount: number;
-  /** Shares of the backend's real space, 0 to 1. */
-  freeLowWater: number;
-  freeHighWater: number;
-  /** Null: entries never expire by age. */
-  idleAgeMs: number | null;
-  keepSuperseded: number;
-  policy: BackendRow['policy'];
+/** The limits of one backend's cache: an operator's, and its driver's. */
+export interface CacheLimits extends CacheLimitValues {
   /** Clones a parent may have; null: no limit. */
   cloneLimit: number | null;
 }

@@ -5,7 +5,7 @@ import { describeConfinement } from '../activities/confinement';
 import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
 import { readHostId } from '../activities/image/host-id';
-import { openScratch, type Scratch } from '../activities/image/scratch';
+import { openScratch } from '../activities/image/scratch';
 import type { ToolGuard } from '../activities/image/tool-guard';
 import { createScratchQueue } from '../activities/transfer/scratch-queue';
 import type { ResolvedConfig } from '../client/config/load';
@@ -121,7 +121,9 @@ export async function compose({
     database,
     close: async () => {
       await gauges.close();
-      await closeAll(database, images, scratch);
+      await scratch?.close();
+      await images.close();
+      await database.close();
     },
   };
 }
@@ -158,14 +160,4 @@ async function openLoggedToolGuard(config: ResolvedConfig, logger: Logger): Prom
   const { holds, missing } = guard.confinement;
   logger[missing.length === 0 ? 'info' : 'warn']({ holds, missing }, describeConfinement(guard.confinement));
   return guard;
-}
-
-async function closeAll(
-  database: Database,
-  images: { close(): Promise<void> },
-  scratch: Scratch | undefined,
-): Promise<void> {
-  await scratch?.close();
-  await images.close();
-  await database.close();
 }

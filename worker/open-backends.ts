@@ -4,7 +4,7 @@ import type { ResolvedConfig } from '../client/config/load';
 import type { Database } from '../db/client';
 import { countHoldings, findBackend, observeSpace, registerBackend } from '../db/backends';
 import { ensureInstallation } from '../db/installation';
-import { Failure } from '../workflows/contract/failures';
+import { isFailure } from '../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../workflows/contract/ids';
 import { plural } from '../workflows/contract/words';
 
@@ -27,34 +27,17 @@ export async function openBackends(
   for (const [key, settings] of Object.entries(config.backends)) {
     const name = key as BackendName;
     const before = (await findBackend(database, { name }))?.placeId ?? undefined;
-    const known = {
-      id: before,
-      lostId: lostPlace,
-      describeHoldings: async () => await describeHoldings(database, name),
-    };
-    const backend = await createBackend(settings, {
-      name,
-      installation,
-      known,
-    }).catch((error: unknown) => explainForeign(error, installation));
-    const { enabled, maxBytes, maxCount, freeLowWater, freeHighWater, idleAge, keepSuperseded, policy } =
-      settings.cache;
+    const known = { id: before, lostId: lostPlace, describeHoldings: () => describeHoldings(database, name) };
+    const backend = await createBackend(settings, { name, installation, known }).catch((error: unknown) =>
+      explainForeign(error, installation),
+    );
+    const { idleAge, ...limits } = settings.cache;
     await registerBackend(database, {
       name,
       driver: backend.driver,
       capabilities: backend.capabilities,
       place: { id: backend.placeId, before },
-      limits: {
-        enabled,
-        maxBytes,
-        maxCount,
-        freeLowWater,
-        freeHighWater,
-        idleAgeMs: idleAge ?? null,
-        keepSuperseded,
-        policy,
-        cloneLimit: backend.capabilities.cloneLimit ?? null,
-      },
+      limits: { ...limits, idleAgeMs: idleAge ?? null, cloneLimit: backend.capabilities.cloneLimit ?? null },
     });
     await observeSpace(database, { name, ...(await backend.space()) });
     opened.set(name, backend);
@@ -70,7 +53,7 @@ async function describeHoldings(database: Database, name: BackendName): Promise<
 
 /** Another installation's place, or a database that is not the one that made it. */
 function explainForeign(error: unknown, installation: InstallationId): never {
-  if (!(error instanceof Failure) || error.type !== 'ForeignObject') throw error;
+  if (!isFailure(error, 'ForeignObject')) throw error;
   throw new Error(
     `${error.message}. This database is the inventory of installation ${installation}: is database.url the right one? ` +
       'Otherwise give the backend a directory of its own. Only when the other installation’s database is lost for good, start once on an empty ' +

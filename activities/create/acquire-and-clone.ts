@@ -1,6 +1,6 @@
 import { acquireEntry } from '../../db/acquire';
 import { countQuarantines } from '../../db/entries/entries';
-import { Failure } from '../../workflows/contract/failures';
+import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';
 import type { VolumeBackend } from '../backends/backend';
@@ -59,8 +59,7 @@ export function createAcquireAndClone(deps: ControlDependencies) {
       return await cloneAndComplete(deps, held, { volumeId, admission, story, entry, stepStartedAtMs: startedAtMs });
     } catch (error) {
       // A backend's passing trouble is for the retries of an activity of its own, which hold up no workflow task.
-      if (error instanceof Failure && error.type === 'BackendUnavailable')
-        return { kind: 'leased', entry: acquired.entry };
+      if (isFailure(error, 'BackendUnavailable')) return { kind: 'leased', entry: acquired.entry };
       throw error;
     }
   };

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { log } from '@temporalio/activity';
 import { needsNextGeneration } from '../../db/entries/entries';
-import { Failure } from '../../workflows/contract/failures';
+import { isFailure } from '../../workflows/contract/failures';
 import type { Admission } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { ensureFlightRuns } from '../kit/ensure-flight-runs';
@@ -34,7 +34,7 @@ async function rollOver(deps: ControlDependencies, key: Rolled): Promise<void> {
     try {
       return await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
     } catch (error) {
-      if (!(error instanceof Failure) || error.type !== 'FlightClosing' || tries === CLOSING_TRIES) throw error;
+      if (!isFailure(error, 'FlightClosing') || tries === CLOSING_TRIES) throw error;
       await delay(CLOSING_RETRY_MS);
     }
   }

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { MiB } from '../../workflows/contract/bytes';
-import { Failure } from '../../workflows/contract/failures';
+import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { ImageService } from '../glance/image-service';
 import type { ProgressReporter } from '../progress';
@@ -145,7 +145,7 @@ async function fillOnce(transfer: Transfer): Promise<{ takenOver: boolean; fault
     const hash = await file.digest();
     return { takenOver, fault: hash === expected.hash ? undefined : hash };
   } catch (error) {
-    if (error instanceof Failure && error.type === 'ImageRefused') return { takenOver, fault: error };
+    if (isFailure(error, 'ImageRefused')) return { takenOver, fault: error };
     throw error;
   } finally {
     await file.close();
@@ -248,8 +248,7 @@ async function findFailure(work: () => Promise<void>): Promise<Failure<'ImageSer
     await work();
     return undefined;
   } catch (error) {
-    if (error instanceof Failure && error.type === 'ImageServiceUnavailable')
-      return error as Failure<'ImageServiceUnavailable'>;
+    if (isFailure(error, 'ImageServiceUnavailable')) return error;
     throw error;
   }
 }

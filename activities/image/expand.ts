@@ -1,7 +1,7 @@
 import { open, type FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { formatBytes, MiB } from '../../workflows/contract/bytes';
-import { Failure } from '../../workflows/contract/failures';
+import { Failure, isFailure } from '../../workflows/contract/failures';
 import { findTool, runCommand } from '../command';
 import type { ProgressReporter } from '../progress';
 import { expansionLimit } from './formats/expansion';
@@ -156,8 +156,8 @@ function maxFileBytes(policy: ImagePolicy): number {
  * without memory end so too.
  */
 function isDamaged(error: unknown): error is Failure<'ToolFailed'> {
-  if (!(error instanceof Failure) || error.type !== 'ToolFailed') return false;
-  const { tool, exit, stderr } = (error as Failure<'ToolFailed'>).details;
+  if (!isFailure(error, 'ToolFailed')) return false;
+  const { tool, exit, stderr } = error.details;
   const verdict = compressions.find((compression) => compression.tool === tool)?.verdict;
   return exit.startsWith('exit ') && verdict?.test(stderr) === true;
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { dirname, isAbsolute } from 'node:path';
 import { z } from 'zod';
 import { GiB, MiB } from '../../workflows/contract/bytes';
-import { Failure } from '../../workflows/contract/failures';
+import { Failure, isFailure } from '../../workflows/contract/failures';
 import { runCommand, type CommandLimits, type CommandOptions, type CommandResult } from '../command';
 import { withHandedOver } from '../handed-over';
 import { createToolGuard, defaultToolSettings, getDefaultToolGuard, type ToolGuard } from './tool-guard';
@@ -44,6 +44,8 @@ export interface ConvertRequest {
 }
 
 const TOOL = 'qemu-img';
+/** With progress, into a target that is there and reads as zeros, in any order, by up to 16 writes at once. */
+const CONVERT = ['convert', '-p', '-n', '-W', '-m', '16', '--target-is-zero'];
 const QUICK_TIMEOUT_MS = 30_000;
 const QUICK_LIMITS: CommandLimits = { cpuSeconds: 20, addressSpaceBytes: 2 * GiB, openFiles: 64 };
 /** A hundred steps and some; far more means that something else is being written. */
@@ -143,8 +145,7 @@ export async function convertOverlay(request: OverlayConversion): Promise<void> 
     await withHandedOver(files, undefined, async ({ descriptors, names: [from = '', below = '', to = ''] }) => {
       const source = `driver=qcow2,file.driver=file,file.filename=${from},backing.driver=raw,backing.file.driver=file,backing.file.filename=${below}`;
       const pace = bytesPerSecond === undefined ? [] : ['-r', String(bytesPerSecond)];
-      const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero', ...pace];
-      await runCommand(TOOL, ['convert', ...fast, '--image-opts', '-O', 'qcow2', source, toFilename(to)], {
+      await runCommand(TOOL, [...CONVERT, ...pace, '--image-opts', '-O', 'qcow2', source, toFilename(to)], {
         timeoutMs,
         limits: { ...limits, fileSizeBytes: mostQcow2Bytes(target.virtualBytes) },
         signal,
@@ -184,8 +185,7 @@ async function convert(
   source: QemuImage,
   { target, options }: { target: string; options: CommandOptions },
 ): Promise<void> {
-  const fast = ['-p', '-n', '-W', '-m', '16', '--target-is-zero'];
-  await runCommand(TOOL, ['convert', ...fast, '-O', 'raw', ...sourceArguments(source), target], options);
+  await runCommand(TOOL, [...CONVERT, '-O', 'raw', ...sourceArguments(source), target], options);
 }
 
 /** @returns the arguments that open the image in its format, whatever its bytes say. */
@@ -224,7 +224,7 @@ async function isShared(path: string, permissions: readonly Permission[]): Promi
 
 /** @returns whether QEMU's image locks kept the tool out: somebody has the image open. */
 export function isLockRefused(error: unknown): boolean {
-  return isToolFailure(error) && /Failed to get .* lock/.test(error.details.stderr);
+  return isFailure(error, 'ToolFailed') && /Failed to get .* lock/.test(error.details.stderr);
 }
 
 /** What is done under a lock is a matter of milliseconds; a disk that hangs does not keep guests out for ever. */
@@ -291,12 +291,8 @@ function parseJson<Output>(schema: z.ZodType<Output>, stdout: CommandResult['std
 }
 
 function isOutOfSpace(error: unknown): boolean {
-  if (isToolFailure(error)) return /No space left on device|Disk quota exceeded/.test(error.details.stderr);
+  if (isFailure(error, 'ToolFailed')) return /No space left on device|Disk quota exceeded/.test(error.details.stderr);
   return isDiskFull(error);
-}
-
-function isToolFailure(error: unknown): error is Failure<'ToolFailed'> {
-  return error instanceof Failure && error.type === 'ToolFailed';
 }
 
 async function noSpace(

@@ -87,6 +87,14 @@ export async function openScratch({ directory }: { directory: string }): Promise
   };
   const find = (contentHash: string) => findFile(pathOf(contentHash));
   const freeBytes = async () => (await fileSystemSpace(images)).freeBytes;
+  const freeBytesAnd = async (bytesOf: (file: ScratchEntry) => number): Promise<number> => {
+    await assertMounted();
+    // Somebody may have emptied the scratch since it was opened.
+    await mkdir(images, { recursive: true, mode: 0o700 });
+    // In this order what is written meanwhile is counted once at most.
+    const files = await listFiles(images);
+    return files.reduce((total, file) => total + bytesOf(file), 0) + (await freeBytes());
+  };
 
   return {
     hostId,
@@ -94,20 +102,8 @@ export async function openScratch({ directory }: { directory: string }): Promise
     pathOf,
     find,
     freeBytes,
-    async capacityBytes() {
-      await assertMounted();
-      // Somebody may have emptied the scratch since it was opened.
-      await mkdir(images, { recursive: true, mode: 0o700 });
-      // In this order what is written meanwhile is counted once at most.
-      const files = await listFiles(images);
-      return files.reduce((total, { bytes }) => total + bytes, 0) + (await freeBytes());
-    },
-    async mostBytes() {
-      await assertMounted();
-      await mkdir(images, { recursive: true, mode: 0o700 });
-      const files = await listFiles(images);
-      return files.reduce((total, { bytesOnDisk }) => total + bytesOnDisk, 0) + (await freeBytes());
-    },
+    capacityBytes: () => freeBytesAnd(({ bytes }) => bytes),
+    mostBytes: () => freeBytesAnd(({ bytesOnDisk }) => bytesOnDisk),
     async ensure(contentHash, { sizeBytes, reporter, transfer }) {
       const path = pathOf(contentHash);
       const present = await find(contentHash);

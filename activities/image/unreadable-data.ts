@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { MiB } from '../../workflows/contract/bytes';
-import { Failure } from '../../workflows/contract/failures';
+import { isFailure } from '../../workflows/contract/failures';
 import { refuse, type Refusal } from './formats/verdict';
 
 /** What `qemu-img convert` says when a driver cannot make guest bytes of the image's, or when the disk below fails: it tells them not apart. */
@@ -15,21 +15,18 @@ export async function isDataUnreadable(
   error: unknown,
   { path, signal }: { path: string; signal?: AbortSignal },
 ): Promise<boolean> {
-  const isReadError = error instanceof Failure && error.type === 'ToolFailed' && READ_ERROR.test(stderrOf(error));
+  const isReadError = isFailure(error, 'ToolFailed') && READ_ERROR.test(error.details.stderr);
   return isReadError && (await isFileReadable(path, signal));
 }
 
 /** @returns the refusal of such an image. */
 export function unreadableData(error: unknown): Refusal {
-  const place = error instanceof Failure ? /at (?:byte|offset) (\d+)/.exec(stderrOf(error))?.[1] : undefined;
+  const stderr = isFailure(error, 'ToolFailed') ? error.details.stderr : '';
+  const place = /at (?:byte|offset) (\d+)/.exec(stderr)?.[1];
   return refuse('data-unreadable', {
     found: `guest bytes${place === undefined ? '' : ` from byte ${place} of the disk`} that qemu-img cannot read`,
     allowed: 'compressed data that is whole',
   });
-}
-
-function stderrOf({ details }: Failure): string {
-  return 'stderr' in details ? details.stderr : '';
 }
 
 async function isFileReadable(path: string, signal: AbortSignal | undefined): Promise<boolean> {

@@ -1,7 +1,7 @@
 import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
 import { removeBytesOf } from '../../db/reconcile/reconcile-volumes';
 import type { VolumeRow } from '../../db/schema';
-import { Failure } from '../../workflows/contract/failures';
+import { isFailure } from '../../workflows/contract/failures';
 import type { BackendObject } from '../backends/backend';
 import { classifyImageVolume } from './classify-object';
 import type { Scan } from './reconcile-objects';
@@ -89,7 +89,7 @@ async function removeOrphan({ deps, backend }: ReconcileRun, name: string): Prom
     await backend.ensureImageVolumeAbsent(name);
     return 'repaired';
   } catch (error) {
-    if (error instanceof Failure && error.type === 'ParentUnusable') return { kept: error.message };
+    if (isFailure(error, 'ParentUnusable')) return { kept: error.message };
     throw error;
   }
 }

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { Failure } from '../../workflows/contract/failures';
+import { isFailure } from '../../workflows/contract/failures';
 import type { CacheKey, Image } from '../../workflows/contract/image';
 import type { ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
@@ -124,7 +124,7 @@ async function inspectTwice(deps: HostDependencies, image: GuestBytes): Promise<
     await checkToolAgrees(deps, image, virtualBytes);
     return virtualBytes;
   } catch (error) {
-    if (error instanceof Failure && error.type === 'ToolFailed') return undefined;
+    if (isFailure(error, 'ToolFailed')) return undefined;
     throw error;
   }
 }

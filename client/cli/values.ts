@@ -20,21 +20,26 @@ export function parseSize(text: string): number {
 
 /** @returns a positive multiple of a sector. */
 export function parseSizeBytes(text: string): number {
-  const bytes = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(bytes) && bytes > 0 && bytes % SECTOR_BYTES === 0) return bytes;
+  const bytes = wholeNumberOf(text);
+  if (bytes > 0 && bytes % SECTOR_BYTES === 0) return bytes;
   throw invalid(text, `a whole number of bytes above 0 that is a multiple of ${SECTOR_BYTES}`);
 }
 
 export function parseCount(text: string): number {
-  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(count) && count > 0) return count;
+  const count = wholeNumberOf(text);
+  if (count > 0) return count;
   throw invalid(text, 'a whole number above 0');
 }
 
 export function parseWholeNumber(text: string): number {
-  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isSafeInteger(count)) return count;
+  const count = wholeNumberOf(text);
+  if (count >= 0) return count;
   throw invalid(text, 'a whole number');
+}
+
+/** @returns NaN for what is none that is exact. */
+function wholeNumberOf(text: string): number {
+  return /^\d+$/.test(text) && Number.isSafeInteger(Number(text)) ? Number(text) : Number.NaN;
 }
 
 const DAY_MS = 86_400_000;

@@ -1,3 +1,5 @@
+import { isRecord } from '../../workflows/contract/is-record';
+
 type Section = Record<string, unknown>;
 
 /** Each variable that overrides the file, and the value it stands for. An empty variable counts as unset. */
@@ -21,7 +23,7 @@ export function applyEnvironment(
   env: NodeJS.ProcessEnv,
 ): { values: unknown; sources: Record<string, string> } {
   const sources: Record<string, string> = {};
-  if (!isSection(values)) return { values, sources };
+  if (!isRecord(values)) return { values, sources };
   const copy = structuredClone(values);
   for (const { variable, path, parse } of overrides) {
     const text = env[variable];
@@ -38,7 +40,7 @@ function setAt(section: Section, [name = '', ...rest]: string[], value: unknown)
   else {
     section[name] ??= {};
     const next = section[name];
-    if (isSection(next)) setAt(next, rest, value);
+    if (isRecord(next)) setAt(next, rest, value);
   }
 }
 
@@ -49,8 +51,4 @@ function asBoolean(text: string): unknown {
 
 function asNumber(text: string): unknown {
   return /^\d+$/.test(text) ? Number(text) : text;
-}
-
-function isSection(value: unknown): value is Section {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -11,6 +11,7 @@ import type {
 } from './eviction';
 import { areWatermarksInOrder, evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from './cache-limits';
 import { uuidPattern } from './ids';
+import { isRecord } from './is-record';
 import { isKeyPrefix, keyPrefixAllowed } from './key-prefix';
 import { isStorableText } from './storable-text';
 import { quote } from './words';
@@ -207,10 +208,6 @@ function refused(field: string, value: unknown, allowed: string): ParsedSignal {
 
 function sentence(field: string, value: unknown, allowed: string): string {
   return `${field}: got ${quote(value)}, allowed is ${allowed}`;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isText(value: unknown, mostCharacters: number): value is string {

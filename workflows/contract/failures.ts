@@ -332,6 +332,10 @@ export class Failure<Type extends FailureType = FailureType> extends Error {
   }
 }
 
+export function isFailure<Type extends FailureType>(error: unknown, type: Type): error is Failure<Type> {
+  return error instanceof Failure && error.type === type;
+}
+
 /** A failure as data: what a population's verdict, a volume's row and a log line carry. */
 export interface FailureRecord {
   type: FailureType;

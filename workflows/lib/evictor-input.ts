@@ -1,4 +1,5 @@
 import { workflowInfo } from '@temporalio/workflow';
+import { isRecord } from '../contract/is-record';
 import { LEAST_SWEEP_INTERVAL_MS } from '../contract/cache-limits';
 import { evictorSignalNames, type EvictImageCacheInput, type EvictorState } from '../contract/eviction';
 import { quote } from '../contract/words';
@@ -63,8 +64,4 @@ function isState(value: unknown): value is EvictorState {
 
 function isAtLeast(value: unknown, least: number): value is number {
   return typeof value === 'number' && Number.isSafeInteger(value) && value >= least;
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -151,7 +151,7 @@ export async function settleReplaced(context: FileBackendContext, volumeId: Volu
   const { partialVolumes } = context.layout;
   for (const file of await readdir(partialVolumes)) {
     const parsed = parseFileName(file);
-    if (parsed?.name !== volumeId || parsed.attempt?.endsWith(REPLACED) !== true) continue;
+    if (parsed?.name !== volumeId || !isReplaced(parsed.attempt ?? '')) continue;
     await settleSecondName(context, volumeId, join(partialVolumes, file));
   }
 }

@@ -16,10 +16,9 @@ import {
   type ObjectKind,
 } from './layout';
 import { findImageMarker } from './markers';
-import { findVolumeFile, readVolume } from './volume';
+import { findVolumeFile, readVolume, usageOf } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
 
-const BYTES_PER_BLOCK = 512;
 /** What the root may hold: `lost+found` is the file system's own. */
 const OWN_ENTRIES = new Set([
   'backend.json',
@@ -104,5 +103,5 @@ async function hasObject(context: FileBackendContext, kind: ObjectKind, name: st
 
 async function describe(path: string): Promise<{ realBytes: number; modifiedAt: Date } | undefined> {
   const found = await unlessAbsent(stat(path));
-  return found && { realBytes: found.blocks * BYTES_PER_BLOCK, modifiedAt: found.mtime };
+  return found && usageOf(found);
 }

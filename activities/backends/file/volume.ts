@@ -33,8 +33,8 @@ export async function findVolumeFile(
 ): Promise<FoundVolume | undefined> {
   const { raw, qcow2, marker } = volumePaths(layout, volumeId);
   const [rawFile, overlay] = await Promise.all([unlessAbsent(stat(raw)), unlessAbsent(stat(qcow2))]);
-  if (overlay !== undefined) return { path: qcow2, format: 'qcow2', markerPath: marker, ...usage(overlay) };
-  return rawFile && { path: raw, format: 'raw', markerPath: marker, ...usage(rawFile) };
+  if (overlay !== undefined) return { path: qcow2, format: 'qcow2', markerPath: marker, ...usageOf(overlay) };
+  return rawFile && { path: raw, format: 'raw', markerPath: marker, ...usageOf(rawFile) };
 }
 
 /** @returns what the volume says of itself; `stored` is undefined when its marker is missing or not one of ours. */
@@ -109,7 +109,8 @@ export async function readHead(path: string): Promise<Buffer> {
   return head.subarray(0, bytesRead);
 }
 
-function usage({ blocks, mtime }: Stats): Pick<FoundVolume, 'realBytes' | 'modifiedAt'> {
+/** @returns what a file takes up on the disk, and when it was written. */
+export function usageOf({ blocks, mtime }: Stats): Pick<FoundVolume, 'realBytes' | 'modifiedAt'> {
   return { realBytes: blocks * BYTES_PER_BLOCK, modifiedAt: mtime };
 }
 

@@ -18,14 +18,10 @@ export interface Counters {
 export function createCounters(): Counters {
   const counters = new Map<string, ImageCounters>();
   return {
-    add: (imageId, { records = 0, downloads = 0, bytesServed = 0, rangeRequests = 0 }) => {
+    add: (imageId, counts) => {
       const counted = counters.get(imageId) ?? { records: 0, downloads: 0, bytesServed: 0, rangeRequests: 0 };
-      counters.set(imageId, {
-        records: counted.records + records,
-        downloads: counted.downloads + downloads,
-        bytesServed: counted.bytesServed + bytesServed,
-        rangeRequests: counted.rangeRequests + rangeRequests,
-      });
+      for (const [name, count] of Object.entries(counts)) counted[name as keyof ImageCounters] += count;
+      counters.set(imageId, counted);
     },
     all: () => Object.fromEntries(counters),
   };

@@ -1,0 +1,4 @@
+/** @returns whether the value is an object with fields, as JSON has them. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
