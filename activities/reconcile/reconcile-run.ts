@@ -12,7 +12,7 @@ import type { BackendDependencies, ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { lastHeartbeat } from '../kit/heartbeat-reporter';
 import { workflowExecution } from '../kit/runs';
-import { findingRules } from './findings';
+import { hasGrace } from './findings';
 
 /** Findings that one step lists in full. */
 const LISTED = 200;
@@ -97,7 +97,7 @@ export async function createFindings(
   };
   const repair = async ({ finding, since, writtenAt, repair: run }: Repair): Promise<void> => {
     at(`${finding.kind}: ${finding.object}`);
-    if (findingRules[finding.kind].grace && isYoung({ since, writtenAt })) return add({ ...finding, action: 'young' });
+    if (hasGrace[finding.kind] && isYoung({ since, writtenAt })) return add({ ...finding, action: 'young' });
     if (dryRun) return add({ ...finding, action: 'would-repair' });
     try {
       const repaired = await run();
