@@ -1,5 +1,4 @@
-import type { OutcomeBucket } from '../db/report/report';
-import type { EntryId, ImageId, VolumeId } from '../workflows/contract/ids';
+import type { EntryLeft, ExpensiveMiss, ImageUse, OutcomeBucket, ReasonCount, StageTimes } from '../db/report/report';
 import { toDecisionSummary } from './inventory-rows';
 import type { DecisionSummary } from './records';
 
@@ -24,7 +23,7 @@ export interface Report {
   buckets: ReportBucket[];
   bucketSeconds: number;
   /** Why creates were bypassed, refused or failed, the most frequent first. */
-  reasons: { outcome: string; reason: string; creates: number }[];
+  reasons: ReasonCount[];
   stages: ReportStage[];
   expensiveMisses: ReportMiss[];
   images: ReportImage[];
@@ -38,54 +37,14 @@ export interface ReportBucket extends ReportTotals {
   at: string;
 }
 
+/** A row of the database with its time as text: the fields of these rows are those of `--json` too. */
+type Dated<Row extends { at: Date }> = Omit<Row, 'at'> & { at: string };
+
 /** Milliseconds of one stage of creates with one outcome. */
-export interface ReportStage {
-  outcome: string;
-  stage: string;
-  creates: number;
-  p50Ms: number;
-  p95Ms: number;
-  maxMs: number;
-}
-
-export interface ReportMiss {
-  at: string;
-  volumeId: VolumeId | null;
-  backend: string;
-  imageId: ImageId | null;
-  totalMs: number;
-  downloadMs: number | null;
-  convertMs: number | null;
-  bytesDownloaded: number;
-  workflowId: string;
-}
-
-export interface ReportImage {
-  imageId: ImageId;
-  creates: number;
-  hits: number;
-  bytesDownloaded: number;
-  savedBytes: number;
-  savedSeconds: number;
-}
-
-export interface ReportEntryLeft {
-  at: string;
-  entryId: EntryId;
-  backend: string;
-  /** Images that it served. */
-  imageIds: ImageId[];
-  /** `retired`: clones hold it still. */
-  kind: 'retired' | 'deleted';
-  reason: string | null;
-  detail: string | null;
-  bytes: number | null;
-  uses: number | null;
-  costSeconds: number | null;
-  /** The workflow that it made room for. */
-  workflowId: string | null;
-  forImageIds: ImageId[];
-}
+export type ReportStage = StageTimes;
+export type ReportMiss = Dated<ExpensiveMiss>;
+export type ReportImage = ImageUse;
+export type ReportEntryLeft = Dated<Omit<EntryLeft, 'shortKey'>>;
 
 /** Buckets that a report has about. */
 const WANTED_BUCKETS = 48;

@@ -153,7 +153,7 @@ function sampleReport(): Report {
       {
         at: new Date(fromMs).toISOString(),
         volumeId: null,
-        backend: 'local',
+        backend: brand('local'),
         imageId: brand('7a2f4b1e-0000-4000-8000-000000000001'),
         totalMs: 15_000,
         downloadMs: 12_000,
