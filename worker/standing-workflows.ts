@@ -35,23 +35,20 @@ export async function ensureStandingWorkflows(standing: Standing): Promise<void>
   const { config, queues } = standing;
   const { refresh, reconcile, evict } = config.schedules;
   const backends = Object.keys(config.backends) as BackendName[];
-  const refreshing = {
-    id: queues.ids.refresh,
-    cron: refresh,
-    workflowType: workflowTypes.refreshImageCache,
-    input: {},
-  };
+  const schedules: WantedSchedule[] = [
+    { id: queues.ids.refresh, cron: refresh, workflowType: workflowTypes.refreshImageCache, input: {} },
+    ...backends.map((backend) => ({
+      id: queues.ids.reconcile(backend),
+      cron: reconcile,
+      workflowType: workflowTypes.reconcileBackend,
+      input: { backend },
+    })),
+  ];
   await Promise.all([
     ...backends.map((backend) =>
       attempt(standing, queues.ids.evict(backend), () => ensureEvictor(standing, { backend, evict })),
     ),
-    ...backends.map((backend) => {
-      const id = queues.ids.reconcile(backend);
-      const input = { backend };
-      const wanted = { id, cron: reconcile, workflowType: workflowTypes.reconcileBackend, input };
-      return attempt(standing, `schedule ${id}`, () => ensureSchedule(standing, wanted));
-    }),
-    attempt(standing, `schedule ${queues.ids.refresh}`, () => ensureSchedule(standing, refreshing)),
+    ...schedules.map((wanted) => attempt(standing, `schedule ${wanted.id}`, () => ensureSchedule(standing, wanted))),
   ]);
 }
 

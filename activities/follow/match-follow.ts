@@ -91,14 +91,8 @@ export function createRetireSuperseded(deps: ControlDependencies) {
 
 /** Writes down why the last check of the follow has come to nothing. Idempotent. */
 export function createNoteFollowProblem(deps: ControlDependencies) {
-  return async function noteFollowProblem({
-    followId,
-    problem,
-  }: {
-    followId: FollowId;
-    problem: string;
-  }): Promise<void> {
-    await noteFollowChecked(deps.database, { followId, problem });
+  return async function noteFollowProblem(request: { followId: FollowId; problem: string }): Promise<void> {
+    await noteFollowChecked(deps.database, request);
     deps.metrics.refreshed({ result: 'failed' });
   };
 }

@@ -12,11 +12,7 @@ export async function openDownload(transport: Transport, request: DownloadReques
   const response = await requestFile(transport, request);
   switch (response.statusCode) {
     case 200:
-      return downloadOf(transport, response, {
-        startsAtBytes: 0,
-        lengthBytes: parseLength(response),
-        signal: request.signal,
-      });
+      return downloadOf(transport, response, { startsAtBytes: 0, signal: request.signal });
     case 206:
       return openPart(transport, response, request);
     default:
@@ -55,11 +51,7 @@ async function openPart(
       `asked for the bytes from ${request.offsetBytes}, it sends Content-Range: ${said.slice(0, 100)}`,
     );
   }
-  return downloadOf(transport, response, {
-    startsAtBytes: range.startsAtBytes,
-    lengthBytes: parseLength(response),
-    signal: request.signal,
-  });
+  return downloadOf(transport, response, { startsAtBytes: range.startsAtBytes, signal: request.signal });
 }
 
 async function refusalOf(
@@ -78,14 +70,12 @@ async function refusalOf(
   return failureOfStatus({ service: transport.service, method: 'GET', status, text, imageId });
 }
 
-interface OpenBody {
-  startsAtBytes: number;
-  lengthBytes: number | undefined;
-  signal: AbortSignal | undefined;
-}
-
-function downloadOf(transport: Transport, response: Dispatcher.ResponseData, { signal, ...claim }: OpenBody): Download {
-  return { ...claim, body: typedBody(transport, response, signal) };
+function downloadOf(
+  transport: Transport,
+  response: Dispatcher.ResponseData,
+  { startsAtBytes, signal }: { startsAtBytes: number; signal: AbortSignal | undefined },
+): Download {
+  return { startsAtBytes, lengthBytes: parseLength(response), body: typedBody(transport, response, signal) };
 }
 
 /** The body's bytes; a cut or a silence is a `Failure`, the caller's abort its reason. */

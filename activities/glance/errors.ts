@@ -16,30 +16,20 @@ export interface Refusal {
 /** Our judgement of each status, once. A status that says "not now" is `ImageServiceUnavailable` and worth a retry; the others are final. */
 export function failureOfStatus({ service, method, status, text, imageId }: Refusal): Failure {
   const said = messageOf(text);
+  const refused = (field: string, value: string, allowed: string): Failure =>
+    new Failure('InvalidRequest', { field, value, allowed: said || allowed });
   switch (status) {
     case 404:
     case 410:
       return new Failure('ImageNotFound', { imageId });
     case 403:
       if (method === 'GET') return new Failure('ImageNotFound', { imageId, forbidden: true });
-      return new Failure('InvalidRequest', {
-        field: 'imageId',
-        value: imageId,
-        allowed: said || 'what this project may do',
-      });
+      return refused('imageId', imageId, 'what this project may do');
     case 409:
-      return new Failure('InvalidRequest', {
-        field: 'imageId',
-        value: imageId,
-        allowed: said || 'an image in another state',
-      });
+      return refused('imageId', imageId, 'an image in another state');
     case 400:
     case 413:
-      return new Failure('InvalidRequest', {
-        field: 'image',
-        value: imageId || 'a new image',
-        allowed: said || `what ${service} accepts`,
-      });
+      return refused('image', imageId || 'a new image', `what ${service} accepts`);
     default:
       return new Failure('ImageServiceUnavailable', {
         service,

@@ -1,10 +1,10 @@
 import { retireEntry } from '../../db/entries/retirement';
 import { listOfOtherPolicy, renewPolicyVersion } from '../../db/entries/entries';
 import type { EntryRow } from '../../db/schema';
-import type { BackendName, EntryId } from '../../workflows/contract/ids';
+import type { EntryId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { ControlDependencies } from '../dependencies';
-import { createFindings, type Repaired } from './reconcile-run';
+import { createFindings, type ReconcileRequest, type Repaired } from './reconcile-run';
 
 /** Entries that one run checks again. */
 const ENTRIES_A_RUN = 10_000;
@@ -15,13 +15,7 @@ const ENTRIES_A_RUN = 10_000;
  * the cache is plain guest bytes. Idempotent.
  */
 export function createRecheckPolicy(deps: ControlDependencies) {
-  return async function recheckPolicy({
-    backend,
-    dryRun,
-  }: {
-    backend: BackendName;
-    dryRun: boolean;
-  }): Promise<ReconcileStep> {
+  return async function recheckPolicy({ backend, dryRun }: ReconcileRequest): Promise<ReconcileStep> {
     const findings = await createFindings(deps, { backend, dryRun });
     const { policyVersion } = deps;
     const { containers } = deps.config.policy;

@@ -10,15 +10,13 @@ import { findEndingOfCreate } from '../kit/runs';
 import { adoptVolumes, finishVolumes } from './adopt-volumes';
 import { checkEntries, checkVolumes } from './check-presence';
 import { classifyImageVolume, classifyPartial, classifyVolume, type ObjectRows } from './classify-object';
-import { beginRun, type ReconcileRun } from './reconcile-run';
+import { beginRun, type ReconcileRequest, type ReconcileRun } from './reconcile-run';
 import { removeOrphans, removePartial, removeVolumeOfEndedRow } from './remove-leftovers';
 
 /** Objects whose rows are read at once. */
 const BATCH_OBJECTS = 200;
 
-export interface ObjectsRequest {
-  backend: BackendName;
-  dryRun: boolean;
+export interface ObjectsRequest extends ReconcileRequest {
   /** Makes rows again for volumes that have none. */
   adopt: boolean;
 }

@@ -16,7 +16,7 @@ import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { BackendDependencies } from '../dependencies';
 import { deleteEntry } from '../kit/delete-entry';
 import { findEndingOfCreate, isRunning } from '../kit/runs';
-import { beginRun, volumesIn, type Repaired, type ReconcileRun } from './reconcile-run';
+import { beginRun, volumesIn, type Repaired, type ReconcileRequest, type ReconcileRun } from './reconcile-run';
 import { keptAsNewer } from './remove-leftovers';
 
 /** Entries of one kind that one run checks; the next run checks the others. */
@@ -28,7 +28,7 @@ const ROWS = 1000;
  * @throws BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createReconcileRows(deps: BackendDependencies, name: BackendName) {
-  return async function reconcileRows({ dryRun }: { backend: BackendName; dryRun: boolean }): Promise<ReconcileStep> {
+  return async function reconcileRows({ dryRun }: ReconcileRequest): Promise<ReconcileStep> {
     const run = await beginRun(deps, name, dryRun);
     run.findings.at('checking rows');
     await repairCreating(run);

@@ -20,6 +20,12 @@ const LISTED = 200;
 const HEARTBEAT_INTERVAL_MS = 500;
 const PAGE_ROWS = 200;
 
+/** What every step of a reconciliation is asked. */
+export interface ReconcileRequest {
+  backend: BackendName;
+  dryRun: boolean;
+}
+
 /** A finding before anything is done about it. */
 export type NewFinding = Omit<Finding, 'action'>;
 
@@ -66,7 +72,7 @@ export interface Findings {
 
 export async function createFindings(
   { metrics, config, database }: Pick<ControlDependencies, 'metrics' | 'config' | 'database'>,
-  { backend, dryRun }: { backend: BackendName; dryRun: boolean },
+  { backend, dryRun }: ReconcileRequest,
 ): Promise<Findings> {
   const databaseTime = await openDatabaseClock(database);
   const { grace } = config.schedules;

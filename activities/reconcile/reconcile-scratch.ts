@@ -1,25 +1,18 @@
 import { forgetScratch, listScratch } from '../../db/scratch-files';
 import type { ScratchFileRow } from '../../db/schema';
-import type { BackendName } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
 import { isRunning } from '../kit/runs';
 import { releaseScratchOf } from '../kit/scratch-files';
-import { createFindings, type Findings } from './reconcile-run';
-
-export interface ScratchToReconcile {
-  /** Whose reconciliation asks: a host's scratch is compared as a whole. */
-  backend: BackendName;
-  dryRun: boolean;
-}
+import { createFindings, type Findings, type ReconcileRequest } from './reconcile-run';
 
 /**
  * Makes files and rows of this host's scratch agree while it works: what nobody uses and what is not there goes, once
- * it is old enough. Idempotent.
+ * it is old enough. Idempotent. The backend is whose reconciliation asks: a host's scratch is compared as a whole.
  */
 export function createReconcileScratch(deps: HostDependencies) {
-  return async function reconcileScratch(request: ScratchToReconcile): Promise<ReconcileStep> {
+  return async function reconcileScratch(request: ReconcileRequest): Promise<ReconcileStep> {
     const findings = await createFindings(deps, request);
     // Files first: a row is there before its file is.
     const files = await deps.scratch.list();

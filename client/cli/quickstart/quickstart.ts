@@ -7,7 +7,7 @@ import { chooseDataDirectory } from '../../config/data-directory';
 import { findEndpoints } from '../../config/endpoints';
 import { openClient, type ImageVolumeCache } from '../../connection';
 import { createVolume } from '../../volumes';
-import { createProgressView } from '../output/progress';
+import { withProgress, type ProgressView } from '../output/progress';
 import { note, print, printJson } from '../output/print';
 import { formatReport, type ImageReport, type QuickstartReport, type VolumeReport } from './report';
 import { makeSampleImage } from './sample-image';
@@ -84,14 +84,10 @@ async function upload(cache: ImageVolumeCache, path: string): Promise<Uploaded> 
 }
 
 async function create(cache: ImageVolumeCache, { imageId }: Uploaded, showProgress = false): Promise<VolumeReport> {
-  const view = showProgress ? createProgressView(process.stderr) : undefined;
   const startedAtMs = performance.now();
-  const { volumeId, outcome, reason, bytesDownloaded, connection } = await createVolume(
-    cache,
-    { imageId },
-    { onProgress: view?.show },
-  );
-  view?.end();
+  const make = (onProgress?: ProgressView['show']) => createVolume(cache, { imageId }, { onProgress });
+  const made = await (showProgress ? withProgress(make) : make());
+  const { volumeId, outcome, reason, bytesDownloaded, connection } = made;
   return {
     volumeId,
     imageId,
