@@ -5,7 +5,7 @@ import type { LeasedEntry } from '../workflows/contract/population';
 import type { VolumeState } from '../workflows/contract/volume';
 import { hasKey } from './cache-key';
 import type { Database } from './client';
-import { runStatement } from './statement';
+import { cast, readRows, type Queryable } from './statement';
 import { findVolume } from './volumes';
 import { cloneLimitOf, nearCloneLimit } from './backends';
 
@@ -36,7 +36,7 @@ interface Acquirement {
  */
 export async function acquireEntry(database: Database, request: Acquirement): Promise<LeaseOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
-    const [row] = await runStatement<AcquiredRow>(database, acquireStatement(request));
+    const row = await leaseEntry(database, request);
     if (row) return acquired(row);
     const volume = await findVolume(database, request);
     if (volume?.state !== 'creating' || volume.runId !== request.runId)
@@ -45,25 +45,31 @@ export async function acquireEntry(database: Database, request: Acquirement): Pr
   throw new Error(`volume ${request.volumeId} changed ${RACE_TRIES} times while its entry was acquired`);
 }
 
-type AcquiredRow = {
-  id: EntryId | null;
-  imageVolume: string;
-  virtualBytes: number;
-  generation: number;
-  collision: boolean;
-  full: boolean;
-  near: boolean;
-};
-
 /**
  * Volume first, then entry: `for update` waits for whoever retires or takes the entry, judges the row anew and goes on to the next generation when
  * it no longer fits. A volume that has its lease joins the entry it holds.
  */
-function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquirement) {
+async function leaseEntry(on: Queryable, { volumeId, runId, backend, key, cloneLimit }: Acquirement) {
   const limit = cloneLimitOf(backend, cloneLimit);
   const near = nearCloneLimit(limit);
   const ofKey = sql`e.backend = ${backend} and e.short_key = ${key.short}`;
-  return sql`with volume as (
+  const fields = {
+    id: cast.text<EntryId | null>(sql`entry.id`),
+    imageVolume: cast.text(sql`entry.image_volume`),
+    virtualBytes: cast.integer(sql`entry.virtual_bytes`),
+    generation: cast.integer(sql`entry.generation`),
+    collision: cast.boolean(
+      sql`exists (select 1 from cache_entries e where ${ofKey} and e.state <> 'gone' and not ${hasKey('e', key)})`,
+    ),
+    full: cast.boolean(
+      sql`exists (select 1 from cache_entries e where ${ofKey} and e.state = 'ready' and e.clones >= ${limit})`,
+    ),
+    near: cast.boolean(sql`entry.clones >= ${near}`),
+  };
+  const [row] = await readRows(
+    on,
+    fields,
+    (columns) => sql`with volume as (
       select id, image_id, project_id, entry_id, holds_entry, waits_for_flight from volumes
       where id = ${volumeId} and run_id = ${runId} and state = 'creating' for no key update
     ), kept as (
@@ -86,15 +92,13 @@ function acquireStatement({ volumeId, runId, backend, key, cloneLimit }: Acquire
       where not exists (select 1 from entry_images i where i.entry_id = l.id and i.image_id = v.image_id and i.state = 'usable')
       on conflict (entry_id, image_id) do update set state = 'usable', last_seen_at = now()
     )
-    select entry.id, entry.image_volume as "imageVolume", entry.virtual_bytes as "virtualBytes", entry.generation,
-      exists (select 1 from cache_entries e where ${ofKey} and e.state <> 'gone' and not ${hasKey('e', key)}) as collision,
-      exists (select 1 from cache_entries e where ${ofKey} and e.state = 'ready' and e.clones >= ${limit}) as full,
-      entry.clones >= ${near} as near
-    from volume left join (select * from kept union all select * from leased) entry on true
-    where entry.id is null or entry.virtual_bytes is not null`;
+    select ${columns} from volume left join (select * from kept union all select * from leased) entry on true
+    where entry.id is null or entry.virtual_bytes is not null`,
+  );
+  return row;
 }
 
-function acquired(row: AcquiredRow): LeaseOutcome {
+function acquired(row: NonNullable<Awaited<ReturnType<typeof leaseEntry>>>): LeaseOutcome {
   const { id, imageVolume, virtualBytes, generation, collision, full, near } = row;
   if (id !== null)
     return {

@@ -1,8 +1,8 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { eq, sql, type SQL } from 'drizzle-orm';
 import type { BackendName } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { backends, type BackendRow } from './schema';
-import { columnsOf, json, parseRow, runStatement, type Queryable, inTransaction } from './statement';
+import { cast, inTransaction, json, query, readRows, readTable, type Queryable, transactionTime } from './statement';
 import { areWatermarksInOrder } from '../workflows/contract/cache-limits';
 import type { CacheLimitValues } from '../workflows/contract/eviction';
 
@@ -42,9 +42,10 @@ export async function registerBackend(
     const column = sql.identifier(limitColumns[limit]);
     return sql`${column} = case when ${limit} = any (backends.operator_limits) then backends.${column} else excluded.${column} end`;
   });
-  const [row] = await runStatement(
+  const [row] = await readTable(
     database,
-    sql`insert into backends (name, driver, capabilities, place_id, ${sql.join(
+    backends,
+    (columns) => sql`insert into backends (name, driver, capabilities, place_id, ${sql.join(
       limitNames.map((limit) => sql.identifier(limitColumns[limit])),
       sql`, `,
     )})
@@ -56,13 +57,13 @@ export async function registerBackend(
         place_id = coalesce(excluded.place_id, backends.place_id), ${sql.join(unlessSet, sql`, `)}
         where excluded.place_id is null or backends.place_id is not distinct from ${place?.before ?? null}::text
           or backends.place_id = excluded.place_id
-      returning ${columnsOf(backends)}`,
+      returning ${columns}`,
   );
   if (!row && place)
     throw new Error(
       `backends.${name}: another worker has claimed another place for it meanwhile than ${place.id}; every host must see the same one`,
     );
-  return parseBackend(row, name);
+  return registered(row, name);
 }
 
 /** More are not counted. */
@@ -73,16 +74,14 @@ export async function countHoldings(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<{ volumes: number; imageVolumes: number }> {
-  const [row] = await runStatement<{ volumes: number; image_volumes: number }>(
-    database,
-    sql`select
-        (select count(*)::int from (select from volumes where backend = ${name}
-          and (state in ('creating', 'available', 'deleting') or (state = 'error' and available_at is not null))
-          limit ${MOST_COUNTED}) as counted) as volumes,
-        (select count(*)::int from (select from cache_entries where backend = ${name} and state <> 'gone'
-          limit ${MOST_COUNTED}) as counted) as image_volumes`,
-  );
-  return { volumes: row?.volumes ?? 0, imageVolumes: row?.image_volumes ?? 0 };
+  const counted = (rows: SQL) => cast.integer(sql`select count(*) from (${rows} limit ${MOST_COUNTED}) as counted`);
+  const fields = {
+    volumes: counted(sql`select from volumes where backend = ${name}
+      and (state in ('creating', 'available', 'deleting') or (state = 'error' and available_at is not null))`),
+    imageVolumes: counted(sql`select from cache_entries where backend = ${name} and state <> 'gone'`),
+  };
+  const [row] = await readRows(database, fields, (columns) => sql`select ${columns}`);
+  return row ?? { volumes: 0, imageVolumes: 0 };
 }
 
 /** Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there is no such backend. */
@@ -96,23 +95,28 @@ export async function updateLimits(
     given.map((limit) => sql`${limit}`),
     sql`, `,
   )}]::text[]`;
-  const [row] = await runStatement(
+  const [row] = await readTable(
     database,
-    sql`update backends set ${sql.join([...changes, sql`limits_set_by = ${by}, limits_set_at = now()`], sql`, `)},
+    backends,
+    (
+      columns,
+    ) => sql`update backends set ${sql.join([...changes, sql`limits_set_by = ${by}, limits_set_at = now()`], sql`, `)},
         operator_limits = array(select distinct unnest(operator_limits || ${names}) order by 1)
-      where name = ${name} returning ${columnsOf(backends)}`,
+      where name = ${name} returning ${columns}`,
   );
-  return row && parseRow(backends, row);
+  return row;
 }
 
 /** Notes what the backend's place really has. */
 export async function observeSpace(
   database: Database,
-  space: { name: BackendName; totalBytes: number; freeBytes: number },
+  { name, ...space }: { name: BackendName; totalBytes: number; freeBytes: number },
 ): Promise<void> {
-  await runStatement(
-    database,
-    sql`update backends set total_bytes = ${space.totalBytes}, free_bytes = ${space.freeBytes}, space_seen_at = now() where name = ${space.name}`,
+  await query(database, (orm) =>
+    orm
+      .update(backends)
+      .set({ ...space, spaceSeenAt: transactionTime })
+      .where(eq(backends.name, name)),
   );
 }
 
@@ -120,13 +124,12 @@ export async function findBackend(
   database: Database,
   { name }: { name: BackendName },
 ): Promise<BackendRow | undefined> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
-  return row && parseRow(backends, row);
+  const [row] = await query(database, (orm) => orm.select().from(backends).where(eq(backends.name, name)));
+  return row;
 }
 
-export async function listBackends(database: Database): Promise<BackendRow[]> {
-  const rows = await runStatement(database, sql`select ${columnsOf(backends)} from backends order by name`);
-  return rows.map((row) => parseRow(backends, row));
+export function listBackends(database: Database): Promise<BackendRow[]> {
+  return query(database, (orm) => orm.select().from(backends).orderBy(backends.name));
 }
 
 /**
@@ -134,16 +137,17 @@ export async function listBackends(database: Database): Promise<BackendRow[]> {
  * `no key update` lets new volumes, whose foreign key points here, be admitted meanwhile.
  */
 export async function lockBackend(transaction: Queryable, { name }: { name: BackendName }): Promise<BackendRow> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
-    sql`select ${columnsOf(backends)} from backends where name = ${name} for no key update`,
+    backends,
+    (columns) => sql`select ${columns} from backends where name = ${name} for no key update`,
   );
-  return parseBackend(row, name);
+  return registered(row, name);
 }
 
-function parseBackend(row: Record<string, unknown> | undefined, name: BackendName): BackendRow {
+export function registered(row: BackendRow | undefined, name: BackendName): BackendRow {
   if (!row) throw new Error(`backend ${name} is not registered`);
-  return parseRow(backends, row);
+  return row;
 }
 
 /** One clone in so many of a parent's limit, but at least one, is kept for creates that come while the next generation is populated. */

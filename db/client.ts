@@ -3,7 +3,7 @@ import type { PgRemoteDatabase } from 'drizzle-orm/pg-proxy';
 import postgres from 'postgres';
 import { withDatabaseErrors } from './errors';
 import { createSockets } from './sockets';
-import { createOrm } from './statement';
+import { createOrm, type DriverSql } from './statement';
 import { parseDatabaseUrl } from './url';
 
 export interface PoolOptions {
@@ -29,8 +29,6 @@ export interface Database {
   /** Lets running statements end, at most `CLOSE_TIMEOUT_SECONDS`; then no socket is left. */
   close(): Promise<void>;
 }
-
-export type DriverSql = postgres.Sql<{ bigint: number; time: string; json: string }>;
 
 const CONNECT_TIMEOUT_SECONDS = 5;
 const IDLE_TIMEOUT_SECONDS = 60;

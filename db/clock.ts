@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type { Database } from './client';
-import { runStatement, type Queryable } from './statement';
+import { cast, readRows, type Queryable } from './statement';
 
 /*
  * The time that the inventory's rows are written with. What is compared with a row's time is read here: the clock of a worker or of a client may be
@@ -9,10 +9,8 @@ import { runStatement, type Queryable } from './statement';
 
 /** @returns the database's time, as of this statement. */
 export async function readDatabaseTime(on: Queryable): Promise<Date> {
-  const [row] = await runStatement<{ ms: number }>(
-    on,
-    sql`select extract(epoch from clock_timestamp())::float8 * 1000 as ms`,
-  );
+  const ms = cast.float(sql`extract(epoch from clock_timestamp()) * 1000`);
+  const [row] = await readRows(on, { ms }, (columns) => sql`select ${columns}`);
   if (!row) throw new Error('the database told no time');
   return new Date(row.ms);
 }

@@ -1,15 +1,16 @@
-import { sql } from 'drizzle-orm';
+import { eq, getTableColumns, sql } from 'drizzle-orm';
 import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { Connection, Outcome, VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
-import { endHold, freedColumn, parseFreed, releaseOf, type Release } from './entries/clones';
+import { endHold, freed, releaseOf, toRelease, type Release } from './entries/clones';
 import { type DecisionNote, decisionOf } from './report/decisions';
 import { volumes, type VolumeRow } from './schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement } from './statement';
+import { cast, columnsOf, inTransaction, json, query, readRows, runStatement } from './statement';
 import { ended, findVolume } from './volumes';
 
 /** How often a statement is tried again that lost a race against another one of the same volume. */
 const RACE_TRIES = 5;
+
 interface Admittance {
   volumeId: VolumeId;
   projectId: ProjectId;
@@ -69,9 +70,18 @@ async function insertOrTakeOver(
   request: Admittance,
 ): Promise<{ admitted?: VolumeRow; room?: InsertVolumeOutcome & { kind: 'no-room' } }> {
   const { overSubscription = null, totalBytes = null } = request.promise ?? {};
-  const [row] = await runStatement<RoomRow>(
+  const fields = {
+    ...getTableColumns(volumes),
+    admitted: cast.boolean(sql`admitted.id is not null`),
+    /** Null where it has to be asked again. */
+    fits: cast.boolean<boolean | null>(sql`room.fits`),
+    promisedBytes: cast.integer(sql`room.promised`),
+    mostBytes: cast.integer(sql`room.most`),
+  };
+  const [row] = await readRows(
     database,
-    sql`with room as materialized (
+    fields,
+    (columns) => sql`with room as materialized (
         select r.fits, r.promised, b.most from (
           select floor(coalesce(${totalBytes}::float8, total_bytes) * ${overSubscription}::float8)::bigint as most
           from backends where name = ${request.backend}
@@ -94,29 +104,30 @@ async function insertOrTakeOver(
         activity_id = case when v.run_id = excluded.run_id then v.activity_id end
       where v.request = excluded.request and (v.state = 'error' or (v.state = 'creating' and v.run_id in (excluded.run_id, ${request.deadRunId ?? request.runId})))
       returning ${columnsOf(volumes)}
-      ) select ${columnsOf(volumes)}, room.fits, room.promised, room.most from room left join admitted on true`,
+      ) select ${columns} from room left join admitted on true`,
   );
   if (!row) throw new Error(`backend ${request.backend} is not registered`);
-  if (row.id !== null) return { admitted: parseRow(volumes, row) };
-  return row.fits === false ? { room: { kind: 'no-room', promisedBytes: row.promised, mostBytes: row.most } } : {};
+  const { admitted, fits, promisedBytes, mostBytes, ...volume } = row;
+  if (admitted) return { admitted: volume };
+  return fits === false ? { room: { kind: 'no-room', promisedBytes, mostBytes } } : {};
 }
-
-/** `fits` is null where it has to be asked again. */
-type RoomRow = { id: VolumeId | null; fits: boolean | null; promised: number; most: number };
 
 /** @returns undefined when the row can be taken by now. */
 async function findRefusal(
   database: Database,
   { volumeId, request, projectId, runId, deadRunId }: Admittance,
 ): Promise<InsertVolumeOutcome | undefined> {
-  const [row] = await runStatement(
-    database,
-    sql`select ${columnsOf(volumes)}, request = ${json(request)} as same_request from volumes where id = ${volumeId}`,
+  const isSame = cast.boolean(sql`${volumes.request} = ${json(request)}`);
+  const [row] = await query(database, (orm) =>
+    orm
+      .select({ ...getTableColumns(volumes), isSame })
+      .from(volumes)
+      .where(eq(volumes.id, volumeId)),
   );
   if (!row) return undefined;
-  const found = parseRow(volumes, row);
+  const { isSame: isSameRequest, ...found } = row;
   if (found.state === 'deleting' || found.state === 'deleted') return { kind: 'deleted' };
-  if (row['same_request'] !== true) return { kind: 'conflict', found: describeRequest(found, projectId) };
+  if (!isSameRequest) return { kind: 'conflict', found: describeRequest(found, projectId) };
   if (found.state === 'available') return { kind: 'available', volume: found };
   if (found.state === 'creating' && found.runId !== runId && found.runId !== deadRunId)
     return { kind: 'busy', workflowId: found.workflowId, runId: found.runId };
@@ -136,15 +147,16 @@ export async function releaseLease(
   database: Database,
   { volumeId, runId }: { volumeId: VolumeId; runId: string },
 ): Promise<Release> {
-  const [row] = await runStatement(
+  const [row] = await readRows(
     database,
-    sql`with volume as (
+    { freed },
+    (columns) => sql`with volume as (
         select id, entry_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and holds_entry for no key update
       ), released as (${releaseOf(sql`volume`)})
       update volumes set entry_id = null, holds_entry = false, updated_at = now() from volume v where volumes.id = v.id
-      returning ${freedColumn}`,
+      returning ${columns}`,
   );
-  return parseFreed(row);
+  return toRelease(row);
 }
 
 export type CompleteOutcome =
@@ -169,9 +181,15 @@ export async function completeVolume(
   },
 ): Promise<CompleteOutcome> {
   const { volumeId, runId, sizeBytes, connection, outcome, decision, clonesPinParent } = request;
-  const [row] = await runStatement(
+  const fields = {
+    ...getTableColumns(volumes),
+    freed,
+    saved: cast.json<{ bytes: number; seconds: number } | null>(sql`select to_jsonb(saved) from saved`),
+  };
+  const [row] = await readRows(
     database,
-    sql`with completed as (
+    fields,
+    (columns) => sql`with completed as (
         update volumes v set state = 'available', size_bytes = ${sizeBytes}, connection = ${json(connection)}, outcome = ${outcome}, bootable = true,
           holds_entry = v.holds_entry and coalesce(${clonesPinParent ?? null}::boolean, (b.capabilities ->> 'clonesPinParent')::boolean, true),
           waits_for_flight = null, activity_id = null, available_at = now(), updated_at = now()
@@ -183,15 +201,12 @@ export async function completeVolume(
         select coalesce(e.image_bytes, 0) as bytes, coalesce(e.cost_seconds, 0) as seconds from completed c join cache_entries e on e.id = c.entry_id
         where c.outcome in ('hit', 'joined')
       ), decided as (${decisionOf('completed', { ...decision, outcome, saved: 'saved' })})
-      select ${columnsOf(volumes)}, ${freedColumn}, (select to_jsonb(saved) from saved) as saved from completed`,
+      select ${columns} from completed`,
   );
-  if (row)
-    return {
-      kind: 'completed',
-      volume: parseRow(volumes, row),
-      ...parseFreed(row),
-      saved: parseSaved(row['saved']),
-    };
+  if (row) {
+    const { freed: freedEntry, saved, ...volume } = row;
+    return { kind: 'completed', volume, ...(freedEntry && { freedEntry }), saved: saved ?? { bytes: 0, seconds: 0 } };
+  }
   const volume = await findVolume(database, { volumeId });
   if (volume?.state === 'available' && volume.runId === runId) return { kind: 'completed', volume };
   return { kind: 'not-creating', state: volume?.state ?? 'absent' };
@@ -208,9 +223,9 @@ export async function takeOverVolume(
   const taken = await runStatement(
     database,
     sql`update volumes set state = 'creating', run_id = ${runId}, given_up = false, error_type = null, error_message = null, updated_at = now()
-      where id = ${volumeId} and run_id = ${earlierRunId} and state in ('creating', 'error') returning id`,
+      where id = ${volumeId} and run_id = ${earlierRunId} and state in ('creating', 'error')`,
   );
-  return taken.length > 0;
+  return taken > 0;
 }
 
 interface Removal {
@@ -230,10 +245,10 @@ export function removeGivenUp(database: Database, { volumeId, runId, remove }: R
     const given = await runStatement(
       transaction,
       sql`update volumes set given_up = true, updated_at = now() where id = ${volumeId} and run_id = ${runId}
-          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) returning id`,
+          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating'))`,
     );
-    if (given.length > 0) await remove();
-    return given.length > 0;
+    if (given > 0) await remove();
+    return given > 0;
   });
 }
 
@@ -243,10 +258,13 @@ export function removeGivenUp(database: Database, { volumeId, runId, remove }: R
  */
 export function removeOrphan(database: Database, { volumeId, runId, remove }: Removal): Promise<void> {
   return inTransaction(database, async (transaction) => {
-    const [row] = await runStatement<{ owned: boolean }>(
+    const owned = cast.boolean(
+      sql`state = 'available' or (state = 'creating' and not (given_up and run_id = ${runId}))`,
+    );
+    const [row] = await readRows(
       transaction,
-      sql`select state = 'available' or (state = 'creating' and not (given_up and run_id = ${runId})) as owned
-        from volumes where id = ${volumeId} for no key update`,
+      { owned },
+      (columns) => sql`select ${columns} from volumes where id = ${volumeId} for no key update`,
     );
     if (row?.owned !== true) await remove();
   });
@@ -272,7 +290,7 @@ export async function markFailed(
   return endHold(database, {
     volumeId,
     states: ended,
-    statement: sql`with volume as (
+    statement: (columns) => sql`with volume as (
         select id, entry_id, holds_entry from volumes where id = ${volumeId} and run_id = ${runId}
           and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) for no key update
       ), settled as (
@@ -283,10 +301,6 @@ export async function markFailed(
         from volume where v.id = volume.id returning ${columnsOf(volumes, 'v')}
       ), released as (${releaseOf(sql`volume where holds_entry`)}
       ), decided as (${decisionOf('settled', { ...decision, outcome: 'failed', errorType: error?.type })})
-      select ${freedColumn} from settled`,
+      select ${columns} from settled`,
   });
-}
-
-function parseSaved(saved: unknown): { bytes: number; seconds: number } {
-  return (saved as { bytes: number; seconds: number } | null) ?? { bytes: 0, seconds: 0 };
 }

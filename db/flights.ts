@@ -1,10 +1,10 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNotNull, isNull, lte, sql, type SQL } from 'drizzle-orm';
 import type { FailureRecord } from '../workflows/contract/failures';
 import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { Verdict } from '../workflows/contract/population';
 import type { Database } from './client';
-import { populations, type PopulationRow } from './schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from './statement';
+import { flightWaiters, populations, type PopulationRow } from './schema';
+import { inTransaction, json, query, readRows, readTable, runStatement, type Queryable } from './statement';
 
 export interface ClaimedFlight {
   flight: number;
@@ -31,10 +31,11 @@ export function updateFlightRun(
     const population = await lockPopulation(transaction, { backend, shortKey });
     if (!population) return undefined;
     const { flight, imageId, leaderVolumeId, verdict } = population;
-    const column = sql.identifier(verdict ? 'answered_run_id' : 'run_id');
-    await runStatement(
-      transaction,
-      sql`update populations set ${column} = ${runId} where backend = ${backend} and short_key = ${shortKey}`,
+    await query(transaction, (orm) =>
+      orm
+        .update(populations)
+        .set(verdict ? { answeredRunId: runId } : { runId })
+        .where(isOfKey({ backend, shortKey })),
     );
     return { flight, imageId, leaderVolumeId, ...(verdict && { answered: verdict }) };
   });
@@ -42,14 +43,13 @@ export function updateFlightRun(
 
 export type FlightRow = PopulationRow & { answered: boolean };
 
-export async function findFlight(database: Database, { backend, shortKey }: FlightKey): Promise<FlightRow | undefined> {
-  const [row] = await runStatement(
-    database,
-    sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey}`,
-  );
-  if (!row) return undefined;
-  const population = parseRow(populations, row);
-  return { ...population, answered: population.answeredAt !== null };
+export async function findFlight(database: Database, key: FlightKey): Promise<FlightRow | undefined> {
+  const [row] = await query(database, (orm) => orm.select().from(populations).where(isOfKey(key)));
+  return row && { ...row, answered: row.answeredAt !== null };
+}
+
+function isOfKey({ backend, shortKey }: FlightKey): SQL | undefined {
+  return and(eq(populations.backend, backend), eq(populations.shortKey, shortKey));
 }
 
 /**
@@ -63,16 +63,11 @@ export async function answerFlight(
   const answered = await runStatement(
     database,
     sql`update populations set verdict = ${json(verdict)}, answered_at = now(), answered_run_id = ${runId}
-      where backend = ${backend} and short_key = ${shortKey} and flight = ${flight} and answered_at is null and coalesce(run_id, ${runId}) = ${runId}
-      returning flight`,
+      where backend = ${backend} and short_key = ${shortKey} and flight = ${flight} and answered_at is null and coalesce(run_id, ${runId}) = ${runId}`,
   );
-  if (answered.length > 0) return true;
-  const [row] = await runStatement(
-    database,
-    sql`select 1 from populations where backend = ${backend} and short_key = ${shortKey} and flight = ${flight}
-      and answered_at is not null and answered_run_id = ${runId}`,
-  );
-  return row !== undefined;
+  if (answered > 0) return true;
+  const found = await findFlight(database, { backend, shortKey });
+  return found?.flight === flight && found.answered && found.answeredRunId === runId;
 }
 
 /** What a flight is answered with for which nobody waits: no waiter ever reads it. */
@@ -111,14 +106,14 @@ async function isWanted(
   transaction: Queryable,
   { backend, shortKey, flight, workflowId }: FlightKey & { flight: number; workflowId: string },
 ): Promise<boolean> {
-  const [row] = await runStatement(
+  const reasons = await runStatement(
     transaction,
     sql`select 1 where exists (select 1 from volumes
           where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating')
         or exists (select 1 from flight_waiters where backend = ${backend} and short_key = ${shortKey} and flight = ${flight})
         or exists (select 1 from scratch_files where ${workflowId} = any (users) and bytes_real is not null)`,
   );
-  return row !== undefined;
+  return reasons > 0;
 }
 
 /** @returns the flights of these backends that a run has claimed and not answered. */
@@ -126,11 +121,17 @@ export function listRunningFlights(
   database: Database,
   { backends }: { backends: readonly BackendName[] },
 ): Promise<FlightKey[]> {
-  return runStatement<FlightKey & Record<string, unknown>>(
-    database,
-    sql`select backend, short_key as "shortKey" from populations
-      where backend = any(array(select jsonb_array_elements_text(${JSON.stringify(backends)}::jsonb)))
-        and answered_at is null and run_id is not null order by started_at`,
+  const where = and(
+    inArray(populations.backend, [...backends]),
+    isNull(populations.answeredAt),
+    isNotNull(populations.runId),
+  );
+  return query(database, (orm) =>
+    orm
+      .select({ backend: populations.backend, shortKey: populations.shortKey })
+      .from(populations)
+      .where(where)
+      .orderBy(populations.startedAt),
   );
 }
 
@@ -145,9 +146,11 @@ export async function waitersOf(
   { backend, shortKey, flight, limit, afterId }: FlightKey & { flight: number; limit: number; afterId?: string },
 ): Promise<FlightWaiter[]> {
   const after = afterId ?? '00000000-0000-0000-0000-000000000000';
-  return runStatement<FlightWaiter & Record<string, unknown>>(
+  const { id, workflowId, runId, activityId } = flightWaiters;
+  return readRows(
     database,
-    sql`select id, workflow_id as "workflowId", run_id as "runId", activity_id as "activityId" from (
+    { id, workflowId, runId, activityId },
+    (columns) => sql`select ${columns} from (
         (select id, workflow_id, run_id, activity_id from volumes
           where backend = ${backend} and short_key = ${shortKey} and waits_for_flight = ${flight} and state = 'creating' and activity_id is not null
             and id > ${after} order by id limit ${limit})
@@ -163,21 +166,22 @@ export async function forgetWaiters(
   database: Database,
   { backend, shortKey, flight }: FlightKey & { flight: number },
 ): Promise<void> {
-  await runStatement(
-    database,
-    sql`delete from flight_waiters where backend = ${backend} and short_key = ${shortKey} and flight <= ${flight}`,
-  );
+  const { backend: ofBackend, shortKey: ofKey, flight: ofFlight } = flightWaiters;
+  const where = and(eq(ofBackend, backend), eq(ofKey, shortKey), lte(ofFlight, flight));
+  await query(database, (orm) => orm.delete(flightWaiters).where(where));
 }
 
 export async function lockPopulation(
   transaction: Queryable,
   { backend, shortKey }: FlightKey,
 ): Promise<PopulationRow | undefined> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
-    sql`select ${columnsOf(populations)} from populations where backend = ${backend} and short_key = ${shortKey} for update`,
+    populations,
+    (columns) =>
+      sql`select ${columns} from populations where backend = ${backend} and short_key = ${shortKey} for update`,
   );
-  return row && parseRow(populations, row);
+  return row;
 }
 
 export function isProvenRefusal(verdict: Verdict | null): boolean {
@@ -188,21 +192,23 @@ export function isProvenRefusal(verdict: Verdict | null): boolean {
 
 /** Enough to say that a beginning is ambiguous. */
 const MOST_MEANT = 10;
-/** As `isProvenRefusal` of `populations.ts` decides it. */
+/** As `isProvenRefusal` decides it. */
 const isRemembered: SQL = sql`verdict->>'kind' = 'failed' and verdict->'failure'->>'type' = 'ImageRefused'
   and verdict->'failure'->'details'->'bytesVerified' = 'true'::jsonb`;
 /** @returns the flights whose verdict is a refusal that answers later creates of the same bytes; the newest first. */
-export async function listRefusals(
+export function listRefusals(
   database: Database,
   { backend, limit }: { backend?: BackendName; limit: number },
 ): Promise<PopulationRow[]> {
-  const onBackend = backend === undefined ? sql`true` : sql`backend = ${backend}`;
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(populations)} from populations where ${onBackend} and ${isRemembered}
-      order by answered_at desc, backend, short_key limit ${limit}`,
+  const where = and(backend && eq(populations.backend, backend), isRemembered);
+  return query(database, (orm) =>
+    orm
+      .select()
+      .from(populations)
+      .where(where)
+      .orderBy(desc(populations.answeredAt), populations.backend, populations.shortKey)
+      .limit(limit),
   );
-  return rows.map((row) => parseRow(populations, row));
 }
 
 /**
@@ -213,18 +219,19 @@ export async function clearRefusal(
   database: Database,
   { backend, cacheKey }: { backend: BackendName; cacheKey: string },
 ): Promise<string[]> {
-  const meant = await runStatement<{ short_key: string }>(
+  const meant = await readRows(
     database,
-    sql`with meant as (
+    { shortKey: populations.shortKey },
+    (columns) => sql`with meant as (
         select backend, short_key from populations where backend = ${backend} and starts_with(short_key, ${cacheKey}) and ${isRemembered}
         order by short_key limit ${MOST_MEANT} for update
       ), forgotten as (
         update populations p set verdict = p.verdict #- '{failure,details,bytesVerified}' from meant
         where p.backend = meant.backend and p.short_key = meant.short_key and (select count(*) from meant) = 1
       )
-      select short_key from meant order by short_key`,
+      select ${columns} from meant order by short_key`,
   );
-  return meant.map((row) => row.short_key);
+  return meant.map(({ shortKey }) => shortKey);
 }
 
 /** The activity that a flight's end completes. */

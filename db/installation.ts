@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { sql } from 'drizzle-orm';
+import { backends, installation } from './schema';
 import type { InstallationId } from '../workflows/contract/ids';
 import type { Database } from './client';
-import { inTransaction, runStatement, type Queryable } from './statement';
+import { inTransaction, query, runStatement, type Queryable } from './statement';
 
 /** Gives the installation its id, once; whoever comes later gets the same. */
 export async function ensureInstallation(database: Database): Promise<InstallationId> {
-  await runStatement(database, sql`insert into installation (id) values (${randomUUID()}) on conflict do nothing`);
+  const id = randomUUID() as InstallationId;
+  await query(database, (orm) => orm.insert(installation).values({ id }).onConflictDoNothing());
   return await readInstallation(database);
 }
 
@@ -18,14 +20,13 @@ export async function adoptInstallation(database: Database, id: InstallationId):
   const held = await ensureInstallation(database);
   if (held === id) return;
   const adopted = await inTransaction(database, async (transaction) => {
-    const rows = await runStatement(
+    const changed = await runStatement(
       transaction,
-      sql`update installation set id = ${id}
-        where not exists (select from volumes) and not exists (select from cache_entries) returning id`,
+      sql`update installation set id = ${id} where not exists (select from volumes) and not exists (select from cache_entries)`,
     );
     // What its workers have claimed so far is not this installation's.
-    if (rows.length > 0) await runStatement(transaction, sql`update backends set place_id = null`);
-    return rows.length > 0;
+    if (changed > 0) await query(transaction, (orm) => orm.update(backends).set({ placeId: null }));
+    return changed > 0;
   });
   if (!adopted)
     throw new Error(
@@ -34,7 +35,7 @@ export async function adoptInstallation(database: Database, id: InstallationId):
 }
 
 async function readInstallation(database: Queryable): Promise<InstallationId> {
-  const [row] = await runStatement<{ id: InstallationId }>(database, sql`select id from installation`);
+  const [row] = await query(database, (orm) => orm.select().from(installation));
   if (!row) throw new Error('the installation has no id');
   return row.id;
 }
@@ -61,10 +62,9 @@ export async function bindNamespace(
     sql`update installation set temporal_namespace = ${name}::text, temporal_namespace_id = coalesce(${id}::text, case
           when temporal_namespace = ${name} and ${moved}::text is null then temporal_namespace_id end)
         where temporal_namespace is null or coalesce(temporal_namespace_id, temporal_namespace) = ${moved}
-          or temporal_namespace_id = ${id} or (temporal_namespace = ${name} and (temporal_namespace_id is null or ${id}::text is null))
-        returning id`,
+          or temporal_namespace_id = ${id} or (temporal_namespace = ${name} and (temporal_namespace_id is null or ${id}::text is null))`,
   );
-  if (bound.length > 0) return;
+  if (bound > 0) return;
   const held = await findNamespace(database);
   const known = held?.id ?? held?.name;
   throw new Error(
@@ -77,11 +77,9 @@ export async function bindNamespace(
 
 /** @returns undefined while it is bound to none. */
 export async function findNamespace(database: Queryable): Promise<NamespaceIdentity | undefined> {
-  const [row] = await runStatement<{ name: string | null; id: string | null }>(
-    database,
-    sql`select temporal_namespace as name, temporal_namespace_id as id from installation`,
-  );
-  return row && row.name !== null ? { name: row.name, id: row.id ?? undefined } : undefined;
+  const [row] = await query(database, (orm) => orm.select().from(installation));
+  const name = row?.temporalNamespace ?? undefined;
+  return name === undefined ? undefined : { name, id: row?.temporalNamespaceId ?? undefined };
 }
 
 export function describeNamespace({ name, id }: NamespaceIdentity): string {

@@ -1,12 +1,12 @@
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { Verdict } from '../workflows/contract/population';
 import type { VolumeState } from '../workflows/contract/volume';
 import { hasKey, isSameKey, keyColumnNames, keyValues } from './cache-key';
 import type { Database } from './client';
-import { populations, type PopulationRow } from './schema';
-import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from './statement';
+import { populations, volumes, type PopulationRow } from './schema';
+import { inTransaction, query, readRows, readTable, runStatement, type Queryable, transactionTime } from './statement';
 import { lockPopulation, isProvenRefusal, type WaitingActivity } from './flights';
 
 export interface FlightJoin extends WaitingActivity {
@@ -29,6 +29,7 @@ export type FlightJoinOutcome =
   | { kind: 'remembered'; verdict: Verdict }
   | { kind: 'collision' }
   | { kind: 'not-creating'; state: VolumeState | 'absent' };
+
 /**
  * Lets a volume wait for the key's flight, which it leads when there was none that is still unanswered. Repeated by the same volume it answers
  * the same, role included, until the flight is answered. Undo: none is needed, a volume that is no longer `creating` waits for nothing.
@@ -62,6 +63,7 @@ export type OpenOutcome =
   /** Start the flight's run where `runId`, the run that has claimed it, is null. */
   | { kind: 'open'; flight: number; runId: string | null; answeredRunId: string | null }
   | Extract<FlightJoinOutcome, { kind: 'remembered' | 'collision' }>;
+
 /**
  * Opens the key's flight on behalf of no volume, or finds the one that is still unanswered. Repeated it finds the same flight until that is answered,
  * so whoever waits for it keeps its number. Undo: none is needed, a flight that nobody runs waits for its next joiner.
@@ -101,12 +103,14 @@ class NotCreating extends Error {
 
 /** Locks the volume's row. @returns the flight that it waits for already. */
 async function lockWaiter(transaction: Queryable, { volumeId, runId }: FlightJoin): Promise<number | null> {
-  const [row] = await runStatement<{ state: VolumeState; run_id: string; waits_for_flight: number | null }>(
+  const { state, runId: ofRun, waitsForFlight } = volumes;
+  const [row] = await readRows(
     transaction,
-    sql`select state, run_id, waits_for_flight from volumes where id = ${volumeId} for no key update`,
+    { state, ofRun, waitsForFlight },
+    (columns) => sql`select ${columns} from volumes where id = ${volumeId} for no key update`,
   );
-  if (row?.state !== 'creating' || row.run_id !== runId) throw new NotCreating(row?.state ?? 'absent');
-  return row.waits_for_flight;
+  if (row?.state !== 'creating' || row.ofRun !== runId) throw new NotCreating(row?.state ?? 'absent');
+  return row.waitsForFlight;
 }
 
 /** The key's first flight, or the row as it is; locked. A flight that no volume opens has no leader. */
@@ -133,29 +137,30 @@ async function openNextFlight(
   transaction: Queryable,
   request: OpenRequest & { volumeId?: VolumeId },
 ): Promise<PopulationRow> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
-    sql`update populations p set flight = flight + 1, verdict = null, answered_at = null, run_id = null, image_id = ${request.imageId},
+    populations,
+    (
+      columns,
+    ) => sql`update populations p set flight = flight + 1, verdict = null, answered_at = null, run_id = null, image_id = ${request.imageId},
         leader_volume_id = ${request.volumeId ?? null}, policy_version = ${request.policyVersion}, started_at = now()
-      where backend = ${request.backend} and short_key = ${request.key.short} and ${hasKey('p', request.key)} returning ${columnsOf(populations)}`,
+      where backend = ${request.backend} and short_key = ${request.key.short} and ${hasKey('p', request.key)} returning ${columns}`,
   );
   if (!row) throw new Error(`the locked population of ${request.key.short} on ${request.backend} is gone`);
-  return parseRow(populations, row);
+  return row;
 }
 
 async function wait(
   transaction: Queryable,
   { request, population }: { request: FlightJoin; population: PopulationRow },
 ): Promise<FlightJoinOutcome> {
-  await runStatement(
-    transaction,
-    sql`update volumes set waits_for_flight = ${population.flight}, activity_id = ${request.activityId}, updated_at = now() where id = ${request.volumeId}`,
+  const { flight, leaderVolumeId, runId, answeredRunId } = population;
+  await query(transaction, (orm) =>
+    orm
+      .update(volumes)
+      .set({ waitsForFlight: flight, activityId: request.activityId, updatedAt: transactionTime })
+      .where(eq(volumes.id, request.volumeId)),
   );
-  return {
-    kind: 'waiting',
-    flight: population.flight,
-    role: population.leaderVolumeId === request.volumeId ? 'leader' : 'joined',
-    runId: population.runId,
-    answeredRunId: population.answeredRunId,
-  };
+  const role = leaderVolumeId === request.volumeId ? 'leader' : 'joined';
+  return { kind: 'waiting', flight, role, runId, answeredRunId };
 }

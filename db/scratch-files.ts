@@ -1,12 +1,27 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, ne, sql } from 'drizzle-orm';
 import type { HostId } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { scratchFiles, type ScratchFileRow } from './schema';
-import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from './statement';
+import { cast, inTransaction, query, runStatement, texts, type Queryable, transactionTime } from './statement';
 
 interface ScratchFile {
   hostId: HostId;
   contentHash: string;
+}
+
+/** Bytes that are reserved or there. */
+const heldBytes = cast.integer(sql`coalesce(sum(greatest(bytes_reserved, bytes_real)), 0)`);
+
+function isFile({ hostId, contentHash }: ScratchFile) {
+  return and(eq(scratchFiles.hostId, hostId), eq(scratchFiles.contentHash, contentHash));
+}
+
+/** @returns bytes that this host's scratch has reserved or holds. */
+export async function readScratchBytes(database: Database, { hostId }: { hostId: HostId }): Promise<number> {
+  const [row] = await query(database, (orm) =>
+    orm.select({ bytes: heldBytes }).from(scratchFiles).where(eq(scratchFiles.hostId, hostId)),
+  );
+  return row?.bytes ?? 0;
 }
 
 export type ScratchReservation = { kind: 'reserved' } | { kind: 'full'; freeBytes: number };
@@ -21,12 +36,11 @@ export function reserveScratch(
 ): Promise<ScratchReservation> {
   return inTransaction(database, async (transaction) => {
     await lockHost(transaction, hostId);
-    const [used] = await runStatement<{ others: number }>(
-      transaction,
-      sql`select coalesce(sum(greatest(bytes_reserved, bytes_real)), 0)::bigint as others from scratch_files
-        where host_id = ${hostId} and content_hash <> ${contentHash}`,
+    const where = and(eq(scratchFiles.hostId, hostId), ne(scratchFiles.contentHash, contentHash));
+    const [others] = await query(transaction, (orm) =>
+      orm.select({ bytes: heldBytes }).from(scratchFiles).where(where),
     );
-    const freeBytes = maxBytes - (used?.others ?? 0);
+    const freeBytes = maxBytes - (others?.bytes ?? 0);
     if (bytes > freeBytes) return { kind: 'full', freeBytes: Math.max(freeBytes, 0) };
     await runStatement(
       transaction,
@@ -44,9 +58,8 @@ export async function measureScratch(
   database: Database,
   { hostId, contentHash, bytesReal }: ScratchFile & { bytesReal: number },
 ): Promise<void> {
-  await runStatement(
-    database,
-    sql`update scratch_files set bytes_real = ${bytesReal}, bytes_reserved = ${bytesReal} where host_id = ${hostId} and content_hash = ${contentHash}`,
+  await query(database, (orm) =>
+    orm.update(scratchFiles).set({ bytesReal, bytesReserved: bytesReal }).where(isFile({ hostId, contentHash })),
   );
 }
 
@@ -55,10 +68,12 @@ export async function removeScratchUser(
   database: Database,
   { hostId, contentHash, user }: ScratchFile & { user: string },
 ): Promise<{ lastUser: boolean }> {
-  const [row] = await runStatement<{ left: number }>(
-    database,
-    sql`update scratch_files set users = array_remove(users, ${user}), last_used_at = now()
-      where host_id = ${hostId} and content_hash = ${contentHash} returning cardinality(users) as left`,
+  const [row] = await query(database, (orm) =>
+    orm
+      .update(scratchFiles)
+      .set({ users: sql`array_remove(users, ${user})`, lastUsedAt: transactionTime })
+      .where(isFile({ hostId, contentHash }))
+      .returning({ left: cast.integer(sql`cardinality(users)`) }),
   );
   return { lastUser: row?.left === 0 };
 }
@@ -72,7 +87,7 @@ export function forgetScratch(database: Database, { hostId, contentHash }: Scrat
       sql`with forgotten as (delete from scratch_files where host_id = ${hostId} and content_hash = ${contentHash} and users = '{}')
         select 1 from scratch_files where host_id = ${hostId} and content_hash = ${contentHash} and users <> '{}'`,
     );
-    return used.length === 0;
+    return used === 0;
   });
 }
 
@@ -83,31 +98,27 @@ export function forgetMissingScratch(
 ): Promise<void> {
   return inTransaction(database, async (transaction) => {
     await lockHost(transaction, hostId);
-    await runStatement(
-      transaction,
-      sql`delete from scratch_files where host_id = ${hostId}
-        and not (content_hash = any(array(select jsonb_array_elements_text(${JSON.stringify(present)}::jsonb))))`,
-    );
+    const where = and(eq(scratchFiles.hostId, hostId), sql`not (${scratchFiles.contentHash} = any(${texts(present)}))`);
+    await query(transaction, (orm) => orm.delete(scratchFiles).where(where));
   });
 }
 
-export async function listScratch(database: Database, { hostId }: { hostId: HostId }): Promise<ScratchFileRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(scratchFiles)} from scratch_files where host_id = ${hostId} order by last_used_at, content_hash`,
+/** @returns what the host's scratch has reserved or holds, what was used longest ago first. */
+export function listScratch(database: Database, { hostId }: { hostId: HostId }): Promise<ScratchFileRow[]> {
+  const { lastUsedAt, contentHash } = scratchFiles;
+  return query(database, (orm) =>
+    orm.select().from(scratchFiles).where(eq(scratchFiles.hostId, hostId)).orderBy(lastUsedAt, contentHash),
   );
-  return rows.map((row) => parseRow(scratchFiles, row));
 }
 
 /** A host has no row of its own: an advisory lock until the transaction's end stands for it. */
 async function lockHost(transaction: Queryable, hostId: HostId): Promise<void> {
   await runStatement(transaction, sql`select pg_advisory_xact_lock(hashtextextended(${`scratch/${hostId}`}, 0))`);
 }
+
 /** @returns the hosts that hold scratch files, as far as the inventory knows. */
 export async function listScratchHosts(database: Database): Promise<HostId[]> {
-  const rows = await runStatement<{ hostId: HostId }>(
-    database,
-    sql`select distinct host_id as "hostId" from scratch_files order by 1`,
-  );
-  return rows.map(({ hostId }) => hostId);
+  const { hostId } = scratchFiles;
+  const rows = await query(database, (orm) => orm.selectDistinct({ hostId }).from(scratchFiles).orderBy(hostId));
+  return rows.map((row) => row.hostId);
 }

@@ -1,27 +1,100 @@
-import { getTableColumns, sql, type InferSelectModel, type SQL } from 'drizzle-orm';
+import { Column, getTableColumns, is, sql, type GetColumnData, type SQL } from 'drizzle-orm';
 import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
 import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy';
 import type postgres from 'postgres';
-import type { Database, DriverSql } from './client';
 import { toStorableText } from '../workflows/contract/storable-text';
 import { withDatabaseErrors } from './errors';
 
-type DriverTransaction = DriverSql extends postgres.Sql<infer Types> ? postgres.TransactionSql<Types> : never;
+type DriverTypes = { bigint: number; time: string; json: string };
+export type DriverSql = postgres.Sql<DriverTypes>;
 
 /** Where a statement can be sent: the pool, or one open transaction. */
 export interface Queryable {
-  readonly sql: DriverSql | DriverTransaction;
+  readonly sql: DriverSql | postgres.TransactionSql<DriverTypes>;
 }
-
-/** A row as the driver gives it: columns by their names in the database. */
-export type RawRow = Record<string, unknown>;
 
 const dialect = new PgDialect();
 
-/** Sends one statement. @throws DatabaseUnavailable (retried). */
-export function runStatement<Row extends RawRow = RawRow>(on: Queryable, statement: SQL): Promise<Row[]> {
+/** Sends one statement. @returns how many rows it has read or changed. @throws DatabaseUnavailable (retried). */
+export function runStatement(on: Queryable, statement: SQL): Promise<number> {
   const { sql: text, params } = dialect.sqlToQuery(statement);
-  return withDatabaseErrors(async () => [...(await sendStatement<Row[]>(on, text, params))]);
+  return withDatabaseErrors(async () => (await sendStatement(on, text, params)).count);
+}
+
+/** The time of a statement's transaction. */
+export const transactionTime = sql`now()`;
+
+/** The columns of an answer, by their names here: those of the schema, and expressions of a `cast`. */
+type Fields = Record<string, Column | SQL>;
+export type RowOf<Of extends Fields> = {
+  [Name in keyof Of]: Of[Name] extends Column
+    ? GetColumnData<Of[Name]>
+    : Of[Name] extends SQL<infer Value>
+      ? Value
+      : never;
+};
+
+/** An expression that PostgreSQL makes of the type that it is said to have, or refuses the statement. */
+export const cast = {
+  integer: <Value extends number | null = number>(of: SQL) => sql<Value>`(${of})::bigint`,
+  float: <Value extends number | null = number>(of: SQL) => sql<Value>`(${of})::float8`,
+  boolean: <Value extends boolean | null = boolean>(of: SQL) => sql<Value>`(${of})::boolean`,
+  text: <Value extends string | null = string>(of: SQL) => sql<Value>`(${of})::text`,
+  json: <Value extends object | null>(of: SQL) => sql<Value>`(${of})::jsonb`,
+};
+
+/**
+ * Sends a statement that is made with the list of these columns. It has no other, and PostgreSQL makes each what its field says.
+ * @throws DatabaseUnavailable (retried).
+ */
+export async function readRows<Of extends Fields>(
+  on: Queryable,
+  fields: Of,
+  statement: (columns: SQL) => SQL,
+): Promise<RowOf<Of>[]> {
+  const columns = Object.entries(fields).map(
+    ([name, field]) => sql`${is(field, Column) ? castColumn(field) : field} as ${sql.identifier(name)}`,
+  );
+  const { sql: text, params } = dialect.sqlToQuery(statement(sql.join(columns, sql`, `)));
+  const rows = await withDatabaseErrors(() => sendStatement(on, text, params));
+  return rows.map((row) => parseRow(fields, row));
+}
+
+function castColumn(column: Column): SQL {
+  return sql`${sql.identifier(column.name)}::${sql.raw(column.getSQLType().replace('serial', 'int'))}`;
+}
+
+function parseRow<Of extends Fields>(fields: Of, row: Record<string, unknown>): RowOf<Of> {
+  const values = Object.entries(fields).map(([name, field]) => {
+    const value = row[name];
+    return [name, is(field, Column) && value !== null ? field.mapFromDriverValue(value) : value];
+  });
+  return Object.fromEntries(values) as RowOf<Of>;
+}
+
+/** `readRows` of all columns of a table, never `*`: a column added by a newer worker must not change an older worker's prepared result. */
+export function readTable<Table extends PgTable>(
+  on: Queryable,
+  table: Table,
+  statement: (columns: SQL) => SQL,
+): Promise<Table['$inferSelect'][]> {
+  return readRows(on, getTableColumns(table), statement);
+}
+
+/** @returns how many rows the planner thinks a statement has; autovacuum keeps that fresh. Source: PostgreSQL's EXPLAIN, format JSON. */
+export async function estimateRows(on: Queryable, statement: SQL): Promise<number> {
+  const { sql: text, params } = dialect.sqlToQuery(sql`explain (format json) ${statement}`);
+  const [row] = await withDatabaseErrors(() => sendStatement(on, text, params));
+  const plans = row?.['QUERY PLAN'] as { Plan?: { 'Plan Rows'?: number } }[] | undefined;
+  return plans?.[0]?.Plan?.['Plan Rows'] ?? 0;
+}
+
+/** A row of what the function reads. */
+export type RowRead<By extends (...of: never[]) => Promise<unknown[]>> = Awaited<ReturnType<By>>[number];
+
+/** Sends what drizzle's builder has made. @throws DatabaseUnavailable (retried). */
+export function query<Result>(on: Queryable, build: (orm: PgRemoteDatabase) => PromiseLike<Result>): Promise<Result> {
+  return withDatabaseErrors(async () => await build(createOrm(on)));
 }
 
 /** @returns drizzle's builders over the same way of sending; their errors are the driver's, for `withDatabaseErrors`. */
@@ -33,9 +106,9 @@ export function createOrm(on: Queryable): PgRemoteDatabase {
 }
 
 /** Prepared once for each connection: a hit's statements are planned once, not for every volume. */
-function sendStatement<Rows extends RawRow[]>(on: Queryable, text: string, params: unknown[]) {
+function sendStatement(on: Queryable, text: string, params: unknown[]) {
   const kept = params.map((param) => (typeof param === 'string' ? toStorableText(param) : param));
-  return on.sql.unsafe<Rows>(text, kept as never[], { prepare: true });
+  return on.sql.unsafe<Record<string, unknown>[]>(text, kept as never[], { prepare: true });
 }
 
 /**
@@ -43,7 +116,10 @@ function sendStatement<Rows extends RawRow[]>(on: Queryable, text: string, param
  * which is what "lock, then read in a second statement" relies on.
  * @throws DatabaseUnavailable (retried); whether the transaction was committed is then in doubt.
  */
-export async function inTransaction<T>(database: Database, work: (transaction: Queryable) => Promise<T>): Promise<T> {
+export async function inTransaction<T>(
+  database: { readonly sql: DriverSql },
+  work: (transaction: Queryable) => Promise<T>,
+): Promise<T> {
   const outcome = await withDatabaseErrors(() =>
     database.sql.begin('isolation level read committed', async (transaction) => ({
       value: await work({ sql: transaction }),
@@ -52,7 +128,7 @@ export async function inTransaction<T>(database: Database, work: (transaction: Q
   return outcome.value;
 }
 
-/** The table's columns by name (never `*`: a column added by a newer worker must not change an older worker's prepared result). */
+/** The names of a table's columns, for a part of a statement. */
 export function columnsOf(table: PgTable, alias?: string): SQL {
   const columns = Object.values(getTableColumns(table));
   return sql.join(
@@ -63,13 +139,9 @@ export function columnsOf(table: PgTable, alias?: string): SQL {
   );
 }
 
-/** Turns a driver's row that has all of `columnsOf(table)` into the table's row type. */
-export function parseRow<Table extends PgTable>(table: Table, row: RawRow): InferSelectModel<Table> {
-  const entries = Object.entries(getTableColumns(table)).map(([key, column]) => {
-    const value = row[column.name];
-    return [key, value === null || value === undefined ? null : column.mapFromDriverValue(value)];
-  });
-  return Object.fromEntries(entries) as InferSelectModel<Table>;
+/** `column = 'value'`, no parameter: a plan for all values cannot use an index of some rows. */
+export function isLiteral<Of extends Column>(column: Of, value: GetColumnData<Of, 'raw'> & string): SQL {
+  return sql`${column} = ${sql.raw(`'${value}'`)}`;
 }
 
 /** A jsonb parameter. What comes from foreign parts is clean; what we cut of it, as a message of a failure, may end in half a character. */
@@ -83,7 +155,12 @@ function storableOnly(_key: string, value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, own]) => [toStorableText(key), own]));
 }
 
-/** A uuid[] parameter: one prepared text whatever the number of ids. */
+/** A text[] of one parameter: one prepared text whatever the number of values. */
+export function texts(values: readonly string[]): SQL {
+  return sql`array(select jsonb_array_elements_text(${json(values)}))`;
+}
+
+/** A uuid[] parameter, likewise. */
 export function uuids(ids: readonly string[]): SQL {
   return sql`${`{${ids.join(',')}}`}::uuid[]`;
 }

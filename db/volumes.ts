@@ -2,12 +2,13 @@ import { and, desc, eq, sql } from 'drizzle-orm';
 import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
-import { withDatabaseErrors } from './errors';
-import { endHold, freedColumn, releaseOf, type Release } from './entries/clones';
+import { endHold, releaseOf, type Release } from './entries/clones';
 import { volumes, type VolumeRow } from './schema';
-import { columnsOf, parseRow, runStatement } from './statement';
+import { query, readRows, readTable } from './statement';
+
 /** States in which a volume that was not `available` at last holds nothing. */
 export const ended: readonly VolumeState[] = ['error', 'deleting', 'deleted'];
+
 export type MarkDeletingOutcome =
   | { kind: 'absent' }
   | { kind: 'in-use'; by: string }
@@ -20,12 +21,13 @@ export async function markDeleting(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<MarkDeletingOutcome> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     database,
-    sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
-      where id = ${volumeId} and state in ('creating', 'available', 'error') and attached_to is null returning ${columnsOf(volumes)}`,
+    volumes,
+    (columns) => sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
+      where id = ${volumeId} and state in ('creating', 'available', 'error') and attached_to is null returning ${columns}`,
   );
-  const volume = row ? parseRow(volumes, row) : await findVolume(database, { volumeId });
+  const volume = row ?? (await findVolume(database, { volumeId }));
   if (!volume || volume.state === 'deleted') return { kind: 'absent' };
   if (volume.state !== 'deleting')
     return { kind: 'in-use', by: volume.attachedTo ?? 'an attachment that has just ended' };
@@ -43,11 +45,14 @@ export async function revertDeleting(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<RestoreOutcome> {
-  const [row] = await runStatement<{ state: VolumeState }>(
+  const [row] = await readRows(
     database,
-    sql`update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
+    { state: volumes.state },
+    (
+      columns,
+    ) => sql`update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
         state_before_delete = null, updated_at = now()
-      where id = ${volumeId} and state = 'deleting' returning state`,
+      where id = ${volumeId} and state = 'deleting' returning ${columns}`,
   );
   if (row) return { kind: 'restored', state: row.state };
   const volume = await findVolume(database, { volumeId });
@@ -59,14 +64,14 @@ export function markDeleted(database: Database, { volumeId }: { volumeId: Volume
   return endHold(database, {
     volumeId,
     states: ended,
-    statement: sql`with volume as (
+    statement: (columns) => sql`with volume as (
         select id, entry_id, holds_entry from volumes where id = ${volumeId} and state = 'deleting' for no key update
       ), settled as (
         update volumes v set state = 'deleted', holds_entry = false, waits_for_flight = null, activity_id = null, connection = null,
           deleted_at = now(), updated_at = now()
         from volume where v.id = volume.id returning v.id
       ), released as (${releaseOf(sql`volume where holds_entry`)})
-      select ${freedColumn} from settled`,
+      select ${columns} from settled`,
   });
 }
 
@@ -74,8 +79,8 @@ export async function findVolume(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
 ): Promise<VolumeRow | undefined> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(volumes)} from volumes where id = ${volumeId}`);
-  return row && parseRow(volumes, row);
+  const [row] = await query(database, (orm) => orm.select().from(volumes).where(eq(volumes.id, volumeId)));
+  return row;
 }
 
 /** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
@@ -91,23 +96,17 @@ export function selectVolumes(
   },
 ): Promise<VolumeRow[]> {
   const { projectId, backend, state, imageId, limit, afterId } = request;
-  return withDatabaseErrors(() =>
-    database.orm
-      .select()
-      .from(volumes)
-      .where(
-        and(
-          projectId && eq(volumes.projectId, projectId),
-          backend && eq(volumes.backend, backend),
-          imageId && eq(volumes.imageId, imageId),
-          // Not a parameter: a plan for all values could not use the index of what is not deleted.
-          state ? eq(volumes.state, state) : sql`${volumes.state} <> 'deleted'`,
-          // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
-          afterId &&
-            sql`(${volumes.createdAt}, ${volumes.id}) < ((select created_at from volumes where id = ${afterId}), ${afterId}::uuid)`,
-        ),
-      )
-      .orderBy(desc(volumes.createdAt), desc(volumes.id))
-      .limit(limit),
+  const where = and(
+    projectId && eq(volumes.projectId, projectId),
+    backend && eq(volumes.backend, backend),
+    imageId && eq(volumes.imageId, imageId),
+    // Not a parameter: a plan for all values could not use the index of what is not deleted.
+    state ? eq(volumes.state, state) : sql`${volumes.state} <> 'deleted'`,
+    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
+    afterId &&
+      sql`(${volumes.createdAt}, ${volumes.id}) < ((select created_at from volumes where id = ${afterId}), ${afterId}::uuid)`,
+  );
+  return query(database, (orm) =>
+    orm.select().from(volumes).where(where).orderBy(desc(volumes.createdAt), desc(volumes.id)).limit(limit),
   );
 }

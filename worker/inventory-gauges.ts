@@ -3,11 +3,11 @@ import type { Database } from '../db/client';
 import {
   readBackendGauges,
   readEntryGauges,
-  readScratchBytes,
   readVolumeGauges,
   type BackendGauges,
   type EntryGauges,
 } from '../db/report/gauges';
+import { readScratchBytes } from '../db/scratch-files';
 import type { HostId } from '../workflows/contract/ids';
 import type { Logger } from './logger';
 

@@ -1,9 +1,10 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { and, eq, gt, sql, type SQL } from 'drizzle-orm';
 import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { runStatement, type RawRow } from '../statement';
+import { cast, isLiteral, query, readRows } from '../statement';
+import { volumes } from '../schema';
 import { eventColumns, eventsOf } from './entry-events';
 
 /** @returns the live clones that hold an entry, by id, after `afterVolumeId`. */
@@ -11,17 +12,21 @@ export async function selectClones(
   database: Database,
   { entryId, afterVolumeId, limit }: { entryId: EntryId; afterVolumeId?: VolumeId; limit: number },
 ): Promise<VolumeId[]> {
-  const rows = await runStatement<{ id: VolumeId }>(
-    database,
-    sql`select id from volumes where entry_id = ${entryId} and holds_entry and state = 'available'
-      and (${afterVolumeId ?? null}::uuid is null or id > ${afterVolumeId ?? null}::uuid) order by id limit ${limit}`,
+  const where = and(
+    eq(volumes.entryId, entryId),
+    sql`${volumes.holdsEntry}`,
+    isLiteral(volumes.state, 'available'),
+    afterVolumeId && gt(volumes.id, afterVolumeId),
+  );
+  const rows = await query(database, (orm) =>
+    orm.select({ id: volumes.id }).from(volumes).where(where).orderBy(volumes.id).limit(limit),
   );
   return rows.map(({ id }) => id);
 }
 
 /**
  * Gives back what volumes hold of their entries: a lease, or a clone's hold on its parent. It is the part `released` of
- * a statement that ends `holds_entry` and answers with `freedColumn`.
+ * a statement that ends `holds_entry` and answers with `freed`.
  * @param holders what follows `from`: rows with an `entry_id`, as they were before.
  */
 export function releaseOf(holders: SQL): SQL {
@@ -30,39 +35,43 @@ export function releaseOf(holders: SQL): SQL {
 }
 
 /** The parent that may be deleted now: it is retired and nothing holds it. */
-export const freedColumn = sql`(
-    select jsonb_build_object('entryId', id, 'imageVolume', image_volume, 'backend', backend) from released where state = 'retired' and clones = 0
-  ) as freed`;
+export const freed = cast.json<FreedEntry | null>(
+  sql`select jsonb_build_object('entryId', id, 'imageVolume', image_volume, 'backend', backend) from released where state = 'retired' and clones = 0`,
+);
 
 export interface Release {
   /** The retired parent that may be deleted now. */
   freedEntry?: FreedEntry;
 }
 
-export function parseFreed(row: RawRow | undefined): Release {
-  const freed = row?.['freed'] as FreedEntry | null | undefined;
-  return freed ? { freedEntry: freed } : {};
+export function toRelease(row: { freed: FreedEntry | null } | undefined): Release {
+  return row?.freed ? { freedEntry: row.freed } : {};
 }
 
 /**
- * Runs a statement that ends a volume's hold. When it was ended before, the parent that was freed then is told again: a
+ * Runs a statement that ends a volume's hold and answers with these columns. When it was ended before, the parent that was freed then is told again: a
  * lost reply costs nothing.
  * @param states the volume's, where its hold has ended.
  */
 export async function endHold(
   database: Database,
-  { volumeId, states, statement }: { volumeId: VolumeId; states: readonly VolumeState[]; statement: SQL },
+  {
+    volumeId,
+    states,
+    statement,
+  }: { volumeId: VolumeId; states: readonly VolumeState[]; statement: (columns: SQL) => SQL },
 ): Promise<Release> {
-  const [row] = await runStatement(database, statement);
-  if (row) return parseFreed(row);
-  const [again] = await runStatement(
+  const [row] = await readRows(database, { freed }, statement);
+  if (row) return toRelease(row);
+  const [again] = await readRows(
     database,
-    sql`with released as (
+    { freed },
+    (columns) => sql`with released as (
         select e.id, e.image_volume, e.backend, e.state, e.clones from volumes v join cache_entries e on e.id = v.entry_id
         where v.id = ${volumeId} and v.state = any (${`{${states.join(',')}}`}::text[]) and not v.holds_entry
-      ) select ${freedColumn}`,
+      ) select ${columns}`,
   );
-  return parseFreed(again);
+  return toRelease(again);
 }
 
 /**
@@ -77,10 +86,10 @@ export function releaseFlattened(
   return endHold(database, {
     volumeId,
     states: ['available'],
-    statement: sql`with volume as (
+    statement: (columns) => sql`with volume as (
         select id, entry_id from volumes where id = ${volumeId} and state = 'available' and holds_entry for no key update
       ), released as (${releaseOf(sql`volume`)}
       ), noted as (${eventsOf('released', { kind: 'flattened', reason: 'requested', detail, workflowId })})
-      update volumes set holds_entry = false, updated_at = now() from volume v where volumes.id = v.id returning ${freedColumn}`,
+      update volumes set holds_entry = false, updated_at = now() from volume v where volumes.id = v.id returning ${columns}`,
   });
 }

@@ -1,11 +1,10 @@
-import { and, desc, eq, inArray, sql } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNotNull, isNull, ne, sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { hasKey } from '../cache-key';
 import type { Database } from '../client';
-import { withDatabaseErrors } from '../errors';
-import { cacheEntries, entryImages, type EntryState, type EntryImageRow, type EntryRow } from '../schema';
-import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import { cacheEntries, entryImages, volumes, type EntryState, type EntryImageRow, type EntryRow } from '../schema';
+import { cast, isLiteral, query, runStatement, texts, uuids, type Queryable } from '../statement';
 import { cloneLimitOf, nearCloneLimit } from '../backends';
 import { eventColumns, eventsOf } from './entry-events';
 
@@ -19,11 +18,11 @@ export async function needsNextGeneration(
     sql`select 1 from cache_entries e where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)}
       and (e.state = 'populating' or (e.state = 'ready' and e.clones < ${nearCloneLimit(cloneLimitOf(backend))})) limit 1`,
   );
-  return usable.length === 0;
+  return usable === 0;
 }
 
 /** @param withinMs how far back, in milliseconds. @returns how many entries of the key, but for one, were quarantined since. */
-export async function countQuarantines(
+export function countQuarantines(
   database: Database,
   {
     backend,
@@ -32,21 +31,23 @@ export async function countQuarantines(
     exceptEntryId,
   }: { backend: BackendName; shortKey: string; withinMs: number; exceptEntryId?: EntryId },
 ): Promise<number> {
-  const [row] = await runStatement<{ quarantines: number }>(
-    database,
-    sql`select count(*) as quarantines from cache_entries where backend = ${backend} and short_key = ${shortKey} and reason = 'quarantined'
-      and id is distinct from ${exceptEntryId ?? null}::uuid
-      and retired_at >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
+  return query(database, (orm) =>
+    orm.$count(
+      cacheEntries,
+      and(
+        eq(cacheEntries.backend, backend),
+        eq(cacheEntries.shortKey, shortKey),
+        eq(cacheEntries.reason, 'quarantined'),
+        exceptEntryId && ne(cacheEntries.id, exceptEntryId),
+        sql`${cacheEntries.retiredAt} >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
+      ),
+    ),
   );
-  return row?.quarantines ?? 0;
 }
 
 export async function findEntry(database: Queryable, { entryId }: { entryId: EntryId }): Promise<EntryRow | undefined> {
-  const [row] = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId}`,
-  );
-  return row && parseRow(cacheEntries, row);
+  const [row] = await query(database, (orm) => orm.select().from(cacheEntries).where(eq(cacheEntries.id, entryId)));
+  return row;
 }
 
 /** @returns the newest first, after `afterId` in that order; without `state`, all that are not gone. */
@@ -55,20 +56,19 @@ export function listEntries(
   request: { backend?: BackendName; shortKey?: string; state?: EntryState; limit: number; afterId?: EntryId },
 ): Promise<EntryRow[]> {
   const { backend, shortKey, state, limit, afterId } = request;
-  return withDatabaseErrors(() =>
-    database.orm
+  const where = and(
+    backend && eq(cacheEntries.backend, backend),
+    shortKey ? eq(cacheEntries.shortKey, shortKey) : undefined,
+    state ? eq(cacheEntries.state, state) : sql`${cacheEntries.state} <> 'gone'`,
+    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
+    afterId &&
+      sql`(${cacheEntries.createdAt}, ${cacheEntries.id}) < ((select created_at from cache_entries where id = ${afterId}), ${afterId}::uuid)`,
+  );
+  return query(database, (orm) =>
+    orm
       .select()
       .from(cacheEntries)
-      .where(
-        and(
-          backend && eq(cacheEntries.backend, backend),
-          shortKey ? eq(cacheEntries.shortKey, shortKey) : undefined,
-          state ? eq(cacheEntries.state, state) : sql`${cacheEntries.state} <> 'gone'`,
-          // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
-          afterId &&
-            sql`(${cacheEntries.createdAt}, ${cacheEntries.id}) < ((select created_at from cache_entries where id = ${afterId}), ${afterId}::uuid)`,
-        ),
-      )
+      .where(where)
       .orderBy(desc(cacheEntries.createdAt), desc(cacheEntries.id))
       .limit(limit),
   );
@@ -80,12 +80,9 @@ export async function listEntryImages(
   { entryIds }: { entryIds: EntryId[] },
 ): Promise<EntryImageRow[]> {
   if (entryIds.length === 0) return [];
-  return withDatabaseErrors(() =>
-    database.orm
-      .select()
-      .from(entryImages)
-      .where(inArray(entryImages.entryId, entryIds))
-      .orderBy(entryImages.entryId, entryImages.imageId),
+  const where = inArray(entryImages.entryId, entryIds);
+  return query(database, (orm) =>
+    orm.select().from(entryImages).where(where).orderBy(entryImages.entryId, entryImages.imageId),
   );
 }
 
@@ -101,40 +98,52 @@ export async function findKeysBeginning(
   { backend, prefix }: { backend: BackendName; prefix: string },
 ): Promise<string[]> {
   // A range, which the index of a backend's keys begins in; "g" follows all that a key is written with.
-  const rows = await runStatement<{ shortKey: string; isThere: boolean }>(
-    database,
-    sql`select short_key as "shortKey", bool_or(state <> 'gone') as "isThere" from cache_entries
-      where backend = ${backend} and short_key >= ${prefix} and short_key < ${`${prefix}g`} and starts_with(short_key, ${prefix})
-      group by short_key order by bool_or(state <> 'gone') desc, short_key limit ${MOST_KEYS}`,
+  const { shortKey: key, state } = cacheEntries;
+  const isThere = cast.boolean(sql`bool_or(${state} <> 'gone')`);
+  const where = sql`${cacheEntries.backend} = ${backend} and ${key} >= ${prefix} and ${key} < ${`${prefix}g`} and starts_with(${key}, ${prefix})`;
+  const rows = await query(database, (orm) =>
+    orm
+      .select({ shortKey: key, isThere })
+      .from(cacheEntries)
+      .where(where)
+      .groupBy(key)
+      .orderBy(desc(isThere), key)
+      .limit(MOST_KEYS),
   );
-  const there = rows.filter(({ isThere }) => isThere);
+  const there = rows.filter((row) => row.isThere);
   return (there.length > 0 ? there : rows).map(({ shortKey }) => shortKey);
 }
 
 /** @returns ready entries without a digest, the oldest first. */
-export async function listUndigested(
+export function listUndigested(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'ready' and digest is null
-      order by ready_at, id limit ${limit}`,
+  const where = and(isReadyOn(backend), isNull(cacheEntries.digest));
+  return query(database, (orm) =>
+    orm.select().from(cacheEntries).where(where).orderBy(cacheEntries.readyAt, cacheEntries.id).limit(limit),
   );
-  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 /** @returns ready entries with a digest, those first whose bytes were looked at longest ago. */
-export async function listLeastScrubbed(
+export function listLeastScrubbed(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'ready' and digest is not null
-      order by coalesce(digest_seen_at, ready_at), id limit ${limit}`,
+  const { digest, digestSeenAt, readyAt, id } = cacheEntries;
+  const where = and(isReadyOn(backend), isNotNull(digest));
+  return query(database, (orm) =>
+    orm
+      .select()
+      .from(cacheEntries)
+      .where(where)
+      .orderBy(sql`coalesce(${digestSeenAt}, ${readyAt})`, id)
+      .limit(limit),
   );
-  return rows.map((row) => parseRow(cacheEntries, row));
+}
+
+function isReadyOn(backend: BackendName) {
+  return and(eq(cacheEntries.backend, backend), isLiteral(cacheEntries.state, 'ready'));
 }
 
 /** Notes a ready entry's digest, once; whoever comes second changes nothing. */
@@ -165,7 +174,7 @@ export async function noteScrubbed(database: Database, { entryId }: { entryId: E
  * @param containers container formats that are allowed: no part of the version, since what they hold is judged in the same way.
  * @returns ready entries that were accepted under another version of the image policy than this one, or came in another container.
  */
-export async function listOfOtherPolicy(
+export function listOfOtherPolicy(
   database: Database,
   {
     backend,
@@ -174,14 +183,10 @@ export async function listOfOtherPolicy(
     limit,
   }: { backend: BackendName; policyVersion: string; containers: readonly string[]; limit: number },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'ready'
-      and (policy_version is distinct from ${policyVersion}
-        or not (container_format = any (array(select jsonb_array_elements_text(${JSON.stringify(containers)}::jsonb)))))
-      order by id limit ${limit}`,
-  );
-  return rows.map((row) => parseRow(cacheEntries, row));
+  const isOther = sql`(${cacheEntries.policyVersion} is distinct from ${policyVersion}
+    or not (${cacheEntries.containerFormat} = any (${texts(containers)})))`;
+  const where = and(isReadyOn(backend), isOther);
+  return query(database, (orm) => orm.select().from(cacheEntries).where(where).orderBy(cacheEntries.id).limit(limit));
 }
 
 /** Notes that a ready entry is allowed under this version too. Idempotent. */
@@ -189,10 +194,8 @@ export async function renewPolicyVersion(
   database: Database,
   { entryId, policyVersion }: { entryId: EntryId; policyVersion: string },
 ): Promise<void> {
-  await runStatement(
-    database,
-    sql`update cache_entries set policy_version = ${policyVersion} where id = ${entryId} and state = 'ready'`,
-  );
+  const where = and(eq(cacheEntries.id, entryId), isLiteral(cacheEntries.state, 'ready'));
+  await query(database, (orm) => orm.update(cacheEntries).set({ policyVersion }).where(where));
 }
 
 export interface CacheSums {
@@ -208,25 +211,24 @@ export interface CacheSums {
 
 /** @returns the sums of one backend's cache; they hold only under the lock of its row, else they are a view of a moment. */
 export async function readSums(on: Queryable, { backend }: { backend: BackendName }): Promise<CacheSums> {
-  const [row] = await runStatement<CacheSums & Record<string, unknown>>(
-    on,
-    sql`select
-        coalesce(sum(real_bytes) filter (where counted), 0)::bigint as bytes,
-        count(*) filter (where counted) as count,
-        coalesce(sum(real_bytes) filter (where state = 'populating'), 0)::bigint as "reservedBytes",
-        coalesce(sum(real_bytes) filter (where not counted), 0)::bigint as "pinnedBytes"
-      from cache_entries where backend = ${backend} and state <> 'gone'`,
-  );
-  return row ? { ...row } : { bytes: 0, count: 0, reservedBytes: 0, pinnedBytes: 0 };
+  const bytesWhere = (those: SQL) => cast.integer(sql`coalesce(sum(real_bytes) filter (where ${those}), 0)`);
+  const sums = {
+    bytes: bytesWhere(sql`counted`),
+    count: cast.integer(sql`count(*) filter (where counted)`),
+    reservedBytes: bytesWhere(sql`state = 'populating'`),
+    pinnedBytes: bytesWhere(sql`not counted`),
+  };
+  const where = sql`${cacheEntries.backend} = ${backend} and ${cacheEntries.state} <> 'gone'`;
+  const [row] = await query(on, (orm) => orm.select(sums).from(cacheEntries).where(where));
+  return row ?? { bytes: 0, count: 0, reservedBytes: 0, pinnedBytes: 0 };
 }
 
 /** @returns those of the entries that a create holds: asked in a statement of its own, after the entries were locked. */
 export async function findLeased(on: Queryable, entryIds: EntryId[]): Promise<Set<EntryId>> {
   if (entryIds.length === 0) return new Set();
-  const rows = await runStatement<{ entry_id: EntryId }>(
-    on,
-    sql`select distinct entry_id from volumes where entry_id = any (${uuids(entryIds)}) and holds_entry and state in ('creating', 'deleting')
-      and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating'))`,
-  );
-  return new Set(rows.map((row) => row.entry_id));
+  const { entryId, holdsEntry, state, stateBeforeDelete } = volumes;
+  const where = sql`${entryId} = any (${uuids(entryIds)}) and ${holdsEntry} and ${state} in ('creating', 'deleting')
+        and (${state} = 'creating' or ${stateBeforeDelete} = 'creating')`;
+  const rows = await query(on, (orm) => orm.selectDistinct({ entryId }).from(volumes).where(where));
+  return new Set(rows.flatMap((row) => row.entryId ?? []));
 }

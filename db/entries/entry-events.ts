@@ -1,7 +1,7 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { desc, sql, type SQL } from 'drizzle-orm';
 import type { EntryId } from '../../workflows/contract/ids';
 import { entryEvents, type EntryEventKind, type EntryEventRow } from '../schema';
-import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import { query, runStatement, uuids, type Queryable } from '../statement';
 
 /** What an event says beside whom it happened to. */
 export interface EventNote {
@@ -25,15 +25,12 @@ export async function recordEntryEvent(
 }
 
 /** @returns the newest first, of these entries. */
-export async function listEntryEvents(
+export function listEntryEvents(
   on: Queryable,
   { entryIds, limit }: { entryIds: EntryId[]; limit: number },
 ): Promise<EntryEventRow[]> {
-  const rows = await runStatement(
-    on,
-    sql`select ${columnsOf(entryEvents)} from entry_events where entry_id = any (${uuids(entryIds)}) order by id desc limit ${limit}`,
-  );
-  return rows.map((row) => parseRow(entryEvents, row));
+  const where = sql`${entryEvents.entryId} = any (${uuids(entryIds)})`;
+  return query(on, (orm) => orm.select().from(entryEvents).where(where).orderBy(desc(entryEvents.id)).limit(limit));
 }
 
 type Note = { [Field in keyof EventNote]: EventNote[Field] | SQL };

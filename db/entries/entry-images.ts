@@ -1,12 +1,24 @@
-import { sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { findStayReason, type StayReason } from '../../workflows/contract/eviction';
 import type { FreedEntry } from '../../workflows/contract/population';
 import { hasKey } from '../cache-key';
 import type { Database } from '../client';
-import { cacheEntries, type imageUseStates, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import { cacheEntries, entryImages, type imageUseStates, type EntryRow } from '../schema';
+import {
+  cast,
+  columnsOf,
+  inTransaction,
+  query,
+  readRows,
+  readTable,
+  runStatement,
+  texts,
+  uuids,
+  type Queryable,
+  transactionTime,
+} from '../statement';
 import { findLeased } from './entries';
 import { eventsOf } from './entry-events';
 import { cloneLimitOf } from '../backends';
@@ -27,14 +39,15 @@ export async function listImagesBehindEntries(
     limit,
   }: { afterImageId: ImageId | null; imageIds?: readonly string[]; backend?: BackendName; limit: number },
 ): Promise<ImageId[]> {
-  const rows = await runStatement<{ image_id: ImageId }>(
+  const rows = await readRows(
     database,
-    sql`select distinct i.image_id from entry_images i join cache_entries e on e.id = i.entry_id
+    { imageId: cast.text<ImageId>(sql`i.image_id`) },
+    (columns) => sql`select distinct ${columns} from entry_images i join cache_entries e on e.id = i.entry_id
       where ${concernsUs} and i.image_id > ${afterImageId ?? ''} and (${backend ?? null}::text is null or e.backend = ${backend ?? null}::text)
-        and (${imageIds === undefined} or i.image_id in (select value from jsonb_array_elements_text(${JSON.stringify(imageIds ?? [])}::jsonb)))
-      order by i.image_id limit ${limit}`,
+        and (${imageIds === undefined} or i.image_id = any (${texts(imageIds ?? [])}))
+      order by "imageId" limit ${limit}`,
   );
-  return rows.map((row) => row.image_id);
+  return rows.map(({ imageId }) => imageId);
 }
 
 /** @returns ids of images behind entries, those first that were last seen, up to `limit`: what a sound image service knows. */
@@ -42,13 +55,14 @@ export async function listSeenImages(
   database: Database,
   { except, limit }: { except: readonly ImageId[]; limit: number },
 ): Promise<ImageId[]> {
-  const rows = await runStatement<{ image_id: ImageId }>(
+  const rows = await readRows(
     database,
-    sql`select i.image_id, max(i.last_seen_at) as seen_at from entry_images i join cache_entries e on e.id = i.entry_id
+    { imageId: cast.text<ImageId>(sql`i.image_id`) },
+    (columns) => sql`select ${columns} from entry_images i join cache_entries e on e.id = i.entry_id
       where e.state <> 'gone' and i.state <> 'gone'
-        and i.image_id not in (select value from jsonb_array_elements_text(${JSON.stringify(except)}::jsonb)) group by i.image_id order by seen_at desc limit ${limit}`,
+        and not (i.image_id = any (${texts(except)})) group by i.image_id order by max(i.last_seen_at) desc limit ${limit}`,
   );
-  return rows.map((row) => row.image_id);
+  return rows.map(({ imageId }) => imageId);
 }
 
 /** What the image service says of an image now, at all entries that serve it. Idempotent. */
@@ -56,9 +70,8 @@ export async function noteImageState(
   database: Database,
   { imageId, state }: { imageId: ImageId; state: ImageUseState },
 ): Promise<void> {
-  await runStatement(
-    database,
-    sql`update entry_images set state = ${state}, last_seen_at = now() where image_id = ${imageId}`,
+  await query(database, (orm) =>
+    orm.update(entryImages).set({ state, lastSeenAt: transactionTime }).where(eq(entryImages.imageId, imageId)),
   );
 }
 
@@ -67,9 +80,10 @@ export async function serveFromReady(
   database: Database,
   { backend, key, imageId, projectId }: { backend: BackendName; key: CacheKey; imageId: ImageId; projectId: ProjectId },
 ): Promise<EntryId | undefined> {
-  const [row] = await runStatement<{ id: EntryId }>(
+  const [row] = await readRows(
     database,
-    sql`with entry as (
+    { id: cacheEntries.id },
+    (columns) => sql`with entry as (
         select e.id from cache_entries e
         where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)} and e.state = 'ready' and e.clones < ${cloneLimitOf(backend)}
         order by e.generation desc limit 1
@@ -77,7 +91,7 @@ export async function serveFromReady(
         insert into entry_images (entry_id, image_id, project_id) select id, ${imageId}, ${projectId} from entry
         on conflict (entry_id, image_id) do update set state = 'usable', last_seen_at = now()
       )
-      select id from entry`,
+      select ${columns} from entry`,
   );
   return row?.id;
 }
@@ -120,18 +134,17 @@ export function retireUnusableEntries(
 
 /** Locks all entries of the image, then looks in a second statement which of them serve no usable one. */
 async function lockUnusable(transaction: Queryable, imageId: ImageId): Promise<EntryRow[]> {
-  const rows = await runStatement(
+  const locked = await readTable(
     transaction,
-    sql`select ${columnsOf(cacheEntries, 'e')} from cache_entries e
+    cacheEntries,
+    (columns) => sql`select ${columns} from cache_entries e
       where ${concernsUs} and e.id in (select entry_id from entry_images where image_id = ${imageId}) order by e.id for update`,
   );
-  const locked = rows.map((row) => parseRow(cacheEntries, row));
   if (locked.length === 0) return [];
-  const usable = await runStatement<{ entry_id: EntryId }>(
-    transaction,
-    sql`select distinct entry_id from entry_images where entry_id = any (${uuids(locked.map(({ id }) => id))}) and state = 'usable'`,
-  );
-  const ids = new Set(usable.map((row) => row.entry_id));
+  const { entryId, state: useState } = entryImages;
+  const where = sql`${entryId} = any (${uuids(locked.map(({ id }) => id))}) and ${useState} = 'usable'`;
+  const usable = await query(transaction, (orm) => orm.selectDistinct({ entryId }).from(entryImages).where(where));
+  const ids = new Set(usable.map((row) => row.entryId));
   return locked.filter(({ id, state }) => state === 'retired' || !ids.has(id));
 }
 

@@ -1,15 +1,24 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { hasKey, keyColumnNames, keyValues } from '../cache-key';
 import type { Database } from '../client';
 import { cacheEntries, type EntryState, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import {
+  columnsOf,
+  inTransaction,
+  isLiteral,
+  query,
+  readTable,
+  runStatement,
+  uuids,
+  type Queryable,
+  transactionTime,
+} from '../statement';
 import { lockBackend, cloneLimitOf, nearCloneLimit } from '../backends';
 import { eventsOf } from './entry-events';
-import { readSums } from './entries';
-import { findEntry } from './entries';
+import { findEntry, readSums } from './entries';
 import { gone } from './retirement';
 
 export interface ReservationRequest {
@@ -38,6 +47,7 @@ export type ReservationOutcome =
   | { kind: 'cache-off' }
   /** The reservation that `entryId` names was given up, or is ready. */
   | { kind: 'given-up'; state: EntryState | 'absent' };
+
 /**
  * Makes the key's next entry, `populating`, its bytes counted in the transaction that checked them: limits never overshoot.
  * Repeated for one workflow id, by a later run too, it returns the same entry. Undo: `abandonReservation`.
@@ -72,6 +82,7 @@ export type RegisterOutcome =
   | { kind: 'not-populating'; state: EntryState | 'absent' }
   /** It is larger than what was reserved for it, and the limits have no room for that. */
   | { kind: 'no-room' };
+
 interface Registration {
   entryId: EntryId;
   virtualBytes: number;
@@ -105,9 +116,10 @@ async function fitsReservation(
 }
 
 async function register(transaction: Queryable, request: Registration): Promise<RegisterOutcome> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
-    sql`with registered as (
+    cacheEntries,
+    (columns) => sql`with registered as (
         update cache_entries e set state = 'ready', virtual_bytes = ${request.virtualBytes}, real_bytes = ${request.realBytes},
           cost_seconds = ${request.costSeconds}, ready_at = now(), last_used_at = now(), reserved_for = null,
           priority_base = b.eviction_clock, priority = b.eviction_clock
@@ -119,9 +131,9 @@ async function register(transaction: Queryable, request: Registration): Promise<
         insert into entry_images (entry_id, image_id, project_id) select id, ${request.imageId}, ${request.projectId} from registered
         on conflict (entry_id, image_id) do update set state = 'usable', last_seen_at = now()
       )
-      select ${columnsOf(cacheEntries)} from registered`,
+      select ${columns} from registered`,
   );
-  const entry = row ? parseRow(cacheEntries, row) : await findEntry(transaction, request);
+  const entry = row ?? (await findEntry(transaction, request));
   return entry?.state === 'ready'
     ? { kind: 'ready', entry }
     : { kind: 'not-populating', state: entry?.state ?? 'absent' };
@@ -135,11 +147,16 @@ export async function abandonReservation(
   database: Database,
   { entryId, flight }: { entryId: EntryId; flight?: number },
 ): Promise<boolean> {
-  const sameFlight = flight === undefined ? sql`true` : sql`flight = ${flight}`;
-  await runStatement(
-    database,
-    sql`update cache_entries set state = 'gone', reason = 'abandoned', counted = false, gone_at = now()
-      where id = ${entryId} and state = 'populating' and ${sameFlight}`,
+  const where = and(
+    eq(cacheEntries.id, entryId),
+    isLiteral(cacheEntries.state, 'populating'),
+    flight === undefined ? undefined : eq(cacheEntries.flight, flight),
+  );
+  await query(database, (orm) =>
+    orm
+      .update(cacheEntries)
+      .set({ state: 'gone', reason: 'abandoned', counted: false, goneAt: transactionTime })
+      .where(where),
   );
   return (await findEntry(database, { entryId }))?.state === 'gone';
 }
@@ -174,14 +191,14 @@ async function findUsable(
   transaction: Queryable,
   { request }: { request: ReservationRequest },
 ): Promise<[EntryRow | undefined, EntryRow | undefined]> {
-  const rows = await runStatement(
+  const entries = await readTable(
     transaction,
-    sql`select ${columnsOf(cacheEntries, 'e')} from cache_entries e
+    cacheEntries,
+    (columns) => sql`select ${columns} from cache_entries e
       where e.backend = ${request.backend} and e.short_key = ${request.key.short} and ${hasKey('e', request.key)}
         and (e.state = 'populating' or (e.state = 'ready' and e.clones < ${nearCloneLimit(cloneLimitOf(request.backend))}))
       order by e.generation desc`,
   );
-  const entries = rows.map((row) => parseRow(cacheEntries, row));
   return [entries.find(({ state }) => state === 'populating'), entries.find(({ state }) => state === 'ready')];
 }
 
@@ -190,21 +207,27 @@ async function continueReservation(
   transaction: Queryable,
   { populating, request }: { populating: EntryRow; request: ReservationRequest },
 ): Promise<ReservationOutcome> {
-  const [row] = await runStatement(
-    transaction,
-    sql`update cache_entries set real_bytes = greatest(real_bytes, ${request.bytes}), flight = ${request.flight}, policy_version = ${request.policyVersion}
-      where id = ${populating.id} returning ${columnsOf(cacheEntries)}`,
+  const { bytes, flight, policyVersion } = request;
+  const [row] = await query(transaction, (orm) =>
+    orm
+      .update(cacheEntries)
+      .set({ realBytes: sql`greatest(real_bytes, ${bytes})`, flight, policyVersion })
+      .where(eq(cacheEntries.id, populating.id))
+      .returning(),
   );
-  return { kind: 'reserved', entry: row ? parseRow(cacheEntries, row) : populating };
+  return { kind: 'reserved', entry: row ?? populating };
 }
 
 /** What it was used for outlives eviction: a new generation starts with its predecessor's counts. */
 async function insertReservation(transaction: Queryable, request: ReservationRequest): Promise<ReservationOutcome> {
   const id = randomUUID();
   const name = `${request.imageVolumeNamePrefix ?? 'image-volume-'}${request.key.short}-`;
-  const [row] = await runStatement(
+  const [entry] = await readTable(
     transaction,
-    sql`insert into cache_entries (id, backend, ${keyColumnNames}, state, flight, reserved_for, real_bytes, policy_version, image_bytes, generation, image_volume,
+    cacheEntries,
+    (
+      columns,
+    ) => sql`insert into cache_entries (id, backend, ${keyColumnNames}, state, flight, reserved_for, real_bytes, policy_version, image_bytes, generation, image_volume,
         uses, use_score, uses_scored, scored_at)
       select ${id}::uuid, ${request.backend}, ${keyValues(request.key)}, 'populating', ${request.flight}::int, ${request.workflowId}, ${request.bytes}::bigint,
         ${request.policyVersion}, ${request.imageBytes ?? null}::bigint, latest.generation + 1,
@@ -214,8 +237,8 @@ async function insertReservation(transaction: Queryable, request: ReservationReq
         where backend = ${request.backend} and short_key = ${request.key.short}
         union all select 0, 0, 0, 0, null order by generation desc limit 1
       ) latest
-      returning ${columnsOf(cacheEntries)}`,
+      returning ${columns}`,
   );
-  if (!row) throw new Error(`the reservation of ${request.key.short} on ${request.backend} inserted nothing`);
-  return { kind: 'reserved', entry: parseRow(cacheEntries, row) };
+  if (!entry) throw new Error(`the reservation of ${request.key.short} on ${request.backend} inserted nothing`);
+  return { kind: 'reserved', entry };
 }

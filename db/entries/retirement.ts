@@ -1,15 +1,15 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { and, eq, sql, type SQL } from 'drizzle-orm';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryState, type RetireReason, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement, type Queryable } from '../statement';
+import { columnsOf, inTransaction, isLiteral, query, readTable, runStatement, type Queryable } from '../statement';
 import { eventColumns, eventsOf } from './entry-events';
-import { findLeased } from './entries';
-import { findEntry } from './entries';
+import { findEntry, findLeased } from './entries';
 
 export type RetireOutcome =
   /** `deletable`: nothing holds it, so `beginEntryDeletion` may follow. */
   { kind: 'retired'; deletable: boolean } | { kind: 'leased' } | { kind: 'not-ready'; state: EntryState | 'absent' };
+
 /**
  * `ready -> retired` unless a create holds a lease, with its event. Repeated on a retired entry it answers `retired` again.
  * @param detail one sentence for the entry's history.
@@ -36,19 +36,20 @@ export function retireEntry(
 }
 
 export type QuarantineOutcome = { kind: 'quarantined' } | { kind: 'not-ready'; state: EntryState | 'absent' };
+
 /** `ready -> retired` at once, leases or not: its image-volume is proven unusable. Of a herd that finds it out, one gets `quarantined`. */
 export async function quarantineEntry(
   database: Database,
   { entryId, found, workflowId }: { entryId: EntryId; found: string; workflowId?: string },
 ): Promise<QuarantineOutcome> {
-  const rows = await runStatement(
+  const quarantined = await runStatement(
     database,
     sql`with changed as (
         update cache_entries set ${retired('quarantined')}, reason_detail = ${found} where id = ${entryId} and state = 'ready' returning ${eventColumns}
       ), noted as (${eventsOf(sql`changed`, { kind: 'quarantined', workflowId })})
       select id from changed`,
   );
-  if (rows.length > 0) return { kind: 'quarantined' };
+  if (quarantined > 0) return { kind: 'quarantined' };
   const entry = await findEntry(database, { entryId });
   return { kind: 'not-ready', state: entry?.state ?? 'absent' };
 }
@@ -58,26 +59,26 @@ export async function retireFullEntry(
   database: Database,
   { entryId, found }: { entryId: EntryId; found: string },
 ): Promise<boolean> {
-  const rows = await runStatement(
+  const changed = await runStatement(
     database,
-    sql`update cache_entries set ${retired('clone-limit')}, reason_detail = ${found} where id = ${entryId} and state = 'ready' returning id`,
+    sql`update cache_entries set ${retired('clone-limit')}, reason_detail = ${found} where id = ${entryId} and state = 'ready'`,
   );
-  return rows.length > 0;
+  return changed > 0;
 }
 
 export type DeletionOutcome =
   | { kind: 'deleting'; entry: EntryRow }
   | { kind: 'held'; clones: number }
   | { kind: 'not-retired'; state: EntryState | 'absent' };
+
 /** `retired -> deleting` when nothing holds it. Repeated on a `deleting` entry it answers the same. Next: delete the image-volume, `confirmEntryGone`. */
 export async function beginEntryDeletion(
   database: Database,
   { entryId }: { entryId: EntryId },
 ): Promise<DeletionOutcome> {
-  await runStatement(
-    database,
-    sql`update cache_entries set state = 'deleting' where id = ${entryId} and state = 'retired' and clones = 0`,
-  );
+  const { id, state, clones } = cacheEntries;
+  const where = and(eq(id, entryId), isLiteral(state, 'retired'), eq(clones, 0));
+  await query(database, (orm) => orm.update(cacheEntries).set({ state: 'deleting' }).where(where));
   const entry = await findEntry(database, { entryId });
   if (entry?.state === 'deleting') return { kind: 'deleting', entry };
   if (entry?.state === 'retired') return { kind: 'held', clones: entry.clones };
@@ -113,11 +114,12 @@ export async function keepUndeletable(
 }
 
 async function lockEntry(transaction: Queryable, entryId: EntryId): Promise<EntryRow | undefined> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = ${entryId} for update`,
+    cacheEntries,
+    (columns) => sql`select ${columns} from cache_entries where id = ${entryId} for update`,
   );
-  return row && parseRow(cacheEntries, row);
+  return row;
 }
 
 /** `deleting -> gone`, with its event. */

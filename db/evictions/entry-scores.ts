@@ -1,9 +1,9 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { readDatabaseTime } from '../clock';
 import { cacheEntries, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
+import { inTransaction, isLiteral, json, query, readTable, runStatement } from '../statement';
 import { lockBackend } from '../backends';
 
 /** Rows that are scored under one lock of the backend's row. */
@@ -48,20 +48,19 @@ function scoreBatch(
 ): Promise<number> {
   return inTransaction(database, async (transaction) => {
     const backend = await lockBackend(transaction, { name });
-    const rows = await runStatement(
+    const entries = await readTable(
       transaction,
-      sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${name} and state = 'ready'
+      cacheEntries,
+      (columns) => sql`select ${columns} from cache_entries where backend = ${name} and state = 'ready'
         and (uses <> uses_scored or scored_at is null or scored_at < ${now.toISOString()}::timestamptz - ${staleMs}::float8 * interval '1 millisecond')
         order by id limit ${BATCH_ROWS} for no key update`,
     );
-    const scores = rows
-      .map((row) => parseRow(cacheEntries, row))
-      .map((entry) => ({
-        id: entry.id,
-        uses: entry.uses,
-        before: entry.usesScored,
-        ...score(entry, { backend, now }),
-      }));
+    const scores = entries.map((entry) => ({
+      id: entry.id,
+      uses: entry.uses,
+      before: entry.usesScored,
+      ...score(entry, { backend, now }),
+    }));
     if (scores.length > 0)
       await runStatement(
         transaction,
@@ -75,14 +74,14 @@ function scoreBatch(
 }
 
 /** @returns the image-volumes that could be deleted first, those of the lowest priority. */
-export async function listLowestImageVolumes(
+export function listLowestImageVolumes(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<{ entryId: EntryId; imageVolume: string }[]> {
-  return runStatement<{ entryId: EntryId; imageVolume: string }>(
-    database,
-    sql`select id as "entryId", image_volume as "imageVolume" from cache_entries
-      where backend = ${backend} and state = 'ready' and clones = 0 and not pinned order by priority limit ${limit}`,
+  const { id, imageVolume, state, clones, pinned, priority } = cacheEntries;
+  const where = and(eq(cacheEntries.backend, backend), isLiteral(state, 'ready'), eq(clones, 0), eq(pinned, false));
+  return query(database, (orm) =>
+    orm.select({ entryId: id, imageVolume }).from(cacheEntries).where(where).orderBy(priority).limit(limit),
   );
 }
 

@@ -1,8 +1,8 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { eq, sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import { readDatabaseTime } from '../clock';
-import { cacheEntries, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import { cacheEntries, entryImages, follows, type BackendRow, type EntryRow } from '../schema';
+import { cast, query, readRows, readTable, uuids, type Queryable } from '../statement';
 import { findLeased, readSums, type CacheSums } from '../entries/entries';
 
 /** An entry that may be thought of as a victim, and what decides whether it may be one. */
@@ -43,12 +43,12 @@ export interface ViewRequest {
 /** Locks first and looks for leases and waiters in further statements, which see what was committed while the locks were waited for. */
 export async function readEvictionView(on: Queryable, request: ViewRequest): Promise<EvictionView> {
   const { backend, lock } = request;
-  const rows = await runStatement(
+  const entries = await readTable(
     on,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = any (array(${candidateIds(request)}))
+    cacheEntries,
+    (columns) => sql`select ${columns} from cache_entries where id = any (array(${candidateIds(request)}))
       order by id ${lock ? sql`for update` : sql``}`,
   );
-  const entries = rows.map((row) => parseRow(cacheEntries, row));
   return {
     now: await readDatabaseTime(on),
     backend,
@@ -99,9 +99,12 @@ export async function withFacts(on: Queryable, entries: EntryRow[]): Promise<Evi
 /** A volume waits until it has acquired what its flight has made: that is the entry's grace. */
 async function findAwaited(on: Queryable, entryIds: EntryId[]): Promise<Set<EntryId>> {
   if (entryIds.length === 0) return new Set();
-  const rows = await runStatement<{ id: EntryId }>(
+  const rows = await readRows(
     on,
-    sql`select e.id from cache_entries e where e.id = any (${uuids(entryIds)}) and e.state = 'ready' and exists (
+    { id: cacheEntries.id },
+    (
+      columns,
+    ) => sql`select ${columns} from cache_entries e where e.id = any (${uuids(entryIds)}) and e.state = 'ready' and exists (
         select 1 from volumes v where v.backend = e.backend and v.short_key = e.short_key and v.waits_for_flight = e.flight and v.state = 'creating')`,
   );
   return new Set(rows.map(({ id }) => id));
@@ -113,19 +116,17 @@ async function readImages(
 ): Promise<Map<EntryId, { imageId: ImageId; usable: boolean }[]>> {
   const images = new Map<EntryId, { imageId: ImageId; usable: boolean }[]>();
   if (entryIds.length === 0) return images;
-  const rows = await runStatement<{ entryId: EntryId; imageId: ImageId; usable: boolean }>(
-    on,
-    sql`select entry_id as "entryId", image_id as "imageId", state = 'usable' as usable from entry_images
-      where entry_id = any (${uuids(entryIds)}) order by entry_id, image_id`,
+  const { entryId: ofEntry, imageId, state } = entryImages;
+  const usable = cast.boolean(sql`${state} = 'usable'`);
+  const where = sql`${ofEntry} = any (${uuids(entryIds)})`;
+  const rows = await query(on, (orm) =>
+    orm.select({ ofEntry, imageId, usable }).from(entryImages).where(where).orderBy(ofEntry, imageId),
   );
-  for (const { entryId, ...image } of rows) images.set(entryId, [...(images.get(entryId) ?? []), image]);
+  for (const { ofEntry: entryId, ...image } of rows) images.set(entryId, [...(images.get(entryId) ?? []), image]);
   return images;
 }
 
 async function readKeepOfFollow(on: Queryable, backend: BackendName): Promise<Map<string, number>> {
-  const rows = await runStatement<{ id: string; keep: number }>(
-    on,
-    sql`select id, keep from follows where backend = ${backend}`,
-  );
+  const rows = await query(on, (orm) => orm.select().from(follows).where(eq(follows.backend, backend)));
   return new Map(rows.map(({ id, keep }) => [id, keep]));
 }

@@ -1,8 +1,8 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { and, eq, gte, sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
-import { columnsOf, parseRow, runStatement, uuids } from '../statement';
+import { cast, columnsOf, isLiteral, query, readRows, runStatement, uuids } from '../statement';
 import type { PinTarget } from '../../workflows/contract/eviction';
 import { eventsOf } from '../entries/entry-events';
 
@@ -13,16 +13,20 @@ const TARGET_ROWS = 1000;
 export type EntryTarget = { entryId: EntryId } | { imageId: ImageId } | { cacheKey: string };
 
 /** @returns the backend's entries that are meant, in their order of generations, those that are gone included. */
-export async function findTargets(
+export function findTargets(
   database: Database,
   { backend, target }: { backend: BackendName; target: EntryTarget },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and ${meant(target)}
-      order by (state = 'gone'), short_key, generation limit ${TARGET_ROWS}`,
+  const { state, shortKey, generation } = cacheEntries;
+  const where = and(eq(cacheEntries.backend, backend), meant(target));
+  return query(database, (orm) =>
+    orm
+      .select()
+      .from(cacheEntries)
+      .where(where)
+      .orderBy(isLiteral(state, 'gone'), shortKey, generation)
+      .limit(TARGET_ROWS),
   );
-  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 function meant(target: EntryTarget) {
@@ -32,38 +36,34 @@ function meant(target: EntryTarget) {
 }
 
 /** @returns these entries as they are now. */
-export async function readEntries(database: Database, { entryIds }: { entryIds: EntryId[] }): Promise<EntryRow[]> {
-  if (entryIds.length === 0) return [];
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where id = any (${uuids(entryIds)})`,
-  );
-  return rows.map((row) => parseRow(cacheEntries, row));
+export function readEntries(database: Database, { entryIds }: { entryIds: EntryId[] }): Promise<EntryRow[]> {
+  const where = sql`${cacheEntries.id} = any (${uuids(entryIds)})`;
+  return query(database, (orm) => orm.select().from(cacheEntries).where(where));
 }
 
 /** @returns entries whose deletion was begun and not confirmed: who began it may be at it, or dead. */
-export async function listDeleting(
+export function listDeleting(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'deleting' order by retired_at, id limit ${limit}`,
-  );
-  return rows.map((row) => parseRow(cacheEntries, row));
+  const { state, retiredAt, id } = cacheEntries;
+  const where = and(eq(cacheEntries.backend, backend), isLiteral(state, 'deleting'));
+  return query(database, (orm) => orm.select().from(cacheEntries).where(where).orderBy(retiredAt, id).limit(limit));
 }
 
 /** @returns what was deleted for this workflow since an instant. */
-export async function listGoneSince(
+export function listGoneSince(
   database: Database,
   { backend, workflowId, since }: { backend: BackendName; workflowId: string; since: Date },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'gone' and reserved_for = ${workflowId}
-      and gone_at >= ${since.toISOString()}::timestamptz order by gone_at, id limit ${TARGET_ROWS}`,
+  const { state, reservedFor, goneAt, id } = cacheEntries;
+  const where = and(
+    eq(cacheEntries.backend, backend),
+    isLiteral(state, 'gone'),
+    eq(reservedFor, workflowId),
+    gte(goneAt, since),
   );
-  return rows.map((row) => parseRow(cacheEntries, row));
+  return query(database, (orm) => orm.select().from(cacheEntries).where(where).orderBy(goneAt, id).limit(TARGET_ROWS));
 }
 
 /** Volumes that one statement lets go of: each costs a change of all its indexes, and a statement has seconds. */
@@ -99,25 +99,23 @@ async function listForgettable(
   database: Database,
   { backend, keptMs, limit }: { backend: BackendName; keptMs: number; limit: number },
 ): Promise<EntryId[]> {
-  const rows = await runStatement<{ id: EntryId }>(
-    database,
-    sql`select id from cache_entries where backend = ${backend} and state = 'gone'
-      and gone_at < now() - ${keptMs}::float8 * interval '1 millisecond' order by id limit ${limit}`,
+  const { id, state, goneAt } = cacheEntries;
+  const isOld = sql`${goneAt} < now() - ${keptMs}::float8 * interval '1 millisecond'`;
+  const where = and(eq(cacheEntries.backend, backend), isLiteral(state, 'gone'), isOld);
+  const rows = await query(database, (orm) =>
+    orm.select({ id }).from(cacheEntries).where(where).orderBy(id).limit(limit),
   );
-  return rows.map(({ id }) => id);
+  return rows.map((row) => row.id);
 }
 
 /** @returns how many rows no longer name one of the entries. A volume that still holds its entry keeps it. */
-async function releaseVolumes(database: Database, entryIds: EntryId[], limit: number): Promise<number> {
-  const rows = await runStatement<{ released: number }>(
+function releaseVolumes(database: Database, entryIds: EntryId[], limit: number): Promise<number> {
+  return runStatement(
     database,
-    sql`with released as (
-        update volumes set entry_id = null where id = any (array(
-          select id from volumes where entry_id = any (${uuids(entryIds)}) and not holds_entry limit ${limit}
-        )) and not holds_entry returning 1
-      ) select count(*) as released from released`,
+    sql`update volumes set entry_id = null where not holds_entry and id = any (array(
+        select id from volumes where entry_id = any (${uuids(entryIds)}) and not holds_entry limit ${limit}
+      ))`,
   );
-  return rows[0]?.released ?? 0;
 }
 
 /**
@@ -130,16 +128,21 @@ export async function pinEntries(
 ): Promise<{ matched: number; changed: number }> {
   const { backend, target, pinned, by, workflowId } = request;
   const ofBackend = backend === undefined ? sql`true` : sql`e.backend = ${backend}`;
-  const [row] = await runStatement<{ matched: number; changed: number }>(
+  const fields = {
+    matched: cast.integer(sql`select count(*) from meant`),
+    changed: cast.integer(sql`select count(*) from changed`),
+  };
+  const [row] = await readRows(
     database,
-    sql`with meant as (
+    fields,
+    (columns) => sql`with meant as (
         select e.id from cache_entries e where ${ofBackend} and e.state = 'ready' and ${isMeant(target)}
         order by e.id for update
       ), changed as (
         update cache_entries e set pinned = ${pinned}, pinned_by = ${pinned ? by : null} from meant
         where e.id = meant.id and e.state = 'ready' and e.pinned <> ${pinned} returning ${columnsOf(cacheEntries, 'e')}
       ), noted as (${eventsOf(sql`changed`, { kind: pinned ? 'pinned' : 'unpinned', reason: 'requested', detail: `by ${by}`, workflowId })})
-      select (select count(*) from meant) as matched, (select count(*) from changed) as changed`,
+      select ${columns}`,
   );
   return row ?? { matched: 0, changed: 0 };
 }

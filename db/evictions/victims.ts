@@ -1,9 +1,9 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { backends, cacheEntries, type RetireReason, type BackendRow, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
-import { lockBackend } from '../backends';
+import { columnsOf, inTransaction, json, query, readTable, type Queryable } from '../statement';
+import { findBackend, lockBackend, registered } from '../backends';
 import { eventsOf } from '../entries/entry-events';
 import { readEvictionView, type EvictionView } from './eviction-view';
 import { readSums, type CacheSums } from '../entries/entries';
@@ -86,16 +86,16 @@ export async function viewEvictions(
   database: Database,
   { backend: name, entryIds }: { backend: BackendName; entryIds: EntryId[] },
 ): Promise<EvictionView> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(backends)} from backends where name = ${name}`);
-  if (!row) throw new Error(`backend ${name} is not registered`);
-  const others = await runStatement<{ id: EntryId }>(
-    database,
-    sql`select id from cache_entries where backend = ${name} and state <> 'gone'
-      and (state in ('populating', 'deleting') or pinned or clones > 0) order by id limit ${SCAN_ROWS}`,
+  const backend = registered(await findBackend(database, { name }), name);
+  const { id, state, pinned, clones } = cacheEntries;
+  const stays = sql`${state} <> 'gone' and (${state} in ('populating', 'deleting') or ${pinned} or ${clones} > 0)`;
+  const where = and(eq(cacheEntries.backend, name), stays);
+  const others = await query(database, (orm) =>
+    orm.select({ id }).from(cacheEntries).where(where).orderBy(id).limit(SCAN_ROWS),
   );
   return readEvictionView(database, {
-    backend: parseRow(backends, row),
-    entryIds: [...entryIds, ...others.map(({ id }) => id)],
+    backend,
+    entryIds: [...entryIds, ...others.map((entry) => entry.id)],
     withHeld: true,
     withIdle: true,
     scanRows: LONG_SCAN_ROWS,
@@ -128,12 +128,10 @@ async function readNeed(
   transaction: Queryable,
   { backend, bytes, workflowId }: { backend: BackendRow; bytes: number; workflowId: string },
 ): Promise<{ marked: EntryRow[]; need: ReservationNeed; used: CacheSums }> {
-  const rows = await runStatement(
-    transaction,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries
-      where backend = ${backend.name} and reserved_for = ${workflowId} and state in ('populating', 'deleting') and counted order by id`,
-  );
-  const own = rows.map((row) => parseRow(cacheEntries, row));
+  const { id, reservedFor, state: ofState, counted } = cacheEntries;
+  const isOwn = sql`${reservedFor} = ${workflowId} and ${ofState} in ('populating', 'deleting') and ${counted}`;
+  const where = and(eq(cacheEntries.backend, backend.name), isOwn);
+  const own = await query(transaction, (orm) => orm.select().from(cacheEntries).where(where).orderBy(id));
   const used = await readSums(transaction, { backend: backend.name });
   const ownBytes = own.reduce((total, { realBytes }) => total + realBytes, 0);
   const need = {
@@ -150,9 +148,10 @@ async function takeVictims(
 ): Promise<TakenVictims> {
   if (selection.victims.length === 0) return { deleting: [], held: [] };
   const chosen = selection.victims.map(({ entryId: id, reason, detail }) => ({ id, reason, detail }));
-  const rows = await runStatement(
+  const rows = await readTable(
     transaction,
-    sql`with chosen as (
+    cacheEntries,
+    (columns) => sql`with chosen as (
         select c.*, e.state as was from jsonb_to_recordset(${json(chosen)}) as c (id uuid, reason text, detail text) join cache_entries e on e.id = c.id
       ), changed as (
         update cache_entries e set state = case when e.clones = 0 then 'deleting' else 'retired' end, reason = coalesce(e.reason, c.reason),
@@ -160,14 +159,14 @@ async function takeVictims(
           reserved_for = case when e.clones = 0 then ${workflowId} else e.reserved_for end
         from chosen c where e.id = c.id and e.state in ('ready', 'retired') returning ${columnsOf(cacheEntries, 'e')}, c.was, c.detail
       ), noted as (${eventsOf(sql`changed where was = 'ready'`, { kind: 'retired', detail: sql`detail`, workflowId })})
-      select ${columnsOf(cacheEntries)} from changed`,
+      select ${columns} from changed`,
   );
+  const clock = sql`greatest(eviction_clock, ${selection.clock}::float8)`;
   if (selection.clock > backend.evictionClock)
-    await runStatement(
-      transaction,
-      sql`update backends set eviction_clock = greatest(eviction_clock, ${selection.clock}::float8) where name = ${backend.name}`,
+    await query(transaction, (orm) =>
+      orm.update(backends).set({ evictionClock: clock }).where(eq(backends.name, backend.name)),
     );
-  const taken = new Map(rows.map((row) => parseRow(cacheEntries, row)).map((entry) => [entry.id, entry]));
+  const taken = new Map(rows.map((entry) => [entry.id, entry]));
   const inOrder = selection.victims.flatMap(({ entryId }) => taken.get(entryId) ?? []);
   return {
     deleting: inOrder.filter(({ state }) => state === 'deleting'),

@@ -1,8 +1,19 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, isNotNull, sql } from 'drizzle-orm';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
-import { cacheEntries, type EntryRow, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import { cacheEntries, follows, type EntryRow, type FollowRow } from '../schema';
+import {
+  columnsOf,
+  inTransaction,
+  isLiteral,
+  query,
+  readTable,
+  runStatement,
+  uuids,
+  type Queryable,
+  transactionTime,
+} from '../statement';
+import { findEntry } from '../entries/entries';
 import { eventsOf } from '../entries/entry-events';
 import { hasSurplus, isFollowed, lockFollow } from './follow-surplus';
 import { pinnedByFollow } from './follows';
@@ -53,18 +64,18 @@ interface Flip extends FlipRequest {
 }
 
 /** Everything that may change: the next one, what the follow points to and pins, and what it has superseded. */
-async function lockEntries(
+function lockEntries(
   transaction: Queryable,
   { follow, request }: { follow: FollowRow; request: FlipRequest },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
+  return readTable(
     transaction,
-    sql`select ${columnsOf(cacheEntries, 'e')} from cache_entries e
+    cacheEntries,
+    (columns) => sql`select ${columns} from cache_entries e
       where e.backend = ${follow.backend} and e.state in ('ready', 'retired') and (e.id = ${request.entryId} or e.superseded_by = ${follow.id}
         or e.pinned_by = ${pinnedByFollow(follow.name)} or e.short_key = (select short_key from cache_entries where id = ${follow.currentEntryId}))
       order by e.id for update`,
   );
-  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 async function movePointer(
@@ -72,22 +83,26 @@ async function movePointer(
   { follow, request }: { follow: FollowRow; request: FlipRequest },
 ): Promise<boolean> {
   const flipped = follow.currentImageId !== request.imageId;
-  await runStatement(
-    transaction,
-    sql`update follows set current_image_id = ${request.imageId}, current_entry_id = ${request.entryId}, checked_at = now(), problem = null,
-        current_since = ${flipped ? sql`now()` : sql`coalesce(current_since, now())`} where id = ${follow.id}`,
+  const pointer = { currentImageId: request.imageId, currentEntryId: request.entryId };
+  const currentSince = flipped ? sql`now()` : sql`coalesce(current_since, now())`;
+  await query(transaction, (orm) =>
+    orm
+      .update(follows)
+      .set({ ...pointer, currentSince, checkedAt: transactionTime, problem: null })
+      .where(eq(follows.id, follow.id)),
   );
   return flipped;
 }
 
 async function supersede(transaction: Queryable, { follow, locked, next, workflowId }: Flip): Promise<void> {
-  await runStatement(
-    transaction,
-    sql`update cache_entries set superseded_at = null, superseded_by = null
-      where backend = ${follow.backend} and short_key = ${next.shortKey} and superseded_at is not null and state = 'ready'`,
+  const { backend, shortKey, supersededAt, state } = cacheEntries;
+  const isNext = and(eq(backend, follow.backend), eq(shortKey, next.shortKey));
+  const where = and(isNext, isNotNull(supersededAt), isLiteral(state, 'ready'));
+  await query(transaction, (orm) =>
+    orm.update(cacheEntries).set({ supersededAt: null, supersededBy: null }).where(where),
   );
   const former = await findShortKey(transaction, follow);
-  const ids = locked.filter(({ shortKey }) => shortKey === former && shortKey !== next.shortKey).map(({ id }) => id);
+  const ids = locked.filter((e) => e.shortKey === former && e.shortKey !== next.shortKey).map(({ id }) => id);
   if (ids.length === 0) return;
   await runStatement(
     transaction,
@@ -101,11 +116,8 @@ async function supersede(transaction: Queryable, { follow, locked, next, workflo
 
 /** Of what the follow pointed to: its entry may be gone while further generations of that content are ready. */
 async function findShortKey(transaction: Queryable, { currentEntryId }: FollowRow): Promise<string | undefined> {
-  const [row] = await runStatement<{ short_key: string }>(
-    transaction,
-    sql`select short_key from cache_entries where id = ${currentEntryId}`,
-  );
-  return row?.short_key;
+  if (currentEntryId === null) return undefined;
+  return (await findEntry(transaction, { entryId: currentEntryId }))?.shortKey;
 }
 
 /** What an operator has pinned stays his. */

@@ -1,9 +1,19 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { and, eq, sql, type SQL } from 'drizzle-orm';
 import type { EntryId, FollowId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { Database } from '../client';
 import { cacheEntries, follows, type EntryRow, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement, uuids, type Queryable } from '../statement';
+import {
+  columnsOf,
+  inTransaction,
+  isLiteral,
+  query,
+  readRows,
+  readTable,
+  runStatement,
+  uuids,
+  type Queryable,
+} from '../statement';
 import { findLeased } from '../entries/entries';
 import { eventsOf } from '../entries/entry-events';
 import { pinnedByFollow } from './follows';
@@ -35,11 +45,12 @@ export function retireFormerContents(
 
 /** Locked, a follow's pointer stays what it is until the transaction ends. */
 export async function lockFollow(transaction: Queryable, followId: FollowId): Promise<FollowRow | undefined> {
-  const [row] = await runStatement(
+  const [row] = await readTable(
     transaction,
-    sql`select ${columnsOf(follows)} from follows where id = ${followId} for update`,
+    follows,
+    (columns) => sql`select ${columns} from follows where id = ${followId} for update`,
   );
-  return row && parseRow(follows, row);
+  return row;
 }
 
 /** Whether a follow but this one points to the content of the entry `e`; asked once the entries are locked. */
@@ -50,12 +61,12 @@ export function isFollowed(follow: FollowRow): SQL {
 
 /** @returns whether `retireFormerContents` may have something to do. */
 export async function hasSurplus(transaction: Queryable, follow: FollowRow): Promise<boolean> {
-  const [row] = await runStatement<{ surplus: boolean }>(
+  const surplus = await runStatement(
     transaction,
-    sql`select exists (select 1 from (${generations(follow)}) g where g.age > ${follow.keep}::int)
-      or exists (select 1 from cache_entries where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'retired' and clones = 0) as surplus`,
+    sql`select 1 where exists (select 1 from (${generations(follow)}) g where g.age > ${follow.keep}::int)
+      or exists (select 1 from cache_entries where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'retired' and clones = 0)`,
   );
-  return row?.surplus === true;
+  return surplus > 0;
 }
 
 /** Former contents by age; all entries of one were superseded in one statement, at one time. */
@@ -64,13 +75,13 @@ function generations({ backend, id }: FollowRow): SQL {
     where backend = ${backend} and superseded_by = ${id} and superseded_at is not null and state = 'ready'`;
 }
 
-async function lockReady(transaction: Queryable, follow: FollowRow): Promise<EntryRow[]> {
-  const rows = await runStatement(
+function lockReady(transaction: Queryable, follow: FollowRow): Promise<EntryRow[]> {
+  return readTable(
     transaction,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries
+    cacheEntries,
+    (columns) => sql`select ${columns} from cache_entries
       where backend = ${follow.backend} and superseded_by = ${follow.id} and state = 'ready' order by id for update`,
   );
-  return rows.map((row) => parseRow(cacheEntries, row));
 }
 
 async function retire(
@@ -79,25 +90,26 @@ async function retire(
 ): Promise<EntryId[]> {
   const ids = candidates.map(({ id }) => id);
   const leased = await findLeased(transaction, ids);
-  const rows = await runStatement<{ id: EntryId }>(
+  const rows = await readRows(
     transaction,
-    sql`with former as (${generations(follow)}), changed as (
+    { id: cacheEntries.id },
+    (columns) => sql`with former as (${generations(follow)}), changed as (
         update cache_entries e set ${retired('superseded')}, reason_detail = ${`${pinnedByFollow(follow.name)} moved on`}
         from former g where g.id = e.id and g.age > ${follow.keep}::int
           and e.id = any (${uuids(ids.filter((id) => !leased.has(id)))}) and not e.pinned and e.state = 'ready' and not ${isFollowed(follow)}
           and not exists (select 1 from volumes v where v.backend = e.backend and v.short_key = e.short_key and v.state = 'creating')
         returning ${columnsOf(cacheEntries, 'e')}
       ), noted as (${eventsOf('changed', { kind: 'retired', workflowId })})
-      select id from changed`,
+      select ${columns} from changed`,
   );
   return rows.map(({ id }) => id);
 }
 
-async function findFree(transaction: Queryable, { backend, id }: FollowRow): Promise<FreedEntry[]> {
-  const rows = await runStatement<FreedEntry & Record<string, unknown>>(
-    transaction,
-    sql`select id as "entryId", image_volume as "imageVolume", backend from cache_entries
-      where backend = ${backend} and superseded_by = ${id} and state = 'retired' and clones = 0 order by id`,
+function findFree(transaction: Queryable, follow: FollowRow): Promise<FreedEntry[]> {
+  const { id: entryId, imageVolume, backend, supersededBy, state, clones } = cacheEntries;
+  const isOfFollow = and(eq(backend, follow.backend), eq(supersededBy, follow.id));
+  const where = and(isOfFollow, isLiteral(state, 'retired'), eq(clones, 0));
+  return query(transaction, (orm) =>
+    orm.select({ entryId, imageVolume, backend }).from(cacheEntries).where(where).orderBy(entryId),
   );
-  return rows.map((row) => ({ ...row }));
 }

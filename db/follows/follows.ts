@@ -1,10 +1,21 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, FollowId, ImageId, VolumeId } from '../../workflows/contract/ids';
 import { followPrefix, type FollowSpec } from '../../workflows/contract/refresh';
 import type { Database } from '../client';
 import { cacheEntries, follows, type FollowRow } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement } from '../statement';
+import {
+  cast,
+  columnsOf,
+  inTransaction,
+  json,
+  query,
+  readRows,
+  readTable,
+  runStatement,
+  texts,
+  transactionTime,
+} from '../statement';
 import { eventsOf } from '../entries/entry-events';
 
 /** `pinned_by` of what is pinned for a follow. */
@@ -15,19 +26,22 @@ export function pinnedByFollow(name: string): string {
 /** Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes nothing. Undo: `deleteFollow`. */
 export async function upsertFollow(database: Database, spec: FollowSpec & { by: string }): Promise<FollowRow> {
   const { name, imageName, owner, tags, properties, backend, keep, pin, by } = spec;
-  const [row] = await runStatement(
+  const [row] = await readTable(
     database,
-    sql`insert into follows as f (id, backend, name, image_name, owner, tags, properties, keep, pin, created_by)
+    follows,
+    (
+      columns,
+    ) => sql`insert into follows as f (id, backend, name, image_name, owner, tags, properties, keep, pin, created_by)
       values (${randomUUID()}, ${backend}, ${name}, ${imageName}, ${owner ?? null},
-        array(select jsonb_array_elements_text(${json(tags)})), ${json(properties)}, ${keep}, ${pin}, ${by})
+        ${texts(tags)}, ${json(properties)}, ${keep}, ${pin}, ${by})
       on conflict (backend, name) do update set image_name = excluded.image_name, owner = excluded.owner, tags = excluded.tags,
         properties = excluded.properties, keep = excluded.keep, pin = excluded.pin, created_by = excluded.created_by,
         newest_image_id = case when (f.image_name, f.owner, f.tags, f.properties) is not distinct from
           (excluded.image_name, excluded.owner, excluded.tags, excluded.properties) then f.newest_image_id end
-      returning ${columnsOf(follows)}`,
+      returning ${columns}`,
   );
   if (!row) throw new Error(`follow ${name} was not set`);
-  return parseRow(follows, row);
+  return row;
 }
 
 /** Ends a follow; what was pinned for it is pinned no more. @returns whether there was one. */
@@ -36,10 +50,8 @@ export function deleteFollow(
   { backend, name, workflowId }: { backend: BackendName; name: string; workflowId: string },
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
-    const removed = await runStatement(
-      transaction,
-      sql`delete from follows where backend = ${backend} and name = ${name} returning id`,
-    );
+    const where = and(eq(follows.backend, backend), eq(follows.name, name));
+    const removed = await query(transaction, (orm) => orm.delete(follows).where(where).returning());
     await runStatement(
       transaction,
       sql`with changed as (
@@ -55,22 +67,19 @@ export async function findFollow(
   database: Database,
   { followId }: { followId: FollowId },
 ): Promise<FollowRow | undefined> {
-  const [row] = await runStatement(database, sql`select ${columnsOf(follows)} from follows where id = ${followId}`);
-  return row && parseRow(follows, row);
+  const [row] = await query(database, (orm) => orm.select().from(follows).where(eq(follows.id, followId)));
+  return row;
 }
 
 /** @returns in the order of backends and names. */
-export async function selectFollows(
+export function selectFollows(
   database: Database,
   { backend, name, limit }: { backend?: BackendName; name?: string; limit: number },
 ): Promise<FollowRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(follows)} from follows
-      where (${backend ?? null}::text is null or backend = ${backend ?? null}::text) and (${name ?? null}::text is null or name = ${name ?? null}::text)
-      order by backend, name limit ${limit}`,
+  const where = and(backend && eq(follows.backend, backend), name === undefined ? undefined : eq(follows.name, name));
+  return query(database, (orm) =>
+    orm.select().from(follows).where(where).orderBy(follows.backend, follows.name).limit(limit),
   );
-  return rows.map((row) => parseRow(follows, row));
 }
 
 /** What the last look at a follow has found. @param newestImageId undefined: the service was not asked, or did not answer. */
@@ -78,10 +87,8 @@ export async function noteFollowChecked(
   database: Database,
   { followId, newestImageId, problem }: { followId: FollowId; newestImageId?: ImageId | null; problem: string | null },
 ): Promise<void> {
-  const newest = newestImageId === undefined ? sql`newest_image_id` : sql`${newestImageId}::text`;
-  await runStatement(
-    database,
-    sql`update follows set checked_at = now(), newest_image_id = ${newest}, problem = ${problem} where id = ${followId}`,
+  await query(database, (orm) =>
+    orm.update(follows).set({ checkedAt: transactionTime, newestImageId, problem }).where(eq(follows.id, followId)),
   );
 }
 
@@ -95,16 +102,22 @@ export async function resolveFollow(
   database: Database,
   { backend, name, volumeId }: { backend: BackendName; name: string; volumeId: VolumeId },
 ): Promise<ResolvedFollow> {
-  const [row] = await runStatement<{ admitted: ImageId | null; known: boolean; image_id: ImageId | null }>(
+  const fields = {
+    admitted: cast.text<ImageId | null>(sql`select v.image_id from volumes v
+      where v.id = ${volumeId} and v.backend = ${backend} and v.state in ('creating', 'available')
+        and v.request ->> 'imageId' = ${`${followPrefix}${name}`}`),
+    known: cast.boolean(sql`f.id is not null`),
+    imageId: cast.text<ImageId | null>(
+      sql`case when e.state = 'ready' then f.current_image_id else coalesce(f.newest_image_id, f.current_image_id) end`,
+    ),
+  };
+  const [row] = await readRows(
     database,
-    sql`select
-        (select v.image_id from volumes v where v.id = ${volumeId} and v.backend = ${backend} and v.state in ('creating', 'available')
-          and v.request ->> 'imageId' = ${`${followPrefix}${name}`}) as admitted,
-        f.id is not null as known,
-        case when e.state = 'ready' then f.current_image_id else coalesce(f.newest_image_id, f.current_image_id) end as image_id
-      from (select 1) one left join follows f on f.backend = ${backend} and f.name = ${name} left join cache_entries e on e.id = f.current_entry_id`,
+    fields,
+    (columns) =>
+      sql`select ${columns} from (select 1) one left join follows f on f.backend = ${backend} and f.name = ${name} left join cache_entries e on e.id = f.current_entry_id`,
   );
-  const imageId = row?.admitted ?? row?.image_id;
+  const imageId = row?.admitted ?? row?.imageId;
   if (imageId) return { kind: 'image', imageId };
   return { kind: row?.known ? 'without-image' : 'unknown' };
 }

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Connection } from '../../workflows/contract/volume';
 import { hasKey, keyColumnNames, keyValues } from '../cache-key';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow, type VolumeRow } from '../schema';
-import { columnsOf, inTransaction, json, parseRow, runStatement, type Queryable } from '../statement';
+import { cast, inTransaction, json, query, readRows, runStatement, texts, type Queryable } from '../statement';
 import { lockBackend } from '../backends';
 import { releaseOf } from '../entries/clones';
 import { eventColumns, eventsOf } from '../entries/entry-events';
@@ -18,13 +18,16 @@ export async function readEntriesOf(
   { backend, imageVolumes }: { backend: BackendName; imageVolumes: string[] },
 ): Promise<Map<string, EntryRow>> {
   if (imageVolumes.length === 0) return new Map();
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend}
-      and image_volume = any (array(select jsonb_array_elements_text(${JSON.stringify(imageVolumes)}::jsonb)))
-      order by state <> 'gone', generation`,
+  const { imageVolume, state, generation } = cacheEntries;
+  const where = and(eq(cacheEntries.backend, backend), sql`${imageVolume} = any (${texts(imageVolumes)})`);
+  const rows = await query(database, (orm) =>
+    orm
+      .select()
+      .from(cacheEntries)
+      .where(where)
+      .orderBy(sql`${state} <> 'gone'`, generation),
   );
-  return new Map(rows.map((row) => parseRow(cacheEntries, row)).map((row) => [row.imageVolume, row]));
+  return new Map(rows.map((row) => [row.imageVolume, row]));
 }
 
 /** An image-volume as its marker tells it. */
@@ -51,9 +54,10 @@ export function adoptEntry(
     const known = (await readEntriesOf(transaction, { backend, imageVolumes: [imageVolume] })).get(imageVolume);
     if (known?.state === 'ready' || known?.state === 'retired') return known.id;
     if (known !== undefined && known.state !== 'gone') return undefined;
-    const [row] = await runStatement<{ id: EntryId }>(
+    const [row] = await readRows(
       transaction,
-      sql`with changed as (
+      { id: cacheEntries.id },
+      (columns) => sql`with changed as (
           insert into cache_entries (id, backend, ${keyColumnNames}, generation, state, reason, reason_detail, image_volume, virtual_bytes, real_bytes,
             counted, retired_at)
           select ${randomUUID()}::uuid, ${backend}, ${keyValues(key)}, case when taken.it then taken.latest + 1 else ${generation}::int end, 'retired',
@@ -63,7 +67,7 @@ export function adoptEntry(
             where backend = ${backend} and short_key = ${key.short}) taken
           returning ${eventColumns}
         ), noted as (${eventsOf('changed', { kind: 'repaired', workflowId })})
-        select id from changed`,
+        select ${columns} from changed`,
     );
     return row?.id;
   });
@@ -97,7 +101,7 @@ export function adoptVolume(
   return inTransaction(database, async (transaction) => {
     const imageId = await findImageOf(transaction, { backend, key });
     const request = { imageId, backend, projectId, name, sizeBytes, metadata: {}, bypassCache: false };
-    const rows = await runStatement(
+    const made = await runStatement(
       transaction,
       sql`with parent as (
           update cache_entries set clones = clones + 1 where id = ${entryId ?? null}::uuid and state in ('ready', 'retired')
@@ -108,10 +112,10 @@ export function adoptVolume(
         select ${volumeId}, ${projectId}, ${name}, ${backend}, ${imageId}, ${key.short}, ${json(request)}, ${sizeBytes}::bigint, 'available',
           parent.id, parent.id is not null, ${workflowId}, ${runId}, ${entryId === undefined ? 'bypassed' : 'hit'}, ${json(connection)}, true, '{}', '{}', now()
         from (select 1) as one left join parent on true where ${entryId === undefined}::boolean or parent.id is not null
-        on conflict (id) do nothing returning id`,
+        on conflict (id) do nothing`,
     );
-    if (rows.length === 0 && entryId !== undefined) throw new NotAdopted();
-    return rows.length > 0;
+    if (made === 0 && entryId !== undefined) throw new NotAdopted();
+    return made > 0;
   }).catch(unlessNotAdopted);
 }
 
@@ -129,15 +133,15 @@ export function finishVolume(
   }: { volume: VolumeRow } & Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>,
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
-    if ((await runStatement(transaction, lockAsSeen(volume))).length === 0) return false;
+    if (!(await lockAsSeen(transaction, volume))) return false;
     const held = volume.holdsEntry ? (volume.entryId ?? undefined) : undefined;
     if (held !== entryId) {
       await runStatement(transaction, releaseOf(sql`volumes where id = ${volume.id} and holds_entry`));
-      const taken = await runStatement(
+      const parents = await runStatement(
         transaction,
-        sql`update cache_entries set clones = clones + 1 where id = ${entryId ?? null}::uuid and state in ('ready', 'retired') returning id`,
+        sql`update cache_entries set clones = clones + 1 where id = ${entryId ?? null}::uuid and state in ('ready', 'retired')`,
       );
-      if (entryId !== undefined && taken.length === 0) throw new NotAdopted();
+      if (entryId !== undefined && parents === 0) throw new NotAdopted();
     }
     await runStatement(
       transaction,
@@ -165,13 +169,15 @@ async function findImageOf(
   { backend, key }: { backend: BackendName; key: CacheKey },
 ): Promise<ImageId> {
   if (key.imageId !== undefined) return key.imageId;
-  const [row] = await runStatement<{ imageId: ImageId }>(
+  const [row] = await readRows(
     transaction,
-    sql`select i.image_id as "imageId", 1 as rank, i.last_seen_at as at from cache_entries e join entry_images i on i.entry_id = e.id
+    { imageId: cast.text<ImageId>(sql`image_id`) },
+    (columns) => sql`select ${columns} from (
+      select i.image_id, 1 as rank, i.last_seen_at as at from cache_entries e join entry_images i on i.entry_id = e.id
         where e.backend = ${backend} and e.short_key = ${key.short} and ${hasKey('e', key)}
       union all select p.image_id, 2, p.started_at from populations p where p.backend = ${backend} and p.short_key = ${key.short} and ${hasKey('p', key)}
       union all (select v.image_id, 3, v.created_at from volumes v where v.backend = ${backend} and v.short_key = ${key.short} limit 1)
-      order by rank, at desc limit 1`,
+      ) images order by rank, at desc limit 1`,
   );
   return row?.imageId ?? (UNKNOWN_IMAGE as ImageId);
 }

@@ -1,22 +1,21 @@
-import { sql } from 'drizzle-orm';
+import { and, eq, gt, sql } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement } from '../statement';
+import { cast, inTransaction, isLiteral, query, readRows, runStatement } from '../statement';
 import { lockBackend } from '../backends';
+import { lockPopulation } from '../flights';
 import { eventColumns, eventsOf } from '../entries/entry-events';
 
 /** @returns retired entries that nothing holds and nobody deletes, by id after `afterId`. */
-export async function listFreeEntries(
+export function listFreeEntries(
   database: Database,
   { backend, afterId, limit }: { backend: BackendName; afterId?: EntryId; limit: number },
 ): Promise<EntryRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(cacheEntries)} from cache_entries where backend = ${backend} and state = 'retired' and clones = 0
-      and (${afterId ?? null}::uuid is null or id > ${afterId ?? null}::uuid) order by id limit ${limit}`,
-  );
-  return rows.map((row) => parseRow(cacheEntries, row));
+  const { id, state, clones } = cacheEntries;
+  const isFree = and(eq(cacheEntries.backend, backend), isLiteral(state, 'retired'), eq(clones, 0));
+  const where = and(isFree, afterId && gt(id, afterId));
+  return query(database, (orm) => orm.select().from(cacheEntries).where(where).orderBy(id).limit(limit));
 }
 
 export interface MiscountedEntry {
@@ -28,11 +27,13 @@ export interface MiscountedEntry {
 }
 
 /** @returns entries whose count is not what the volumes say, as one snapshot sees both. */
-export async function listMiscounted(database: Database, backend: BackendName): Promise<MiscountedEntry[]> {
-  return await runStatement<MiscountedEntry & Record<string, unknown>>(
+export function listMiscounted(database: Database, backend: BackendName): Promise<MiscountedEntry[]> {
+  const { id: entryId, imageVolume, clones } = cacheEntries;
+  const fields = { entryId, imageVolume, clones, holders: cast.integer(sql`coalesce(h.holders, 0)`) };
+  return readRows(
     database,
-    sql`select e.id as "entryId", e.image_volume as "imageVolume", e.clones, coalesce(h.holders, 0) as holders
-      from cache_entries e left join (
+    fields,
+    (columns) => sql`select ${columns} from cache_entries e left join (
         select entry_id, count(*) as holders from volumes where holds_entry group by entry_id
       ) h on h.entry_id = e.id
       where e.backend = ${backend} and e.clones <> coalesce(h.holders, 0) order by e.id`,
@@ -51,7 +52,7 @@ export function correctCloneCount(
   return inTransaction(database, async (transaction) => {
     await runStatement(transaction, sql`select id from cache_entries where id = ${entryId} for update`);
     const detail = sql`'the count of clones was ' || was || ', ' || clones || ' volumes hold it'`;
-    const rows = await runStatement(
+    const corrected = await runStatement(
       transaction,
       sql`with before as (
           select id, clones as was, (select count(*) from volumes where entry_id = ${entryId} and holds_entry)::int as holders
@@ -60,9 +61,9 @@ export function correctCloneCount(
           update cache_entries e set clones = b.holders from before b where e.id = b.id and e.clones <> b.holders
           returning e.id, e.backend, e.short_key, e.reason, e.reason_detail, e.real_bytes, e.clones, b.was
         ), noted as (${eventsOf('changed', { kind: 'repaired', reason: 'clone-count-wrong', detail, workflowId })})
-        select id from changed`,
+        select from changed`,
     );
-    return rows.length > 0;
+    return corrected > 0;
   });
 }
 
@@ -78,20 +79,17 @@ export function beginAbandonment(
   const { id, backend, shortKey, flight } = entry;
   return inTransaction(database, async (transaction) => {
     await lockBackend(transaction, { name: backend });
-    const claims = await runStatement<{ run_id: string | null }>(
-      transaction,
-      sql`select run_id from populations where backend = ${backend} and short_key = ${shortKey} for update`,
-    );
-    if ((claims[0]?.run_id ?? null) !== runId) return false;
+    const population = await lockPopulation(transaction, { backend, shortKey });
+    if ((population?.runId ?? null) !== runId) return false;
     const detail = 'its population did not run any more';
-    const rows = await runStatement(
+    const begun = await runStatement(
       transaction,
       sql`with changed as (
           update cache_entries set state = 'deleting', reason = 'abandoned', reason_detail = ${detail}, reserved_for = null, retired_at = now()
           where id = ${id} and state = 'populating' and flight is not distinct from ${flight}::int returning ${eventColumns}
         ), noted as (${eventsOf('changed', { kind: 'repaired', workflowId })})
-        select id from changed`,
+        select from changed`,
     );
-    return rows.length > 0;
+    return begun > 0;
   });
 }

@@ -1,33 +1,36 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { and, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { volumes, type VolumeRow } from '../schema';
-import { columnsOf, inTransaction, parseRow, runStatement, uuids } from '../statement';
-import { freedColumn, parseFreed, releaseOf, type Release } from '../entries/clones';
+import {
+  columnsOf,
+  inTransaction,
+  query,
+  readRows,
+  runStatement,
+  uuids,
+  type Queryable,
+  transactionTime,
+} from '../statement';
+import { freed, releaseOf, toRelease, type Release } from '../entries/clones';
 import { decisionOf } from '../report/decisions';
 
 /** @returns the rows of these volumes, on whatever backend. */
 export async function readVolumes(database: Database, volumeIds: VolumeId[]): Promise<Map<VolumeId, VolumeRow>> {
   if (volumeIds.length === 0) return new Map();
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(volumes)} from volumes where id = any (${uuids(volumeIds)})`,
-  );
-  return new Map(rows.map((row) => parseRow(volumes, row)).map((row) => [row.id, row]));
+  const where = sql`${volumes.id} = any (${uuids(volumeIds)})`;
+  const rows = await query(database, (orm) => orm.select().from(volumes).where(where));
+  return new Map(rows.map((row) => [row.id, row]));
 }
 
 /** @returns a backend's volumes in a state, by id after `afterId`. */
-export async function listVolumesById(
+export function listVolumesById(
   database: Database,
   { backend, state, afterId, limit }: { backend: BackendName; state: VolumeState; afterId?: VolumeId; limit: number },
 ): Promise<VolumeRow[]> {
-  const rows = await runStatement(
-    database,
-    sql`select ${columnsOf(volumes)} from volumes where backend = ${backend} and state = ${state}
-      and (${afterId ?? null}::uuid is null or id > ${afterId ?? null}::uuid) order by id limit ${limit}`,
-  );
-  return rows.map((row) => parseRow(volumes, row));
+  const where = and(eq(volumes.backend, backend), eq(volumes.state, state), afterId && gt(volumes.id, afterId));
+  return query(database, (orm) => orm.select().from(volumes).where(where).orderBy(volumes.id).limit(limit));
 }
 
 /** What a row says that was `available` and whose volume is not on the backend: it becomes `available` again when that is back. */
@@ -38,20 +41,28 @@ export async function markMissing(
   database: Database,
   { volumeId, message }: { volumeId: VolumeId; message: string },
 ): Promise<boolean> {
-  const rows = await runStatement(
-    database,
-    sql`update volumes set state = 'error', error_type = ${MISSING}, error_message = ${message}, updated_at = now()
-      where id = ${volumeId} and state = 'available' and attached_to is null returning id`,
+  const where = and(eq(volumes.id, volumeId), eq(volumes.state, 'available'), isNull(volumes.attachedTo));
+  const rows = await query(database, (orm) =>
+    orm
+      .update(volumes)
+      .set({ state: 'error', errorType: MISSING, errorMessage: message, updatedAt: transactionTime })
+      .where(where)
+      .returning({ id: volumes.id }),
   );
   return rows.length > 0;
 }
 
 /** `error -> available` of a row that was marked missing. Idempotent. @returns whether this call did it. */
 export async function markFound(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<boolean> {
-  const rows = await runStatement(
-    database,
-    sql`update volumes set state = 'available', error_type = null, error_message = null, updated_at = now()
-      where id = ${volumeId} and state = 'error' and error_type = ${MISSING} and connection is not null and size_bytes is not null returning id`,
+  const { id, state, errorType, connection, sizeBytes } = volumes;
+  const isMissing = and(eq(id, volumeId), eq(state, 'error'), eq(errorType, MISSING));
+  const where = and(isMissing, isNotNull(connection), isNotNull(sizeBytes));
+  const rows = await query(database, (orm) =>
+    orm
+      .update(volumes)
+      .set({ state: 'available', errorType: null, errorMessage: null, updatedAt: transactionTime })
+      .where(where)
+      .returning({ id }),
   );
   return rows.length > 0;
 }
@@ -65,8 +76,7 @@ export function removeBytesOf(
   { volume, remove }: { volume: VolumeRow; remove: () => Promise<void> },
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
-    const locked = await runStatement(transaction, lockAsSeen(volume));
-    if (locked.length === 0) return false;
+    if (!(await lockAsSeen(transaction, volume))) return false;
     await remove();
     return true;
   });
@@ -82,26 +92,33 @@ export function endDeadCreate(
   { volume, remove, message }: { volume: VolumeRow; remove: () => Promise<void>; message: string },
 ): Promise<Release | undefined> {
   return inTransaction(database, async (transaction) => {
-    const locked = await runStatement(transaction, lockAsSeen(volume));
-    if (locked.length === 0) return undefined;
+    if (!(await lockAsSeen(transaction, volume))) return undefined;
     await remove();
     const type = 'CreateCancelled';
-    const [row] = await runStatement(
+    const [row] = await readRows(
       transaction,
-      sql`with settled as (
+      { freed },
+      (columns) => sql`with settled as (
           update volumes v set state = 'error', holds_entry = false, waits_for_flight = null, activity_id = null, updated_at = now(),
             error_type = ${type}, error_message = ${message}
           where v.id = ${volume.id} returning ${columnsOf(volumes, 'v')}
         ), released as (${releaseOf(sql`volumes where id = ${volume.id} and holds_entry`)}
         ), decided as (${decisionOf('settled', { reason: message, outcome: 'failed', errorType: type })})
-        select ${freedColumn} from settled`,
+        select ${columns} from settled`,
     );
-    return parseFreed(row);
+    return toRelease(row);
   });
 }
 
-/** The row, when it still is in the state and of the run that it was seen in. */
-export function lockAsSeen({ id, state, runId, holdsEntry, entryId }: VolumeRow): SQL {
-  return sql`select id from volumes where id = ${id} and state = ${state} and run_id = ${runId} and holds_entry = ${holdsEntry}
-    and entry_id is not distinct from ${entryId}::uuid for no key update`;
+/** @returns whether the row, which is locked now, still is in the state and of the run that it was seen in. */
+export async function lockAsSeen(
+  transaction: Queryable,
+  { id, state, runId, holdsEntry, entryId }: VolumeRow,
+): Promise<boolean> {
+  const locked = await runStatement(
+    transaction,
+    sql`select from volumes where id = ${id} and state = ${state} and run_id = ${runId} and holds_entry = ${holdsEntry}
+      and entry_id is not distinct from ${entryId}::uuid for no key update`,
+  );
+  return locked > 0;
 }

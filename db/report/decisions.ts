@@ -2,9 +2,8 @@ import { and, count, desc, eq, gte, sql, sum, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { TimingsMs } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { withDatabaseErrors } from '../errors';
 import { decisions, type DecisionOutcome, type DecisionRow } from '../schema';
-import { json, runStatement } from '../statement';
+import { json, query, runStatement } from '../statement';
 
 /** What a create adds to its volume's row in its decision record. */
 export interface DecisionNote {
@@ -71,20 +70,14 @@ export function listDecisions(
     limit,
   }: { volumeId?: VolumeId; entryId?: EntryId; backend?: BackendName; since?: Date; limit: number },
 ): Promise<DecisionRow[]> {
-  return withDatabaseErrors(() =>
-    database.orm
-      .select()
-      .from(decisions)
-      .where(
-        and(
-          volumeId && eq(decisions.volumeId, volumeId),
-          entryId && eq(decisions.entryId, entryId),
-          backend && eq(decisions.backend, backend),
-          since && gte(decisions.at, since),
-        ),
-      )
-      .orderBy(desc(decisions.at), desc(decisions.id))
-      .limit(limit),
+  const where = and(
+    volumeId && eq(decisions.volumeId, volumeId),
+    entryId && eq(decisions.entryId, entryId),
+    backend && eq(decisions.backend, backend),
+    since && gte(decisions.at, since),
+  );
+  return query(database, (orm) =>
+    orm.select().from(decisions).where(where).orderBy(desc(decisions.at), desc(decisions.id)).limit(limit),
   );
 }
 
@@ -99,8 +92,12 @@ export async function summarizeDecisions(
   database: Database,
   { backend, withinMs }: { backend?: BackendName; withinMs: number },
 ): Promise<DecisionTotals> {
-  const rows = await withDatabaseErrors(() =>
-    database.orm
+  const where = and(
+    backend && eq(decisions.backend, backend),
+    sql`${decisions.at} >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
+  );
+  const rows = await query(database, (orm) =>
+    orm
       .select({
         outcome: decisions.outcome,
         decided: count(),
@@ -109,12 +106,7 @@ export async function summarizeDecisions(
         savedSeconds: sum(decisions.savedSeconds),
       })
       .from(decisions)
-      .where(
-        and(
-          backend && eq(decisions.backend, backend),
-          sql`${decisions.at} >= now() - ${withinMs}::float8 * interval '1 millisecond'`,
-        ),
-      )
+      .where(where)
       .groupBy(decisions.outcome),
   );
   const summary: DecisionTotals = {

@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import { connectDatabase } from '../../db/client';
 import { migrateDatabase } from '../../db/migrate';
 import { ensureInstallation } from '../../db/installation';
-import { inTransaction, runStatement } from '../../db/statement';
+import { cast, inTransaction, type Queryable, readRows, runStatement } from '../../db/statement';
 import { startPgBouncer, type PgBouncer } from '../support/database/pgbouncer';
 import { createTestDatabase, type TestDatabase } from '../support/database/postgres';
 
@@ -37,20 +37,21 @@ describe('a PgBouncer in transaction mode', () => {
     const database = connectDatabase(url, { maxConnections: CONNECTIONS });
     expect(await ensureInstallation(database)).toBe(await ensureInstallation(database));
     const ask = async (turn: number): Promise<number> => {
-      const statement = sql`select ${turn}::int as turn, pg_backend_pid() as session`;
+      const fields = { turn: cast.integer(sql`${turn}`), session: cast.integer(sql`pg_backend_pid()`) };
+      const send = (on: Queryable) => readRows(on, fields, (columns) => sql`select ${columns}`);
       const rows =
         turn % 3 === 0
           ? await inTransaction(database, async (transaction) => {
               await runStatement(transaction, sql`select 1`);
-              return await runStatement<{ turn: number; session: number }>(transaction, statement);
+              return await send(transaction);
             })
-          : await runStatement<{ turn: number; session: number }>(database, statement);
+          : await send(database);
       expect(rows).toMatchObject([{ turn }]);
       return rows[0]?.session ?? 0;
     };
     const sessions = await Promise.all(Array.from({ length: CALLERS }, (_, turn) => ask(turn)));
     expect(new Set(sessions).size).toBeLessThanOrEqual(SESSIONS);
-    expect(await runStatement(database, sql`select 1 from pg_locks where locktype = 'advisory'`)).toEqual([]);
+    expect(await runStatement(database, sql`select 1 from pg_locks where locktype = 'advisory'`)).toBe(0);
     await database.close();
   });
 });

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { connectDatabase, type DriverSql } from '../../db/client';
+import { connectDatabase } from '../../db/client';
+import type { DriverSql } from '../../db/statement';
 import { assertReachable, chooseDatabaseUser, ensureExecutableFor, type DatabaseUser } from './database-user';
 import { startPart, type Part, assertGoingOn } from './part';
 import { findPostgresBinaries } from './postgres-binaries';

@@ -3,7 +3,7 @@ import { connectDatabase } from '../../../db/client';
 import { withDatabaseErrors } from '../../../db/errors';
 import { findBackend, observeSpace } from '../../../db/backends';
 import { findVolume } from '../../../db/volumes';
-import { inTransaction, json, runStatement } from '../../../db/statement';
+import { cast, inTransaction, json, readRows, runStatement } from '../../../db/statement';
 import { Failure } from '../../../workflows/contract/failures';
 import { useInventory } from '../../support/database/database';
 import { admitted, BACKEND, cacheKey, newVolumeId, registerLocal } from '../../support/database/rows';
@@ -73,10 +73,8 @@ test('a broken rule of a row is final, and without the parameters of the stateme
 
 test('what PostgreSQL keeps in no text is replaced, in texts and in jsonb', async () => {
   const given = { ['k\0']: ['nul \0', 'half \ud83d', 'whole \u{1f600}'] };
-  const [row] = await runStatement(
-    database,
-    sql`select ${'nul \0, half \udc00'}::text as text, ${json(given)} as json`,
-  );
+  const fields = { text: cast.text(sql`${'nul \0, half \udc00'}`), json: cast.json(json(given)) };
+  const [row] = await readRows(database, fields, (columns) => sql`select ${columns}`);
   expect(row).toEqual({
     text: 'nul \uFFFD, half \uFFFD',
     json: { ['k\uFFFD']: ['nul \uFFFD', 'half \uFFFD', 'whole \u{1f600}'] },

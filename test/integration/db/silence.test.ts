@@ -110,9 +110,7 @@ describe('a database that falls silent', () => {
     expect(await failureOf(cut)).toBe('DatabaseUnavailable');
     gate.speak();
     await until('the database to be reached', async () => (await failureOf(one.ping())) === undefined);
-    expect(await inTransaction(one, (transaction) => runStatement(transaction, sql`select 4 as four`))).toEqual([
-      { four: 4 },
-    ]);
+    expect(await inTransaction(one, (transaction) => runStatement(transaction, sql`select 4`))).toBe(1);
     await one.close();
   });
 

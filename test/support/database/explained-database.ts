@@ -1,6 +1,6 @@
 import postgres from 'postgres';
-import { driverTypes, type Database, type DriverSql } from '../../../db/client';
-import { createOrm } from '../../../db/statement';
+import { driverTypes, type Database } from '../../../db/client';
+import { createOrm, type DriverSql } from '../../../db/statement';
 import { parseDatabaseUrl } from '../../../db/url';
 
 /** Every statement that is sent, with the plan that it really ran by: `EXPLAIN (ANALYZE, BUFFERS)` of PostgreSQL's own module auto_explain. */
