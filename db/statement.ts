@@ -44,7 +44,7 @@ export const cast = {
 };
 
 /**
- * Sends a statement that is made with the list of these columns. It has no other, and PostgreSQL makes each what its field says.
+ * Sends a statement that is made with the list of these columns, and so has no other: those of the schema by their names.
  * @throws DatabaseUnavailable (retried).
  */
 export async function readRows<Of extends Fields>(
@@ -52,22 +52,19 @@ export async function readRows<Of extends Fields>(
   fields: Of,
   statement: (columns: SQL) => SQL,
 ): Promise<RowOf<Of>[]> {
-  const columns = Object.entries(fields).map(
-    ([name, field]) => sql`${is(field, Column) ? castColumn(field) : field} as ${sql.identifier(name)}`,
+  const columns = Object.entries(fields).map(([name, field]) =>
+    is(field, Column) ? sql.identifier(field.name) : sql`${field} as ${sql.identifier(name)}`,
   );
   const { sql: text, params } = dialect.sqlToQuery(statement(sql.join(columns, sql`, `)));
   const rows = await withDatabaseErrors(() => sendStatement(on, text, params));
   return rows.map((row) => parseRow(fields, row));
 }
 
-function castColumn(column: Column): SQL {
-  return sql`${sql.identifier(column.name)}::${sql.raw(column.getSQLType().replace('serial', 'int'))}`;
-}
-
 function parseRow<Of extends Fields>(fields: Of, row: Record<string, unknown>): RowOf<Of> {
   const values = Object.entries(fields).map(([name, field]) => {
-    const value = row[name];
-    return [name, is(field, Column) && value !== null ? field.mapFromDriverValue(value) : value];
+    if (!is(field, Column)) return [name, row[name]];
+    const value = row[field.name];
+    return [name, value === null ? null : field.mapFromDriverValue(value)];
   });
   return Object.fromEntries(values) as RowOf<Of>;
 }

@@ -3,7 +3,7 @@ import { readDatabaseTime } from '../../db/clock';
 import { observeSpace } from '../../db/backends';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../db/evictions/entry-scores';
 import { forgetGone, listDeleting, listGoneSince } from '../../db/evictions/evictor';
-import { takeForEviction, type VictimSelection } from '../../db/evictions/victims';
+import { markForEviction, type VictimSelection } from '../../db/evictions/victims';
 import type { EntryRow } from '../../db/schema';
 import { shareBytes } from '../../workflows/contract/bounded-results';
 import { MiB } from '../../workflows/contract/bytes';
@@ -204,7 +204,7 @@ async function evictOnce(
   { resolved, outcome, refused }: { resolved: ResolvedOrder[]; outcome: PassOutcome; refused: Set<EntryId> },
 ): Promise<Selection> {
   const demands = resolved.map((each) => remaining(each, outcome));
-  const taken = await takeForEviction(deps.database, {
+  const taken = await markForEviction(deps.database, {
     backend: backend.name,
     entryIds: demands.flatMap((demand) => (demand?.kind === 'named' ? demand.entryIds : [])),
     workflowId,

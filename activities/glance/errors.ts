@@ -3,7 +3,7 @@ import { Failure } from '../../workflows/contract/failures';
 import { hasCode } from '../../lib/errno';
 
 /** What the service answered in place of what was asked for. */
-export interface Refusal {
+export interface RefusedRequest {
   /** The service's endpoint, for messages. */
   service: string;
   method: string;
@@ -14,7 +14,7 @@ export interface Refusal {
 }
 
 /** Our judgement of each status, once. A status that says "not now" is `ImageServiceUnavailable` and worth a retry; the others are final. */
-export function failureOfStatus({ service, method, status, text, imageId }: Refusal): Failure {
+export function failureOfStatus({ service, method, status, text, imageId }: RefusedRequest): Failure {
   const said = messageOf(text);
   const refused = (field: string, value: string, allowed: string): Failure =>
     new Failure('InvalidRequest', { field, value, allowed: said || allowed });

@@ -4,11 +4,11 @@ import { findMismatch, judgeImage } from './formats/judge';
 import { findPackageRefusal } from './formats/packages';
 import { findSignatures, HEAD_BYTES } from './formats/signatures';
 import { isPause, MAX_RANGE_BYTES, type Range, type Steps } from './formats/steps';
-import { refuse, type HeadVerdict, type Refusal, type Verdict } from './formats/verdict';
+import { refuse, type HeadVerdict, type ImageRefusal, type ImageVerdict } from './formats/verdict';
 import type { ImagePolicy } from './policy';
 
 export { refusalFailure } from './formats/verdict';
-export type { HeadVerdict, Refusal, Verdict } from './formats/verdict';
+export type { HeadVerdict, ImageRefusal, ImageVerdict } from './formats/verdict';
 
 export interface InspectionRequest {
   /** Glance's `disk_format`. */
@@ -31,7 +31,7 @@ const NOTHING = Buffer.alloc(0);
  * Judges an image file by its own bytes. Reads only; the same file and policy give the same verdict. However large its tables are, other work of this
  * thread has its turn after each piece of them. @throws only what `read` throws.
  */
-export async function inspect({ declaredFormat, sizeBytes, policy, read }: InspectionRequest): Promise<Verdict> {
+export async function inspect({ declaredFormat, sizeBytes, policy, read }: InspectionRequest): Promise<ImageVerdict> {
   const steps = judgeImage(declaredFormat, { sizeBytes, policy });
   const maxReads = Math.max(MAX_READS, Math.ceil(sizeBytes / BYTES_A_READ));
   let next = steps.next();
@@ -66,7 +66,7 @@ export function inspectHead(
   head: Buffer,
   { declaredFormat, sizeBytes = Infinity, policy }: { declaredFormat: string; sizeBytes?: number; policy: ImagePolicy },
 ): HeadVerdict {
-  const steps: Steps<Verdict> = judgeImage(declaredFormat, { sizeBytes, policy });
+  const steps: Steps<ImageVerdict> = judgeImage(declaredFormat, { sizeBytes, policy });
   let next = steps.next();
   while (!next.done) {
     const { offset, lengthBytes } = next.value;
@@ -89,7 +89,7 @@ export function inspectHead(
 export function inspectWrittenRaw(
   head: Buffer,
   { policy }: { declaredFormat: string; policy: Pick<ImagePolicy, 'allowEncrypted'> },
-): { kind: 'accepted' } | Refusal {
+): { kind: 'accepted' } | ImageRefusal {
   const suspicious = findSignatures(head).find(
     ({ format }) => format !== 'iso' && format !== 'partition-table' && !(format === 'luks' && policy.allowEncrypted),
   );
@@ -102,13 +102,13 @@ export function inspectWrittenRaw(
 }
 
 /** @returns why no parser should be given this range: it leaves the file. */
-function findRangeRefusal(range: Range, sizeBytes: number): Refusal | undefined {
+function findRangeRefusal(range: Range, sizeBytes: number): ImageRefusal | undefined {
   const end = range.offset + range.lengthBytes;
   if (range.lengthBytes > MAX_RANGE_BYTES) throw new RangeError(`a parser asks for ${range.lengthBytes} bytes at once`);
   return end > sizeBytes ? truncated(range, sizeBytes) : undefined;
 }
 
-function truncated({ offset, lengthBytes }: Range, endBytes: number): Refusal {
+function truncated({ offset, lengthBytes }: Range, endBytes: number): ImageRefusal {
   return refuse('file-truncated', {
     offset,
     found: `a file that ends at byte ${endBytes}`,
@@ -117,7 +117,7 @@ function truncated({ offset, lengthBytes }: Range, endBytes: number): Refusal {
 }
 
 /** What less than the first 64 KiB tell: signatures at fixed places. An ISO's and a fixed VHD's come later. */
-function findEarlySignature(head: Buffer, declared: string): Refusal | undefined {
+function findEarlySignature(head: Buffer, declared: string): ImageRefusal | undefined {
   if (head.length < SECTOR_BYTES || head.length >= HEAD_BYTES) return undefined;
   const signatures = findSignatures(head);
   const comesLater =

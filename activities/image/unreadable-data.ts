@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { MiB } from '../../workflows/contract/bytes';
 import { isFailure } from '../../workflows/contract/failures';
-import { refuse, type Refusal } from './formats/verdict';
+import { refuse, type ImageRefusal } from './formats/verdict';
 
 /** What `qemu-img convert` says when a driver cannot make guest bytes of the image's, or when the disk below fails: it tells them not apart. */
 const READ_ERROR =
@@ -20,7 +20,7 @@ export async function isDataUnreadable(
 }
 
 /** @returns the refusal of such an image. */
-export function unreadableData(error: unknown): Refusal {
+export function unreadableData(error: unknown): ImageRefusal {
   const stderr = isFailure(error, 'ToolFailed') ? error.details.stderr : '';
   const place = /at (?:byte|offset) (\d+)/.exec(stderr)?.[1];
   return refuse('data-unreadable', {

@@ -1,6 +1,6 @@
 import { observeSpace } from '../../db/backends';
 import { findEntry } from '../../db/entries/entries';
-import { takeForReservation } from '../../db/evictions/victims';
+import { markForReservation } from '../../db/evictions/victims';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { NotCached, PopulateInput, Reservation, ReservedEntry } from '../../workflows/contract/population';
@@ -76,7 +76,7 @@ async function deleteVictims(
   const choose = chooseForReservation(wanted.bytes);
   const deleted = new Set<EntryId>();
   for (let choice = 1; choice <= CHOICES; choice += 1) {
-    const taken = await takeForReservation(deps.database, { ...wanted, choose });
+    const taken = await markForReservation(deps.database, { ...wanted, choose });
     const victims = taken.kind === 'victims' ? taken.deleting.filter(({ id }) => !deleted.has(id)) : [];
     let kept = 0;
     for (const victim of victims) {

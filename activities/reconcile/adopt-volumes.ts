@@ -4,8 +4,7 @@ import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Finding } from '../../workflows/contract/reconcile';
 import type { VolumeMarker } from '../backends/backend';
-import { isOwnVolume } from './classify-object';
-import type { FoundObject, Scan } from './reconcile-objects';
+import { isOwnVolume, type FoundObject, type Scan } from './classify-object';
 import type { ReconcileRun } from './reconcile-run';
 
 /**

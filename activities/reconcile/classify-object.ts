@@ -1,8 +1,30 @@
 import { MISSING } from '../../db/reconcile/reconcile-volumes';
 import type { EntryRow, VolumeRow } from '../../db/schema';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
-import type { BackendObject, VolumeMarker } from '../backends/backend';
+import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
 import { shortKeyOf } from '../kit/cache-key';
+
+export interface FoundObject<Marker> {
+  name: string;
+  marker: Marker;
+  realBytes: number;
+  modifiedAt: Date;
+}
+
+/** What the comparison of everything in the backend's place leaves to the steps after it. */
+export interface Scan {
+  /** Volumes and image-volumes of this installation. */
+  own: number;
+  imageVolumes: Map<string, FoundObject<ImageVolumeMarker>>;
+  /** Image-volumes without a row, or whose row is gone, and that row. */
+  orphans: { object: FoundObject<ImageVolumeMarker>; row: EntryRow | undefined }[];
+  volumesWithoutRow: FoundObject<VolumeMarker>[];
+  /**
+   * Volumes whose row says that they were never available, and whose run may have ended otherwise: the database is
+   * older.
+   */
+  finished: { volume: FoundObject<VolumeMarker>; row: VolumeRow }[];
+}
 
 /** The rows of a batch of objects. */
 export interface ObjectRows {

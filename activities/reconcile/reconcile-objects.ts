@@ -1,7 +1,7 @@
 import { listEntries } from '../../db/entries/entries';
 import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
 import { listVolumesById, readVolumes } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/schema';
+import type { VolumeRow } from '../../db/schema';
 import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
@@ -9,7 +9,7 @@ import type { BackendDependencies } from '../dependencies';
 import { findEndingOfCreate } from '../kit/runs';
 import { adoptVolumes, finishVolumes } from './adopt-volumes';
 import { checkEntries, checkVolumes } from './check-presence';
-import { classifyImageVolume, classifyPartial, classifyVolume, type ObjectRows } from './classify-object';
+import { classifyImageVolume, classifyPartial, classifyVolume, type ObjectRows, type Scan } from './classify-object';
 import { beginRun, type ReconcileRequest, type ReconcileRun } from './reconcile-run';
 import { removeOrphans, removePartial, removeVolumeOfEndedRow } from './remove-leftovers';
 
@@ -54,28 +54,6 @@ async function isUnmounted({ deps, backend, findings }: ReconcileRun, { own }: S
   const found = `backend ${backend.name} holds nothing of this installation, although rows say so: is its directory mounted? No row was changed`;
   findings.add({ kind: 'volume-missing', object: backend.name, found, bytes: null, action: 'failed' });
   return true;
-}
-
-export interface FoundObject<Marker> {
-  name: string;
-  marker: Marker;
-  realBytes: number;
-  modifiedAt: Date;
-}
-
-/** What the comparison of everything in the backend's place leaves to the steps after it. */
-export interface Scan {
-  /** Volumes and image-volumes of this installation. */
-  own: number;
-  imageVolumes: Map<string, FoundObject<ImageVolumeMarker>>;
-  /** Image-volumes without a row, or whose row is gone, and that row. */
-  orphans: { object: FoundObject<ImageVolumeMarker>; row: EntryRow | undefined }[];
-  volumesWithoutRow: FoundObject<VolumeMarker>[];
-  /**
-   * Volumes whose row says that they were never available, and whose run may have ended otherwise: the database is
-   * older.
-   */
-  finished: { volume: FoundObject<VolumeMarker>; row: VolumeRow }[];
 }
 
 /** Streams the backend's objects against the rows, a batch at a time, and repairs what concerns one object alone. */

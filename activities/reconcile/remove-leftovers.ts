@@ -3,8 +3,7 @@ import { removeBytesOf } from '../../db/reconcile/reconcile-volumes';
 import type { VolumeRow } from '../../db/schema';
 import { isFailure } from '../../workflows/contract/failures';
 import type { BackendObject } from '../backends/backend';
-import { classifyImageVolume } from './classify-object';
-import type { Scan } from './reconcile-objects';
+import { classifyImageVolume, type Scan } from './classify-object';
 import type { Repaired, ReconcileRun } from './reconcile-run';
 
 /** What an attempt has written and not published. */

@@ -10,7 +10,7 @@ import { mayMove } from './room-elsewhere';
 import { ensureScratchFile, type ScratchRequest, type ScratchSource, type TransferRequest } from './scratch-image';
 import { beginUnpacking, isUnpacked } from './unpack-image-volume';
 
-export interface DownloadRequest extends ScratchRequest {
+export interface ScratchDownload extends ScratchRequest {
   /** How often the caller has gone on to another host already; absent: it stays here. */
   moves?: number;
   /** Its image-volume is written while the bytes come, where the image's format allows that: `written` is set then. */
@@ -26,7 +26,7 @@ export interface DownloadRequest extends ScratchRequest {
  * ScratchTooSmall (final); ImageServiceUnavailable, ScratchFull, BackendUnavailable (retried).
  */
 export function createDownloadToScratch(deps: HostDependencies) {
-  return async function downloadToScratch(request: DownloadRequest): Promise<ScratchImage | NoRoomHere> {
+  return async function downloadToScratch(request: ScratchDownload): Promise<ScratchImage | NoRoomHere> {
     const { source, into } = request;
     const first = { stage: 'waiting', summary: `asking the image service for image ${source.imageId}` } as const;
     return await keepingAlive(createHeartbeatReporter(), first, (reporter) =>
@@ -39,7 +39,7 @@ export function createDownloadToScratch(deps: HostDependencies) {
 
 async function downloadInto(
   deps: HostDependencies,
-  request: DownloadRequest & { into: ReservedEntry },
+  request: ScratchDownload & { into: ReservedEntry },
   reporter: ProgressReporter,
 ): Promise<ScratchImage | NoRoomHere> {
   const { source, user, into: entry } = request;
@@ -67,7 +67,7 @@ async function downloadInto(
 
 async function downloadOnly(
   deps: HostDependencies,
-  request: DownloadRequest,
+  request: ScratchDownload,
   reporter: ProgressReporter,
 ): Promise<ScratchImage | NoRoomHere> {
   const startedAtMs = performance.now();
@@ -78,7 +78,7 @@ async function downloadOnly(
 
 async function download(
   deps: HostDependencies,
-  { source, user, moves, watch }: DownloadRequest & Pick<TransferRequest, 'watch'>,
+  { source, user, moves, watch }: ScratchDownload & Pick<TransferRequest, 'watch'>,
   reporter: ProgressReporter,
 ): Promise<ScratchImage | NoRoomHere> {
   const startedAtMs = performance.now();
@@ -106,6 +106,6 @@ function countStage(deps: HostDependencies, { source, stage, image, startedAtMs 
   deps.metrics.populationStage({ backend: source.backend, stage }, (performance.now() - startedAtMs) / 1000);
 }
 
-function placeOf({ hostId }: HostDependencies, { source }: Pick<DownloadRequest, 'source'>) {
+function placeOf({ hostId }: HostDependencies, { source }: Pick<ScratchDownload, 'source'>) {
   return { hostId, contentHash: contentHashOf(source.cacheKey) };
 }

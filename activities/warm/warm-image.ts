@@ -1,5 +1,5 @@
 import { cancellationSignal } from '@temporalio/activity';
-import { serveFromReady } from '../../db/entries/entry-images';
+import { addImageToReady } from '../../db/entries/entry-images';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { PopulateInput, Verdict } from '../../workflows/contract/population';
@@ -48,7 +48,7 @@ export function createOpenWarming(deps: ControlDependencies) {
     checkImage(deps, image);
     const projectId = image.owner ?? (deps.config.internalTenant.projectId as ProjectId);
     const key = cacheKeyOf(image);
-    const entryId = await serveFromReady(deps.database, { backend, key, imageId: image.id, projectId });
+    const entryId = await addImageToReady(deps.database, { backend, key, imageId: image.id, projectId });
     if (entryId !== undefined) return { kind: 'ready', entryId };
     const { database, policyVersion } = deps;
     const waiter = activityId === undefined ? undefined : { ...workflowExecution(), activityId };

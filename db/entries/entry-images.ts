@@ -76,7 +76,7 @@ export async function noteImageState(
 }
 
 /** @returns the newest ready entry of the key that takes clones, which serves this image too from now on; undefined when there is none. Idempotent. */
-export async function serveFromReady(
+export async function addImageToReady(
   database: Database,
   { backend, key, imageId, projectId }: { backend: BackendName; key: CacheKey; imageId: ImageId; projectId: ProjectId },
 ): Promise<EntryId | undefined> {

@@ -21,13 +21,13 @@ export interface VictimSelection {
   isShort: boolean;
 }
 
-/** What was taken out of the cache: marked `deleting`, to be deleted on the backend; `held` is retired and goes with its last clone. */
-export interface TakenVictims {
+/** `deleting`: to be deleted on the backend. `held`: retired, and deleted with its last clone. */
+export interface MarkedVictims {
   deleting: EntryRow[];
   held: EntryRow[];
 }
 
-export type VictimChoice = ({ kind: 'victims' } & TakenVictims) | { kind: 'none' };
+export type VictimChoice = ({ kind: 'victims' } & MarkedVictims) | { kind: 'none' };
 
 /** By how much the limits are in the way of a reservation. */
 export interface ReservationNeed {
@@ -36,11 +36,11 @@ export interface ReservationNeed {
 }
 
 /**
- * Takes what `choose` selects for one reservation, enough or nothing, under the lock of the backend's row. Repeated for one workflow id it returns what
+ * Marks what `choose` selects for one reservation, enough or nothing, under the lock of the backend's row. Repeated for one workflow id it returns what
  * was marked before too. Nothing in `deleting`: there is room by now. Next: delete their image-volumes, then `reserveFreed`.
  * @param choose pure.
  */
-export function takeForReservation(
+export function markForReservation(
   database: Database,
   request: {
     backend: BackendName;
@@ -58,13 +58,13 @@ export function takeForReservation(
     const selection = await select(transaction, { backend, used, choose: (view) => choose(view, need) });
     if (selection.victims.length === 0)
       return marked.length > 0 ? { kind: 'victims', deleting: marked, held: [] } : { kind: 'none' };
-    const taken = await takeVictims(transaction, { backend, workflowId, selection });
-    return { kind: 'victims', deleting: [...marked, ...taken.deleting], held: taken.held };
+    const more = await markVictims(transaction, { backend, workflowId, selection });
+    return { kind: 'victims', deleting: [...marked, ...more.deleting], held: more.held };
   });
 }
 
-/** Takes what `choose` selects for the backend's evictor. @returns the selection too, for the report. @param choose pure. */
-export function takeForEviction<Selection extends VictimSelection>(
+/** Marks what `choose` selects for the backend's evictor. @returns the selection too, for the report. @param choose pure. */
+export function markForEviction<Selection extends VictimSelection>(
   database: Database,
   request: {
     backend: BackendName;
@@ -72,16 +72,16 @@ export function takeForEviction<Selection extends VictimSelection>(
     workflowId: string;
     choose: (view: EvictionView) => Selection;
   },
-): Promise<TakenVictims & { selection: Selection }> {
+): Promise<MarkedVictims & { selection: Selection }> {
   const { backend: name, entryIds, workflowId, choose } = request;
   return inTransaction(database, async (transaction) => {
     const backend = await lockBackend(transaction, { name });
     const selection = await select(transaction, { backend, entryIds, withIdle: true, choose });
-    return { ...(await takeVictims(transaction, { backend, workflowId, selection })), selection };
+    return { ...(await markVictims(transaction, { backend, workflowId, selection })), selection };
   });
 }
 
-/** What `takeForEviction` would choose from now, and what stays: nothing is locked or changed. */
+/** What `markForEviction` would choose from now, and what stays: nothing is locked or changed. */
 export async function viewEvictions(
   database: Database,
   { backend: name, entryIds }: { backend: BackendName; entryIds: EntryId[] },
@@ -142,10 +142,10 @@ async function readNeed(
 }
 
 /** The candidates are locked: what they were judged by still holds. What clones hold leaves the limits for good. */
-async function takeVictims(
+async function markVictims(
   transaction: Queryable,
   { backend, workflowId, selection }: { backend: BackendRow; workflowId: string; selection: VictimSelection },
-): Promise<TakenVictims> {
+): Promise<MarkedVictims> {
   if (selection.victims.length === 0) return { deleting: [], held: [] };
   const chosen = selection.victims.map(({ entryId: id, reason, detail }) => ({ id, reason, detail }));
   const rows = await readTable(
@@ -166,8 +166,8 @@ async function takeVictims(
     await query(transaction, (orm) =>
       orm.update(backends).set({ evictionClock: clock }).where(eq(backends.name, backend.name)),
     );
-  const taken = new Map(rows.map((entry) => [entry.id, entry]));
-  const inOrder = selection.victims.flatMap(({ entryId }) => taken.get(entryId) ?? []);
+  const changed = new Map(rows.map((entry) => [entry.id, entry]));
+  const inOrder = selection.victims.flatMap(({ entryId }) => changed.get(entryId) ?? []);
   return {
     deleting: inOrder.filter(({ state }) => state === 'deleting'),
     held: inOrder.filter(({ state }) => state === 'retired'),

@@ -1,5 +1,5 @@
 import type { Subject } from './steps';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 
 /** @returns the bytes that a file of this size may make us write. */
 export function expansionLimit({ sizeBytes, policy }: Pick<Subject, 'sizeBytes' | 'policy'>): number {
@@ -10,7 +10,7 @@ export function expansionLimit({ sizeBytes, policy }: Pick<Subject, 'sizeBytes' 
 export function findExpansionRefusal(
   writtenBytes: number,
   { subject, offset }: { subject: Subject; offset?: number },
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const limit = expansionLimit(subject);
   if (writtenBytes <= limit) return undefined;
   return refuse('expansion-too-large', {

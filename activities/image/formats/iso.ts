@@ -1,7 +1,7 @@
 import { KiB, roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { HEAD_BYTES, type Signature } from './signatures';
 import { need, type Steps, type Subject } from './steps';
-import { refuse, type Refusal, type Verdict } from './verdict';
+import { refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 
 const FIRST_DESCRIPTOR = 32 * KiB;
 const DESCRIPTOR_BYTES = 2 * KiB;
@@ -9,7 +9,7 @@ const PRIMARY = 1;
 const TERMINATOR = 255;
 
 /** Judges an ISO 9660 or UDF volume; the guest sees the whole file, as it sees a raw disk. */
-export function* judgeIso(subject: Subject, signatures: Signature[]): Steps<Verdict> {
+export function* judgeIso(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const { sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
   const area = yield* need(FIRST_DESCRIPTOR, Math.min(HEAD_BYTES, sizeBytes) - FIRST_DESCRIPTOR);
@@ -42,7 +42,7 @@ function findDescriptorRefusal(
   descriptors: Buffer[],
   primary: Buffer | undefined,
   sizeBytes: number,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const wrong = (found: string) =>
     refuse('iso-descriptors', {
       offset: FIRST_DESCRIPTOR,

@@ -14,12 +14,12 @@ import {
 } from './signatures';
 import { need, type Steps, type Subject } from './steps';
 import { judgeVdi } from './vdi';
-import { findSizeRefusal, refuse, type Refusal, type Verdict } from './verdict';
+import { findSizeRefusal, refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 import { judgeVhd } from './vhd';
 import { judgeVhdx } from './vhdx';
 import { judgeVmdk } from './vmdk';
 
-type Judge = (subject: Subject, signatures: Signature[]) => Steps<Verdict>;
+type Judge = (subject: Subject, signatures: Signature[]) => Steps<ImageVerdict>;
 
 const judges: Record<ImageFormat, Judge> = {
   raw: judgeRaw,
@@ -39,7 +39,7 @@ const rawContents: ReadonlySet<SignatureFormat> = new Set(['luks', 'partition-ta
  * Judges an image file: its signatures first, then its format's own rules, then the footers at its end.
  * The order is the stream's, so that what the first bytes tell is told by them.
  */
-export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> {
+export function* judgeImage(declared: string, subject: Subject): Steps<ImageVerdict> {
   const { formats } = subject.policy;
   const format = imageFormats.find((candidate) => candidate === declared && formats.includes(candidate));
   if (format === undefined)
@@ -61,7 +61,7 @@ export function* judgeImage(declared: string, subject: Subject): Steps<Verdict> 
 }
 
 /** A guest sees a raw disk or an ISO as large as its file: that needs no byte of it. */
-function findFlatSizeRefusal(format: ImageFormat, { sizeBytes, policy }: Subject): Refusal | undefined {
+function findFlatSizeRefusal(format: ImageFormat, { sizeBytes, policy }: Subject): ImageRefusal | undefined {
   const isFlat = format === 'raw' || format === 'iso';
   return isFlat && Number.isFinite(sizeBytes)
     ? findSizeRefusal(roundUpTo(sizeBytes, SECTOR_BYTES), { policy })
@@ -74,7 +74,7 @@ function* readFooters({ sizeBytes }: Subject): Steps<Signature[]> {
 }
 
 /** @returns a refusal unless the signatures say exactly what was declared. */
-export function findMismatch(declared: string, signatures: Signature[]): Refusal | undefined {
+export function findMismatch(declared: string, signatures: Signature[]): ImageRefusal | undefined {
   const banned = signatures.find(({ format }) => bannedFormats.has(format));
   if (banned)
     return refuse('format-banned', { offset: banned.offset, found: banned.format, allowed: 'none of its kind' });
@@ -97,12 +97,12 @@ export function findMismatch(declared: string, signatures: Signature[]): Refusal
   return content && severalSignatures(container, content.format);
 }
 
-function severalSignatures(one: SignatureFormat, other: SignatureFormat): Refusal {
+function severalSignatures(one: SignatureFormat, other: SignatureFormat): ImageRefusal {
   return refuse('several-signatures', { offset: 0, found: `signatures of ${one} and ${other}`, allowed: 'one format' });
 }
 
 /** No image format announces itself: the bytes are a raw disk or an ISO; an ISO with a partition table can be used as either. */
-function findContentMismatch(declared: string, contents: Signature[]): Refusal | undefined {
+function findContentMismatch(declared: string, contents: Signature[]): ImageRefusal | undefined {
   const iso = contents.find(({ format }) => format === 'iso');
   const isHybrid = contents.some(({ format }) => format === 'partition-table');
   const detected = iso ? 'iso' : 'raw';

@@ -1,5 +1,5 @@
 import type { Signature } from './signatures';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 
 /** A file that has a disk in it: what it is, and what makes the disk of it. */
 export interface Package {
@@ -44,7 +44,7 @@ export function findPackageRefusal(
   head: Buffer,
   signatures: readonly Signature[],
   declared: string,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const found = signatures.length === 0 ? findPackage(head) : undefined;
   return (
     found && refuse('disk-packed', { offset: 0, found: `${found.what}, declared ${declared}`, allowed: found.remedy })

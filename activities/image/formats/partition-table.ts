@@ -1,5 +1,5 @@
 import type { ImagePolicy } from '../policy';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 
 const FIRST_ENTRY = 446;
 const ENTRY_BYTES = 16;
@@ -24,7 +24,7 @@ interface Entry {
 export function findPartitionTableRefusal(
   bootSector: Buffer,
   { strictPartitionTables }: ImagePolicy,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   if (bootSector[FAT_COUNT_OFFSET] === 2 && bootSector[FAT_MEDIA_OFFSET] === 0xf8) return undefined;
   const entries = [0, 1, 2, 3].map((index) => parseEntry(bootSector, FIRST_ENTRY + index * ENTRY_BYTES));
   const protective = entries.find(({ type }) => type === GPT_PROTECTIVE);
@@ -38,7 +38,7 @@ export function findPartitionTableRefusal(
   });
 }
 
-function findStrictRefusal(entries: Entry[], used: Entry[]): Refusal | undefined {
+function findStrictRefusal(entries: Entry[], used: Entry[]): ImageRefusal | undefined {
   const malformed = (entry: Entry, found: string, allowed: string) =>
     refuse('partition-table-malformed', { offset: entry.offset, found, allowed });
   const badFlag = entries.find(({ bootFlag }) => bootFlag !== 0 && bootFlag !== 0x80);

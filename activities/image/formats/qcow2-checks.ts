@@ -1,7 +1,7 @@
 import { KiB } from '../../../workflows/contract/bytes';
 import { bytesPerL1Entry, QCOW2_V3_HEADER_BYTES, type Qcow2Header } from './qcow2-header';
 import { isWithinCluster, overlap, type Check, type Range, type Subject } from './steps';
-import { findSizeRefusal, refuse, type Refusal } from './verdict';
+import { findSizeRefusal, refuse, type ImageRefusal } from './verdict';
 
 const DIRTY = 1n << 0n;
 const CORRUPT = 1n << 1n;
@@ -40,7 +40,7 @@ export const qcow2HeaderChecks: Check<Qcow2Header>[] = [
   checkOverlaps,
 ];
 
-function checkFeatures({ incompatible, autoclear }: Qcow2Header): Refusal | undefined {
+function checkFeatures({ incompatible, autoclear }: Qcow2Header): ImageRefusal | undefined {
   const hasDataFile = (incompatible & DATA_FILE) !== 0n;
   if (hasDataFile || (autoclear & AUTOCLEAR_RAW_DATA_FILE) !== 0n) {
     const allowed = 'guest data in the file itself';
@@ -58,7 +58,7 @@ function checkFeatures({ incompatible, autoclear }: Qcow2Header): Refusal | unde
   return refuse('qcow2-marked-corrupt', { offset: 72, found: 'the corrupt bit', allowed: 'an image that is whole' });
 }
 
-function checkEncryption({ cryptMethod }: Qcow2Header, { policy }: Subject): Refusal | undefined {
+function checkEncryption({ cryptMethod }: Qcow2Header, { policy }: Subject): ImageRefusal | undefined {
   if (cryptMethod > 2)
     return refuse('qcow2-encryption-method', {
       offset: 32,
@@ -73,7 +73,7 @@ function checkEncryption({ cryptMethod }: Qcow2Header, { policy }: Subject): Ref
   });
 }
 
-function checkShape(header: Qcow2Header): Refusal | undefined {
+function checkShape(header: Qcow2Header): ImageRefusal | undefined {
   const { clusterBits, clusterBytes, extendedL2, headerBytes, refcountOrder, compressionType, incompatible, version } =
     header;
   const minBits = extendedL2 ? 14 : 9;
@@ -97,7 +97,7 @@ function checkShape(header: Qcow2Header): Refusal | undefined {
   });
 }
 
-function checkL1(header: Qcow2Header, subject: Subject): Refusal | undefined {
+function checkL1(header: Qcow2Header, subject: Subject): ImageRefusal | undefined {
   const { l1, l1Entries, clusterBytes, virtualBytes } = header;
   const maxEntries = Math.floor(subject.policy.maxTableBytes / 8);
   const neededEntries = Math.ceil(virtualBytes / bytesPerL1Entry(header));
@@ -117,7 +117,7 @@ function checkL1(header: Qcow2Header, subject: Subject): Refusal | undefined {
       });
 }
 
-function checkRefcountTable({ refcountTable, clusterBytes }: Qcow2Header, subject: Subject): Refusal | undefined {
+function checkRefcountTable({ refcountTable, clusterBytes }: Qcow2Header, subject: Subject): ImageRefusal | undefined {
   const { offset, lengthBytes } = refcountTable;
   const isBounded = lengthBytes > 0 && lengthBytes <= MAX_REFCOUNT_TABLE_BYTES;
   if (isBounded && offset % clusterBytes === 0 && isWithinCluster(refcountTable, { subject, clusterBytes }))
@@ -135,7 +135,7 @@ function checkOverlaps({
   clusterBytes,
   snapshotCount,
   snapshotsOffset,
-}: Qcow2Header): Refusal | undefined {
+}: Qcow2Header): ImageRefusal | undefined {
   const header = { offset: 0, lengthBytes: clusterBytes };
   const areas = [
     header,

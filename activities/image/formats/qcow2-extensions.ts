@@ -1,7 +1,7 @@
 import { KiB, MiB } from '../../../workflows/contract/bytes';
 import type { Qcow2Header } from './qcow2-header';
 import { isWithin, need, u64be, type Steps, type Subject } from './steps';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 
 /** One header extension: its type and where its data lies in the area that was read. */
 interface Extension {
@@ -21,7 +21,7 @@ const MAX_BITMAPS = 65_535;
 const MAX_BITMAP_DIRECTORY_BYTES = 64 * MiB;
 
 /** Walks the header extensions, which end at a zero type or with the first cluster. */
-export function* findExtensionRefusal(header: Qcow2Header, subject: Subject): Steps<Refusal | undefined> {
+export function* findExtensionRefusal(header: Qcow2Header, subject: Subject): Steps<ImageRefusal | undefined> {
   const end = Math.min(header.clusterBytes, subject.sizeBytes, MAX_AREA_BYTES);
   if (header.headerBytes >= end) return undefined;
   const area = yield* need(header.headerBytes, end - header.headerBytes);
@@ -42,7 +42,7 @@ export function* findExtensionRefusal(header: Qcow2Header, subject: Subject): St
   return undefined;
 }
 
-function parseExtensions(area: Buffer, areaOffset: number): Extension[] | Refusal {
+function parseExtensions(area: Buffer, areaOffset: number): Extension[] | ImageRefusal {
   const extensions: Extension[] = [];
   let at = 0;
   while (at + 8 <= area.length) {
@@ -64,7 +64,7 @@ function parseExtensions(area: Buffer, areaOffset: number): Extension[] | Refusa
   return extensions;
 }
 
-function findContentRefusal(extension: Extension, header: Qcow2Header, subject: Subject): Refusal | undefined {
+function findContentRefusal(extension: Extension, header: Qcow2Header, subject: Subject): ImageRefusal | undefined {
   const { type, offset } = extension;
   if (type === DATA_FILE_NAME)
     return refuse('qcow2-external-data-file', {
@@ -91,7 +91,7 @@ function findBitmapsRefusal(
   { data, offset }: Extension,
   { clusterBytes }: Qcow2Header,
   subject: Subject,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const allowed = `1 to ${MAX_BITMAPS} bitmaps, their directory aligned to ${clusterBytes} and within the file`;
   if (data.length !== 24)
     return refuse('qcow2-bitmaps', { offset, found: `an extension of ${data.length} bytes`, allowed: '24 bytes' });

@@ -1,7 +1,7 @@
 import { constants, inflateRawSync } from 'node:zlib';
 import type { CompressedData } from './qcow2-entries';
 import type { Qcow2Header } from './qcow2-header';
-import { MAX_RANGE_BYTES, need, pause, type Steps, type Subject } from './steps';
+import { MAX_RANGE_BYTES, need, giveWay, type Steps, type Subject } from './steps';
 
 /** Compressed clusters that may share the sector with which the file ends; a sector has room for so many of the smallest. */
 const MOST_CLUSTERS = 64;
@@ -23,7 +23,7 @@ export function createLastSector({ clusterBytes, compressionType }: Qcow2Header,
     },
     *findCut() {
       for (const data of found) {
-        yield* pause();
+        yield* giveWay();
         const bytes = yield* read(data.offset, sizeBytes);
         if (isCut(bytes, clusterBytes)) return data;
       }

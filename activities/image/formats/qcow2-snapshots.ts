@@ -1,13 +1,13 @@
 import type { Qcow2Header } from './qcow2-header';
 import { isWithin, MAX_RANGE_BYTES, need, u64be, type Steps, type Subject } from './steps';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 
 const FIXED_BYTES = 40;
 /** QEMU's QCOW_MAX_SNAPSHOT_EXTRA_DATA. */
 const MAX_EXTRA_BYTES = 1024;
 
 /** Walks the table of internal snapshots. A snapshot of the disk alone is left behind by the conversion; one with VM state is a guest's memory. */
-export function* findSnapshotRefusal(header: Qcow2Header, subject: Subject): Steps<Refusal | undefined> {
+export function* findSnapshotRefusal(header: Qcow2Header, subject: Subject): Steps<ImageRefusal | undefined> {
   const { snapshotCount: count, snapshotsOffset: offset, clusterBytes } = header;
   const allowed = `at most ${subject.policy.maxSnapshots} snapshots in a table within the file, at a multiple of ${clusterBytes}`;
   const isAligned = Number.isSafeInteger(offset) && offset % clusterBytes === 0;
@@ -50,7 +50,7 @@ interface Place {
   offset: number;
 }
 
-function findEntryRefusal(entry: Buffer, { header, subject, offset }: Place): Refusal | undefined {
+function findEntryRefusal(entry: Buffer, { header, subject, offset }: Place): ImageRefusal | undefined {
   const largeVmState = entry.readUInt32BE(36) >= 8 ? u64be(entry, FIXED_BYTES) : 0;
   const vmStateBytes = Math.max(entry.readUInt32BE(32), largeVmState);
   if (vmStateBytes > 0)

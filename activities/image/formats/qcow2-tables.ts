@@ -5,13 +5,13 @@ import { createLastSector } from './qcow2-last-sector';
 import { expansionLimit, findExpansionRefusal } from './expansion';
 import { isWithinCluster, type Steps, type Subject } from './steps';
 import { createAreas, walkTable, walkTables } from './tables';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 
 /**
  * Walks the refcount table, the active L1 table and the L2 tables behind it. No two of them share a byte, so that a walk costs no more than the file has.
  * L1 entries beyond the guest's size are not looked at: no conversion reads them.
  */
-export function* findTableRefusal(header: Qcow2Header, subject: Subject): Steps<Refusal | undefined> {
+export function* findTableRefusal(header: Qcow2Header, subject: Subject): Steps<ImageRefusal | undefined> {
   const refcountRefusal = yield* findRefcountRefusal(header, subject);
   if (refcountRefusal) return refcountRefusal;
   const l2Offsets = yield* readL1(header, subject);
@@ -22,7 +22,7 @@ export function* findTableRefusal(header: Qcow2Header, subject: Subject): Steps<
 function* findRefcountRefusal(
   { refcountTable, clusterBytes }: Qcow2Header,
   subject: Subject,
-): Steps<Refusal | undefined> {
+): Steps<ImageRefusal | undefined> {
   const layout = { entryBytes: 8, fileBytes: subject.sizeBytes };
   return yield* walkTable(refcountTable, layout, (entries, offset) => {
     for (let at = 0; at < entries.length; at += 8) {
@@ -35,7 +35,7 @@ function* findRefcountRefusal(
 }
 
 /** @returns the offsets of the L2 tables, ascending. */
-function* readL1(header: Qcow2Header, subject: Subject): Steps<Float64Array | Refusal> {
+function* readL1(header: Qcow2Header, subject: Subject): Steps<Float64Array | ImageRefusal> {
   const { clusterBytes } = header;
   const shared = (offset: number) =>
     refuse('qcow2-l2-shared', {
@@ -74,7 +74,7 @@ function parseL1Entry(
   return isTable ? offset : undefined;
 }
 
-function badL1Entry(entry: Buffer, { offset, clusterBytes }: { offset: number; clusterBytes: number }): Refusal {
+function badL1Entry(entry: Buffer, { offset, clusterBytes }: { offset: number; clusterBytes: number }): ImageRefusal {
   const allowed = `zero, or an L2 table at a multiple of ${clusterBytes} within the file`;
   return refuse('qcow2-l1-entry', { offset, found: `entry 0x${entry.toString('hex')}`, allowed });
 }
@@ -87,7 +87,7 @@ function* findClusterRefusal(
   l2Offsets: Float64Array,
   header: Qcow2Header,
   subject: Subject,
-): Steps<Refusal | undefined> {
+): Steps<ImageRefusal | undefined> {
   const { clusterBytes, extendedL2 } = header;
   const fileClusters = Math.ceil(subject.sizeBytes / clusterBytes);
   const isCounted = header.virtualBytes > expansionLimit(subject);
@@ -132,7 +132,7 @@ function isBroken({ offset, hasReservedBits, readsAsZeros }: L2Entry, { version,
   return hasReservedBits || offset % clusterBytes !== 0 || (readsAsZeros && version < 3);
 }
 
-function badL2Entry(entry: Buffer, offset: number, { clusterBytes }: Qcow2Header): Refusal {
+function badL2Entry(entry: Buffer, offset: number, { clusterBytes }: Qcow2Header): ImageRefusal {
   const allowed = `zero, a cluster at a multiple of ${clusterBytes}, or compressed data`;
   return refuse('qcow2-l2-entry', { offset, found: `entry 0x${entry.toString('hex')}`, allowed });
 }
@@ -140,7 +140,7 @@ function badL2Entry(entry: Buffer, offset: number, { clusterBytes }: Qcow2Header
 function truncated(
   { offset, what, place }: { offset: number; what: string; place: number },
   { sizeBytes }: Subject,
-): Refusal {
+): ImageRefusal {
   const found = `${what} at byte ${place} of a file that ends at byte ${sizeBytes}`;
   return refuse('file-truncated', { offset, found, allowed: 'clusters within the file' });
 }

@@ -10,10 +10,10 @@ import {
 import { findSnapshotRefusal } from './qcow2-snapshots';
 import { findTableRefusal } from './qcow2-tables';
 import { firstRefusal, need, type Steps, type Subject } from './steps';
-import { refuse, type Details, type Refusal, type Verdict } from './verdict';
+import { refuse, type Details, type ImageRefusal, type ImageVerdict } from './verdict';
 
 /** Judges a file with qcow2's magic: header, header extensions, snapshots, L1 and, where needed, L2 tables. */
-export function* judgeQcow2(subject: Subject): Steps<Verdict> {
+export function* judgeQcow2(subject: Subject): Steps<ImageVerdict> {
   const header = yield* readHeader(subject);
   if ('kind' in header) return header;
   const refusal =
@@ -26,7 +26,7 @@ export function* judgeQcow2(subject: Subject): Steps<Verdict> {
   );
 }
 
-function* readHeader({ sizeBytes }: Subject): Steps<Qcow2Header | Refusal> {
+function* readHeader({ sizeBytes }: Subject): Steps<Qcow2Header | ImageRefusal> {
   const start = yield* need(0, QCOW2_V2_HEADER_BYTES);
   const version = start.readUInt32BE(4);
   if (version !== 2 && version !== 3)

@@ -2,10 +2,10 @@ import { roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { findPartitionTableRefusal } from './partition-table';
 import type { Signature } from './signatures';
 import { need, type Steps, type Subject } from './steps';
-import { refuse, type Verdict } from './verdict';
+import { refuse, type ImageVerdict } from './verdict';
 
 /** Judges a disk without any format: what is left are its size, its partition table and whole-disk encryption. */
-export function* judgeRaw(subject: Subject, signatures: Signature[]): Steps<Verdict> {
+export function* judgeRaw(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const { policy, sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
   const encrypted = signatures.some(({ format }) => format === 'luks');

@@ -1,6 +1,6 @@
 import { MiB } from '../../../workflows/contract/bytes';
 import type { ImagePolicy } from '../policy';
-import type { Refusal } from './verdict';
+import type { ImageRefusal } from './verdict';
 
 /** Bytes of the image file that a parser wants next. */
 export interface Range {
@@ -24,7 +24,7 @@ export interface Subject {
 }
 
 /** One rule's look at a parsed header. */
-export type Check<Facts> = (facts: Facts, subject: Subject) => Refusal | undefined;
+export type Check<Facts> = (facts: Facts, subject: Subject) => ImageRefusal | undefined;
 
 /** Largest range a parser may ask for at once, in bytes. */
 export const MAX_RANGE_BYTES = 2 * MiB;
@@ -35,7 +35,7 @@ export function* need(offset: number, lengthBytes: number): Steps<Buffer> {
 }
 
 /** Lets others work. A parser does it after some ten thousand entries that it looked at without asking for bytes. */
-export function* pause(): Steps<void> {
+export function* giveWay(): Steps<void> {
   yield { offset: 0, lengthBytes: 0 };
 }
 
@@ -48,7 +48,7 @@ export function firstRefusal<Facts>(
   facts: Facts,
   subject: Subject,
   checks: readonly Check<Facts>[],
-): Refusal | undefined {
+): ImageRefusal | undefined {
   for (const check of checks) {
     const refusal = check(facts, subject);
     if (refusal) return refusal;

@@ -1,6 +1,6 @@
 import { KiB } from '../../../workflows/contract/bytes';
-import { need, pause, type Range, type Steps } from './steps';
-import type { Refusal } from './verdict';
+import { need, giveWay, type Range, type Steps } from './steps';
+import type { ImageRefusal } from './verdict';
 
 /** Tables this close together are read at once. */
 const MAX_GAP_BYTES = 64 * KiB;
@@ -17,14 +17,14 @@ export interface TableLayout {
 }
 
 /** Sees whole entries. Its refusal ends the walk. @param offset of `entries` in the file. */
-type Visit = (entries: Buffer, offset: number) => Refusal | undefined;
+type Visit = (entries: Buffer, offset: number) => ImageRefusal | undefined;
 
 /** Walks a table piece by piece. */
 export function* walkTable(
   table: Range,
   { entryBytes, fileBytes = Infinity }: TableLayout,
   visit: Visit,
-): Steps<Refusal | undefined> {
+): Steps<ImageRefusal | undefined> {
   const step = TABLE_PIECE_BYTES - (TABLE_PIECE_BYTES % entryBytes);
   for (let done = 0; done < table.lengthBytes; done += step) {
     const offset = table.offset + done;
@@ -40,7 +40,7 @@ export function* walkTables(
   offsets: Float64Array,
   { tableBytes, ...layout }: TableLayout & { tableBytes: number },
   visit: Visit,
-): Steps<Refusal | undefined> {
+): Steps<ImageRefusal | undefined> {
   const { fileBytes = Infinity } = layout;
   for (let first = 0; first < offsets.length;) {
     const start = offsets[first] ?? 0;
@@ -107,7 +107,7 @@ export function createAreas(areaBytes: number, { fileBytes }: { fileBytes: numbe
     *sort() {
       const sorted = yield* sortInTurns(runs, count);
       for (let index = 1; index < sorted.length; index++) {
-        if (index % SORTED_AT_ONCE === 0) yield* pause();
+        if (index % SORTED_AT_ONCE === 0) yield* giveWay();
         const offset = sorted[index] ?? 0;
         if (offset - (sorted[index - 1] ?? 0) < areaBytes) return { overlapping: offset };
       }
@@ -120,7 +120,7 @@ export function createAreas(areaBytes: number, { fileBytes }: { fileBytes: numbe
 function* sortInTurns(runs: Float64Array[], count: number): Steps<Float64Array> {
   let from: Float64Array = new Float64Array(count);
   for (const [index, run] of runs.entries()) {
-    if (index > 0) yield* pause();
+    if (index > 0) yield* giveWay();
     const start = index * SORTED_AT_ONCE;
     from.set(run.subarray(0, count - start).sort(), start);
   }
@@ -139,7 +139,7 @@ function* mergeRuns(from: Float64Array, to: Float64Array, { start, run }: { star
   for (let at = start; at < end; at++) {
     const takesLeft = left < middle && (right >= end || (from[left] ?? 0) <= (from[right] ?? 0));
     to[at] = (takesLeft ? from[left++] : from[right++]) ?? 0;
-    if ((at - start) % SORTED_AT_ONCE === SORTED_AT_ONCE - 1) yield* pause();
+    if ((at - start) % SORTED_AT_ONCE === SORTED_AT_ONCE - 1) yield* giveWay();
   }
 }
 

@@ -1,7 +1,7 @@
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { firstRefusal, isWithin, need, u64le, type Check, type Range, type Steps, type Subject } from './steps';
 import { createAreas, walkTable } from './tables';
-import { findSizeRefusal, refuse, type Refusal, type Verdict } from './verdict';
+import { findSizeRefusal, refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 
 /** Fields of VirtualBox's VDI header, version 1.1 (QEMU block/vdi.c). */
 interface VdiHeader {
@@ -29,7 +29,7 @@ const HEADER_START = 0x48;
 const MIN_HEADER_BYTES = 0x180;
 
 /** Judges a file with VDI's signature: header, then block map. */
-export function* judgeVdi(subject: Subject): Steps<Verdict> {
+export function* judgeVdi(subject: Subject): Steps<ImageVerdict> {
   const header = parseVdiHeader(yield* need(0, SECTOR_BYTES));
   const refusal = firstRefusal(header, subject, vdiChecks) ?? (yield* findBlockRefusal(header, subject));
   const virtualSizeBytes = roundUpTo(header.virtualBytes, SECTOR_BYTES);
@@ -93,7 +93,7 @@ const vdiChecks: Check<VdiHeader>[] = [
 function checkMap(
   { map, blocks, allocatedBlocks, dataOffset, virtualBytes }: VdiHeader,
   subject: Subject,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const neededBlocks = Math.ceil(virtualBytes / MiB);
   const isBounded =
     blocks >= neededBlocks && allocatedBlocks <= blocks && map.lengthBytes <= subject.policy.maxTableBytes;
@@ -110,7 +110,7 @@ function checkMap(
   });
 }
 
-function* findBlockRefusal({ map, dataOffset }: VdiHeader, subject: Subject): Steps<Refusal | undefined> {
+function* findBlockRefusal({ map, dataOffset }: VdiHeader, subject: Subject): Steps<ImageRefusal | undefined> {
   const shared = (offset: number) =>
     refuse('vdi-blocks', { offset, found: 'a block under several entries', allowed: 'a block of its own each' });
   const blocks = createAreas(MiB, { fileBytes: subject.sizeBytes });

@@ -14,7 +14,7 @@ export interface Accepted {
 }
 
 /** The rule that is broken, where, by what, and what it allows. Safe to show to the image's owner. */
-export interface Refusal {
+export interface ImageRefusal {
   kind: 'refused';
   rule: RuleName;
   /** Byte offset in the file of what was found, where one tells. */
@@ -23,13 +23,13 @@ export interface Refusal {
   allowed: string;
 }
 
-export type Verdict = Accepted | Refusal;
+export type ImageVerdict = Accepted | ImageRefusal;
 
 /** What the first bytes of a stream tell; `undecided` until `needs` has come. */
-export type HeadVerdict = Verdict | { kind: 'undecided'; needs: { offset: number; lengthBytes: number } };
+export type HeadVerdict = ImageVerdict | { kind: 'undecided'; needs: { offset: number; lengthBytes: number } };
 
 /** @returns a refusal by `rule`. */
-export function refuse(rule: RuleName, finding: { found: string; allowed: string; offset?: number }): Refusal {
+export function refuse(rule: RuleName, finding: { found: string; allowed: string; offset?: number }): ImageRefusal {
   return { kind: 'refused', rule, ...finding };
 }
 
@@ -38,7 +38,7 @@ export function refuse(rule: RuleName, finding: { found: string; allowed: string
  * @param bytesVerified whether the bytes that were judged have the record's hash: only then they are the image's own, and the refusal is remembered.
  */
 export function refusalFailure(
-  { rule, found, allowed, offset }: Refusal,
+  { rule, found, allowed, offset }: ImageRefusal,
   imageId: string,
   { bytesVerified = true }: { bytesVerified?: boolean } = {},
 ): Failure {
@@ -57,7 +57,7 @@ export function refusalFailure(
 export function findSizeRefusal(
   virtualBytes: number,
   { policy, offset }: { policy: ImagePolicy; offset?: number },
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const allowed = `1 to ${policy.maxVirtualBytes} bytes`;
   const found = `${virtualBytes} bytes`;
   if (virtualBytes === 0) return refuse('virtual-size-zero', { offset, found, allowed });

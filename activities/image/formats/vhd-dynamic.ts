@@ -1,7 +1,7 @@
 import { KiB, MiB, roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { firstRefusal, isWithin, need, u64be, type Check, type Range, type Steps, type Subject } from './steps';
 import { createAreas, isPowerOfTwo, walkTable } from './tables';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 import { isVhdChecksumValid, VHD_FOOTER_BYTES, type VhdFooter } from './vhd-footer';
 
 interface DynamicHeader {
@@ -24,7 +24,7 @@ const MIN_BLOCK_BYTES = 512 * KiB;
 const MAX_BLOCK_BYTES = 256 * MiB;
 
 /** The rules of a dynamic VHD: copy of the footer, dynamic header, block allocation table. */
-export function* findDynamicRefusal(footer: VhdFooter, subject: Subject): Steps<Refusal | undefined> {
+export function* findDynamicRefusal(footer: VhdFooter, subject: Subject): Steps<ImageRefusal | undefined> {
   const copy = yield* need(0, VHD_FOOTER_BYTES);
   // Everything up to the checksum; a saved-state flag may differ after a crash.
   if (!copy.subarray(0, 64).equals(footer.bytes.subarray(0, 64)))
@@ -95,7 +95,7 @@ const dynamicChecks: Check<DynamicHeader>[] = [
 ];
 
 /** Each block is a bitmap of its sectors, rounded to a sector, and its data. */
-function* findBlockRefusal({ table, blockBytes }: DynamicHeader, subject: Subject): Steps<Refusal | undefined> {
+function* findBlockRefusal({ table, blockBytes }: DynamicHeader, subject: Subject): Steps<ImageRefusal | undefined> {
   const lengthBytes = roundUpTo(blockBytes / SECTOR_BYTES / 8, SECTOR_BYTES) + blockBytes;
   const shared = (offset: number) =>
     refuse('vhd-blocks', { offset, found: 'a block that overlaps another', allowed: 'a block of its own each' });

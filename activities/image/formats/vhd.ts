@@ -2,10 +2,10 @@ import { findDynamicRefusal } from './vhd-dynamic';
 import { parseVhdFooter, VHD_FIXED, VHD_FOOTER_BYTES, vhdFooterChecks, type VhdFooter } from './vhd-footer';
 import type { Signature } from './signatures';
 import { firstRefusal, need, type Steps, type Subject } from './steps';
-import { refuse, type Refusal, type Verdict } from './verdict';
+import { refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 
 /** Judges a VHD: a footer at the end; a dynamic disk has its copy at the start. */
-export function* judgeVhd(subject: Subject, signatures: Signature[]): Steps<Verdict> {
+export function* judgeVhd(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const isAtStart = signatures.some(({ format }) => format === 'vhd');
   const early = isAtStart
     ? firstRefusal(parseVhdFooter(yield* need(0, VHD_FOOTER_BYTES), 0), subject, vhdFooterChecks)
@@ -27,7 +27,7 @@ export function* judgeVhd(subject: Subject, signatures: Signature[]): Steps<Verd
   );
 }
 
-function findPlaceRefusal({ type, offset }: VhdFooter, isAtStart: boolean): Refusal | undefined {
+function findPlaceRefusal({ type, offset }: VhdFooter, isAtStart: boolean): ImageRefusal | undefined {
   if ((type === VHD_FIXED) !== isAtStart) return undefined;
   return refuse('vhd-footer', {
     offset,
@@ -36,7 +36,7 @@ function findPlaceRefusal({ type, offset }: VhdFooter, isAtStart: boolean): Refu
   });
 }
 
-function* findLayoutRefusal(footer: VhdFooter, subject: Subject): Steps<Refusal | undefined> {
+function* findLayoutRefusal(footer: VhdFooter, subject: Subject): Steps<ImageRefusal | undefined> {
   if (footer.type !== VHD_FIXED) return yield* findDynamicRefusal(footer, subject);
   const diskBytes = subject.sizeBytes - VHD_FOOTER_BYTES;
   if (footer.currentBytes === diskBytes && footer.virtualBytes <= diskBytes) return undefined;

@@ -1,7 +1,7 @@
 import { MiB, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { isWithin, type Steps, type Subject } from './steps';
 import { createAreas, walkTable } from './tables';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 import type { VhdxDisk } from './vhdx-metadata';
 import type { VhdxRegion } from './vhdx-structures';
 
@@ -19,7 +19,7 @@ export function* findVhdxBlockRefusal({
   disk: VhdxDisk;
   bat: VhdxRegion;
   subject: Subject;
-}): Steps<Refusal | undefined> {
+}): Steps<ImageRefusal | undefined> {
   const { blockBytes } = disk;
   const chunkRatio = (SECTORS_PER_BITMAP_BLOCK * SECTOR_BYTES) / blockBytes;
   const payloadBlocks = Math.ceil(disk.virtualBytes / blockBytes);

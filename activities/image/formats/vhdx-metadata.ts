@@ -1,7 +1,7 @@
 import { KiB, MiB, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { firstRefusal, need, u64le, type Check, type Steps, type Subject } from './steps';
 import { isPowerOfTwo } from './tables';
-import { findSizeRefusal, refuse, type Refusal } from './verdict';
+import { findSizeRefusal, refuse, type ImageRefusal } from './verdict';
 import { parseMetadataTable, VHDX_TABLE_BYTES, vhdxGuids, type VhdxItem, type VhdxRegion } from './vhdx-structures';
 
 /** What the metadata say of the disk. */
@@ -27,7 +27,7 @@ const HAS_PARENT = 2;
 const MAX_BLOCK_BYTES = 256 * MiB;
 
 /** Reads the metadata region: a table of 64 KiB, then the items. */
-export function* readVhdxMetadata(region: VhdxRegion, subject: Subject): Steps<VhdxDisk | Refusal> {
+export function* readVhdxMetadata(region: VhdxRegion, subject: Subject): Steps<VhdxDisk | ImageRefusal> {
   const items = parseMetadataTable(yield* need(region.offset, VHDX_TABLE_BYTES));
   const refusal = findItemRefusal(items, region);
   if (refusal || !items) return refusal ?? itemsRefusal(region, 'no table');
@@ -57,7 +57,7 @@ function parseDisk(values: Buffer[], { offset }: VhdxRegion): VhdxDisk {
   };
 }
 
-function findItemRefusal(items: VhdxItem[] | undefined, region: VhdxRegion): Refusal | undefined {
+function findItemRefusal(items: VhdxItem[] | undefined, region: VhdxRegion): ImageRefusal | undefined {
   if (items === undefined) return itemsRefusal(region, 'a wrong signature or count');
   if (items.some(({ guid }) => guid === vhdxGuids.parentLocator))
     return refuse('vhdx-parent', { offset: region.offset, found: 'a parent locator', allowed: 'no parent' });
@@ -75,7 +75,7 @@ function findItemRefusal(items: VhdxItem[] | undefined, region: VhdxRegion): Ref
   return wrong && itemsRefusal(region, `no ${wrong.name} of ${wrong.bytes} bytes`);
 }
 
-function itemsRefusal({ offset }: VhdxRegion, found: string): Refusal {
+function itemsRefusal({ offset }: VhdxRegion, found: string): ImageRefusal {
   return refuse('vhdx-metadata', {
     offset,
     found,

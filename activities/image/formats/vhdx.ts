@@ -1,6 +1,6 @@
 import { KiB, MiB } from '../../../workflows/contract/bytes';
 import { isWithin, need, overlap, type Range, type Steps, type Subject } from './steps';
-import { refuse, type Refusal, type Verdict } from './verdict';
+import { refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 import { findVhdxBlockRefusal } from './vhdx-blocks';
 import { readVhdxMetadata } from './vhdx-metadata';
 import {
@@ -18,7 +18,7 @@ const REGION_TABLE_OFFSETS = [192 * KiB, 256 * KiB] as const;
 const HEADER_SECTION: Range = { offset: 0, lengthBytes: MiB };
 
 /** Judges a file with VHDX's signature: headers, log, regions, metadata, block allocation table. */
-export function* judgeVhdx(subject: Subject): Steps<Verdict> {
+export function* judgeVhdx(subject: Subject): Steps<ImageVerdict> {
   const header = yield* readHeader();
   if ('kind' in header) return header;
   const regions = yield* readRegions(header, subject);
@@ -37,7 +37,7 @@ export function* judgeVhdx(subject: Subject): Steps<Verdict> {
 }
 
 /** @returns the valid header with the higher sequence number. */
-function* readHeader(): Steps<VhdxHeader | Refusal> {
+function* readHeader(): Steps<VhdxHeader | ImageRefusal> {
   const [firstOffset, secondOffset] = HEADER_OFFSETS;
   const first = parseVhdxHeader(yield* need(firstOffset, VHDX_HEADER_BYTES));
   const second = parseVhdxHeader(yield* need(secondOffset, VHDX_HEADER_BYTES));
@@ -57,7 +57,7 @@ function* readHeader(): Steps<VhdxHeader | Refusal> {
 function* readRegions(
   header: VhdxHeader,
   subject: Subject,
-): Steps<{ bat: VhdxRegion; metadata: VhdxRegion } | Refusal> {
+): Steps<{ bat: VhdxRegion; metadata: VhdxRegion } | ImageRefusal> {
   const [firstOffset, secondOffset] = REGION_TABLE_OFFSETS;
   const wrong = (found: string) =>
     refuse('vhdx-region-table', {

@@ -1,6 +1,6 @@
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { isStream, type VmdkHeader } from './vmdk-header';
-import { quoteForeign, refuse, type Refusal } from './verdict';
+import { quoteForeign, refuse, type ImageRefusal } from './verdict';
 
 /** The embedded descriptor: a text of `key=value` lines and one line for each extent. Keys are lower case, text as latin1 whatever its encoding. */
 export interface VmdkDescriptor {
@@ -35,7 +35,7 @@ const plainNamePattern = /^(?!\.{1,2}$)[^/\\:]+$/;
 const twoByteEncodings = /^(?:gbk|gb2312|gb18030|big5|shift_jis|ms932|windows-(?:932|936|949|950))$/i;
 
 /** @param area the file's bytes from the descriptor on. @returns the descriptor, or the line that no reader should have to guess at. */
-export function parseDescriptor(area: Buffer, { descriptorBytes }: VmdkHeader): VmdkDescriptor | Refusal {
+export function parseDescriptor(area: Buffer, { descriptorBytes }: VmdkHeader): VmdkDescriptor | ImageRefusal {
   if (/parentfilenamehint/i.test(area.toString('latin1'))) return parentRefusal('parentFileNameHint');
   const end = area.indexOf(0);
   const text = area.toString('latin1', 0, Math.min(descriptorBytes, end === -1 ? descriptorBytes : end));
@@ -55,7 +55,7 @@ export function parseDescriptor(area: Buffer, { descriptorBytes }: VmdkHeader): 
   return { fields, extents, subformat: subformats.get(fields.get('createtype')?.toLowerCase() ?? '')?.name ?? '' };
 }
 
-function addField(fields: VmdkDescriptor['fields'], key: string, text: string): Refusal | undefined {
+function addField(fields: VmdkDescriptor['fields'], key: string, text: string): ImageRefusal | undefined {
   const name = key.toLowerCase();
   const [, quoted, plain] = valuePattern.exec(text) ?? [];
   const value = quoted ?? plain;
@@ -69,7 +69,7 @@ function addField(fields: VmdkDescriptor['fields'], key: string, text: string): 
 }
 
 /** What the descriptor says must be what the header says: one file, no parent, one extent. */
-export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHeader): Refusal | undefined {
+export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHeader): ImageRefusal | undefined {
   const { fields } = descriptor;
   const createType = fields.get('createtype') ?? '';
   const subformat = subformats.get(createType.toLowerCase());
@@ -89,7 +89,7 @@ export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHe
 function findExtentRefusal(
   { extents, fields }: VmdkDescriptor,
   { capacitySectors, grainSectors }: VmdkHeader,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const wrong = (found: string) =>
     refuse('vmdk-extents', {
       offset: VMDK_DESCRIPTOR_OFFSET,
@@ -113,11 +113,11 @@ function isPlainName(name: string, encoding = ''): boolean {
   );
 }
 
-function parentRefusal(found: string): Refusal {
+function parentRefusal(found: string): ImageRefusal {
   return refuse('vmdk-parent', { offset: VMDK_DESCRIPTOR_OFFSET, found, allowed: 'no parent' });
 }
 
-function descriptorRefusal(found: string): Refusal {
+function descriptorRefusal(found: string): ImageRefusal {
   return refuse('vmdk-descriptor', {
     offset: VMDK_DESCRIPTOR_OFFSET,
     found,

@@ -1,7 +1,7 @@
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { isWithin, u64le, type Check, type Subject } from './steps';
 import { isPowerOfTwo } from './tables';
-import { findSizeRefusal, refuse, type Refusal } from './verdict';
+import { findSizeRefusal, refuse, type ImageRefusal } from './verdict';
 
 /** Fields of a sparse extent's header (VMware Virtual Disk Format 1.1); sectors where the name says so, else bytes. */
 export interface VmdkHeader {
@@ -87,7 +87,7 @@ export const vmdkHeaderChecks: Check<VmdkHeader>[] = [
         }),
 ];
 
-function checkIntegrity(header: VmdkHeader): Refusal | undefined {
+function checkIntegrity(header: VmdkHeader): ImageRefusal | undefined {
   const { flags, compression, newlines } = header;
   if (newlines !== NEWLINES)
     return refuse('vmdk-header', { offset: 73, found: `bytes 0x${newlines}`, allowed: `0x${NEWLINES}` });
@@ -103,7 +103,7 @@ function checkIntegrity(header: VmdkHeader): Refusal | undefined {
 function checkGeometry(
   { grainSectors, entriesPerTable, capacitySectors, grainBytes }: VmdkHeader,
   { policy }: Subject,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   if (!isPowerOfTwo(grainSectors) || grainSectors < MIN_GRAIN_SECTORS || grainSectors > MAX_GRAIN_SECTORS) {
     return refuse('vmdk-geometry', {
       offset: 20,
@@ -129,7 +129,7 @@ function checkGeometry(
 function checkDescriptorPlace(
   { descriptorSector, descriptorBytes }: VmdkHeader,
   subject: Subject,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const isBounded =
     descriptorSector === 1 && descriptorBytes > 0 && descriptorBytes <= MAX_DESCRIPTOR_SECTORS * SECTOR_BYTES;
   if (isBounded && isWithin(subject, { offset: SECTOR_BYTES, lengthBytes: descriptorBytes })) return undefined;

@@ -2,11 +2,11 @@ import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { expansionLimit, findExpansionRefusal } from './expansion';
 import { isWithin, type Range, type Steps, type Subject } from './steps';
 import { createAreas, walkTable, walkTables } from './tables';
-import { refuse, type Refusal } from './verdict';
+import { refuse, type ImageRefusal } from './verdict';
 import { isStream, VMDK_FLAG_REDUNDANT_GD, VMDK_FLAG_ZERO_GRAIN, type VmdkHeader } from './vmdk-header';
 
 /** Walks the grain directory and the grain tables behind it, which share no byte, so that a walk costs no more than the file has. */
-export function* findGrainRefusal(header: VmdkHeader, subject: Subject): Steps<Refusal | undefined> {
+export function* findGrainRefusal(header: VmdkHeader, subject: Subject): Steps<ImageRefusal | undefined> {
   const tableBytes = header.entriesPerTable * 4;
   const directory = {
     offset: header.gdSector * SECTOR_BYTES,
@@ -45,7 +45,7 @@ function findOutside(
   { flags, redundantGdSector }: VmdkHeader,
   directory: Range,
   subject: Subject,
-): Refusal | undefined {
+): ImageRefusal | undefined {
   const redundant = { offset: redundantGdSector * SECTOR_BYTES, lengthBytes: directory.lengthBytes };
   const directories = (flags & VMDK_FLAG_REDUNDANT_GD) === 0 ? [directory] : [directory, redundant];
   const outside = directories.find((candidate) => candidate.offset < SECTOR_BYTES || !isWithin(subject, candidate));
@@ -59,7 +59,7 @@ function findOutside(
 }
 
 /** As `qemu-img check` has it, a grain begins within the file; and where the disk's size would let a small file write out of all proportion, they are counted. */
-function* findDataRefusal(tables: Float64Array, header: VmdkHeader, subject: Subject): Steps<Refusal | undefined> {
+function* findDataRefusal(tables: Float64Array, header: VmdkHeader, subject: Subject): Steps<ImageRefusal | undefined> {
   const isCounted = header.virtualBytes > expansionLimit(subject);
   // Plain grains take their own room in the file, so only shared ones can outgrow it.
   const limited = isStream(header)

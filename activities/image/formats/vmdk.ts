@@ -9,13 +9,13 @@ import {
 import { isAllowedVersion, parseVmdkHeader, vmdkHeaderChecks, type VmdkHeader } from './vmdk-header';
 import { findGrainRefusal } from './vmdk-tables';
 import { firstRefusal, need, type Steps, type Subject } from './steps';
-import { refuse, type Refusal, type Verdict } from './verdict';
+import { refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 
 const FOOTER_BYTES = 3 * SECTOR_BYTES;
 const MARKER_FOOTER = 3;
 
 /** Judges a file that announces itself as VMDK: only a sparse extent that carries its own descriptor is let through. */
-export function* judgeVmdk(subject: Subject): Steps<Verdict> {
+export function* judgeVmdk(subject: Subject): Steps<ImageVerdict> {
   const start = yield* need(0, Math.min(SECTOR_BYTES, subject.sizeBytes));
   if (start.toString('latin1', 0, 4) !== 'KDMV') {
     return refuse('vmdk-subformat', {
@@ -43,7 +43,7 @@ export function* judgeVmdk(subject: Subject): Steps<Verdict> {
   );
 }
 
-function* readDescriptor(header: VmdkHeader, subject: Subject): Steps<VmdkDescriptor | Refusal> {
+function* readDescriptor(header: VmdkHeader, subject: Subject): Steps<VmdkDescriptor | ImageRefusal> {
   const lengthBytes = Math.max(header.descriptorBytes, VMDK_SEARCHED_BYTES);
   const area = yield* need(VMDK_DESCRIPTOR_OFFSET, Math.min(lengthBytes, subject.sizeBytes - VMDK_DESCRIPTOR_OFFSET));
   const descriptor = parseDescriptor(area, header);
@@ -54,7 +54,7 @@ function* readDescriptor(header: VmdkHeader, subject: Subject): Steps<VmdkDescri
  * Reads the footer of a stream, which takes the header's place: marker, header, end of stream, a sector each.
  * @returns the header it carries, which must be the first one but for where the grain directory is.
  */
-function* readFooter(start: Buffer, { sizeBytes }: Subject): Steps<VmdkHeader | Refusal> {
+function* readFooter(start: Buffer, { sizeBytes }: Subject): Steps<VmdkHeader | ImageRefusal> {
   const offset = sizeBytes - FOOTER_BYTES;
   const refused = (found: string) =>
     refuse('vmdk-footer', { offset, found, allowed: 'a footer that says what the header says' });

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { ConfigError } from '../../config/config-error';
 import type { ImageVolumeCache } from '../../connection';
-import { exitCodeOf, fault, type Finding } from '../doctor/check';
+import { exitCodeOfFindings, fault, type DoctorFinding } from '../doctor/check';
 import {
   checkBackends,
   checkConfiguration,
@@ -27,13 +27,13 @@ export function registerDoctor(program: Command): void {
 
 async function doctor(options: SharedOptions): Promise<void> {
   const findings = await examine(options);
-  const exitCode = exitCodeOf(findings);
+  const exitCode = exitCodeOfFindings(findings);
   if (options.json) printJson({ healthy: exitCode === 0, findings });
   else print(describe(findings));
   process.exitCode = exitCode;
 }
 
-async function examine(options: SharedOptions): Promise<Finding[]> {
+async function examine(options: SharedOptions): Promise<DoctorFinding[]> {
   try {
     return await withClient(options, examineAll);
   } catch (error) {
@@ -42,7 +42,7 @@ async function examine(options: SharedOptions): Promise<Finding[]> {
   }
 }
 
-async function examineAll(cache: ImageVolumeCache): Promise<Finding[]> {
+async function examineAll(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   const backends = Object.keys(cache.settings.loaded.config.backends);
   const parts = await Promise.all([
     checkTemporal(cache, backends),
@@ -55,7 +55,7 @@ async function examineAll(cache: ImageVolumeCache): Promise<Finding[]> {
   return [checkConfiguration(cache), ...parts.flat()];
 }
 
-function describe(findings: Finding[]): string[] {
+function describe(findings: DoctorFinding[]): string[] {
   const rows = findings.map(({ check, state, found }) => [
     state === 'fault' ? 'FAULT' : state,
     check,

@@ -5,7 +5,7 @@ import { reportingErrors } from '../../run-workflow';
 import { errorMessage } from '../../../lib/error-message';
 
 /** The result of one check. Field names are those of `--json`. */
-export interface Finding {
+export interface DoctorFinding {
   check: string;
   /** `warning`: it works, but somebody should know. `skipped`: something before it is missing. */
   state: 'ok' | 'warning' | 'fault' | 'skipped';
@@ -16,19 +16,19 @@ export interface Finding {
   unavailable?: boolean;
 }
 
-export function ok(check: string, found: string): Finding {
+export function ok(check: string, found: string): DoctorFinding {
   return { check, state: 'ok', found };
 }
 
-export function warning(check: string, found: string, remedy: string): Finding {
+export function warning(check: string, found: string, remedy: string): DoctorFinding {
   return { check, state: 'warning', found, remedy };
 }
 
-export function fault(check: string, found: string, remedy: string): Finding {
+export function fault(check: string, found: string, remedy: string): DoctorFinding {
   return { check, state: 'fault', found, remedy };
 }
 
-export function skipped(check: string, found: string): Finding {
+export function skipped(check: string, found: string): DoctorFinding {
   return { check, state: 'skipped', found };
 }
 
@@ -36,8 +36,8 @@ export function skipped(check: string, found: string): Finding {
 export async function runCheck(
   check: string,
   remedy: string,
-  see: () => Promise<Finding | Finding[]>,
-): Promise<Finding[]> {
+  see: () => Promise<DoctorFinding | DoctorFinding[]>,
+): Promise<DoctorFinding[]> {
   try {
     return [await see()].flat();
   } catch (error) {
@@ -56,7 +56,7 @@ export async function requestTemporal<T>(cache: ImageVolumeCache, request: (clie
 }
 
 /** @returns 5 when a part does not answer, 1 when something else is wrong, 0 when all is well. */
-export function exitCodeOf(findings: Finding[]): number {
+export function exitCodeOfFindings(findings: DoctorFinding[]): number {
   const faults = findings.filter(({ state }) => state === 'fault');
   if (faults.some(({ unavailable }) => unavailable)) return exitCodes.unavailable;
   return faults.length > 0 ? exitCodes.failed : exitCodes.done;

@@ -9,19 +9,19 @@ import { packageRoot } from '../../config/package-root';
 import type { ImageVolumeCache } from '../../connection';
 import type { BackendStatus } from '../../records';
 import { formatShare } from '../output/format';
-import { fault, runCheck, ok, skipped, warning, type Finding } from './check';
+import { fault, runCheck, ok, skipped, warning, type DoctorFinding } from './check';
 
 const run = promisify(execFile);
 const TOOL_TIMEOUT_MS = 5000;
 
-export function checkConfiguration({ settings }: ImageVolumeCache): Finding {
+export function checkConfiguration({ settings }: ImageVolumeCache): DoctorFinding {
   const { path, sources, config } = settings.loaded;
   const overridden = Object.values(sources);
   const from = overridden.length === 0 ? '' : `, with ${overridden.join(', ')} from the environment`;
   return ok('configuration', `${path}${from}; backends ${Object.keys(config.backends).join(', ')}`);
 }
 
-export async function checkDatabase(cache: ImageVolumeCache): Promise<Finding[]> {
+export async function checkDatabase(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   return await runCheck(
     'database',
     'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it',
@@ -32,7 +32,7 @@ export async function checkDatabase(cache: ImageVolumeCache): Promise<Finding[]>
   );
 }
 
-export async function checkImages(cache: ImageVolumeCache): Promise<Finding[]> {
+export async function checkImages(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   return await runCheck(
     'image service',
     'start the stack with `ivc up`, or set OS_IMAGE_ENDPOINT_OVERRIDE',
@@ -45,7 +45,7 @@ export async function checkImages(cache: ImageVolumeCache): Promise<Finding[]> {
 }
 
 /** A worker needs qemu-img; this host most likely runs one. */
-export async function checkTools(): Promise<Finding[]> {
+export async function checkTools(): Promise<DoctorFinding[]> {
   const remedy = 'apt-get install qemu-utils (or your distribution’s package with qemu-img)';
   return await runCheck('qemu-img', remedy, async () => {
     const { stdout } = await run('qemu-img', ['--version'], { timeout: TOOL_TIMEOUT_MS });
@@ -54,7 +54,7 @@ export async function checkTools(): Promise<Finding[]> {
 }
 
 /** The configured backends against what workers have registered, and the space that is left. */
-export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]> {
+export async function checkBackends(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   const configured = Object.entries(cache.settings.loaded.config.backends);
   try {
     const registered = await (await cache.inventory()).listBackends();
@@ -68,7 +68,7 @@ export async function checkBackends(cache: ImageVolumeCache): Promise<Finding[]>
   }
 }
 
-function neverSeen(name: string): Finding {
+function neverSeen(name: string): DoctorFinding {
   return fault(
     `backend ${name}`,
     'configured, but no worker has ever registered it',
@@ -83,7 +83,7 @@ async function checkBackend(
   cache: ImageVolumeCache,
   { backend, driver, space, clones, imageStore }: BackendStatus,
   settings: ResolvedBackend,
-): Promise<Finding> {
+): Promise<DoctorFinding> {
   const check = `backend ${backend}`;
   if (space === null) return warning(check, `${driver}, its free space is unknown`, 'restart its worker');
   const share = space.freeBytes / space.totalBytes;
@@ -147,7 +147,7 @@ namespaces for every user (sysctl kernel.unprivileged_userns_clone=1, if the ker
  * How qemu-img is confined on this host, tried by the worker's own code: started by its path, because the client loads
  * nothing of it.
  */
-export async function checkConfinement({ settings }: ImageVolumeCache): Promise<Finding[]> {
+export async function checkConfinement({ settings }: ImageVolumeCache): Promise<DoctorFinding[]> {
   const check = 'confinement of qemu-img';
   return await runCheck(check, 'npm run build', async () => {
     const program = join(packageRoot(), 'dist/worker/describe-confinement.js');

@@ -2,12 +2,12 @@ import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client
 import { unlessThrown } from '../../../lib/unless-thrown';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { requestTemporal, runCheck, ok, warning, type Finding } from './check';
+import { requestTemporal, runCheck, ok, warning, type DoctorFinding } from './check';
 
 const REMEDY = 'restart a worker with the control role: it creates evictors and schedules';
 
 /** An evictor for each backend, and the schedules. */
-export async function checkStanding(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
+export async function checkStanding(cache: ImageVolumeCache, backends: string[]): Promise<DoctorFinding[]> {
   const { refresh, reconcile, evict } = cache.settings.loaded.config.schedules;
   const evictors = backends.map((name) => cache.queues.ids.evict(name as BackendName));
   const schedules = [
@@ -21,7 +21,7 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
   return found.flat();
 }
 
-async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<Finding> {
+async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<DoctorFinding> {
   const found = await requestTemporal(cache, (client) =>
     unlessThrown(WorkflowNotFoundError, client.workflow.getHandle(id).describe()),
   );
@@ -34,7 +34,10 @@ async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string
   return warning(id, `does not run (${status}): only populations evict`, REMEDY);
 }
 
-async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string; cron: string }): Promise<Finding> {
+async function checkSchedule(
+  cache: ImageVolumeCache,
+  { id, cron }: { id: string; cron: string },
+): Promise<DoctorFinding> {
   const check = `schedule ${id}`;
   const found = await requestTemporal(cache, (client) =>
     unlessThrown(ScheduleNotFoundError, client.schedule.getHandle(id).describe()),
@@ -52,7 +55,7 @@ async function checkSchedule(cache: ImageVolumeCache, { id, cron }: { id: string
   return ok(check, `${cron}, next at ${next}`);
 }
 
-function foreign(check: string, taskQueue: string): Finding {
+function foreign(check: string, taskQueue: string): DoctorFinding {
   const remedy = 'give one of the two installations its own temporal.taskQueuePrefix';
   return warning(check, `belongs to another installation, on task queue ${taskQueue}`, remedy);
 }

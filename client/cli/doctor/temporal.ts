@@ -2,14 +2,14 @@ import { temporal } from '@temporalio/proto';
 import { searchAttributeNames } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
-import { requestTemporal, fault, runCheck, ok, skipped, warning, type Finding } from './check';
+import { requestTemporal, fault, runCheck, ok, skipped, warning, type DoctorFinding } from './check';
 import { checkStanding } from './standing';
 
 const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
 const { TASK_QUEUE_TYPE_ACTIVITY, TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 
 /** Server and namespace, search attributes, and the workers that poll the task queues of `backends`. */
-export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
+export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<DoctorFinding[]> {
   const server = await runCheck(
     'temporal',
     'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE',
@@ -35,7 +35,7 @@ export async function checkTemporal(cache: ImageVolumeCache, backends: string[])
 }
 
 /** Whether the runs that the inventory waits for are in this namespace: a worker of another one refuses to start. */
-async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
+async function checkBinding(cache: ImageVolumeCache): Promise<DoctorFinding> {
   const { namespace } = cache.settings;
   const held = await (await cache.inventory()).findNamespace();
   if (held === undefined) return warning('inventory', 'bound to no Temporal namespace yet', 'start a worker');
@@ -55,13 +55,13 @@ async function checkBinding(cache: ImageVolumeCache): Promise<Finding> {
   );
 }
 
-async function checkServer(cache: ImageVolumeCache): Promise<Finding> {
+async function checkServer(cache: ImageVolumeCache): Promise<DoctorFinding> {
   const { namespace, address } = cache.settings;
   await requestTemporal(cache, (client) => client.workflowService.describeNamespace({ namespace }));
   return ok('temporal', `${address}, namespace ${namespace}`);
 }
 
-async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> {
+async function checkSearchAttributes(cache: ImageVolumeCache): Promise<DoctorFinding> {
   const { address, namespace } = cache.settings;
   const known = await requestTemporal(cache, async ({ connection }) => {
     if (!('operatorService' in connection)) return undefined;
@@ -78,7 +78,7 @@ async function checkSearchAttributes(cache: ImageVolumeCache): Promise<Finding> 
   );
 }
 
-async function checkPollers(cache: ImageVolumeCache, backends: string[]): Promise<Finding[]> {
+async function checkPollers(cache: ImageVolumeCache, backends: string[]): Promise<DoctorFinding[]> {
   const { control, backend } = cache.queues;
   return await Promise.all([
     checkQueue(cache, { name: control, type: TASK_QUEUE_TYPE_WORKFLOW, role: 'control' }),
@@ -94,7 +94,7 @@ interface Queue {
   role: string;
 }
 
-async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue): Promise<Finding> {
+async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue): Promise<DoctorFinding> {
   const { namespace } = cache.settings;
   const { pollers } = await requestTemporal(cache, (client) =>
     client.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: type }),

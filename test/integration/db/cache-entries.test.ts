@@ -28,7 +28,7 @@ import {
   registerLocal,
   reservation,
   reserved,
-  takeVictims,
+  markVictims,
   joining,
 } from '../../support/database/rows';
 
@@ -258,12 +258,12 @@ describe('victims', () => {
       neededBytes: 3 * GiB,
       neededCount: 0,
     });
-    const choice = await takeVictims(database, request);
+    const choice = await markVictims(database, request);
     expect(choice).toMatchObject({
       kind: 'victims',
       deleting: [{ id: middle.id, state: 'deleting', reason: 'evicted' }],
     });
-    expect(await takeVictims(database, request)).toEqual(choice);
+    expect(await markVictims(database, request)).toEqual(choice);
     expect(await insertPopulatingEntry(database, reservation(other, { bytes: 2 * GiB }))).toMatchObject({
       kind: 'no-room',
     });
@@ -285,8 +285,8 @@ describe('victims', () => {
     await readyEntry(database, key, { bytes: 6 * GiB });
     await leased(database, key);
     const request = { backend: BACKEND, bytes: 8 * GiB, workflowId: 'populate/x' };
-    expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
-    expect(await takeVictims(database, { ...request, bytes: 11 * GiB })).toEqual({ kind: 'none' });
+    expect(await markVictims(database, request)).toEqual({ kind: 'none' });
+    expect(await markVictims(database, { ...request, bytes: 11 * GiB })).toEqual({ kind: 'none' });
     expect(await findEntry(database, { entryId: free })).toMatchObject({ state: 'ready' });
   });
 
@@ -301,14 +301,14 @@ describe('victims', () => {
     expect(await findEntry(database, { entryId: pinned.id })).toMatchObject({ pinned: true, pinnedBy: 'alice' });
     await retireEntry(database, { entryId: retired.id, reason: 'superseded' });
     const request = { backend: BACKEND, bytes: GiB, workflowId: 'populate/x' };
-    expect(await takeVictims(database, request)).toMatchObject({
+    expect(await markVictims(database, request)).toMatchObject({
       deleting: [{ id: retired.id, reason: 'superseded' }],
     });
-    expect(await takeVictims(database, { ...request, bytes: 6 * GiB })).toMatchObject({
+    expect(await markVictims(database, { ...request, bytes: 6 * GiB })).toMatchObject({
       deleting: [{ id: retired.id }, { id: used.id }],
     });
     const greedy = { ...request, workflowId: 'populate/y', bytes: 7 * GiB };
-    expect(await takeVictims(database, greedy)).toEqual({ kind: 'none' });
+    expect(await markVictims(database, greedy)).toEqual({ kind: 'none' });
     const unpin = (entryId: EntryId) =>
       pinEntries(database, { backend: BACKEND, target: { entryId }, pinned: false, by: 'bob', workflowId: 'evict/x' });
     expect(await unpin(pinned.id)).toEqual({ matched: 1, changed: 1 });
@@ -320,9 +320,9 @@ describe('victims', () => {
     const clone = await available(database, key);
     const unused = await readyEntry(database, other, { bytes: 4 * GiB });
     const request = { backend: BACKEND, bytes: 2 * GiB, workflowId: 'populate/x' };
-    expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ id: unused.id }], held: [] });
+    expect(await markVictims(database, request)).toMatchObject({ deleting: [{ id: unused.id }], held: [] });
     const more = { backend: BACKEND, bytes: 6 * GiB, workflowId: 'populate/x' };
-    expect(await takeVictims(database, more)).toMatchObject({
+    expect(await markVictims(database, more)).toMatchObject({
       deleting: [{ id: unused.id }],
       held: [{ id: cold.id, state: 'retired', counted: false, reason: 'evicted', clones: 1 }],
     });
@@ -335,9 +335,9 @@ describe('victims', () => {
     await available(database, key);
     await observeSpace(database, { name: BACKEND, totalBytes: 100 * GiB, freeBytes: 14 * GiB });
     const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
-    expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
+    expect(await markVictims(database, request)).toEqual({ kind: 'none' });
     await observeSpace(database, { name: BACKEND, totalBytes: 100 * GiB, freeBytes: 15 * GiB });
-    expect(await takeVictims(database, request)).toMatchObject({ kind: 'victims', held: [{ state: 'retired' }] });
+    expect(await markVictims(database, request)).toMatchObject({ kind: 'victims', held: [{ state: 'retired' }] });
   });
 
   test('are no entries whose waiters have not acquired them yet', async () => {
@@ -346,14 +346,14 @@ describe('victims', () => {
     await joinFlight(database, joining(volume, key));
     await register(database, entryId, 6 * GiB);
     const request = { backend: BACKEND, bytes: 5 * GiB, workflowId: 'populate/x' };
-    expect(await takeVictims(database, request)).toEqual({ kind: 'none' });
+    expect(await markVictims(database, request)).toEqual({ kind: 'none' });
     await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION });
-    expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ id: entryId }] });
+    expect(await markVictims(database, request)).toMatchObject({ deleting: [{ id: entryId }] });
   });
 
   test('are not needed when there is room by now', async () => {
     const request = reservation(key);
-    expect(await takeVictims(database, request)).toEqual({ kind: 'victims', deleting: [], held: [] });
+    expect(await markVictims(database, request)).toEqual({ kind: 'victims', deleting: [], held: [] });
     expect(await reserveFreed(database, { ...request, freedEntryIds: [] })).toMatchObject({ kind: 'reserved' });
   });
 });

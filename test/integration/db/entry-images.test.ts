@@ -4,7 +4,7 @@ import {
   listImagesBehindEntries,
   noteImageState,
   retireUnusableEntries,
-  serveFromReady,
+  addImageToReady,
 } from '../../../db/entries/entry-images';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { acquireEntry } from '../../../db/acquire';
@@ -89,7 +89,7 @@ describe('retireUnusableEntries', () => {
     await gone(IMAGE);
     const lock = await holding(url, sql`lock table volumes in access exclusive mode`);
     const retiring = retire(IMAGE);
-    await untilBlocked(database, { text: 'select distinct entry_id' });
+    await untilBlocked(database, { text: 'select distinct "entry_id"' });
     const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
@@ -116,16 +116,16 @@ describe('listImagesBehindEntries', () => {
   });
 });
 
-describe('serveFromReady', () => {
+describe('addImageToReady', () => {
   test('gives a ready entry with room, which then serves the image', async () => {
     const asked = { backend: BACKEND, key, imageId: OTHER, projectId: PROJECT };
-    expect(await serveFromReady(database, asked)).toBeUndefined();
+    expect(await addImageToReady(database, asked)).toBeUndefined();
     const { id } = await readyEntry(database, key);
-    expect(await serveFromReady(database, asked)).toBe(id);
-    expect(await serveFromReady(database, asked)).toBe(id);
+    expect(await addImageToReady(database, asked)).toBe(id);
+    expect(await addImageToReady(database, asked)).toBe(id);
     expect(await listImagesBehindEntries(database, { afterImageId: null, limit: 10 })).toEqual([IMAGE, OTHER]);
     await database.orm.execute(sql`update backends set clone_limit = 1`);
     await database.orm.execute(sql`update cache_entries set clones = 1`);
-    expect(await serveFromReady(database, asked)).toBeUndefined();
+    expect(await addImageToReady(database, asked)).toBeUndefined();
   });
 });

@@ -21,7 +21,7 @@ import {
   readyEntry,
   registerLocal,
   reservation,
-  takeVictims,
+  markVictims,
   acquirement,
   joining,
 } from '../../support/database/rows';
@@ -65,7 +65,7 @@ describe('acquire against retire', () => {
     const volume = await admitted(database, key);
     const lock = await holding(url, lockVolumes);
     const retire = retireEntry(database, { entryId, reason: 'superseded' });
-    await untilBlocked(database, { text: 'select distinct entry_id' });
+    await untilBlocked(database, { text: 'select distinct "entry_id"' });
     const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
@@ -110,7 +110,7 @@ describe('victims against acquire', () => {
     const volume = await admitted(database, key);
     const acquire = await openTransaction(url);
     await acquireEntry(acquire.database, acquirement(volume, key));
-    const choice = takeVictims(database, request);
+    const choice = markVictims(database, request);
     // The end of a long statement is not shown.
     await untilBlocked(database, { text: 'select "id", "backend"' });
     await acquire.commit();
@@ -122,8 +122,8 @@ describe('victims against acquire', () => {
     const { id: entryId } = await readyEntry(database, key, { bytes: 6 * GiB });
     const volume = await admitted(database, key);
     const lock = await holding(url, lockVolumes);
-    const choice = takeVictims(database, request);
-    await untilBlocked(database, { text: 'select distinct entry_id' });
+    const choice = markVictims(database, request);
+    await untilBlocked(database, { text: 'select distinct "entry_id"' });
     const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();

@@ -17,7 +17,7 @@ import { pinEntries } from '../../../db/evictions/evictor';
 import { scoreEntries } from '../../../db/evictions/entry-scores';
 import { readSums } from '../../../db/entries/entries';
 import { listDeleting } from '../../../db/evictions/evictor';
-import { takeForEviction } from '../../../db/evictions/victims';
+import { markForEviction } from '../../../db/evictions/victims';
 import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
 import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
@@ -34,7 +34,7 @@ import {
   LIMITS,
   PROJECT,
   reservation,
-  takeVictims,
+  markVictims,
 } from '../../support/database/rows';
 
 const SEED = 20_260_117;
@@ -175,7 +175,7 @@ async function reserveWithRoom(wanted: ReservationRequest, diesAt: number): Prom
   const first = await insertPopulatingEntry(database, wanted);
   if (first.kind === 'reserved') return first.entry;
   if (first.kind !== 'no-room') return undefined;
-  const choice = await takeVictims(database, wanted);
+  const choice = await markVictims(database, wanted);
   await expectWithinLimits(wanted.backend);
   if (choice.kind === 'none' || diesAt <= 1) return undefined;
   await expectUnleased(choice.deleting);
@@ -189,7 +189,7 @@ async function cut(backend: BackendName, request: Extract<Action, { do: 'cut' }>
   try {
     const [row] = await session.sql<{ pid: number }[]>`select pg_backend_pid() as pid`;
     const wanted = wantedOf(backend, request);
-    const work = request.choosing ? takeVictims(session, wanted) : insertPopulatingEntry(session, wanted);
+    const work = request.choosing ? markVictims(session, wanted) : insertPopulatingEntry(session, wanted);
     await Promise.allSettled([work, database.sql`select pg_terminate_backend(${row?.pid ?? 0}::int)`]);
   } finally {
     await session.sql.end({ timeout: 0 });
@@ -239,7 +239,7 @@ async function change(
 
 async function evict(backend: BackendName, { count, dies: diesAt }: Extract<Action, { do: 'evict' }>): Promise<void> {
   const demand: Demand = count === null ? { kind: 'sweep' } : { kind: 'rank', count, why: 'asked for' };
-  const taken = await takeForEviction(database, {
+  const taken = await markForEviction(database, {
     backend,
     entryIds: [],
     workflowId: `evict/${backend}`,

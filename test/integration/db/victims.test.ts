@@ -10,7 +10,7 @@ import { listEntryEvents } from '../../../db/entries/entry-events';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../../db/evictions/entry-scores';
 import { forgetGone } from '../../../db/evictions/evictor';
 import { findKeysBeginning } from '../../../db/entries/entries';
-import { takeForEviction, viewEvictions } from '../../../db/evictions/victims';
+import { markForEviction, viewEvictions } from '../../../db/evictions/victims';
 import { markDeleting, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
@@ -26,7 +26,7 @@ import {
   registerLocal,
   reservation,
   reserved,
-  takeVictims,
+  markVictims,
   acquirement,
 } from '../../support/database/rows';
 import { holding, openTransaction, untilBlocked } from './locks';
@@ -41,7 +41,7 @@ const workflowId = `evict/${BACKEND}`;
 function evict(demand: Demand) {
   const entryIds = demand.kind === 'named' ? demand.entryIds : [];
   const choose = (view: Parameters<typeof chooseEvictions>[0]) => toVictims(chooseEvictions(view, [demand]));
-  return takeForEviction(database, { backend: BACKEND, entryIds, workflowId, choose });
+  return markForEviction(database, { backend: BACKEND, entryIds, workflowId, choose });
 }
 
 /** All but the wall clock. */
@@ -75,7 +75,7 @@ describe('parents with clones', () => {
       await available(database, cacheKey(`image ${image}`));
     }
     const request = reservation(cacheKey('image 51'));
-    const choice = await takeVictims(database, request);
+    const choice = await markVictims(database, request);
     expect(choice).toMatchObject({
       kind: 'victims',
       deleting: [],
@@ -122,7 +122,7 @@ describe('the evictor against creates', () => {
     const volume = await admitted(database, key);
     const lock = await holding(url, sql`lock table volumes in access exclusive mode`);
     const taken = evict(demand);
-    await untilBlocked(database, { text: 'select distinct entry_id' });
+    await untilBlocked(database, { text: 'select distinct "entry_id"' });
     const acquire = acquireEntry(database, acquirement(volume, key));
     await untilBlocked(database, { count: 2 });
     await lock.commit();
@@ -145,8 +145,8 @@ describe('the evictor against creates', () => {
     for (const name of ['1', '2', '3', '4']) await readyEntry(database, cacheKey(name));
     const [taken, ...choices] = await Promise.all([
       evict({ kind: 'rank', count: 2, why: 'asked for' }),
-      takeVictims(database, reservation(cacheKey('5'))),
-      takeVictims(database, reservation(cacheKey('6'))),
+      markVictims(database, reservation(cacheKey('5'))),
+      markVictims(database, reservation(cacheKey('6'))),
     ]);
     const victims = [
       ...taken.deleting,
@@ -218,7 +218,7 @@ describe('scoring', () => {
     await readyEntry(database, key, { bytes: 2 * GiB });
     await acquireAndEnd();
     const request = reservation(cacheKey('other'));
-    expect(await takeVictims(database, request)).toMatchObject({ deleting: [{ shortKey: key.short }] });
+    expect(await markVictims(database, request)).toMatchObject({ deleting: [{ shortKey: key.short }] });
     const backend = await findBackend(database, { name: BACKEND });
     expect(backend?.evictionClock).toBeGreaterThan(0);
     const [victim] = await listEntries(database, { backend: BACKEND, state: 'deleting', limit: 1 });

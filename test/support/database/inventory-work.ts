@@ -6,7 +6,7 @@ import { summarizeDecisions } from '../../../db/report/decisions';
 import { readSums } from '../../../db/entries/entries';
 import { forgetGone } from '../../../db/evictions/evictor';
 import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../../db/report/gauges';
-import { takeForReservation } from '../../../db/evictions/victims';
+import { markForReservation } from '../../../db/evictions/victims';
 import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
@@ -128,7 +128,7 @@ function making(database: Database, { backend, entries }: Filling): InventoryWor
       prepare: () => database.sql`update backends set max_count = ${entries} where name = ${backend}`,
       run: async () => {
         const choose = chooseForReservation(GiB);
-        const taken = await takeForReservation(database, { backend, bytes: GiB, workflowId, choose });
+        const taken = await markForReservation(database, { backend, bytes: GiB, workflowId, choose });
         if (taken.kind !== 'victims') throw new Error('no victim is found');
       },
       undo: async () => {

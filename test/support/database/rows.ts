@@ -7,7 +7,7 @@ import type { Database } from '../../../db/client';
 import { registerBackend } from '../../../db/backends';
 import type { FlightJoin } from '../../../db/join-flight';
 import { registerReady, insertPopulatingEntry, type ReservationRequest } from '../../../db/entries/reservations';
-import { takeForReservation, type VictimChoice } from '../../../db/evictions/victims';
+import { markForReservation, type VictimChoice } from '../../../db/evictions/victims';
 import { insertVolume, completeVolume } from '../../../db/creates';
 import { acquireEntry } from '../../../db/acquire';
 import type { CacheLimits } from '../../../db/backends';
@@ -106,11 +106,11 @@ export function reservation(key: CacheKey, more: Partial<ReservationRequest> = {
 }
 
 /** Takes victims for a reservation as `makeRoom` does. */
-export function takeVictims(
+export function markVictims(
   database: Database,
   { backend, bytes, workflowId }: Pick<ReservationRequest, 'backend' | 'bytes' | 'workflowId'>,
 ): Promise<VictimChoice> {
-  return takeForReservation(database, { backend, bytes, workflowId, choose: chooseForReservation(bytes) });
+  return markForReservation(database, { backend, bytes, workflowId, choose: chooseForReservation(bytes) });
 }
 
 export async function reserved(

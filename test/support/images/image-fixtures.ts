@@ -1,4 +1,4 @@
-import { inspect, type Verdict } from '../../../activities/image/inspect';
+import { inspect, type ImageVerdict } from '../../../activities/image/inspect';
 import { defaultImagePolicy, type ImageFormat, type ImagePolicy } from '../../../activities/image/policy';
 import { gptDisk, hybridIso, isoImage, luksPartitionDisk, mbrDisk, rawDisk, udfImage } from './disk';
 import type { Mutant } from './mutations';
@@ -48,7 +48,7 @@ export async function judge(
   image: Buffer,
   declaredFormat: string,
   policy: Partial<ImagePolicy> = {},
-): Promise<Verdict> {
+): Promise<ImageVerdict> {
   return inspect({
     declaredFormat,
     sizeBytes: image.length,

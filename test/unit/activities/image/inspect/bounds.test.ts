@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import { findSignatures } from '../../../../../activities/image/formats/signatures';
 import { MAX_RANGE_BYTES } from '../../../../../activities/image/formats/steps';
-import { inspect, inspectHead, inspectWrittenRaw, type Verdict } from '../../../../../activities/image/inspect';
+import { inspect, inspectHead, inspectWrittenRaw, type ImageVerdict } from '../../../../../activities/image/inspect';
 import { defaultImagePolicy, imageFormats } from '../../../../../activities/image/policy';
 import { GiB, KiB, MiB, TiB } from '../../../../../workflows/contract/bytes';
 import {
@@ -54,7 +54,7 @@ async function judgeWatched(image: Buffer, declaredFormat: string, sizeBytes = i
   return { verdict, faults: [...faults, ...faultsOf(verdict)] };
 }
 
-function faultsOf(verdict: Verdict): string[] {
+function faultsOf(verdict: ImageVerdict): string[] {
   if (verdict.kind === 'refused') {
     return verdict.found.length + verdict.allowed.length < 400 ? [] : ['says more than a person reads'];
   }

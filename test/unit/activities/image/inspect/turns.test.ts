@@ -1,4 +1,4 @@
-import { inspect, type Verdict } from '../../../../../activities/image/inspect';
+import { inspect, type ImageVerdict } from '../../../../../activities/image/inspect';
 import { defaultImagePolicy } from '../../../../../activities/image/policy';
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
 import { qcow2Image, vdiImage, vhdImage, vhdxImage, vmdkImage } from '../../../../support/images/image-fixtures';
@@ -13,7 +13,7 @@ interface Sparse {
 }
 
 /** Judges a file of which nothing is on a disk, so that no read gives the loop back. @returns the verdict, and how often others had their turn. */
-async function judgeInTurns(declaredFormat: string, file: Sparse): Promise<{ verdict: Verdict; turns: number }> {
+async function judgeInTurns(declaredFormat: string, file: Sparse): Promise<{ verdict: ImageVerdict; turns: number }> {
   let turns = 0;
   let next = setImmediate(function count() {
     turns += 1;

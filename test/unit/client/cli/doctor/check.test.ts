@@ -1,14 +1,14 @@
-import { exitCodeOf, fault, runCheck, ok, skipped, warning } from '../../../../../client/cli/doctor/check';
+import { exitCodeOfFindings, fault, runCheck, ok, skipped, warning } from '../../../../../client/cli/doctor/check';
 import { failureError, ImageVolumeCacheError } from '../../../../../client/errors';
 
 describe('exitCodeOf', () => {
   it('is 0 while nothing is worse than a warning', () => {
-    expect(exitCodeOf([ok('a', ''), warning('b', '', ''), skipped('c', '')])).toBe(0);
+    expect(exitCodeOfFindings([ok('a', ''), warning('b', '', ''), skipped('c', '')])).toBe(0);
   });
 
   it('is 1 for what is set up wrong and 5 as soon as a part does not answer', () => {
-    expect(exitCodeOf([ok('a', ''), fault('b', '', '')])).toBe(1);
-    expect(exitCodeOf([fault('a', '', ''), { ...fault('b', '', ''), unavailable: true }])).toBe(5);
+    expect(exitCodeOfFindings([ok('a', ''), fault('b', '', '')])).toBe(1);
+    expect(exitCodeOfFindings([fault('a', '', ''), { ...fault('b', '', ''), unavailable: true }])).toBe(5);
   });
 });
 
@@ -32,6 +32,6 @@ describe('runCheck', () => {
     const findings = await runCheck('part', 'start it', async () => {
       throw error;
     });
-    expect(exitCodeOf(findings)).toBe(5);
+    expect(exitCodeOfFindings(findings)).toBe(5);
   });
 });
