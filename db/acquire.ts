@@ -3,7 +3,7 @@ import type { BackendName, EntryId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { LeasedEntry } from '../workflows/contract/population';
 import type { VolumeState } from '../workflows/contract/volume';
-import { hasKey } from './cache-key';
+import { hasKey } from './key-columns';
 import type { Database } from './client';
 import { cast, readRows, type Queryable } from './statement';
 import { findVolume } from './volumes';

@@ -3,7 +3,7 @@ import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { Verdict } from '../workflows/contract/population';
 import type { VolumeState } from '../workflows/contract/volume';
-import { hasKey, isSameKey, keyColumnNames, keyValues } from './cache-key';
+import { hasKey, isSameKey, keyColumnNames, keyValues } from './key-columns';
 import type { Database } from './client';
 import { populations, volumes, type PopulationRow } from './schema';
 import { inTransaction, query, readRows, readTable, runStatement, type Queryable, transactionTime } from './statement';

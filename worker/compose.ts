@@ -24,7 +24,7 @@ import { defaultSlots, type Role, type RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
 import { openToolGuard } from './open-tool-guard';
 import { createSemaphore } from '../lib/semaphore';
-import { tidyScratch } from '../activities/kit/scratch-files';
+import { tidyScratch } from '../activities/kit/scratch-use';
 
 /** Connections of one worker process: migrations and supervision have their own. */
 const DATABASE_CONNECTIONS = 16;

@@ -43,7 +43,7 @@ import {
   isBudgetSpent,
   isCancelled,
   typed,
-} from './lib/failure';
+} from './lib/fail';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 import { progressQuery, type CreateProgress } from './messages';

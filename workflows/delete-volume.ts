@@ -6,7 +6,7 @@ import { setCurrentDetails } from '@temporalio/workflow';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';
 import { inTask, onBackend, polling } from './lib/activity-profiles';
 import { describeCancelling, describeDeleted, workflowLink } from './lib/details';
-import { typed } from './lib/failure';
+import { typed } from './lib/fail';
 import { deleteFreedEntry } from './lib/delete-freed-entries';
 
 export async function DeleteVolume(input: DeleteVolumeInput): Promise<DeleteVolumeResult> {

@@ -24,7 +24,7 @@ import { control, evicting } from './lib/activity-profiles';
 import { describeEvictor } from './lib/evictor-details';
 import { now, openInbox, queueOf, type Inbox, type WaitingSignal } from './lib/evictor-inbox';
 import { parseEvictorInput, type EvictorInput } from './lib/evictor-input';
-import { failCancelled, findBackendFailure, findFailure, isCancelled, typed } from './lib/failure';
+import { failCancelled, findBackendFailure, findFailure, isCancelled, typed } from './lib/fail';
 import { flattenClones } from './lib/flatten-clones';
 import { createSweepClock, type SweepClock } from './lib/sweep-clock';
 import { evictionStatusQuery } from './messages';

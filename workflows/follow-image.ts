@@ -6,7 +6,7 @@ import { setCurrentDetails } from '@temporalio/workflow';
 import type { FollowInput, FollowOutcome } from './contract/refresh';
 import { inTask } from './lib/activity-profiles';
 import { checkFollow } from './lib/check-follow';
-import { typed } from './lib/failure';
+import { typed } from './lib/fail';
 import { describeFollowed, describeFollowing } from './lib/refresh-details';
 
 export async function FollowImage(input: FollowInput): Promise<FollowOutcome> {

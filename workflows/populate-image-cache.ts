@@ -22,7 +22,7 @@ import {
   describeVerdict,
   progressLink,
 } from './lib/details';
-import { failCancelled, findFailure, isCancelled, typed } from './lib/failure';
+import { failCancelled, findFailure, isCancelled, typed } from './lib/fail';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 

@@ -11,7 +11,7 @@ import type { ReconcilePlan } from '../activities/reconcile/reconcile-request';
 import type { HostId } from './contract/ids';
 import type { ReconcileInput, ReconcileResult, ReconcileStep } from './contract/reconcile';
 import { evicting, heartbeating, inTask, onBackend, onScratch } from './lib/activity-profiles';
-import { findBackendFailure, findTimeout, isCancelled, typed } from './lib/failure';
+import { findBackendFailure, findTimeout, isCancelled, typed } from './lib/fail';
 import { inParallel } from './lib/in-parallel';
 import { describeReconciled, describeReconciling, summarizeReconciliation } from './lib/reconcile-details';
 

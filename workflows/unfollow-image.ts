@@ -2,7 +2,7 @@
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { UnfollowInput, UnfollowResult } from './contract/refresh';
 import { inTask } from './lib/activity-profiles';
-import { typed } from './lib/failure';
+import { typed } from './lib/fail';
 import { describeUnfollowed } from './lib/refresh-details';
 
 export async function UnfollowImage(input: UnfollowInput): Promise<UnfollowResult> {

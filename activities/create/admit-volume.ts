@@ -19,7 +19,7 @@ import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
 import { chooseBackend } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
-import { resultOf, sizeOf } from '../kit/volume';
+import { resultOf, sizeOf } from '../kit/created-volume';
 import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
 
 export type AdmitOutcome =

@@ -9,7 +9,7 @@ import type { FreedEntry, Story } from '../../workflows/contract/population';
 import type { CreateVolumeResult, CreateVolumeInput } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
-import { findCompleted, goOnAfterReset, resultOf } from '../kit/volume';
+import { findCompleted, goOnAfterReset, resultOf } from '../kit/created-volume';
 import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
 import { markFailed } from '../../db/creates';
 

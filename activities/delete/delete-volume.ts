@@ -9,7 +9,7 @@ import { backendHeld } from '../kit/backend-held';
 import { deleteEntry } from '../kit/delete-entry';
 import { parseRequest, uuid } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
-import { goOnAfterReset } from '../kit/volume';
+import { goOnAfterReset } from '../kit/created-volume';
 import { removeGivenUp } from '../../db/creates';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });

@@ -3,7 +3,7 @@ import type { HostDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
-import { releaseScratchOf } from '../kit/scratch-files';
+import { releaseScratchOf } from '../kit/scratch-use';
 import type { ProgressReporter } from '../progress';
 import { findSealed } from './attempt';
 import { mayMove } from './room-elsewhere';

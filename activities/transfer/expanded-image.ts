@@ -8,7 +8,7 @@ import type { HostDependencies } from '../dependencies';
 import { expandImage } from '../image/expand';
 import { contentHashOf } from '../kit/cache-key';
 import { waitingForTurn } from '../kit/heartbeat-reporter';
-import { expandedHashOf, releaseExpanded } from '../kit/scratch-files';
+import { expandedHashOf, releaseExpanded } from '../kit/scratch-use';
 import type { ProgressReporter } from '../progress';
 import { checkCanHold, tryReserve, inWaitingRoom } from './reserve-in-turn';
 

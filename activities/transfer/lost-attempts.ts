@@ -6,7 +6,7 @@ import { listScratch } from '../../db/scratch-files';
 import { Failure } from '../../workflows/contract/failures';
 import type { HostId } from '../../workflows/contract/ids';
 import type { HostDependencies } from '../dependencies';
-import { toApplicationFailure } from '../failure';
+import { toApplicationFailure } from '../application-failure';
 import { findRun } from '../kit/runs';
 
 const DEADLINE_MS = 10_000;

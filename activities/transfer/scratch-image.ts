@@ -10,7 +10,7 @@ import type { EnsuredFile } from '../image/scratch';
 import { cacheKeyOf, contentHashOf } from '../kit/cache-key';
 import { waitingForTurn } from '../kit/heartbeat-reporter';
 import { isRunning } from '../kit/runs';
-import { releaseScratchOf } from '../kit/scratch-files';
+import { releaseScratchOf } from '../kit/scratch-use';
 import type { ProgressReporter } from '../progress';
 import { ensureExpanded, isCompressed } from './expanded-image';
 import { reserveInTurn } from './reserve-in-turn';

@@ -1,7 +1,7 @@
 import { and, desc, eq, inArray, isNotNull, isNull, ne, sql, type SQL } from 'drizzle-orm';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
-import { hasKey } from '../cache-key';
+import { hasKey } from '../key-columns';
 import type { Database } from '../client';
 import { cacheEntries, entryImages, volumes, type EntryState, type EntryImageRow, type EntryRow } from '../schema';
 import { cast, isLiteral, query, runStatement, texts, uuids, type Queryable } from '../statement';

@@ -3,7 +3,7 @@ import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/c
 import type { CacheKey } from '../../workflows/contract/image';
 import { findStayReason, type StayReason } from '../../workflows/contract/eviction';
 import type { FreedEntry } from '../../workflows/contract/population';
-import { hasKey } from '../cache-key';
+import { hasKey } from '../key-columns';
 import type { Database } from '../client';
 import { cacheEntries, entryImages, type imageUseStates, type EntryRow } from '../schema';
 import {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
-import { hasKey, keyColumnNames, keyValues } from '../cache-key';
+import { hasKey, keyColumnNames, keyValues } from '../key-columns';
 import type { Database } from '../client';
 import { cacheEntries, type EntryState, type BackendRow, type EntryRow } from '../schema';
 import {

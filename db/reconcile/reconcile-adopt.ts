@@ -3,7 +3,7 @@ import { and, eq, sql } from 'drizzle-orm';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Connection } from '../../workflows/contract/volume';
-import { hasKey, keyColumnNames, keyValues } from '../cache-key';
+import { hasKey, keyColumnNames, keyValues } from '../key-columns';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow, type VolumeRow } from '../schema';
 import { cast, inTransaction, json, query, readRows, runStatement, texts, type Queryable } from '../statement';

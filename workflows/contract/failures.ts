@@ -314,7 +314,7 @@ export function publicMessage<Type extends FailureType>(type: Type, details: Fai
   return failures[type].publicMessage(details);
 }
 
-/** Raised by adapters and records, which know nothing of Temporal; `activities/failure.ts` turns it into an `ApplicationFailure`. */
+/** Raised by adapters and records, which know nothing of Temporal; `activities/application-failure.ts` turns it into an `ApplicationFailure`. */
 export class Failure<Type extends FailureType = FailureType> extends Error {
   override readonly name = 'Failure';
   constructor(

@@ -10,7 +10,7 @@ import type { BackendActivities, ControlActivities, HostActivities } from '../..
 import type { FailureType } from '../contract/failures';
 import type { BackendName, HostId, ImageId } from '../contract/ids';
 import { siblingQueues } from '../contract/names';
-import { isFinal } from './failure';
+import { isFinal } from './fail';
 
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;

@@ -5,7 +5,7 @@ import { evictorSignalNames, type EvictImageCacheInput, type EvictorState } from
 import { quote } from '../contract/words';
 import { backendNamePattern, type BackendName } from '../contract/ids';
 import { siblingQueues } from '../contract/names';
-import { fail } from './failure';
+import { fail } from './fail';
 
 export interface EvictorInput {
   backend: BackendName;

@@ -2,7 +2,7 @@ import { log } from '@temporalio/workflow';
 import type { EvictionResult } from '../contract/eviction';
 import type { BackendName, EntryId, VolumeId } from '../contract/ids';
 import { control, evicting } from './activity-profiles';
-import { findBackendFailure, isCancelled } from './failure';
+import { findBackendFailure, isCancelled } from './fail';
 import { deleteFreedEntry } from './delete-freed-entries';
 import { plural } from '../contract/words';
 

@@ -2,7 +2,7 @@ import { log } from '@temporalio/workflow';
 import type { BackendName, HostId } from '../contract/ids';
 import type { NoRoomHere } from '../contract/population';
 import { onBackend } from './activity-profiles';
-import { findTimeout } from './failure';
+import { findTimeout } from './fail';
 
 /** Tries to pick a host that has not been tried yet: chance decides which one answers. */
 const PICKS = 5;

@@ -2,7 +2,7 @@ import type { Context, Info } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import type { Client } from '@temporalio/client';
 import type { ActivityExecuteInput, ActivityInterceptors } from '@temporalio/worker';
-import { toApplicationFailure } from '../../../activities/failure';
+import { toApplicationFailure } from '../../../activities/application-failure';
 import { Failure } from '../../../workflows/contract/failures';
 
 /** What can befall a step. In all but the first its real function runs. */
