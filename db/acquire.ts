@@ -30,9 +30,9 @@ interface Acquirement {
 }
 
 /**
- * Takes the newest ready entry of the key that has room and writes it into the volume's row: that reference is the lease.
- * Repeated for one volume it returns the same entry and bumps nothing. Either way the volume waits for no flight any more. One statement.
- * Undo: `releaseLease`, or `markFailed`.
+ * Leases the newest ready entry of the key that has room: the lease is the reference in the volume's row.
+ * Repeated for one volume it returns the same entry and bumps nothing. Either way the volume waits for no flight any
+ * more. One statement. Undo: `releaseLease`, or `markFailed`.
  */
 export async function acquireEntry(database: Database, request: Acquirement): Promise<LeaseOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
@@ -46,8 +46,8 @@ export async function acquireEntry(database: Database, request: Acquirement): Pr
 }
 
 /**
- * Volume first, then entry: `for update` waits for whoever retires or takes the entry, judges the row anew and goes on to the next generation when
- * it no longer fits. A volume that has its lease joins the entry it holds.
+ * Volume first, then entry: `for update` waits for a retirement or another acquire, checks the row again and goes on to
+ * the next generation when it no longer fits. A volume that has its lease joins the entry it holds.
  */
 async function leaseEntry(on: Queryable, { volumeId, runId, backend, key, cloneLimit }: Acquirement) {
   const limit = cloneLimitOf(backend, cloneLimit);

@@ -30,8 +30,8 @@ export interface BackendRegistration {
 }
 
 /**
- * Makes the backend known with what its driver can do now. The row rules over the configuration: a limit that an operator has set stays.
- * Idempotent. @throws Error when another worker has registered another place meanwhile.
+ * Makes the backend known with what its driver can do now. The row rules over the configuration: a limit that an
+ * operator has set stays. Idempotent. @throws Error when another worker has registered another place meanwhile.
  */
 export async function registerBackend(
   database: Database,
@@ -69,7 +69,10 @@ export async function registerBackend(
 /** More are not counted. */
 const MOST_COUNTED = 10_000;
 
-/** @returns what must lie on the backend according to its rows, each counted up to ten thousand: whatever may have bytes there. */
+/**
+ * @returns what must lie on the backend according to its rows, each counted up to ten thousand: whatever may have bytes
+ * there.
+ */
 export async function countHoldings(
   database: Database,
   { name }: { name: BackendName },
@@ -84,7 +87,10 @@ export async function countHoldings(
   return row ?? { volumes: 0, imageVolumes: 0 };
 }
 
-/** Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there is no such backend. */
+/**
+ * Sets some limits on behalf of `by`; from now on the configuration leaves those alone. @returns undefined when there
+ * is no such backend.
+ */
 export async function updateLimits(
   database: Queryable,
   { name, limits, by }: { name: BackendName; limits: Partial<CacheLimits>; by: string },
@@ -133,8 +139,8 @@ export function listBackends(database: Database): Promise<BackendRow[]> {
 }
 
 /**
- * Locks the backend's row until the transaction ends: sums over its entries that are read afterwards, in another statement, hold.
- * `no key update` lets new volumes, whose foreign key points here, be admitted meanwhile.
+ * Locks the backend's row until the transaction ends: sums over its entries that are read afterwards, in another
+ * statement, hold. `no key update` lets new volumes, whose foreign key points here, be admitted meanwhile.
  */
 export async function lockBackend(transaction: Queryable, { name }: { name: BackendName }): Promise<BackendRow> {
   const [row] = await readTable(
@@ -150,7 +156,10 @@ export function registered(row: BackendRow | undefined, name: BackendName): Back
   return row;
 }
 
-/** One clone in so many of a parent's limit, but at least one, is kept for creates that come while the next generation is populated. */
+/**
+ * One clone in so many of a parent's limit, but at least one, is kept for creates that come while the next generation
+ * is populated.
+ */
 const MARGIN_ONE_IN = 10;
 /** A parent of fewer clones has no margin: it would be a large part of it. */
 const SMALLEST_WITH_MARGIN = 4;
@@ -158,14 +167,18 @@ const NO_LIMIT = 2_147_483_647;
 
 /**
  * @param declared what the worker's own driver declares; default: what the backend's row says of it.
- * @returns how many clones a parent on the backend may have, as SQL: the fewest that the driver, its row and the operator allow.
+ * @returns how many clones a parent on the backend may have, as SQL: the fewest that the driver, its row and the
+ * operator allow.
  */
 export function cloneLimitOf(backend: BackendName, declared?: number): SQL {
   return sql`coalesce((select least(${declared ?? null}::int, (b.capabilities ->> 'cloneLimit')::int, b.clone_limit) from backends b
     where b.name = ${backend}), ${sql.raw(String(NO_LIMIT))})`;
 }
 
-/** @returns from how many clones on a parent is near its `limit`, so that its key's next generation is populated before it is needed. */
+/**
+ * @returns from how many clones on a parent is near its `limit`, so that its key's next generation is populated before
+ * it is needed.
+ */
 export function nearCloneLimit(limit: SQL): SQL {
   const [oneIn, smallest] = [MARGIN_ONE_IN, SMALLEST_WITH_MARGIN].map((value) => sql.raw(String(value)));
   return sql`(${limit} - case when ${limit} < ${smallest} then 0 else greatest(${limit} / ${oneIn}, 1) end)`;
@@ -174,9 +187,12 @@ export function nearCloneLimit(limit: SQL): SQL {
 export type LimitsOutcome =
   | { kind: 'changed' }
   | { kind: 'unknown-backend' }
-  /** What they would be together. */
+  /** The pair that would result. */
   | { kind: 'low-above-high'; freeLowWater: number; freeHighWater: number };
-/** Sets some limits on behalf of `by` if they fit to those that stay, under the lock of the backend's row. Repeated it changes nothing. */
+/**
+ * Sets some limits on behalf of `by` if they fit to those that stay, under the lock of the backend's row. Repeated it
+ * changes nothing.
+ */
 export async function changeLimits(
   database: Database,
   { backend, limits, by }: { backend: BackendName; limits: Partial<CacheLimitValues>; by: string },

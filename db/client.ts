@@ -12,7 +12,10 @@ export interface PoolOptions {
   applicationName?: string;
   /** Server-side limits that differ from `sessionLimitsMs`. */
   limitsMs?: Partial<Record<keyof typeof sessionLimitsMs, number>>;
-  /** A server that lives has ended a statement itself: this long beyond `statement_timeout` its silence means that it is lost. Default: 5 s. */
+  /**
+   * A server that lives has ended a statement itself: this long beyond `statement_timeout` its silence means that it is
+   * lost. Default: 5 s.
+   */
   silenceMarginMs?: number;
   /** Called with the text of every statement that is sent, `begin` and `commit` included. */
   onStatement?(text: string): void;
@@ -24,7 +27,9 @@ export interface Database {
   readonly orm: PgRemoteDatabase;
   /** Statements sent so far, `begin` and `commit` included. */
   statements(): number;
-  /** @throws DatabaseUnavailable (retried), after `PING_TIMEOUT_MS` at the latest, also where every connection is taken. */
+  /**
+   * @throws DatabaseUnavailable (retried), after `PING_TIMEOUT_MS` at the latest, also where every connection is taken.
+   */
   ping(): Promise<void>;
   /** Lets running statements end, at most `CLOSE_TIMEOUT_SECONDS`; then no socket is left. */
   close(): Promise<void>;
@@ -77,7 +82,8 @@ export function connectDatabase(url: string, options: PoolOptions): Database {
     fetch_types: false,
     onnotice: () => {},
     types: driverTypes,
-    // PgBouncer's sessions have no such parameters, and before 1.21 no statements of ours: the role's settings hold there.
+    // PgBouncer's sessions have no such parameters, and before 1.21 no statements of ours: the role's settings hold
+    // there.
     prepare: !address.behindPgBouncer,
     connection: { application_name: applicationName, ...(address.behindPgBouncer ? {} : limits) },
     debug: (_connection, text) => {

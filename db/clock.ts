@@ -3,8 +3,8 @@ import type { Database } from './client';
 import { cast, readRows, type Queryable } from './statement';
 
 /*
- * The time that the inventory's rows are written with. What is compared with a row's time is read here: the clock of a worker or of a client may be
- * hours off.
+ * The time that the inventory's rows are written with. A time that is compared with a row's is read here: the clock of
+ * a worker or of a client may be hours off.
  */
 
 /** @returns the database's time, as of this statement. */

@@ -26,9 +26,9 @@ interface Admittance {
   metadata: Record<string, string>;
   workflowId: string;
   runId: string;
-  /** A run that is known to do nothing more: its row is taken over. */
+  /** A run that is known to do nothing more: this run gets its row. */
   deadRunId?: string;
-  /** What all volumes of the backend may grow to together; absent: no limit. */
+  /** All volumes of the backend may grow to so much together; absent: no limit. */
   promise?: PromiseLimit;
 }
 
@@ -49,9 +49,10 @@ export type InsertVolumeOutcome =
   /** Another run makes this volume, for the same request. */
   | { kind: 'busy'; workflowId: string; runId: string };
 /**
- * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one of the dead run that the caller has found; that one
- * keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in the same transaction: however many are admitted
- * at once, they never overshoot. One statement when nothing is in the way. Undo: `markFailed`.
+ * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one of the dead run that the
+ * caller has found; that one keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in
+ * the same transaction: however many are admitted at once, they never overshoot. One statement when nothing is in the
+ * way. Undo: `markFailed`.
  */
 export async function insertVolume(database: Database, request: Admittance): Promise<InsertVolumeOutcome> {
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
@@ -73,7 +74,7 @@ async function insertOrTakeOver(
   const fields = {
     ...getTableColumns(volumes),
     admitted: cast.boolean(sql`admitted.id is not null`),
-    /** Null where it has to be asked again. */
+    /** Null where the statement must be repeated. */
     fits: cast.boolean<boolean | null>(sql`room.fits`),
     promisedBytes: cast.integer(sql`room.promised`),
     mostBytes: cast.integer(sql`room.most`),
@@ -112,7 +113,7 @@ async function insertOrTakeOver(
   return fits === false ? { room: { kind: 'no-room', promisedBytes, mostBytes } } : {};
 }
 
-/** @returns undefined when the row can be taken by now. */
+/** @returns undefined when nothing is in the way by now. */
 async function findRefusal(
   database: Database,
   { volumeId, request, projectId, runId, deadRunId }: Admittance,
@@ -134,7 +135,7 @@ async function findRefusal(
   return undefined;
 }
 
-/** What another project asked for is not told. */
+/** Another project's request is not told. */
 function describeRequest(found: VolumeRow, projectId: ProjectId): string {
   return found.projectId === projectId ? JSON.stringify(found.request) : 'a request of another project';
 }
@@ -164,8 +165,9 @@ export type CompleteOutcome =
   | ({ kind: 'completed'; volume: VolumeRow; saved?: { bytes: number; seconds: number } } & Release)
   | { kind: 'not-creating'; state: VolumeState | 'absent' };
 /**
- * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated by the same run it is
- * `completed` again. Where the backend's clones live without their parent the lease ends here, else it becomes the clone's hold on its parent.
+ * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated
+ * by the same run it is `completed` again. Where the backend's clones live without their parent the lease ends here,
+ * else it becomes the clone's hold on its parent.
  * @param clonesPinParent default: what the backend's row declares.
  */
 export async function completeVolume(
@@ -213,8 +215,8 @@ export async function completeVolume(
 }
 
 /**
- * Lets a run go on with a row that an earlier run of its workflow had, which a reset has ended: as if that one had never ended. Compare-and-set on the
- * row's run. Repeated it is false.
+ * Lets a run go on with a row that an earlier run of its workflow had, which a reset has ended: as if that one had
+ * never ended. Compare-and-set on the row's run. Repeated it is false.
  */
 export async function takeOverVolume(
   database: Database,
@@ -236,8 +238,8 @@ interface Removal {
 }
 
 /**
- * Fences a volume before what was made of it is removed: no step of this run, however late, makes it `available` from here on. The row is locked
- * meanwhile, so that no other run of the same volume comes between. Idempotent.
+ * Fences a volume before what was made of it is removed: no step of this run, however late, makes it `available` from
+ * here on. The row is locked meanwhile, so that no other run of the same volume comes between. Idempotent.
  * @returns false when it is available, or is no longer this run's to undo: then its bytes stay.
  */
 export function removeGivenUp(database: Database, { volumeId, runId, remove }: Removal): Promise<boolean> {
@@ -253,8 +255,8 @@ export function removeGivenUp(database: Database, { volumeId, runId, remove }: R
 }
 
 /**
- * Removes what a late step has made of a volume that has ended, or that this run undoes. A row that another run has taken over, or that is `available`,
- * owns what is there. The row is locked meanwhile. Idempotent.
+ * Removes what a late step has made of a volume that has ended, or that this run undoes. The bytes of a row that is
+ * `available`, or that another run has, stay. The row is locked meanwhile. Idempotent.
  */
 export function removeOrphan(database: Database, { volumeId, runId, remove }: Removal): Promise<void> {
   return inTransaction(database, async (transaction) => {
@@ -271,8 +273,9 @@ export function removeOrphan(database: Database, { volumeId, runId, remove }: Re
 }
 
 /**
- * Ends a create that failed (`error`) or was cancelled (`deleted`), after its clone was removed: the lease is released, the decision recorded.
- * A row that a delete has taken over stays `deleting` and loses its lease only; a row of a later run is left alone. Idempotent.
+ * Ends a create that failed (`error`) or was cancelled (`deleted`), after its clone was removed: the lease is released,
+ * the decision recorded. A row in `deleting` stays so and loses its lease only; a row of a later run is left alone.
+ * Idempotent.
  * @returns the parent that may be deleted now.
  */
 export async function markFailed(
@@ -281,7 +284,7 @@ export async function markFailed(
     volumeId: VolumeId;
     runId: string;
     to: 'error' | 'deleted';
-    /** What the user may read. */
+    /** The user may read it. */
     error?: { type: string; message: string };
     decision: DecisionNote;
   },

@@ -18,22 +18,23 @@ const connectionCodes = new Set([
 ]);
 
 /**
- * SQLSTATEs that pass by themselves: connection exceptions, too few resources, a server that starts or stops, one that is a standby until it is promoted,
- * a statement or lock that took too long, transactions that were rolled back for another one. Source: PostgreSQL's appendix "Error Codes".
+ * SQLSTATEs that pass by themselves: connection exceptions, too few resources, a server that starts or stops, one that
+ * is a standby until it is promoted, a statement or lock that took too long, transactions that were rolled back for
+ * another one. Source: PostgreSQL's appendix "Error Codes".
  */
 const passingStates = /^(?:08...|53...|57P..|57014|55P03|25006|40...)$/;
 /**
- * SQLSTATEs that no waiting changes: data that a column cannot hold, rules of a row, statements that the schema does not know. Rules about other rows
- * (unique, foreign key, exclusion) are none of them: those may change.
+ * SQLSTATEs that no waiting changes: data that a column cannot hold, rules of a row, statements that the schema does
+ * not know. Rules about other rows (unique, foreign key, exclusion) are none of them: those may change.
  */
 const finalStates = /^(?:22...|23502|23514|42...)$/;
 /** PgBouncer's word for the session's limits. */
 const POOLER_REFUSAL = /unsupported startup parameter/;
 
 /**
- * Runs `work` on the database and judges its errors.
- * @throws DatabaseUnavailable (retried) for what passes; the effect of the statement is then in doubt. DatabaseRefused (final) for what never will.
- * Everything else is a plain error without parameters: a bug.
+ * Runs `work` on the database and turns its errors into failures.
+ * @throws DatabaseUnavailable (retried) for what passes; the effect of the statement is then in doubt. DatabaseRefused
+ * (final) for what never will. Everything else is a plain error without parameters: a bug.
  */
 export async function withDatabaseErrors<T>(work: () => Promise<T>): Promise<T> {
   try {
@@ -74,7 +75,10 @@ function describe(error: Error): string {
   return inner.message || facts(inner).code;
 }
 
-/** The driver hangs a statement's parameters on its errors and drizzle writes them into the message: users' data, which no log needs. */
+/**
+ * The driver hangs a statement's parameters on its errors and drizzle writes them into the message: users' data, which
+ * no log needs.
+ */
 function withoutParameters(error: Error): Error {
   const inner = isError(error.cause) ? error.cause : error;
   const { code, constraint } = facts(inner);

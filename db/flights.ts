@@ -20,7 +20,8 @@ interface FlightKey {
 }
 
 /**
- * A run makes the key's flight its own, as the first thing it does. A run that finds it answered puts itself down as one that takes no waiters.
+ * A run makes the key's flight its own, as the first thing it does. A run that finds it answered is noted as one that
+ * accepts no waiters.
  * Idempotent. @returns undefined when nobody ever joined.
  */
 export function updateFlightRun(
@@ -70,7 +71,7 @@ export async function answerFlight(
   return found?.flight === flight && found.answered && found.answeredRunId === runId;
 }
 
-/** What a flight is answered with for which nobody waits: no waiter ever reads it. */
+/** The verdict of a flight for which nobody waits: no waiter ever reads it. */
 const unwanted: FailureRecord = {
   type: 'CreateCancelled',
   message: 'every create that waited for this population has ended',
@@ -78,8 +79,10 @@ const unwanted: FailureRecord = {
 };
 
 /**
- * Answers a flight that a volume opened, for which none waits and whose download is not done, so that nobody joins it any more. Repeated it is the same.
- * @returns the run that is to be cancelled, where one has claimed the flight; undefined when the flight is to go on, or has another answer.
+ * Answers a flight that a volume opened, for which none waits and whose download is not done, so that nobody joins it
+ * any more. Repeated it is the same.
+ * @returns the run that is to be cancelled, where one has claimed the flight; undefined when the flight is to go on, or
+ * has another answer.
  */
 export function giveUpFlight(
   database: Database,
@@ -101,7 +104,7 @@ export function giveUpFlight(
   });
 }
 
-/** @returns whether a volume, or whoever else, waits for the flight, or its bytes are all on a host: what is left to do then is little. */
+/** @returns whether anything waits for the flight, or its bytes are all on a host: then little is left to do. */
 async function isWanted(
   transaction: Queryable,
   { backend, shortKey, flight, workflowId }: FlightKey & { flight: number; workflowId: string },
@@ -140,7 +143,7 @@ export interface FlightWaiter extends WaitingActivity {
   id: string;
 }
 
-/** @returns up to `limit` of those who wait for this flight's number, volumes and others, in the order of their ids, from `afterId` on. */
+/** @returns up to `limit` waiters of this flight, volumes and others, by id from `afterId` on. */
 export async function waitersOf(
   database: Database,
   { backend, shortKey, flight, limit, afterId }: FlightKey & { flight: number; limit: number; afterId?: string },
@@ -161,7 +164,7 @@ export async function waitersOf(
   );
 }
 
-/** Forgets who waited for this flight, or an earlier one, and is no volume: all are answered. Idempotent. */
+/** Forgets the waiters of this flight and of earlier ones that are no volumes: all are answered. Idempotent. */
 export async function forgetWaiters(
   database: Database,
   { backend, shortKey, flight }: FlightKey & { flight: number },
@@ -212,8 +215,10 @@ export function listRefusals(
 }
 
 /**
- * Lets the next create of a refused key ask its bytes again. Idempotent. Undo: none is needed, the next flight finds out again.
- * @param cacheKey the short key or its beginning. @returns the short keys that are meant; only a single one is forgotten.
+ * Forgets a refusal: the next create of the key reads the bytes again. Idempotent. Undo: none, the next flight finds it
+ * again.
+ * @param cacheKey the short key or its beginning. @returns the short keys that are meant; only a single one is
+ * forgotten.
  */
 export async function clearRefusal(
   database: Database,

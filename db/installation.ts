@@ -5,7 +5,7 @@ import type { InstallationId } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { inTransaction, query, runStatement, type Queryable } from './statement';
 
-/** Gives the installation its id, once; whoever comes later gets the same. */
+/** Gives the installation its id, once. Later calls get the same. */
 export async function ensureInstallation(database: Database): Promise<InstallationId> {
   const id = randomUUID() as InstallationId;
   await query(database, (orm) => orm.insert(installation).values({ id }).onConflictDoNothing());
@@ -13,7 +13,8 @@ export async function ensureInstallation(database: Database): Promise<Installati
 }
 
 /**
- * Makes a database that holds nothing the inventory of installation `id` again, whose markers are on the backends. Idempotent.
+ * Makes a database that holds nothing the inventory of installation `id` again, whose markers are on the backends.
+ * Idempotent.
  * @throws Error when it is another's inventory and holds something.
  */
 export async function adoptInstallation(database: Database, id: InstallationId): Promise<void> {
@@ -24,7 +25,7 @@ export async function adoptInstallation(database: Database, id: InstallationId):
       transaction,
       sql`update installation set id = ${id} where not exists (select from volumes) and not exists (select from cache_entries)`,
     );
-    // What its workers have claimed so far is not this installation's.
+    // Places that its workers have claimed so far are not this installation's.
     if (changed > 0) await query(transaction, (orm) => orm.update(backends).set({ placeId: null }));
     return changed > 0;
   });
@@ -48,7 +49,8 @@ export interface NamespaceIdentity {
 }
 
 /**
- * Binds the inventory to the namespace in which its runs are: in any other one they look dead, and what they make would be taken away. Idempotent.
+ * Binds the inventory to the namespace in which its runs are: in any other one they look dead, and what they make would
+ * be removed. Idempotent.
  * @param moved id, or name where no id is known, of the namespace that it is moved away from on purpose.
  * @throws Error when it is bound to another one.
  */

@@ -19,8 +19,8 @@ export interface FlightJoin extends WaitingActivity {
 
 export type FlightJoinOutcome =
   /**
-   * `runId`: the run that has claimed this flight, if one has. `answeredRunId`: the last run that answered a flight of this key; it takes no
-   * waiters, so wait until another run is there.
+   * `runId`: the run that has claimed this flight, if one has. `answeredRunId`: the last run that answered a flight of
+   * this key; it takes no waiters, so wait until another run is there.
    */
   | { kind: 'waiting'; flight: number; role: 'leader' | 'joined'; runId: string | null; answeredRunId: string | null }
   /** The very flight that this volume waited for has its verdict. */
@@ -31,8 +31,9 @@ export type FlightJoinOutcome =
   | { kind: 'not-creating'; state: VolumeState | 'absent' };
 
 /**
- * Lets a volume wait for the key's flight, which it leads when there was none that is still unanswered. Repeated by the same volume it answers
- * the same, role included, until the flight is answered. Undo: none is needed, a volume that is no longer `creating` waits for nothing.
+ * Lets a volume wait for the key's flight, which it leads when there was none that is still unanswered. Repeated by the
+ * same volume it answers the same, role included, until the flight is answered. Undo: none is needed, a volume that is
+ * no longer `creating` waits for nothing.
  */
 export async function joinFlight(database: Database, request: FlightJoin): Promise<FlightJoinOutcome> {
   try {
@@ -55,7 +56,7 @@ async function join(transaction: Queryable, request: FlightJoin): Promise<Flight
 }
 
 export interface OpenRequest extends Pick<FlightJoin, 'backend' | 'key' | 'imageId' | 'policyVersion'> {
-  /** Who waits for this flight from here on; absent: nobody does. */
+  /** Waits for this flight from here on. */
   waiter?: WaitingActivity;
 }
 
@@ -65,8 +66,9 @@ export type OpenOutcome =
   | Extract<FlightJoinOutcome, { kind: 'remembered' | 'collision' }>;
 
 /**
- * Opens the key's flight on behalf of no volume, or finds the one that is still unanswered. Repeated it finds the same flight until that is answered,
- * so whoever waits for it keeps its number. Undo: none is needed, a flight that nobody runs waits for its next joiner.
+ * Opens the key's flight on behalf of no volume, or finds the one that is still unanswered. Repeated it finds the same
+ * flight until that is answered, so whoever waits for it keeps its number. Undo: none is needed, a flight that nobody
+ * runs waits for its next joiner.
  */
 export function openFlight(database: Database, request: OpenRequest): Promise<OpenOutcome> {
   return inTransaction(database, async (transaction) => {
@@ -128,7 +130,10 @@ async function ensureRow(
   return population;
 }
 
-/** Only a refusal by policy of bytes that have the right hash is remembered beyond its flight; a passing failure, damage or a lack of room never is. */
+/**
+ * Only a refusal by policy of bytes that have the right hash is remembered beyond its flight; a passing failure, damage
+ * or a lack of room never is.
+ */
 function isRememberedRefusal({ verdict, policyVersion }: PopulationRow, request: OpenRequest): boolean {
   return isProvenRefusal(verdict) && policyVersion === request.policyVersion;
 }

@@ -7,14 +7,15 @@ import { createOrm, inTransaction, runStatement } from './statement';
 /** Beside this file, in the source tree as in the build. */
 const migrationsFolder = join(__dirname, 'migrations');
 
-/** Any number will do, as long as every worker of an installation takes the same one. */
+/** Any number, the same in every worker. */
 const MIGRATION_LOCK = 4_918_273_645;
-/** How long a worker waits for another one's migration, and one migration's statement may take. */
+/** How long a worker waits for another one's migration, and how long a statement of a migration may run. */
 const MIGRATION_TIMEOUT_MS = 300_000;
 
 /**
- * Brings the inventory's schema up to date, in one transaction; of any number of workers that start at once one migrates and the others wait for it.
- * The transaction holds the lock: a session's lock behind PgBouncer would stay with a session that is somebody else's by then.
+ * Brings the inventory's schema up to date, in one transaction; of any number of workers that start at once one
+ * migrates and the others wait for it. The transaction holds the lock: a session's lock behind PgBouncer would stay
+ * with a session that is somebody else's by then.
  * @throws DatabaseUnavailable (retried).
  */
 export async function migrateDatabase(url: string): Promise<void> {

@@ -1,4 +1,4 @@
-/** What one session's server owes, counted from the bytes of both directions. */
+/** Answers that one session's server owes, counted from the bytes of both directions. */
 export interface OwedAnswers {
   count(): number;
   /** @param chunk whole messages, as the driver writes them. */

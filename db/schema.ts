@@ -34,10 +34,14 @@ import type { InferSelectModel } from 'drizzle-orm';
 
 /*
  * The inventory. States change only by compare-and-set and unique constraints are the fences.
- * Rows are locked in this order: backends, populations, volumes, cache_entries. Who retires entries locks entries and only reads volumes.
+ * Rows are locked in this order: backends, populations, volumes, cache_entries. A retirement locks entries and only
+ * reads volumes.
  */
 
-/** `populating -> ready -> retired -> deleting -> gone`; a victim goes from `ready` straight to `deleting`, a reservation given up straight to `gone`. */
+/**
+ * `populating -> ready -> retired -> deleting -> gone`; a victim goes from `ready` straight to `deleting`, a
+ * reservation given up straight to `gone`.
+ */
 export const entryStates = ['populating', 'ready', 'retired', 'deleting', 'gone'] as const;
 export type EntryState = (typeof entryStates)[number];
 
@@ -58,7 +62,7 @@ export type RetireReason = (typeof retireReasons)[number];
 export const decisionOutcomes = [...outcomes, 'failed'] as const;
 export type DecisionOutcome = (typeof decisionOutcomes)[number];
 
-/** What happens to an entry, as its history tells it. */
+/** Events of an entry's history. */
 export const entryEventKinds = [
   'registered',
   'superseded',
@@ -79,7 +83,7 @@ export const imageUseStates = ['usable', 'deactivated', 'gone'] as const;
 const instant = (name: string) => timestamp(name, { withTimezone: true });
 const bytes = (name: string) => bigint(name, { mode: 'number' });
 
-/** `column in ('a', 'b')`: plain text with a check takes a new state in one transaction, an enum type does not. */
+/** `column in ('a', 'b')`: plain text with a check gets a new state in one transaction, an enum type does not. */
 function oneOf(column: AnyPgColumn, allowed: readonly string[]): SQL {
   return sql`${column} in (${sql.raw(allowed.map((value) => `'${value}'`).join(', '))})`;
 }
@@ -92,7 +96,10 @@ export const installation = pgTable(
     id: uuid().$type<InstallationId>().notNull(),
     /** Where the runs are that its rows wait for; null until a worker has started. */
     temporalNamespace: text('temporal_namespace'),
-    /** The namespace's own id, which tells one of the same name on another server; null where the server does not say it. */
+    /**
+     * The namespace's own id, which tells one of the same name on another server; null where the server does not say
+     * it.
+     */
     temporalNamespaceId: text('temporal_namespace_id'),
     createdAt: instant('created_at').notNull().defaultNow(),
   },
@@ -134,8 +141,9 @@ export const backends = pgTable(
 );
 
 /**
- * Bytes that the volumes of a backend may grow to, in shards, so that creates at once seldom write the same row: their sum is what the backend has
- * promised. Triggers of the migrations write it when a transaction ends, and nothing else does.
+ * Bytes that the volumes of a backend may grow to, in shards, so that creates at once seldom write the same row: their
+ * sum is what the backend has promised. Triggers of the migrations write it when a transaction ends, and nothing else
+ * does.
  */
 export const backendPromises = pgTable(
   'backend_promises',
@@ -173,7 +181,7 @@ export const cacheEntries = pgTable(
     generation: integer().notNull(),
     state: text({ enum: entryStates }).notNull(),
     reason: text({ enum: retireReasons }),
-    /** What proved it unusable, for operators. */
+    /** For operators: the proof that it is unusable. */
     reasonDetail: text('reason_detail'),
     /** Name on the backend. */
     imageVolume: text('image_volume').notNull(),
@@ -184,13 +192,18 @@ export const cacheEntries = pgTable(
     virtualBytes: bytes('virtual_bytes'),
     /** The worst case while `populating`, measured from `ready` on. */
     realBytes: bytes('real_bytes').notNull(),
-    /** Whether its bytes count against the limits; no longer once it is retired while clones hold it, and never again after. */
+    /**
+     * Whether its bytes count against the limits; no longer once it is retired while clones hold it, and never again
+     * after.
+     */
     counted: boolean().notNull().default(true),
     costSeconds: doublePrecision('cost_seconds'),
     uses: bytes('uses').notNull().default(0),
-    /** Stored bytes of the image: what a download costs. Null where it was registered by a version that did not note it. */
+    /**
+     * Stored bytes of the image: what a download costs. Null where it was registered by a version that did not note it.
+     */
     imageBytes: bytes('image_bytes'),
-    /** What its deletion would give back, as the backend said last. */
+    /** Its deletion would give back so much, as the backend said last. */
     reclaimableBytes: bytes('reclaimable_bytes'),
     /** F: uses that decay with time and outlive eviction; a sweep adds those since `scoredAt`. */
     useScore: doublePrecision('use_score').notNull().default(0),
@@ -207,7 +220,7 @@ export const cacheEntries = pgTable(
     policyVersion: text('policy_version'),
     verdict: jsonb().$type<object>(),
     digestAlgorithm: text('digest_algorithm'),
-    /** Of the guest's bytes, taken in the background. */
+    /** Of the guest's bytes, computed in the background. */
     digest: text(),
     /** When its bytes were last found to have this digest. */
     digestSeenAt: instant('digest_seen_at'),
@@ -233,7 +246,7 @@ export const cacheEntries = pgTable(
     index('cache_entries_created')
       .on(table.createdAt, table.id)
       .where(sql`${table.state} <> 'gone'`),
-    // What sums over a backend's entries read, without reading the rows.
+    // Sums over a backend's entries are read from it alone.
     index('cache_entries_sums')
       .on(table.backend, table.counted, table.state, table.realBytes)
       .where(sql`${table.state} <> 'gone'`),
@@ -284,7 +297,7 @@ export const populations = pgTable(
     flight: integer().notNull(),
     /** The run that claimed this flight. */
     runId: text('run_id'),
-    /** The last run that answered a flight of this key: it takes no new waiters. */
+    /** The last run that answered a flight of this key: it accepts no waiters. */
     answeredRunId: text('answered_run_id'),
     imageId: text('image_id').$type<ImageId>().notNull(),
     /** Null: no create opened this flight, but warming, a follow, or a clone limit that is near. */
@@ -303,7 +316,7 @@ export const populations = pgTable(
   ],
 );
 
-/** Who waits for a flight and is no volume: warming, and a follow. A volume that waits says so in its own row. */
+/** Warming and follows that wait for a flight. A volume that waits says so in its own row. */
 export const flightWaiters = pgTable(
   'flight_waiters',
   {
@@ -321,7 +334,10 @@ export const flightWaiters = pgTable(
   ],
 );
 
-/** A caller's volume. `entry_id` with `holds_entry` is the lease while `creating`, the parent that the clone needs later. */
+/**
+ * A caller's volume. `entry_id` with `holds_entry` is the lease while `creating`, the parent that the clone needs
+ * later.
+ */
 export const volumes = pgTable(
   'volumes',
   {
@@ -342,13 +358,18 @@ export const volumes = pgTable(
     entryId: uuid('entry_id')
       .$type<EntryId>()
       .references(() => cacheEntries.id, { onDelete: 'set null' }),
-    /** Whether this volume is one of its entry's `clones`. False from deletion on, and where clones live without their parent. */
+    /**
+     * Whether this volume is one of its entry's `clones`. False from deletion on, and where clones live without their
+     * parent.
+     */
     holdsEntry: boolean('holds_entry').notNull().default(false),
     waitsForFlight: integer('waits_for_flight'),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
     activityId: text('activity_id'),
-    /** Its run undoes what it made: it can no longer become `available` for that run, however late a step of it ends. */
+    /**
+     * Its run undoes what it made: it can no longer become `available` for that run, however late a step of it ends.
+     */
     givenUp: boolean('given_up').notNull().default(false),
     outcome: text({ enum: outcomes }),
     attachedTo: text('attached_to'),
@@ -358,7 +379,7 @@ export const volumes = pgTable(
     metadata: jsonb().$type<Record<string, string>>().notNull(),
     errorType: text('error_type'),
     errorMessage: text('error_message'),
-    /** What it was before `deleting`: tells whether a create may still run, and what a refused delete goes back to. */
+    /** The state before `deleting`: a create may still run, and a refused delete goes back to it. */
     stateBeforeDelete: text('state_before_delete', { enum: volumeStates }),
     createdAt: instant('created_at').notNull().defaultNow(),
     updatedAt: instant('updated_at').notNull().defaultNow(),
@@ -367,7 +388,7 @@ export const volumes = pgTable(
   },
   (table) => [
     index('volumes_entry').on(table.entryId),
-    // Leases, apart from the many volumes that an entry has served.
+    // Leases, apart from the many volumes that name an entry.
     index('volumes_lease')
       .on(table.entryId)
       .where(sql`${table.holdsEntry} and ${table.state} in ('creating', 'deleting')`),
@@ -423,7 +444,7 @@ export const decisions = pgTable(
     reason: text().notNull(),
     errorType: text('error_type'),
     bytesDownloaded: bytes('bytes_downloaded').notNull().default(0),
-    /** What the cache spared a create that was answered by a clone: its image's stored bytes, and the seconds of its entry's population. */
+    /** Spared by a clone: the image's stored bytes, and the seconds of the entry's population. */
     savedBytes: bytes('saved_bytes').notNull().default(0),
     savedSeconds: doublePrecision('saved_seconds').notNull().default(0),
     timingsMs: jsonb('timings_ms').$type<TimingsMs>().notNull().default({}),
@@ -439,7 +460,7 @@ export const decisions = pgTable(
   ],
 );
 
-/** What happened to entries. No foreign keys: it survives what it describes. */
+/** The history of entries. No foreign keys: it survives what it describes. */
 export const entryEvents = pgTable(
   'entry_events',
   {
@@ -474,7 +495,7 @@ export const follows = pgTable(
       .$type<BackendName>()
       .notNull()
       .references(() => backends.name),
-    /** What a create names: `follow:<name>`. */
+    /** A create names it `follow:<name>`. */
     name: text().notNull(),
     /** Which images match; every field that is set must. */
     imageName: text('image_name').notNull(),
@@ -484,7 +505,7 @@ export const follows = pgTable(
     /** Generations of superseded content that stay. */
     keep: integer().notNull().default(0),
     pin: boolean().notNull().default(false),
-    /** What a create from the follow uses: the newest that is ready. */
+    /** A create from the follow uses the newest that is ready. */
     currentImageId: text('current_image_id').$type<ImageId>(),
     currentEntryId: uuid('current_entry_id')
       .$type<EntryId>()
@@ -493,7 +514,7 @@ export const follows = pgTable(
     /** The newest that matched, ready or not. */
     newestImageId: text('newest_image_id').$type<ImageId>(),
     checkedAt: instant('checked_at'),
-    /** Why the last look came to nothing; null when it did not. */
+    /** Why the last check failed; null when it did not. */
     problem: text(),
     createdBy: text('created_by').notNull(),
     createdAt: instant('created_at').notNull().defaultNow(),

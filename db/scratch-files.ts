@@ -27,8 +27,8 @@ export async function readScratchBytes(database: Database, { hostId }: { hostId:
 export type ScratchReservation = { kind: 'reserved' } | { kind: 'full'; freeBytes: number };
 
 /**
- * Makes `user` a user of the content on the host, with `bytes` set aside for it in the host's budget before the first byte is written.
- * Idempotent for one user. Undo: `removeScratchUser`.
+ * Makes `user` a user of the content on the host, with `bytes` set aside for it in the host's budget before the first
+ * byte is written. Idempotent for one user. Undo: `removeScratchUser`.
  */
 export function reserveScratch(
   database: Database,
@@ -53,7 +53,7 @@ export function reserveScratch(
   });
 }
 
-/** Notes what the content really takes on the host. */
+/** Notes the content's real bytes on the host. */
 export async function measureScratch(
   database: Database,
   { hostId, contentHash, bytesReal }: ScratchFile & { bytesReal: number },
@@ -63,7 +63,7 @@ export async function measureScratch(
   );
 }
 
-/** Takes one user off; repeated it answers the same. @returns whether nobody uses the content any more. */
+/** Repeated it answers the same. @returns whether nobody uses the content any more. */
 export async function removeScratchUser(
   database: Database,
   { hostId, contentHash, user }: ScratchFile & { user: string },
@@ -78,7 +78,10 @@ export async function removeScratchUser(
   return { lastUser: row?.left === 0 };
 }
 
-/** Forgets content that nobody uses; call it before the file is removed. @returns false when somebody uses it again: leave the file alone. */
+/**
+ * Forgets content that nobody uses; call it before the file is removed. @returns false when somebody uses it again:
+ * leave the file alone.
+ */
 export function forgetScratch(database: Database, { hostId, contentHash }: ScratchFile): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
     await lockHost(transaction, hostId);
@@ -91,7 +94,10 @@ export function forgetScratch(database: Database, { hostId, contentHash }: Scrat
   });
 }
 
-/** Forgets a host's rows whose content it does not hold, whoever uses them: for its worker's start, when nothing of the host runs. */
+/**
+ * Forgets a host's rows whose content it does not hold, whoever uses them: for its worker's start, when nothing of the
+ * host runs.
+ */
 export function forgetMissingScratch(
   database: Database,
   { hostId, present }: { hostId: HostId; present: string[] },

@@ -16,7 +16,7 @@ export interface SocketsOptions {
   host: string;
   port: number;
   tls: TlsSettings;
-  /** Who the driver logs in as. */
+  /** The driver's own login. */
   login(): { user: string; database: string };
   /** How long the server may be silent before the driver begins. */
   connectMs: number;
@@ -25,8 +25,9 @@ export interface SocketsOptions {
 }
 
 /**
- * A stopped server or a cut network leaves a connection open and says nothing: the driver would wait for ever. A socket whose server owes an answer and
- * has sent nothing for `silenceMs` is destroyed, which fails its statement or transaction and makes the pool connect again.
+ * A stopped server or a cut network leaves a connection open and says nothing: the driver would wait for ever. A socket
+ * whose server owes an answer and has sent nothing for `silenceMs` is destroyed, which fails its statement or
+ * transaction and makes the pool connect again.
  */
 export function createSockets(options: SocketsOptions): Sockets {
   const { host, port } = options;
@@ -87,7 +88,10 @@ async function openBy(way: Way, options: SocketsOptions, socket: Socket): Promis
   return secured;
 }
 
-/** Begins to log in on a connection of its own. @returns undefined where the answer may be another one next time. @throws when the server is not there. */
+/**
+ * Begins to log in on a connection of its own. @returns undefined where the answer may be another one next time.
+ * @throws when the server is not there.
+ */
 async function takes(way: Way, options: SocketsOptions, socket: Socket): Promise<boolean | undefined> {
   try {
     return await beforeTheDriver(socket, options, async () => {
@@ -155,7 +159,7 @@ function watched(socket: Socket, options: SocketsOptions): Socket {
   socket.write = (chunk: Buffer, ...rest: unknown[]) => {
     const wasIdle = owed.count() === 0;
     owed.sent(chunk);
-    // What is sent meanwhile gives the server no more time.
+    // More that is sent meanwhile gives the server no more time.
     if (wasIdle) watch();
     return write(chunk, ...rest);
   };

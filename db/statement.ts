@@ -44,7 +44,8 @@ export const cast = {
 };
 
 /**
- * Sends a statement that is made with the list of these columns, and so has no other: those of the schema by their names.
+ * Sends a statement that is made with the list of these columns, and so has no other: those of the schema by their
+ * names.
  * @throws DatabaseUnavailable (retried).
  */
 export async function readRows<Of extends Fields>(
@@ -69,7 +70,10 @@ function parseRow<Of extends Fields>(fields: Of, row: Record<string, unknown>): 
   return Object.fromEntries(values) as RowOf<Of>;
 }
 
-/** `readRows` of all columns of a table, never `*`: a column added by a newer worker must not change an older worker's prepared result. */
+/**
+ * `readRows` of all columns of a table, never `*`: a column added by a newer worker must not change an older worker's
+ * prepared result.
+ */
 export function readTable<Table extends PgTable>(
   on: Queryable,
   table: Table,
@@ -78,7 +82,10 @@ export function readTable<Table extends PgTable>(
   return readRows(on, getTableColumns(table), statement);
 }
 
-/** @returns how many rows the planner thinks a statement has; autovacuum keeps that fresh. Source: PostgreSQL's EXPLAIN, format JSON. */
+/**
+ * @returns how many rows the planner thinks a statement has; autovacuum keeps that fresh. Source: PostgreSQL's EXPLAIN,
+ * format JSON.
+ */
 export async function estimateRows(on: Queryable, statement: SQL): Promise<number> {
   const { sql: text, params } = dialect.sqlToQuery(sql`explain (format json) ${statement}`);
   const [row] = await withDatabaseErrors(() => sendStatement(on, text, params));
@@ -94,7 +101,9 @@ export function query<Result>(on: Queryable, build: (orm: PgRemoteDatabase) => P
   return withDatabaseErrors(async () => await build(createOrm(on)));
 }
 
-/** @returns drizzle's builders over the same way of sending; their errors are the driver's, for `withDatabaseErrors`. */
+/**
+ * @returns drizzle's builders over the same way of sending; their errors are the driver's, for `withDatabaseErrors`.
+ */
 export function createOrm(on: Queryable): PgRemoteDatabase {
   return drizzle(async (text, params, method) => {
     const sent = sendStatement(on, text, params);
@@ -141,7 +150,9 @@ export function isLiteral<Of extends Column>(column: Of, value: GetColumnData<Of
   return sql`${column} = ${sql.raw(`'${value}'`)}`;
 }
 
-/** A jsonb parameter. What comes from foreign parts is clean; what we cut of it, as a message of a failure, may end in half a character. */
+/**
+ * A jsonb parameter. A text that we have cut, as a failure's message, may end in half a character, which is replaced.
+ */
 export function json(value: unknown): SQL {
   return value === undefined || value === null ? sql`null::jsonb` : sql`${JSON.stringify(value, storableOnly)}::jsonb`;
 }

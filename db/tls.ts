@@ -9,7 +9,8 @@ const YES = 'S'.charCodeAt(0);
 const NO = 'N'.charCodeAt(0);
 
 /**
- * Asks a PostgreSQL for TLS on a fresh connection. @returns the encrypted socket; undefined: it has none, and waits for a plain start-up.
+ * Asks a PostgreSQL for TLS on a fresh connection. @returns the encrypted socket; undefined: it has none, and waits for
+ * a plain start-up.
  * @throws what the handshake or the server's certificate failed for.
  */
 export async function startTls(
@@ -34,7 +35,8 @@ export async function firstAnswer(socket: Socket, message: Buffer): Promise<Buff
 
 /**
  * As libpq: a known root certificate is always checked against; the host's name only in `verify-full`.
- * The files are read anew for each connection, so that renewed certificates need no restart. @throws when one cannot be read.
+ * The files are read anew for each connection, so that renewed certificates need no restart. @throws when one cannot be
+ * read.
  */
 export function tlsOptions(host: string, { mode, rootCertificate, certificate, key }: TlsSettings): ConnectionOptions {
   const verifies = mode === 'verify-ca' || mode === 'verify-full' || rootCertificate !== undefined;

@@ -3,7 +3,10 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Failure } from '../workflows/contract/failures';
 
-/** Where a PostgreSQL listens and who connects; what is undefined is left to libpq's environment variables (`PGUSER`, …). */
+/**
+ * Where a PostgreSQL listens and who connects; what is undefined is left to libpq's environment variables (`PGUSER`,
+ * …).
+ */
 export interface DatabaseAddress {
   /** A host name, or the absolute directory of a unix socket. */
   host: string;
@@ -46,7 +49,8 @@ const parameters = [
 const pattern = /^postgres(?:ql)?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^/?#]*)(?:\/([^?#]*))?(?:\?([^#]*))?$/;
 
 /**
- * Reads a connection URI as libpq does: the host may be empty or a percent-encoded socket directory, and `?host=` names one. `pgbouncer=true` is our own.
+ * Reads a connection URI as libpq does: the host may be empty or a percent-encoded socket directory, and `?host=` names
+ * one. `pgbouncer=true` is our own.
  * @throws InvalidRequest, which never repeats the URI: it may hold a password.
  */
 export function parseDatabaseUrl(url: string, env: NodeJS.ProcessEnv = process.env): DatabaseAddress {
@@ -109,7 +113,10 @@ function parseTls(options: URLSearchParams, env: NodeJS.ProcessEnv): TlsSettings
 
 const libpqFiles = { sslrootcert: 'root.crt', sslcert: 'postgresql.crt', sslkey: 'postgresql.key' };
 
-/** A file that is named must be there; libpq would go on without it, and a typing error would switch the check of the server off. */
+/**
+ * A file that is named must be there; libpq would go on without it, and a typing error would switch the check of the
+ * server off.
+ */
 function findFile(
   parameter: keyof typeof libpqFiles,
   { named, env }: { named: string | undefined; env: NodeJS.ProcessEnv },

@@ -40,7 +40,10 @@ export async function markDeleting(
 export type RestoreOutcome =
   { kind: 'restored'; state: VolumeState } | { kind: 'not-deleting'; state: VolumeState | 'absent' };
 
-/** `deleting ->` what it was before, when the backend has shown that the volume is in use. A create that was cancelled does not come back: `error`. */
+/**
+ * `deleting ->` what it was before, when the backend has shown that the volume is in use. A create that was cancelled
+ * does not come back: `error`.
+ */
 export async function revertDeleting(
   database: Database,
   { volumeId }: { volumeId: VolumeId },
@@ -59,7 +62,10 @@ export async function revertDeleting(
   return { kind: 'not-deleting', state: volume?.state ?? 'absent' };
 }
 
-/** `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent whose last clone this was. */
+/**
+ * `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent
+ * whose last clone this was.
+ */
 export function markDeleted(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<Release> {
   return endHold(database, {
     volumeId,
@@ -83,7 +89,7 @@ export async function findVolume(
   return row;
 }
 
-/** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
+/** @returns the newest first, after `afterId` in that order; deleted ones only when `state` names them. */
 export function selectVolumes(
   database: Database,
   request: {
@@ -102,7 +108,8 @@ export function selectVolumes(
     imageId && eq(volumes.imageId, imageId),
     // Not a parameter: a plan for all values could not use the index of what is not deleted.
     state ? eq(volumes.state, state) : sql`${volumes.state} <> 'deleted'`,
-    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
+    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the
+    // middle of an index.
     afterId &&
       sql`(${volumes.createdAt}, ${volumes.id}) < ((select created_at from volumes where id = ${afterId}), ${afterId}::uuid)`,
   );

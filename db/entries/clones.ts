@@ -49,8 +49,8 @@ export function toRelease(row: { freed: FreedEntry | null } | undefined): Releas
 }
 
 /**
- * Runs a statement that ends a volume's hold and answers with these columns. When it was ended before, the parent that was freed then is told again: a
- * lost reply costs nothing.
+ * Runs a statement that ends a volume's hold and answers with these columns. When it was ended before, the parent that
+ * was freed then is told again: a lost reply costs nothing.
  * @param states the volume's, where its hold has ended.
  */
 export async function endHold(

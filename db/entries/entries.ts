@@ -21,7 +21,10 @@ export async function needsNextGeneration(
   return usable === 0;
 }
 
-/** @param withinMs how far back, in milliseconds. @returns how many entries of the key, but for one, were quarantined since. */
+/**
+ * @param withinMs how far back, in milliseconds. @returns how many entries of the key, but for one, were quarantined
+ * since.
+ */
 export function countQuarantines(
   database: Database,
   {
@@ -60,7 +63,8 @@ export function listEntries(
     backend && eq(cacheEntries.backend, backend),
     shortKey ? eq(cacheEntries.shortKey, shortKey) : undefined,
     state ? eq(cacheEntries.state, state) : sql`${cacheEntries.state} <> 'gone'`,
-    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the middle of an index.
+    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the
+    // middle of an index.
     afterId &&
       sql`(${cacheEntries.createdAt}, ${cacheEntries.id}) < ((select created_at from cache_entries where id = ${afterId}), ${afterId}::uuid)`,
   );
@@ -90,7 +94,8 @@ export async function listEntryImages(
 const MOST_KEYS = 6;
 
 /**
- * @param prefix hex digits. @returns the short keys of the backend's entries that begin so, at most six: of those that are there, else of those that
+ * @param prefix hex digits. @returns the short keys of the backend's entries that begin so, at most six: of those that
+ * are there, else of those that
  *   are gone.
  */
 export async function findKeysBeginning(
@@ -125,7 +130,7 @@ export function listUndigested(
   );
 }
 
-/** @returns ready entries with a digest, those first whose bytes were looked at longest ago. */
+/** @returns ready entries with a digest, those first whose bytes were read longest ago. */
 export function listLeastScrubbed(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
@@ -171,8 +176,9 @@ export async function noteScrubbed(database: Database, { entryId }: { entryId: E
 }
 
 /**
- * @param containers container formats that are allowed: no part of the version, since what they hold is judged in the same way.
- * @returns ready entries that were accepted under another version of the image policy than this one, or came in another container.
+ * @param containers allowed container formats; they are no part of the version.
+ * @returns ready entries that were accepted under another version of the image policy than this one, or came in another
+ * container.
  */
 export function listOfOtherPolicy(
   database: Database,
@@ -199,9 +205,9 @@ export async function renewPolicyVersion(
 }
 
 export interface CacheSums {
-  /** What counts against `maxBytes`: populating, ready, and what was marked for deletion but is not confirmed gone. */
+  /** Against `maxBytes`: entries that are populating, ready, or marked for deletion and not confirmed gone. */
   bytes: number;
-  /** What counts against `maxCount`. */
+  /** Against `maxCount`. */
   count: number;
   /** Of `bytes`, what running populations have reserved. */
   reservedBytes: number;
@@ -209,7 +215,9 @@ export interface CacheSums {
   pinnedBytes: number;
 }
 
-/** @returns the sums of one backend's cache; they hold only under the lock of its row, else they are a view of a moment. */
+/**
+ * @returns the sums of one backend's cache; they hold only under the lock of its row, else they are a view of a moment.
+ */
 export async function readSums(on: Queryable, { backend }: { backend: BackendName }): Promise<CacheSums> {
   const bytesWhere = (those: SQL) => cast.integer(sql`coalesce(sum(real_bytes) filter (where ${those}), 0)`);
   const sums = {
@@ -223,7 +231,9 @@ export async function readSums(on: Queryable, { backend }: { backend: BackendNam
   return row ?? { bytes: 0, count: 0, reservedBytes: 0, pinnedBytes: 0 };
 }
 
-/** @returns those of the entries that a create holds: asked in a statement of its own, after the entries were locked. */
+/**
+ * @returns those of the entries that a create holds. Exact in a statement of its own, after the entries were locked.
+ */
 export async function findLeased(on: Queryable, entryIds: EntryId[]): Promise<Set<EntryId>> {
   if (entryIds.length === 0) return new Set();
   const { entryId, holdsEntry, state, stateBeforeDelete } = volumes;

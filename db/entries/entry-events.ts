@@ -3,7 +3,7 @@ import type { EntryId } from '../../workflows/contract/ids';
 import { entryEvents, type EntryEventKind, type EntryEventRow } from '../schema';
 import { query, runStatement, uuids, type Queryable } from '../statement';
 
-/** What an event says beside whom it happened to. */
+/** An event without its entry. */
 export interface EventNote {
   kind: EntryEventKind;
   /** Class of the eviction or cause of the event. */
@@ -11,11 +11,14 @@ export interface EventNote {
   /** One sentence for people. */
   detail?: string;
   bytes?: number;
-  /** Whom it was done for. */
+  /** The workflow that it was done for. */
   workflowId?: string;
 }
 
-/** Records one event of an entry that another statement has changed; repeated it records another. Nothing for an entry that is not there. */
+/**
+ * Records one event of an entry that another statement has changed; repeated it records another. Nothing for an entry
+ * that is not there.
+ */
 export async function recordEntryEvent(
   on: Queryable,
   { entryId, ...note }: EventNote & { entryId: EntryId },
@@ -36,8 +39,9 @@ export function listEntryEvents(
 type Note = { [Field in keyof EventNote]: EventNote[Field] | SQL };
 
 /**
- * An insert for every row of `changed`, a part of the statement that has changed entries (with `eventColumns`), so that an event is there exactly
- * when its change is. `changed` is its name, or what follows `from`. What the note leaves out is the row's own reason, detail and real bytes.
+ * An insert for every row of `changed`, a part of the statement that has changed entries (with `eventColumns`), so that
+ * an event is there exactly when its change is. `changed` is its name, or what follows `from`. Reason, detail and bytes
+ * default to the row's own.
  */
 export function eventsOf(changed: SQL | string, { kind, reason, detail, bytes, workflowId }: Note): SQL {
   return sql`insert into entry_events (entry_id, backend, short_key, kind, reason, detail, bytes, workflow_id)
@@ -46,5 +50,5 @@ export function eventsOf(changed: SQL | string, { kind, reason, detail, bytes, w
     from ${typeof changed === 'string' ? sql.identifier(changed) : changed}`;
 }
 
-/** What `eventsOf` reads of a changed entry. */
+/** The columns of a changed entry that `eventsOf` reads. */
 export const eventColumns = sql.raw('id, backend, short_key, reason, reason_detail, real_bytes');

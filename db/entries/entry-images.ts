@@ -26,7 +26,7 @@ import { retired } from './retirement';
 
 export type ImageUseState = (typeof imageUseStates)[number];
 
-/** Retired entries that nothing holds are looked at again: whoever retired them may have died before they were deleted. */
+/** Retired entries that nothing holds come up again: their retirement may have died before their deletion. */
 const concernsUs = sql`(e.state = 'ready' or (e.state = 'retired' and e.clones = 0))`;
 
 /** @returns up to `limit` ids of images behind entries, in their order, from `afterImageId` on. */
@@ -50,7 +50,10 @@ export async function listImagesBehindEntries(
   return rows.map(({ imageId }) => imageId);
 }
 
-/** @returns ids of images behind entries, those first that were last seen, up to `limit`: what a sound image service knows. */
+/**
+ * @returns ids of images behind entries, those first that were last seen, up to `limit`: what a sound image service
+ * knows.
+ */
 export async function listSeenImages(
   database: Database,
   { except, limit }: { except: readonly ImageId[]; limit: number },
@@ -65,7 +68,7 @@ export async function listSeenImages(
   return rows.map(({ imageId }) => imageId);
 }
 
-/** What the image service says of an image now, at all entries that serve it. Idempotent. */
+/** Notes an image's state in the image service at all of its entries. Idempotent. */
 export async function noteImageState(
   database: Database,
   { imageId, state }: { imageId: ImageId; state: ImageUseState },
@@ -75,7 +78,10 @@ export async function noteImageState(
   );
 }
 
-/** @returns the newest ready entry of the key that takes clones, which serves this image too from now on; undefined when there is none. Idempotent. */
+/**
+ * Notes the image at the newest ready entry of the key that has room for clones. Idempotent. @returns undefined when
+ * there is none.
+ */
 export async function addImageToReady(
   database: Database,
   { backend, key, imageId, projectId }: { backend: BackendName; key: CacheKey; imageId: ImageId; projectId: ProjectId },
@@ -104,7 +110,10 @@ export interface UnusableEntries {
   kept: { entryId: EntryId; why: StayReason }[];
 }
 
-/** `ready -> retired` for those of an image's entries that serve no usable image, unless they are leased or pinned. Idempotent: what is free is told again. */
+/**
+ * `ready -> retired` for those of an image's entries that serve no usable image, unless they are leased or pinned.
+ * Idempotent: free entries are told again.
+ */
 export function retireUnusableEntries(
   database: Database,
   { imageId, workflowId }: { imageId: ImageId; workflowId: string },
@@ -132,7 +141,7 @@ export function retireUnusableEntries(
   });
 }
 
-/** Locks all entries of the image, then looks in a second statement which of them serve no usable one. */
+/** Locks all entries of the image, then reads in a second statement which of them have no usable one. */
 async function lockUnusable(transaction: Queryable, imageId: ImageId): Promise<EntryRow[]> {
   const locked = await readTable(
     transaction,

@@ -24,7 +24,7 @@ import { gone } from './retirement';
 export interface ReservationRequest {
   backend: BackendName;
   key: CacheKey;
-  /** The worst case of what the image-volume takes on the backend. */
+  /** The image-volume's bytes on the backend, at worst. */
   bytes: number;
   flight: number;
   workflowId: string;
@@ -39,9 +39,9 @@ export interface ReservationRequest {
 
 export type ReservationOutcome =
   | { kind: 'reserved'; entry: EntryRow }
-  /** A ready entry of this key takes clones already. */
+  /** A ready entry of this key has room for clones. */
   | { kind: 'ready'; entry: EntryRow }
-  /** What would have to be given back first. */
+  /** So much would have to be given back first. */
   | { kind: 'no-room'; neededBytes: number; neededCount: number }
   | { kind: 'too-large'; maxBytes: number }
   | { kind: 'cache-off' }
@@ -49,8 +49,8 @@ export type ReservationOutcome =
   | { kind: 'given-up'; state: EntryState | 'absent' };
 
 /**
- * Makes the key's next entry, `populating`, its bytes counted in the transaction that checked them: limits never overshoot.
- * Repeated for one workflow id, by a later run too, it returns the same entry. Undo: `abandonReservation`.
+ * Makes the key's next entry, `populating`, its bytes counted in the transaction that checked them: limits never
+ * overshoot. Repeated for one workflow id, by a later run too, it returns the same entry. Undo: `abandonReservation`.
  */
 export function insertPopulatingEntry(database: Database, request: ReservationRequest): Promise<ReservationOutcome> {
   return inTransaction(database, async (transaction) => {
@@ -60,8 +60,9 @@ export function insertPopulatingEntry(database: Database, request: ReservationRe
 }
 
 /**
- * As `insertPopulatingEntry`, after these victims that were marked for this workflow were deleted on the backend: they become `gone` in the same transaction,
- * so their bytes are never counted twice and nobody else can take them in between.
+ * As `insertPopulatingEntry`, after these victims that were marked for this workflow were deleted on the backend: they
+ * become `gone` in the same transaction, so their bytes are never counted twice and nobody else can use them in
+ * between.
  */
 export function reserveFreed(
   database: Database,
@@ -103,7 +104,9 @@ export function registerReady(database: Database, request: Registration): Promis
   });
 }
 
-/** What is no larger than its reservation fits. A file system's own blocks for a file are nothing that a guest could enlarge. */
+/**
+ * An image-volume no larger than its reservation fits. A guest cannot enlarge a file system's own blocks for a file.
+ */
 async function fitsReservation(
   transaction: Queryable,
   { backend: name, realBytes: reservedBytes }: EntryRow,
@@ -141,7 +144,8 @@ async function register(transaction: Queryable, request: Registration): Promise<
 
 /**
  * `populating -> gone`, after what was written is removed from the backend. Undo of `insertPopulatingEntry`.
- * @param flight when given, only that flight's reservation is given up: a late call must not take a later run's. @returns whether it is gone.
+ * @param flight when given, only that flight's reservation is given up, never a later run's. @returns whether it is
+ * gone.
  */
 export async function abandonReservation(
   database: Database,
@@ -186,7 +190,10 @@ async function reserve(
   return insertReservation(transaction, request);
 }
 
-/** @returns the key's running reservation and its newest ready entry that takes clones; one near its limit is what the reservation is to follow. */
+/**
+ * @returns the key's running reservation, and its newest ready entry that has room beyond the margin of its clone
+ * limit.
+ */
 async function findUsable(
   transaction: Queryable,
   { request }: { request: ReservationRequest },
@@ -218,7 +225,7 @@ async function continueReservation(
   return { kind: 'reserved', entry: row ?? populating };
 }
 
-/** What it was used for outlives eviction: a new generation starts with its predecessor's counts. */
+/** Use counts outlive eviction: a new generation starts with its predecessor's. */
 async function insertReservation(transaction: Queryable, request: ReservationRequest): Promise<ReservationOutcome> {
   const id = randomUUID();
   const name = `${request.imageVolumeNamePrefix ?? 'image-volume-'}${request.key.short}-`;

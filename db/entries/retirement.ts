@@ -11,7 +11,8 @@ export type RetireOutcome =
   { kind: 'retired'; deletable: boolean } | { kind: 'leased' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
 /**
- * `ready -> retired` unless a create holds a lease, with its event. Repeated on a retired entry it answers `retired` again.
+ * `ready -> retired` unless a create holds a lease, with its event. Repeated on a retired entry it answers `retired`
+ * again.
  * @param detail one sentence for the entry's history.
  */
 export function retireEntry(
@@ -22,7 +23,8 @@ export function retireEntry(
     const entry = await lockEntry(transaction, entryId);
     if (entry?.state === 'retired') return { kind: 'retired', deletable: entry.clones === 0 };
     if (entry?.state !== 'ready') return { kind: 'not-ready', state: entry?.state ?? 'absent' };
-    // A statement of its own: inside the locking one, `not exists` would see the rows as they were before the lock was waited for.
+    // A statement of its own: inside the locking one, `not exists` would see the rows as they were before the lock was
+    // waited for.
     const leased = await findLeased(transaction, [entryId]);
     if (leased.size > 0) return { kind: 'leased' };
     await runStatement(
@@ -37,7 +39,10 @@ export function retireEntry(
 
 export type QuarantineOutcome = { kind: 'quarantined' } | { kind: 'not-ready'; state: EntryState | 'absent' };
 
-/** `ready -> retired` at once, leases or not: its image-volume is proven unusable. Of a herd that finds it out, one gets `quarantined`. */
+/**
+ * `ready -> retired` at once, leases or not: its image-volume is proven unusable. Of a herd that finds it out, one gets
+ * `quarantined`.
+ */
 export async function quarantineEntry(
   database: Database,
   { entryId, found, workflowId }: { entryId: EntryId; found: string; workflowId?: string },
@@ -54,7 +59,10 @@ export async function quarantineEntry(
   return { kind: 'not-ready', state: entry?.state ?? 'absent' };
 }
 
-/** `ready -> retired` at once, leases or not: the backend lets it have no more clones. Of a herd that finds it out, one is told so. @returns whether this call did it. */
+/**
+ * `ready -> retired` at once, leases or not: the backend lets it have no more clones. Of a herd that finds it out, one
+ * is told so. @returns whether this call did it.
+ */
 export async function retireFullEntry(
   database: Database,
   { entryId, found }: { entryId: EntryId; found: string },
@@ -71,7 +79,10 @@ export type DeletionOutcome =
   | { kind: 'held'; clones: number }
   | { kind: 'not-retired'; state: EntryState | 'absent' };
 
-/** `retired -> deleting` when nothing holds it. Repeated on a `deleting` entry it answers the same. Next: delete the image-volume, `confirmEntryGone`. */
+/**
+ * `retired -> deleting` when nothing holds it. Repeated on a `deleting` entry it answers the same. Next: delete the
+ * image-volume, `confirmEntryGone`.
+ */
 export async function beginEntryDeletion(
   database: Database,
   { entryId }: { entryId: EntryId },
@@ -95,7 +106,8 @@ export async function confirmEntryGone(
 }
 
 /**
- * `deleting -> retired`, outside of the limits: the backend would not delete it. It is tried again with every sweep and stands in nobody's way. Idempotent.
+ * `deleting -> retired`, outside of the limits: the backend would not delete it. It is tried again with every sweep and
+ * stands in nobody's way. Idempotent.
  * @param found what the backend said.
  */
 export async function keepUndeletable(
@@ -129,7 +141,7 @@ export function gone(which: SQL, workflowId?: string): SQL {
     ) ${eventsOf(sql`changed`, { kind: 'deleted', workflowId })}`;
 }
 
-/** What clones hold leaves the limits for good: they bound what the cache could give back. */
+/** An entry that clones hold leaves the limits for good: they bound what the cache could give back. */
 export function retired(reason: RetireReason): SQL {
   return sql`state = 'retired', reason = ${reason}, retired_at = now(), counted = (clones = 0)`;
 }

@@ -16,8 +16,8 @@ export interface EntryScore {
 }
 
 /**
- * Writes the scores of ready entries that were used since they were scored, or were scored `staleMs` ago. Batch by batch: a reservation
- * waits for one batch at most. Idempotent: what is scored counts its uses once.
+ * Writes the scores of ready entries that were used since they were scored, or were scored `staleMs` ago. Batch by
+ * batch: a reservation waits for one batch at most. Idempotent: what is scored counts its uses once.
  * @param score pure.  @returns how many were scored.
  */
 export async function scoreEntries(

@@ -5,7 +5,7 @@ import { cacheEntries, entryImages, follows, type BackendRow, type EntryRow } fr
 import { cast, query, readRows, readTable, uuids, type Queryable } from '../statement';
 import { findLeased, readSums, type CacheSums } from '../entries/entries';
 
-/** An entry that may be thought of as a victim, and what decides whether it may be one. */
+/** A possible victim, and the facts that decide about it. */
 export interface EvictionCandidate {
   entry: EntryRow;
   /** A create holds a lease on it. */
@@ -15,7 +15,10 @@ export interface EvictionCandidate {
   images: { imageId: ImageId; usable: boolean }[];
 }
 
-/** Everything that a choice of victims is made of. Under the lock of the backend's row, with the candidates locked, it holds until the transaction ends. */
+/**
+ * Everything that a choice of victims depends on. With the backend's row and the candidates locked it holds until the
+ * transaction ends.
+ */
 export interface EvictionView {
   now: Date;
   backend: BackendRow;
@@ -27,20 +30,22 @@ export interface EvictionView {
 
 export interface ViewRequest {
   backend: BackendRow;
-  /** Looked at whatever their rank. */
+  /** Candidates whatever their rank. */
   entryIds?: EntryId[];
-  /** Whether parents that live clones hold are looked at too. */
+  /** Whether parents that live clones hold are candidates too. */
   withHeld?: boolean;
-  /** Whether idle ones are looked for: no index finds them. */
+  /** Whether idle ones are read too: no index finds them. */
   withIdle?: boolean;
   /** Entries of each kind, those of the lowest rank. */
   scanRows: number;
   lock: boolean;
-  /** Sums that were read under the same lock already: reading them takes longest in a large cache. */
+  /** Sums that were read under the same lock already: they are the slowest part in a large cache. */
   used?: CacheSums;
 }
 
-/** Locks first and looks for leases and waiters in further statements, which see what was committed while the locks were waited for. */
+/**
+ * Locks first, then reads leases and waiters: those statements see what was committed while the locks were waited for.
+ */
 export async function readEvictionView(on: Queryable, request: ViewRequest): Promise<EvictionView> {
   const { backend, lock } = request;
   const entries = await readTable(

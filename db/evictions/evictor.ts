@@ -41,7 +41,7 @@ export function readEntries(database: Database, { entryIds }: { entryIds: EntryI
   return query(database, (orm) => orm.select().from(cacheEntries).where(where));
 }
 
-/** @returns entries whose deletion was begun and not confirmed: who began it may be at it, or dead. */
+/** @returns entries whose deletion was begun and not confirmed. */
 export function listDeleting(
   database: Database,
   { backend, limit }: { backend: BackendName; limit: number },
@@ -70,8 +70,9 @@ export function listGoneSince(
 const RELEASED_AT_ONCE = 1000;
 
 /**
- * Forgets entries that have been gone for `keptMs`, at most `limit`: by then what they were used for counts nothing. The rows of their volumes, which
- * name them still, let go of them first, batch by batch and at most `mostVolumes`; what is left over is the next call's. Idempotent.
+ * Forgets entries that have been gone for `keptMs`, at most `limit`: by then what they were used for counts nothing.
+ * The rows of their volumes, which name them still, let go of them first, batch by batch and at most `mostVolumes`;
+ * what is left over is the next call's. Idempotent.
  * @param onBatch called before each batch; may throw to stop.
  */
 export async function forgetGone(
@@ -119,8 +120,10 @@ function releaseVolumes(database: Database, entryIds: EntryId[], limit: number):
 }
 
 /**
- * Keeps ready entries from being chosen as victims, or no longer, and notes who did it in their histories. Repeated it changes nothing. One statement.
- * @param target a cache key is a whole short key here.  @returns how many ready entries are meant, and how many of them changed.
+ * Keeps ready entries from being chosen as victims, or no longer, and notes who did it in their histories. Repeated it
+ * changes nothing. One statement.
+ * @param target a cache key is a whole short key here.  @returns how many ready entries are meant, and how many of them
+ * changed.
  */
 export async function pinEntries(
   database: Database,

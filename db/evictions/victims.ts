@@ -8,14 +8,14 @@ import { eventsOf } from '../entries/entry-events';
 import { readEvictionView, type EvictionView } from './eviction-view';
 import { readSums, type CacheSums } from '../entries/entries';
 
-/** How many rows of the lowest rank are looked at when victims are chosen, and how many when those are not enough. */
+/** Rows of the lowest rank that are read when victims are chosen, and how many when those are not enough. */
 const SCAN_ROWS = 200;
 const LONG_SCAN_ROWS = 2000;
 
-/** What a pure policy answers about a view. */
+/** The answer of a pure policy about a view. */
 export interface VictimSelection {
   victims: { entryId: EntryId; reason: RetireReason; detail: string }[];
-  /** What the backend's eviction clock is raised to. */
+  /** The backend's eviction clock is raised to this. */
   clock: number;
   /** It would like to see parents that clones hold, and more rows. */
   isShort: boolean;
@@ -36,8 +36,9 @@ export interface ReservationNeed {
 }
 
 /**
- * Marks what `choose` selects for one reservation, enough or nothing, under the lock of the backend's row. Repeated for one workflow id it returns what
- * was marked before too. Nothing in `deleting`: there is room by now. Next: delete their image-volumes, then `reserveFreed`.
+ * Marks what `choose` selects for one reservation, enough or nothing, under the lock of the backend's row. Repeated for
+ * one workflow id it returns what was marked before too. Nothing in `deleting`: there is room by now. Next: delete
+ * their image-volumes, then `reserveFreed`.
  * @param choose pure.
  */
 export function markForReservation(
@@ -63,7 +64,10 @@ export function markForReservation(
   });
 }
 
-/** Marks what `choose` selects for the backend's evictor. @returns the selection too, for the report. @param choose pure. */
+/**
+ * Marks what `choose` selects for the backend's evictor. @returns the selection too, for the report. @param choose
+ * pure.
+ */
 export function markForEviction<Selection extends VictimSelection>(
   database: Database,
   request: {
@@ -81,7 +85,7 @@ export function markForEviction<Selection extends VictimSelection>(
   });
 }
 
-/** What `markForEviction` would choose from now, and what stays: nothing is locked or changed. */
+/** The candidates of `markForEviction`, and the entries that stay. Locks and changes nothing. */
 export async function viewEvictions(
   database: Database,
   { backend: name, entryIds }: { backend: BackendName; entryIds: EntryId[] },
@@ -111,7 +115,7 @@ interface SelectRequest<Selection> {
   choose: (view: EvictionView) => Selection;
 }
 
-/** What nothing holds comes first; only where that is not enough, parents that clones hold are locked and looked at. */
+/** Entries that nothing holds come first. Where they are not enough, parents that clones hold are locked too. */
 async function select<Selection extends VictimSelection>(
   transaction: Queryable,
   { choose, ...request }: SelectRequest<Selection>,
@@ -141,7 +145,7 @@ async function readNeed(
   return { marked: own.filter(({ state }) => state === 'deleting'), need, used };
 }
 
-/** The candidates are locked: what they were judged by still holds. What clones hold leaves the limits for good. */
+/** The candidates are locked, so the selection still holds. A parent that clones hold leaves the limits for good. */
 async function markVictims(
   transaction: Queryable,
   { backend, workflowId, selection }: { backend: BackendRow; workflowId: string; selection: VictimSelection },

@@ -39,12 +39,15 @@ export type FlipOutcome =
   /** The follow is no more. */
   | { kind: 'unfollowed' };
 
-/** Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points to that content. Idempotent. */
+/**
+ * Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points
+ * to that content. Idempotent.
+ */
 export function updateFollowPointer(database: Database, request: FlipRequest): Promise<FlipOutcome> {
   return inTransaction(database, async (transaction) => {
     const follow = await lockFollow(transaction, request.followId);
     if (!follow) return { kind: 'unfollowed' };
-    // Of two looks at the same time the later one holds: the pointer never goes back to what was the newest before.
+    // Another check has found a newer image since: the pointer never goes back.
     if (follow.newestImageId !== request.imageId) return { kind: 'lost' };
     const locked = await lockEntries(transaction, { follow, request });
     const next = locked.find(({ id }) => id === request.entryId);
@@ -120,7 +123,7 @@ async function findShortKey(transaction: Queryable, { currentEntryId }: FollowRo
   return (await findEntry(transaction, { entryId: currentEntryId }))?.shortKey;
 }
 
-/** What an operator has pinned stays his. */
+/** An operator's pin stays. */
 async function movePins(transaction: Queryable, { follow, next, workflowId }: Flip): Promise<void> {
   const by = pinnedByFollow(follow.name);
   await runStatement(

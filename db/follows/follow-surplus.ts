@@ -27,8 +27,8 @@ export interface RetiredContents {
 }
 
 /**
- * Retires the contents that the follow has superseded and that more than `keep` newer ones stand before, but for what is leased, awaited by a create,
- * pinned, or followed by another. Idempotent: what is free is told again.
+ * Retires the contents that the follow has superseded and that more than `keep` newer ones stand before, but for what
+ * is leased, awaited by a create, pinned, or followed by another. Idempotent: what is free is told again.
  */
 export function retireFormerContents(
   database: Database,
@@ -53,7 +53,7 @@ export async function lockFollow(transaction: Queryable, followId: FollowId): Pr
   return row;
 }
 
-/** Whether a follow but this one points to the content of the entry `e`; asked once the entries are locked. */
+/** Another follow points to the content of the entry `e`: true only of locked entries. */
 export function isFollowed(follow: FollowRow): SQL {
   return sql`exists (select 1 from follows o join cache_entries c on c.id = o.current_entry_id
     where o.id <> ${follow.id} and o.backend = e.backend and c.short_key = e.short_key)`;

@@ -23,7 +23,10 @@ export function pinnedByFollow(name: string): string {
   return `${followPrefix}${name}`;
 }
 
-/** Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes nothing. Undo: `deleteFollow`. */
+/**
+ * Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes
+ * nothing. Undo: `deleteFollow`.
+ */
 export async function upsertFollow(database: Database, spec: FollowSpec & { by: string }): Promise<FollowRow> {
   const { name, imageName, owner, tags, properties, backend, keep, pin, by } = spec;
   const [row] = await readTable(
@@ -82,7 +85,7 @@ export function selectFollows(
   );
 }
 
-/** What the last look at a follow has found. @param newestImageId undefined: the service was not asked, or did not answer. */
+/** Notes what the last check of a follow has found. @param newestImageId undefined: the service has not answered. */
 export async function noteFollowChecked(
   database: Database,
   { followId, newestImageId, problem }: { followId: FollowId; newestImageId?: ImageId | null; problem: string | null },
@@ -95,8 +98,8 @@ export async function noteFollowChecked(
 export type ResolvedFollow = { kind: 'image'; imageId: ImageId } | { kind: 'unknown' } | { kind: 'without-image' };
 
 /**
- * The image that a create from a follow means: what the volume has been admitted with, else the newest that is ready, else the newest that matched.
- * One statement.
+ * The image that a create from a follow means: what the volume has been admitted with, else the newest that is ready,
+ * else the newest that matched. One statement.
  */
 export async function resolveFollow(
   database: Database,

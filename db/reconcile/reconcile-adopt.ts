@@ -41,8 +41,8 @@ export interface MarkedImageVolume {
 }
 
 /**
- * Makes the entry of an image-volume again that volumes need: `retired`, outside of the limits, deleted with the last of them. One that is there stays.
- * Idempotent. @returns undefined when it is being deleted.
+ * Makes the entry of an image-volume again that volumes need: `retired`, outside of the limits, deleted with the last
+ * of them. One that is there stays. Idempotent. @returns undefined when it is being deleted.
  */
 export function adoptEntry(
   database: Database,
@@ -90,7 +90,8 @@ export interface MarkedVolume {
 const UNKNOWN_IMAGE = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Makes a volume's row again, `available` and bootable, with its hold on its parent in the same transaction. A row that is there stays.
+ * Makes a volume's row again, `available` and bootable, with its hold on its parent in the same transaction. A row that
+ * is there stays.
  * @returns whether this call made it; false too when the parent can no longer be held.
  */
 export function adoptVolume(
@@ -120,8 +121,9 @@ export function adoptVolume(
 }
 
 /**
- * Makes a row `available` that says it never was, with its hold on the parent that it needs and no other. Under the locks of the volume, then of the
- * entries. Idempotent. @returns false when the row is no longer what it was seen as, or the parent can no longer be held.
+ * Makes a row `available` that says it never was, with its hold on the parent that it needs and no other. Under the
+ * locks of the volume, then of the entries. Idempotent. @returns false when the row is no longer what it was seen as,
+ * or the parent can no longer be held.
  */
 export function finishVolume(
   database: Database,
@@ -163,7 +165,7 @@ function unlessNotAdopted(error: unknown): false {
   throw error;
 }
 
-/** An image that had these bytes: the key's own, else one that an entry served or a population read. */
+/** An image that had these bytes: the key's own, else one of an entry or of a population. */
 async function findImageOf(
   transaction: Queryable,
   { backend, key }: { backend: BackendName; key: CacheKey },

@@ -41,8 +41,8 @@ export function listMiscounted(database: Database, backend: BackendName): Promis
 }
 
 /**
- * Sets an entry's `clones` to the number of volumes that hold it, with its event. Whoever takes or gives back a hold has the entry locked until his
- * volume is written: counted in a second statement, after the lock, it is exact. Idempotent.
+ * Sets an entry's `clones` to the number of volumes that hold it, with its event. A hold is given or ended under
+ * the entry's lock until its volume is written, so a count in a second statement, after the lock, is exact. Idempotent.
  * @returns whether it was wrong.
  */
 export function correctCloneCount(
@@ -68,9 +68,10 @@ export function correctCloneCount(
 }
 
 /**
- * `populating -> deleting` of a reservation whose population is dead, so that whoever comes next removes what was written and confirms it gone.
- * A run that begins meanwhile claims its flight first: then nothing is changed.
- * @param runId what the flight's row said before its population was found dead.  @returns whether it is `deleting` by this call.
+ * `populating -> deleting` of a reservation whose population is dead, so that whoever comes next removes what was
+ * written and confirms it gone. A run that begins meanwhile claims its flight first: then nothing is changed.
+ * @param runId what the flight's row said before its population was found dead.  @returns whether it is `deleting` by
+ * this call.
  */
 export function beginAbandonment(
   database: Database,

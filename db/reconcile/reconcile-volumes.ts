@@ -33,10 +33,16 @@ export function listVolumesById(
   return query(database, (orm) => orm.select().from(volumes).where(where).orderBy(volumes.id).limit(limit));
 }
 
-/** What a row says that was `available` and whose volume is not on the backend: it becomes `available` again when that is back. */
+/**
+ * The error of a row that was `available` and whose volume is not on the backend. It is `available` again when that is
+ * back.
+ */
 export const MISSING = 'VolumeNotFound';
 
-/** `available -> error` unless it is attached; it keeps its connection and its hold on its parent. Idempotent. @returns whether this call did it. */
+/**
+ * `available -> error` unless it is attached; it keeps its connection and its hold on its parent. Idempotent. @returns
+ * whether this call did it.
+ */
 export async function markMissing(
   database: Database,
   { volumeId, message }: { volumeId: VolumeId; message: string },
@@ -68,7 +74,8 @@ export async function markFound(database: Database, { volumeId }: { volumeId: Vo
 }
 
 /**
- * Removes what a row that has ended has on the backend, while its row is locked: no create of the same id comes between.
+ * Removes what a row that has ended has on the backend, while its row is locked: no create of the same id comes
+ * between.
  * @param remove idempotent.  @returns whether the row still was what it was seen as, and `remove` has run.
  */
 export function removeBytesOf(
@@ -83,8 +90,9 @@ export function removeBytesOf(
 }
 
 /**
- * Ends a create whose run is dead as its own failure would have: what was made is removed, the lease released, the decision recorded, the row `error`.
- * All under the row's lock, so that neither a late step of that run nor the next run of the same volume comes between. Idempotent.
+ * Ends a create whose run is dead as its own failure would have: what was made is removed, the lease released, the
+ * decision recorded, the row `error`. All under the row's lock, so that neither a late step of that run nor the next
+ * run of the same volume comes between. Idempotent.
  * @returns undefined when the row is no longer that run's; `freedEntry`: the parent that may be deleted now.
  */
 export function endDeadCreate(

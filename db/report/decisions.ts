@@ -5,7 +5,7 @@ import type { Database } from '../client';
 import { decisions, type DecisionOutcome, type DecisionRow } from '../schema';
 import { json, query, runStatement } from '../statement';
 
-/** What a create adds to its volume's row in its decision record. */
+/** The part of a decision record that is not in the volume's row. */
 export interface DecisionNote {
   /** One sentence: why this outcome. */
   reason: string;
@@ -38,7 +38,10 @@ export async function recordDecision(database: Database, decision: NewDecision):
   );
 }
 
-/** For a statement's `with` list: records the decision of each row of the list's `volumes`-shaped item `of`, which it may reach once a run. */
+/**
+ * For a statement's `with` list: records the decision of each row of the list's `volumes`-shaped item `of`, which it
+ * may reach once a run.
+ */
 export function decisionOf(
   of: string,
   decision: DecisionNote & {
@@ -87,7 +90,10 @@ export type DecisionTotals = Record<DecisionOutcome, number> & {
   savedSeconds: number;
 };
 
-/** @param withinMs how far back, in milliseconds. @returns how many of each outcome, the bytes they downloaded and what they were spared. */
+/**
+ * @param withinMs how far back, in milliseconds. @returns how many of each outcome, the bytes they downloaded and what
+ * they were spared.
+ */
 export async function summarizeDecisions(
   database: Database,
   { backend, withinMs }: { backend?: BackendName; withinMs: number },

@@ -34,7 +34,7 @@ export function readEntryGauges(database: Database) {
   const sums = {
     entries: count(),
     bytes: cast.integer(sql`sum(real_bytes)`),
-    /** What deleting them would give back, as the backend said last; their bytes where it was not asked yet. */
+    /** Deleting them would give back so much, as the backend said last; until then, their bytes. */
     reclaimableBytes: cast.integer(sql`sum(coalesce(reclaimable_bytes, real_bytes))`),
   };
   const where = sql`${state} <> 'gone'`;
@@ -47,7 +47,10 @@ export function readEntryGauges(database: Database) {
   );
 }
 
-/** @returns volumes by state: exact up to `COUNTED_VOLUMES`, an estimate beyond, so that a million of them cost what a thousand do. */
+/**
+ * @returns volumes by state: exact up to `COUNTED_VOLUMES`, an estimate beyond, so that a million of them cost what a
+ * thousand do.
+ */
 export async function readVolumeGauges(database: Database): Promise<Record<VolumeState, number>> {
   // Each state in a statement's text of its own: only then the planner knows how rare it is.
   const most = sql.raw(String(COUNTED_VOLUMES + 1));

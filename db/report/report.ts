@@ -6,7 +6,7 @@ import { cast, query, readRows, type RowRead } from '../statement';
 
 /* What `ivc report` reads: a period of decisions and of entry events, by their indexes on time. */
 
-/** Decisions whose stages are looked at: the newest of the period. */
+/** Decisions whose stages are read: the newest of the period. */
 const MAX_TIMED_DECISIONS = 100_000;
 const MAX_REASONS = 20;
 const MAX_ROWS = 20;
@@ -105,7 +105,7 @@ export function readExpensiveMisses(database: Database, period: ReportPeriod) {
   );
 }
 
-/** @returns the images that were asked for most. */
+/** @returns the images of most creates. */
 export function readImageUse(database: Database, period: ReportPeriod) {
   const { imageId, outcome } = decisions;
   const ofImage = cast.text<ImageId>(sql`${imageId}`);
