@@ -25,11 +25,12 @@ const refreshResults = [
   'no-match',
   'failed',
 ] as const;
-/** What the reconciler leaves to people. */
+/** Findings that the reconciler leaves to people. */
 const leftToPeople = ['reported', 'failed'] as const;
 
 /**
- * What the product counts about itself. Every series that an alert or a rate needs begins at 0: the first increase of one that appears with it is lost.
+ * The product's own counters. Every series that an alert or a rate needs begins at 0: the first increase of one that
+ * appears with it is lost.
  * @param backends those of the configuration.
  */
 export function createCacheMetrics(backends: readonly BackendName[]): CacheMetrics {
@@ -106,7 +107,7 @@ function beginAtZero(meters: Meters, backends: readonly BackendName[]): void {
   meters.downloadedBytes.add(0);
 }
 
-/** Core's counters take whole numbers: the fraction waits for the next. */
+/** Core's counters count whole numbers: the fraction waits for the next. */
 function inWholeSeconds(add: (seconds: number, backend: string) => void): (seconds: number, backend: string) => void {
   const fractions = new Map<string, number>();
   return (seconds, backend) => {
@@ -116,7 +117,7 @@ function inWholeSeconds(add: (seconds: number, backend: string) => void): (secon
   };
 }
 
-/** Counters of our own, served by the SDK's Prometheus endpoint beside its own. Install the runtime first. */
+/** Counters of our own, shown by the SDK's Prometheus endpoint beside its own. Install the runtime first. */
 interface ProcessMetrics {
   /** SQL statements sent to the inventory. */
   countStatement: () => void;

@@ -47,7 +47,10 @@ interface Compose {
   hostSlots?: number;
 }
 
-/** Opens everything that the roles work with: database (migrated), image service, backends, scratch. What fails is named and nothing stays open. */
+/**
+ * Opens everything that the roles work with: database (migrated), image service, backends, scratch. A failure is named,
+ * and nothing stays open.
+ */
 export async function compose({
   config,
   roles,
@@ -128,10 +131,13 @@ export async function compose({
   };
 }
 
-/** gRPC's code for a caller that may not ask. */
+/** gRPC's code for a caller without permission. */
 const PERMISSION_DENIED = 7;
 
-/** @returns the server's own id of a namespace, which no other namespace has; undefined where this account may not ask. */
+/**
+ * @returns the server's own id of a namespace, which no other namespace has; undefined where this account has no
+ * permission.
+ */
 async function findNamespaceId(connection: Connection, namespace: string): Promise<string | undefined> {
   try {
     const { namespaceInfo } = await connection.workflowService.describeNamespace({ namespace });

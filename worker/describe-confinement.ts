@@ -5,7 +5,10 @@ import { loadConfig } from '../client/config/load';
 import { openToolGuard } from './open-tool-guard';
 import { errorMessage } from '../lib/error-message';
 
-/** A short program for `ivc doctor`, which starts it by its path: one line of JSON that says what protects this host from qemu-img, for this user. */
+/**
+ * A short program for `ivc doctor`, which starts it by its path: one line of JSON that says what protects this host
+ * from qemu-img, for this user.
+ */
 async function main(): Promise<void> {
   const options = new Command('image-volume-cache describe-confinement')
     .option('--config <path>', 'temporal.yaml to use')

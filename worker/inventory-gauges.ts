@@ -22,8 +22,8 @@ interface GaugeSources {
 }
 
 /**
- * Reads what *is* from the inventory, now and every `intervalMs`, unless the reading before still runs. One that fails is logged, and the gauges stay as
- * they were. @returns its end.
+ * Reads what *is* from the inventory, now and every `intervalMs`, unless the reading before still runs. One that fails
+ * is logged, and the gauges stay as they were. @returns its end.
  */
 export function startInventoryGauges({ intervalMs, logger, ...sources }: GaugeSources): { close(): Promise<void> } {
   const gauges = createGauges();

@@ -6,8 +6,8 @@ interface Liveness {
 }
 
 /**
- * `GET /livez` on loopback: 200 while `isAlive` says so, 503 with its reason otherwise. For a supervisor's probe; probes that come while one is being
- * answered share its answer.
+ * `GET /livez` on loopback: 200 while `isAlive` says so, 503 with its reason otherwise. For a supervisor's probe;
+ * probes that come while one is being answered share its answer.
  * @param port 0: any free one.
  */
 export async function startLiveness(port: number, isAlive: () => Promise<string | undefined>): Promise<Liveness> {

@@ -33,7 +33,7 @@ const pinoLevels: Record<LogLevel, 'trace' | 'debug' | 'info' | 'warn' | 'error'
   ERROR: 'error',
 };
 
-/** What the SDK, workflows and activities log goes the same way; the SDK's own chatter of every started task is `debug`. */
+/** Logs of the SDK, workflows and activities go the same way; the SDK's line for every started task is `debug`. */
 export function createTemporalLogger(logger: Logger): DefaultLogger {
   return new DefaultLogger('DEBUG', ({ level, message, meta }) => {
     logger[pinoLevels[level]](serializable(meta), message);

@@ -13,8 +13,9 @@ export interface LoopbackServerOptions {
 }
 
 /**
- * The one way in which this product serves HTTP: to programs of this host, which need no credentials. A browser runs other people's programs on this host
- * too, so what it sends on behalf of a page is refused: by a name that only points here (DNS rebinding), or from a page of another origin.
+ * The one way in which this product serves HTTP: to programs of this host, which need no credentials. A browser runs
+ * other people's programs on this host too, so what it sends on behalf of a page is refused: by a name that only points
+ * here (DNS rebinding), or from a page of another origin.
  */
 export function createLoopbackServer({ server = {}, onRequest, onRefused = refuse }: LoopbackServerOptions): Server {
   return createServer(server, (request, response) => {
@@ -24,7 +25,7 @@ export function createLoopbackServer({ server = {}, onRequest, onRefused = refus
   });
 }
 
-/** @param port 0: any free one. @returns the server's URL. @throws Error when the address is taken. */
+/** @param port 0: any free one. @returns the server's URL. @throws Error when the address is in use. */
 export async function listen(
   server: Server,
   { host = '127.0.0.1', port }: { host?: string; port: number },
@@ -42,11 +43,12 @@ export async function close(server: Server): Promise<void> {
   await closed;
 }
 
-/** What a browser says of a request that a page of this very origin, or a person in the address bar, has caused. */
+/** A browser's `Sec-Fetch-Site` for a page of this very origin, and for a person at the address bar. */
 const OWN_SITES = ['same-origin', 'none'];
 
 /**
- * @returns why the request is taken for a web page's, for people; undefined: it is not. Programs send neither `Origin` nor `Sec-Fetch-Site`; a page can
+ * @returns why the request counts as a web page's, for people; undefined: it does not. Programs send neither `Origin`
+ * nor `Sec-Fetch-Site`; a page can
  *   leave out neither, nor choose its `Host`. Source: Fetch and Fetch Metadata, "forbidden request-header".
  */
 function findForeign({ headers }: IncomingMessage): string | undefined {

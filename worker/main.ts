@@ -15,15 +15,18 @@ import { createWorkers, FORCE_AFTER_GRACE_MS, roles, type Role } from './roles';
 import { ensureStandingWorkflows } from './standing-workflows';
 import { errorMessage } from '../lib/error-message';
 
-/** How long the server may take to answer before the worker gives up and says so. */
+/** A worker gives up, and says so, on a server that does not answer for so long. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** What is closed when all work has ended, a silent database or server included. */
+/** For closing everything when all work has ended, a silent database or server included. */
 const CLOSE_TIMEOUT_MS = 20_000;
-/** How long a server may take to hear that the workers are gone, and how often their states are looked at until then. */
+/** How long a server may need to notice that the workers are gone, and how often their states are read until then. */
 const FAREWELL_MS = 3000;
 const STATE_INTERVAL_MS = 100;
 
-/** A worker process: every role by default. Ends with 0 after SIGTERM or SIGINT, when what ran has finished or was handed back. */
+/**
+ * A worker process: every role by default. Ends with 0 after SIGTERM or SIGINT, when what ran has finished or was
+ * handed back.
+ */
 async function main(): Promise<void> {
   const options = new Command('image-volume-cache worker')
     .option('--roles <roles>', `comma-separated: ${roles.join(', ')}`, parseRoles, [...roles])
@@ -63,7 +66,8 @@ async function main(): Promise<void> {
     logger,
     atMostMs: config.worker.shutdownGrace + FORCE_AFTER_GRACE_MS + CLOSE_TIMEOUT_MS,
   });
-  // A terminal's Ctrl-C and the supervisor's SIGTERM come as a pair: `once` would let the second one kill a step in its middle.
+  // A terminal's Ctrl-C and the supervisor's SIGTERM come as a pair: `once` would let the second one kill a step in its
+  // middle.
   process.on('SIGTERM', stop).on('SIGINT', stop);
   const running = runAll(workers, stop);
   const hostId = composition.roles.host?.hostId;
@@ -85,7 +89,7 @@ async function main(): Promise<void> {
     if (ending === 'ended') await native.close();
     logger.info('worker stopped');
   }
-  // What the SDK still waits for would keep the process.
+  // The SDK's open waits would keep the process.
   if (ending === 'left') logger.flush(() => process.exit());
 }
 
@@ -133,7 +137,10 @@ function installRuntime(metricsPort: number, logger: Logger): string | undefined
   return metricsPort === 0 ? undefined : `http://127.0.0.1:${metricsPort}/metrics`;
 }
 
-/** @returns what begins the graceful stop, once however often it is called. It ends by itself, and the process at the latest after `atMostMs`. */
+/**
+ * @returns what begins the graceful stop, once however often it is called. It ends by itself, and the process at the
+ * latest after `atMostMs`.
+ */
 function createStop(
   workers: readonly Worker[],
   { logger, atMostMs }: { logger: Logger; atMostMs: number },

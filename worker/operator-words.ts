@@ -1,13 +1,16 @@
 import { uuidPattern, type InstallationId } from '../workflows/contract/ids';
 import { quote } from '../workflows/contract/words';
 
-/** What an operator says once, for one start, about something that was lost for good. */
+/** An operator's word, for one start, about something that was lost for good. */
 export interface OperatorWords {
-  /** `IVC_LOST_PLACE`: id of a backend's place; an empty one may take its part. It is void as soon as one has. */
+  /** `IVC_LOST_PLACE`: id of a backend's place; an empty one may replace it. It is void as soon as one has. */
   lostPlace?: string;
   /** `IVC_INSTALLATION`: an empty database becomes the inventory of this installation again. */
   installation?: InstallationId;
-  /** `IVC_MOVED_NAMESPACE`: the Temporal namespace that the inventory is moved away from. It is void as soon as that is done. */
+  /**
+   * `IVC_MOVED_NAMESPACE`: the Temporal namespace that the inventory is moved away from. It is void as soon as that is
+   * done.
+   */
   movedNamespace?: string;
 }
 

@@ -9,8 +9,9 @@ import {
 const own = new CompositePayloadConverter(new UndefinedPayloadConverter(), new JsonPayloadConverter());
 
 /**
- * JSON, as all of our own payloads are. Any Temporal client may start a workflow with something else (the UI's start form offers other encodings),
- * and a converter that throws holds the workflow task for ever: so what cannot be read becomes a sentence that says what came, which admission refuses.
+ * JSON, as all of our own payloads are. Any Temporal client may start a workflow with something else (the UI's start
+ * form offers other encodings), and a converter that throws holds the workflow task for ever: so what cannot be read
+ * becomes a sentence that says what came, which admission refuses.
  */
 export const payloadConverter: PayloadConverter = {
   toPayload: (value) => own.toPayload(value),
@@ -20,7 +21,7 @@ export const payloadConverter: PayloadConverter = {
 function readPayload(payload: Payload): unknown {
   try {
     const value: unknown = own.fromPayload(payload);
-    // What is nested too deep to be written again would stop the workflow at its first step.
+    // A value nested too deep to be written again would stop the workflow at its first step.
     if (isLarge(payload)) own.toPayload(value);
     return value;
   } catch {

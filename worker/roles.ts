@@ -17,13 +17,19 @@ export interface Slots {
   control: number;
   /** Of each backend. */
   backend: number;
-  /** What really runs at once is bounded by the host's own limits; who waits there shows that it waits, and `waitingRoom` leaves half of these free. */
+  /**
+   * The host's own limits bound how many run at once; the others report that they wait, and `waitingRoom` leaves half
+   * of these free.
+   */
   host: number;
 }
 export const defaultSlots: Slots = { control: 64, backend: 32, host: 64 };
-/** What has not ended with the grace is given up then. */
+/** Work that has not ended with the grace is given up then. */
 export const FORCE_AFTER_GRACE_MS = 5000;
-/** How often a running transfer's progress reaches the server: what a progress bar shows. The default is 0.8 of the heartbeat timeout. */
+/**
+ * How often a running transfer's progress reaches the server: what a progress bar shows. The default is 0.8 of the
+ * heartbeat timeout.
+ */
 const HEARTBEAT_INTERVAL_MS = 500;
 
 interface WorkerSettings {
@@ -32,14 +38,17 @@ interface WorkerSettings {
   shutdownGraceTime: number;
 }
 
-/** What each role of this process works with; an absent role is not run. */
+/** The parts that each role of this process works with; an absent role is not run. */
 export interface RoleDependencies {
   control?: ControlDependencies;
   backend?: BackendDependencies;
   host?: HostDependencies;
 }
 
-/** One Temporal worker for each task queue of the roles: control, one a backend, one for the host. All share one connection. */
+/**
+ * One Temporal worker for each task queue of the roles: control, one a backend, one for the host. All share one
+ * connection.
+ */
 export async function createWorkers(
   { control, backend, host }: RoleDependencies,
   settings: WorkerSettings,

@@ -6,8 +6,8 @@ import type { Logger } from './logger';
 const KEYWORD = temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD;
 
 /**
- * Registers our search attributes where this worker may. @returns whether the namespace has all of them as keywords: without, workflows upsert none,
- * for an upsert of an unknown one blocks the workflow task for ever.
+ * Registers our search attributes where this worker may. @returns whether the namespace has all of them as keywords:
+ * without, workflows upsert none, for an upsert of an unknown one blocks the workflow task for ever.
  */
 export async function ensureSearchAttributes(
   connection: Connection,

@@ -21,15 +21,16 @@ interface Standing {
   logger: Logger;
 }
 
-/** What was missed for so long, since no server ran, is not made good. */
+/** Runs that were missed for longer, since no server ran, are not made good. */
 const CATCHUP_WINDOW = '10m';
 /** A server that does not answer in this time does not hold up the worker. */
 const DEADLINE_MS = 10_000;
 
 /**
- * Makes what runs by itself as the configuration says: an evictor for each backend, and the schedules of refresh and reconcile. Whatever is switched off is
- * no longer there, but for evictors, which then only do what they are asked. Idempotent; of several workers the last one's configuration holds.
- * What is not permitted is logged, and the worker goes on without it.
+ * Starts and ends the standing workflows as the configuration says: an evictor for each backend, and the schedules of
+ * refresh and reconcile. One that is switched off is no longer there, but for evictors, which then only answer
+ * requests. Idempotent; of several workers the last one's configuration holds. A missing permission is logged, and the
+ * worker goes on without it.
  */
 export async function ensureStandingWorkflows(standing: Standing): Promise<void> {
   const { config, queues } = standing;

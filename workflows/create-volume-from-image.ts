@@ -6,7 +6,8 @@
  *              |                  ready --+   bypass: write the image into the volume -> available
  *              +--------------------------+   failed: undo -> error
  *
- * The row's reference to the entry is the lease: it is written by the statement that found the entry, so no eviction can come between.
+ * The row's reference to the entry is the lease: it is written by the statement that found the entry, so no eviction
+ * can come between.
  */
 import {
   CancellationScope,
@@ -50,9 +51,11 @@ import { progressQuery, type CreateProgress } from './messages';
 
 /** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */
 const MAX_ROUNDS = 10;
-/** Flights that one create waits for: more than its rounds where some have failed for other images with the same bytes. */
+/**
+ * Flights that one create waits for: more than its rounds where some have failed for other images with the same bytes.
+ */
 const MAX_FLIGHTS = 100;
-/** What admission alone may take: the create's own budget is known once it is admitted. */
+/** The budget of admission alone: the create's own is known once it is admitted. */
 const ADMIT_BUDGET_MS = 6 * 3_600_000;
 
 /** A volume whose row this run has inserted. */
@@ -130,8 +133,9 @@ async function admit(input: unknown) {
 }
 
 /**
- * A cancel that comes while the request is admitted may find the row inserted: it ends like that of any cancelled create. One that comes when all
- * steps of a hit are done, in the task that has not yet told so, finds the volume available.
+ * A cancel that comes while the request is admitted may find the row inserted: it ends like that of any cancelled
+ * create. One that comes when all steps of a hit are done, in the task that has not yet told so, finds the volume
+ * available.
  */
 async function withdraw(input: unknown): Promise<CreateVolumeResult | undefined> {
   const step = { summary: 'find out whether the volume row was inserted' };
@@ -184,7 +188,10 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
   fail('BudgetSpent', { volumeId, budgetMs: admission.budgetMs, last: 'no population left a usable parent' });
 }
 
-/** The volume is available. A parent that was retired while this clone was made, and that the clone does not need, goes now. */
+/**
+ * The volume is available. A parent that was retired while this clone was made, and that the clone does not need, goes
+ * now.
+ */
 async function finish(
   { undo }: Create,
   cloned: Extract<CloneOutcome, { kind: 'cloned' }>,
@@ -201,7 +208,10 @@ async function acquire(create: Create) {
   return await inTask(step, (a) => a.acquireAndClone({ volumeId, admission, story }));
 }
 
-/** Joins the flight of this key and waits for its verdict. @returns undefined when that flight was overtaken: ask the cache again. */
+/**
+ * Joins the flight of this key and waits for its verdict. @returns undefined when that flight was overtaken: acquire
+ * again.
+ */
 async function waitForPopulation(
   create: Create,
   { round, atCloneLimit }: { round: number; atCloneLimit: boolean },
@@ -226,8 +236,8 @@ async function waitForPopulation(
 }
 
 /**
- * The row says who waits before anybody waits, and by an activity id of our own choosing: whatever dies in between, the flight's end reaches the
- * waiting activity, or that activity finds the verdict when it looks.
+ * The row says who waits before anybody waits, and by an activity id of our own choosing: whatever dies in between, the
+ * flight's end reaches the waiting activity, or that activity finds the verdict when it looks.
  */
 async function joinAndWait(
   create: Create,
@@ -277,8 +287,9 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
 }
 
 /**
- * Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. A volume that turns out to be available
- * is the run's result all the same: a step's answer was lost, or the cancel came too late.
+ * Undoes what was made, gives the row its end and ends the run with the first failure, never with an undo's. A volume
+ * that turns out to be available is the run's result all the same: a step's answer was lost, or the cancel came too
+ * late.
  */
 async function giveUp(create: Create, error: unknown): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
@@ -304,7 +315,10 @@ async function giveUp(create: Create, error: unknown): Promise<CreateVolumeResul
   return failWith(failure, error);
 }
 
-/** Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its last clone. @returns the result of a create that is complete after all. */
+/**
+ * Releases the lease and marks the row `error`, or `deleted` for a cancelled create; a retired parent goes with its
+ * last clone. @returns the result of a create that is complete after all.
+ */
 async function endRow(
   { volumeId }: Admitted,
   story: Story,
@@ -335,7 +349,7 @@ function noteElapsed({ admission, story }: Create): void {
   story.elapsedMs = Math.max(Date.now() - story.startedAtMs, admission.admitMs);
 }
 
-/** What is left of the create's budget: kept by its activities, never by a workflow timeout, which would skip the undo. */
+/** The rest of the create's budget. Its activities keep it, never a workflow timeout, which would skip the undo. */
 function budgetMs({ admission, story }: Create): number {
   return Math.max(1000, admission.budgetMs - (Date.now() - story.startedAtMs));
 }

@@ -1,6 +1,7 @@
 /**
  * `DeleteVolume`: `creating`, `available` or `error` -> `deleting` -> `deleted`.
- * A create that still runs is cancelled and waited for first; the last clone of a retired parent takes the parent with it.
+ * A create that still runs is cancelled and waited for first; with the last clone of a retired parent its image-volume
+ * is deleted.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { DeleteVolumeInput, DeleteVolumeResult } from './contract/volume';

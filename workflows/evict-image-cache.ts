@@ -6,7 +6,8 @@
  *                            ^                                                             |
  *        periodic sweep ------+                         evict with flatten: clone by clone, beside the turns
  *
- * What fails is an answer, never the end of the loop. A long history goes on as a new run that gets everything which has no answer yet.
+ * A failure is an answer, never the end of the loop. A long history goes on as a new run, with everything that has no
+ * answer yet.
  */
 import {
   condition,
@@ -32,7 +33,7 @@ import { plural } from './contract/words';
 
 /** Orders of one go: their answers must fit into one payload. */
 const ORDERS_AT_ONCE = 200;
-/** Milliseconds that a change of a pin or of a limit may take with its retries. */
+/** Limit of a change of a pin or of a limit with its retries, in milliseconds. */
 const CHANGE_BUDGET_MS = 60_000;
 /** Evictions whose clones are flattened are kept apart: one after the other, so that the backend does not feel it. */
 type FlattenJob = { signal: WaitingSignal & { signal: 'evict' }; result: EvictionResult };
@@ -42,7 +43,7 @@ interface Evictor extends EvictorInput {
   clock: SweepClock;
   doing: 'waiting' | 'sweeping' | 'evicting';
   flattenJobs: FlattenJob[];
-  /** Settles when no job is left, or when it was asked to stop. */
+  /** Resolves when no job is left, or after a request to stop. */
   flattening?: Promise<void>;
   stopping: boolean;
 }
@@ -79,7 +80,10 @@ function openEvictor(input: EvictorInput): Evictor {
   return { ...input, inbox, clock, doing: 'waiting', flattenJobs: [], stopping: false };
 }
 
-/** Read once, unless the start of the run has given it. @throws InvalidRequest for a backend that nobody knows (ends the run). */
+/**
+ * Read once, unless the start of the run has given it. @throws InvalidRequest for a backend that nobody knows (ends the
+ * run).
+ */
 async function learnInterval({ backend, sweepIntervalMs, clock }: Evictor): Promise<void> {
   if (sweepIntervalMs !== undefined) return;
   const step = { summary: 'read the sweep interval from the configuration' };
@@ -87,7 +91,9 @@ async function learnInterval({ backend, sweepIntervalMs, clock }: Evictor): Prom
   if (!clock.isConfigured()) clock.setInterval(settings.sweepIntervalMs);
 }
 
-/** Waits for something to do and does it: the change that waits longest, or everything that can be evicted in one go. */
+/**
+ * Waits for something to do and does it: the change that waits longest, or everything that can be evicted in one go.
+ */
 async function turn(evictor: Evictor): Promise<void> {
   const { inbox, clock } = evictor;
   describe(evictor);

@@ -1,6 +1,7 @@
 /**
- * `FollowImage`: sets a follow, then looks at it at once: newest image that matches -> cached -> the pointer moves -> the former is superseded.
- * `RefreshImageCache` looks at it again every night. A newer start for the same follow takes this run's place: whatever was begun is gone on with.
+ * `FollowImage`: sets a follow, then checks it at once: newest image that matches -> cached -> the pointer moves -> the
+ * former is superseded. `RefreshImageCache` checks it again every night. A newer start for the same follow replaces
+ * this run and goes on with its work.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { FollowInput, FollowOutcome } from './contract/refresh';

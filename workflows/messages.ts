@@ -14,8 +14,8 @@ export interface CreateProgress {
 
 export const progressQuery = defineQuery<CreateProgress>('progress');
 
-/** What `EvictImageCache` is doing, and what it has answered. */
+/** The jobs of `EvictImageCache`, and its answers. */
 export const evictionStatusQuery = defineQuery<EvictionStatus>('status');
 
-/** What `WarmImageCache` has done and waits for. */
+/** The pairs that `WarmImageCache` has finished, and those that it waits for. */
 export const warmProgressQuery = defineQuery<WarmProgress>('progress');

@@ -1,12 +1,13 @@
 /**
- * `PopulateImageCache`: the one running population (flight) of a backend and cache key, whoever asks.
+ * `PopulateImageCache`: the one running population (flight) of a backend and cache key, for all of its waiters.
  *
  *   claim the flight -> reserve -+-> ready already ------------------------------------------+
  *                                +-> bypass: cache off, too large, no room ------------------+-> answer every waiter
  *                                +-> reserved: download -> inspect, write, seal -> register -+   (or all of it in one step, while the bytes come)
  *                                      no room for what its bytes say: undo, bypass --------+
  *
- * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the other way round.
+ * A waiter's cancel never cancels the flight. The user's volumes are clones of the image-volume made here, never the
+ * other way round.
  */
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { FlightClaim } from '../activities/populate/flight';
@@ -26,7 +27,7 @@ import { failCancelled, findFailure, isCancelled, typed } from './lib/fail';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import { UndoStack } from './lib/undo-stack';
 
-/** What the run's result tells in the UI once it is closed. */
+/** A closed run's summary in the UI. */
 export interface PopulateResult {
   flight: number;
   verdict: Verdict['kind'];
@@ -82,7 +83,10 @@ async function populate({ input, flight, conversionMs }: FlightClaim): Promise<V
   }
 }
 
-/** Counts the entry's bytes against the limits before the first one is written; makes room where that is needed and possible. */
+/**
+ * Counts the entry's bytes against the limits before the first one is written; makes room where that is needed and
+ * possible.
+ */
 async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
   const reserveStep = { summary: 'reserve an entry and its bytes' };
   undo.before('the reservation', () =>
@@ -103,7 +107,9 @@ async function reserve(input: PopulateInput, flight: number, undo: UndoStack) {
   });
 }
 
-/** Formats whose file is what the guest sees: it is written into the image-volume as it comes, with no file in between. */
+/**
+ * Formats whose file is what the guest sees: it is written into the image-volume as it comes, with no file in between.
+ */
 const flatFormats = ['raw', 'iso'];
 
 function isFlat({ containerFormat, diskFormat }: PopulateInput['cacheKey']): boolean {

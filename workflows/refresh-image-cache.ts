@@ -5,7 +5,7 @@
  *   images that were not found: gone, when the service is proven to be sound; else nothing is done for them, and the result says so
  *   follows: newest match -> cached -> the pointer moves -> the former is superseded
  *
- * Only a follow populates anything. One image or follow that fails stops no other; the next run asks again.
+ * Only a follow populates anything. One image or follow that fails stops no other; the next run checks it again.
  */
 import { continueAsNew, log, setCurrentDetails, workflowInfo } from '@temporalio/workflow';
 import type { RefreshPage } from '../activities/refresh/refresh-images';
@@ -21,7 +21,7 @@ import { describeRefreshed, describeRefreshing, summarizeRefresh } from './lib/r
 
 /** A run goes on as a new one after so many pages of images, or when the server says that its history grows long. */
 const PAGES_A_RUN = 200;
-/** A service that answers for nothing for so long is asked by the next run. */
+/** A service that answers for nothing for so long is left to the next run. */
 const PAGE_BUDGET_MS = 30 * 60_000;
 const FOLLOWS_AT_ONCE = 4;
 /** Images not found that one run checks again: what it carries from run to run stays small. */

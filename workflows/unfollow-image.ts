@@ -1,4 +1,4 @@
-/** `UnfollowImage`: ends a follow. What was cached for it stays, as anything that is cached. */
+/** `UnfollowImage`: ends a follow. Its entries stay cached. */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { UnfollowInput, UnfollowResult } from './contract/refresh';
 import { inTask } from './lib/activity-profiles';

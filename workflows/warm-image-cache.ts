@@ -1,6 +1,6 @@
 /**
- * `WarmImageCache`: populates the cache before anybody asks. Each image on each backend is a pair of its own: a ready entry is taken as it is, else the
- * key's flight is opened or joined. A pair that fails stops no other.
+ * `WarmImageCache`: populates the cache before the first create. Each image on each backend is a pair of its own: a
+ * ready entry is used as it is, else the key's flight is opened or joined. A pair that fails stops no other.
  */
 import { setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { BackendName, EntryId, ImageId } from './contract/ids';

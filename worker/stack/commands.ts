@@ -25,7 +25,10 @@ export function isExecutable(path: string): boolean {
 
 const VERSION_DEADLINE_MS = 10_000;
 
-/** Asks a tool for one line such as its version. @returns its standard output, or undefined when it fails or takes over 10 s. */
+/**
+ * Asks a tool for one line such as its version. @returns its standard output, or undefined when it fails or takes over
+ * 10 s.
+ */
 export async function askTool(
   command: string,
   args: readonly string[],

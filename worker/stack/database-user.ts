@@ -27,7 +27,10 @@ export function assertReachable(path: string, user: DatabaseUser | undefined): v
   );
 }
 
-/** @returns a server directory that the database's user can execute: `binaries`, or a copy of its installation below `copyTo`. */
+/**
+ * @returns a server directory that the database's user can execute: `binaries`, or a copy of its installation below
+ * `copyTo`.
+ */
 export function ensureExecutableFor(user: DatabaseUser | undefined, binaries: string, copyTo: string): string {
   if (findClosedDirectory(binaries, user) === undefined) return binaries;
   if (!existsSync(copyTo)) copyComplete(dirname(binaries), copyTo);

@@ -65,7 +65,10 @@ export async function requireDatabase(url: string): Promise<void> {
   }
 }
 
-/** Any answer shows that a service is there; whether it is the right one, its first use tells. @throws ExternalUnavailable */
+/**
+ * Any answer shows that a service is there; whether it is the right one, its first use tells. @throws
+ * ExternalUnavailable
+ */
 export async function requireImages(endpoint: string): Promise<void> {
   try {
     const response = await fetch(endpoint, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' });

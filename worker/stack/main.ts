@@ -24,7 +24,7 @@ async function main(): Promise<void> {
   const { run } = ensureLayout(loaded.dataDirectory);
   const stop = stopOnSignals({
     bound: values.bound,
-    // Whoever asks twice does not want to wait: nothing is left running, and the next start recovers.
+    // A second request does not wait: nothing is left running, and the next start recovers.
     onSecond: () => {
       killRecordedProcesses(run);
       process.exit(EXIT_INTERRUPTED);

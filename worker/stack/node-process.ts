@@ -33,7 +33,10 @@ export async function startNodeProcess<T>(options: NodeProcessOptions<T>): Promi
   }
 }
 
-/** Waits for the JSON line with which a process of ours says that it is ready. Its stdout goes to its log, which outlives this process. */
+/**
+ * Waits for the JSON line with which a process of ours says that it is ready. Its stdout goes to its log, which
+ * outlives this process.
+ */
 export async function waitForReadyLine<T>(
   part: Part,
   schema: z.ZodType<T>,

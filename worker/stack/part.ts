@@ -12,7 +12,7 @@ export interface PartOptions {
   args: readonly string[];
   env: NodeJS.ProcessEnv;
   cwd?: string;
-  /** Whom the process runs as; default: as this one. */
+  /** The user of the process; default: this process's. */
   user?: { uid: number; gid: number };
   /** Both streams are appended to this file (0600). */
   logPath: string;
@@ -20,7 +20,7 @@ export interface PartOptions {
   pidPath?: string;
   /** Sent in turn until it ends; default SIGTERM, then SIGKILL. */
   stopSignals?: readonly NodeJS.Signals[];
-  /** How long each signal may take. */
+  /** How long each signal may need. */
   stopDeadlineMs?: number;
 }
 

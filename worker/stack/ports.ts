@@ -1,10 +1,13 @@
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
 
-/** Told when a wanted port is taken: `what` listens there, as in `API` or `web UI`. */
+/** Told when a wanted port is in use: `what` listens there, as in `API` or `web UI`. */
 export type OnPortMoved = (moved: { what: string; from: number; to: number }) => void;
 
-/** @returns a TCP port of 127.0.0.1 to listen on: the wanted one, or a free one when it is taken, which `onMoved` is told. `wanted` 0 is any. */
+/**
+ * @returns a TCP port of 127.0.0.1 to listen on: the wanted one, or a free one when it is in use, which `onMoved` is
+ * told. `wanted` 0 is any.
+ */
 export async function choosePort(wanted: number, what = '', onMoved?: OnPortMoved): Promise<number> {
   const port = await probePort(wanted);
   if (port !== undefined) return port;

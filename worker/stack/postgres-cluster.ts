@@ -24,7 +24,10 @@ export interface EnsureClusterOptions {
   signal?: AbortSignal;
 }
 
-/** Makes the data directory when there is none; one that was interrupted is made again. The password reaches initdb in a file that does not stay. */
+/**
+ * Makes the data directory when there is none; one that was interrupted is made again. The password reaches initdb in a
+ * file that does not stay.
+ */
 export async function ensureCluster(cluster: Cluster, { durable = true, signal }: EnsureClusterOptions): Promise<void> {
   const { data, user, password } = cluster;
   if (existsSync(join(data, 'PG_VERSION'))) return;

@@ -4,10 +4,10 @@ import { findProcess, type ProcessIdentity } from '../../lib/process-identity';
 import { endProcess } from './process-files';
 
 /**
- * Ends every process of a server that its supervisor lost, and removes a lock file whose pid belongs to somebody else by now.
- * All of a server's processes run PostgreSQL's program and work in its data directory, which tells them from any other server's, and from the shell or the
- * editor of an administrator who looks around there.
- * Only the holder of the data directory's lock may call this.
+ * Ends every process of a server that its supervisor lost, and removes a lock file whose pid belongs to somebody else
+ * by now. All of a server's processes run PostgreSQL's program and work in its data directory, which tells them from
+ * any other server's, and from the shell or the editor of an administrator who looks around there. Only the holder of
+ * the data directory's lock may call this.
  */
 export async function endPostgresLeftovers(data: string): Promise<void> {
   if (!existsSync(data)) return;
@@ -37,7 +37,7 @@ function isPostgres(program: string | undefined): boolean {
   return program !== undefined && basename(program.replace(/ \(deleted\)$/, '')) === 'postgres';
 }
 
-/** Undefined for processes that are gone or not ours to look at. */
+/** Undefined for processes that are gone, or that we may not read. */
 function linkOf(pid: string, name: 'cwd' | 'exe'): string | undefined {
   try {
     return readlinkSync(`/proc/${pid}/${name}`);

@@ -27,7 +27,7 @@ export interface PostgresOptions {
 export interface PostgresServer {
   /** libpq URL over the unix socket, with the password, as `db/url.ts` reads it. */
   url: string;
-  /** What runs, for people: `PostgreSQL 15 in /usr/lib/postgresql/15/bin`. */
+  /** The server, for people: `PostgreSQL 15 in /usr/lib/postgresql/15/bin`. */
   description: string;
   socketDirectory: string;
   part: Part;
@@ -84,7 +84,10 @@ export async function startPostgres(options: PostgresOptions): Promise<PostgresS
 /** Fast shutdown, then immediate shutdown (recovered at the next start). */
 const STOP_SIGNALS = ['SIGINT', 'SIGQUIT', 'SIGKILL'] as const;
 
-/** The directory stays the supervisor's own, so that the database's user can replace nothing in it; that user only passes through. */
+/**
+ * The directory stays the supervisor's own, so that the database's user can replace nothing in it; that user only
+ * passes through.
+ */
 function prepareDirectory(directory: string, user: DatabaseUser | undefined): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, user ? 0o711 : 0o700);

@@ -10,7 +10,9 @@ export function writeProcessFile(path: string, identity: ProcessIdentity): void 
   writeFileAtomically(path, JSON.stringify(identity));
 }
 
-/** @returns the process that `path` names, or undefined when the file is absent or damaged. It need not run any more. */
+/**
+ * @returns the process that `path` names, or undefined when the file is absent or damaged. It need not run any more.
+ */
 export function readProcessFile(path: string): ProcessIdentity | undefined {
   try {
     return parseProcess(readFileSync(path, 'utf8'));

@@ -6,10 +6,13 @@ import { endPostgresLeftovers } from './postgres-leftovers';
 import { endProcess, endRecordedProcesses, readProcessFile } from './process-files';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
 
-/** Longer than any part may take to stop. */
+/** Longer than any part needs to stop. */
 const SUPERVISOR_DEADLINE_MS = 120_000;
 
-/** Ends the supervisor of a data directory, which stops its parts, and then whatever a killed one left. @returns what was stopped, for people. */
+/**
+ * Ends the supervisor of a data directory, which stops its parts, and then whatever a killed one left. @returns what
+ * was stopped, for people.
+ */
 export async function stopStack(dataDirectory: string): Promise<string> {
   const layout = ensureLayout(dataDirectory);
   const supervisor = readProcessFile(layout.lock);
@@ -32,7 +35,10 @@ export async function stopStack(dataDirectory: string): Promise<string> {
   }
 }
 
-/** Ends what a supervisor that was killed left running. Only the holder of the stack's lock may call this. @returns the parts that were ended. */
+/**
+ * Ends what a supervisor that was killed left running. Only the holder of the stack's lock may call this. @returns the
+ * parts that were ended.
+ */
 export async function endLeftovers({ run, postgres }: StackLayout): Promise<string[]> {
   const ended = await endRecordedProcesses(run, stopOrder);
   await endPostgresLeftovers(join(postgres, 'data'));

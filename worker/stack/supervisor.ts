@@ -17,8 +17,8 @@ export interface SuperviseOptions {
 }
 
 /**
- * Runs the stack of one data directory until `stop` is aborted or a part ends; then stops everything, the last started first.
- * When another process runs it already, says so and returns.
+ * Runs the stack of one data directory until `stop` is aborted or a part ends; then stops everything, the last started
+ * first. When another process runs it already, says so and returns.
  * @throws what kept it from starting, or PartEnded; nothing runs any more then.
  */
 export async function superviseStack({ loaded, report, stop }: SuperviseOptions): Promise<void> {

@@ -56,7 +56,10 @@ async function isRecent(path: string): Promise<boolean> {
 
 const { version: sdkVersion }: { version: string } = require('@temporalio/client/package.json');
 
-/** The name is given by `ephemeral_server` of Temporal's Core SDK. The directory may be everybody's, so only our own files count. */
+/**
+ * The name is given by `ephemeral_server` of Temporal's Core SDK. The directory may be everybody's, so only our own
+ * files count.
+ */
 function findSdkDownload(directory: string): string | undefined {
   return [`temporal-sdk-typescript-${sdkVersion}`, `temporal-v${MINIMUM_CLI}`]
     .map((name) => join(directory, name))

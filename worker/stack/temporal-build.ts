@@ -22,7 +22,7 @@ const BUILD_DEADLINE_MS = 45 * 60_000;
 const PROGRESS_INTERVAL_MS = 5000;
 const LOCK_INTERVAL_MS = 100;
 
-/** Builds the pinned Temporal server once into the cache directory; of several that ask at once, one builds and the others wait.
+/** Builds the pinned Temporal server once into the cache directory; of several calls at once, one builds and the others wait.
  *  @returns the absolute path of the binary.  @throws Error of one line when Go is missing or too old, or when the build fails. */
 export async function ensureTemporalBuild(options: TemporalBuildOptions): Promise<string> {
   const goMod = readFileSync(join(options.moduleDirectory, 'go.mod'), 'utf8');
@@ -60,7 +60,7 @@ async function waitForLock(path: string, { onProgress, signal }: TemporalBuildOp
   }
 }
 
-/** A Go that is older than go.mod asks for is still right when it can fetch the newer one by itself, so it is asked in the module. */
+/** Run in the module: a Go that is older than go.mod wants is still right when it can fetch the newer one by itself. */
 async function findGo(goMod: string, { env, moduleDirectory }: TemporalBuildOptions): Promise<string> {
   const wanted = /^go (\S+)$/m.exec(goMod)?.[1] ?? '1.26.4';
   const go = findOnPath('go', env);

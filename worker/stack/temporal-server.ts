@@ -20,7 +20,7 @@ export interface TemporalServerOptions {
   /** How long closed workflows of the namespace are kept. */
   retentionMs?: number;
   signal?: AbortSignal;
-  /** Told about each port that was taken. */
+  /** Told about each port that was in use. */
   onMoved?: OnPortMoved;
 }
 
@@ -36,10 +36,15 @@ export interface TemporalServer {
 const READY_DEADLINE_MS = 60_000;
 const STOP_SIGNALS = ['SIGTERM', 'SIGKILL'] as const;
 
-/** Doubles the throughput of the file; `kill -9` loses nothing, a power cut at most the last transactions, never the file. */
+/**
+ * Doubles the throughput of the file; `kill -9` loses nothing, a power cut at most the last transactions, never the
+ * file.
+ */
 const PRAGMAS = ['journal_mode=wal', 'synchronous=normal', 'wal_autocheckpoint=50000'];
 
-/** Starts a Temporal server with its web UI on 127.0.0.1 and returns when it answers for the namespace. Undo: `stop`. */
+/**
+ * Starts a Temporal server with its web UI on 127.0.0.1 and returns when it answers for the namespace. Undo: `stop`.
+ */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
   const { binary, logPath, pidPath, namespace = 'default' } = options;
   const ports = await choosePorts(options);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface WaitForOptions {
-  /** What is waited for, as the end of a sentence: `the database to answer`. */
+  /** The event, as the end of a sentence: `the database to answer`. */
   what: string;
   deadlineMs: number;
   intervalMs?: number;

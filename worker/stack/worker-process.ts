@@ -8,7 +8,7 @@ export interface WorkerProcessOptions {
   env: NodeJS.ProcessEnv;
   /** Wanted TCP port of 127.0.0.1; 0 switches metrics off. */
   metricsPort: number;
-  /** How long running work may take to stop. */
+  /** Grace of running work. */
   shutdownGraceMs: number;
   logPath: string;
   pidPath?: string;

@@ -2,7 +2,7 @@ import { jsonBytes } from './bytes';
 import type { EvictionResult } from './eviction';
 
 /*
- * What the evictor answers travels and is kept in payloads, which the server refuses by their bytes, whatever the number of lines in them.
+ * The evictor's answers are kept in payloads, which the server refuses by their bytes, not by the lines in them.
  */
 
 /** Lines that each list of a result may have: as many as fit. */
@@ -23,7 +23,8 @@ export function shareBytes(results: EvictionResult[], mostBytes: number): Evicti
 }
 
 /**
- * @returns results that fit into `mostBytes` of JSON together: from the first on, counted from the newest, that does not fit, the older ones lose their
+ * @returns results that fit into `mostBytes` of JSON together: from the first on, counted from the newest, that does
+ * not fit, the older ones lose their
  *   lists.
  * @param bytesOf of one result; called for each of them.
  */

@@ -1,5 +1,5 @@
 /*
- * What the limits of a cache may be: one rule, whether the configuration, the command line or a signal brings them.
+ * The values that limits of a cache may have: one rule for the configuration, the command line and signals.
  */
 
 /** Whole numbers, both ends included. */

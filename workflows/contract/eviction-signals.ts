@@ -17,7 +17,8 @@ import { isStorableText } from './storable-text';
 import { quote } from './words';
 
 /*
- * What the evictor's signals may hold. Anybody may send them, so nothing of what comes is believed. Plain code: it is part of the workflows' bundle.
+ * The values that the evictor's signals may hold. Anybody may send them, so every field is checked. Plain code: it is
+ * part of the workflows' bundle.
  */
 
 /** A signal that has passed; each is a payload that passes again. */
@@ -57,7 +58,10 @@ export function findRequestId([first]: readonly unknown[]): string | undefined {
   return isText(id, MAX_ID_CHARACTERS) ? id : undefined;
 }
 
-/** @returns what is wrong with limits as they are sent; what they must be to those that stay is judged where these are known. */
+/**
+ * @returns what is wrong with limits as they are sent. Whether they fit those that stay is checked where these are
+ * known.
+ */
 export function findLimitsFault(limits: Record<string, unknown>): string | undefined {
   return findFault(limits, limitRules, 'limits.') ?? findWatermarkFault(limits);
 }
@@ -154,7 +158,7 @@ function findFault(given: Record<string, unknown>, rules: Rules, path: string): 
   return undefined;
 }
 
-/** What fields must be to each other. */
+/** Rules between fields. */
 function findRelation(signal: EvictorSignalName, given: Record<string, unknown>): string | undefined {
   switch (signal) {
     case 'evict':

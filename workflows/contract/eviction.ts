@@ -2,8 +2,9 @@ import type { evictionPolicies } from './cache-limits';
 import type { BackendName, EntryId, ImageId, VolumeId } from './ids';
 
 /*
- * `EvictImageCache` (`evict/<backend>`): what its signals take and its query `status` answers. Any Temporal client may send them, as one JSON object
- * each; what is malformed is refused in a result of its own, never by a stuck workflow task.
+ * `EvictImageCache` (`evict/<backend>`): the inputs of its signals and the answer of its query `status`. Any Temporal
+ * client may send them, as one JSON object each; what is malformed is refused in a result of its own, never by a stuck
+ * workflow task.
  */
 
 /** Entries by name; exactly one field. `cacheKey`: the short one, or a beginning that no other key has. */
@@ -16,11 +17,14 @@ export type EvictionTarget = PinTarget | { bytes: number } | { count: number };
 export type EvictSignal = EvictionTarget & {
   /** The caller's, under which `status` answers; default: made here. */
   requestId?: string;
-  /** Who asks and why, for the history. */
+  /** The operator and the reason, for the history. */
   reason?: string;
   /** Plans and changes nothing. */
   dryRun?: boolean;
-  /** Makes the live clones of the named entries independent of them, so that these can be deleted now. Not with `bytes` or `count`. */
+  /**
+   * Makes the live clones of the named entries independent of them, so that these can be deleted now. Not with `bytes`
+   * or `count`.
+   */
   flatten?: boolean;
 };
 
@@ -30,7 +34,7 @@ export type PinSignal = PinTarget & {
   by?: string;
 };
 
-/** Signal `forgetRefusal`: the next create of bytes that were refused asks them again. */
+/** Signal `forgetRefusal`: the next create of bytes that were refused inspects them again. */
 export interface ForgetRefusalSignal {
   requestId?: string;
   by?: string;
@@ -55,7 +59,7 @@ export interface PlainSignal {
 
 /** Signal `configure`: what a worker tells when it starts. Answered only when it is malformed. */
 export interface ConfigureSignal {
-  /** Milliseconds between periodic sweeps; null: only when asked. */
+  /** Milliseconds between periodic sweeps; null: only on request. */
   sweepIntervalMs: number | null;
 }
 
@@ -86,7 +90,10 @@ export interface CacheLimitValues {
   policy: (typeof evictionPolicies)[number];
 }
 
-/** Why an entry goes, in the order in which they go. `pressure`: by score. `pinning`: a parent that clones hold, retired because nothing else was left. */
+/**
+ * Why an entry goes, in the order in which they go. `pressure`: by score. `pinning`: a parent that clones hold, retired
+ * because nothing else was left.
+ */
 export const evictionClasses = [
   'requested',
   'image-gone',
@@ -110,7 +117,7 @@ export const stayReasons = {
 } as const;
 export type StayReason = keyof typeof stayReasons;
 
-/** What decides whether an entry may go. */
+/** The facts that decide whether an entry may go. */
 interface StayFacts {
   state: 'populating' | 'ready' | 'retired' | 'deleting' | 'gone';
   pinned: boolean;
@@ -121,7 +128,7 @@ interface StayFacts {
   awaited: boolean;
 }
 
-/** @returns why an entry may not go, whatever is asked for; undefined: it may. */
+/** @returns why an entry may not go, whatever the request; undefined: it may. */
 export function findStayReason({ state, pinned, clones, leased, awaited }: StayFacts): StayReason | undefined {
   if (state === 'populating' || state === 'deleting') return state;
   if (state === 'gone') return undefined;
@@ -163,7 +170,7 @@ export interface EvictionPlan {
   evict: PlannedEviction[];
   /** The first hundred. */
   stay: StayingEntry[];
-  /** What the plan gives back to the backend. */
+  /** Bytes that the plan gives back to the backend. */
   reclaimableBytes: number;
 }
 
@@ -190,7 +197,7 @@ export interface EvictionStatus {
   backend: BackendName;
   paused: boolean;
   doing: 'waiting' | 'sweeping' | 'evicting' | 'flattening' | 'paused';
-  /** Milliseconds between periodic sweeps; null: only when asked. */
+  /** Milliseconds between periodic sweeps; null: only on request. */
   sweepIntervalMs: number | null;
   /** RFC 3339; null while none has run, or when there is no periodic sweep. */
   lastSweepAt: string | null;
@@ -208,7 +215,7 @@ export interface EvictionStatus {
 export interface EvictImageCacheInput {
   /** Default: what the workflow's id `evict/<backend>` says. */
   backend?: BackendName;
-  /** Milliseconds between periodic sweeps; null: only when asked. Default: what the worker's configuration says. */
+  /** Milliseconds between periodic sweeps; null: only on request. Default: what the worker's configuration says. */
   sweepIntervalMs?: number | null;
   /** Events of history after which the run goes on as a new one. Default: 4000. */
   maxHistoryEvents?: number;
@@ -224,11 +231,13 @@ export interface EvictorState {
   queue: { signal: EvictorSignalName; requestId: string; given: unknown }[];
 }
 
-/** What the evictor's workflow gives to `evictEntries`: signals that have passed validation, merged into one go. */
+/** The input of `evictEntries`: signals that have passed validation, merged into one. */
 export interface EvictionOrder {
   requestId: string;
   signal: 'evict' | 'sweep';
-  /** Absent: a sweep, which enforces limits, watermarks, idle age and generations, and deletes what is retired and free. */
+  /**
+   * Absent: a sweep, which enforces limits, watermarks, idle age and generations, and deletes what is retired and free.
+   */
   target?: EvictionTarget;
   reason?: string;
   dryRun: boolean;

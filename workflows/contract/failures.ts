@@ -1,10 +1,10 @@
 /**
  * Every way in which this product fails on purpose. A new type cannot be added without deciding all of it:
- * what its details are, whether a retry may help, whom a flight's failure concerns, how the CLI exits and what the user reads.
- * A bug stays a plain error: in workflow code it holds the task until the fix is deployed.
+ * what its details are, whether a retry may help, whom a flight's failure concerns, how the CLI exits and what the user
+ * reads. A bug stays a plain error: in workflow code it holds the task until the fix is deployed.
  */
 
-/** What each failure says about itself; strings are safe to show to the user who made the request. */
+/** The details of each failure; strings are safe to show to the user who made the request. */
 export interface FailureDetails {
   InvalidRequest: { field: string; value: string; allowed: string };
   Conflict: { volumeId: string; found: string };
@@ -21,8 +21,9 @@ export interface FailureDetails {
   ImageNotActive: { imageId: string; status: string };
   ImageUnsupported: { imageId: string; found: string; allowed: string };
   /**
-   * The bytes break a rule of the image policy. `offset`: byte offset of what was found, where one tells. `bytesVerified`: they have the hash of the
-   * record, so that it is the image that breaks the rule and not what became of it on its way; only then the refusal outlives its flight.
+   * The bytes break a rule of the image policy. `offset`: byte offset of what was found, where one tells.
+   * `bytesVerified`: they have the hash of the record, so that it is the image that breaks the rule and not what became
+   * of it on its way; only then the refusal outlives its flight.
    */
   ImageRefused: {
     imageId: string;
@@ -59,27 +60,35 @@ export interface FailureDetails {
   ScratchTooSmall: { host: string; neededBytes: number; capacityBytes: number };
   HostLost: { host: string };
   FlightClosing: { flight: string };
-  /** What is waited for is not over: asked again, since nobody waits in a slot that the other may need to end. */
+  /** The other run is not over. The step is retried: a wait would hold a slot that the other may need to end. */
   StillRunning: { workflowId: string };
   ImageServiceUnavailable: { service: string; cause: string };
   BackendUnavailable: { backend: string; cause: string };
   DatabaseUnavailable: { cause: string };
-  /** The inventory cannot take a statement, and will not later: a value it cannot hold, a rule that is broken, a table that is not there. */
+  /**
+   * The inventory refuses a statement for good: a value it cannot hold, a rule that is broken, a table that is not
+   * there.
+   */
   DatabaseRefused: { sqlState: string; cause: string };
-  /** An activity failed in a way this table does not know, and its retries are spent: a bug, kept from the user's eyes but for its name. */
+  /**
+   * An activity failed in a way this table does not know, and its retries are spent: a bug, kept from the user's eyes
+   * but for its name.
+   */
   Internal: { cause: string };
 }
 export type FailureType = keyof FailureDetails;
 
-/** CLI exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted. */
+/**
+ * CLI exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted.
+ */
 export type FailureExitCode = 1 | 2 | 3 | 4 | 5;
 
 interface FailureRule<Type extends FailureType> {
   /** Whether the same call may succeed later without anybody changing anything. */
   retry: boolean;
   /**
-   * When a flight fails so: `cache-key`: for every image with the same bytes. `image`: for the record of the one image that the flight read; whoever waits
-   * for another image with the same bytes asks again.
+   * When a flight fails so: `cache-key`: for every image with the same bytes. `image`: for the record of the one image
+   * that the flight read; whoever waits for another image with the same bytes tries again.
    */
   holdsFor: 'cache-key' | 'image';
   exitCode: FailureExitCode;
@@ -314,7 +323,10 @@ export function publicMessage<Type extends FailureType>(type: Type, details: Fai
   return failures[type].publicMessage(details);
 }
 
-/** Raised by adapters and records, which know nothing of Temporal; `activities/application-failure.ts` turns it into an `ApplicationFailure`. */
+/**
+ * Raised by adapters and records, which know nothing of Temporal; `activities/application-failure.ts` turns it into an
+ * `ApplicationFailure`.
+ */
 export class Failure<Type extends FailureType = FailureType> extends Error {
   override readonly name = 'Failure';
   constructor(
@@ -344,8 +356,8 @@ export interface FailureRecord {
 }
 
 /**
- * @returns whether a flight's failure is one for every image with the same bytes. A refusal of bytes whose hash nobody knows may be of what the service has
- * for that one image: another's are asked.
+ * @returns whether a flight's failure is one for every image with the same bytes. A refusal of bytes whose hash nobody
+ * knows may be of what the service has for that one image: another's are asked.
  */
 export function holdsForCacheKey({ type, details }: FailureRecord): boolean {
   if (type === 'ImageRefused') return details['bytesVerified'] === true;

@@ -18,7 +18,7 @@ export type ImageStatus = (typeof imageStatuses)[number];
 export const supportedDiskFormats = ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso'] as const;
 export type SupportedDiskFormat = (typeof supportedDiskFormats)[number];
 
-/** What a disk format may be wrapped in; everything else is refused as `ImageUnsupported`. */
+/** Containers of a disk format; every other is refused as `ImageUnsupported`. */
 export const supportedContainerFormats = ['bare', 'compressed'] as const;
 
 /** A Glance image's record, as far as this product reads it. The bytes behind an id never change. */
@@ -32,7 +32,10 @@ export interface Image {
   diskFormat: string | null;
   /** Stored bytes (the file), null while nothing was uploaded. */
   sizeBytes: number | null;
-  /** Guest-visible bytes as Glance worked them out from the declared format; null when it could not. A hint, never a proof. */
+  /**
+   * Guest-visible bytes as Glance worked them out from the declared format; null when it could not. A hint, never a
+   * proof.
+   */
   virtualSizeBytes: number | null;
   /** The uploader's number, in GiB. */
   minDiskGiB: number;
@@ -48,7 +51,7 @@ export interface Image {
   /** RFC 3339. */
   createdAt: string;
   updatedAt: string;
-  /** What is not in the fields above: `os_distro`, `hw_disk_bus`, …: becomes a volume's image metadata. */
+  /** The record's other properties, as `os_distro` or `hw_disk_bus`: they become a volume's image metadata. */
   properties: Record<string, string>;
 }
 
@@ -58,7 +61,10 @@ export interface CacheKey {
   diskFormat: string;
   hashAlgorithm: string;
   hashValue: string;
-  /** Set only where the image has no hash of at least sha256 (md5 can be collided by a tenant): then the key is the image's own. */
+  /**
+   * Set only where the image has no hash of at least sha256 (md5 can be collided by a tenant): then the key is the
+   * image's own.
+   */
   imageId?: ImageId;
   /** First 32 hex digits of sha256 of the fields above: stands in ids and names. */
   short: string;

@@ -1,5 +1,6 @@
 /*
- * How people name a cache key: by its short key or the beginning of it. One rule for the command line, the library, signals and activities.
+ * How people name a cache key: by its short key or the beginning of it. One rule for the command line, the library,
+ * signals and activities.
  */
 
 const LEAST_DIGITS = 4;

@@ -1,6 +1,9 @@
 import { visibleText } from './visible-text';
 
-/* Texts that the Temporal UI shows as Markdown: a summary or details of a run. What others have chosen stays text there. */
+/*
+ * Texts that the Temporal UI shows as Markdown: a summary or details of a run. Names and texts of others stay text
+ * there.
+ */
 
 /** Shows `value` as it is, whatever it holds. */
 export function code(value: string): string {

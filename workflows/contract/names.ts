@@ -14,8 +14,8 @@ export const workflowTypes = {
 } as const;
 
 /**
- * Workflow ids are sentences: they are what the Temporal UI's list shows. Those of one stack have its prefix, as its queues do, so that stacks which
- * share a namespace do not signal, join or end each other's runs.
+ * Workflow ids are sentences: they are what the Temporal UI's list shows. Those of one stack have its prefix, as its
+ * queues do, so that stacks which share a namespace do not signal, join or end each other's runs.
  */
 function workflowIds(prefix: string) {
   return {
@@ -38,8 +38,8 @@ function workflowIds(prefix: string) {
 export const CONTROL_QUEUE = 'image-volume-cache';
 
 /**
- * Task queues and workflow ids of one stack. All of a stack share one prefix (empty in production), so that several stacks,
- * such as a test's, can share a namespace.
+ * Task queues and workflow ids of one stack. All of a stack share one prefix (empty in production), so that several
+ * stacks, such as a test's, can share a namespace.
  */
 export function taskQueues(prefix = '') {
   return {

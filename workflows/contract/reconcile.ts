@@ -23,7 +23,7 @@ export const findingKinds = [
   'clone-count-wrong',
   'scratch-without-row',
   'scratch-row-without-file',
-  /** Whoever used it has ended. */
+  /** Its user has ended. */
   'scratch-unused',
   'scratch-of-lost-host',
   'digest-mismatch',
@@ -37,7 +37,7 @@ export interface Finding {
   /** One sentence for people. */
   found: string;
   bytes: number | null;
-  /** `young`: within the grace age, looked at again next time. */
+  /** `young`: within the grace age, compared again next time. */
   action: 'repaired' | 'would-repair' | 'reported' | 'adopted' | 'would-adopt' | 'young' | 'failed';
 }
 
@@ -54,22 +54,25 @@ export interface ReconcileInput {
 export interface ReconcileResult {
   backend: BackendName;
   dryRun: boolean;
-  /** Objects and rows that were looked at. */
+  /** Objects and rows that were compared. */
   looked: number;
   /** The first 200; the counts have all. */
   findings: Finding[];
   counts: Partial<Record<FindingKind, number>>;
   digested: number;
   scrubbed: number;
-  /** Parts that could not be looked at, a sentence each; the next run tries again. */
+  /** Parts that could not be compared, a sentence each; the next run tries again. */
   problems: string[];
   /** One sentence for people. */
   summary: string;
 }
 
-/** What one step of a reconciliation answers. Every step takes `{ backend, dryRun, … }`, may be repeated and goes on where its last try was. */
+/**
+ * The result of one step of a reconciliation. Every step has the input `{ backend, dryRun, … }`, may be repeated and
+ * goes on where its last try was.
+ */
 export interface ReconcileStep {
-  /** Objects and rows that were looked at. */
+  /** Objects and rows that were compared. */
   looked: number;
   /** Of many, the first. */
   findings: Finding[];

@@ -3,7 +3,7 @@ import type { BackendName, EntryId, FollowId, ImageId, ProjectId } from './ids';
 
 /** Which images a follow means; every field that is set must match. */
 export interface FollowSpec {
-  /** What a create names, `follow:<name>`; default: the image's name. */
+  /** A create names it `follow:<name>`; default: the image's name. */
   name: string;
   imageName: string;
   owner?: ProjectId;
@@ -21,7 +21,10 @@ export const followPrefix = 'follow:';
 /** Shape of a follow's name: it is part of a workflow id and of `follow:<name>`. */
 export const followNamePattern = /^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$/;
 
-/** Input of `FollowImage`: sets a follow, or changes the one of that name, and looks at it at once. Any Temporal client may start it. */
+/**
+ * Input of `FollowImage`: sets a follow, or changes the one of that name, and checks it at once. Any Temporal client
+ * may start it.
+ */
 export interface FollowInput {
   imageName: string;
   name?: string;
@@ -35,7 +38,7 @@ export interface FollowInput {
   by?: string;
 }
 
-/** Input of `UnfollowImage`. What was cached for the follow stays, as anything that is cached; it is no longer pinned for it. */
+/** Input of `UnfollowImage`. Entries of the follow stay cached and are no longer pinned for it. */
 export interface UnfollowInput {
   name: string;
   backend?: string;
@@ -55,7 +58,10 @@ export interface RefreshInput {
   /** Only this follow, by name. */
   follow?: string;
   backend?: string;
-  /** An operator's word that images which are not found are gone, however many they are and whatever the service looks like. */
+  /**
+   * An operator's word that images which are not found are gone, however many they are and whatever the service looks
+   * like.
+   */
   acceptMissing?: boolean;
   /** Where a run that was continued as new goes on. */
   cursor?: RefreshCursor;
@@ -64,7 +70,7 @@ export interface RefreshInput {
 export interface RefreshCursor {
   afterImageId: ImageId | null;
   imagesDone: boolean;
-  /** Images that were not found so far: whether they are gone is judged when all are asked for. */
+  /** Images that were not found so far. Whether they are gone is decided after all were checked. */
   missing?: ImageId[];
   result: RefreshResult;
 }
@@ -78,7 +84,7 @@ export interface RefreshResult {
   unbelieved: number;
   /** Why not, for people; null: nothing is doubted. */
   doubt: string | null;
-  /** Images that the service did not answer for; the next run asks again. */
+  /** Images that the service did not answer for; the next run checks them. */
   unanswered: number;
   /** The first thousand. */
   retiredEntries: EntryId[];
@@ -103,7 +109,7 @@ export interface FollowOutcome {
   summary: string;
 }
 
-/** Input of `WarmImageCache`: populates before anybody asks. Any Temporal client may start it. */
+/** Input of `WarmImageCache`: populates before the first create. Any Temporal client may start it. */
 export interface WarmInput {
   imageIds: string[];
   /** Default: the default backend. */

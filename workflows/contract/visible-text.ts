@@ -1,6 +1,7 @@
 /**
- * What others have chosen (a name, metadata, a message of a foreign service) as text that a terminal only shows: control characters, line breaks
- * and what reorders text are written as escapes. So a name moves no cursor, sets no clipboard and fakes no row. Idempotent.
+ * Text of others (a name, metadata, a message of a foreign service) as a terminal only shows it: control characters,
+ * line breaks and what reorders text are written as escapes. So a name moves no cursor, sets no clipboard and fakes no
+ * row. Idempotent.
  */
 export function visibleText(text: string): string {
   return text.replace(hidden, (character) => shortEscapes[character] ?? unicodeEscape(character));

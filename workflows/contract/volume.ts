@@ -3,7 +3,7 @@ import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from './ids';
 export const volumeStates = ['creating', 'available', 'error', 'deleting', 'deleted'] as const;
 export type VolumeState = (typeof volumeStates)[number];
 
-/** What libvirt or QEMU needs to attach a volume. */
+/** How libvirt or QEMU attaches a volume. */
 export type Connection =
   | { driver: 'file'; path: string; format: 'raw' | 'qcow2' }
   | {
@@ -60,7 +60,10 @@ export interface CreateVolumeResult {
   /** One sentence: why this outcome. */
   reason: string;
   connection: Connection;
-  /** Bytes read from the image service on behalf of this create alone: the flight's for its leader, 0 for a hit or a joiner. */
+  /**
+   * Bytes read from the image service on behalf of this create alone: the flight's for its leader, 0 for a hit or a
+   * joiner.
+   */
   bytesDownloaded: number;
   timingsMs: TimingsMs;
 }

@@ -16,26 +16,32 @@ const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 
-/** A worker that stops heartbeating for this long is taken for dead. */
+/** A worker that stops heartbeating for this long counts as dead. */
 const HEARTBEAT_TIMEOUT_MS = 15 * SECOND_MS;
-/** What one conversion may take where a run was admitted by a version that did not note it. */
+/** The limit of one conversion where an older version admitted the run. */
 const DEFAULT_CONVERSION_MS = 2 * HOUR_MS;
-/** What the step takes besides: its turn among the host's conversions, bytes that must be brought again, the disk's last writes. Heartbeats tell of a dead one. */
+/**
+ * For the rest of the step: its turn among the host's conversions, a repeated download, the disk's last writes.
+ * Heartbeats tell of a dead one.
+ */
 const AROUND_CONVERSION_MS = 4 * HOUR_MS;
 /** A host whose queue nobody polls for this long is lost: another is picked. */
 const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
-/** The same for what is undone there: an undo that nobody takes is left to the reconciler, so that it does not hold up the end of its run. */
+/**
+ * The same for what is undone there: an undo that no worker runs is left to the reconciler, so that it does not hold up
+ * the end of its run.
+ */
 const UNDO_SCHEDULE_TO_START_MS = 10 * SECOND_MS;
 
 /**
- * A cancelled step is waited for: undoing it while it still runs would leave what it does last. Left out, the SDK does not wait, whatever its
- * documentation says of the default.
+ * A cancelled step is waited for: undoing it while it still runs would leave what it does last. Left out, the SDK does
+ * not wait, whatever its documentation says of the default.
  */
 const cancellationType = ActivityCancellationType.WAIT_CANCELLATION_COMPLETED;
 
 const patient = { initialInterval: 500, backoffCoefficient: 2, maximumInterval: 30 * SECOND_MS };
 
-/** What a step may take: the remainder of the budget of the create (or of the flight, which has none). */
+/** The budget of a step: the rest of its create's. A flight has none. */
 export interface StepOptions {
   /** Shown in the UI beside the activity's type. */
   summary: string;
@@ -43,12 +49,13 @@ export interface StepOptions {
   budgetMs?: number;
 }
 
-/** What may take long to end is waited for by a normal activity, between its tries, and not within a workflow task. */
+/** A normal activity waits for what may last long, between its tries; a workflow task does not. */
 const waitedFor: FailureType[] = ['VolumeBusy'];
 
 /**
- * Runs a short step over the inventory or image metadata within the workflow task itself, with no hop through the server; when it fails in a way that
- * time may fix, such as a restart of the database or the image service, the same step as a normal activity.
+ * Runs a short step over the inventory or image metadata within the workflow task itself, with no hop through the
+ * server; when it fails in a way that time may fix, such as a restart of the database or the image service, the same
+ * step as a normal activity.
  */
 export async function inTask<Result>(
   step: StepOptions,
@@ -68,7 +75,10 @@ export async function inTask<Result>(
   }
 }
 
-/** Steps over the inventory and image metadata as normal activities: they outlast a restart of the database or the image service. */
+/**
+ * Steps over the inventory and image metadata as normal activities: they outlast a restart of the database or the image
+ * service.
+ */
 export function control({ summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
   return proxyActivities<ControlActivities>({
     cancellationType,
@@ -82,7 +92,8 @@ export function control({ summary, budgetMs }: StepOptions, options: ActivityOpt
 
 /**
  * Waiting for a flight: completed from outside, so it holds no slot and needs no timer of the workflow.
- * @param safetyIntervalMs after so long, plus up to half of it so that a herd does not ask at once, a waiter looks at its flight's row again.
+ * @param safetyIntervalMs after so long, plus up to half of it so that a herd does not read at once, a waiter reads its
+ * flight's row again.
  */
 export function waiting(
   step: StepOptions,
@@ -120,8 +131,9 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
 }
 
 /**
- * The evictor's and the reconciler's work on their backend, for as long as it reports progress. It ends with a failure when nobody holds the backend, or
- * when it has failed several times: they tell so and go on, and the next sweep or look finishes what was begun.
+ * The evictor's and the reconciler's work on their backend, for as long as it reports progress. It ends with a failure
+ * when nobody holds the backend, or when it has failed several times: they tell so and go on, and the next sweep or
+ * look finishes what was begun.
  */
 export function evicting(backend: BackendName, step: StepOptions) {
   return onBackend(backend, step, {
@@ -132,7 +144,7 @@ export function evicting(backend: BackendName, step: StepOptions) {
   });
 }
 
-/** A look at one host's scratch, for as long as it reports progress. It ends with a failure when nobody polls the host's queue. */
+/** A step on one host's scratch, for as long as it reports progress. It fails when nobody polls the host's queue. */
 export function onScratch(host: HostId, { summary }: StepOptions) {
   return proxyActivities<HostActivities>({
     cancellationType,
@@ -145,12 +157,12 @@ export function onScratch(host: HostId, { summary }: StepOptions) {
   });
 }
 
-/** What moves on a host, for the summaries. */
+/** The image that moves on a host, for the summaries. */
 export interface MoveOptions extends Omit<StepOptions, 'summary'> {
   image: ImageId;
   /** Such as `volume 4f…`. */
   target: string;
-  /** Milliseconds that the tool may take, as the worker that admitted the run was configured. */
+  /** Milliseconds that the tool may run, as the worker that admitted the run was configured. */
   conversionMs?: number;
 }
 
@@ -177,7 +189,7 @@ export function onHost(host: HostId, { image, target, budgetMs, conversionMs }: 
       ...moving,
       summary: `inspect image ${image}, write it into ${target}`,
       startToCloseTimeout: (conversionMs ?? DEFAULT_CONVERSION_MS) + AROUND_CONVERSION_MS,
-      // What fails by itself ends itself: a count here would count lost workers too.
+      // The activity ends by its own failures: a count here would count lost workers too.
       retry: patient,
     }),
     cleanup: proxyActivities<HostActivities>({

@@ -6,11 +6,14 @@ import { deleteFreedEntries } from './delete-freed-entries';
 import { ensureCached } from './ensure-cached';
 import { expectFailure } from './failure';
 
-/** Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the pointer could move. */
+/**
+ * Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the
+ * pointer could move.
+ */
 const MAX_ROUNDS = 3;
-/** A service that does not answer for so long is asked at the next look. */
+/** A service that does not answer for so long is tried again by the next check. */
 const LOOK_BUDGET_MS = 30 * 60_000;
-/** What an admission takes, with much to spare. */
+/** More than an admission needs. */
 const SETTLE_MS = 1000;
 
 export interface CheckedFollow extends FollowOutcome {
@@ -18,8 +21,9 @@ export interface CheckedFollow extends FollowOutcome {
 }
 
 /**
- * Looks at one follow: finds the newest image that matches, sees to it that it is cached, and only then moves the pointer to it; what was pointed to
- * is superseded. What fails is an outcome, and the follow says so until its next look.
+ * Looks at one follow: finds the newest image that matches, sees to it that it is cached, and only then moves the
+ * pointer to it; what was pointed to is superseded. A failure is an outcome, and the follow says so until its next
+ * check.
  */
 export async function checkFollow(follow: FollowToCheck): Promise<CheckedFollow> {
   try {
@@ -62,7 +66,10 @@ async function flipFollow({ followId, name }: FollowToCheck, imageId: ImageId, e
   return await control({ summary, budgetMs: LOOK_BUDGET_MS }).flipFollow({ followId, imageId, entryId });
 }
 
-/** Retires former contents once creates that were admitted with them, a moment before the pointer moved, have their clones or are known to wait. */
+/**
+ * Retires former contents once creates that were admitted with them, a moment before the pointer moved, have their
+ * clones or are known to wait.
+ */
 async function giveUpSurplus({
   followId,
   name,

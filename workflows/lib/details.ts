@@ -1,6 +1,6 @@
 /**
- * What the Temporal UI shows of a run under *User Metadata*, as Markdown. It is served by a query, so it costs no history; whoever reads it may
- * have nothing else. Values that a user has chosen are escaped.
+ * The details of a run under *User Metadata* in the Temporal UI, as Markdown. A query answers them, so they cost no
+ * history; their reader may have nothing else. Values that a user has chosen are escaped.
  */
 import { workflowInfo } from '@temporalio/workflow';
 import { formatBytes } from '../contract/bytes';
@@ -173,7 +173,10 @@ export function workflowLink(workflowId: string): string {
   return link(workflowId, workflowPath(workflowInfo().namespace, workflowId));
 }
 
-/** @returns a Markdown link to where the UI shows stage, bytes and rate of this run's work at this moment: its heartbeats. */
+/**
+ * @returns a Markdown link to where the UI shows stage, bytes and rate of this run's work at this moment: its
+ * heartbeats.
+ */
 export function progressLink(): string {
   const { namespace, workflowId, runId } = workflowInfo();
   return link('Pending Activities', workflowPath(namespace, workflowId, { runId, name: 'pending-activities' }));

@@ -9,10 +9,13 @@ import { formatBytes } from '../contract/bytes';
 import { control, heartbeating, waiting } from './activity-profiles';
 import { expectFailure, findFailureFor, isBudgetSpent } from './failure';
 
-/** Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken in between. */
+/**
+ * Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken
+ * in between.
+ */
 const MAX_ROUNDS = 6;
 const HOUR_MS = 3_600_000;
-/** What a population and the wait for it may take. */
+/** The budget of a population and of the wait for it. */
 const WARM_BUDGET_MS = 6 * HOUR_MS;
 
 export interface WarmTarget {
@@ -23,8 +26,8 @@ export interface WarmTarget {
 export type Warmed = Pick<WarmOutcome, 'outcome' | 'entryId' | 'bytesDownloaded' | 'summary'>;
 
 /**
- * Sees to it that a ready entry serves the image: the one that there is, or the one that the key's flight makes, which creates join as they join each
- * other's. What fails is an outcome. @param onFlight hears of the population that is waited for.
+ * Makes the image cached: by the ready entry that is there, or by the one that the key's flight makes, which creates
+ * join as they join each other's. A failure is an outcome. @param onFlight hears of the population that is waited for.
  */
 export async function ensureCached(target: WarmTarget, onFlight?: (flightWorkflowId: string) => void): Promise<Warmed> {
   try {
@@ -46,7 +49,7 @@ async function warm({ imageId, backend }: WarmTarget, onFlight?: (id: string) =>
     if (start.kind === 'answered') return refused(start.verdict, imageId);
     onFlight?.(start.flightWorkflowId);
     const verdict = await awaitVerdict(start, activityId);
-    // The entry is looked for again, so that it is known to serve this image too.
+    // The image is noted at the new entry too.
     if (verdict?.kind === 'ready') populated = verdict;
     else if (verdict?.kind === 'bypass' || (verdict?.kind === 'failed' && findFailureFor(imageId, verdict)))
       return refused(verdict, imageId);
@@ -54,7 +57,7 @@ async function warm({ imageId, backend }: WarmTarget, onFlight?: (id: string) =>
   return without('failed', `it was evicted ${MAX_ROUNDS} times as soon as it was populated`);
 }
 
-/** As a create waits: completed from outside, so that those who wait take no slot from the flight that they wait for. */
+/** As a create waits: completed from outside, so that waiters hold no slot that their flight needs. */
 async function awaitVerdict(start: Extract<Warming, { kind: 'flying' }>, activityId: string): Promise<Verdict | null> {
   const { source, flight, flightWorkflowId, safetyIntervalMs } = start;
   const step = { summary: `wait for ${flightWorkflowId}`, budgetMs: WARM_BUDGET_MS };

@@ -5,7 +5,7 @@ import { formatDuration } from '../contract/words';
 /** Answers that the details show. */
 const ANSWERS_SHOWN = 8;
 
-/** What the Temporal UI shows of an evictor under *User Metadata*. */
+/** An evictor's details in the Temporal UI. */
 export function describeEvictor(status: EvictionStatus): string {
   const { backend, doing, waiting, results } = status;
   const answers = results.slice(-ANSWERS_SHOWN).toReversed().map(describeAnswer);

@@ -45,7 +45,10 @@ export interface InboxHandlers {
   pause(paused: boolean): void;
 }
 
-/** Takes every signal of the evictor: handlers only look and put aside, so none can hold the workflow. Register before anything is waited for. */
+/**
+ * Takes every signal of the evictor: handlers only look and put aside, so none can hold the workflow. Register before
+ * anything is waited for.
+ */
 export function openInbox(state: Pick<EvictorState, 'results' | 'queue'> | undefined, handlers: InboxHandlers): Inbox {
   const waiting: WaitingSignal[] = [];
   const results: EvictionResult[] = [...(state?.results ?? [])];
@@ -95,7 +98,7 @@ export function openInbox(state: Pick<EvictorState, 'results' | 'queue'> | undef
   return { waiting, results, answer };
 }
 
-/** @returns the signals that wait, as the next run takes them. */
+/** @returns the signals that wait, as the next run gets them. */
 export function queueOf({ waiting }: Inbox): EvictorState['queue'] {
   return waiting.map(({ signal, requestId, given }) => ({ signal, requestId, given: { ...given, requestId } }));
 }

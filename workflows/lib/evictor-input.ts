@@ -9,7 +9,7 @@ import { fail } from './fail';
 
 export interface EvictorInput {
   backend: BackendName;
-  /** Undefined: the worker's configuration is asked. */
+  /** Undefined: the worker's configuration decides. */
   sweepIntervalMs: number | null | undefined;
   maxHistoryEvents: number;
   state: EvictorState | undefined;
@@ -20,7 +20,10 @@ const DEFAULT_MAX_HISTORY_EVENTS = 4000;
 const LEAST_HISTORY_EVENTS = 20;
 const fields: (keyof EvictImageCacheInput)[] = ['backend', 'sweepIntervalMs', 'maxHistoryEvents', 'state'];
 
-/** Any Temporal client may have started this run: what it sent is checked before it is used. @throws InvalidRequest (ends the run). */
+/**
+ * Any Temporal client may have started this run: what it sent is checked before it is used. @throws InvalidRequest
+ * (ends the run).
+ */
 export function parseEvictorInput(given: unknown = {}): EvictorInput {
   if (!isRecord(given)) return refuse('input', given, `an object with fields of ${fields.join(', ')}`);
   const unknown = Object.keys(given).find((name) => !fields.some((field) => field === name));

@@ -20,7 +20,9 @@ import {
 import type { ImageId } from '../contract/ids';
 import type { Verdict } from '../contract/population';
 
-/** The one place where workflow code throws on purpose: ends the run with a typed failure whose message a user may read. */
+/**
+ * The one place where workflow code throws on purpose: ends the run with a typed failure whose message a user may read.
+ */
 export function fail<Type extends FailureType>(type: Type, details: FailureDetails[Type]): never {
   return failWith({ type, message: publicMessage(type, details), details: { ...details } });
 }
@@ -36,8 +38,9 @@ export function failWith(failure: FailureRecord, cause?: unknown): never {
 }
 
 /**
- * @returns the typed failure behind an activity's error; `Internal` where an activity failed in a way the table does not know and its retries are
- * spent. Undefined for a cancellation and for an error of workflow code, which stays plain and holds the task until the fix is deployed.
+ * @returns the typed failure behind an activity's error; `Internal` where an activity failed in a way the table does
+ * not know and its retries are spent. Undefined for a cancellation and for an error of workflow code, which stays plain
+ * and holds the task until the fix is deployed.
  */
 export function findFailure(error: unknown): FailureRecord | undefined {
   if (isCancellation(error)) return undefined;
@@ -62,20 +65,23 @@ export function expectFailure(error: unknown): FailureRecord {
 }
 
 /**
- * @returns what a flight's failure says to one who waits for `imageId`; undefined where it is about the record of another image with the same bytes: the
- * cache is asked again, and another flight reads another record.
+ * @returns what a flight's failure says to one who waits for `imageId`; undefined where it is about the record of
+ * another image with the same bytes: the create acquires again, and another flight reads another record.
  */
 export function findFailureFor(
   imageId: ImageId,
   { failure, imageId: readImageId }: Extract<Verdict, { kind: 'failed' }>,
 ): FailureRecord | undefined {
   if (readImageId === imageId) return failure;
-  // Runs of older versions ask again whatever it was.
+  // Runs of older versions acquire again after every failure.
   if (!patched('failures-of-the-same-bytes')) return undefined;
   return holdsForCacheKey(failure) ? failureOfImage(failure, imageId) : undefined;
 }
 
-/** @returns whether the run was cancelled: a step that is waited for after the cancel may still have failed in its own way. */
+/**
+ * @returns whether the run was cancelled: a step that is waited for after the cancel may still have failed in its own
+ * way.
+ */
 export function isCancelled(error: unknown): boolean {
   return isCancellation(error) || CancellationScope.current().consideredCancelled;
 }
@@ -85,14 +91,19 @@ export function failCancelled(error: unknown): never {
   throw isCancellation(error) ? error : new CancelledFailure('the run was cancelled');
 }
 
-/** @returns whether no retry of the same step can help: a typed failure of the table's final kind, or a cancellation. */
+/**
+ * @returns whether no retry of the same step can help: a typed failure of the table's final kind, or a cancellation.
+ */
 export function isFinal(error: unknown): boolean {
   if (isCancellation(error)) return true;
   const failure = findFailure(error);
   return failure !== undefined && !failures[failure.type].retry;
 }
 
-/** As `findFailure`, for a step on a backend: one that nobody took, or that stopped without a word, says that the backend is unavailable. */
+/**
+ * As `findFailure`, for a step on a backend: one that nobody took, or that stopped without a word, says that the
+ * backend is unavailable.
+ */
 export function findBackendFailure(backend: string, error: unknown): FailureRecord | undefined {
   const failure = findFailure(error);
   if (failure?.type !== 'Internal' || findTimeout(error) === undefined) return failure;
@@ -100,13 +111,15 @@ export function findBackendFailure(backend: string, error: unknown): FailureReco
   return { type: 'BackendUnavailable', message: publicMessage('BackendUnavailable', details), details };
 }
 
-/** What an activity failed with; of one that ran out of time, what its last try failed with, where that is known. */
+/** The failure of an activity; of one that ran out of time, its last try's, where that is known. */
 function causeOf(error: unknown): unknown {
   const cause = error instanceof ActivityFailure ? error.cause : error;
   return cause instanceof TimeoutFailure && cause.cause instanceof ApplicationFailure ? cause.cause : cause;
 }
 
-/** @returns whether an activity ended because the time for it and its retries was up, whatever its last try failed with. */
+/**
+ * @returns whether an activity ended because the time for it and its retries was up, whatever its last try failed with.
+ */
 export function isBudgetSpent(error: unknown): boolean {
   if (!(error instanceof ActivityFailure)) return false;
   return error.retryState === 'TIMEOUT' || findTimeout(error) === 'SCHEDULE_TO_CLOSE';

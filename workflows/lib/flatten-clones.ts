@@ -12,7 +12,7 @@ interface FlattenOptions {
   onProgress: () => void;
 }
 
-/** What the flattening of one request's clones has come to. */
+/** The outcome of flattening one request's clones. */
 interface Tally {
   flattened: VolumeId[];
   evicted: NonNullable<EvictionResult['evicted']>;
@@ -25,12 +25,13 @@ interface Tally {
 
 /** Why a request's clones stay is told of the first few. */
 const REASONS_TOLD = 3;
-/** Milliseconds that a list may take with its retries. */
+/** Limit of a list with its retries, in milliseconds. */
 const LIST_BUDGET_MS = 10 * 60_000;
 
 /**
- * Makes the live clones of the entries that an eviction has retired independent of them, one after the other; the entry whose last clone this was is
- * deleted. What cannot be flattened now stays, and its retired parent with it until it is deleted.
+ * Makes the live clones of the entries that an eviction has retired independent of them, one after the other; the entry
+ * whose last clone this was is deleted. A clone that cannot be flattened now stays, and its retired parent with it
+ * until it is deleted.
  * @returns the eviction's answer with what came of it; undefined when it was stopped: begin again later.
  */
 export async function flattenClones(

@@ -22,9 +22,9 @@ export interface HostOptions {
 }
 
 /**
- * Runs `work` on a host that reaches the backend; when that host is lost (nobody polls its queue any more), or has no room in its scratch while another may
- * have some, `work` begins again on another one. Where there is no other, it waits for its turn on the same. Ends only by `work`'s result, its failure, or
- * the budget.
+ * Runs `work` on a host that reaches the backend; when that host is lost (nobody polls its queue any more), or has no
+ * room in its scratch while another may have some, `work` begins again on another one. Where there is no other, it
+ * waits for its turn on the same. Ends only by `work`'s result, its failure, or the budget.
  */
 export async function withHost<Result extends object>(
   backend: BackendName,

@@ -1,4 +1,4 @@
-/** What the Temporal UI shows of a reconciliation; see `details.ts`. */
+/** A reconciliation's details in the Temporal UI; see `details.ts`. */
 import type { Finding, ReconcileResult } from '../contract/reconcile';
 import { code, paragraphs, text } from '../contract/markdown';
 import { plural } from '../contract/words';

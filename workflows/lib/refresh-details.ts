@@ -1,4 +1,4 @@
-/** What the Temporal UI shows of refreshes, follows and warming; see `details.ts`. */
+/** Details of refreshes, follows and warming in the Temporal UI; see `details.ts`. */
 import type { FollowOutcome, RefreshResult, UnfollowResult, WarmProgress, WarmResult } from '../contract/refresh';
 import { code, paragraphs, text } from '../contract/markdown';
 import { plural } from '../contract/words';

@@ -12,7 +12,7 @@ export interface SweepClock {
   end(outcome: { failed: boolean }): void;
   /** A sweep is due now, whatever the interval, unless they are paused. */
   sweepSoon(): void;
-  /** Milliseconds; null: only when asked. */
+  /** Milliseconds; null: only on request. */
   setInterval(intervalMs: number | null): void;
   /** Whether somebody has set the interval since this run began. */
   isConfigured(): boolean;

@@ -9,8 +9,9 @@ interface Undo {
 }
 
 /**
- * Compensations of a workflow. An undo is registered *before* its step, since a step's outcome may never be known; so every undo is idempotent
- * and succeeds when there is nothing to undo. They run in reverse, beyond cancellation, and never mask the failure that caused them.
+ * Compensations of a workflow. An undo is registered *before* its step, since a step's outcome may never be known; so
+ * every undo is idempotent and succeeds when there is nothing to undo. They run in reverse, beyond cancellation, and
+ * never mask the failure that caused them.
  */
 export class UndoStack {
   private readonly undos: Undo[] = [];
@@ -38,8 +39,8 @@ export class UndoStack {
   }
 
   /**
-   * Runs and forgets every registered undo: those on hosts first, side by side, since each may wait for a host that is gone; then the others, the latest
-   * first. One that fails for good is logged and the others still run.
+   * Runs and forgets every registered undo: those on hosts first, side by side, since each may wait for a host that is
+   * gone; then the others, the latest first. One that fails for good is logged and the others still run.
    */
   async run(): Promise<void> {
     await CancellationScope.nonCancellable(async () => {

@@ -1,4 +1,4 @@
-/** What one image was asked for since the service started. */
+/** Requests for one image since the service started. */
 export interface ImageCounters {
   /** Requests for its record. */
   records: number;

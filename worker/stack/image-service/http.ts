@@ -32,7 +32,9 @@ export async function readJson(request: IncomingMessage): Promise<unknown> {
   }
 }
 
-/** @returns the request's bytes; leaving them early keeps the connection, so that the refusal still reaches the caller. */
+/**
+ * @returns the request's bytes; leaving them early keeps the connection, so that the refusal still reaches the caller.
+ */
 export function readBody(request: IncomingMessage): AsyncIterable<Buffer> {
   return request.iterator({ destroyOnReturn: false });
 }
@@ -54,7 +56,7 @@ export function sendEmpty(response: ServerResponse, status = 204): void {
   response.writeHead(status, status === 204 ? {} : { 'content-length': 0 }).end();
 }
 
-/** Errors are the small HTML page that Glance sends, so that clients find the message where they look for it. */
+/** Errors are the small HTML page that Glance sends, so that clients find the message where they expect it. */
 export function sendError(response: ServerResponse, { status, message, headers }: HttpError): void {
   const title = `${status} ${STATUS_CODES[status] ?? ''}`;
   const page = `<html>\n <head>\n  <title>${title}</title>\n </head>\n <body>\n  <h1>${title}</h1>\n  ${escapeHtml(message)}<br /><br />\n </body>\n</html>`;

@@ -3,8 +3,9 @@ import { startImageService } from './server';
 import { errorMessage } from '../../../lib/error-message';
 
 /**
- * Started by path as a process of its own. Environment: `IVC_IMAGE_SERVICE_DIRECTORY`, `IVC_IMAGE_SERVICE_HOST` (127.0.0.1),
- * `IVC_IMAGE_SERVICE_PORT` (0: any free one), `IVC_IMAGE_SERVICE_FAULTS=1` for tests. Prints one JSON line when it listens.
+ * Started by path as a process of its own. Environment: `IVC_IMAGE_SERVICE_DIRECTORY`, `IVC_IMAGE_SERVICE_HOST`
+ * (127.0.0.1), `IVC_IMAGE_SERVICE_PORT` (0: any free one), `IVC_IMAGE_SERVICE_FAULTS=1` for tests. Prints one JSON line
+ * when it listens.
  */
 async function main(): Promise<void> {
   const {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { HttpError } from './http';
 import { isEditableField, parseEditedImage, refuseReadOnly, type EditableImage, type StoredImage } from './record';
 
-/** RFC 6902 as far as Glance takes it: one level deep, without move, copy and test. */
+/** RFC 6902 as far as Glance knows it: one level deep, without move, copy and test. */
 export const PATCH_MEDIA_TYPE = 'application/openstack-images-v2.1-json-patch';
 
 const operationSchema = z.union([
@@ -11,7 +11,10 @@ const operationSchema = z.union([
 ]);
 type Operation = z.output<typeof operationSchema>;
 
-/** @returns the image's editable fields after all operations. @throws HttpError 400, 403 (not the caller's to set), 409 (no such property). */
+/**
+ * @returns the image's editable fields after all operations. @throws HttpError 400, 403 (not the caller's to set), 409
+ * (no such property).
+ */
 export function patchImage(image: StoredImage, body: unknown): EditableImage {
   const operations = z.array(operationSchema).max(256).safeParse(body);
   if (!operations.success) throw new HttpError(400, 'Request body must be a JSON array of operation objects.');

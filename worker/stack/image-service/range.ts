@@ -6,7 +6,10 @@ export interface ByteRange {
   end: number;
 }
 
-/** A single range as Glance understands it; undefined without a header. @throws HttpError 400 for several, 416 for one that cannot be served. */
+/**
+ * A single range as Glance understands it; undefined without a header. @throws HttpError 400 for several, 416 for one
+ * outside of the bytes.
+ */
 export function parseRange(header: string | undefined, sizeBytes: number): ByteRange | undefined {
   if (header === undefined) return undefined;
   if (header.includes(','))

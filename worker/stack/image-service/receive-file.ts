@@ -19,7 +19,10 @@ export interface ReceivedFile {
   os_hash_value: string;
 }
 
-/** Streams `body` to `path`, hashed while it comes, durable before it has its name; nothing is left when the body is cut. */
+/**
+ * Streams `body` to `path`, hashed while it comes, durable before it has its name; nothing is left when the body is
+ * cut.
+ */
 export async function receiveFile(
   path: string,
   body: AsyncIterable<Buffer>,

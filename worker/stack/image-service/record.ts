@@ -11,7 +11,7 @@ const name = z.string().max(255).nullable();
 const tag = z.string().min(1).max(255);
 const count = z.int().min(0).max(2_147_483_647);
 
-/** What an uploader may set, by Glance's names; its schema is `/v2/schemas/image`. */
+/** The fields that an uploader may set, by Glance's names; their schema is `/v2/schemas/image`. */
 const editableFields = {
   name,
   disk_format: z.enum(diskFormats).nullable(),

@@ -24,13 +24,13 @@ export interface Exchange {
   request: IncomingMessage;
   response: ServerResponse;
   url: URL;
-  /** What the route's pattern captured. */
+  /** Captured by the route's pattern. */
   captured: string[];
 }
 
 type Handler = (service: Service, exchange: Exchange) => Promise<void> | void;
 
-/** The subset of the OpenStack Image API v2 that is served, and the service's own `/admin`. */
+/** The subset of the OpenStack Image API v2 that is there, and the service's own `/admin`. */
 const routes: { path: RegExp; methods: Record<string, Handler> }[] = [
   { path: /^\/(versions)?$/, methods: { GET: showVersions } },
   { path: /^\/v2\/images$/, methods: { GET: showImages, POST: createImage } },
@@ -200,7 +200,7 @@ function tagOf({ captured }: Exchange): string {
   throw new HttpError(400, `A tag has at most ${TAG_LENGTH} characters.`);
 }
 
-/** What a form of a web page can send is no JSON. */
+/** A form of a web page cannot send JSON. */
 function demandJson(request: IncomingMessage): void {
   if (mediaType(request) !== 'application/json') throw unsupported(request);
 }

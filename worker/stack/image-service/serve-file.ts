@@ -23,7 +23,10 @@ export interface ServeFile {
   fault: StrikingFault | undefined;
 }
 
-/** `GET /v2/images/{id}/file`: whole or one range. Queued, or its file vanished: 204. @throws HttpError 400, 403 (deactivated), 416, 503 (fault). */
+/**
+ * `GET /v2/images/{id}/file`: whole or one range. Queued, or its file vanished: 204. @throws HttpError 400, 403
+ * (deactivated), 416, 503 (fault).
+ */
 export async function serveFile(
   request: IncomingMessage,
   response: ServerResponse,

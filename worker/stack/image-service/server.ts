@@ -36,7 +36,10 @@ const REFUSED_BODY_MS = 30_000;
 
 const loopback = new Set(['127.0.0.1', '::1', 'localhost']);
 
-/** A small local image service that speaks a subset of the OpenStack Image API v2. @throws Error when the address is taken or no loopback one. */
+/**
+ * A small local image service that speaks a subset of the OpenStack Image API v2. @throws Error when the address is in
+ * use or no loopback one.
+ */
 export async function startImageService({
   directory,
   host = '127.0.0.1',

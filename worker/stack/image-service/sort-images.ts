@@ -1,7 +1,10 @@
 import { HttpError } from './http';
 import type { StoredImage } from './record';
 
-/** What Glance sorts by, as far as it is of use here; dates have whole seconds, so the order of creation decides between equal ones. */
+/**
+ * Sort keys of Glance that are of use here; dates have whole seconds, so the order of creation decides between equal
+ * ones.
+ */
 const keys: Record<string, (image: StoredImage) => string | number> = {
   created_at: ({ sequence }) => sequence,
   updated_at: ({ updated_at: at }) => at,
@@ -11,7 +14,9 @@ const keys: Record<string, (image: StoredImage) => string | number> = {
   id: ({ id }) => id,
 };
 
-/** @param sort `created_at:desc,id:desc`: keys and directions, the default of which is `desc`.  @throws HttpError 400. */
+/**
+ * @param sort `created_at:desc,id:desc`: keys and directions, the default of which is `desc`.  @throws HttpError 400.
+ */
 export function sortImages(images: StoredImage[], sort: string | null): StoredImage[] {
   if (sort === null) return images;
   const orders = sort.split(',').map(parseOrder);
