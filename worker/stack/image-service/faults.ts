@@ -6,8 +6,9 @@ const faultSchema = z.strictObject({
   imageId: z.string().optional(),
   /**
    * `cut`: the connection breaks after `afterBytes` of the body. `stall`: it falls silent there, and breaks when the
-   * faults are cleared. `wrong-length`: a well-formed answer of only so many bytes. `wrong-bytes`: the byte there is inverted. `endless`: the body goes on after its end. `no-range`: ranges are ignored.
-   * `slow`: nothing is wrong but `bytesPerSecond`, which all kinds may have.
+   * faults are cleared. `wrong-length`: a well-formed answer of only so many bytes. `wrong-bytes`: the byte there is
+   * inverted. `endless`: the body goes on after its end. `no-range`: ranges are ignored. `slow`: nothing is wrong but
+   * `bytesPerSecond`, which all kinds may have.
    */
   kind: z.enum([
     'cut',
