@@ -1,21 +1,21 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { storedImageSchema, timestamp, type StoredImage } from './record';
+import { storedImageSchema, timestamp, type RecordedImage } from './record';
 import { syncPath } from '../../../lib/files';
 
 /** The records of all images, in memory and on disk; each change is durable before it is answered. */
 export interface Catalog {
   /** @returns undefined for what never was or was deleted. */
-  find(id: string): StoredImage | undefined;
+  find(id: string): RecordedImage | undefined;
   /** @returns whether the id was ever used. */
   isTaken(id: string): boolean;
   /** Of an image that is created now. */
   nextSequence(): number;
   /** Newest first, as Glance sorts by default. */
-  all(): StoredImage[];
-  put(image: StoredImage): Promise<void>;
+  all(): RecordedImage[];
+  put(image: RecordedImage): Promise<void>;
   /** Changes some fields and moves `updated_at`. @returns undefined when the image is gone. */
-  change(id: string, fields: Partial<StoredImage>): Promise<StoredImage | undefined>;
+  change(id: string, fields: Partial<RecordedImage>): Promise<RecordedImage | undefined>;
   /** Where an image's bytes are, or will be. */
   dataPath(id: string): string;
 }
@@ -32,12 +32,12 @@ export async function openCatalog(directory: string): Promise<Catalog> {
   const images = await loadRecords(records);
   let sequence = Math.max(0, ...[...images.values()].map((image) => image.sequence));
 
-  const put = async (image: StoredImage): Promise<void> => {
+  const put = async (image: RecordedImage): Promise<void> => {
     images.set(image.id, image);
     await writeDurably(join(records, `${image.id}.json`), JSON.stringify(image));
     await syncPath(records);
   };
-  const find = (id: string): StoredImage | undefined => {
+  const find = (id: string): RecordedImage | undefined => {
     const image = images.get(id);
     return image?.status === 'deleted' ? undefined : image;
   };
@@ -70,8 +70,8 @@ async function removeParts(directory: string): Promise<void> {
     if (name.endsWith(PART)) await rm(join(directory, name), { force: true });
 }
 
-async function loadRecords(directory: string): Promise<Map<string, StoredImage>> {
-  const images = new Map<string, StoredImage>();
+async function loadRecords(directory: string): Promise<Map<string, RecordedImage>> {
+  const images = new Map<string, RecordedImage>();
   for (const name of await readdir(directory)) {
     if (!name.endsWith('.json')) continue;
     const image = storedImageSchema.parse(JSON.parse(await readFile(join(directory, name), 'utf8')));

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { HttpError } from './http';
-import { isEditableField, parseEditedImage, refuseReadOnly, type EditableImage, type StoredImage } from './record';
+import { isEditableField, parseEditedImage, refuseReadOnly, type EditableImage, type RecordedImage } from './record';
 
 /** RFC 6902 as far as Glance knows it: one level deep, without move, copy and test. */
 export const PATCH_MEDIA_TYPE = 'application/openstack-images-v2.1-json-patch';
@@ -15,7 +15,7 @@ type Operation = z.output<typeof operationSchema>;
  * @returns the image's editable fields after all operations. @throws HttpError 400, 403 (not the caller's to set), 409
  * (no such property).
  */
-export function patchImage(image: StoredImage, body: unknown): EditableImage {
+export function patchImage(image: RecordedImage, body: unknown): EditableImage {
   const operations = z.array(operationSchema).max(256).safeParse(body);
   if (!operations.success) throw new HttpError(400, 'Request body must be a JSON array of operation objects.');
   const edited: Record<string, unknown> = {};
@@ -26,7 +26,7 @@ export function patchImage(image: StoredImage, body: unknown): EditableImage {
 }
 
 interface Draft {
-  image: StoredImage;
+  image: RecordedImage;
   edited: Record<string, unknown>;
   properties: Map<string, unknown>;
 }
@@ -45,7 +45,7 @@ function applyOperation(operation: Operation, { image, edited, properties }: Dra
   else properties.set(field, operation.value);
 }
 
-function refuseFormatChange(field: string, { status }: StoredImage): void {
+function refuseFormatChange(field: string, { status }: RecordedImage): void {
   if ((field === 'disk_format' || field === 'container_format') && status !== 'queued')
     throw new HttpError(403, `Attribute ${field} can be only replaced for a queued image.`);
 }

@@ -54,7 +54,7 @@ export const storedImageSchema = z.object({
   ...readOnlyFields,
   properties,
 });
-export type StoredImage = z.output<typeof storedImageSchema>;
+export type RecordedImage = z.output<typeof storedImageSchema>;
 export type EditableImage = z.output<typeof editedImageSchema>;
 
 const readOnlyNames = new Set([
@@ -71,7 +71,7 @@ const readOnlyNames = new Set([
 export function parseNewImage(
   body: unknown,
   { generatedId, sequence }: { generatedId: string; sequence: number },
-): StoredImage {
+): RecordedImage {
   const given = z.record(z.string(), z.unknown()).safeParse(body);
   if (!given.success) throw new HttpError(400, 'Expected a JSON object.');
   const fields = splitFields(given.data, Object.keys({ ...idField, ...editableFields }));
@@ -106,7 +106,7 @@ export function refuseReadOnly(field: string): void {
 }
 
 /** An image as the API shows it. */
-export function showImage({ properties: own, sequence: _sequence, ...fields }: StoredImage): Record<string, unknown> {
+export function showImage({ properties: own, sequence: _sequence, ...fields }: RecordedImage): Record<string, unknown> {
   const self = `/v2/images/${fields.id}`;
   const stores = fields.status === 'queued' || fields.status === 'saving' ? {} : { stores: 'file' };
   return { ...own, ...fields, self, file: `${self}/file`, schema: '/v2/schemas/image', ...stores };

@@ -9,7 +9,7 @@ import { HttpError } from './http';
 import { listImages } from './list-images';
 import { patchImage, PATCH_MEDIA_TYPE } from './patch-image';
 import { receiveFile } from './receive-file';
-import { parseNewImage, showImage, type StoredImage } from './record';
+import { parseNewImage, showImage, type RecordedImage } from './record';
 import { serveFile } from './serve-file';
 import { isDiskFull } from '../../../lib/errno';
 
@@ -69,7 +69,7 @@ function parseUrl({ url }: IncomingMessage): URL {
   return new URL(url, base);
 }
 
-function imageOf({ catalog }: Service, { captured }: Exchange): StoredImage {
+function imageOf({ catalog }: Service, { captured }: Exchange): RecordedImage {
   const [id = ''] = captured;
   const image = catalog.find(id);
   if (image === undefined) throw new HttpError(404, `No image found with ID ${id}`);

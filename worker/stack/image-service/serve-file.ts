@@ -9,7 +9,7 @@ import { strike, type StrikingFault } from './faults';
 import { sendEmpty } from './http';
 import { HttpError } from './http';
 import { parseRange, type ByteRange } from './range';
-import type { StoredImage } from './record';
+import type { RecordedImage } from './record';
 
 const READ_BYTES = MiB;
 const FLUSH_POLL_MS = 1;
@@ -17,7 +17,7 @@ const ENDLESS_CHUNK = Buffer.alloc(64 * 1024);
 const SLOW_PIECE_BYTES = 64 * 1024;
 
 export interface ServeFile {
-  image: StoredImage;
+  image: RecordedImage;
   path: string;
   counters: Counters;
   fault: StrikingFault | undefined;
@@ -48,7 +48,7 @@ export async function serveFile(
 
 function writeHead(
   response: ServerResponse,
-  { image, range, fault }: { image: StoredImage; range?: ByteRange; fault?: StrikingFault },
+  { image, range, fault }: { image: RecordedImage; range?: ByteRange; fault?: StrikingFault },
 ): void {
   const sizeBytes = image.size ?? 0;
   const wholeBytes = range === undefined ? sizeBytes : range.end - range.start + 1;

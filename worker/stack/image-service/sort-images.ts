@@ -1,11 +1,11 @@
 import { HttpError } from './http';
-import type { StoredImage } from './record';
+import type { RecordedImage } from './record';
 
 /**
  * Sort keys of Glance that are of use here; dates have whole seconds, so the order of creation decides between equal
  * ones.
  */
-const keys: Record<string, (image: StoredImage) => string | number> = {
+const keys: Record<string, (image: RecordedImage) => string | number> = {
   created_at: ({ sequence }) => sequence,
   updated_at: ({ updated_at: at }) => at,
   name: ({ name }) => name ?? '',
@@ -17,13 +17,13 @@ const keys: Record<string, (image: StoredImage) => string | number> = {
 /**
  * @param sort `created_at:desc,id:desc`: keys and directions, the default of which is `desc`.  @throws HttpError 400.
  */
-export function sortImages(images: StoredImage[], sort: string | null): StoredImage[] {
+export function sortImages(images: RecordedImage[], sort: string | null): RecordedImage[] {
   if (sort === null) return images;
   const orders = sort.split(',').map(parseOrder);
   return images.toSorted((a, b) => orders.reduce((decided, order) => decided || order(a, b), 0));
 }
 
-function parseOrder(text: string): (a: StoredImage, b: StoredImage) => number {
+function parseOrder(text: string): (a: RecordedImage, b: RecordedImage) => number {
   const [key = '', direction = 'desc', ...rest] = text.split(':');
   const valueOf = Object.hasOwn(keys, key) ? keys[key] : undefined;
   if (valueOf === undefined || rest.length > 0) throw new HttpError(400, `Invalid sort key: ${text}`);
