@@ -14,7 +14,7 @@ import type { RefreshCursor, RefreshInput, RefreshResult } from './contract/refr
 import { heartbeating, inTask } from './lib/activity-profiles';
 import { checkFollow } from './lib/check-follow';
 import { deleteFreedEntries } from './lib/delete-freed-entries';
-import { expectFailure, typed } from './lib/failure';
+import { expectFailure, typed } from './lib/fail';
 import { inParallel } from './lib/in-parallel';
 import { countImages, retireMissingImages } from './lib/retire-missing-images';
 import { describeRefreshed, describeRefreshing, summarizeRefresh } from './lib/refresh-details';

@@ -6,7 +6,7 @@ import { setCurrentDetails, setHandler } from '@temporalio/workflow';
 import type { BackendName, EntryId, ImageId } from './contract/ids';
 import type { WarmInput, WarmOutcome, WarmProgress, WarmResult } from './contract/refresh';
 import { control, inTask } from './lib/activity-profiles';
-import { expectFailure, typed } from './lib/failure';
+import { expectFailure, typed } from './lib/fail';
 import { inParallel } from './lib/in-parallel';
 import { describeWarmed, describeWarming, summarizeWarming } from './lib/refresh-details';
 import { ensureCached, type Warmed } from './lib/ensure-cached';

@@ -7,7 +7,7 @@ import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { workflowExecution } from '../kit/runs';
-import { asOwner, complete, findCompleted, markerOf, resultOf } from '../kit/volume';
+import { asOwner, complete, findCompleted, markerOf, resultOf } from '../kit/created-volume';
 import { rollOverInBackground } from './roll-over';
 import { quarantineEntry, retireFullEntry } from '../../db/entries/retirement';
 import { releaseLease } from '../../db/creates';

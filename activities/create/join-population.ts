@@ -6,7 +6,7 @@ import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/co
 import type { ControlDependencies } from '../dependencies';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
 import { workflowExecution } from '../kit/runs';
-import { asOwner, findCompleted, goOnAfterReset } from '../kit/volume';
+import { asOwner, findCompleted, goOnAfterReset } from '../kit/created-volume';
 import { joinFlight } from '../../db/join-flight';
 
 export interface JoinRequest {

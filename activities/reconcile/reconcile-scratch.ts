@@ -4,7 +4,7 @@ import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { HostDependencies } from '../dependencies';
 import type { ScratchEntry } from '../image/scratch';
 import { isRunning } from '../kit/runs';
-import { releaseScratchOf } from '../kit/scratch-files';
+import { releaseScratchOf } from '../kit/scratch-use';
 import { createFindings, type Findings, type ReconcileRequest } from './reconcile-run';
 
 /**

@@ -19,6 +19,11 @@ export interface ReportPeriod {
 }
 
 export type OutcomeBucket = RowRead<typeof readOutcomes>;
+export type ReasonCount = RowRead<typeof readReasons>;
+export type StageTimes = RowRead<typeof readStages>;
+export type ExpensiveMiss = RowRead<typeof readExpensiveMisses>;
+export type ImageUse = RowRead<typeof readImageUse>;
+export type EntryLeft = RowRead<typeof readEntriesLeft>;
 
 const sums = {
   bytesDownloaded: cast.integer(sql`sum(${decisions.bytesDownloaded})`),

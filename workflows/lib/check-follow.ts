@@ -4,7 +4,7 @@ import type { FollowOutcome, FollowToCheck } from '../contract/refresh';
 import { control, heartbeating } from './activity-profiles';
 import { deleteFreedEntries } from './delete-freed-entries';
 import { ensureCached } from './ensure-cached';
-import { expectFailure } from './failure';
+import { expectFailure } from './fail';
 
 /**
  * Rounds of look, populate and flip: more than one only when the entry was evicted, or something newer came, before the

@@ -1,7 +1,7 @@
 import { CancellationScope, log } from '@temporalio/workflow';
 import type { FreedEntry } from '../contract/population';
 import { onBackend } from './activity-profiles';
-import { expectFailure } from './failure';
+import { expectFailure } from './fail';
 import { inParallel } from './in-parallel';
 
 const DELETES_AT_ONCE = 4;

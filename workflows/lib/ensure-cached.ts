@@ -7,7 +7,7 @@ import type { Verdict } from '../contract/population';
 import type { WarmOutcome } from '../contract/refresh';
 import { formatBytes } from '../contract/bytes';
 import { control, heartbeating, waiting } from './activity-profiles';
-import { expectFailure, findFailureFor, isBudgetSpent } from './failure';
+import { expectFailure, findFailureFor, isBudgetSpent } from './fail';
 
 /**
  * Rounds of look and wait: more than one after the first happens only when an entry was evicted or a flight overtaken

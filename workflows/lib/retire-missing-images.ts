@@ -5,7 +5,7 @@ import type { ImageId } from '../contract/ids';
 import type { RefreshResult } from '../contract/refresh';
 import { heartbeating } from './activity-profiles';
 import { deleteFreedEntries } from './delete-freed-entries';
-import { expectFailure } from './failure';
+import { expectFailure } from './fail';
 
 /** Images of one activity. */
 const AT_ONCE = 100;

@@ -21,7 +21,10 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
   return found.flat();
 }
 
-async function checkEvictor(cache: ImageVolumeCache, { id, isOff }: { id: string; isOff: boolean }): Promise<DoctorFinding> {
+async function checkEvictor(
+  cache: ImageVolumeCache,
+  { id, isOff }: { id: string; isOff: boolean },
+): Promise<DoctorFinding> {
   const found = await requestTemporal(cache, (client) =>
     unlessThrown(WorkflowNotFoundError, client.workflow.getHandle(id).describe()),
   );
