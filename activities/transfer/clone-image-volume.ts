@@ -4,7 +4,6 @@ import type { VolumeBackend } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { parseExpectedBytes, type ExpectedBytes } from '../image/expected-bytes';
 import type { GuestReader } from '../image/guest-reader';
-import { hashGuest } from '../image/hash-guest';
 import { createTransferProgress } from '../image/transfer-progress';
 import type { ProgressReporter } from '../progress';
 import { attemptName, removeEarlierAttempts, seal } from './attempt';
@@ -83,7 +82,7 @@ async function hasItsHash(
   const { signal } = reporter;
   const onProgress = (bytesDone: number): void => progress.verifying(bytesDone);
   try {
-    return (await hashGuest(reader, { algorithm, sizeBytes, signal, onProgress })) === hash;
+    return (await reader.hash({ algorithm, lengthBytes: sizeBytes, signal, onProgress })) === hash;
   } finally {
     progress.end();
   }

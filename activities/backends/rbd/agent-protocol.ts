@@ -6,7 +6,7 @@ import type { ClusterIdentity, RbdCluster, RbdPool } from './cluster';
  */
 export interface AgentCalls extends Omit<
   RbdCluster,
-  'access' | 'identify' | 'flatten' | 'read' | 'openReader' | 'openWriter' | 'close' | 'describeSnapshot'
+  'access' | 'identify' | 'flatten' | 'hash' | 'read' | 'openReader' | 'openWriter' | 'close' | 'describeSnapshot'
 > {
   connect(pool: RbdPool & { operationsAtOnce?: number }): Promise<ClusterIdentity>;
   flatten(name: string): Promise<void>;
@@ -16,6 +16,10 @@ export interface AgentCalls extends Omit<
     options: { snapshot?: string; writable: boolean },
   ): Promise<{ image: number; sizeBytes: number }>;
   readAt(image: number, offset: number, lengthBytes: number): Promise<Buffer>;
+  /** Goes on with the hash of an open image: calls take effect in their order. `offset`: a multiple of 4 MiB. */
+  hashOn(image: number, algorithm: string, range: { offset: number; lengthBytes: number }): Promise<void>;
+  /** @returns hex, once. */
+  digestOf(image: number): Promise<string>;
   writeAt(image: number, offset: number, bytes: Buffer): Promise<void>;
   flushImage(image: number): Promise<void>;
   closeImage(image: number): Promise<void>;

@@ -1,3 +1,4 @@
+import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:os';
 import { createSemaphore } from '../../../lib/semaphore';
 import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
@@ -59,7 +60,7 @@ async function ioOf({ pool }: Pick<SnapshotSpec, 'pool'>): Promise<Handle> {
   return await opening;
 }
 
-const openImages = new Map<number, { handle: Handle }>();
+const openImages = new Map<number, { handle: Handle; hash?: Hash }>();
 let lastImage = 0;
 
 /** Opens an image for one piece of work; it is closed on every path, before a failure is told. */
@@ -93,7 +94,7 @@ async function closeHandle(number: number): Promise<void> {
   await calls.close(image);
 }
 
-function getHandle(number: number): { handle: Handle } {
+function getHandle(number: number): { handle: Handle; hash?: Hash } {
   const image = openImages.get(number);
   if (image === undefined) throw new Error(`image ${number} is not open`);
   return image;
@@ -466,6 +467,12 @@ const agent: AgentCalls = {
     const bytes = Buffer.allocUnsafe(lengthBytes);
     return bytes.subarray(0, await calls.read(getHandle(image).handle, offset, lengthBytes, bytes, 0));
   },
+  async hashOn(image, algorithm, range) {
+    const opened = getHandle(image);
+    opened.hash ??= createHash(algorithm);
+    await hashRange(opened.handle, opened.hash, range);
+  },
+  digestOf: (image) => Promise.resolve(getHandle(image).hash?.digest('hex') ?? ''),
   async writeAt(image, offset, bytes) {
     await calls.write(getHandle(image).handle, offset, bytes.length, bytes, 0);
   },
@@ -475,6 +482,44 @@ const agent: AgentCalls = {
   closeImage: closeHandle,
   countOpenImages: () => Promise.resolve(openImages.size),
 };
+
+const HASHED_PIECE_BYTES = 4 * 1024 ** 2;
+/** Pieces that are read while an earlier one is hashed. */
+const READS_AHEAD = 6;
+
+async function hashRange(
+  image: Handle,
+  hash: Hash,
+  { offset, lengthBytes }: { offset: number; lengthBytes: number },
+): Promise<void> {
+  const end = offset + lengthBytes;
+  const reads: Promise<Buffer>[] = [];
+  const buffers = Array.from({ length: READS_AHEAD }, () => Buffer.allocUnsafe(HASHED_PIECE_BYTES));
+  const read = async (at: number, buffer: Buffer): Promise<Buffer> => {
+    const wanted = Math.min(HASHED_PIECE_BYTES, end - at);
+    const count = await calls.read(image, at, wanted, buffer, 0);
+    if (count < wanted) throw new Error(`the image ends at byte ${at + count}`);
+    return buffer.subarray(0, wanted);
+  };
+  let next = offset;
+  const readOn = (buffer: Buffer): void => {
+    if (next >= end) return;
+    const piece = read(next, buffer);
+    // It is awaited in its turn.
+    piece.catch(() => undefined);
+    reads.push(piece);
+    next += HASHED_PIECE_BYTES;
+  };
+  for (const buffer of buffers) readOn(buffer);
+  try {
+    for (let piece = await reads.shift(); piece !== undefined; piece = await reads.shift()) {
+      hash.update(piece);
+      readOn(Buffer.from(piece.buffer, piece.byteOffset, HASHED_PIECE_BYTES));
+    }
+  } finally {
+    await Promise.allSettled(reads);
+  }
+}
 
 async function removeWithSnapshots(io: Handle, name: string): Promise<void> {
   try {

@@ -1,4 +1,4 @@
-import type { GuestReader } from '../../image/guest-reader';
+import type { GuestReader, HashOptions } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
 
 /** One pool, or a namespace of it, of one Ceph cluster. */
@@ -116,7 +116,9 @@ export interface RbdCluster {
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
   read(name: string, options: ReadOptions): Promise<void>;
   /** Reads an image as it is now, at any place. Undefined where it cannot be done in process. */
-  openReader?(name: string): Promise<GuestReader>;
+  openReader?(name: string): Promise<Omit<GuestReader, 'hash'>>;
+  /** As `GuestReader.hash`. Undefined where it cannot be done in process. */
+  hash?(this: void, name: string, options: HashOptions): Promise<string>;
   /** Undefined where it cannot be done in process. One failed write condemns the image, since a later flush does not tell of it. */
   openWriter?(name: string): Promise<GuestWriter>;
   /** Ends the connection, and the calls that wait for it, in doubt. A later call, of theirs too, is refused and starts nothing. */

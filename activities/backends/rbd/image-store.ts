@@ -119,10 +119,13 @@ async function cloneAnew(
 export async function openReader(context: RbdContext, attempt: AttemptId): Promise<GuestReader> {
   const { cluster, names } = context;
   return await withFailures(context, async () => {
-    const reader = await cluster.openReader?.(names.attemptOf(attempt));
-    if (reader === undefined) throw new Error('the rbd tool has no reader');
+    const name = names.attemptOf(attempt);
+    const reader = await cluster.openReader?.(name);
+    const { hash } = cluster;
+    if (reader === undefined || hash === undefined) throw new Error('the rbd tool has no reader');
     return {
       read: async (offset, lengthBytes) => await withFailures(context, () => reader.read(offset, lengthBytes)),
+      hash: async (options) => await withFailures(context, () => hash(name, options)),
       close: () => reader.close(),
     };
   });

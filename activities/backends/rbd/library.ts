@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { abortReason, LONGEST_TIMER_MS } from '../../../lib/abort';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
-import type { GuestReader } from '../../image/guest-reader';
+import type { GuestReader, HashOptions } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
 import { dataRuns } from '../../image/sparse-write';
 import { CephError, isCephError } from './ceph-error';
@@ -69,15 +69,17 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     removeImage: (name) => ask('removeImage', name),
     removeFromTrash: (id) => ask('removeFromTrash', id),
     flatten: async (name, { signal, bytesPerSecond }) => {
-      // In an agent of its own: to end a flatten is to end its process, and nobody else's call.
       const paced = { ...pool, operationsAtOnce: operationsAtOnce(bytesPerSecond) };
-      const ended = new AbortController();
-      const closed = AbortSignal.any([closing.signal, ended.signal, ...(signal === undefined ? [] : [signal])]);
-      try {
-        await startingAgent(paced, { deadlineMs: LONGEST_TIMER_MS, closed }).ask('flatten', name);
-      } finally {
-        ended.abort(isClosed());
-      }
+      const own = {
+        deadlineMs: LONGEST_TIMER_MS,
+        closings: [closing.signal, ...(signal === undefined ? [] : [signal])],
+      };
+      await inAgentOfItsOwn(paced, own, (askOwn) => askOwn('flatten', name));
+    },
+    // The bytes stay in that process, whose thread the hash keeps busy.
+    hash: async (name, options) => {
+      const own = { deadlineMs, closings: [closing.signal, options.signal] };
+      return await inAgentOfItsOwn(pool, own, (askOwn) => hashThrough(askOwn, name, options));
     },
     read: async (name, options) => await readThrough(ask, name, options),
     openReader: async (name) => await readAnywhere(ask, name),
@@ -87,6 +89,21 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
       return Promise.resolve();
     },
   };
+}
+
+/** To end such work is to end its process, and nobody else's call. */
+async function inAgentOfItsOwn<Result>(
+  pool: Parameters<typeof startingAgent>[0],
+  { deadlineMs, closings }: { deadlineMs: number; closings: AbortSignal[] },
+  work: (ask: Ask) => Promise<Result>,
+): Promise<Result> {
+  const ended = new AbortController();
+  const closed = AbortSignal.any([...closings, ended.signal]);
+  try {
+    return await work(startingAgent(pool, { deadlineMs, closed }).ask);
+  } finally {
+    ended.abort(isClosed());
+  }
 }
 
 const isClosed = (): CephError => new CephError('close', constants.errno.ETIMEDOUT);
@@ -201,7 +218,24 @@ async function readThrough(
   }
 }
 
-async function readAnywhere(ask: Ask, name: string): Promise<GuestReader> {
+/** Between two of these it tells how far it is: a multiple of what the agent reads at once. */
+const HASH_STEP_BYTES = 64 * MiB;
+
+async function hashThrough(
+  ask: Ask,
+  name: string,
+  { algorithm, lengthBytes, onProgress }: HashOptions,
+): Promise<string> {
+  const { image } = await ask('openImage', name, { writable: false });
+  for (let offset = 0; offset < lengthBytes; offset += HASH_STEP_BYTES) {
+    const end = Math.min(offset + HASH_STEP_BYTES, lengthBytes);
+    await ask('hashOn', image, algorithm, { offset, lengthBytes: end - offset });
+    onProgress(end);
+  }
+  return await ask('digestOf', image);
+}
+
+async function readAnywhere(ask: Ask, name: string): Promise<Omit<GuestReader, 'hash'>> {
   const { image, sizeBytes } = await ask('openImage', name, { writable: false });
   return {
     async read(offset, lengthBytes) {
