@@ -1,15 +1,22 @@
+import { pause } from '../../../lib/abort';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { FlattenOptions } from '../backend';
 import { isCephError } from './ceph-error';
 import { withFailures, type RbdContext } from './context';
 import { isIncompleteClone } from './half-made';
-import { MARKER_KEY } from './names';
+import { FLATTEN_KEY, MARKER_KEY } from './names';
 import { findOpener } from './volume';
 
 const PROGRESS_MS = 1000;
+/** Ceph takes a client that was killed for alive for half a minute: the worker of an earlier flatten may be such a one. */
+const DEAD_CLIENT_MS = 40_000;
+const RETRY_MS = 1000;
 
-/** See `VolumeBackend.ensureFlattened`. What a call that was ended has copied stays, and the next one goes on from there. */
+/**
+ * See `VolumeBackend.ensureFlattened`. What a call that was ended has copied stays, and the next one goes on from there. The pace is that of librbd's
+ * operations, each an object: one at least, see `operationsAtOnce`.
+ */
 export async function ensureFlattened(
   context: RbdContext,
   volumeId: VolumeId,
@@ -18,12 +25,14 @@ export async function ensureFlattened(
   const { cluster, names } = context;
   const name = names.volumeOf(volumeId);
   return await withFailures(context, async () => {
-    const image = await cluster.describeImage(name, [MARKER_KEY]);
+    const image = await cluster.describeImage(name, [MARKER_KEY, FLATTEN_KEY]);
     if (image === undefined || isIncompleteClone(context, image)) return 'absent';
     if (image.parent === undefined) return 'independent';
-    const opener = await findOpener(context, volumeId);
-    if (opener !== undefined) throw new Failure('VolumeInUse', { volumeId, by: opener });
-    return await flattenImage(context, { name, sizeBytes: image.sizeBytes }, options);
+    const { sizeBytes } = image;
+    const hasBegun = image.metadata[FLATTEN_KEY] !== undefined;
+    await awaitUnused(context, { volumeId, patienceMs: hasBegun ? DEAD_CLIENT_MS : 0, signal: options.signal });
+    if (!hasBegun) await cluster.completeImage(name, { sizeBytes, metadata: { [FLATTEN_KEY]: 'begun' } });
+    return await flattenImage(context, { name, sizeBytes }, options);
   });
 }
 
@@ -47,4 +56,17 @@ export async function flattenImage(
   }
   onProgress?.(1);
   return 'flattened';
+}
+
+/** @throws VolumeInUse when somebody has it open, after so long. */
+async function awaitUnused(
+  context: RbdContext,
+  { volumeId, patienceMs, signal }: { volumeId: VolumeId; patienceMs: number; signal?: AbortSignal },
+): Promise<void> {
+  for (const deadline = Date.now() + patienceMs; ;) {
+    const opener = await findOpener(context, volumeId);
+    if (opener === undefined) return;
+    if (Date.now() >= deadline) throw new Failure('VolumeInUse', { volumeId, by: opener });
+    await pause(RETRY_MS, signal ?? new AbortController().signal);
+  }
 }

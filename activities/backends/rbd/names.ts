@@ -28,6 +28,9 @@ export const SEAL = 'sealed';
 /** Image metadata: the marker, as JSON. */
 export const MARKER_KEY = 'image-volume-cache.marker';
 
+/** Image metadata: a flatten of this clone has begun. It says nothing of an image without a parent. */
+export const FLATTEN_KEY = 'image-volume-cache.flatten';
+
 /** The attempt that stands for a clone without its marker: what a kill in its middle leaves. */
 export const INCOMPLETE_CLONE = 'clone';
 /** Before the id of an image in the trash: the attempt that stands for it. */
