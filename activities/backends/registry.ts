@@ -23,7 +23,18 @@ export async function createBackend(
       return await createFileBackend({ name, installation, directory, clone, known });
     }
     case 'rbd': {
-      const { pool: poolName, namespace, conf, user, keyring, access, operationTimeout, names, imageStore } = config;
+      const {
+        pool: poolName,
+        namespace,
+        conf,
+        user,
+        keyring,
+        access,
+        operationTimeout,
+        names,
+        imageStore,
+        maxCloneDepth,
+      } = config;
       const pool = { pool: poolName, namespace, conf, user, keyring, operationTimeoutMs: operationTimeout };
       const cluster = await openRbdCluster(pool, { access, backend: name });
       const { clone, pool: storePool, verify } = imageStore;
@@ -33,6 +44,7 @@ export async function createBackend(
         pool,
         cluster,
         names,
+        maxCloneDepth,
         known,
         ...(clone && { imageStore: { pool: storePool, verify } }),
       });

@@ -74,6 +74,8 @@ const rbdBackendSchema = z.strictObject({
       verify: z.boolean().default(true),
     })
     .prefault({}),
+  /** A volume reads from so many images at most, one behind the other: an image-volume that is a clone itself and would make it more is flattened. */
+  maxCloneDepth: z.int().min(1).max(16).default(5),
   maxOverSubscription: z.number().min(1).max(1000).default(20),
   cache: cacheLimitsSchema.prefault({}),
 });

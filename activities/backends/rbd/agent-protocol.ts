@@ -23,6 +23,8 @@ export interface AgentCalls extends Omit<
   writeAt(image: number, offset: number, bytes: Buffer): Promise<void>;
   flushImage(image: number): Promise<void>;
   closeImage(image: number): Promise<void>;
+  /** How often each call of librados and librbd was made, to see what an operation costs. */
+  countCalls(): Promise<Record<string, number>>;
   /** Images that are open in the agent, to see that every path closes them. */
   countOpenImages(): Promise<number>;
 }

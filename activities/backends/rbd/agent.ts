@@ -2,7 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:os';
 import { createSemaphore } from '../../../lib/semaphore';
 import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
-import { decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
+import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
 import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage, type SnapshotSpec } from './cluster';
 
@@ -66,35 +66,37 @@ let lastImage = 0;
 /** Opens an image for one piece of work; it is closed on every path, before a failure is told. */
 async function withImage<Result>(
   name: string,
-  { writable, snapshot = null, io }: { writable: boolean; snapshot?: string | null; io?: Handle },
+  options: { writable: boolean; snapshot?: string | null; io?: Handle },
   work: (image: Handle) => Promise<Result>,
 ): Promise<Result> {
-  const image = await openHandle(name, { writable, snapshot, io });
+  const number = await openImage(name, options);
   try {
-    return await work(image.handle);
+    return await work(getHandle(number));
   } finally {
-    await closeHandle(image.number);
+    await closeImage(number);
   }
 }
 
-async function openHandle(
+async function openImage(
   name: string,
-  { writable, snapshot, io = connection().io }: { writable: boolean; snapshot: string | null; io?: Handle },
-): Promise<{ number: number; handle: Handle }> {
+  { writable, snapshot = null, io = connection().io }: { writable: boolean; snapshot?: string | null; io?: Handle },
+): Promise<number> {
   const opened = await handle((out) => (writable ? calls.open : calls.openReadOnly)(io, name, out, snapshot));
   const number = (lastImage += 1);
   openImages.set(number, { handle: opened });
-  return { number, handle: opened };
+  return number;
 }
 
 /** A handle that was closed, or never opened, is an error here and not a crash in the library. */
-async function closeHandle(number: number): Promise<void> {
-  const { handle: image } = getHandle(number);
+async function closeImage(number: number): Promise<void> {
+  const image = getHandle(number);
   openImages.delete(number);
   await calls.close(image);
 }
 
-function getHandle(number: number): { handle: Handle; hash?: Hash } {
+const getHandle = (number: number): Handle => getImage(number).handle;
+
+function getImage(number: number): { handle: Handle; hash?: Hash } {
   const image = openImages.get(number);
   if (image === undefined) throw new Error(`image ${number} is not open`);
   return image;
@@ -171,18 +173,22 @@ async function snapshotNames(image: Handle): Promise<string[]> {
 }
 
 async function parentOf(image: Handle): Promise<RbdImage['parent']> {
+  const linked = await linkedParentOf(image);
+  if (linked === undefined) return undefined;
+  const { pool_name, pool_namespace, image_name, trash, snapshot } = linked;
+  return { pool: pool_name, namespace: pool_namespace ?? '', image: image_name, snapshot, inTrash: trash };
+}
+
+async function linkedParentOf(image: Handle): Promise<(LinkedImage & { snapshot: string }) | undefined> {
   const parent = koffi.alloc('rbd_linked_image_spec_t', 1);
   const snapshot = koffi.alloc('rbd_snap_spec_t', 1);
   try {
     await calls.parent(image, parent, snapshot);
-    const { pool_name, pool_namespace, image_name, trash } = koffi.decode(
-      parent,
-      'rbd_linked_image_spec_t',
-    ) as LinkedImage;
+    const linked = koffi.decode(parent, 'rbd_linked_image_spec_t') as LinkedImage;
     const { name } = koffi.decode(snapshot, 'rbd_snap_spec_t') as { name: string };
     plain.cleanLinked(parent);
     plain.cleanSnapshotSpec(snapshot);
-    return { pool: pool_name, namespace: pool_namespace ?? '', image: image_name, snapshot: name, inTrash: trash };
+    return { ...linked, snapshot: name };
   } catch (error) {
     if (isCephError(error, 'absent')) return undefined;
     throw error;
@@ -191,12 +197,30 @@ async function parentOf(image: Handle): Promise<RbdImage['parent']> {
     koffi.free(snapshot);
   }
 }
+
+/** By its id, since it may be in the trash, and in its own pool. */
+async function parentOfLinked({ pool_name, pool_namespace, image_id }: LinkedImage): Promise<LinkedImage | undefined> {
+  const io = await handle((out) => calls.openPool(connection().cluster, pool_name, out));
+  try {
+    plain.setNamespace(io, pool_namespace ?? '');
+    const image = await handle((out) => calls.openByIdReadOnly(io, image_id, out, null));
+    try {
+      return await linkedParentOf(image);
+    } finally {
+      await calls.close(image);
+    }
+  } finally {
+    plain.closePool(io);
+  }
+}
+
 interface TrashEntry {
   id: string;
   name: string;
   deletion_time: number | bigint;
 }
 interface LinkedImage {
+  image_id: string;
   pool_name: string;
   pool_namespace: string | null;
   image_name: string;
@@ -396,6 +420,13 @@ const agent: AgentCalls = {
       return found.map(({ addr, id }) => ({ address: addr, own: BigInt(id) === own }));
     }),
 
+  async countAncestors(name) {
+    let count = 0;
+    let parent: LinkedImage | undefined = await withImage(name, { writable: false }, linkedParentOf);
+    for (; parent !== undefined; count += 1) parent = await parentOfLinked(parent);
+    return count;
+  },
+
   createImage: (name, sizeBytes) =>
     withOptions(
       [
@@ -454,32 +485,33 @@ const agent: AgentCalls = {
 
   flatten: (name) => withImage(name, { writable: true }, async (image) => void (await calls.flatten(image))),
 
-  async openImage(name, { snapshot = null, writable }: { snapshot?: string | null; writable: boolean }) {
-    const image = await openHandle(name, { writable, snapshot });
+  async openImage(name, options) {
+    const image = await openImage(name, options);
     try {
-      return { image: image.number, sizeBytes: await sizeOf(image.handle) };
+      return { image, sizeBytes: await sizeOf(getHandle(image)) };
     } catch (error) {
-      await closeHandle(image.number);
+      await closeImage(image);
       throw error;
     }
   },
   async readAt(image, offset, lengthBytes) {
     const bytes = Buffer.allocUnsafe(lengthBytes);
-    return bytes.subarray(0, await calls.read(getHandle(image).handle, offset, lengthBytes, bytes, 0));
+    return bytes.subarray(0, await calls.read(getHandle(image), offset, lengthBytes, bytes, 0));
   },
   async hashOn(image, algorithm, range) {
-    const opened = getHandle(image);
+    const opened = getImage(image);
     opened.hash ??= createHash(algorithm);
     await hashRange(opened.handle, opened.hash, range);
   },
-  digestOf: (image) => Promise.resolve(getHandle(image).hash?.digest('hex') ?? ''),
+  digestOf: (image) => Promise.resolve(getImage(image).hash?.digest('hex') ?? ''),
   async writeAt(image, offset, bytes) {
-    await calls.write(getHandle(image).handle, offset, bytes.length, bytes, 0);
+    await calls.write(getHandle(image), offset, bytes.length, bytes, 0);
   },
   async flushImage(image) {
-    await calls.flush(getHandle(image).handle);
+    await calls.flush(getHandle(image));
   },
-  closeImage: closeHandle,
+  closeImage,
+  countCalls: () => Promise.resolve({ ...callCounts }),
   countOpenImages: () => Promise.resolve(openImages.size),
 };
 

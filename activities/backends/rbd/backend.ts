@@ -15,6 +15,9 @@ import { ensureFlattened } from './flatten';
 import { cloneStoredImage, ensureParentIndependent, findStoreFault, openReader, type ImageStore } from './image-store';
 import { describeVolume, ensureClone, findOpener, MAX_IMAGE_BYTES, publishVolume } from './volume';
 
+/** Source: Cinder, `rbd_max_clone_depth`. */
+const DEFAULT_MAX_CLONE_DEPTH = 5;
+
 export interface RbdBackendOptions {
   name: BackendName;
   installation: InstallationId;
@@ -23,6 +26,8 @@ export interface RbdBackendOptions {
   names: NameTemplates;
   /** Undefined: images are never cloned from it. */
   imageStore?: ImageStore;
+  /** How many images a volume may read from, one behind the other; see `sealImageVolume`. Default: as Cinder's. */
+  maxCloneDepth?: number;
   /** Default: the inventory holds nothing there. */
   known?: KnownPlace;
 }
@@ -39,6 +44,7 @@ export async function createRbdBackend({
   cluster,
   names,
   imageStore,
+  maxCloneDepth = DEFAULT_MAX_CLONE_DEPTH,
   known = NOTHING_KNOWN,
 }: RbdBackendOptions): Promise<VolumeBackend> {
   const { storeFault, ...opened } = await withFailures({ name, pool, cluster }, async () => {
@@ -54,11 +60,14 @@ export async function createRbdBackend({
     pool,
     cluster,
     ...opened,
+    maxCloneDepth,
     names: createNames(names),
     sealedBytes: new Map(),
   };
-  const guarded = async <Result>(operation: () => Promise<Result>): Promise<Result> =>
-    await withFailures(context, operation);
+  const guarded =
+    <Args extends unknown[], Result>(operation: (of: RbdContext, ...args: Args) => Promise<Result>) =>
+    (...args: Args): Promise<Result> =>
+      withFailures(context, () => operation(context, ...args));
   return {
     name,
     driver: 'rbd',
@@ -72,30 +81,26 @@ export async function createRbdBackend({
       ...(imageStore !== undefined && { imageStore: { name: `pool ${imageStore.pool}`, reason: storeFault } }),
     },
     placeId: opened.placeId,
-    space: async () => await guarded(async () => await spaceOf(context)),
-    ensureWriteTarget: async (request) => await ensureWriteTarget(context, request),
-    sealImageVolume: async (target, marker) => await sealImageVolume(context, target, marker),
-    publishVolume: async (target, marker) => await publishVolume(context, target, marker),
-    ...(cluster.openWriter !== undefined && {
-      openWriter: async (attempt: AttemptId) => await openWriter(context, attempt),
-    }),
-    ...(cluster.openReader !== undefined && {
-      openReader: async (attempt: AttemptId) => await openReader(context, attempt),
-    }),
+    space: guarded(spaceOf),
+    ensureWriteTarget: guarded(ensureWriteTarget),
+    sealImageVolume: guarded(sealImageVolume),
+    publishVolume: guarded(publishVolume),
+    readTarget: guarded(readTarget),
+    ensureAttemptAbsent: guarded(ensureAttemptAbsent),
+    describeParent: guarded(describeParent),
+    digestParent: guarded(digestParent),
+    ensureClone: guarded(ensureClone),
+    ensureFlattened: guarded(ensureFlattened),
+    ensureParentIndependent: guarded(ensureParentIndependent),
+    describeVolume: guarded(describeVolume),
+    findOpener: guarded(findOpener),
+    ensureVolumeAbsent: guarded(ensureVolumeAbsent),
+    ensureImageVolumeAbsent: guarded(ensureImageVolumeAbsent),
+    ...(cluster.openWriter !== undefined && { openWriter: guarded(openWriter) }),
+    ...(cluster.openReader !== undefined && { openReader: guarded(openReader) }),
     ...(imageStore !== undefined && {
-      cloneStoredImage: async (image: StoredImage) => await cloneStoredImage(context, imageStore, image),
+      cloneStoredImage: guarded((own, image: StoredImage) => cloneStoredImage(own, imageStore, image)),
     }),
-    readTarget: async (attempt, lengthBytes) => await readTarget(context, attempt, lengthBytes),
-    ensureAttemptAbsent: async (request) => await ensureAttemptAbsent(context, request),
-    describeParent: async (image) => await guarded(async () => await describeParent(context, image)),
-    digestParent: async (image, options) => await guarded(async () => await digestParent(context, image, options)),
-    ensureClone: async (parent, marker) => await ensureClone(context, parent, marker),
-    ensureFlattened: async (volumeId, options) => await ensureFlattened(context, volumeId, options),
-    ensureParentIndependent: async (image, options) => await ensureParentIndependent(context, image, options),
-    describeVolume: async (volumeId) => await guarded(async () => await describeVolume(context, volumeId)),
-    findOpener: async (volumeId) => await findOpener(context, volumeId),
-    ensureVolumeAbsent: async (volumeId) => await ensureVolumeAbsent(context, volumeId),
-    ensureImageVolumeAbsent: async (image) => await ensureImageVolumeAbsent(context, image),
     list: () => listObjects(context),
   };
 }

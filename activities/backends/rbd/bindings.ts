@@ -74,6 +74,7 @@ export function loadLibraries() {
     clone: call(rbd, 'int rbd_clone3(void *parentIo, str parent, str snapshot, void *io, str name, void *options)'),
     open: call(rbd, 'int rbd_open(void *io, str name, _Out_ void **image, str snapshot)'),
     openById: call(rbd, 'int rbd_open_by_id(void *io, str id, _Out_ void **image, str snapshot)'),
+    openByIdReadOnly: call(rbd, 'int rbd_open_by_id_read_only(void *io, str id, _Out_ void **image, str snapshot)'),
     openReadOnly: call(rbd, 'int rbd_open_read_only(void *io, str name, _Out_ void **image, str snapshot)'),
     close: call(rbd, 'int rbd_close(void *image)'),
     size: call(rbd, 'int rbd_get_size(void *image, _Out_ uint64_t *size)'),
@@ -103,6 +104,7 @@ export function loadLibraries() {
   };
   const plain = {
     freeBuffer: rados.func('void rados_buffer_free(void *buffer)'),
+    closePool: rados.func('void rados_ioctx_destroy(void *io)'),
     setNamespace: rados.func('void rados_ioctx_set_namespace(void *io, str name)'),
     // Full: what takes space is refused at once, instead of being held back until its deadline, and what gives space back is done.
     failWhenFull: rados.func('void rados_set_pool_full_try(void *io)'),
@@ -130,6 +132,8 @@ export function loadLibraries() {
 }
 
 const inFlight = new Set<readonly unknown[]>();
+/** How often each blocking call was made. */
+export const callCounts: Record<string, number> = {};
 
 /** @returns a call that runs on another thread. koffi's async calls do not keep a buffer alive by themselves: `inFlight` does. */
 function blocking(
@@ -138,6 +142,7 @@ function blocking(
 ): (...args: unknown[]) => Promise<number> {
   const name = /(\w+)\(/.exec(prototype)?.[1] ?? prototype;
   return async (...args) => {
+    callCounts[name] = (callCounts[name] ?? 0) + 1;
     inFlight.add(args);
     try {
       const result = await new Promise<number>((resolve, reject) =>

@@ -96,6 +96,9 @@ export interface RbdCluster {
   describeSnapshot?(snapshot: SnapshotSpec): Promise<{ sizeBytes: number; usedBytes: number } | undefined>;
   listWatchers(name: string): Promise<RbdWatcher[]>;
 
+  /** How many images an image reads from, one behind the other, in whatever pools: 0 for one that is no clone. @throws CephError `absent`. */
+  countAncestors(name: string): Promise<number>;
+
   createImage(name: string, sizeBytes: number): Promise<void>;
   /** Clones, grows and sets the metadata last: a clone without it is not complete. @throws CephError `exists`, `absent` (of the parent). */
   cloneImage(

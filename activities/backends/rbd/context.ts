@@ -16,6 +16,8 @@ export interface RbdContext {
   names: Names;
   /** Of the claim that was found when the backend was opened. */
   placeId: string;
+  /** How many images a volume may read from, one behind the other. */
+  maxCloneDepth: number;
   /** Sizes of sealed parents, which never change: so that a clone does not open its parent to ask. By image-volume. */
   sealedBytes: Map<string, number>;
 }
@@ -53,6 +55,15 @@ export async function toFailure(
 export async function checkNotFull({ name, cluster }: RbdContext, neededBytes: number): Promise<void> {
   const { freeBytes } = await cluster.space();
   if (freeBytes === 0) throw new Failure('NoSpace', { backend: name, neededBytes, freeBytes });
+}
+
+/** Publishes what an attempt has written. Where another has taken the name, the attempt stays as it is. */
+export async function renameUnlessTaken({ cluster }: RbdContext, attempt: string, name: string): Promise<void> {
+  try {
+    await cluster.renameImage(attempt, name);
+  } catch (error) {
+    if (!isCephError(error, 'exists')) throw error;
+  }
 }
 
 /** @returns undefined where the cluster does not say: what went wrong first is what counts. */

@@ -31,8 +31,8 @@ interface Agent {
   identity: Promise<ClusterIdentity>;
 }
 
-/** Beside the steps: how many images its agent has open, which is none between them. */
-export type LibraryCluster = RbdCluster & Pick<AgentCalls, 'countOpenImages'>;
+/** Beside the steps: how many images its agent has open, which is none between them, and what it has called. */
+export type LibraryCluster = RbdCluster & Pick<AgentCalls, 'countOpenImages' | 'countCalls'>;
 
 /**
  * librbd, in an agent process of its own with one connection to the cluster. It is started by the first call, and killed and started again when a call of
@@ -44,6 +44,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
   const { ask, identify } = startingAgent(pool, { deadlineMs, closed: closing.signal });
   return {
     access: 'library',
+    countCalls: () => ask('countCalls'),
     countOpenImages: () => ask('countOpenImages'),
     identify,
     space: () => ask('space'),
@@ -60,6 +61,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     usedBytes: (name, snapshot) => ask('usedBytes', name, snapshot),
     describeSnapshot: (snapshot) => ask('describeSnapshot', snapshot),
     countChildren: (name, snapshot) => ask('countChildren', name, snapshot),
+    countAncestors: (name) => ask('countAncestors', name),
     listWatchers: (name) => ask('listWatchers', name),
     createImage: (name, sizeBytes) => ask('createImage', name, sizeBytes),
     cloneImage: (parent, clone) => ask('cloneImage', parent, clone),

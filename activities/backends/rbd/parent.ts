@@ -2,8 +2,7 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { DigestOptions, ImageVolumeMarker, ParentDescription, ParentDigest, WriteTarget } from '../backend';
 import { isSameMarker } from '../markers';
 import { createPacedHash } from '../paced-hash';
-import { isCephError } from './ceph-error';
-import { checkNotFull, withFailures, type RbdContext } from './context';
+import { checkNotFull, renameUnlessTaken, withFailures, type RbdContext } from './context';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
@@ -38,14 +37,15 @@ export async function getSealedParent(context: RbdContext, name: string) {
 
 /**
  * See `VolumeBackend.sealImageVolume`. The snapshot first, then the marker, then the name: an image-volume is there when its name is. A writer that was
- * lost cannot change it: each attempt has an image of its own, and its clones read the snapshot.
+ * lost cannot change it: each attempt has an image of its own, and its clones read the snapshot. An attempt that is a clone itself stays one where its
+ * clones may be so deep.
  */
 export async function sealImageVolume(
   context: RbdContext,
   target: WriteTarget,
   marker: ImageVolumeMarker,
 ): Promise<{ virtualBytes: number; realBytes: number }> {
-  const { cluster, names } = context;
+  const { names } = context;
   const name = names.imageOf(marker.name);
   const attempt = names.attemptOf({ kind: 'image-volume', name: marker.name, attempt: target.attempt });
   return await withFailures(
@@ -54,11 +54,7 @@ export async function sealImageVolume(
       await checkClaim(context);
       if ((await describeParent(context, marker.name)).kind === 'absent') {
         await sealAttempt(context, attempt, marker);
-        try {
-          await cluster.renameImage(attempt, name);
-        } catch (error) {
-          if (!isCephError(error, 'exists')) throw error;
-        }
+        await renameUnlessTaken(context, attempt, name);
       }
       const sealed = await getSealedParent(context, marker.name);
       context.sealedBytes.set(marker.name, sealed.virtualBytes);
@@ -84,7 +80,12 @@ async function sealAttempt(context: RbdContext, attempt: string, marker: ImageVo
       found: `written with ${image.sizeBytes} bytes, not ${marker.virtualBytes}`,
     });
   await checkNotFull(context, marker.virtualBytes);
-  if (!image.snapshots.includes(SEAL)) await cluster.createSnapshot(attempt, SEAL);
+  if (!image.snapshots.includes(SEAL)) {
+    // Its clones read through it, and through all that it is a clone of. It is flattened before it has any.
+    if (image.parent !== undefined && (await cluster.countAncestors(attempt)) + 1 > context.maxCloneDepth)
+      await cluster.flatten(attempt, {});
+    await cluster.createSnapshot(attempt, SEAL);
+  }
   const stored = parseImageMarker(image.metadata[MARKER_KEY]);
   if (stored !== undefined && isSameMarker(stored.marker, marker)) return;
   // What it is a clone of in the image service's store it will hold itself.

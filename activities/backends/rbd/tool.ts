@@ -34,6 +34,7 @@ const infoSchema = z.object({
       pool: z.string(),
       pool_namespace: z.string().default(''),
       image: z.string(),
+      id: z.string().default(''),
       snapshot: z.string(),
       trash: z.boolean().default(false),
     })
@@ -225,6 +226,16 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       const schema = z.object({ watchers: z.array(z.object({ address: z.string() })) });
       const { watchers } = await ask(schema, 'rbd', ['status', specOf(name)]);
       return watchers.map(({ address }) => ({ address, own: false }));
+    },
+    async countAncestors(name) {
+      let count = 0;
+      let { parent } = await ask(infoSchema, 'rbd', ['info', specOf(name)]);
+      for (; parent !== undefined; count += 1) {
+        // By its id, since it may be in the trash.
+        const inPool = ['--pool', parent.pool, '--namespace', parent.pool_namespace, '--image-id', parent.id];
+        ({ parent } = await ask(infoSchema, 'rbd', ['info', ...inPool]));
+      }
+      return count;
     },
     createImage: (name, sizeBytes) =>
       rbd('create', specOf(name), '--size', `${sizeBytes}B`, '--image-format', '2', '--image-feature', FEATURES),

@@ -6,7 +6,7 @@ import { isSameMarker, type StoredVolumeMarker } from '../markers';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
-import { connectionOf, withFailures, type RbdContext } from './context';
+import { connectionOf, renameUnlessTaken, withFailures, type RbdContext } from './context';
 import { describeMade, isEmpty, isIncompleteClone, isUnmade, storedOf } from './half-made';
 import { MARKER_KEY, SEAL } from './names';
 import { getSealedParent } from './parent';
@@ -133,11 +133,7 @@ export async function publishVolume(
           sizeBytes: marker.sizeBytes,
           metadata: { [MARKER_KEY]: JSON.stringify(wanted) },
         });
-        try {
-          await cluster.renameImage(attempt, name);
-        } catch (error) {
-          if (!isCephError(error, 'exists')) throw error;
-        }
+        await renameUnlessTaken(context, attempt, name);
       }
       const image = await cluster.describeImage(name, [MARKER_KEY]);
       if (image === undefined)

@@ -15,14 +15,24 @@ export interface RbdPlace extends BackendPlace {
 }
 
 /** A namespace of Cinder's pool, with Cinder's rights. */
-export async function makeRbdPlace(open: (pool: RbdPool) => RbdCluster): Promise<RbdPlace> {
+export async function makeRbdPlace(
+  open: (pool: RbdPool) => RbdCluster,
+  { maxCloneDepth }: { maxCloneDepth?: number } = {},
+): Promise<RbdPlace> {
   const ceph = CephCluster.ofThisRun();
   const namespace = await ceph.createNamespace();
   const pool: RbdPool = { pool: 'volumes', namespace, conf: ceph.confPath, user: 'cinder', operationTimeoutMs: 15_000 };
   const installation = brand<InstallationId>(randomUUID());
   const cluster = open(pool);
   const openBackend = async (owner: InstallationId) =>
-    await createRbdBackend({ name: brand<BackendName>('ceph'), installation: owner, pool, cluster, names });
+    await createRbdBackend({
+      name: brand<BackendName>('ceph'),
+      installation: owner,
+      pool,
+      cluster,
+      names,
+      maxCloneDepth,
+    });
   const disk = (image: string): QemuDisk => ({
     filename: `rbd:volumes/${namespace}/${image}:id=cinder:conf=${ceph.confPath}`,
     format: 'raw',
