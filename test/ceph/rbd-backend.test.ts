@@ -11,7 +11,10 @@ import { isSameGuest } from '../support/images/qemu';
 import { volumeMarker } from '../support/markers';
 
 describeBackend('a pool of Ceph RBD, through librbd', async () => await makeRbdPlace(openLibraryCluster));
-describeBackend('a pool of Ceph RBD, through the rbd tool', async () => await makeRbdPlace(openToolCluster));
+// Each clone of its herd is a dozen processes.
+describeBackend('a pool of Ceph RBD, through the rbd tool', async () => await makeRbdPlace(openToolCluster), {
+  herd: 4,
+});
 
 it('is read by QEMU as the CLI says how', async () => {
   const place = await makeRbdPlace(openLibraryCluster);
