@@ -6,6 +6,7 @@ import { startServers, type BenchServers } from './bench-stack';
 import { measureBesideCinder } from './beside/cinder';
 import { formatBeside } from './beside/report';
 import type { BareStorage } from './floors';
+import { measureClones } from './measures/clones';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
 import { measureMisses } from './measures/miss';
@@ -24,6 +25,7 @@ const SCALE = 'scale';
 const POLICIES = 'policies';
 const measures: Record<string, (servers: BenchServers, stack: Stack, storage: BareStorage) => Promise<Measure[]>> = {
   hit: measureHits,
+  clones: measureClones,
   herd: measureHerds,
   miss: measureMisses,
   resume: measureResume,
