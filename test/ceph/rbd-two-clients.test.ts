@@ -61,7 +61,7 @@ describe('two workers, each a host and a client of Ceph', () => {
   it(`lose and double nothing in ${KILLS} kills of one or the other, and leave nothing half-made`, async () => {
     const hosts = [join(directory, 'first'), join(directory, 'second')];
     const spawn = async (scratchDirectory: string) => await running.spawnWorker({ scratchDirectory });
-    const workers = await Promise.all(hosts.map(spawn));
+    const workers = [await spawn(hosts[0] ?? ''), await spawn(hosts[1] ?? '')];
     await Promise.all(workers.map(({ ready }) => ready));
     const expected: string[] = [];
     for (let kills = 0; kills < KILLS;) {
