@@ -364,6 +364,8 @@ describe('a pool of Ceph RBD', () => {
       const shares: number[] = [];
       const onProgress = (share: number): void => void shares.push(share);
       expect(await backend.ensureFlattened?.(marker.volumeId, { ...slowly, onProgress })).toBe('flattened');
+      // It believes no object map of a killed client.
+      expect(await ceph.rbd(['info', `volumes/${place.pool.namespace}/${volume}`])).not.toContain('object-map');
       for (const share of shares) expect(share).toBeGreaterThanOrEqual(copied / POPULATION_BYTES);
       await backend.ensureImageVolumeAbsent('big');
       expect(await isSameGuest(place.diskOf(connection), source)).toBe(true);

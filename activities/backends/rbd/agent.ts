@@ -17,6 +17,7 @@ const VISITS_AT_ONCE = 16;
 const LONG_VISITS_AT_ONCE = 8;
 const MAX_METADATA_BYTES = 64 * 1024;
 const MAX_OBJECT_BYTES = 64 * 1024;
+const FEATURE_OBJECT_MAP = 1n << 3n;
 const FEATURE_FAST_DIFF = 1n << 4n;
 const FLAG_FAST_DIFF_INVALID = 1n << 1n;
 /** layering, exclusive-lock, object-map, fast-diff, deep-flatten. */
@@ -482,6 +483,14 @@ const agent: AgentCalls = {
       throw error;
     }
   },
+
+  disableObjectMap: (name) =>
+    withImage(name, { writable: true }, async (image) => {
+      const features: [number | bigint] = [0];
+      await calls.features(image, features);
+      const found = BigInt(features[0]) & (FEATURE_OBJECT_MAP | FEATURE_FAST_DIFF);
+      if (found !== 0n) await calls.updateFeatures(image, found, 0);
+    }),
 
   flatten: (name) => withImage(name, { writable: true }, async (image) => void (await calls.flatten(image))),
 

@@ -81,6 +81,7 @@ export function loadLibraries() {
     resize: call(rbd, 'int rbd_resize(void *image, uint64_t size)'),
     flags: call(rbd, 'int rbd_get_flags(void *image, _Out_ uint64_t *flags)'),
     features: call(rbd, 'int rbd_get_features(void *image, _Out_ uint64_t *features)'),
+    updateFeatures: call(rbd, 'int rbd_update_features(void *image, uint64_t features, uint8_t enabled)'),
     modified: call(rbd, 'int rbd_get_modify_timestamp(void *image, _Out_ timespec *time)'),
     parent: call(rbd, 'int rbd_get_parent(void *image, void *parent, void *snapshot)'),
     children: call(rbd, 'int rbd_list_children3(void *image, void *children, _Inout_ size_t *count)'),

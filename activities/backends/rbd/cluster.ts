@@ -115,6 +115,11 @@ export interface RbdCluster {
   /** Deletes what is in the trash; the absent is done. @returns whether it is gone: false while a client holds it. */
   removeFromTrash(id: string): Promise<boolean>;
 
+  /**
+   * Turns an image's object map off, which says of an object that it is there before it is: a flatten that believes one that a killed client has left
+   * skips objects that were never copied, and their bytes are lost with the parent. Source: librbd, FlattenRequest.
+   */
+  disableObjectMap(name: string): Promise<void>;
   /** Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. @throws the signal's reason. */
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
   read(name: string, options: ReadOptions): Promise<void>;

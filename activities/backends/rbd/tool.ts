@@ -267,6 +267,14 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
         throw error;
       }
     },
+    async disableObjectMap(name) {
+      try {
+        await rbd('feature', 'disable', specOf(name), 'fast-diff', 'object-map');
+      } catch (error) {
+        // It has none.
+        if (!isCephError(error, 'invalid')) throw error;
+      }
+    },
     async flatten(name, { signal, bytesPerSecond }) {
       const pace = `--rbd-concurrent-management-ops=${operationsAtOnce(bytesPerSecond)}`;
       await run('rbd', [pace, 'flatten', specOf(name), '--no-progress'], { signal, timeoutMs: LONGEST_TIMER_MS });
