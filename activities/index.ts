@@ -2,7 +2,10 @@ import type { BackendName, HostId } from '../workflows/contract/ids';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from './dependencies';
 import { createEvictEntries } from './evict/evict-entries';
 import { createAdmitVolume } from './create/admit-volume';
+import { createAdmitVolumes, createFindAdmittedVolumes } from './create/admit-volumes';
 import { createAcquireAndClone, createCloneVolume } from './create/acquire-and-clone';
+import { createCloneVolumes } from './create/clone-volumes';
+import { createFailVolumes, createRemoveVolumes } from './create/fail-volumes';
 import {
   createBeginDelete,
   createCancelCreate,
@@ -52,10 +55,13 @@ export function createControlActivities(deps: ControlDependencies) {
   return {
     admitVolume: createAdmitVolume(deps),
     findAdmitted: createFindAdmitted(deps),
+    admitVolumes: createAdmitVolumes(deps),
+    findAdmittedVolumes: createFindAdmittedVolumes(deps),
     acquireAndClone: createAcquireAndClone(deps),
     joinPopulation: createJoinPopulation(deps),
     awaitVerdict: createAwaitVerdict(deps),
     failVolume: createFailVolume(deps),
+    failVolumes: createFailVolumes(deps),
     claimFlight: createClaimFlight(deps),
     reserveEntry: createReserveEntry(deps),
     registerEntry: createRegisterEntry(deps),
@@ -95,6 +101,8 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     /** The answer is this worker's own host, so it reaches the backend by construction. */
     pickHost: async (): Promise<{ hostId: HostId }> => ({ hostId: deps.hostId }),
     cloneVolume: createCloneVolume(deps),
+    cloneVolumes: createCloneVolumes(deps, backend),
+    removeVolumes: createRemoveVolumes(deps, backend),
     makeRoom: createMakeRoom(deps),
     removeVolume: createRemoveVolume(deps, backend),
     removeImageVolume: createRemoveImageVolume(deps, backend),

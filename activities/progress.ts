@@ -1,6 +1,15 @@
 /** Progress of a long activity: shown as heartbeat details in the UI and as the CLI's progress bar. */
 export interface Progress {
-  stage: 'waiting' | 'downloading' | 'verifying' | 'inspecting' | 'converting' | 'sealing' | 'answering';
+  stage:
+    | 'waiting'
+    | 'downloading'
+    | 'verifying'
+    | 'inspecting'
+    | 'converting'
+    | 'sealing'
+    | 'answering'
+    | 'cloning'
+    | 'undoing';
   /** One sentence for the UI: `downloading 120.0 MiB of 512.0 MiB, 93.1 MiB/s`. */
   summary: string;
   bytesDone?: number;

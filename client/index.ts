@@ -52,10 +52,12 @@ export type { RunOptions, StartedRun } from './run-workflow';
 export type { ConnectOptions, Settings } from './settings';
 export {
   createVolume,
+  createVolumes,
   deleteVolume,
   getVolume,
   listVolumes,
   type CreatedVolume,
+  type CreateVolumesRequest,
   type StartedVolume,
   type WaitOptions,
 } from './volumes';
@@ -84,7 +86,11 @@ export type {
   Connection,
   CreateVolumeInput,
   CreateVolumeResult,
+  CreateVolumesInput,
+  CreateVolumesResult,
   DeleteVolumeResult,
+  FailedVolume,
+  MadeVolume,
   Outcome,
   VolumeState,
 } from '../workflows/contract/volume';

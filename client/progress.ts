@@ -43,7 +43,17 @@ const createProgressSchema = z.looseObject({
 });
 
 const progressSchema: z.ZodType<Progress> = z.object({
-  stage: z.enum(['waiting', 'downloading', 'verifying', 'inspecting', 'converting', 'sealing', 'answering']),
+  stage: z.enum([
+    'waiting',
+    'downloading',
+    'verifying',
+    'inspecting',
+    'converting',
+    'sealing',
+    'answering',
+    'cloning',
+    'undoing',
+  ]),
   summary: z.string(),
   bytesDone: z.number().optional(),
   bytesTotal: z.number().optional(),

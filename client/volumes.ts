@@ -4,7 +4,13 @@ import { encodeWorkflowIdConflictPolicy, encodeWorkflowIdReusePolicy, type Paylo
 import { uuidPattern, type VolumeId } from '../workflows/contract/ids';
 import { text } from '../workflows/contract/markdown';
 import { workflowTypes } from '../workflows/contract/names';
-import type { CreateVolumeInput, CreateVolumeResult, DeleteVolumeResult } from '../workflows/contract/volume';
+import type {
+  CreateVolumeInput,
+  CreateVolumeResult,
+  CreateVolumesInput,
+  CreateVolumesResult,
+  DeleteVolumeResult,
+} from '../workflows/contract/volume';
 import type { ImageVolumeCache } from './connection';
 import { failureError } from './errors';
 import type { VolumeFilter } from './inventory';
@@ -18,6 +24,7 @@ import {
   type Waited,
   type RunOptions,
   type StartedRun,
+  type Ran,
 } from './run-workflow';
 
 /** A create that runs, whether or not anybody waits for it. */
@@ -54,6 +61,37 @@ export async function createVolume<Options extends WaitOptions = { wait?: true }
     return { ...(await waitForCreate(client, started, { ...options, taskQueue })), ...started };
   });
   return created as Waited<StartedVolume, CreatedVolume, Options>;
+}
+
+/** As the workflow takes it, and the id of the request: sent again with the same one it is the same volumes. */
+export type CreateVolumesRequest = CreateVolumesInput & { requestId?: string };
+
+/**
+ * Makes many volumes with an image's bytes in one run and waits until they are available. Volumes that could not be made
+ * are in the result's `failed`; where none could be it fails as `createVolume` does.
+ * @throws ImageVolumeCacheError; `WaitInterrupted` when `signal` is aborted: the work goes on. Undo: `deleteVolume` of
+ * each.
+ */
+export async function createVolumes<Options extends WaitOptions>(
+  cache: ImageVolumeCache,
+  { requestId = randomUUID(), ...input }: CreateVolumesRequest,
+  options: Options,
+): Promise<Ran<CreateVolumesResult, Options>> {
+  const allowed = 'a UUID in lower case';
+  if (!uuidPattern.test(requestId))
+    throw failureError('InvalidRequest', { field: 'requestId', value: requestId, allowed });
+  const request = {
+    type: workflowTypes.createVolumesFromImage,
+    workflowId: cache.queues.ids.createVolumes(requestId),
+    conflict: 'USE_EXISTING',
+    input,
+    summary: `${input.count ?? input.volumeIds?.length} volumes from image ${input.imageId} on ${input.backend ?? 'the default backend'}`,
+  } as const;
+  const { onProgress } = options;
+  const taskQueue = cache.queues.control;
+  const watch =
+    onProgress && (async (run: StartedRun) => watchCreate(await cache.temporal(), { ...run, taskQueue, onProgress }));
+  return await runWorkflow<CreateVolumesResult, Options>(cache, request, { options, watch });
 }
 
 /**

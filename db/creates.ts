@@ -1,20 +1,32 @@
-import { eq, getTableColumns, sql } from 'drizzle-orm';
+import { and, eq, getTableColumns, sql, type SQL } from 'drizzle-orm';
 import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
+import type { FreedEntry } from '../workflows/contract/population';
 import type { Connection, Outcome, VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
-import { endHold, freed, releaseOf, toRelease, type Release } from './entries/clones';
+import { endHolds, freed, releaseOf, type Release } from './entries/clones';
 import { type DecisionNote, decisionOf } from './report/decisions';
 import { volumes, type VolumeRow } from './schema';
-import { cast, columnsOf, inTransaction, json, query, readRows, runStatement } from './statement';
-import { ended, findVolume } from './volumes';
+import {
+  cast,
+  columnsOf,
+  inTransaction,
+  json,
+  readRows,
+  runStatement,
+  texts,
+  isLiteral,
+  isOneOf,
+  query,
+  recordset,
+  type Queryable,
+} from './statement';
+import { ended, readVolumes } from './volumes';
 
 /** How often a statement is tried again that lost a race against another one of the same volume. */
 const RACE_TRIES = 5;
-
-interface Admittance {
-  volumeId: VolumeId;
+/** What the volumes of one request have in common. */
+interface SharedAdmittance {
   projectId: ProjectId;
-  name: string | null;
   backend: BackendName;
   imageId: ImageId;
   shortKey: string;
@@ -26,10 +38,22 @@ interface Admittance {
   metadata: Record<string, string>;
   workflowId: string;
   runId: string;
-  /** A run that is known to do nothing more: this run gets its row. */
-  deadRunId?: string;
-  /** All volumes of the backend may grow to so much together; absent: no limit. */
+  /** What all volumes of the backend may grow to together; absent: no limit. */
   promise?: PromiseLimit;
+}
+
+interface Admittance extends SharedAdmittance {
+  volumeId: VolumeId;
+  name: string | null;
+  /** A run that is known to do nothing more: its row is taken over. */
+  deadRunId?: string;
+}
+
+interface Admittances extends SharedAdmittance {
+  /** `own`: what the request of this one says beside `request`. */
+  volumes: { volumeId: VolumeId; name: string | null; own: object }[];
+  /** Runs that are known to do nothing more: their rows are taken over. */
+  deadRunIds: string[];
 }
 
 /** `overSubscription` times the space of the backend's place: `totalBytes`, or what its row has seen last. */
@@ -38,39 +62,100 @@ export interface PromiseLimit {
   totalBytes?: number;
 }
 
-export type InsertVolumeOutcome =
-  | { kind: 'admitted'; volume: VolumeRow }
+type NoRoom = {
   /** The backend would promise more than it may. Nothing is written. */
-  | { kind: 'no-room'; promisedBytes: number; mostBytes: number }
-  /** The same request was done before. */
-  | { kind: 'available'; volume: VolumeRow }
+  kind: 'no-room';
+  promisedBytes: number;
+  mostBytes: number;
+};
+type RowRefusal =
   | { kind: 'conflict'; found: string }
   | { kind: 'deleted' }
   /** Another run makes this volume, for the same request. */
   | { kind: 'busy'; workflowId: string; runId: string };
+
+/** The same request was done before, or the row is another's. */
+type InTheWay = { kind: 'available'; volume: VolumeRow } | RowRefusal;
+
+export type InsertVolumeOutcome = { kind: 'admitted'; volume: VolumeRow } | NoRoom | InTheWay;
+
 /**
  * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one of the dead run that the
  * caller has found; that one keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in
  * the same transaction: however many are admitted at once, they never overshoot. One statement when nothing is in the
  * way. Undo: `markFailed`.
  */
-export async function insertVolume(database: Database, request: Admittance): Promise<InsertVolumeOutcome> {
+export async function insertVolume(
+  database: Database,
+  { volumeId, name, deadRunId, ...shared }: Admittance,
+): Promise<InsertVolumeOutcome> {
+  const request: Admittances = {
+    ...shared,
+    volumes: [{ volumeId, name, own: {} }],
+    deadRunIds: deadRunId === undefined ? [] : [deadRunId],
+  };
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
     const { admitted, room } = await insertOrTakeOver(database, request);
-    if (admitted) return { kind: 'admitted', volume: admitted };
-    const refusal = await findRefusal(database, request);
-    if (refusal) return refusal;
+    if (admitted[0]) return { kind: 'admitted', volume: admitted[0] };
+    const [found] = await findInTheWay(database, request, [volumeId]);
+    if (found) return found.inTheWay;
     if (room) return room;
   }
-  throw new Error(`volume ${request.volumeId} changed its state ${RACE_TRIES} times while it was admitted`);
+  throw new Error(`volume ${volumeId} changed its state ${RACE_TRIES} times while it was admitted`);
+}
+
+export type InsertVolumesOutcome =
+  /** `available`: those that the same request has made before. */
+  { kind: 'admitted'; volumes: VolumeRow[]; available: VolumeRow[] } | NoRoom | (RowRefusal & { volumeId: VolumeId });
+
+/** As `insertVolume` for each, all or none of them. A few statements, whatever their number. */
+export async function insertVolumes(database: Database, request: Admittances): Promise<InsertVolumesOutcome> {
+  for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
+    try {
+      return await inTransaction(database, (transaction) => insertAll(transaction, request));
+    } catch (error) {
+      if (!(error instanceof NotAllAdmitted)) throw error;
+      if (error.refusal) return error.refusal;
+    }
+  }
+  throw new Error(`volumes of ${request.workflowId} changed ${RACE_TRIES} times while they were admitted`);
+}
+
+/** Undoes the inserts. Without a refusal they may be tried again. */
+class NotAllAdmitted extends Error {
+  constructor(readonly refusal?: Exclude<InsertVolumesOutcome, { kind: 'admitted' }>) {
+    super(refusal?.kind ?? 'raced');
+  }
+}
+
+async function insertAll(
+  transaction: Queryable,
+  request: Admittances,
+): Promise<InsertVolumesOutcome & { kind: 'admitted' }> {
+  const { admitted, room } = await insertOrTakeOver(transaction, request);
+  const taken = new Set(admitted.map(({ id }) => id));
+  const others = request.volumes.map(({ volumeId }) => volumeId).filter((volumeId) => !taken.has(volumeId));
+  const found = others.length === 0 ? [] : await findInTheWay(transaction, request, others);
+  const available: VolumeRow[] = [];
+  for (const { volumeId, inTheWay } of found) {
+    if (inTheWay.kind !== 'available') throw new NotAllAdmitted({ ...inTheWay, volumeId });
+    available.push(inTheWay.volume);
+  }
+  if (taken.size + available.length < request.volumes.length) throw new NotAllAdmitted(room);
+  return { kind: 'admitted', volumes: admitted, available };
 }
 
 /** @returns `room` where there is none, whatever else is in the way. */
 async function insertOrTakeOver(
-  database: Database,
-  request: Admittance,
-): Promise<{ admitted?: VolumeRow; room?: InsertVolumeOutcome & { kind: 'no-room' } }> {
+  on: Queryable,
+  request: Admittances,
+): Promise<{ admitted: VolumeRow[]; room?: NoRoom }> {
+  const { backend, runId, deadRunIds, sizeBytes } = request;
   const { overSubscription = null, totalBytes = null } = request.promise ?? {};
+  // What a single volume has been promised before is read by the function itself, under its lock.
+  const [one, ...more] = request.volumes;
+  const volumeId = more.length === 0 ? one?.volumeId : null;
+  const wantedBytes = more.length === 0 ? sql`${sizeBytes}::bigint` : unpromisedBytes(request);
   const fields = {
     ...getTableColumns(volumes),
     admitted: cast.boolean(sql`admitted.id is not null`),
@@ -79,20 +164,22 @@ async function insertOrTakeOver(
     promisedBytes: cast.integer(sql`room.promised`),
     mostBytes: cast.integer(sql`room.most`),
   };
-  const [row] = await readRows(
-    database,
+  const rows = await readRows(
+    on,
     fields,
-    (columns) => sql`with room as materialized (
+    (columns) => sql`with given as (
+        ${givenVolumes(request)}
+      ), room as materialized (
         select r.fits, r.promised, b.most from (
           select floor(coalesce(${totalBytes}::float8, total_bytes) * ${overSubscription}::float8)::bigint as most
-          from backends where name = ${request.backend}
-        ) b cross join promise_room(${request.backend}, ${request.volumeId}::uuid, ${request.sizeBytes}::bigint, b.most) r
+          from backends where name = ${backend}
+        ) b cross join promise_room(${backend}, ${volumeId ?? null}::uuid, ${wantedBytes}, b.most) r limit 1
       ), admitted as (
       insert into volumes as v (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, workflow_id, run_id, image_metadata, metadata)
-      select ${request.volumeId}::uuid, ${request.projectId}::text, ${request.name}::text, ${request.backend}::text, ${request.imageId}::text, ${request.shortKey}::text,
-        ${json(request.request)}, ${request.sizeBytes}::bigint, 'creating', ${request.workflowId}::text, ${request.runId}::text, ${json(request.imageMetadata)},
+      select given.id, ${request.projectId}::text, given.name, ${backend}::text, ${request.imageId}::text, ${request.shortKey}::text,
+        given.request, ${sizeBytes}::bigint, 'creating', ${request.workflowId}::text, ${runId}::text, ${json(request.imageMetadata)},
         ${json(request.metadata)}
-      from room where fits
+      from room cross join given where fits order by given.id
       on conflict (id) do update set state = 'creating', workflow_id = excluded.workflow_id, run_id = excluded.run_id, updated_at = now(),
         error_type = null, error_message = null, outcome = null, given_up = v.given_up and v.state = 'creating' and v.run_id = excluded.run_id,
         backend = case when v.holds_entry then v.backend else excluded.backend end,
@@ -103,34 +190,70 @@ async function insertOrTakeOver(
         entry_id = case when v.holds_entry then v.entry_id end,
         waits_for_flight = case when v.run_id = excluded.run_id then v.waits_for_flight end,
         activity_id = case when v.run_id = excluded.run_id then v.activity_id end
-      where v.request = excluded.request and (v.state = 'error' or (v.state = 'creating' and v.run_id in (excluded.run_id, ${request.deadRunId ?? request.runId})))
+      where v.request = excluded.request
+        and (v.state = 'error' or (v.state = 'creating' and (v.run_id = excluded.run_id or v.run_id = any (${texts(deadRunIds)}))))
       returning ${columnsOf(volumes)}
       ) select ${columns} from room left join admitted on true`,
   );
-  if (!row) throw new Error(`backend ${request.backend} is not registered`);
-  const { admitted, fits, promisedBytes, mostBytes, ...volume } = row;
-  if (admitted) return { admitted: volume };
-  return fits === false ? { room: { kind: 'no-room', promisedBytes, mostBytes } } : {};
+  const [first] = rows;
+  if (!first) throw new Error(`backend ${backend} is not registered`);
+  if (first.admitted) return { admitted: rows.map(toVolume) };
+  const { fits, promisedBytes, mostBytes } = first;
+  return { admitted: [], ...(fits === false && { room: { kind: 'no-room', promisedBytes, mostBytes } }) };
 }
 
-/** @returns undefined when nothing is in the way by now. */
-async function findRefusal(
-  database: Database,
-  { volumeId, request, projectId, runId, deadRunId }: Admittance,
-): Promise<InsertVolumeOutcome | undefined> {
-  const isSame = cast.boolean(sql`${volumes.request} = ${json(request)}`);
-  const [row] = await query(database, (orm) =>
-    orm
-      .select({ ...getTableColumns(volumes), isSame })
-      .from(volumes)
-      .where(eq(volumes.id, volumeId)),
+/** @returns the volume's row without what was read besides. */
+function toVolume(
+  row: VolumeRow & { admitted: boolean; fits: boolean | null; promisedBytes: number; mostBytes: number },
+) {
+  const { admitted: _admitted, fits: _fits, promisedBytes: _promised, mostBytes: _most, ...volume } = row;
+  return volume;
+}
+
+/** The rows of `id`, `name` and canonical `request`. */
+function givenVolumes({ volumes: given, request }: Admittances): SQL {
+  const rows = given.map(({ volumeId, name, own }) => ({ id: volumeId, name, own }));
+  return sql`select id, name, ${json(request)} || own as request from ${recordset(rows, sql`id uuid, name text, own jsonb`)}`;
+}
+
+/** The bytes of those that are not promised yet, as SQL. */
+function unpromisedBytes({ backend, sizeBytes }: Admittances): SQL {
+  return sql`${sizeBytes}::bigint * (select count(*) from given where not exists (
+      select 1 from volumes v where v.id = given.id and v.backend = ${backend} and promised_bytes(v.state, v.state_before_delete, v.size_bytes) > 0))`;
+}
+
+/** @returns what is said of each of these volumes whose row cannot be taken. */
+async function findInTheWay(
+  on: Queryable,
+  request: Admittances,
+  volumeIds: readonly VolumeId[],
+): Promise<{ volumeId: VolumeId; inTheWay: InTheWay }[]> {
+  const fields = { ...getTableColumns(volumes), isSame: cast.boolean(sql`same_request`) };
+  const rows = await readRows(
+    on,
+    fields,
+    (columns) => sql`with given as (${givenVolumes(request)})
+      select ${columns} from (
+        select ${columnsOf(volumes, 'v')}, v.request = given.request as same_request from given join volumes v on v.id = given.id
+        where ${isOneOf(sql`v.id`, volumeIds)}
+      ) found order by id`,
   );
-  if (!row) return undefined;
-  const { isSame: isSameRequest, ...found } = row;
+  return rows.flatMap(({ isSame, ...found }) => {
+    const inTheWay = whatIsInTheWay(found, isSame, request);
+    return inTheWay === undefined ? [] : [{ volumeId: found.id, inTheWay }];
+  });
+}
+
+/** @returns undefined when the row can be taken by now. */
+function whatIsInTheWay(
+  found: VolumeRow,
+  isSameRequest: boolean,
+  { projectId, runId, deadRunIds }: Admittances,
+): InTheWay | undefined {
   if (found.state === 'deleting' || found.state === 'deleted') return { kind: 'deleted' };
   if (!isSameRequest) return { kind: 'conflict', found: describeRequest(found, projectId) };
   if (found.state === 'available') return { kind: 'available', volume: found };
-  if (found.state === 'creating' && found.runId !== runId && found.runId !== deadRunId)
+  if (found.state === 'creating' && ![runId, ...deadRunIds].includes(found.runId))
     return { kind: 'busy', workflowId: found.workflowId, runId: found.runId };
   return undefined;
 }
@@ -141,93 +264,138 @@ function describeRequest(found: VolumeRow, projectId: ProjectId): string {
 }
 
 /**
- * Gives a lease back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing.
- * @returns the parent that may be deleted now: it is retired and nothing holds it.
+ * Gives leases back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing.
+ * @returns the parents that may be deleted now: they are retired and nothing holds them.
  */
-export async function releaseLease(
+export async function releaseLeases(
   database: Database,
-  { volumeId, runId }: { volumeId: VolumeId; runId: string },
-): Promise<Release> {
+  { volumeIds, runId }: { volumeIds: readonly VolumeId[]; runId: string },
+): Promise<FreedEntry[]> {
   const [row] = await readRows(
     database,
     { freed },
     (columns) => sql`with volume as (
-        select id, entry_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and holds_entry for no key update
+        select id, entry_id from volumes where ${isOneOf(sql`id`, volumeIds)} and run_id = ${runId} and state = 'creating' and holds_entry
+        order by id for no key update
       ), released as (${releaseOf(sql`volume`)})
       update volumes set entry_id = null, holds_entry = false, updated_at = now() from volume v where volumes.id = v.id
       returning ${columns}`,
   );
-  return toRelease(row);
+  return row?.freed ?? [];
 }
 
 export type CompleteOutcome =
   /** `saved`: what the cache spared this create; absent when an earlier call has completed it. */
-  | ({ kind: 'completed'; volume: VolumeRow; saved?: { bytes: number; seconds: number } } & Release)
+  | { kind: 'completed'; volume: VolumeRow; saved?: { bytes: number; seconds: number } }
   | { kind: 'not-creating'; state: VolumeState | 'absent' };
+
+/** A volume whose bytes are there. */
+export interface Completion {
+  volumeId: VolumeId;
+  sizeBytes: number;
+  connection: Connection;
+  outcome: Exclude<Outcome, 'refused'>;
+  decision: DecisionNote;
+}
+
+interface CompleteRequest {
+  runId: string;
+  completions: Completion[];
+  /** Default: what the backend's row declares. */
+  clonesPinParent?: boolean;
+  /** Whether the run makes more volumes than one. */
+  ofSeveral?: boolean;
+}
+
 /**
- * `creating -> available` with everything that belongs to it, the decision record included, in one statement. Repeated
- * by the same run it is `completed` again. Where the backend's clones live without their parent the lease ends here,
- * else it becomes the clone's hold on its parent.
- * @param clonesPinParent default: what the backend's row declares.
+ * `creating -> available` with everything that belongs to it, the decision records included, in one statement. Repeated by the same run it is
+ * `completed` again. Where the backend's clones live without their parent the lease ends here, else it becomes the clone's hold on its parent.
+ * @returns `freed`: the parents that may be deleted now.
  */
-export async function completeVolume(
+export async function completeVolumes(
   database: Database,
-  request: {
-    volumeId: VolumeId;
-    runId: string;
-    sizeBytes: number;
-    connection: Connection;
-    outcome: Exclude<Outcome, 'refused'>;
-    decision: DecisionNote;
-    clonesPinParent?: boolean;
-  },
-): Promise<CompleteOutcome> {
-  const { volumeId, runId, sizeBytes, connection, outcome, decision, clonesPinParent } = request;
-  const fields = {
-    ...getTableColumns(volumes),
-    freed,
-    saved: cast.json<{ bytes: number; seconds: number } | null>(sql`select to_jsonb(saved) from saved`),
-  };
-  const [row] = await readRows(
+  { runId, completions, clonesPinParent, ofSeveral }: CompleteRequest,
+): Promise<{ outcomes: Map<VolumeId, CompleteOutcome>; freed: FreedEntry[] }> {
+  const made = completions.map(({ volumeId, sizeBytes, connection, outcome, decision }) => ({
+    id: volumeId,
+    size_bytes: sizeBytes,
+    connection,
+    outcome,
+    ...decidedColumns(decision),
+  }));
+  const volumeIds = completions.map(({ volumeId }) => volumeId);
+  const saved = cast.json<{ bytes: number; seconds: number } | null>(
+    sql`select jsonb_build_object('bytes', bytes, 'seconds', seconds) from saved where saved.id = completed.id`,
+  );
+  const rows = await readRows(
     database,
-    fields,
-    (columns) => sql`with completed as (
-        update volumes v set state = 'available', size_bytes = ${sizeBytes}, connection = ${json(connection)}, outcome = ${outcome}, bootable = true,
+    { ...getTableColumns(volumes), freed, saved },
+    (columns) => sql`with made as (
+        select * from ${recordset(made, sql`id uuid, size_bytes bigint, connection jsonb, outcome text, ${decidedTypes}`)}
+      ), volume as (
+        select id from volumes where ${isOneOf(sql`id`, volumeIds)} order by id for no key update
+      ), completed as (
+        update volumes v set state = 'available', size_bytes = m.size_bytes, connection = m.connection, outcome = m.outcome, bootable = true,
           holds_entry = v.holds_entry and coalesce(${clonesPinParent ?? null}::boolean, (b.capabilities ->> 'clonesPinParent')::boolean, true),
           waits_for_flight = null, activity_id = null, available_at = now(), updated_at = now()
-        from backends b
-        where v.id = ${volumeId} and v.run_id = ${runId} and v.state = 'creating' and not v.given_up and b.name = v.backend
-        returning ${columnsOf(volumes, 'v')}
+        from volume join made m using (id), backends b
+        where v.id = volume.id and v.run_id = ${runId} and v.state = 'creating' and not v.given_up and b.name = v.backend
+        returning ${columnsOf(volumes, 'v')}, m.reason, m.bytes_downloaded, m.timings_ms
       ), released as (${releaseOf(sql`completed where not holds_entry`)}
       ), saved as (
-        select coalesce(e.image_bytes, 0) as bytes, coalesce(e.cost_seconds, 0) as seconds from completed c join cache_entries e on e.id = c.entry_id
-        where c.outcome in ('hit', 'joined')
-      ), decided as (${decisionOf('completed', { ...decision, outcome, saved: 'saved' })})
+        select c.id, coalesce(e.image_bytes, 0) as bytes, coalesce(e.cost_seconds, 0) as seconds
+        from completed c join cache_entries e on e.id = c.entry_id where c.outcome in ('hit', 'joined')
+      ), decided as (${decisionOf('completed', { ...decided, outcome: sql`outcome`, saved: 'saved', ofSeveral })})
       select ${columns} from completed`,
   );
-  if (row) {
-    const { freed: freedEntry, saved, ...volume } = row;
-    return { kind: 'completed', volume, ...(freedEntry && { freedEntry }), saved: saved ?? { bytes: 0, seconds: 0 } };
+  const outcomes = new Map<VolumeId, CompleteOutcome>();
+  for (const { freed: _, saved: spared, ...volume } of rows)
+    outcomes.set(volume.id, { kind: 'completed', volume, saved: spared ?? { bytes: 0, seconds: 0 } });
+  const others = volumeIds.filter((volumeId) => !outcomes.has(volumeId));
+  if (others.length > 0) {
+    const found = await readVolumes(database, others);
+    for (const volumeId of others) outcomes.set(volumeId, completedBefore(found.get(volumeId), runId));
   }
-  const volume = await findVolume(database, { volumeId });
+  return { outcomes, freed: rows[0]?.freed ?? [] };
+}
+
+function completedBefore(volume: VolumeRow | undefined, runId: string): CompleteOutcome {
   if (volume?.state === 'available' && volume.runId === runId) return { kind: 'completed', volume };
   return { kind: 'not-creating', state: volume?.state ?? 'absent' };
 }
 
+/** What a row of a recordset says of its decision. */
+function decidedColumns({ reason, bytesDownloaded, timingsMs }: DecisionNote) {
+  return { reason, bytes_downloaded: bytesDownloaded ?? 0, timings_ms: timingsMs ?? {} };
+}
+
+const decidedTypes = sql`reason text, bytes_downloaded bigint, timings_ms jsonb`;
+
+/** The same columns of the rows whose decision is recorded. */
+const decided = { reason: sql`reason`, bytesDownloaded: sql`bytes_downloaded`, timingsMs: sql`timings_ms` };
+
 /**
- * Lets a run go on with a row that an earlier run of its workflow had, which a reset has ended: as if that one had
- * never ended. Compare-and-set on the row's run. Repeated it is false.
+ * Lets a run go on with rows that earlier runs of its workflow had, which a reset has ended: as if those had never ended. Compare-and-set on the
+ * rows' run. @returns how many; none when it is repeated.
  */
-export async function takeOverVolume(
+export async function takeOverVolumes(
   database: Database,
-  { volumeId, earlierRunId, runId }: { volumeId: VolumeId; earlierRunId: string; runId: string },
-): Promise<boolean> {
+  {
+    volumeIds,
+    earlierRunIds,
+    runId,
+  }: { volumeIds: readonly VolumeId[]; earlierRunIds: readonly string[]; runId: string },
+): Promise<number> {
   const taken = await runStatement(
     database,
-    sql`update volumes set state = 'creating', run_id = ${runId}, given_up = false, error_type = null, error_message = null, updated_at = now()
-      where id = ${volumeId} and run_id = ${earlierRunId} and state in ('creating', 'error')`,
+    sql`with volume as (
+        select id from volumes where ${isOneOf(sql`id`, volumeIds)} and run_id = any (${texts(earlierRunIds)}) and state in ('creating', 'error')
+        order by id for no key update
+      )
+      update volumes set state = 'creating', run_id = ${runId}, given_up = false, error_type = null, error_message = null, updated_at = now()
+      from volume where volumes.id = volume.id`,
   );
-  return taken > 0;
+  return taken;
 }
 
 interface Removal {
@@ -238,19 +406,32 @@ interface Removal {
 }
 
 /**
- * Fences a volume before what was made of it is removed: no step of this run, however late, makes it `available` from
- * here on. The row is locked meanwhile, so that no other run of the same volume comes between. Idempotent.
- * @returns false when it is available, or is no longer this run's to undo: then its bytes stay.
+ * Fences volumes before what was made of them is removed: no step of this run, however late, makes them `available` from here on. The rows are locked
+ * meanwhile, so that no other run of the same volumes comes between. Idempotent.
+ * @param remove removes the bytes of one; several are removed at once.
+ * @returns those that were given up. The others are available, or no longer this run's to undo: their bytes stay.
  */
-export function removeGivenUp(database: Database, { volumeId, runId, remove }: Removal): Promise<boolean> {
+export function removeGivenUp(
+  database: Database,
+  {
+    volumeIds,
+    runId,
+    remove,
+  }: { volumeIds: readonly VolumeId[]; runId: string; remove: (volumeIds: VolumeId[]) => Promise<void> },
+): Promise<VolumeId[]> {
   return inTransaction(database, async (transaction) => {
-    const given = await runStatement(
+    const rows = await readRows(
       transaction,
-      sql`update volumes set given_up = true, updated_at = now() where id = ${volumeId} and run_id = ${runId}
-          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating'))`,
+      { id: volumes.id },
+      () => sql`with volume as (
+          select id from volumes where ${isOneOf(sql`id`, volumeIds)} and run_id = ${runId}
+            and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) order by id for no key update
+        )
+        update volumes set given_up = true, updated_at = now() from volume where volumes.id = volume.id returning volumes.id`,
     );
-    if (given > 0) await remove();
-    return given > 0;
+    const given = rows.map(({ id }) => id);
+    if (given.length > 0) await remove(given);
+    return given;
   });
 }
 
@@ -272,38 +453,70 @@ export function removeOrphan(database: Database, { volumeId, runId, remove }: Re
   });
 }
 
-/**
- * Ends a create that failed (`error`) or was cancelled (`deleted`), after its clone was removed: the lease is released,
- * the decision recorded. A row in `deleting` stays so and loses its lease only; a row of a later run is left alone.
- * Idempotent.
- * @returns the parent that may be deleted now.
- */
+/** @returns whether a run has a volume that is not made yet, and that nobody deletes. */
+export async function hasCreating(database: Database, { runId }: { runId: string }): Promise<boolean> {
+  const rows = await query(database, (orm) =>
+    orm
+      .select({ id: volumes.id })
+      .from(volumes)
+      .where(and(isLiteral(volumes.state, 'creating'), eq(volumes.runId, runId)))
+      .limit(1),
+  );
+  return rows.length > 0;
+}
+
+/** How a create ends that makes no volume. */
+export interface FailedCreate {
+  volumeId: VolumeId;
+  to: 'error' | 'deleted';
+  /** What the user may read. */
+  error?: { type: string; message: string };
+  decision: DecisionNote;
+}
+
+/** As `markAllFailed`, for the one volume of its run. */
 export async function markFailed(
   database: Database,
-  request: {
-    volumeId: VolumeId;
-    runId: string;
-    to: 'error' | 'deleted';
-    /** The user may read it. */
-    error?: { type: string; message: string };
-    decision: DecisionNote;
-  },
+  { runId, ...ending }: FailedCreate & { runId: string },
 ): Promise<Release> {
-  const { volumeId, runId, to, error, decision } = request;
-  return endHold(database, {
-    volumeId,
+  const [freedEntry] = await markAllFailed(database, { runId, endings: [ending] });
+  return freedEntry ? { freedEntry } : {};
+}
+
+/**
+ * Ends creates that failed (`error`) or were cancelled (`deleted`), after their clones were removed: the leases are released, the decisions recorded.
+ * A row that a delete has taken over stays `deleting` and loses its lease only; a row of a later run is left alone. Idempotent. One statement.
+ * @param ofSeveral whether the run makes more volumes than one.  @returns the parents that may be deleted now.
+ */
+export function markAllFailed(
+  database: Database,
+  { runId, endings, ofSeveral }: { runId: string; endings: FailedCreate[]; ofSeveral?: boolean },
+): Promise<FreedEntry[]> {
+  const volumeIds = endings.map(({ volumeId }) => volumeId);
+  const rows = endings.map(({ volumeId, to, error, decision }) => ({
+    id: volumeId,
+    ends: to,
+    type: error?.type ?? null,
+    message: error?.message ?? null,
+    ...decidedColumns(decision),
+  }));
+  return endHolds(database, {
+    volumeIds,
     states: ended,
-    statement: (columns) => sql`with volume as (
-        select id, entry_id, holds_entry from volumes where id = ${volumeId} and run_id = ${runId}
-          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) for no key update
+    statement: (columns) => sql`with given as (
+        select * from ${recordset(rows, sql`id uuid, ends text, type text, message text, ${decidedTypes}`)}
+      ), volume as (
+        select id, entry_id, holds_entry from volumes where ${isOneOf(sql`id`, volumeIds)} and run_id = ${runId}
+          and (state = 'creating' or (state = 'deleting' and state_before_delete = 'creating')) order by id for no key update
       ), settled as (
-        update volumes v set state = case when v.state = 'creating' then ${to} else v.state end, holds_entry = false,
+        update volumes v set state = case when v.state = 'creating' then g.ends else v.state end, holds_entry = false,
           waits_for_flight = null, activity_id = null, updated_at = now(),
-          deleted_at = case when v.state = 'creating' and ${to} = 'deleted' then now() end,
-          error_type = ${error?.type ?? null}, error_message = ${error?.message ?? null}
-        from volume where v.id = volume.id returning ${columnsOf(volumes, 'v')}
+          deleted_at = case when v.state = 'creating' and g.ends = 'deleted' then now() end,
+          error_type = g.type, error_message = g.message
+        from volume join given g using (id) where v.id = volume.id
+        returning ${columnsOf(volumes, 'v')}, g.reason, g.bytes_downloaded, g.timings_ms
       ), released as (${releaseOf(sql`volume where holds_entry`)}
-      ), decided as (${decisionOf('settled', { ...decision, outcome: 'failed', errorType: error?.type })})
+      ), decided as (${decisionOf('settled', { ...decided, outcome: 'failed', errorType: sql`error_type`, ofSeveral })})
       select ${columns} from settled`,
   });
 }

@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { Verdict } from '../workflows/contract/population';
@@ -6,13 +6,14 @@ import type { VolumeState } from '../workflows/contract/volume';
 import { hasKey, isSameKey, keyColumnNames, keyValues } from './key-columns';
 import type { Database } from './client';
 import { populations, volumes, type PopulationRow } from './schema';
-import { inTransaction, query, readRows, readTable, runStatement, type Queryable, transactionTime } from './statement';
+import { inTransaction, readRows, readTable, runStatement, isOneOf, type Queryable } from './statement';
 import { lockPopulation, isProvenRefusal, type WaitingActivity } from './flights';
 
 export interface FlightJoin extends WaitingActivity {
   backend: BackendName;
   key: CacheKey;
-  volumeId: VolumeId;
+  /** Of one run, which waits for all of them with one activity; the first that is still `creating` may lead. */
+  volumeIds: readonly VolumeId[];
   imageId: ImageId;
   policyVersion: string;
 }
@@ -23,7 +24,7 @@ export type FlightJoinOutcome =
    * this key; it takes no waiters, so wait until another run is there.
    */
   | { kind: 'waiting'; flight: number; role: 'leader' | 'joined'; runId: string | null; answeredRunId: string | null }
-  /** The very flight that this volume waited for has its verdict. */
+  /** The very flight that these volumes waited for has its verdict. */
   | { kind: 'answered'; flight: number; verdict: Verdict }
   /** An earlier flight refused these bytes under the same policy. */
   | { kind: 'remembered'; verdict: Verdict }
@@ -31,9 +32,9 @@ export type FlightJoinOutcome =
   | { kind: 'not-creating'; state: VolumeState | 'absent' };
 
 /**
- * Lets a volume wait for the key's flight, which it leads when there was none that is still unanswered. Repeated by the
- * same volume it answers the same, role included, until the flight is answered. Undo: none is needed, a volume that is
- * no longer `creating` waits for nothing.
+ * Lets volumes wait for the key's flight, which the first of them leads when there was none that is still unanswered. Repeated by the same volumes it
+ * answers the same, role included, until the flight is answered. Those that are no longer `creating` are passed over while another is. Undo: none is
+ * needed, a volume that is no longer `creating` waits for nothing.
  */
 export async function joinFlight(database: Database, request: FlightJoin): Promise<FlightJoinOutcome> {
   try {
@@ -45,14 +46,16 @@ export async function joinFlight(database: Database, request: FlightJoin): Promi
 }
 
 async function join(transaction: Queryable, request: FlightJoin): Promise<FlightJoinOutcome> {
-  const population = await ensureRow(transaction, request);
-  const waitsForFlight = await lockWaiter(transaction, request);
+  // The flight's row is locked before the volumes' rows, and named after a volume that may turn out to be gone.
+  const population = await ensureRow(transaction, { ...request, volumeId: request.volumeIds[0] });
+  const { volumeIds, waitsForFlight } = await lockWaiters(transaction, request);
+  const joining = { ...request, volumeIds, volumeId: volumeIds[0] };
   if (!isSameKey(population, request.key)) return { kind: 'collision' };
-  if (!population.verdict) return wait(transaction, { request, population });
+  if (!population.verdict) return wait(transaction, { request: joining, population });
   if (waitsForFlight === population.flight)
     return { kind: 'answered', flight: population.flight, verdict: population.verdict };
   if (isRememberedRefusal(population, request)) return { kind: 'remembered', verdict: population.verdict };
-  return wait(transaction, { request, population: await openNextFlight(transaction, request) });
+  return wait(transaction, { request: joining, population: await openNextFlight(transaction, joining) });
 }
 
 export interface OpenRequest extends Pick<FlightJoin, 'backend' | 'key' | 'imageId' | 'policyVersion'> {
@@ -103,16 +106,24 @@ class NotCreating extends Error {
   }
 }
 
-/** Locks the volume's row. @returns the flight that it waits for already. */
-async function lockWaiter(transaction: Queryable, { volumeId, runId }: FlightJoin): Promise<number | null> {
-  const { state, runId: ofRun, waitsForFlight } = volumes;
-  const [row] = await readRows(
+/** Locks the volumes' rows. @returns those that still wait for something, and the flight that they wait for already. */
+async function lockWaiters(
+  transaction: Queryable,
+  { volumeIds, runId }: FlightJoin,
+): Promise<{ volumeIds: VolumeId[]; waitsForFlight: number | null }> {
+  const { id, state, runId: ofRun, waitsForFlight } = volumes;
+  const rows = await readRows(
     transaction,
-    { state, ofRun, waitsForFlight },
-    (columns) => sql`select ${columns} from volumes where id = ${volumeId} for no key update`,
+    { id, state, ofRun, waitsForFlight },
+    (columns) => sql`select ${columns} from volumes where ${isOneOf(sql`id`, volumeIds)} order by id for no key update`,
   );
-  if (row?.state !== 'creating' || row.ofRun !== runId) throw new NotCreating(row?.state ?? 'absent');
-  return row.waitsForFlight;
+  const waiting = new Map(
+    rows.filter((row) => row.state === 'creating' && row.ofRun === runId).map((row) => [row.id, row]),
+  );
+  const left = volumeIds.filter((volumeId) => waiting.has(volumeId));
+  const [first] = left;
+  if (first === undefined) throw new NotCreating(rows[0]?.state ?? 'absent');
+  return { volumeIds: left, waitsForFlight: waiting.get(first)?.waitsForFlight ?? null };
 }
 
 /** The key's first flight, or the row as it is; locked. A flight that no volume opens has no leader. */
@@ -159,13 +170,16 @@ async function wait(
   transaction: Queryable,
   { request, population }: { request: FlightJoin; population: PopulationRow },
 ): Promise<FlightJoinOutcome> {
-  const { flight, leaderVolumeId, runId, answeredRunId } = population;
-  await query(transaction, (orm) =>
-    orm
-      .update(volumes)
-      .set({ waitsForFlight: flight, activityId: request.activityId, updatedAt: transactionTime })
-      .where(eq(volumes.id, request.volumeId)),
+  await runStatement(
+    transaction,
+    sql`update volumes set waits_for_flight = ${population.flight}, activity_id = ${request.activityId}, updated_at = now()
+      where ${isOneOf(sql`id`, request.volumeIds)}`,
   );
-  const role = leaderVolumeId === request.volumeId ? 'leader' : 'joined';
-  return { kind: 'waiting', flight, role, runId, answeredRunId };
+  return {
+    kind: 'waiting',
+    flight: population.flight,
+    role: request.volumeIds.some((volumeId) => volumeId === population.leaderVolumeId) ? 'leader' : 'joined',
+    runId: population.runId,
+    answeredRunId: population.answeredRunId,
+  };
 }

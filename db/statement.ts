@@ -172,3 +172,13 @@ export function texts(values: readonly string[]): SQL {
 export function uuids(ids: readonly string[]): SQL {
   return sql`${`{${ids.join(',')}}`}::uuid[]`;
 }
+
+/** Whether `column` is one of these. One id alone is compared as such: its plan is found once, whatever may be planned for many. */
+export function isOneOf(column: SQL, ids: readonly string[]): SQL {
+  return ids.length === 1 ? sql`${column} = ${ids[0]}::uuid` : sql`${column} = any (${uuids(ids)})`;
+}
+
+/** Rows as a parameter: what follows `from`. One row alone is known to be one, which the planner would take for a hundred. */
+export function recordset(rows: readonly object[], columns: SQL): SQL {
+  return sql`(select * from jsonb_to_recordset(${json(rows)}) as given (${columns})${rows.length === 1 ? sql` limit 1` : sql``}) given`;
+}

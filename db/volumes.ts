@@ -4,7 +4,7 @@ import type { VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
 import { endHold, releaseOf, type Release } from './entries/clones';
 import { volumes, type VolumeRow } from './schema';
-import { query, readRows, readTable } from './statement';
+import { isOneOf, query, readRows, readTable, type Queryable } from './statement';
 
 /** States in which a volume that was not `available` at last holds nothing. */
 export const ended: readonly VolumeState[] = ['error', 'deleting', 'deleted'];
@@ -89,7 +89,18 @@ export async function findVolume(
   return row;
 }
 
-/** @returns the newest first, after `afterId` in that order; deleted ones only when `state` names them. */
+/** @returns the rows of these volumes, on whatever backend. */
+export async function readVolumes(
+  database: Queryable,
+  volumeIds: readonly VolumeId[],
+): Promise<Map<VolumeId, VolumeRow>> {
+  if (volumeIds.length === 0) return new Map();
+  const where = isOneOf(sql`${volumes.id}`, volumeIds);
+  const rows = await query(database, (orm) => orm.select().from(volumes).where(where));
+  return new Map(rows.map((row) => [row.id, row]));
+}
+
+/** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
 export function selectVolumes(
   database: Database,
   request: {

@@ -9,20 +9,12 @@
  * The row's reference to the entry is the lease: it is written by the statement that found the entry, so no eviction
  * can come between.
  */
-import {
-  CancellationScope,
-  log,
-  setCurrentDetails,
-  setHandler,
-  upsertSearchAttributes,
-  workflowInfo,
-} from '@temporalio/workflow';
+import { CancellationScope, log, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import type { FailureRecord } from './contract/failures';
 import type { BackendName, HostId, VolumeId } from './contract/ids';
-import { searchAttributes, siblingQueues } from './contract/names';
-import type { Admission, CloneOutcome, FlightVerdict, Story, Verdict } from './contract/population';
+import type { Admission, CloneOutcome, Story } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
-import { inTask, onBackend, onHost, waiting } from './lib/activity-profiles';
+import { inTask, onBackend, onHost } from './lib/activity-profiles';
 import {
   bypassReasons,
   describeAdmitting,
@@ -30,33 +22,24 @@ import {
   describeCreated,
   describeGivenUp,
   describeRefused,
-  describeWaiting,
   progressLink,
-  workflowLink,
 } from './lib/details';
 import { deleteFreedEntry } from './lib/delete-freed-entries';
-import {
-  fail,
-  failCancelled,
-  failWith,
-  findFailure,
-  findFailureFor,
-  isBudgetSpent,
-  isCancelled,
-  typed,
-} from './lib/fail';
+import { fail, failCancelled, failWith, findFailure, findFailureFor, isCancelled, typed } from './lib/fail';
 import { isNoRoom, withHost } from './lib/host-affinity';
+import {
+  ADMIT_BUDGET_MS,
+  budgetMs,
+  failureOf,
+  MAX_FLIGHTS,
+  MAX_ROUNDS,
+  noteElapsed,
+  tag,
+  waitForPopulation,
+  type RunningCreate,
+} from './lib/running-create';
 import { UndoStack } from './lib/undo-stack';
 import { progressQuery, type CreateProgress } from './messages';
-
-/** Rounds of acquire and wait: more than one happens only when a parent was lost or evicted in between. */
-const MAX_ROUNDS = 10;
-/**
- * Flights that one create waits for: more than its rounds where some have failed for other images with the same bytes.
- */
-const MAX_FLIGHTS = 100;
-/** The budget of admission alone: the create's own is known once it is admitted. */
-const ADMIT_BUDGET_MS = 6 * 3_600_000;
 
 /** A volume whose row this run has inserted. */
 interface Admitted {
@@ -65,12 +48,11 @@ interface Admitted {
 }
 
 /** One create under way: what its steps share. */
-interface Create {
+interface Create extends RunningCreate {
   volumeId: VolumeId;
+  volumeIds: readonly [VolumeId];
   admission: Admission;
-  story: Story;
   undo: UndoStack;
-  progress: CreateProgress;
 }
 
 export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<CreateVolumeResult> {
@@ -97,6 +79,7 @@ export async function CreateVolumeFromImage(input: CreateVolumeInput): Promise<C
   };
   const create: Create = {
     volumeId,
+    volumeIds: [volumeId],
     admission,
     story,
     undo: new UndoStack(),
@@ -208,54 +191,6 @@ async function acquire(create: Create) {
   return await inTask(step, (a) => a.acquireAndClone({ volumeId, admission, story }));
 }
 
-/**
- * Joins the flight of this key and waits for its verdict. @returns undefined when that flight was overtaken: acquire
- * again.
- */
-async function waitForPopulation(
-  create: Create,
-  { round, atCloneLimit }: { round: number; atCloneLimit: boolean },
-): Promise<Verdict | undefined> {
-  const { volumeId, admission, story, progress } = create;
-  const flight = siblingQueues(workflowInfo().taskQueue).ids.populate(admission.backend, admission.cacheKey.short);
-  progress.stage = 'waiting';
-  progress.flightWorkflowId = flight;
-  setCurrentDetails(describeWaiting(admission, workflowLink(flight)));
-  tag(admission);
-  const waitedFromMs = Date.now();
-  const answer = await joinAndWait(create, { flight, activityId: `wait-${round}`, atCloneLimit });
-  story.timingsMs.wait = (story.timingsMs.wait ?? 0) + Date.now() - waitedFromMs;
-  if (answer === null) return undefined;
-  const leads = answer.leader === volumeId;
-  story.outcome = leads ? 'miss' : 'joined';
-  const who = answer.leader === null ? 'the cache' : 'another create';
-  story.reason = leads
-    ? 'the image was not cached: this create populated the cache'
-    : `${who} was populating the cache already`;
-  return answer.verdict;
-}
-
-/**
- * The row says who waits before anybody waits, and by an activity id of our own choosing: whatever dies in between, the
- * flight's end reaches the waiting activity, or that activity finds the verdict when it looks.
- */
-async function joinAndWait(
-  create: Create,
-  { flight, ...join }: { flight: string; activityId: string; atCloneLimit: boolean },
-): Promise<FlightVerdict | null> {
-  const { volumeId, admission } = create;
-  const step = { summary: `join ${flight}`, budgetMs: budgetMs(create) };
-  const joined = await inTask(step, (a) => a.joinPopulation({ volumeId, admission, ...join }));
-  if (joined.kind === 'answered') return joined.answer;
-  const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
-  const { safetyIntervalMs } = admission;
-  return await waiting(waitStep, { activityId: join.activityId, safetyIntervalMs }).awaitVerdict({
-    volumeId,
-    admission,
-    flight: joined.flight,
-  });
-}
-
 /** Writes the image straight into the user's volume; bypassing callers of one host share its scratch file. */
 async function bypass(create: Create, reason: BypassReason): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
@@ -294,7 +229,7 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
 async function giveUp(create: Create, error: unknown): Promise<CreateVolumeResult> {
   const { volumeId, admission, story, undo, progress } = create;
   const cancelled = isCancelled(error);
-  const failure = cancelled ? undefined : failureOf(create, error);
+  const failure = cancelled ? undefined : failureOf(create, volumeId, error);
   if (failure === undefined && !cancelled) throw error;
   progress.stage = 'undoing';
   setCurrentDetails(describeGivenUp(failure, { volumeId, undone: false }));
@@ -331,36 +266,6 @@ async function endRow(
   return ended.completed;
 }
 
-function failureOf(create: Create, error: unknown): FailureRecord | undefined {
-  const { volumeId, admission } = create;
-  const failure = findFailure(error);
-  if (!isBudgetSpent(error)) return failure;
-  const last = failure?.message ?? String(error);
-  const message = `volume ${volumeId} was not created within ${admission.budgetMs / 1000} s; the last failure was: ${last}`;
-  return { type: 'BudgetSpent', message, details: { volumeId, budgetMs: admission.budgetMs, last } };
-}
-
 async function removeVolume({ volumeId, backend }: Admitted): Promise<void> {
   await onBackend(backend, { summary: 'undo: remove what exists of the volume' }).removeVolume({ volumeId });
-}
-
-/** For the total, which a later step measures by its own clock from here on. */
-function noteElapsed({ admission, story }: Create): void {
-  story.elapsedMs = Math.max(Date.now() - story.startedAtMs, admission.admitMs);
-}
-
-/** The rest of the create's budget. Its activities keep it, never a workflow timeout, which would skip the undo. */
-function budgetMs({ admission, story }: Create): number {
-  return Math.max(1000, admission.budgetMs - (Date.now() - story.startedAtMs));
-}
-
-/** Search attributes, where the namespace has them. A hit upserts once: each upsert is an event and an action. */
-function tag(admission: Admission, outcome?: CreateVolumeResult['outcome'] | 'failed'): void {
-  if (!admission.searchAttributes) return;
-  upsertSearchAttributes([
-    { key: searchAttributes.backend, value: admission.backend },
-    { key: searchAttributes.imageId, value: admission.imageId },
-    { key: searchAttributes.cacheKey, value: admission.cacheKey.short },
-    ...(outcome === undefined ? [] : [{ key: searchAttributes.outcome, value: outcome }]),
-  ]);
 }

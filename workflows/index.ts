@@ -1,4 +1,5 @@
 export { CreateVolumeFromImage } from './create-volume-from-image';
+export { CreateVolumesFromImage } from './create-volumes-from-image';
 export { DeleteVolume } from './delete-volume';
 export { EvictImageCache } from './evict-image-cache';
 export { PopulateImageCache } from './populate-image-cache';

@@ -7,6 +7,8 @@ import type { WarmProgress } from './contract/refresh';
 export interface CreateProgress {
   stage: 'admitting' | 'acquiring' | 'waiting' | 'cloning' | 'writing' | 'undoing' | 'done';
   volumeId?: VolumeId;
+  /** Where several are made. */
+  volumes?: { total: number; made: number; failed: number };
   backend?: BackendName;
   /** The population that this create waits for; its pending activity's heartbeat details are `Progress`. */
   flightWorkflowId?: string;

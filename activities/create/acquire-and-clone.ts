@@ -1,5 +1,4 @@
 import { acquireEntry } from '../../db/acquire';
-import { countQuarantines } from '../../db/entries/entries';
 import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { AcquireOutcome, Admission, CloneOutcome, LeasedEntry, Story } from '../../workflows/contract/population';
@@ -9,11 +8,7 @@ import { backendHeld } from '../kit/backend-held';
 import { workflowExecution } from '../kit/runs';
 import { asOwner, complete, findCompleted, markerOf, resultOf } from '../kit/created-volume';
 import { rollOverInBackground } from './roll-over';
-import { quarantineEntry, retireFullEntry } from '../../db/entries/retirement';
-import { releaseLease } from '../../db/creates';
-
-/** A second broken parent of one key within this time is no accident of one file: it is reported, not replaced. */
-const QUARANTINE_WINDOW_MS = 3_600_000;
+import { giveUpParent } from './give-up-parent';
 
 export interface AcquireRequest {
   volumeId: VolumeId;
@@ -38,7 +33,7 @@ export function createAcquireAndClone(deps: ControlDependencies) {
     const { backend, cacheKey } = admission;
     const held = deps.backends.get(backend);
     const cloneLimit = held?.capabilities.cloneLimit;
-    const acquired = await asOwner(deps, volumeId, () =>
+    const acquired = await asOwner(deps, [volumeId], () =>
       acquireEntry(deps.database, { volumeId, runId, backend, key: cacheKey, cloneLimit }),
     );
     if (acquired.kind === 'cold') return { kind: 'cold', atCloneLimit: acquired.atCloneLimit };
@@ -92,42 +87,7 @@ async function cloneAndComplete(
       ...(await complete(deps, { volumeId, story, sizeBytes: marker.sizeBytes, connection, backend, stepStartedAtMs })),
     };
   } catch (error) {
-    if (!(error instanceof Failure)) throw error;
-    // Clones that are in no row count too: the parent takes no more, and the next generation is populated.
-    if (error.type === 'CloneLimitReached')
-      await retireFullEntry(deps.database, { entryId: entry.id, found: error.message });
-    else if (error.type === 'ParentUnusable') await quarantineParent(deps, backend, request);
-    else throw error;
-    const { freedEntry } = await releaseLease(deps.database, { volumeId, runId: workflowExecution().runId });
-    return { kind: 'lost', freedEntry };
+    const [freedEntry] = await giveUpParent(deps, backend, { ...request, volumeIds: [volumeId], error });
+    return { kind: 'lost', ...(freedEntry && { freedEntry }) };
   }
-}
-
-/**
- * Quarantine needs proof: the parent is described again, and an error of a sound parent is the backend's, to be
- * retried.
- */
-async function quarantineParent(
-  deps: ControlDependencies,
-  backend: VolumeBackend,
-  { volumeId, admission, entry }: CloneRequest,
-): Promise<void> {
-  const parent = await backend.describeParent(entry.imageVolume);
-  if (parent.kind === 'sealed')
-    throw new Failure('BackendUnavailable', {
-      backend: backend.name,
-      cause: `a clone of the sound parent ${entry.imageVolume} failed`,
-    });
-  const found = parent.kind === 'changed' ? parent.found : parent.kind;
-  const others = await countQuarantines(deps.database, {
-    backend: admission.backend,
-    shortKey: admission.cacheKey.short,
-    withinMs: QUARANTINE_WINDOW_MS,
-    exceptEntryId: entry.id,
-  });
-  if (others > 0) throw new Failure('ParentUnusable', { backend: backend.name, parent: entry.imageVolume, found });
-  const { kind } = await quarantineEntry(deps.database, { entryId: entry.id, found });
-  if (kind === 'quarantined') deps.metrics.quarantined({ backend: admission.backend });
-  // A clone of the broken parent must not be in the way of the clone of the next.
-  await backend.ensureVolumeAbsent(volumeId);
 }

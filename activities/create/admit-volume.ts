@@ -1,7 +1,7 @@
 import { cancellationSignal } from '@temporalio/activity';
 import { resolveFollow } from '../../db/follows/follows';
 import { recordDecision } from '../../db/report/decisions';
-import { insertVolume, markFailed } from '../../db/creates';
+import { insertVolume, markAllFailed, type InsertVolumeOutcome } from '../../db/creates';
 import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {
@@ -42,58 +42,71 @@ export function createAdmitVolume(deps: ControlDependencies) {
     try {
       const request = parseCreateVolumeRequest(input);
       volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
-      const backend = chooseBackend(deps, request.backend);
-      // Read on every create: access to an image can change without any timestamp moving.
-      const imageId = await resolveImageId(deps, { given: request.imageId, backend, volumeId });
-      const image = await deps.images.getImage(imageId, cancellationSignal());
-      checkImage(deps, image);
-      checkSize(request, image);
-      const minDiskBytes = image.minDiskGiB * GiB;
-      const { virtualSizeBytes } = image;
-      const byRecord = virtualSizeBytes === null ? null : sizeOf({ sizeBytes: null, minDiskBytes }, virtualSizeBytes);
-      const cacheOff = deps.config.backends[backend]?.cache.enabled === false;
-      const admission: Admission = {
-        imageId: image.id,
-        projectId: (request.projectId ?? deps.config.defaultProjectId) as ProjectId,
-        backend,
-        name: request.name ?? null,
-        cacheKey: cacheKeyOf(image),
-        sizeBytes: request.sizeBytes ?? byRecord,
-        minDiskBytes,
-        imageBytes: image.sizeBytes ?? 0,
-        bypass: request.bypassCache ? 'requested' : cacheOff ? 'cache-off' : null,
-        budgetMs: deps.config.createBudget,
-        safetyIntervalMs: deps.config.createSafetyInterval,
-        conversionMs: deps.config.tools.wallClock,
-        searchAttributes: deps.searchAttributes,
-        admitMs: Math.round(performance.now() - startedAtMs),
-      };
-      return await insert(deps, { volumeId, admission, request, image });
+      const { admission, image } = await checkRequest(deps, { request, volumeId, startedAtMs });
+      const bypass = request.bypassCache ? 'requested' : admission.bypass;
+      return await insert(deps, { volumeId, admission: { ...admission, bypass }, request, image });
     } catch (error) {
       // A failure that may pass is no refusal yet.
-      if (error instanceof Failure && error.isFinal) await endRefused(deps, { input, volumeId, failure: error });
+      if (error instanceof Failure && error.isFinal)
+        await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure: error });
       throw error;
     }
   };
 }
 
-interface Insertion {
-  volumeId: VolumeId;
-  admission: Admission;
-  request: CreateVolumeInput;
+/**
+ * Checks a request for a volume, or for several, against the image's record and the backend.
+ * @param volumeId the first one.
+ */
+export async function checkRequest(
+  deps: ControlDependencies,
+  {
+    request,
+    volumeId,
+    startedAtMs,
+  }: { request: Omit<CreateVolumeInput, 'volumeId'>; volumeId: VolumeId; startedAtMs: number },
+): Promise<{ admission: Admission; image: Image }> {
+  const backend = chooseBackend(deps, request.backend);
+  // Read on every create: access to an image can change without any timestamp moving.
+  const imageId = await resolveImageId(deps, { given: request.imageId, backend, volumeId });
+  const image = await deps.images.getImage(imageId, cancellationSignal());
+  checkImage(deps, image);
+  checkSize(request, image);
+  const minDiskBytes = image.minDiskGiB * GiB;
+  const { virtualSizeBytes } = image;
+  const byRecord = virtualSizeBytes === null ? null : sizeOf({ sizeBytes: null, minDiskBytes }, virtualSizeBytes);
+  const cacheOff = deps.config.backends[backend]?.cache.enabled === false;
+  const admission: Admission = {
+    imageId: image.id,
+    projectId: (request.projectId ?? deps.config.defaultProjectId) as ProjectId,
+    backend,
+    name: request.name ?? null,
+    cacheKey: cacheKeyOf(image),
+    sizeBytes: request.sizeBytes ?? byRecord,
+    minDiskBytes,
+    imageBytes: image.sizeBytes ?? 0,
+    bypass: cacheOff ? 'cache-off' : null,
+    budgetMs: deps.config.createBudget,
+    safetyIntervalMs: deps.config.createSafetyInterval,
+    conversionMs: deps.config.tools.wallClock,
+    searchAttributes: deps.searchAttributes,
+    admitMs: Math.round(performance.now() - startedAtMs),
+  };
+  return { admission, image };
+}
+
+interface Checked {
+  admission: Omit<Admission, 'name'>;
+  request: Omit<CreateVolumeInput, 'volumeId'>;
   image: Image;
 }
 
-async function insert(
-  deps: ControlDependencies,
-  { volumeId, admission, request, image }: Insertion,
-): Promise<AdmitOutcome> {
-  const { projectId, name, backend, sizeBytes } = admission;
+/** What the rows of a request have in common. */
+export async function sharedRow(deps: ControlDependencies, { admission, request, image }: Checked) {
+  const { projectId, backend, sizeBytes } = admission;
   const space = await deps.backends.get(backend)?.space();
-  const inserted = await insertOrTakeOver(deps, {
-    volumeId,
+  return {
     projectId,
-    name,
     backend,
     imageId: image.id,
     shortKey: admission.cacheKey.short,
@@ -107,24 +120,42 @@ async function insert(
       overSubscription: deps.config.backends[backend]?.maxOverSubscription ?? 1,
       totalBytes: space?.totalBytes,
     },
-  });
-  switch (inserted.kind) {
-    case 'admitted':
-      return { kind: 'admitted', volumeId, admission };
-    case 'available': {
-      const reason = 'the same request was answered before';
-      return { kind: 'available', result: resultOf(inserted.volume, { reason, bytesDownloaded: 0, timingsMs: {} }) };
-    }
+  };
+}
+
+async function insert(
+  deps: ControlDependencies,
+  { volumeId, admission, ...checked }: Checked & { volumeId: VolumeId; admission: Admission },
+): Promise<AdmitOutcome> {
+  const row = { ...(await sharedRow(deps, { admission, ...checked })), volumeId, name: admission.name };
+  const inserted = await insertOrTakeOver(deps, row);
+  if (inserted.kind === 'admitted') return { kind: 'admitted', volumeId, admission };
+  if (inserted.kind !== 'available')
+    throw refusalOf(inserted, { volumeId, admission, neededBytes: admission.sizeBytes ?? 0 });
+  const reason = 'the same request was answered before';
+  return { kind: 'available', result: resultOf(inserted.volume, { reason, bytesDownloaded: 0, timingsMs: {} }) };
+}
+
+/** @returns why no row is inserted. */
+export function refusalOf(
+  refused: Exclude<InsertVolumeOutcome, { kind: 'admitted' | 'available' }>,
+  {
+    volumeId,
+    admission: { backend },
+    neededBytes,
+  }: { volumeId: VolumeId; admission: Pick<Admission, 'backend'>; neededBytes: number },
+): Failure {
+  switch (refused.kind) {
     case 'conflict':
-      throw new Failure('Conflict', { volumeId, found: inserted.found });
+      return new Failure('Conflict', { volumeId, found: refused.found });
     case 'busy':
-      throw new Failure('VolumeBusy', { volumeId, workflowId: inserted.workflowId });
+      return new Failure('VolumeBusy', { volumeId, workflowId: refused.workflowId });
     case 'deleted':
-      throw new Failure('VolumeDeleted', { volumeId });
+      return new Failure('VolumeDeleted', { volumeId });
     case 'no-room': {
-      const { promisedBytes, mostBytes } = inserted;
+      const { promisedBytes, mostBytes } = refused;
       const freeBytes = Math.max(0, mostBytes - promisedBytes);
-      throw new Failure('NoSpace', { backend, neededBytes: sizeBytes ?? 0, freeBytes, promisedBytes, mostBytes });
+      return new Failure('NoSpace', { backend, neededBytes, freeBytes, promisedBytes, mostBytes });
     }
   }
 }
@@ -135,30 +166,42 @@ async function insert(
  */
 async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
   const inserted = await insertVolume(deps.database, row);
-  if (inserted.kind !== 'busy') return inserted;
-  const liveRunId = await findLiveRun(deps, inserted);
-  const isAnother = liveRunId !== undefined && liveRunId !== row.runId;
-  // A late try of a run that is dead itself takes nothing over.
-  if (isAnother || (await findLiveRun(deps, row)) === undefined) return inserted;
+  if (inserted.kind !== 'busy' || !(await isDead(deps, inserted))) return inserted;
   return await insertVolume(deps.database, { ...row, deadRunId: inserted.runId });
 }
 
+/**
+ * @returns whether a run does nothing more for its row, so that this run may have it. A late try of a run that is dead
+ * itself takes nothing over.
+ */
+export async function isDead(
+  deps: ControlDependencies,
+  other: { workflowId: string; runId: string },
+): Promise<boolean> {
+  const own = workflowExecution();
+  const liveRunId = await findLiveRun(deps, other);
+  if (liveRunId !== undefined && liveRunId !== own.runId) return false;
+  return (await findLiveRun(deps, own)) !== undefined;
+}
+
 /** The request as given, with what the defaults stood for: the same bytes mean the same request. */
-function canonicalRequest(request: CreateVolumeInput, admission: Admission): Record<string, unknown> {
-  const { backend, projectId, name } = admission;
+function canonicalRequest(
+  request: Checked['request'],
+  { backend, projectId, imageId }: Checked['admission'],
+): Record<string, unknown> {
   return {
     // The same request stays the same though its follow has moved on.
-    imageId: followNameOf(request.imageId) === undefined ? admission.imageId : request.imageId,
+    imageId: followNameOf(request.imageId) === undefined ? imageId : request.imageId,
     backend,
     projectId,
-    name,
+    name: request.name ?? null,
     sizeBytes: request.sizeBytes ?? null,
     metadata: request.metadata ?? {},
     bypassCache: request.bypassCache ?? false,
   };
 }
 
-function checkSize({ sizeBytes }: CreateVolumeInput, image: Image): void {
+function checkSize({ sizeBytes }: Pick<CreateVolumeInput, 'sizeBytes'>, image: Image): void {
   if (sizeBytes === undefined) return;
   const minDiskBytes = image.minDiskGiB * GiB;
   const refuse = (allowed: string) =>
@@ -187,15 +230,20 @@ function imageMetadataOf(image: Image): Record<string, string> {
   };
 }
 
-/** Records the refusal. An earlier try whose answer was lost may have inserted the row: that one ends here. */
-async function endRefused(
+/** Records the refusal. An earlier try whose answer was lost may have inserted rows: those end here. */
+export async function endRefused(
   deps: ControlDependencies,
-  { input, volumeId, failure }: { input: unknown; volumeId: VolumeId | undefined; failure: Failure },
+  { input, volumeIds, failure }: { input: unknown; volumeIds: readonly VolumeId[]; failure: Failure },
 ): Promise<void> {
   const { workflowId, runId } = workflowExecution();
-  if (volumeId !== undefined) {
-    const error = { type: failure.type, message: failure.message };
-    await markFailed(deps.database, { volumeId, runId, to: 'error', error, decision: { reason: failure.message } });
+  if (volumeIds.length > 0) {
+    const ending = {
+      to: 'error',
+      error: { type: failure.type, message: failure.message },
+      decision: { reason: failure.message },
+    } as const;
+    const endings = volumeIds.map((volumeId) => ({ ...ending, volumeId }));
+    await markAllFailed(deps.database, { runId, endings, ofSeveral: volumeIds.length > 1 });
   }
   const given = (field: string) => {
     const value: unknown = typeof input === 'object' && input !== null ? Reflect.get(input, field) : undefined;

@@ -4,7 +4,13 @@ import { SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../workflows/contract/ids';
 import { followNamePattern, followPrefix } from '../../workflows/contract/refresh';
-import type { CreateVolumeInput } from '../../workflows/contract/volume';
+import type { NamedVolume } from '../../workflows/contract/population';
+import {
+  failurePolicies,
+  MAX_VOLUMES,
+  type CreateVolumeInput,
+  type CreateVolumesInput,
+} from '../../workflows/contract/volume';
 import { boundedText, parseRequest, storableText, uuid } from '../kit/request';
 
 /** Namespace of the volume ids that are derived from workflow ids (RFC 9562, version 5). */
@@ -40,6 +46,49 @@ const requestSchema = z.strictObject({
     .optional(),
   bypassCache: z.boolean().optional(),
 });
+
+const countAllowed = `a whole number from 1 to ${MAX_VOLUMES}`;
+const bulkSchema = requestSchema.omit({ volumeId: true, bypassCache: true }).extend({
+  count: z.number(countAllowed).int(countAllowed).min(1, countAllowed).max(MAX_VOLUMES, countAllowed).optional(),
+  volumeIds: z
+    .array(uuid, 'a list of UUIDs in lower case')
+    .min(1, `1 to ${MAX_VOLUMES} UUIDs`)
+    .max(MAX_VOLUMES, `1 to ${MAX_VOLUMES} UUIDs`)
+    .optional(),
+  // Leaves room for the number behind it.
+  name: boundedText(MAX_NAME_CHARACTERS - 1 - String(MAX_VOLUMES).length).optional(),
+  onFailure: z.enum(failurePolicies, failurePolicies.join(' or ')).optional(),
+});
+
+/**
+ * @returns the request for several volumes as given.
+ * @throws InvalidRequest naming the first field that is wrong, its value and what is allowed (final).
+ */
+export function parseCreateVolumesRequest(input: unknown): CreateVolumesInput {
+  const request = parseRequest(bulkSchema, input);
+  const { count, volumeIds } = request;
+  if (count === undefined && volumeIds === undefined)
+    throw new Failure('InvalidRequest', { field: 'count', value: 'nothing', allowed: `${countAllowed}, or volumeIds` });
+  if (count !== undefined && volumeIds !== undefined) {
+    const allowed = 'nothing beside volumeIds, which says how many';
+    throw new Failure('InvalidRequest', { field: 'count', value: String(count), allowed });
+  }
+  const twice = volumeIds?.find((volumeId, index) => volumeIds.indexOf(volumeId) < index);
+  if (twice !== undefined)
+    throw new Failure('InvalidRequest', { field: 'volumeIds', value: twice, allowed: 'each id once' });
+  return request;
+}
+
+/** @returns the volumes of a request, in their order: with its ids, else with such as are derived from the workflow's id. */
+export function namedVolumesOf(workflowId: string, { count, volumeIds, name }: CreateVolumesInput): NamedVolume[] {
+  const ids =
+    volumeIds ??
+    Array.from({ length: count ?? 0 }, (_, index) => uuidV5(`${workflowId}/${index}`, VOLUME_ID_NAMESPACE));
+  return ids.map((volumeId, index) => ({
+    volumeId: volumeId as VolumeId,
+    name: name === undefined ? null : `${name}-${index + 1}`,
+  }));
+}
 
 /**
  * @returns the request as given.

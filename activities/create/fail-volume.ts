@@ -34,7 +34,7 @@ export function createFailVolume(deps: ControlDependencies) {
   return async function failVolume({ volumeId, story, failure }: FailVolumeRequest): Promise<EndedVolume> {
     const { runId } = workflowExecution();
     const { bytesDownloaded, timingsMs } = story;
-    await goOnAfterReset(deps, volumeId);
+    await goOnAfterReset(deps, [volumeId]);
     const ended = await markFailed(deps.database, {
       volumeId,
       runId,
@@ -59,7 +59,7 @@ export function createFailVolume(deps: ControlDependencies) {
  * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and
  * its bytes have not all come. What it made is undone; the next create of the image leads the next flight. Idempotent.
  */
-async function stopUnwantedFlight(
+export async function stopUnwantedFlight(
   { config, database, temporal, queues }: ControlDependencies,
   { backend, shortKey }: { backend: BackendName; shortKey: string },
 ): Promise<void> {
@@ -78,7 +78,7 @@ export function createFindAdmitted(deps: ControlDependencies) {
     const request = findRequest(input);
     if (request === undefined) return null;
     const volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
-    await goOnAfterReset(deps, volumeId);
+    await goOnAfterReset(deps, [volumeId]);
     const row = await findVolume(deps.database, { volumeId });
     const isOwn = row?.workflowId === workflowId && ['creating', 'available', 'deleting'].includes(row.state);
     return isOwn ? { volumeId, backend: row.backend } : null;

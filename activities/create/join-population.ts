@@ -11,7 +11,9 @@ import { joinFlight } from '../../db/join-flight';
 
 export interface JoinRequest {
   volumeId: VolumeId;
-  admission: Admission;
+  /** Further volumes of the same run, which waits for all of them with one activity. */
+  others?: VolumeId[];
+  admission: Omit<Admission, 'name'>;
   /** Id of the activity that waits: chosen by the workflow, so that a verdict reaches it in any state. */
   activityId: string;
   /** Whether a ready entry is there that takes no more clones: the flight makes the next generation. */
@@ -28,7 +30,8 @@ export type JoinOutcome = { kind: 'waiting'; flight: number } | { kind: 'answere
  */
 export function createJoinPopulation(deps: ControlDependencies) {
   return async function joinPopulation(joining: JoinRequest): Promise<JoinOutcome> {
-    const { volumeId, admission, activityId, atCloneLimit } = joining;
+    const { volumeId, others = [], admission, activityId, atCloneLimit } = joining;
+    const volumeIds = [volumeId, ...others];
     const { backend, cacheKey, imageId, projectId } = admission;
     const [ready] = await listEntries(deps.database, { backend, shortKey: cacheKey.short, state: 'ready', limit: 1 });
     // A flight that ended between acquire and join has left what it would answer.
@@ -37,8 +40,8 @@ export function createJoinPopulation(deps: ControlDependencies) {
       return { kind: 'answered', answer: { leader: null, verdict } };
     }
     const { database, policyVersion } = deps;
-    const request = { backend, key: cacheKey, volumeId, ...workflowExecution(), activityId, imageId, policyVersion };
-    const joined = await asOwner(deps, volumeId, () => joinFlight(database, request));
+    const request = { backend, key: cacheKey, volumeIds, ...workflowExecution(), activityId, imageId, policyVersion };
+    const joined = await asOwner(deps, volumeIds, () => joinFlight(database, request));
     switch (joined.kind) {
       case 'answered': {
         const leader = (await findFlightOf(deps, admission))?.leaderVolumeId ?? null;
@@ -62,6 +65,7 @@ export function createJoinPopulation(deps: ControlDependencies) {
 export interface AwaitRequest {
   /** Absent where an older version has scheduled the step. */
   volumeId?: VolumeId;
+  others?: VolumeId[];
   /** Of a create, or of another workflow that waits. */
   admission: PopulateInput;
   flight: number;
@@ -74,9 +78,9 @@ export interface AwaitRequest {
  * by the next flight is `null`: acquire again.
  */
 export function createAwaitVerdict(deps: ControlDependencies) {
-  return async function awaitVerdict({ volumeId, admission, flight }: AwaitRequest) {
+  return async function awaitVerdict({ volumeId, others = [], admission, flight }: AwaitRequest) {
     // Before the row is read: an answer that comes after that finds this run.
-    if (volumeId !== undefined) await goOnAfterReset(deps, volumeId);
+    if (volumeId !== undefined) await goOnAfterReset(deps, [volumeId, ...others]);
     const row = await findFlightOf(deps, admission);
     if (row?.flight !== flight) return null;
     if (row.verdict) return { verdict: row.verdict, leader: row.leaderVolumeId } satisfies FlightVerdict;

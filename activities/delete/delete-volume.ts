@@ -10,7 +10,8 @@ import { deleteEntry } from '../kit/delete-entry';
 import { parseRequest, uuid } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
 import { goOnAfterReset } from '../kit/created-volume';
-import { removeGivenUp } from '../../db/creates';
+import { hasCreating, removeGivenUp } from '../../db/creates';
+import { workflowTypes } from '../../workflows/contract/names';
 
 const deleteRequestSchema = z.strictObject({ volumeId: uuid });
 
@@ -34,7 +35,7 @@ export function createBeginDelete(deps: ControlDependencies) {
 
 /**
  * Cancels the create by both ids of its row and answers when that run has closed: only then nobody writes into the
- * volume any more.
+ * volume any more. A run that still makes other volumes is waited for and not cancelled: it passes over this one.
  * @throws StillRunning (retried): the create may need a slot of this very queue to end, so the wait gives its own back
  * now and then.
  */
@@ -45,7 +46,10 @@ export function createCancelCreate(deps: ControlDependencies) {
     if (runId === undefined) return;
     const run = deps.temporal.workflow.getHandle(workflowId, runId);
     try {
-      await run.cancel();
+      const { type } = await run.describe();
+      const makesOthers =
+        type === workflowTypes.createVolumesFromImage && (await hasCreating(deps.database, { runId: creator.runId }));
+      if (!makesOthers) await run.cancel();
       await deps.temporal.withAbortSignal(AbortSignal.timeout(MOST_WAIT_MS), () => run.result());
     } catch (error) {
       if (isGrpcCancelledError(error)) throw new Failure('StillRunning', { workflowId });
@@ -91,9 +95,10 @@ export function createRemoveVolume(deps: BackendDependencies, backend: BackendNa
   return async function removeVolume({ volumeId }: { volumeId: VolumeId }): Promise<void> {
     const { runId } = workflowExecution();
     const held = backendHeld(deps, backend);
-    const remove = () =>
-      removeGivenUp(deps.database, { volumeId, runId, remove: () => held.ensureVolumeAbsent(volumeId) });
-    if (!(await remove()) && (await goOnAfterReset(deps, volumeId))) await remove();
+    const volumeIds = [volumeId];
+    const remove = async () =>
+      await removeGivenUp(deps.database, { volumeIds, runId, remove: () => held.ensureVolumeAbsent(volumeId) });
+    if ((await remove()).length === 0 && (await goOnAfterReset(deps, [volumeId]))) await remove();
   };
 }
 

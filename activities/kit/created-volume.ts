@@ -1,13 +1,13 @@
-import { findVolume } from '../../db/volumes';
+import { readVolumes } from '../../db/volumes';
 import { MiB, roundUpTo } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry, Story, Admission } from '../../workflows/contract/population';
-import type { Connection, CreateVolumeResult } from '../../workflows/contract/volume';
+import type { BypassReason, Connection, CreateVolumeResult } from '../../workflows/contract/volume';
 import type { VolumeBackend, VolumeMarker } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun, workflowExecution } from './runs';
-import { completeVolume, removeOrphan, takeOverVolume } from '../../db/creates';
+import { completeVolumes, removeOrphan, takeOverVolumes, type Completion } from '../../db/creates';
 import { type VolumeRow } from '../../db/schema';
 
 /** `freedEntry`: a parent that was retired meanwhile and that this clone does not need. */
@@ -16,7 +16,7 @@ interface Completed {
   freedEntry?: FreedEntry;
 }
 
-interface Completion {
+interface OneCompletion {
   volumeId: VolumeId;
   story: Story;
   sizeBytes: number;
@@ -27,64 +27,113 @@ interface Completion {
 }
 
 /**
- * `creating` -> `available` by compare-and-set, with the decision record. When the row is no longer `creating` (deleted
- * meanwhile, or this attempt was given up), what was made is removed: a late effect leaves nothing behind.
+ * As `completeAll`, for the one volume of its run.
+ * @throws CreateCancelled when the row is no longer `creating` (final).
  */
 export async function complete(
   deps: ControlDependencies,
-  { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs }: Completion,
+  { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs }: OneCompletion,
 ): Promise<Completed> {
+  noteTotal(story, stepStartedAtMs);
+  const { outcome, reason, bytesDownloaded, timingsMs } = story;
+  const decision = { reason, bytesDownloaded, timingsMs };
+  const completions = [{ volumeId, sizeBytes, connection, outcome, decision }];
+  const { made, freed } = await completeAll(deps, { completions, backend, bypassReason: story.bypassReason });
+  const row = made.get(volumeId);
+  if (row === undefined) throw new Failure('CreateCancelled', { volumeId });
+  return { result: resultOf(row, story), ...(freed[0] && { freedEntry: freed[0] }) };
+}
+
+/** For the decision: what the create has taken until now. */
+export function noteTotal(story: Story, stepStartedAtMs: number): void {
   const stepMs = performance.now() - stepStartedAtMs;
   story.timingsMs.total = Math.round((story.elapsedMs ?? story.timingsMs.admit ?? 0) + stepMs);
-  const { outcome, reason, bytesDownloaded, timingsMs } = story;
-  const { runId } = workflowExecution();
-  const decision = { reason, bytesDownloaded, timingsMs };
-  const completed = await asOwner(deps, volumeId, () =>
-    completeVolume(deps.database, { volumeId, runId, sizeBytes, connection, outcome, decision }),
-  );
-  if (completed.kind === 'completed') {
-    const { backend: name } = completed.volume;
-    const { bypassReason } = story;
-    if (completed.saved) deps.metrics.createEnded({ backend: name, outcome, bypassReason }, completed.saved);
-    return { result: resultOf(completed.volume, story), freedEntry: completed.freedEntry };
-  }
-  const row = await findCompleted(deps, volumeId);
-  if (row !== undefined) return { result: resultOf(row, story) };
-  await removeOrphan(deps.database, { volumeId, runId, remove: () => backend.ensureVolumeAbsent(volumeId) });
-  throw new Failure('CreateCancelled', { volumeId });
 }
 
 /**
- * @returns the volume's row when this workflow has made it available: this run, or one before it that a reset has
+ * `creating` -> `available` by compare-and-set, with the decision records. Where a row is no longer `creating` (deleted
+ * meanwhile, or this attempt was given up), what was made is removed: a late effect leaves nothing behind. Idempotent.
+ * @returns the rows of those that are available, and the parents that may be deleted now.
+ */
+export async function completeAll(
+  deps: ControlDependencies,
+  {
+    completions,
+    backend,
+    bypassReason,
+    ofSeveral,
+  }: { completions: Completion[]; backend: VolumeBackend; bypassReason?: BypassReason; ofSeveral?: boolean },
+): Promise<{ made: Map<VolumeId, VolumeRow>; freed: FreedEntry[] }> {
+  const { runId } = workflowExecution();
+  const make = (wanted: Completion[]) => completeVolumes(deps.database, { runId, completions: wanted, ofSeveral });
+  const { outcomes, freed } = await make(completions);
+  const missed = completions.filter(({ volumeId }) => outcomes.get(volumeId)?.kind !== 'completed');
+  const missedIds = missed.map(({ volumeId }) => volumeId);
+  if (missed.length > 0 && (await goOnAfterReset(deps, missedIds))) {
+    const again = await make(missed);
+    for (const [volumeId, outcome] of again.outcomes) outcomes.set(volumeId, outcome);
+    freed.push(...again.freed);
+  }
+  const made = new Map<VolumeId, VolumeRow>();
+  for (const { volumeId, outcome } of completions) {
+    const completed = outcomes.get(volumeId);
+    if (completed?.kind !== 'completed') continue;
+    made.set(volumeId, completed.volume);
+    if (completed.saved)
+      deps.metrics.createEnded({ backend: completed.volume.backend, outcome, bypassReason }, completed.saved);
+  }
+  const others = missedIds.filter((volumeId) => !made.has(volumeId));
+  for (const [volumeId, row] of await findCompletedOf(deps, others)) made.set(volumeId, row);
+  for (const volumeId of others) {
+    if (made.has(volumeId)) continue;
+    await removeOrphan(deps.database, { volumeId, runId, remove: () => backend.ensureVolumeAbsent(volumeId) });
+  }
+  return { made, freed };
+}
+
+/**
+ * @returns the rows of volumes that this workflow has made available: this run, or one before it that a reset has
  * ended.
  */
+export async function findCompletedOf(
+  deps: ControlDependencies,
+  volumeIds: readonly VolumeId[],
+): Promise<Map<VolumeId, VolumeRow>> {
+  const { workflowId } = workflowExecution();
+  const rows = await readVolumes(deps.database, volumeIds);
+  return new Map([...rows].filter(([, row]) => row.state === 'available' && row.workflowId === workflowId));
+}
+
+/** As `findCompletedOf`, for one volume. */
 export async function findCompleted(deps: ControlDependencies, volumeId: VolumeId): Promise<VolumeRow | undefined> {
-  const row = await findVolume(deps.database, { volumeId });
-  return row?.state === 'available' && row.workflowId === workflowExecution().workflowId ? row : undefined;
+  return (await findCompletedOf(deps, [volumeId])).get(volumeId);
 }
 
 /**
- * Makes a volume's row this run's where an earlier run of this workflow has it, with which this one goes on: a reset
- * ends a run and lets another begin with its history, the admission included. For a step that has found the row to be
- * of another run. Idempotent.
- * @returns whether the row has become this run's by this call.
+ * Makes volumes' rows this run's where an earlier run of this workflow has them, with which this one goes on: a reset
+ * ends a run and lets another begin with its history, the admission included. For a step that has found rows to be of
+ * another run. Idempotent.
+ * @returns whether a row has become this run's by this call.
  */
-export async function goOnAfterReset(deps: ControlDependencies, volumeId: VolumeId): Promise<boolean> {
+export async function goOnAfterReset(deps: ControlDependencies, volumeIds: readonly VolumeId[]): Promise<boolean> {
   const { workflowId, runId } = workflowExecution();
-  const row = await findVolume(deps.database, { volumeId });
-  if (row === undefined || row.workflowId !== workflowId || row.runId === runId) return false;
-  if ((await findLiveRun(deps, row)) !== runId) return false;
-  return await takeOverVolume(deps.database, { volumeId, earlierRunId: row.runId, runId });
+  const rows = [...(await readVolumes(deps.database, volumeIds)).values()];
+  const earlier = rows.filter((row) => row.workflowId === workflowId && row.runId !== runId);
+  const earlierRunIds: string[] = [];
+  for (const earlierRunId of new Set(earlier.map((row) => row.runId)))
+    if ((await findLiveRun(deps, { workflowId, runId: earlierRunId })) === runId) earlierRunIds.push(earlierRunId);
+  if (earlierRunIds.length === 0) return false;
+  return (await takeOverVolumes(deps.database, { volumeIds, earlierRunIds, runId })) > 0;
 }
 
-/** Runs `step` on a volume that this run creates, and again where its row was still that of the run before a reset. */
+/** Runs `step` on volumes that this run creates, and again where their rows were still those of the run before a reset. */
 export async function asOwner<Outcome extends { kind: string }>(
   deps: ControlDependencies,
-  volumeId: VolumeId,
+  volumeIds: readonly VolumeId[],
   step: () => Promise<Outcome>,
 ): Promise<Outcome> {
   const outcome = await step();
-  return outcome.kind === 'not-creating' && (await goOnAfterReset(deps, volumeId)) ? await step() : outcome;
+  return outcome.kind === 'not-creating' && (await goOnAfterReset(deps, volumeIds)) ? await step() : outcome;
 }
 
 /**

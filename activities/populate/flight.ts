@@ -77,19 +77,22 @@ export function createAnswerWaiters(deps: ControlDependencies) {
     // Another run has taken the flight over, as after a terminate: its waiters get that run's verdict.
     if (!isOurs) return { waitersAnswered: 0 };
     deps.metrics.populated({ backend, verdict: verdict.kind });
-    let waitersAnswered = 0;
+    // The volumes of one run wait with one activity.
+    const answered = new Set<string>();
     const ofFlight = { backend, shortKey: cacheKey.short, flight };
     for (let afterId: string | undefined; ;) {
       const waiters = await waitersOf(deps.database, { ...ofFlight, limit: ANSWERS_AT_ONCE, afterId });
-      await Promise.all(waiters.map((waiter) => answer(deps, waiter, { verdict, leader })));
-      waitersAnswered += waiters.length;
-      const summary = `${waitersAnswered} waiters answered, attempt ${activityInfo().attempt}`;
+      const waiting = new Map(waiters.map((waiter) => [`${waiter.runId}/${waiter.activityId}`, waiter]));
+      const next = [...waiting].filter(([activity]) => !answered.has(activity));
+      await Promise.all(next.map(([, waiter]) => answer(deps, waiter, { verdict, leader })));
+      for (const [activity] of next) answered.add(activity);
+      const summary = `${answered.size} waiters answered, attempt ${activityInfo().attempt}`;
       heartbeat({ stage: 'answering', summary });
       if (waiters.length < ANSWERS_AT_ONCE) break;
       afterId = waiters.at(-1)?.id;
     }
     await forgetWaiters(deps.database, ofFlight);
-    return { waitersAnswered };
+    return { waitersAnswered: answered.size };
   };
 }
 

@@ -1,5 +1,5 @@
 import { adoptEntry, adoptVolume, finishVolume, type MarkedVolume } from '../../db/reconcile/reconcile-adopt';
-import { readVolumes } from '../../db/reconcile/reconcile-volumes';
+import { readVolumes } from '../../db/volumes';
 import { formatBytes, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Finding } from '../../workflows/contract/reconcile';

@@ -1,6 +1,7 @@
 import { listEntries } from '../../db/entries/entries';
 import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
-import { listVolumesById, readVolumes } from '../../db/reconcile/reconcile-volumes';
+import { listVolumesById } from '../../db/reconcile/reconcile-volumes';
+import { readVolumes } from '../../db/volumes';
 import type { VolumeRow } from '../../db/schema';
 import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';

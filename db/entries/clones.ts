@@ -3,7 +3,7 @@ import type { EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
-import { cast, isLiteral, query, readRows } from '../statement';
+import { cast, isLiteral, isOneOf, query, readRows } from '../statement';
 import { volumes } from '../schema';
 import { eventColumns, eventsOf } from './entry-events';
 
@@ -25,18 +25,19 @@ export async function selectClones(
 }
 
 /**
- * Gives back what volumes hold of their entries: a lease, or a clone's hold on its parent. It is the part `released` of
+ * Gives back what volumes hold of their entries: leases, or clones' holds on their parents. It is the part `released` of
  * a statement that ends `holds_entry` and answers with `freed`.
  * @param holders what follows `from`: rows with an `entry_id`, as they were before.
  */
 export function releaseOf(holders: SQL): SQL {
-  return sql`update cache_entries e set clones = e.clones - 1 from (select entry_id from ${holders}) held where e.id = held.entry_id
+  return sql`update cache_entries e set clones = e.clones - held.volumes
+    from (select entry_id, count(*)::int as volumes from ${holders} group by entry_id) held where e.id = held.entry_id
     returning ${eventColumns}, image_volume, state, clones`;
 }
 
-/** The parent that may be deleted now: it is retired and nothing holds it. */
-export const freed = cast.json<FreedEntry | null>(
-  sql`select jsonb_build_object('entryId', id, 'imageVolume', image_volume, 'backend', backend) from released where state = 'retired' and clones = 0`,
+/** The parents that may be deleted now: they are retired and nothing holds them. The same in every row. */
+export const freed = cast.json<FreedEntry[] | null>(
+  sql`select jsonb_agg(jsonb_build_object('entryId', id, 'imageVolume', image_volume, 'backend', backend)) from released where state = 'retired' and clones = 0`,
 );
 
 export interface Release {
@@ -44,34 +45,45 @@ export interface Release {
   freedEntry?: FreedEntry;
 }
 
-export function toRelease(row: { freed: FreedEntry | null } | undefined): Release {
-  return row?.freed ? { freedEntry: row.freed } : {};
+/** Where no more than one parent can be freed. */
+export function toRelease(row: { freed: FreedEntry[] | null } | undefined): Release {
+  const [freedEntry] = row?.freed ?? [];
+  return freedEntry ? { freedEntry } : {};
 }
 
 /**
- * Runs a statement that ends a volume's hold and answers with these columns. When it was ended before, the parent that
- * was freed then is told again: a lost reply costs nothing.
- * @param states the volume's, where its hold has ended.
+ * Runs a statement that ends volumes' holds and answers with these columns. When all were ended before, the parents that
+ * were freed then are told again: a lost reply costs nothing.
+ * @param states the volumes', where their hold has ended.
  */
-export async function endHold(
+export async function endHolds(
   database: Database,
   {
-    volumeId,
+    volumeIds,
     states,
     statement,
-  }: { volumeId: VolumeId; states: readonly VolumeState[]; statement: (columns: SQL) => SQL },
-): Promise<Release> {
+  }: { volumeIds: readonly VolumeId[]; states: readonly VolumeState[]; statement: (columns: SQL) => SQL },
+): Promise<FreedEntry[]> {
   const [row] = await readRows(database, { freed }, statement);
-  if (row) return toRelease(row);
+  if (row) return row.freed ?? [];
   const [again] = await readRows(
     database,
     { freed },
     (columns) => sql`with released as (
-        select e.id, e.image_volume, e.backend, e.state, e.clones from volumes v join cache_entries e on e.id = v.entry_id
-        where v.id = ${volumeId} and v.state = any (${`{${states.join(',')}}`}::text[]) and not v.holds_entry
+        select distinct on (e.id) e.id, e.image_volume, e.backend, e.state, e.clones
+        from volumes v join cache_entries e on e.id = v.entry_id
+        where ${isOneOf(sql`v.id`, volumeIds)} and v.state = any (${`{${states.join(',')}}`}::text[]) and not v.holds_entry
       ) select ${columns}`,
   );
-  return toRelease(again);
+  return again?.freed ?? [];
+}
+
+/** As `endHolds`, for one volume. */
+export async function endHold(
+  database: Database,
+  { volumeId, ...request }: { volumeId: VolumeId; states: readonly VolumeState[]; statement: (columns: SQL) => SQL },
+): Promise<Release> {
+  return toRelease({ freed: await endHolds(database, { ...request, volumeIds: [volumeId] }) });
 }
 
 /**

@@ -3,26 +3,9 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { volumes, type VolumeRow } from '../schema';
-import {
-  columnsOf,
-  inTransaction,
-  query,
-  readRows,
-  runStatement,
-  uuids,
-  type Queryable,
-  transactionTime,
-} from '../statement';
+import { columnsOf, inTransaction, query, readRows, runStatement, type Queryable, transactionTime } from '../statement';
 import { freed, releaseOf, toRelease, type Release } from '../entries/clones';
 import { decisionOf } from '../report/decisions';
-
-/** @returns the rows of these volumes, on whatever backend. */
-export async function readVolumes(database: Database, volumeIds: VolumeId[]): Promise<Map<VolumeId, VolumeRow>> {
-  if (volumeIds.length === 0) return new Map();
-  const where = sql`${volumes.id} = any (${uuids(volumeIds)})`;
-  const rows = await query(database, (orm) => orm.select().from(volumes).where(where));
-  return new Map(rows.map((row) => [row.id, row]));
-}
 
 /** @returns a backend's volumes in a state, by id after `afterId`. */
 export function listVolumesById(

@@ -39,27 +39,37 @@ export async function recordDecision(database: Database, decision: NewDecision):
 }
 
 /**
- * For a statement's `with` list: records the decision of each row of the list's `volumes`-shaped item `of`, which it
- * may reach once a run.
+ * For a statement's `with` list: records the decision of each row of the list's `volumes`-shaped item `of`, which it may
+ * reach once a run. Where one run makes several volumes each has its own: the run's id is followed by the volume's then.
  */
 export function decisionOf(
   of: string,
-  decision: DecisionNote & {
-    outcome: DecisionOutcome;
-    errorType?: string;
-    /** Names an item of the list with at most one row, `bytes` and `seconds`: what the cache spared. */
+  decision: DecisionTerms & {
+    /** Names an item of the list with `id` of a volume, `bytes` and `seconds`: what the cache spared. */
     saved?: string;
+    ofSeveral?: boolean;
   },
 ): SQL {
   const saved = (column: 'bytes' | 'seconds') =>
     decision.saved === undefined
       ? sql`0`
-      : sql`coalesce((select ${sql.identifier(column)} from ${sql.identifier(decision.saved)}), 0)`;
+      : sql`coalesce((select s.${sql.identifier(column)} from ${sql.identifier(decision.saved)} s where s.id = d.id), 0)`;
   return sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded,
       saved_bytes, saved_seconds, timings_ms, workflow_id, run_id)
     select id, project_id, backend, image_id, short_key, entry_id, ${decision.outcome}, ${decision.reason}, ${decision.errorType ?? null},
-      ${decision.bytesDownloaded ?? 0}::bigint, ${saved('bytes')}, ${saved('seconds')}, ${json(decision.timingsMs ?? {})}, workflow_id, run_id
-    from ${sql.identifier(of)} on conflict (workflow_id, run_id) do nothing`;
+      ${decision.bytesDownloaded ?? 0}::bigint, ${saved('bytes')}, ${saved('seconds')}, ${decision.timingsMs ?? sql`'{}'::jsonb`}, workflow_id,
+      ${decision.ofSeveral ? sql`run_id || '/' || id` : sql`run_id`}
+    from ${sql.identifier(of)} d on conflict (workflow_id, run_id) do nothing`;
+}
+
+/** Values, or columns of the rows. */
+interface DecisionTerms {
+  outcome: DecisionOutcome | SQL;
+  reason: string | SQL;
+  errorType?: string | SQL;
+  bytesDownloaded?: number | SQL;
+  /** Of type jsonb. */
+  timingsMs?: SQL;
 }
 
 /** @returns the newest first. */

@@ -6,6 +6,7 @@ import { startServers, type BenchServers } from './bench-stack';
 import { measureBesideCinder } from './beside/cinder';
 import { formatBeside } from './beside/report';
 import type { BareStorage } from './floors';
+import { measureBulk } from './measures/bulk';
 import { measureClones } from './measures/clones';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
@@ -26,6 +27,7 @@ const POLICIES = 'policies';
 const measures: Record<string, (servers: BenchServers, stack: Stack, storage: BareStorage) => Promise<Measure[]>> = {
   hit: measureHits,
   clones: measureClones,
+  bulk: measureBulk,
   herd: measureHerds,
   miss: measureMisses,
   resume: measureResume,

@@ -1,6 +1,6 @@
 /** One line of the bench; what does not apply is left out. */
 export interface Measure {
-  measure: 'hit' | 'clones' | 'herd' | 'miss' | 'resume';
+  measure: 'hit' | 'clones' | 'bulk' | 'herd' | 'miss' | 'resume';
   backend: string;
   inFlight?: number;
   callers?: number;

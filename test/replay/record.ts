@@ -1,9 +1,10 @@
 import { MiB } from '../../workflows/contract/bytes';
+import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
-import { deleteVolume } from '../../client/volumes';
+import { createVolumes, deleteVolume, type CreateVolumesRequest } from '../../client/volumes';
 import { evictorOf } from '../support/stack/evictor';
 import { flowsOf, type FlowStack } from '../support/stack/flows';
 import { startStack } from '../support/stack/stack';
@@ -74,6 +75,8 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await save('hit', hit);
   await save('populate-unpacked', { workflowId: flow.flightHandle(image).workflowId });
 
+  await recordBulk(flow, image.id, save);
+
   const streamed = await flow.upload('streamed', { diskFormat: 'raw' });
   await flow.create(streamed.image);
   await flow.flightHandle(streamed.image).result();
@@ -122,6 +125,38 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await save('cancelled', cancelled);
   await imageService.clearFaults();
   await flow.flightHandle(slow.image).result();
+}
+
+/** Many volumes: of a cached image; of a cold one; one that fails; and a cancel. */
+async function recordBulk(flow: FlowStack, cachedId: string, save: Save): Promise<void> {
+  const { cache, backend, client, imageService, volumesDirectory } = flow.stack;
+  const run = async (name: string, imageId: string, input: Partial<CreateVolumesRequest>): Promise<void> => {
+    const started = await createVolumes(cache, { imageId, backend, ...input }, { wait: false });
+    const handle = client.workflow.getHandle(started.workflowId, started.runId);
+    await handle.result().catch(() => undefined);
+    await save(name, started);
+  };
+  await run('bulk', cachedId, { count: 3, name: 'many' });
+  const cold = await flow.upload('bulk-cold');
+  await run('bulk-cold', cold.image.id, { count: 3, onFailure: 'undo' });
+  const volumeIds = [randomUUID(), randomUUID()];
+  writeFileSync(join(volumesDirectory, 'volumes', `${volumeIds[0]}.raw`), 'not ours');
+  await run('bulk-partly', cachedId, { volumeIds });
+
+  const slow = await flow.upload('bulk-slow');
+  await imageService.inject({ kind: 'status-503', on: 'file', imageId: slow.image.id, times: 1_000_000 });
+  const waiting = [randomUUID(), randomUUID()];
+  const started = await createVolumes(cache, { imageId: slow.image.id, backend, volumeIds: waiting }, { wait: false });
+  for (const volumeId of waiting) await flow.untilWaiting(volumeId);
+  const handle = client.workflow.getHandle(started.workflowId, started.runId);
+  await handle.cancel();
+  await handle.result().catch(() => undefined);
+  await save('bulk-cancelled', started);
+  await imageService.clearFaults();
+  await flow
+    .flightHandle(slow.image)
+    .result()
+    .catch(() => undefined);
 }
 
 /** Every kind of signal, a flattened clone and a cancel; then a run that goes on as a new one. */

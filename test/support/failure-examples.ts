@@ -21,6 +21,7 @@ export const failureExamples: FailureDetails = {
   TransferCorrupt: { imageId: 'i', found: 'a', allowed: 'b' },
   CacheKeyCollision: { shortKey: 'k' },
   NoSpace: { backend: 'local', neededBytes: 2, freeBytes: 1 },
+  NotCached: { imageId: 'i', backend: 'local', reason: 'the cache is full' },
   CloneLimitReached: { backend: 'local', parent: 'p', limit: 3 },
   ParentUnusable: { backend: 'local', parent: 'p', found: 'absent' },
   BudgetSpent: { volumeId: 'v', budgetMs: 4000, last: 'no answer' },

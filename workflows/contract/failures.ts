@@ -46,6 +46,8 @@ export interface FailureDetails {
     promisedBytes?: number;
     mostBytes?: number;
   };
+  /** Several volumes are clones of the cached image or nothing. */
+  NotCached: { imageId: string; backend: string; reason: string };
   CloneLimitReached: { backend: string; parent: string; limit: number };
   ParentUnusable: { backend: string; parent: string; found: string };
   BudgetSpent: { volumeId: string; budgetMs: number; last: string };
@@ -202,6 +204,13 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
       mostBytes === undefined
         ? `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`
         : `backend ${backend} cannot promise this much: ${neededBytes} bytes needed, and its volumes may already grow to ${promisedBytes} of ${mostBytes} bytes`,
+  },
+  NotCached: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ imageId, backend, reason }) =>
+      `image ${imageId} cannot be cached on backend ${backend}: ${reason}; create its volumes one by one`,
   },
   CloneLimitReached: {
     retry: false,

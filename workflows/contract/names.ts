@@ -3,6 +3,7 @@ import type { BackendName, HostId, VolumeId } from './ids';
 /** Workflow types, as clients name them. */
 export const workflowTypes = {
   createVolumeFromImage: 'CreateVolumeFromImage',
+  createVolumesFromImage: 'CreateVolumesFromImage',
   populateImageCache: 'PopulateImageCache',
   deleteVolume: 'DeleteVolume',
   evictImageCache: 'EvictImageCache',
@@ -20,6 +21,8 @@ export const workflowTypes = {
 function workflowIds(prefix: string) {
   return {
     createVolume: (volumeId: VolumeId): string => `${prefix}volume/${volumeId}`,
+    /** @param request a UUID: the ids of the run's volumes follow from it. */
+    createVolumes: (request: string): string => `${prefix}volumes/${request}`,
     populate: (backend: BackendName, shortKey: string): string => `${prefix}populate/${backend}/${shortKey}`,
     deleteVolume: (volumeId: VolumeId): string => `${prefix}delete/${volumeId}`,
     evict: (backend: BackendName): string => `${prefix}evict/${backend}`,

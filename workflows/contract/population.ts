@@ -1,7 +1,7 @@
 import type { FailureRecord } from './failures';
 import type { BackendName, EntryId, HostId, ImageId, ProjectId, VolumeId } from './ids';
 import type { CacheKey } from './image';
-import type { BypassReason, CreateVolumeResult, TimingsMs } from './volume';
+import type { BypassReason, CreateVolumeResult, FailedVolume, FailurePolicy, MadeVolume, TimingsMs } from './volume';
 
 /** What a flight answers to everybody who waits for it. A verdict answers only its own flight's waiters. */
 export type Verdict =
@@ -52,6 +52,37 @@ export interface Admission {
   admitMs: number;
 }
 
+/** One of several volumes that a run makes. */
+export interface NamedVolume {
+  volumeId: VolumeId;
+  name: string | null;
+}
+
+/** What `CreateVolumesFromImage` was admitted with. */
+export interface BulkAdmission extends Omit<Admission, 'name'> {
+  /** The volumes that are to be made. */
+  volumes: NamedVolume[];
+  /** Those that the same request has made before. */
+  available: MadeVolume[];
+  /** All of them, as they were asked for. */
+  order: VolumeId[];
+  onFailure: FailurePolicy;
+}
+
+/** What a step answers that clones a parent, or several, into many volumes. */
+export interface BulkCloneOutcome {
+  made: MadeVolume[];
+  failed: FailedVolume[];
+  /** Those for which there is no parent, and those that are to be completed together with them: ask again. */
+  left: NamedVolume[];
+  /** How many of those have no parent. */
+  cold: number;
+  /** An entry is ready, and full. */
+  atCloneLimit: boolean;
+  /** Retired parents that nothing needs any more. */
+  freedEntries: FreedEntry[];
+}
+
 /** Image bytes on a host's scratch, complete and verified. */
 export interface ScratchImage {
   hostId: HostId;
@@ -94,6 +125,8 @@ export interface Story {
   elapsedMs?: number;
   outcome: CreateVolumeResult['outcome'];
   reason: string;
+  /** Of several volumes, the one whose join opened the flight; the others have joined it. */
+  leader?: VolumeId;
   /** With outcome `bypassed`. */
   bypassReason?: BypassReason;
   bytesDownloaded: number;

@@ -1,3 +1,4 @@
+import type { FailureRecord } from './failures';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from './ids';
 
 export const volumeStates = ['creating', 'available', 'error', 'deleting', 'deleted'] as const;
@@ -64,6 +65,55 @@ export interface CreateVolumeResult {
    * Bytes read from the image service on behalf of this create alone: the flight's for its leader, 0 for a hit or a
    * joiner.
    */
+  bytesDownloaded: number;
+  timingsMs: TimingsMs;
+}
+
+/** Volumes that one run makes at most. */
+export const MAX_VOLUMES = 1000;
+
+/** What becomes of the volumes that could be made where another could not. */
+export const failurePolicies = ['keep', 'undo'] as const;
+export type FailurePolicy = (typeof failurePolicies)[number];
+
+/** Input of `CreateVolumesFromImage`: as for one volume, and either `count` or `volumeIds`. */
+export interface CreateVolumesInput extends Omit<CreateVolumeInput, 'volumeId' | 'bypassCache'> {
+  /** 1 to `MAX_VOLUMES`; the ids follow from the workflow's id, so that a repeated start is the same volumes. */
+  count?: number;
+  /** The volumes' ids, each once, `MAX_VOLUMES` at most. */
+  volumeIds?: string[];
+  /** `web` names the volumes `web-1`, `web-2`, … in their order. */
+  name?: string;
+  /** Default: `keep`. With `undo` no volume becomes available unless all do. */
+  onFailure?: FailurePolicy;
+}
+
+/** A volume that a bulk create has made. */
+export interface MadeVolume {
+  volumeId: VolumeId;
+  name: string | null;
+  sizeBytes: number;
+  outcome: CreateVolumeResult['outcome'];
+  connection: Connection;
+}
+
+/** A volume that could not be made: its row is `error`, or `deleted` where somebody has deleted it meanwhile. */
+export interface FailedVolume {
+  volumeId: VolumeId;
+  failure: FailureRecord;
+}
+
+/** Result of `CreateVolumesFromImage`. */
+export interface CreateVolumesResult {
+  imageId: ImageId;
+  projectId: ProjectId;
+  backend: BackendName;
+  /** Those that are available, in the order of the request. */
+  volumes: MadeVolume[];
+  failed: FailedVolume[];
+  /** One sentence: how many of each outcome. */
+  summary: string;
+  /** Bytes read from the image service on behalf of this run. */
   bytesDownloaded: number;
   timingsMs: TimingsMs;
 }

@@ -130,6 +130,11 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
   });
 }
 
+/** Work on many volumes of a backend, for as long as it reports progress. */
+export function onBackendInBulk(backend: BackendName, step: StepOptions) {
+  return onBackend(backend, step, { startToCloseTimeout: HOUR_MS, heartbeatTimeout: HEARTBEAT_TIMEOUT_MS });
+}
+
 /**
  * The evictor's and the reconciler's work on their backend, for as long as it reports progress. It ends with a failure
  * when nobody holds the backend, or when it has failed several times: they tell so and go on, and the next sweep or

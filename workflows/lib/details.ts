@@ -38,7 +38,10 @@ export function describeCreated(result: CreateVolumeResult): string {
 }
 
 /** @param flightLink Markdown. */
-export function describeWaiting({ imageId, backend }: Admission, flightLink: string): string {
+export function describeWaiting(
+  { imageId, backend }: Pick<Admission, 'imageId' | 'backend'>,
+  flightLink: string,
+): string {
   return paragraphs(
     `**waiting** for ${flightLink}`,
     `Image ${code(imageId)} is not cached on backend ${code(backend)} yet; one population serves all creates of it. See its progress there.`,

@@ -1,12 +1,19 @@
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
-import { createVolume, type CreatedVolume, type StartedVolume } from '../../volumes';
+import {
+  failurePolicies,
+  MAX_VOLUMES,
+  type CreateVolumesInput,
+  type FailurePolicy,
+  type MadeVolume,
+} from '../../../workflows/contract/volume';
+import { createVolume, createVolumes, type CreatedVolume, type StartedVolume } from '../../volumes';
 import { formatConnection } from '../output/format';
 import { note, print, printJson } from '../output/print';
 import { withProgress } from '../output/progress';
-import { formatRecord } from '../output/table';
-import { progressHint, runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
-import { collectPairs, parseBackend, parseSize, parseSizeBytes, parseUuid } from '../values';
+import { formatRecord, formatTable } from '../output/table';
+import { progressHint, runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
+import { collectPairs, parseBackend, parseCount, parseSize, parseSizeBytes, parseUuid } from '../values';
 import { formatDuration } from '../../../workflows/contract/words';
 import { qemuDrive } from '../output/attach';
 
@@ -20,6 +27,9 @@ interface CreateOptions extends SharedOptions {
   volumeId?: string;
   metadata?: Record<string, string>;
   bypassCache?: boolean;
+  count?: number;
+  onFailure?: FailurePolicy;
+  requestId?: string;
   wait: boolean;
 }
 
@@ -36,6 +46,13 @@ export function registerVolumeCreate(volume: Command): void {
     .option('--volume-id <uuid>', 'its id; the same request with the same id gives the same volume', parseUuid)
     .option('--metadata <key=value>', 'metadata of the volume; may be repeated', collectPairs)
     .option('--bypass-cache', 'write the image directly into the volume')
+    .option('--count <n>', `make so many volumes in one run, at most ${MAX_VOLUMES}`, parseCount)
+    .addOption(
+      new Option('--on-failure <policy>', 'with --count, whether the others stay when a volume cannot be made')
+        .choices(failurePolicies)
+        .default(undefined, 'keep'),
+    )
+    .option('--request-id <uuid>', 'with --count: the same request with the same id gives the same volumes', parseUuid)
     .option('--no-wait', 'start it and return');
   withSharedOptions(command).action((options: CreateOptions) => create(options, command));
 }
@@ -45,13 +62,51 @@ async function create(options: CreateOptions, command: Command): Promise<void> {
     command.error(`error: option '--size-bytes' got ${options.sizeBytes}, allowed is either it or --size`);
   }
   const { image: imageId, size, sizeBytes = size, backend, project: projectId, name, volumeId, metadata } = options;
-  const { bypassCache } = options;
-  const input = { imageId, sizeBytes, backend, projectId, name, volumeId, metadata, bypassCache };
+  const { bypassCache, count } = options;
+  refuseMixed(options, command);
+  const shared = { imageId, sizeBytes, backend, projectId, name, metadata };
+  if (count !== undefined) return await createMany({ ...shared, count }, options);
+  const input = { ...shared, volumeId, bypassCache };
   await runVerb(
     options,
     (cache, { wait, signal }) => withProgress((onProgress) => createVolume(cache, input, { wait, onProgress, signal })),
     (volume) => show(volume, options),
   );
+}
+
+/** What is said of one volume is not said of many, nor the other way round. */
+function refuseMixed({ count, volumeId, bypassCache, onFailure, requestId }: CreateOptions, command: Command): void {
+  const ofOne = { '--volume-id': volumeId, '--bypass-cache': bypassCache };
+  const ofMany = { '--on-failure': onFailure, '--request-id': requestId };
+  const [found] = Object.entries(count === undefined ? ofMany : ofOne).find(([, value]) => value !== undefined) ?? [];
+  if (found === undefined) return;
+  const allowed = count === undefined ? 'it beside --count only' : 'it without --count only';
+  command.error(`error: option '${found}' was given, allowed is ${allowed}`);
+}
+
+async function createMany(input: CreateVolumesInput, options: CreateOptions): Promise<void> {
+  const { onFailure, requestId } = options;
+  await runVerb(
+    options,
+    (cache, { wait, signal }) =>
+      withProgress((onProgress) =>
+        createVolumes(cache, { ...input, onFailure, requestId }, { wait, onProgress, signal }),
+      ),
+    (ran) =>
+      showRun(ran, options, {
+        isFailed: ({ failed }) => failed.length > 0,
+        show: ({ volumes, failed, summary }) => {
+          if (volumes.length > 0)
+            print(formatTable(['VOLUME ID', 'NAME', 'OUTCOME', 'SIZE', 'CONNECTION'], volumes.map(toRow)));
+          for (const { volumeId, failure } of failed) note(`volume ${volumeId} failed: ${failure.message}`);
+          note(summary);
+        },
+      }),
+  );
+}
+
+function toRow({ volumeId, name, outcome, sizeBytes, connection }: MadeVolume): string[] {
+  return [volumeId, name ?? '-', outcome, formatBytes(sizeBytes), formatConnection(connection)];
 }
 
 function show(volume: CreatedVolume | StartedVolume, { json }: CreateOptions): void {

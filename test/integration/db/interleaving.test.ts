@@ -4,7 +4,7 @@ import { findEntry, readSums } from '../../../db/entries/entries';
 import { insertPopulatingEntry } from '../../../db/entries/reservations';
 import { answerFlight, updateFlightRun, findFlight, waitersOf } from '../../../db/flights';
 import { joinFlight } from '../../../db/join-flight';
-import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
+import { insertVolume, markFailed } from '../../../db/creates';
 import { markDeleting, findVolume, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
@@ -15,6 +15,7 @@ import {
   available,
   BACKEND,
   cacheKey,
+  completeVolume,
   completion,
   DECISION,
   leased,

@@ -18,7 +18,7 @@ import { scoreEntries } from '../../../db/evictions/entry-scores';
 import { readSums } from '../../../db/entries/entries';
 import { listDeleting } from '../../../db/evictions/evictor';
 import { markForEviction } from '../../../db/evictions/victims';
-import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
+import { insertVolume, markFailed } from '../../../db/creates';
 import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
@@ -28,6 +28,7 @@ import { useInventory } from '../../support/database/database';
 import {
   admittance,
   cacheKey,
+  completeVolume,
   completion,
   DECISION,
   IMAGE,

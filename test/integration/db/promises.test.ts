@@ -1,11 +1,19 @@
 import { observeSpace } from '../../../db/backends';
-import { insertVolume, completeVolume, markFailed, type InsertVolumeOutcome } from '../../../db/creates';
+import { insertVolume, markFailed, type InsertVolumeOutcome } from '../../../db/creates';
 import { markDeleting, markDeleted, revertDeleting } from '../../../db/volumes';
 import { connectDatabase } from '../../../db/client';
 import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
-import { admittance, BACKEND, cacheKey, completion, DECISION, registerLocal } from '../../support/database/rows';
+import {
+  admittance,
+  BACKEND,
+  cacheKey,
+  completeVolume,
+  completion,
+  DECISION,
+  registerLocal,
+} from '../../support/database/rows';
 
 const { database, url } = useInventory(registerLocal);
 

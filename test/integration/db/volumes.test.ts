@@ -1,7 +1,7 @@
 import { findEntry } from '../../../db/entries/entries';
 import { quarantineEntry } from '../../../db/entries/retirement';
 import { listDecisions } from '../../../db/report/decisions';
-import { insertVolume, completeVolume, markFailed, releaseLease } from '../../../db/creates';
+import { insertVolume, markFailed, releaseLeases } from '../../../db/creates';
 import { markDeleting, findVolume, markDeleted, selectVolumes, revertDeleting } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
@@ -13,6 +13,7 @@ import {
   available,
   BACKEND,
   cacheKey,
+  completeVolume,
   completion,
   CONNECTION,
   DECISION,
@@ -183,8 +184,7 @@ describe('acquireEntry', () => {
     const { volume } = await leased(database, key);
     await quarantineEntry(database, { entryId: first.id, found: 'absent' });
     const lease = { volumeId: volume.id, runId: volume.runId };
-    await releaseLease(database, lease);
-    await releaseLease(database, lease);
+    for (let time = 1; time <= 2; time += 1) await releaseLeases(database, { ...lease, volumeIds: [volume.id] });
     expect(await findEntry(database, { entryId: first.id })).toMatchObject({ clones: 0, state: 'retired' });
     const second = await readyEntry(database, key);
     expect(second).toMatchObject({ generation: 2, uses: 1 });

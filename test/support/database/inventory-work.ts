@@ -1,3 +1,4 @@
+import { completeVolume } from './rows';
 import { randomUUID } from 'node:crypto';
 import { chooseForReservation } from '../../../activities/eviction/choose-evictions';
 import type { Database } from '../../../db/client';
@@ -13,7 +14,7 @@ import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../.
 import { GiB } from '../../../workflows/contract/bytes';
 import { filledKey, type Filling } from './fill-inventory';
 import { abandonReservation, insertPopulatingEntry } from '../../../db/entries/reservations';
-import { insertVolume, completeVolume, markFailed } from '../../../db/creates';
+import { insertVolume, markFailed } from '../../../db/creates';
 
 /** One thing that is done to a filled inventory over and over: `prepare` and `undo` are not what is measured. */
 export interface InventoryWork {

@@ -1,3 +1,4 @@
+import type { Release } from '../../../db/entries/clones';
 import { createHash, randomUUID } from 'node:crypto';
 import { chooseForReservation } from '../../../activities/eviction/choose-evictions';
 import { GiB, MiB } from '../../../workflows/contract/bytes';
@@ -8,7 +9,7 @@ import { registerBackend } from '../../../db/backends';
 import type { FlightJoin } from '../../../db/join-flight';
 import { registerReady, insertPopulatingEntry, type ReservationRequest } from '../../../db/entries/reservations';
 import { markForReservation, type VictimChoice } from '../../../db/evictions/victims';
-import { insertVolume, completeVolume } from '../../../db/creates';
+import { completeVolumes, insertVolume, type CompleteOutcome, type Completion } from '../../../db/creates';
 import { acquireEntry } from '../../../db/acquire';
 import type { CacheLimits } from '../../../db/backends';
 import type { EntryRow, VolumeRow } from '../../../db/schema';
@@ -152,8 +153,8 @@ export function acquirement(volume: VolumeRow, key: CacheKey): Parameters<typeof
 }
 
 export function joining(volume: VolumeRow, key: CacheKey, more: Partial<FlightJoin> = {}): FlightJoin {
-  const { id: volumeId, workflowId, runId } = volume;
-  const activity = { volumeId, workflowId, runId, activityId: '7' };
+  const { id, workflowId, runId } = volume;
+  const activity = { volumeIds: [id], workflowId, runId, activityId: '7' };
   return { ...activity, backend: BACKEND, key, imageId: IMAGE, policyVersion: 'p1', ...more };
 }
 
@@ -165,7 +166,22 @@ export async function leased(database: Database, key: CacheKey): Promise<{ volum
   return { volume, entryId: outcome.entry.id };
 }
 
-export function completion(volume: VolumeRow): Parameters<typeof completeVolume>[1] {
+interface OneCompletion extends Completion {
+  runId: string;
+  clonesPinParent?: boolean;
+}
+
+/** As the one volume of its run is completed. */
+export async function completeVolume(
+  database: Database,
+  { runId, clonesPinParent, ...one }: OneCompletion,
+): Promise<CompleteOutcome & Release> {
+  const { outcomes, freed } = await completeVolumes(database, { runId, clonesPinParent, completions: [one] });
+  const outcome = outcomes.get(one.volumeId) ?? { kind: 'not-creating', state: 'absent' };
+  return { ...outcome, ...(freed[0] && { freedEntry: freed[0] }) };
+}
+
+export function completion(volume: VolumeRow): OneCompletion {
   return {
     volumeId: volume.id,
     runId: volume.runId,

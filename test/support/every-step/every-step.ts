@@ -99,7 +99,7 @@ function casesOf(scenario: Scenario): Case[] {
  * Steps that a try cannot outlive its run's failure at: the flight completes `awaitVerdict` while its first try hangs, and a row that `admitVolume`
  * inserts when its run is over stays until the same request comes again or the reconciler finds it.
  */
-const neverOutlived = ['admitVolume', 'awaitVerdict'];
+const neverOutlived = ['admitVolume', 'admitVolumes', 'awaitVerdict'];
 
 function faultKindsOf({ activity }: Step): FaultKind[] {
   return faultKinds.filter((kind) => kind !== 'fails-and-finishes-late' || !neverOutlived.includes(activity));

@@ -56,6 +56,7 @@ export async function assertCleanSlate(world: World): Promise<void> {
   expect(await filesOf(join(stack.scratchDirectory, 'images'), [contentHash])).toEqual([]);
 
   const runIds = creates.map(({ runId }) => runId);
+  if (runIds.length === 0) return;
   const decisions = await sql<{ run_id: string }[]>`select run_id from decisions where run_id in ${sql(runIds)}`;
   expect(decisions.map(({ run_id: runId }) => runId).sort()).toEqual([...new Set(runIds)].sort());
 }

@@ -38,6 +38,8 @@ export interface World {
     input?: Partial<CreateVolumeInput>,
     workflowId?: string,
   ): Promise<Ending<CreateVolumeResult>>;
+  /** Runs any other workflow to its end. */
+  run<Result>(workflowType: string, workflowId: string, input: object): Promise<Ending<Result>>;
   remove(volumeId: VolumeId): Promise<Ending<DeleteVolumeResult>>;
   volume(volumeId: VolumeId): Promise<VolumeRow | undefined>;
   /** Waits until the volume waits for a flight, or its create has closed. */
@@ -91,6 +93,8 @@ export async function createWorld(stack: EveryStepStack, kind: ImageKind = 'raw'
       creates.push({ workflowId, runId: handle.firstExecutionRunId, volumeId });
       return await endingOf<CreateVolumeResult>(handle);
     },
+    run: async <Result>(workflowType: string, workflowId: string, input: object) =>
+      await endingOf<Result>(await start(workflowType, workflowId, input)),
     remove: async (volumeId) => {
       const handle = await start(workflowTypes.deleteVolume, stack.ids.deleteVolume(volumeId), { volumeId });
       return await endingOf<DeleteVolumeResult>(handle);

@@ -24,6 +24,7 @@ describe('names', () => {
     const { ids } = siblingQueues(taskQueues('blue-').control);
     const made = [
       ids.createVolume('v' as VolumeId),
+      ids.createVolumes('r'),
       ids.populate(backend, 'k'),
       ids.deleteVolume('v' as VolumeId),
       ids.evict(backend),
