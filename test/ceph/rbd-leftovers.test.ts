@@ -95,4 +95,25 @@ describe.each([
     if (found?.partial) await place.backend.ensureAttemptAbsent(found.partial);
     expect(await objects(place.backend)).toEqual([]);
   });
+
+  it.each(['its publication', 'the reconciler'])(
+    'is an image that was renamed by half, which %s gives its name and keeps',
+    async (finishedBy) => {
+      const marker = volumeMarker(place);
+      const request = { kind: 'volume', name: marker.volumeId, attempt: 'a1' } as const;
+      const target = await place.backend.ensureWriteTarget({ ...request, virtualBytes: MiB });
+      const [image, attempt] = [`volume-${marker.volumeId}`, `volume-${marker.volumeId}.a1.partial`];
+      await place.cluster.completeImage(attempt, {
+        sizeBytes: marker.sizeBytes,
+        metadata: { 'image-volume-cache.marker': JSON.stringify({ parent: null, marker }) },
+      });
+      const id = await place.cluster.readObject(`rbd_id.${attempt}`);
+      await place.cluster.createObject(`rbd_id.${image}`, id ?? Buffer.alloc(0));
+      if (finishedBy === 'its publication') await place.backend.publishVolume(target, marker);
+      else await place.backend.ensureAttemptAbsent(request);
+      expect(await place.cluster.listImages()).toEqual([image]);
+      expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({ kind: 'present', marker });
+      expect((await rados('ls')).split('\n').filter((name) => name.startsWith('rbd_id.'))).toEqual([`rbd_id.${image}`]);
+    },
+  );
 });

@@ -363,6 +363,13 @@ const agent: AgentCalls = {
   },
 
   createObject,
+  async removeObject(name) {
+    try {
+      await calls.removeObject(connection().io, name);
+    } catch (error) {
+      if (!isCephError(error, 'absent')) throw error;
+    }
+  },
   ensureTrash: async () => void (await createObject(TRASH_OBJECT, Buffer.alloc(0))),
 
   async listImages() {

@@ -66,6 +66,7 @@ export function loadLibraries() {
     ),
     readObject: call(rados, 'int rados_read(void *io, str name, _Out_ uint8_t *bytes, size_t length, uint64_t offset)'),
     statObject: call(rados, 'int rados_stat(void *io, str name, _Out_ uint64_t *size, _Out_ int64_t *writtenAt)'),
+    removeObject: call(rados, 'int rados_remove(void *io, str name)'),
     operate: call(rados, 'int rados_write_op_operate(void *op, void *io, str name, void *mtime, int flags)'),
     namespaceExists: call(rbd, 'int rbd_namespace_exists(void *io, str name, _Out_ bool *exists)'),
     list: call(rbd, 'int rbd_list2(void *io, void *images, _Inout_ size_t *count)'),

@@ -80,6 +80,8 @@ export interface RbdCluster {
   objectWrittenAt(name: string): Promise<Date | undefined>;
   /** @returns whether it was created; false when it is there already. */
   createObject(name: string, bytes: Buffer): Promise<boolean>;
+  /** The absent is done. */
+  removeObject(name: string): Promise<void>;
 
   /** Makes the object that lists the trash, which an image passes on its way out: a pool that is full takes no new object, and could not be emptied. */
   ensureTrash(): Promise<void>;

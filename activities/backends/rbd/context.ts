@@ -57,15 +57,6 @@ export async function checkNotFull({ name, cluster }: RbdContext, neededBytes: n
   if (freeBytes === 0) throw new Failure('NoSpace', { backend: name, neededBytes, freeBytes });
 }
 
-/** Publishes what an attempt has written. Where another has taken the name, the attempt stays as it is. */
-export async function renameUnlessTaken({ cluster }: RbdContext, attempt: string, name: string): Promise<void> {
-  try {
-    await cluster.renameImage(attempt, name);
-  } catch (error) {
-    if (!isCephError(error, 'exists')) throw error;
-  }
-}
-
 /** @returns undefined where the cluster does not say: what went wrong first is what counts. */
 async function findFreeBytes(cluster: RbdCluster): Promise<number | undefined> {
   try {

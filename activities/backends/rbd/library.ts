@@ -54,6 +54,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     },
     objectWrittenAt: (name) => ask('objectWrittenAt', name),
     createObject: (name, bytes) => ask('createObject', name, bytes),
+    removeObject: (name) => ask('removeObject', name),
     ensureTrash: () => ask('ensureTrash'),
     listImages: () => ask('listImages'),
     listTrash: () => ask('listTrash'),

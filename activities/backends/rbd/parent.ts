@@ -2,10 +2,11 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { DigestOptions, ImageVolumeMarker, ParentDescription, ParentDigest, WriteTarget } from '../backend';
 import { isSameMarker } from '../markers';
 import { createPacedHash } from '../paced-hash';
-import { checkNotFull, renameUnlessTaken, withFailures, type RbdContext } from './context';
+import { checkNotFull, withFailures, type RbdContext } from './context';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
+import { renameUnlessTaken } from './rename';
 import { parseImageMarker } from './markers';
 
 /** See `VolumeBackend.describeParent`. Clones are of the snapshot, which nobody can write: an image that was written since is as good. */

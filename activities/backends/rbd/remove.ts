@@ -8,6 +8,7 @@ import { describeMade, isIncompleteClone } from './half-made';
 import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
 import { checkClaim } from './place';
 import { parseImageMarker } from './markers';
+import { removeAttempt } from './rename';
 
 /** See `VolumeBackend.ensureVolumeAbsent`. */
 export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId): Promise<void> {
@@ -52,21 +53,22 @@ export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptI
     await checkClaim(context);
     const trashId = trashIdOf(attempt.attempt);
     if (trashId !== undefined) return void (await cluster.removeFromTrash(trashId));
-    if (attempt.attempt !== INCOMPLETE_CLONE) return await cluster.removeImage(image);
-    const clone = names.objectOf(attempt.kind, attempt.name);
-    const found = await describeMade(context, clone);
-    if (found === undefined || isIncompleteClone(context, found)) await cluster.removeImage(clone);
+    const object = names.objectOf(attempt.kind, attempt.name);
+    if (attempt.attempt !== INCOMPLETE_CLONE) return await removeAttempt(context, image, object);
+    const found = await describeMade(context, object);
+    if (found === undefined || isIncompleteClone(context, found)) await cluster.removeImage(object);
   });
 }
 
 /** Removes all attempts at `name`, those in the trash too. What a dead client still holds stays there, where the reconciler finds it. */
 export async function removeAttempts(context: RbdContext, kind: ObjectKind, name: string): Promise<void> {
   const { cluster, names } = context;
+  const object = names.objectOf(kind, name);
   const isAttempt = (image: string): boolean => {
     const parsed = names.parse(image);
     return parsed?.kind === kind && parsed.name === name && parsed.attempt !== undefined;
   };
-  for (const image of await cluster.listImages()) if (isAttempt(image)) await cluster.removeImage(image);
+  for (const image of await cluster.listImages()) if (isAttempt(image)) await removeAttempt(context, image, object);
   for (const { id, name: image } of await cluster.listTrash()) if (isAttempt(image)) await cluster.removeFromTrash(id);
 }
 

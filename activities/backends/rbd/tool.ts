@@ -193,6 +193,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
         return (await readObject(name)) === undefined ? await put() : false;
       }
     },
+    removeObject: async (name) => void (await unlessAbsent(run('rados', ['rm', name, ...inRados]))),
     async ensureTrash() {
       try {
         await run('rados', ['create', TRASH_OBJECT, ...inRados]);

@@ -6,12 +6,13 @@ import { isSameMarker, type StoredVolumeMarker } from '../markers';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
-import { connectionOf, renameUnlessTaken, withFailures, type RbdContext } from './context';
+import { connectionOf, withFailures, type RbdContext } from './context';
 import { describeMade, isEmpty, isIncompleteClone, isUnmade, storedOf } from './half-made';
 import { MARKER_KEY, SEAL } from './names';
 import { getSealedParent } from './parent';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
+import { renameUnlessTaken } from './rename';
 
 /** The most that an object map can name, in objects of 4 MiB. Source: librbd, MAX_OBJECT_MAP_OBJECT_COUNT. */
 export const MAX_IMAGE_BYTES = 256_000_000 * 4 * 1024 ** 2;
