@@ -304,7 +304,7 @@ function wordingOf(text: string): string {
     .replaceAll(flow.stack.backend, 'BACKEND')
     .replaceAll(/\d+@\S+/g, 'WORKER')
     .replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'ID')
-    .replaceAll(/\d[\d.:TZ-]*(?: [KMGT]?i?B\b)?/g, 'N')
+    .replaceAll(/\d[\d.:TZ-]*(?: (?:[KMGT]?i?B|m?s)\b)?/g, 'N')
     .replaceAll(/ +/g, ' ');
 }
 
@@ -335,6 +335,10 @@ describe('what operators look at', () => {
       ],
       decisions: { hit: expect.any(Number), hitRate: expect.any(Number) },
     });
+    await flow.until(
+      'no population to run',
+      async () => ((await ivcJson('status')).document['flights'] as unknown[]).length === 0,
+    );
     expect(wordingOf((await ivc('status')).stdout)).toMatchSnapshot();
   });
 

@@ -38,6 +38,10 @@ describe('the workflows of this version', () => {
     expect(names).toEqual(
       expect.arrayContaining([
         'hit',
+        'bulk',
+        'bulk-cold',
+        'bulk-partly',
+        'bulk-cancelled',
         'miss',
         'joined',
         'bypass',

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { Failure } from '../../../workflows/contract/failures';
+import { Failure, isFailure } from '../../../workflows/contract/failures';
 import { LONGEST_TIMER_MS } from '../../../lib/abort';
 import { findTool, runCommand, type CommandResult } from '../../command';
 import { CephError, isCephError } from './ceph-error';
@@ -99,8 +99,14 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     const [, said, saidByCeph] = errnoPattern.exec(stderr) ?? [];
     throw new CephError(command, Number(said ?? saidByCeph ?? constants.errno.EIO));
   };
-  const ask = async <Output>(schema: z.ZodType<Output>, tool: 'rbd' | 'ceph', args: string[]): Promise<Output> =>
-    schema.parse(JSON.parse((await run(tool, [...args, '--format', 'json'])) || '[]'));
+  const ask = async <Output>(schema: z.ZodType<Output>, tool: 'rbd' | 'ceph', args: string[]): Promise<Output> => {
+    const answer = (): Promise<string> => run(tool, [...args, '--format', 'json']);
+    const text = await answer().catch((error: unknown) => {
+      if (isCrash(error)) return answer();
+      throw error;
+    });
+    return schema.parse(JSON.parse(text || '[]'));
+  };
   const rbd = async (...args: string[]): Promise<void> => void (await run('rbd', args));
   const unlessAbsent = async <Result>(work: Promise<Result>): Promise<Result | undefined> => {
     try {
@@ -326,4 +332,9 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       }),
     };
   }
+}
+
+/** Ceph's tools crash now and then as their threads end: what only asks is asked once more. */
+function isCrash(error: unknown): boolean {
+  return isFailure(error, 'ToolFailed') && ['signal SIGABRT', 'signal SIGSEGV'].includes(error.details.exit);
 }

@@ -81,6 +81,12 @@ describe('a flight', () => {
     const gate = await closeGate(image);
     const early = await flow.start(image);
     await flow.untilWaiting(early.volumeId);
+    // One that has not looked yet would read the verdict below, and fail with it.
+    await flow.until('the early create to have looked for a verdict', async () => {
+      const { raw } = await early.handle.describe();
+      const awaiting = raw.pendingActivities?.find(({ activityType }) => activityType?.name === 'awaitVerdict');
+      return awaiting?.lastStartedTime !== undefined && awaiting.lastStartedTime !== null;
+    });
     const closing = await flow.flightHandle(image).describe();
     // As its last activity leaves it between the verdict and its end.
     const failure = { type: 'ToolFailed' as const, message: 'the tool failed', details: {} };
