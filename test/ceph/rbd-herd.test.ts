@@ -1,9 +1,10 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createVolumes } from '../../client/volumes';
 import { MiB } from '../../workflows/contract/bytes';
 import type { BackendName } from '../../workflows/contract/ids';
-import type { CreateVolumeResult } from '../../workflows/contract/volume';
+import type { CreateVolumeResult, CreateVolumesResult } from '../../workflows/contract/volume';
 import { CephCluster } from '../support/ceph/cluster';
 import { isSameGuest, type QemuDisk } from '../support/images/qemu';
 import { flowsOf } from '../support/stack/flows';
@@ -14,6 +15,7 @@ jest.setTimeout(240_000);
 
 const HERD = 16;
 const HITS = 100;
+const MANY = 200;
 const IN_FLIGHT = 8;
 /** A cold image takes a few seconds, so that the kill falls into its population. */
 const cold = { diskFormat: 'qcow2', bytesPerSecond: 8 * MiB, virtualBytes: 32 * MiB, dataBytes: 24 * MiB } as const;
@@ -37,7 +39,7 @@ describe('a worker whose backend is a pool of Ceph RBD', () => {
     await running.stop();
     await rm(directory, { recursive: true, force: true });
   });
-  const diskOf = ({ connection }: CreateVolumeResult): QemuDisk => {
+  const diskOf = ({ connection }: Pick<CreateVolumeResult, 'connection'>): QemuDisk => {
     const image = connection.driver === 'rbd' ? connection.image : '';
     return { filename: `rbd:volumes/${namespace}/${image}:id=cinder:conf=${ceph.confPath}`, format: 'raw' };
   };
@@ -62,6 +64,35 @@ describe('a worker whose backend is a pool of Ceph RBD', () => {
     expect(new Set(await images())).toEqual(new Set([imageVolume, ...volumes]));
     const source: QemuDisk = { filename: member?.upload.sample.rawPath ?? '', format: 'raw' };
     for (const volume of made) expect(await isSameGuest(diskOf(volume), source)).toBe(true);
+  });
+
+  it(`makes ${MANY} volumes of one request though it is killed among their clones, each of them once`, async () => {
+    await running.workers.at(-1)?.stop();
+    const killed = await running.spawnWorker();
+    await killed.ready;
+    const { image, sample } = await flow.upload('many', { diskFormat: 'qcow2' });
+    await flow.create(image);
+    const before = (await images()).length;
+    const { workflowId } = await createVolumes(
+      running.cache,
+      { imageId: image.id, backend, count: MANY },
+      { wait: false },
+    );
+    await flow.until('some to be cloned', async () => (await images()).length > before + MANY / 4);
+    await killed.stop('SIGKILL');
+    expect((await images()).length).toBeLessThan(before + MANY);
+    await running.startWorker();
+    const { volumes, failed } = (await running.client.workflow.getHandle(workflowId).result()) as CreateVolumesResult;
+    expect([volumes.length, failed]).toEqual([MANY, []]);
+    const made = new Set(volumes.map(({ volumeId }) => `volume-${volumeId}`));
+    expect(made.size).toBe(MANY);
+    expect((await images()).filter((name) => made.has(name))).toHaveLength(MANY);
+    expect((await images()).length).toBe(before + MANY);
+    const entries = await flow.entriesOf(image);
+    expect(entries).toMatchObject([{ clones: MANY + 1 }]);
+    const source: QemuDisk = { filename: sample.rawPath, format: 'raw' };
+    for (const volume of volumes.filter((_, n) => n % 50 === 0))
+      expect(await isSameGuest(diskOf(volume), source)).toBe(true);
   });
 
   it(`changes no map of the cluster's by ${HITS} hits, but for one or two`, async () => {

@@ -12,7 +12,11 @@ const tables = Object.entries(schema).flatMap(([name, table]) => (is(table, PgTa
 const sent: string[] = [];
 let database: Database;
 
-beforeAll(() => (database = connectDatabase(url, { maxConnections: 1, onStatement: (text) => sent.push(text) })));
+beforeAll(() => {
+  // Under this name it outlives the emptying of the inventory before each test.
+  const applicationName = 'test';
+  database = connectDatabase(url, { maxConnections: 1, applicationName, onStatement: (text) => sent.push(text) });
+});
 afterAll(() => database.close());
 
 /** @returns names and types of the columns of the statement that was sent last, as PostgreSQL describes it. */
