@@ -1,14 +1,15 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { openLibraryCluster } from '../../activities/backends/rbd/library';
 import { openToolCluster } from '../../activities/backends/rbd/tool';
 import { MiB } from '../../workflows/contract/bytes';
-import { kinds, objects } from '../conformance/backend-contract';
+import { kinds, objects, sealSample } from '../conformance/backend-contract';
 import { CephCluster } from '../support/ceph/cluster';
 import { makeRbdPlace, type RbdPlace } from '../support/ceph/rbd-place';
-import { writeAsGuest } from '../support/images/qemu';
+import { isSameGuest, writeAsGuest } from '../support/images/qemu';
 import { volumeMarker } from '../support/markers';
 
 jest.setTimeout(60_000);
@@ -24,10 +25,7 @@ describe.each([
   });
   afterEach(async () => await place.remove());
 
-  const rados = async (...args: string[]): Promise<string> => {
-    const inPlace = ['--conf', ceph.confPath, '--id', 'admin', '-p', 'volumes', '-N', place.namespace];
-    return (await promisify(execFile)('rados', [...inPlace, ...args])).stdout;
-  };
+  const rados = (...args: string[]): Promise<string> => ceph.rados(['-p', 'volumes', '-N', place.namespace, ...args]);
   /** Ends an image as a kill does between two of librbd's steps. */
   const unmake = async (image: string, { withIdObject }: { withIdObject: boolean }): Promise<void> => {
     const header = (await rados('ls')).split('\n').find((name) => name.startsWith('rbd_header.'));
@@ -116,4 +114,26 @@ describe.each([
       expect((await rados('ls')).split('\n').filter((name) => name.startsWith('rbd_id.'))).toEqual([`rbd_id.${image}`]);
     },
   );
+
+  it('is an object map that names what was never copied, which a flatten copies all the same', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'ivc-leftovers-'));
+    try {
+      const source = await sealSample(place, directory, 'img');
+      const marker = volumeMarker(place);
+      const connection = await place.backend.ensureClone('img', marker);
+      const before = new Set((await rados('ls')).split('\n'));
+      await writeAsGuest(place.diskOf(connection));
+      const copied = (await rados('ls'))
+        .split('\n')
+        .filter((name) => name.startsWith('rbd_data.') && !before.has(name));
+      expect(copied).not.toEqual([]);
+      for (const name of copied) await rados('rm', name);
+      expect(await place.backend.ensureFlattened?.(marker.volumeId, {})).toBe('flattened');
+      expect(await isSameGuest(source, place.diskOf(connection))).toBe(true);
+      const image = `volume-${marker.volumeId}`;
+      expect(await place.cluster.usedBytes(image)).toBe(await place.cluster.usedBytes('image-img', 'sealed'));
+    } finally {
+      await rm(directory, { recursive: true, force: true });
+    }
+  });
 });

@@ -163,6 +163,24 @@ async function complete(image: Handle, sizeBytes: number, metadata: Record<strin
   for (const [key, value] of Object.entries(metadata)) await calls.setMetadata(image, key, value);
 }
 
+/** Does `work` without the image's object map, and makes that anew after it. */
+async function withoutObjectMap(image: Handle, work: () => Promise<unknown>): Promise<void> {
+  const features: [number | bigint] = [0];
+  await calls.features(image, features);
+  const found = BigInt(features[0]) & (FEATURE_OBJECT_MAP | FEATURE_FAST_DIFF);
+  if (found !== 0n) await calls.updateFeatures(image, found, 0);
+  await work();
+  if (found === 0n) return;
+  await calls.updateFeatures(image, found, 1);
+  // librbd tells of its progress, whether one asks or not.
+  const onProgress = koffi.register(() => 0, 'rbd_progress *');
+  try {
+    await calls.rebuildObjectMap(image, onProgress, null);
+  } finally {
+    koffi.unregister(onProgress);
+  }
+}
+
 async function snapshotNames(image: Handle): Promise<string[]> {
   const found = await listAll<{ name: string }>('rbd_snap_info_t', {
     fill: (array, count) => calls.listSnapshots(image, array, count),
@@ -491,15 +509,8 @@ const agent: AgentCalls = {
     }
   },
 
-  disableObjectMap: (name) =>
-    withImage(name, { writable: true }, async (image) => {
-      const features: [number | bigint] = [0];
-      await calls.features(image, features);
-      const found = BigInt(features[0]) & (FEATURE_OBJECT_MAP | FEATURE_FAST_DIFF);
-      if (found !== 0n) await calls.updateFeatures(image, found, 0);
-    }),
-
-  flatten: (name) => withImage(name, { writable: true }, async (image) => void (await calls.flatten(image))),
+  flatten: (name) =>
+    withImage(name, { writable: true }, (image) => withoutObjectMap(image, () => calls.flatten(image))),
 
   async openImage(name, options) {
     const image = await openImage(name, options);

@@ -43,6 +43,7 @@ export function loadLibraries() {
   koffi.struct('rbd_image_watcher_t', { addr: 'char *', id: 'int64_t', cookie: 'uint64_t' });
   koffi.struct('timespec', { tv_sec: 'int64_t', tv_nsec: 'int64_t' });
   koffi.proto('int rbd_diff_callback(uint64_t offset, size_t length, int exists, void *argument)');
+  koffi.proto('int rbd_progress(uint64_t offset, uint64_t total, void *argument)');
 
   const call = (library: ReturnType<typeof koffi.load>, prototype: string) =>
     blocking(library.func(prototype), prototype);
@@ -97,6 +98,7 @@ export function loadLibraries() {
     moveToTrash: call(rbd, 'int rbd_trash_move(void *io, str name, uint64_t delay)'),
     removeFromTrash: call(rbd, 'int rbd_trash_remove(void *io, str id, bool force)'),
     flatten: call(rbd, 'int rbd_flatten(void *image)'),
+    rebuildObjectMap: call(rbd, 'int rbd_rebuild_object_map(void *image, rbd_progress *onProgress, void *argument)'),
     read: call(rbd, 'int64_t rbd_read2(void *image, uint64_t offset, size_t length, _Out_ uint8_t *bytes, int flags)'),
     write: call(
       rbd,

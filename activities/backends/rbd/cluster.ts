@@ -118,11 +118,10 @@ export interface RbdCluster {
   removeFromTrash(id: string): Promise<boolean>;
 
   /**
-   * Turns an image's object map off, which says of an object that it is there before it is: a flatten that believes one that a killed client has left
-   * skips objects that were never copied, and their bytes are lost with the parent. Source: librbd, FlattenRequest.
+   * Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. It believes no object map, which says of an
+   * object that it is there before it is: by one that a killed client has left, objects that were never copied are skipped, and their bytes are lost with
+   * the parent. It makes the map anew at its end; an ended call leaves none. Source: librbd, FlattenRequest. @throws the signal's reason.
    */
-  disableObjectMap(name: string): Promise<void>;
-  /** Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. @throws the signal's reason. */
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
   read(name: string, options: ReadOptions): Promise<void>;
   /** Reads an image as it is now, at any place. Undefined where it cannot be done in process. */

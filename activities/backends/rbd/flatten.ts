@@ -31,8 +31,7 @@ export async function ensureFlattened(
     const { sizeBytes } = image;
     const hasBegun = image.metadata[FLATTEN_KEY] !== undefined;
     await awaitUnused(context, { volumeId, patienceMs: hasBegun ? DEAD_CLIENT_MS : 0, signal: options.signal });
-    if (hasBegun) await cluster.disableObjectMap(name);
-    else await cluster.completeImage(name, { sizeBytes, metadata: { [FLATTEN_KEY]: 'begun' } });
+    if (!hasBegun) await cluster.completeImage(name, { sizeBytes, metadata: { [FLATTEN_KEY]: 'begun' } });
     return await flattenImage(context, { name, sizeBytes }, options);
   });
 }

@@ -142,8 +142,6 @@ export async function ensureParentIndependent(
     const image = await cluster.describeImage(names.imageOf(name), []);
     if (image === undefined) return 'absent';
     if (image.parent === undefined) return 'independent';
-    // A call that was killed may have left an object map that is wrong.
-    await cluster.disableObjectMap(names.imageOf(name));
     return await flattenImage(context, { name: names.imageOf(name), sizeBytes: image.sizeBytes }, options);
   });
 }

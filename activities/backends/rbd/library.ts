@@ -71,7 +71,6 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     renameImage: (from, to) => ask('renameImage', from, to),
     removeImage: (name) => ask('removeImage', name),
     removeFromTrash: (id) => ask('removeFromTrash', id),
-    disableObjectMap: (name) => ask('disableObjectMap', name),
     flatten: async (name, { signal, bytesPerSecond }) => {
       const paced = { ...pool, operationsAtOnce: operationsAtOnce(bytesPerSecond) };
       const own = {

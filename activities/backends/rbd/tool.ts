@@ -28,6 +28,7 @@ const answers = Array.from({ length: 256 }, (_none, code) => code);
 
 const infoSchema = z.object({
   size: z.int(),
+  features: z.array(z.string()).default([]),
   modify_timestamp: z.string(),
   parent: z
     .object({
@@ -274,17 +275,16 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
         throw error;
       }
     },
-    async disableObjectMap(name) {
-      try {
-        await rbd('feature', 'disable', specOf(name), 'fast-diff', 'object-map');
-      } catch (error) {
-        // It has none.
-        if (!isCephError(error, 'invalid')) throw error;
-      }
-    },
     async flatten(name, { signal, bytesPerSecond }) {
       const pace = `--rbd-concurrent-management-ops=${operationsAtOnce(bytesPerSecond)}`;
-      await run('rbd', [pace, 'flatten', specOf(name), '--no-progress'], { signal, timeoutMs: LONGEST_TIMER_MS });
+      const options = { signal, timeoutMs: LONGEST_TIMER_MS };
+      const { features } = await ask(infoSchema, 'rbd', ['info', specOf(name)]);
+      const maps = ['fast-diff', 'object-map'].filter((feature) => features.includes(feature));
+      if (maps.length > 0) await rbd('feature', 'disable', specOf(name), ...maps);
+      await run('rbd', [pace, 'flatten', specOf(name), '--no-progress'], options);
+      if (maps.length === 0) return;
+      await rbd('feature', 'enable', specOf(name), ...maps);
+      await run('rbd', [pace, 'object-map', 'rebuild', specOf(name), '--no-progress'], options);
     },
     async read(name, { snapshot, lengthBytes = Number.MAX_SAFE_INTEGER, signal, consume }) {
       let left = lengthBytes;

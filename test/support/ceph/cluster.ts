@@ -209,6 +209,11 @@ export class CephCluster {
     return await this.run('rbd', ['--conf', this.confPath, '--id', user, ...args]);
   }
 
+  /** @returns what `rados` printed, as the administrator. @throws Error with what it said on stderr. */
+  async rados(args: readonly string[]): Promise<string> {
+    return await this.run('rados', ['--conf', this.confPath, '--id', 'admin', ...args]);
+  }
+
   keyringOf(user: string): string {
     return join(this.description.directory, 'keyrings', `client.${user}`);
   }
