@@ -78,7 +78,7 @@ async function stillCreating(
 }
 
 /**
- * Volumes first, then entry: `for update` waits for whoever retires or takes the entry, judges the row anew and goes on to the next generation when
+ * Volumes first, then entry: `for update` waits for whoever retires or takes the entry, checks the row anew and goes on to the next generation when
  * it no longer fits. A volume that has its lease joins the entry it holds.
  */
 function leaseEntries(

@@ -16,7 +16,7 @@ import type { Transport } from './transport';
  * compressed clusters that is unpacked meanwhile took 2.6, 3.2 and 3.1 s of processor time. Below a tenth of a miss it is not worth its lines.
  *
  * Only the plain answer is understood: exactly the bytes that were asked for, with their length, not encoded in any way.
- * @returns false for every other answer, of which nothing was used: ask again by `openDownload`, which judges it.
+ * @returns false for every other answer, of which nothing was used: ask again by `openDownload`, which says why.
  * @throws ImageServiceUnavailable (retried), with what came before in the sink; what the sink throws; the caller's abort as its reason.
  */
 export async function downloadInto(

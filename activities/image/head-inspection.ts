@@ -5,7 +5,7 @@ import { inspectHead, refusalFailure } from './inspect';
 import type { ImagePolicy } from './policy';
 
 /**
- * Judges an image while its bytes come, so that a hostile or too large one costs its first bytes and not all of them. Their hash is not known then: what is
+ * Inspects an image while its bytes come, so that a hostile or too large one costs its first bytes and not all of them. Their hash is not known then: what is
  * refused may be damage.
  */
 export interface HeadInspection {

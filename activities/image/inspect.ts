@@ -28,7 +28,7 @@ const TURN_BYTES = 256 * KiB;
 const NOTHING = Buffer.alloc(0);
 
 /**
- * Judges an image file by its own bytes. Reads only; the same file and policy give the same verdict. However large its tables are, other work of this
+ * Inspects an image file by its own bytes. Reads only; the same file and policy give the same verdict. However large its tables are, other work of this
  * thread has its turn after each piece of them. @throws only what `read` throws.
  */
 export async function inspect({ declaredFormat, sizeBytes, policy, read }: InspectionRequest): Promise<ImageVerdict> {
@@ -59,7 +59,7 @@ export async function inspect({ declaredFormat, sizeBytes, policy, read }: Inspe
 }
 
 /**
- * Judges a stream by the bytes that have come so far: refuses as soon as they tell, accepts when they tell everything.
+ * Inspects a stream by the bytes that have come so far: refuses as soon as they tell, accepts when they tell everything.
  * @param head the file's first bytes; 1 MiB decides nearly every hostile image. @param sizeBytes the file's size, where it is known.
  */
 export function inspectHead(
@@ -82,7 +82,7 @@ export function inspectHead(
 }
 
 /**
- * Judges guest bytes that were written into a volume: they must not look like an image of any format, lest a later reader guess it.
+ * Inspects guest bytes that were written into a volume: they must not look like an image of any format, lest a later reader guess it.
  * A partition table or an ISO inside is what guests have; a LUKS disk is allowed where the policy allows encrypted images.
  * @param head the volume's first bytes, 64 KiB of them or all.
  */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { GiB, MiB, TiB } from '../../workflows/contract/bytes';
 
-/** Disk formats that the parsers can judge, by Glance's names. Which of them may be used is the policy's word. */
+/** Disk formats that the parsers know, by Glance's names. Which of them may be used is the policy's word. */
 export const imageFormats = ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso'] as const;
 export type ImageFormat = (typeof imageFormats)[number];
 

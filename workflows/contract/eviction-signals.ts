@@ -48,7 +48,7 @@ export function parseEvictorSignal(signal: EvictorSignalName, args: readonly unk
   const requestId = findRequestId(args);
   const why = findFault(first, rules, '') ?? findRelation(signal, first);
   if (why !== undefined) return { kind: 'refused', requestId, why };
-  // Judged field by field above.
+  // Checked field by field above.
   return { kind: 'passed', value: { signal, given: first } as unknown as EvictorSignal };
 }
 

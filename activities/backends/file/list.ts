@@ -61,13 +61,13 @@ async function* listDirectory(
 ): AsyncIterable<BackendObject> {
   for await (const { name: file } of await opendir(directory)) {
     const object = await describe(join(directory, file));
-    const judged = object && (await judge(context, { kind, directory, file }));
-    if (object && judged) yield { ...judged, ...object };
+    const known = object && (await classify(context, { kind, directory, file }));
+    if (object && known) yield { ...known, ...object };
   }
 }
 
 /** @returns undefined for what is told with something else: the marker of an object that is there. */
-async function judge(
+async function classify(
   context: FileBackendContext,
   { kind, directory, file }: { kind: ObjectKind; directory: string; file: string },
 ): Promise<Pick<BackendObject, 'kind' | 'name' | 'marker' | 'partial'> | undefined> {

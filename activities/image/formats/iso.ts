@@ -8,7 +8,7 @@ const DESCRIPTOR_BYTES = 2 * KiB;
 const PRIMARY = 1;
 const TERMINATOR = 255;
 
-/** Judges an ISO 9660 or UDF volume; the guest sees the whole file, as it sees a raw disk. */
+/** Inspects an ISO 9660 or UDF volume; the guest sees the whole file, as it sees a raw disk. */
 export function* judgeIso(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const { sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);

@@ -36,7 +36,7 @@ const bannedFormats: ReadonlySet<SignatureFormat> = new Set(['qcow', 'qed', 'par
 const rawContents: ReadonlySet<SignatureFormat> = new Set(['luks', 'partition-table']);
 
 /**
- * Judges an image file: its signatures first, then its format's own rules, then the footers at its end.
+ * Inspects an image file: its signatures first, then its format's own rules, then the footers at its end.
  * The order is the stream's, so that what the first bytes tell is told by them.
  */
 export function* judgeImage(declared: string, subject: Subject): Steps<ImageVerdict> {

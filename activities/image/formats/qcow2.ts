@@ -12,7 +12,7 @@ import { findTableRefusal } from './qcow2-tables';
 import { firstRefusal, need, type Steps, type Subject } from './steps';
 import { refuse, type Details, type ImageRefusal, type ImageVerdict } from './verdict';
 
-/** Judges a file with qcow2's magic: header, header extensions, snapshots, L1 and, where needed, L2 tables. */
+/** Inspects a file with qcow2's magic: header, header extensions, snapshots, L1 and, where needed, L2 tables. */
 export function* judgeQcow2(subject: Subject): Steps<ImageVerdict> {
   const header = yield* readHeader(subject);
   if ('kind' in header) return header;

@@ -10,7 +10,7 @@ export interface Range {
 
 /**
  * A parser: it yields the range it needs, is resumed with exactly those bytes, and returns what it found.
- * It does no I/O, so the same parser judges a stream's first bytes, a file on disk and a test's buffer.
+ * It does no I/O, so the same parser inspects a stream's first bytes, a file on disk and a test's buffer.
  * A range of no bytes asks for nothing but a pause: whatever else waits for this thread has its turn there.
  * Who drives it ends it when bytes are missing; a parser never sees a short buffer.
  */

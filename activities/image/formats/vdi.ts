@@ -28,7 +28,7 @@ const FIRST_UNALLOCATED = 0xfffffffe;
 const HEADER_START = 0x48;
 const MIN_HEADER_BYTES = 0x180;
 
-/** Judges a file with VDI's signature: header, then block map. */
+/** Inspects a file with VDI's signature: header, then block map. */
 export function* judgeVdi(subject: Subject): Steps<ImageVerdict> {
   const header = parseVdiHeader(yield* need(0, SECTOR_BYTES));
   const refusal = firstRefusal(header, subject, vdiChecks) ?? (yield* findBlockRefusal(header, subject));

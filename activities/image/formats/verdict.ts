@@ -35,7 +35,7 @@ export function refuse(rule: RuleName, finding: { found: string; allowed: string
 
 /**
  * @returns the failure that the refusal of image `imageId` is, by the rule's own word.
- * @param bytesVerified whether the bytes that were judged have the record's hash: only then they are the image's own, and the refusal is remembered.
+ * @param bytesVerified whether the bytes that were inspected have the record's hash: only then they are the image's own, and the refusal is remembered.
  */
 export function refusalFailure(
   { rule, found, allowed, offset }: ImageRefusal,

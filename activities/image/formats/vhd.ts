@@ -4,7 +4,7 @@ import type { Signature } from './signatures';
 import { firstRefusal, need, type Steps, type Subject } from './steps';
 import { refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 
-/** Judges a VHD: a footer at the end; a dynamic disk has its copy at the start. */
+/** Inspects a VHD: a footer at the end; a dynamic disk has its copy at the start. */
 export function* judgeVhd(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const isAtStart = signatures.some(({ format }) => format === 'vhd');
   const early = isAtStart

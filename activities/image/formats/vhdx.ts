@@ -17,7 +17,7 @@ const HEADER_OFFSETS = [64 * KiB, 128 * KiB] as const;
 const REGION_TABLE_OFFSETS = [192 * KiB, 256 * KiB] as const;
 const HEADER_SECTION: Range = { offset: 0, lengthBytes: MiB };
 
-/** Judges a file with VHDX's signature: headers, log, regions, metadata, block allocation table. */
+/** Inspects a file with VHDX's signature: headers, log, regions, metadata, block allocation table. */
 export function* judgeVhdx(subject: Subject): Steps<ImageVerdict> {
   const header = yield* readHeader();
   if ('kind' in header) return header;
