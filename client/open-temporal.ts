@@ -4,6 +4,7 @@ import {
   makeGrpcRetryInterceptor,
   type ConnectionOptions,
 } from '@temporalio/client';
+import { InterceptingCall, status } from '@grpc/grpc-js';
 
 /** A server that lives answers everything in this time, a query that no worker answers included. */
 const CALL_TIMEOUT_MS = 30_000;
@@ -15,14 +16,13 @@ type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
 
 /**
  * The one way to a Temporal server in the whole tree; nothing is connected yet. The SDK gives a call no deadline of its
- * own, so that a stopped server or
- * a cut network would hold it for ever: here every attempt of a call has one, unless the caller sets a nearer one.
+ * own, so that a stopped server or a cut network would hold it for ever: here every attempt of a call has one, unless
+ * the caller sets a nearer one. Between two attempts the SDK hears neither an abort nor that the connection was closed:
+ * here both end the call as cancelled.
  */
 export function openTemporal(options: Pick<ConnectionOptions, 'address' | 'tls' | 'connectTimeout'>): Connection {
-  return Connection.lazy({
-    ...options,
-    interceptors: [makeGrpcRetryInterceptor(defaultGrpcRetryOptions()), withinDeadline],
-  });
+  const retry = makeGrpcRetryInterceptor(defaultGrpcRetryOptions());
+  return Connection.lazy({ ...options, interceptors: [heedingCancel, retry, withinDeadline, unlessClosed] });
 }
 
 /**
@@ -31,5 +31,48 @@ export function openTemporal(options: Pick<ConnectionOptions, 'address' | 'tls' 
 const withinDeadline: Interceptor = (options, nextCall) => {
   const { path } = options.method_definition;
   const deadline = options.deadline ?? Date.now() + (longPolls.test(path) ? LONG_POLL_TIMEOUT_MS : CALL_TIMEOUT_MS);
-  return nextCall({ ...options, deadline }) as ReturnType<Interceptor>;
+  return nextCall({ ...options, deadline }) as Intercepted;
 };
+
+type Intercepted = ReturnType<Interceptor>;
+
+/** Stands before the retries: a cancelled call ends at once, also while it waits for its next attempt. */
+const heedingCancel: Interceptor = (options, nextCall) => {
+  let end = (): void => undefined;
+  return new InterceptingCall(nextCall(options), {
+    start: (metadata, listener, next) => {
+      end = () =>
+        listener.onReceiveStatus({ code: status.CANCELLED, details: 'the caller has cancelled it', metadata });
+      next(metadata, listener);
+    },
+    cancel: (next) => {
+      next();
+      end();
+    },
+  });
+};
+
+/** Stands behind the retries, which start in a timer: what gRPC throws there would end the whole process. */
+const unlessClosed: Interceptor = (options, nextCall) => {
+  try {
+    return nextCall(options) as Intercepted;
+  } catch (error) {
+    return new InterceptingCall(cancelledCall(error instanceof Error ? error.message : String(error)));
+  }
+};
+
+function cancelledCall(details: string): ReturnType<Parameters<Interceptor>[1]> {
+  const ignore = (): void => undefined;
+  return {
+    start: (metadata, listener) => {
+      queueMicrotask(() => listener?.onReceiveStatus?.({ code: status.CANCELLED, details, metadata }));
+    },
+    cancelWithStatus: ignore,
+    getPeer: () => '',
+    sendMessageWithContext: ignore,
+    sendMessage: ignore,
+    startRead: ignore,
+    halfClose: ignore,
+    getAuthContext: () => null,
+  };
+}

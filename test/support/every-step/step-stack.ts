@@ -1,4 +1,5 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
+import { openTemporal } from '../../../client/open-temporal';
 import {
   bundleWorkflowCode,
   DefaultLogger,
@@ -111,8 +112,9 @@ async function makeStack(options: EveryStepOptions, undos: Undos): Promise<Every
     shutdownSignals: [],
     telemetryOptions: { logging: { forward: {}, filter: { core: 'ERROR', other: 'ERROR' } } },
   });
-  const connection = await Connection.connect({ address });
+  const connection = openTemporal({ address });
   undos.after(() => connection.close());
+  await connection.ensureConnected();
   const native = await NativeConnection.connect({ address });
   undos.after(() => native.close());
   const { lostHosts = 0 } = options;

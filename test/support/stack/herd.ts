@@ -94,7 +94,8 @@ export interface Arrival extends HerdMember {
 }
 
 /** Waits for every create and holds its volume against the image, byte by byte. */
-export async function expectArrival(flow: FlowStack, { members }: Herd): Promise<Arrival[]> {
+export async function expectArrival(flow: FlowStack, { members, ended }: Herd): Promise<Arrival[]> {
+  await ended;
   return await Promise.all(
     members.map(async (member) => {
       const { sample, image } = member.upload;

@@ -1,4 +1,5 @@
-import { Client, Connection } from '@temporalio/client';
+import { Client } from '@temporalio/client';
+import { openTemporal } from '../../../client/open-temporal';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
@@ -138,8 +139,9 @@ async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
     IVC_DATA: join(directory, 'data'),
   };
 
-  const connection = await Connection.connect({ address });
+  const connection = openTemporal({ address });
   undos.after(() => connection.close());
+  await connection.ensureConnected();
   const cache = openClient({ config: configPath, dataDirectory: environment.IVC_DATA });
   undos.after(() => cache.close());
   const images = createGlanceClient({ endpoint: imagesEndpoint });
