@@ -3,7 +3,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
 import { KiB, MiB } from '../workflows/contract/bytes';
-import { Failure } from '../workflows/contract/failures';
+import { Failure, isFailure } from '../workflows/contract/failures';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 const DEFAULT_MAX_OUTPUT_BYTES = MiB;
@@ -12,6 +12,7 @@ const MAX_CLEANED_STDERR_CHARACTERS = 8000;
 const MAX_REPORTED_STDERR_CHARACTERS = 2000;
 /** How long pipes may outlive the process that was started before what still holds them is killed. */
 const PIPE_GRACE_MS = 1000;
+const KILLED_AT_DEADLINE = 'killed at its deadline';
 
 /** Resource limits of the child, set with `prlimit` (util-linux) where it is installed. */
 export interface CommandLimits {
@@ -88,6 +89,11 @@ export async function runCommand(
     exit: typeof exit === 'number' ? `exit ${exit}` : exit,
     stderr: cleanStderr(stderr),
   });
+}
+
+/** @returns whether a tool was killed since it took longer than its `timeoutMs`. */
+export function isDeadline(error: unknown): boolean {
+  return isFailure(error, 'ToolFailed') && error.details.exit.startsWith(KILLED_AT_DEADLINE);
 }
 
 /** Hears the name of every tool that this process starts through `runCommand`. */
@@ -168,7 +174,7 @@ async function superviseChild(child: ChildProcess, options: CommandOptions): Pro
     killGroup(child);
   };
   const onAbort = (): void => kill('cancelled');
-  const deadline = setTimeout(() => kill(`killed at its deadline of ${options.timeoutMs} ms`), options.timeoutMs);
+  const deadline = setTimeout(() => kill(`${KILLED_AT_DEADLINE} of ${options.timeoutMs} ms`), options.timeoutMs);
   options.signal?.addEventListener('abort', onAbort, { once: true });
   const output = collectOutput(child, options, kill);
   const consuming = consumeOutput(child, options, kill);

@@ -115,6 +115,19 @@ describe.each([
     },
   );
 
+  it('is the old name of an image that was renamed but for that, which goes without the image', async () => {
+    const marker = volumeMarker(place);
+    const request = { kind: 'volume', name: marker.volumeId, attempt: 'a1' } as const;
+    const target = await place.backend.ensureWriteTarget({ ...request, virtualBytes: MiB });
+    await place.backend.publishVolume(target, marker);
+    const image = `volume-${marker.volumeId}`;
+    const id = await place.cluster.readObject(`rbd_id.${image}`);
+    await place.cluster.createObject(`rbd_id.${image}.a1.partial`, id ?? Buffer.alloc(0));
+    await place.backend.ensureAttemptAbsent(request);
+    expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({ kind: 'present', marker });
+    expect((await rados('ls')).split('\n').filter((name) => name.startsWith('rbd_id.'))).toEqual([`rbd_id.${image}`]);
+  });
+
   it('is an object map that names what was never copied, which a flatten copies all the same', async () => {
     const directory = await mkdtemp(join(tmpdir(), 'ivc-leftovers-'));
     try {

@@ -1,5 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:os';
+import { unlessAbsent } from '../../../lib/errno';
 import { createSemaphore } from '../../../lib/semaphore';
 import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
 import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
@@ -143,13 +144,8 @@ async function monCommand(command: object): Promise<unknown> {
 
 async function getMetadata(image: Handle, key: string): Promise<string | undefined> {
   const value = Buffer.alloc(MAX_METADATA_BYTES);
-  try {
-    await calls.getMetadata(image, key, value, [value.length]);
-  } catch (error) {
-    if (isCephError(error, 'absent')) return undefined;
-    throw error;
-  }
-  return value.toString('utf8', 0, value.indexOf(0));
+  const found = await unlessAbsent(calls.getMetadata(image, key, value, [value.length]));
+  return found === undefined ? undefined : value.toString('utf8', 0, value.indexOf(0));
 }
 
 async function sizeOf(image: Handle): Promise<number> {
@@ -202,15 +198,12 @@ async function linkedParentOf(image: Handle): Promise<(LinkedImage & { snapshot:
   const parent = koffi.alloc('rbd_linked_image_spec_t', 1);
   const snapshot = koffi.alloc('rbd_snap_spec_t', 1);
   try {
-    await calls.parent(image, parent, snapshot);
+    if ((await unlessAbsent(calls.parent(image, parent, snapshot))) === undefined) return undefined;
     const linked = koffi.decode(parent, 'rbd_linked_image_spec_t') as LinkedImage;
     const { name } = koffi.decode(snapshot, 'rbd_snap_spec_t') as { name: string };
     plain.cleanLinked(parent);
     plain.cleanSnapshotSpec(snapshot);
     return { ...linked, snapshot: name };
-  } catch (error) {
-    if (isCephError(error, 'absent')) return undefined;
-    throw error;
   } finally {
     koffi.free(parent);
     koffi.free(snapshot);
@@ -294,25 +287,21 @@ async function createObject(name: string, bytes: Buffer): Promise<boolean> {
 }
 
 async function describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined> {
-  try {
-    return await withImage(name, { writable: false }, async (image) => {
-      const time = {} as { tv_sec: number | bigint };
-      await calls.modified(image, time);
-      const metadata: RbdImage['metadata'] = {};
-      for (const key of metadataKeys) metadata[key] = await getMetadata(image, key);
-      const parent = await parentOf(image);
-      return {
-        sizeBytes: await sizeOf(image),
-        modifiedAt: new Date(Number(time.tv_sec) * 1000),
-        snapshots: await snapshotNames(image),
-        metadata,
-        ...(parent !== undefined && { parent }),
-      };
-    });
-  } catch (error) {
-    if (isCephError(error, 'absent')) return undefined;
-    throw error;
-  }
+  const describe = async (image: Handle): Promise<RbdImage> => {
+    const time = {} as { tv_sec: number | bigint };
+    await calls.modified(image, time);
+    const metadata: RbdImage['metadata'] = {};
+    for (const key of metadataKeys) metadata[key] = await getMetadata(image, key);
+    const parent = await parentOf(image);
+    return {
+      sizeBytes: await sizeOf(image),
+      modifiedAt: new Date(Number(time.tv_sec) * 1000),
+      snapshots: await snapshotNames(image),
+      metadata,
+      ...(parent !== undefined && { parent }),
+    };
+  };
+  return await unlessAbsent(withImage(name, { writable: false }, describe));
 }
 
 const agent: AgentCalls = {
@@ -360,34 +349,19 @@ const agent: AgentCalls = {
 
   async readObject(name) {
     const bytes = Buffer.alloc(MAX_OBJECT_BYTES);
-    try {
-      return bytes.subarray(0, await calls.readObject(connection().io, name, bytes, bytes.length, 0));
-    } catch (error) {
-      if (isCephError(error, 'absent')) return undefined;
-      throw error;
-    }
+    const lengthBytes = await unlessAbsent(calls.readObject(connection().io, name, bytes, bytes.length, 0));
+    return lengthBytes === undefined ? undefined : bytes.subarray(0, lengthBytes);
   },
 
   async objectWrittenAt(name) {
     const size: [number | bigint] = [0];
     const seconds: [number | bigint] = [0];
-    try {
-      await calls.statObject(connection().io, name, size, seconds);
-      return new Date(Number(seconds[0]) * 1000);
-    } catch (error) {
-      if (isCephError(error, 'absent')) return undefined;
-      throw error;
-    }
+    const found = await unlessAbsent(calls.statObject(connection().io, name, size, seconds));
+    return found === undefined ? undefined : new Date(Number(seconds[0]) * 1000);
   },
 
   createObject,
-  async removeObject(name) {
-    try {
-      await calls.removeObject(connection().io, name);
-    } catch (error) {
-      if (!isCephError(error, 'absent')) throw error;
-    }
-  },
+  removeObject: async (name) => void (await unlessAbsent(calls.removeObject(connection().io, name))),
   ensureTrash: async () => void (await createObject(TRASH_OBJECT, Buffer.alloc(0))),
 
   async listImages() {
@@ -416,15 +390,11 @@ const agent: AgentCalls = {
 
   async describeSnapshot({ pool, image: name, snapshot }) {
     const io = await ioOf({ pool });
-    try {
-      return await withImage(name, { writable: false, snapshot, io }, async (image) => ({
-        sizeBytes: await sizeOf(image),
-        usedBytes: await usedBytesOf(image),
-      }));
-    } catch (error) {
-      if (isCephError(error, 'absent')) return undefined;
-      throw error;
-    }
+    const describe = async (image: Handle) => ({
+      sizeBytes: await sizeOf(image),
+      usedBytes: await usedBytesOf(image),
+    });
+    return await unlessAbsent(withImage(name, { writable: false, snapshot, io }, describe));
   },
 
   countChildren: (name, snapshot) =>

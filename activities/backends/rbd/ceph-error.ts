@@ -1,15 +1,18 @@
 import { constants } from 'node:os';
 
-/** What a call to Ceph answered. */
+/** What a call to Ceph answered. It has the shape of the system's errors, so that `lib/errno.ts` reads it. */
 export class CephError extends Error {
+  readonly code: string;
   constructor(
     /** The call of librados or librbd, or the tool's command. */
     readonly call: string,
     /** Positive, as the kernel numbers them. */
     readonly errno: number,
   ) {
-    super(`${call}: ${nameOf(errno)}`);
+    const code = nameOf(errno);
+    super(`${call}: ${code}`);
     this.name = 'CephError';
+    this.code = code;
   }
 }
 
@@ -37,6 +40,9 @@ export type CephErrorKind = keyof typeof kinds;
 export function isCephError(error: unknown, ...wanted: CephErrorKind[]): boolean {
   return error instanceof CephError && wanted.some((kind) => (kinds[kind] as readonly number[]).includes(error.errno));
 }
+
+/** What a call ends with whose cluster was closed: in doubt. */
+export const isClosed = (): CephError => new CephError('close', ETIMEDOUT);
 
 function nameOf(errno: number): string {
   if (errno === ESHUTDOWN) return 'EBLOCKLISTED';

@@ -8,7 +8,7 @@ import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-pr
 import type { GuestReader, HashOptions } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
 import { dataRuns } from '../../image/sparse-write';
-import { CephError, isCephError } from './ceph-error';
+import { CephError, isCephError, isClosed } from './ceph-error';
 import { operationsAtOnce, type ClusterIdentity, type RbdCluster, type RbdPool, type ReadOptions } from './cluster';
 
 const AGENT_THREADS = 32;
@@ -108,8 +108,6 @@ async function inAgentOfItsOwn<Result>(
     ended.abort(isClosed());
   }
 }
-
-const isClosed = (): CephError => new CephError('close', constants.errno.ETIMEDOUT);
 
 /** An agent that the first call starts; see `openLibraryCluster`. `closed`: it ends, what waits for it gets the reason, and no other is started. */
 function startingAgent(

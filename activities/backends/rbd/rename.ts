@@ -15,21 +15,21 @@ export async function renameUnlessTaken({ cluster }: RbdContext, attempt: string
   }
 }
 
-/** Removes the image of an attempt at `name`, or finishes the rename that was killed in its middle: then it is what `name` stands for already. */
+/**
+ * Removes the image of an attempt at `name`. Where that name has it already, its rename was killed in its middle, and is finished. A rename gives the image
+ * its new name first, then lists it under that in place of the old one, then takes the old one from it. Source: librbd, RenameRequest.
+ */
 export async function removeAttempt(context: RbdContext, attempt: string, name: string): Promise<void> {
   const { cluster } = context;
-  if (await haveOneImage(context, attempt, name)) {
-    await delay(RENAMING_MS);
-    if (await haveOneImage(context, attempt, name)) {
-      await cluster.removeObject(idObjectOf(name));
-      return await cluster.renameImage(attempt, name);
-    }
-  }
-  await cluster.removeImage(attempt);
+  if (!(await haveOneImage(context, attempt, name))) return await cluster.removeImage(attempt);
+  await delay(RENAMING_MS);
+  if (!(await haveOneImage(context, attempt, name))) return await cluster.removeImage(attempt);
+  if (!(await cluster.listImages()).includes(attempt)) return await cluster.removeObject(idObjectOf(attempt));
+  await cluster.removeObject(idObjectOf(name));
+  await cluster.renameImage(attempt, name);
 }
 
-/** A rename gives the image its new name first, then lists it under that, then takes the old one from it. Source: librbd, RenameRequest. */
 async function haveOneImage({ cluster }: RbdContext, attempt: string, name: string): Promise<boolean> {
   const [old, own] = await Promise.all([attempt, name].map((image) => cluster.readObject(idObjectOf(image))));
-  return old !== undefined && own !== undefined && old.equals(own) && (await cluster.listImages()).includes(attempt);
+  return old !== undefined && own !== undefined && old.equals(own);
 }

@@ -1,11 +1,13 @@
+import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { constants } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { Failure, isFailure } from '../../../workflows/contract/failures';
+import { isFailure } from '../../../workflows/contract/failures';
 import { LONGEST_TIMER_MS } from '../../../lib/abort';
-import { findTool, runCommand, type CommandResult } from '../../command';
-import { CephError, isCephError } from './ceph-error';
+import { unlessAbsent } from '../../../lib/errno';
+import { findTool, isDeadline, runCommand, type CommandResult } from '../../command';
+import { CephError, isCephError, isClosed } from './ceph-error';
 import {
   deadlinesOf,
   monitorsOf,
@@ -64,6 +66,9 @@ export function hasRbdTools(): boolean {
 /** The tools of `ceph-common`, each step a process: where librbd cannot be loaded. */
 export function openToolCluster(pool: RbdPool): RbdCluster {
   const { operationTimeoutMs } = pool;
+  const closing = new AbortController();
+  // Every call listens to it.
+  setMaxListeners(0, closing.signal);
   const access = [
     '--conf',
     pool.conf,
@@ -80,7 +85,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
   const run = async (
     tool: 'rbd' | 'rados' | 'ceph',
     args: string[],
-    options: Partial<Parameters<typeof runCommand>[2]> = {},
+    { signal, ...options }: Partial<Parameters<typeof runCommand>[2]> = {},
   ): Promise<string> => {
     const command = `${tool} ${args.find((arg) => !arg.startsWith('-')) ?? ''}`;
     let result: CommandResult;
@@ -88,11 +93,11 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       result = await runCommand(tool, [...access, ...args], {
         timeoutMs: DEADLINE_FACTOR * operationTimeoutMs,
         answers,
+        signal: signal === undefined ? closing.signal : AbortSignal.any([closing.signal, signal]),
         ...options,
       });
     } catch (error) {
-      const wasKilled = error instanceof Failure && error.type === 'ToolFailed' && /deadline/.test(error.message);
-      throw wasKilled ? new CephError(command, constants.errno.ETIMEDOUT) : error;
+      throw isDeadline(error) ? new CephError(command, constants.errno.ETIMEDOUT) : error;
     }
     const { exitCode, stdout, stderr } = result;
     if (exitCode === 0) return stdout;
@@ -109,14 +114,6 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     return schema.parse(JSON.parse(text || '[]'));
   };
   const rbd = async (...args: string[]): Promise<void> => void (await run('rbd', args));
-  const unlessAbsent = async <Result>(work: Promise<Result>): Promise<Result | undefined> => {
-    try {
-      return await work;
-    } catch (error) {
-      if (isCephError(error, 'absent')) return undefined;
-      throw error;
-    }
-  };
   const snapshotsOf = async (name: string): Promise<string[]> =>
     (await ask(namesSchema, 'rbd', ['snap', 'ls', specOf(name)])).map((snapshot) => snapshot.name);
   const complete = async (name: string, sizeBytes: number, metadata: Record<string, string>): Promise<void> => {
@@ -303,7 +300,10 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
         if (error !== enough) throw error;
       }
     },
-    close: () => Promise.resolve(),
+    close: () => {
+      closing.abort(isClosed());
+      return Promise.resolve();
+    },
   };
 
   async function describe(name: string, metadataKeys: readonly string[]): Promise<RbdImage> {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openToolCluster } from '../../../../../activities/backends/rbd/tool';
 
-describe('a tool of Ceph that crashes', () => {
+describe('a tool of Ceph that crashes or hangs', () => {
   const path = process.env['PATH'];
   let directory = '';
   let calls: () => Promise<number>;
@@ -45,5 +45,11 @@ describe('a tool of Ceph that crashes', () => {
     await installRbd(1);
     await expect(cluster.createSnapshot('a', 'b')).rejects.toMatchObject({ type: 'ToolFailed' });
     expect(await calls()).toBe(1);
+  });
+
+  it('has ended in doubt when it is killed, since it took too long', async () => {
+    await writeFile(join(directory, 'rbd'), '#!/bin/sh\nexec sleep 60\n', { mode: 0o755 });
+    const hasty = openToolCluster({ pool: 'volumes', conf: '/dev/null', user: 'cinder', operationTimeoutMs: 50 });
+    await expect(hasty.listImages()).rejects.toMatchObject({ call: 'rbd ls', code: 'ETIMEDOUT' });
   });
 });
