@@ -5,16 +5,14 @@ import { openLibraryCluster } from '../../activities/backends/rbd/library';
 import { openToolCluster } from '../../activities/backends/rbd/tool';
 import { runCommand } from '../../activities/command';
 import { qemuBlockdev } from '../../client/cli/output/attach';
-import { describeBackend, sealSample } from '../conformance/backend-contract';
+import { describeBackend, describeRaces, sealSample } from '../conformance/backend-contract';
 import { makeRbdPlace } from '../support/ceph/rbd-place';
 import { isSameGuest } from '../support/images/qemu';
 import { volumeMarker } from '../support/markers';
 
 describeBackend('a pool of Ceph RBD, through librbd', async () => await makeRbdPlace(openLibraryCluster));
-// Each clone of its herd is a dozen processes.
-describeBackend('a pool of Ceph RBD, through the rbd tool', async () => await makeRbdPlace(openToolCluster), {
-  herd: 4,
-});
+// What one does alone follows from its steps, which `rbd-cluster.test.ts` shows to be the same. Each clone of its herd is a dozen processes.
+describeRaces('a pool of Ceph RBD, through the rbd tool', async () => await makeRbdPlace(openToolCluster), { herd: 4 });
 
 it('is read by QEMU as the CLI says how', async () => {
   const place = await makeRbdPlace(openLibraryCluster);

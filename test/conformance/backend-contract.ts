@@ -32,8 +32,9 @@ export interface BackendPlace {
 
 const GROWN_BYTES = 64 * MiB;
 
-/** What every backend promises. A driver's test is `describeBackend('…', async () => place)`. `herd`: clones that are made at once. */
-export function describeBackend(title: string, makePlace: () => Promise<BackendPlace>, { herd = 16 } = {}): void {
+/** What every backend promises. A driver's test is `describeBackend('…', async () => place)`. */
+export function describeBackend(title: string, makePlace: () => Promise<BackendPlace>): void {
+  describeRaces(title, makePlace);
   describe(title, () => {
     let place: BackendPlace;
     let samples: string;
@@ -220,22 +221,6 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
         expect(await kinds(place.backend)).toEqual(['image-volume']);
       });
 
-      it('is one and sealed when several attempts seal its name at the same moment', async () => {
-        const names = ['a1', 'a2', 'a3', 'a4'];
-        const request = { kind: 'image-volume', name: 'img', virtualBytes: IMAGE_BYTES } as const;
-        const targets = await Promise.all(
-          names.map(async (attempt) => await place.backend.ensureWriteTarget({ ...request, attempt })),
-        );
-        const sealed = await Promise.allSettled(
-          targets.map(async (target) => await place.backend.sealImageVolume(target, imageMarker(place, 'img'))),
-        );
-        expect(sealed.filter(({ status }) => status === 'fulfilled')).not.toEqual([]);
-        for (const outcome of sealed)
-          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ type: 'BackendUnavailable' });
-        expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
-        expect(await kinds(place.backend)).toEqual(['image-volume']);
-      });
-
       it('is not sealed when fewer bytes were written than its marker says', async () => {
         const target = await place.backend.ensureWriteTarget({
           kind: 'image-volume',
@@ -311,27 +296,6 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
         expect(await place.backend.ensureFlattened?.(marker.volumeId, {})).toBe('flattened');
       });
 
-      it('is one and sound when two flatten it at the same moment, and absent when it is deleted meanwhile', async () => {
-        const { backend } = place;
-        if (backend.ensureFlattened === undefined || !backend.capabilities.clonesPinParent) return;
-        const flatten = async (volumeId: VolumeId) => await backend.ensureFlattened?.(volumeId, {});
-        const source = await seal('img');
-        const [kept, deleted] = [volumeMarker(place), volumeMarker(place)];
-        const connection = await place.backend.ensureClone('img', kept);
-        await place.backend.ensureClone('img', deleted);
-        await Promise.allSettled([
-          flatten(kept.volumeId),
-          flatten(kept.volumeId),
-          flatten(deleted.volumeId),
-          place.backend.ensureVolumeAbsent(deleted.volumeId),
-        ]);
-        expect(await flatten(kept.volumeId)).not.toBe('absent');
-        expect(await flatten(deleted.volumeId)).toBe('absent');
-        await place.backend.ensureImageVolumeAbsent('img');
-        expect(await isSameGuest(source, place.diskOf(connection))).toBe(true);
-        expect(await kinds(place.backend)).toEqual(['volume']);
-      });
-
       it('is absent when nobody has made it', async () => {
         expect(await place.backend.ensureFlattened?.(volumeMarker(place).volumeId, {})).not.toBe('flattened');
       });
@@ -382,25 +346,6 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
         expect(await place.backend.ensureClone('img', marker)).toEqual(first);
         expect(await (await place.reopen()).ensureClone('img', marker)).toEqual(first);
         expect(await readGuest(place.diskOf(first))).toEqual(written);
-      });
-
-      it('is one volume when it is asked for several times at the same moment', async () => {
-        await seal('img');
-        const marker = volumeMarker(place);
-        const other = await place.reopen();
-        const handles = [place.backend, other, place.backend, other];
-        const made = await Promise.all(handles.map(async (backend) => await backend.ensureClone('img', marker)));
-        expect(new Set(made.map((connection) => JSON.stringify(connection))).size).toBe(1);
-        expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
-      });
-
-      it(`is made ${herd} times at once of one parent, all identical`, async () => {
-        await seal('img');
-        const parent = await readGuest(place.parentDiskOf('img'));
-        const markers = Array.from({ length: herd }, () => volumeMarker(place));
-        const made = await Promise.all(markers.map(async (marker) => await place.backend.ensureClone('img', marker)));
-        for (const connection of made) expect(await readGuest(place.diskOf(connection))).toEqual(parent);
-        expect(await kinds(place.backend)).toEqual(['image-volume', ...markers.map(() => 'volume')]);
       });
 
       it('is refused for a size that does not fit, and leaves nothing', async () => {
@@ -586,6 +531,79 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
       expect(totalBytes).toBeGreaterThan(0);
       expect(freeBytes).toBeGreaterThanOrEqual(0);
       expect(freeBytes).toBeLessThanOrEqual(totalBytes);
+    });
+  });
+}
+
+/** What holds when several do one thing at the same moment: what the steps of a driver, each by itself, do not show. `herd`: clones that are made at once. */
+export function describeRaces(title: string, makePlace: () => Promise<BackendPlace>, { herd = 16 } = {}): void {
+  describe(`${title}, at the same moment,`, () => {
+    let place: BackendPlace;
+    let samples: string;
+    beforeEach(async () => {
+      samples = await mkdtemp(join(tmpdir(), 'ivc-samples-'));
+      place = await makePlace();
+    });
+    afterEach(async () => {
+      await place?.remove();
+      await rm(samples, { recursive: true, force: true });
+    });
+    const seal = async (name: string): Promise<QemuDisk> => await sealSample(place, samples, name);
+
+    it('an image-volume is one and sealed when several attempts seal its name', async () => {
+      const names = ['a1', 'a2', 'a3', 'a4'];
+      const request = { kind: 'image-volume', name: 'img', virtualBytes: IMAGE_BYTES } as const;
+      const targets = await Promise.all(
+        names.map(async (attempt) => await place.backend.ensureWriteTarget({ ...request, attempt })),
+      );
+      const sealed = await Promise.allSettled(
+        targets.map(async (target) => await place.backend.sealImageVolume(target, imageMarker(place, 'img'))),
+      );
+      expect(sealed.filter(({ status }) => status === 'fulfilled')).not.toEqual([]);
+      for (const outcome of sealed)
+        if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ type: 'BackendUnavailable' });
+      expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
+      expect(await kinds(place.backend)).toEqual(['image-volume']);
+    });
+
+    it('a clone is one and sound when two flatten it, and absent when it is deleted meanwhile', async () => {
+      const { backend } = place;
+      if (backend.ensureFlattened === undefined || !backend.capabilities.clonesPinParent) return;
+      const flatten = async (volumeId: VolumeId) => await backend.ensureFlattened?.(volumeId, {});
+      const source = await seal('img');
+      const [kept, deleted] = [volumeMarker(place), volumeMarker(place)];
+      const connection = await place.backend.ensureClone('img', kept);
+      await place.backend.ensureClone('img', deleted);
+      await Promise.allSettled([
+        flatten(kept.volumeId),
+        flatten(kept.volumeId),
+        flatten(deleted.volumeId),
+        place.backend.ensureVolumeAbsent(deleted.volumeId),
+      ]);
+      expect(await flatten(kept.volumeId)).not.toBe('absent');
+      expect(await flatten(deleted.volumeId)).toBe('absent');
+      await place.backend.ensureImageVolumeAbsent('img');
+      expect(await isSameGuest(source, place.diskOf(connection))).toBe(true);
+      expect(await kinds(place.backend)).toEqual(['volume']);
+    });
+
+    it('a clone is one volume when it is asked for several times', async () => {
+      await seal('img');
+      const marker = volumeMarker(place);
+      const other = await place.reopen();
+      const handles = [place.backend, other, place.backend, other];
+      const made = await Promise.all(handles.map(async (backend) => await backend.ensureClone('img', marker)));
+      expect(new Set(made.map((connection) => JSON.stringify(connection))).size).toBe(1);
+      expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
+    });
+
+    it(`${herd} clones of one parent are all identical`, async () => {
+      await seal('img');
+      const parent = await readGuest(place.parentDiskOf('img'));
+      const markers = Array.from({ length: herd }, () => volumeMarker(place));
+      const made = await Promise.all(markers.map(async (marker) => await place.backend.ensureClone('img', marker)));
+      for (const connection of made) expect(await readGuest(place.diskOf(connection))).toEqual(parent);
+      expect(await kinds(place.backend)).toEqual(['image-volume', ...markers.map(() => 'volume')]);
     });
   });
 }
