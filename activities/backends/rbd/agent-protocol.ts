@@ -30,9 +30,18 @@ export interface AgentCalls extends Omit<
 }
 export type AgentCall = keyof AgentCalls;
 
+/** Stands for bytes that come on the pipe beside the messages; see `parcels.ts`. */
+export interface Parcel {
+  parcel: number;
+}
+/** The agent's end of that pipe. */
+export const PARCELS_FD = 4;
+export const MAX_PARCEL_BYTES = 4 * 1024 ** 2;
+
 export interface AgentRequest {
   id: number;
   call: AgentCall;
+  /** Buffers are parcels. */
   args: unknown[];
 }
 

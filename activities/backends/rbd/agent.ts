@@ -2,10 +2,11 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:os';
 import { unlessAbsent } from '../../../lib/errno';
 import { createSemaphore } from '../../../lib/semaphore';
-import type { AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
+import { MAX_PARCEL_BYTES, PARCELS_FD, type AgentCalls, type AgentReply, type AgentRequest } from './agent-protocol';
 import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
 import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage, type SnapshotSpec } from './cluster';
+import { receiveParcels } from './parcels';
 
 /**
  * The process in which librbd runs: one connection, blocking calls on libuv's threads, fewer at once than there are threads. It is forked by
@@ -587,9 +588,19 @@ const visits = createSemaphore(VISITS_AT_ONCE);
 const longVisits = createSemaphore(LONG_VISITS_AT_ONCE);
 const inTurn = { signal: new AbortController().signal, onWait: () => undefined };
 
+const parcels = receiveParcels(PARCELS_FD, MAX_PARCEL_BYTES);
+
 async function answer({ id, call, args }: AgentRequest): Promise<AgentReply> {
+  const taken: Buffer[] = [];
+  const open = async (arg: unknown): Promise<unknown> => {
+    if (typeof arg !== 'object' || arg === null || !('parcel' in arg)) return arg;
+    const bytes = await parcels.take(Number(arg.parcel));
+    taken.push(bytes);
+    return bytes;
+  };
   const run = async (): Promise<AgentReply> => {
-    const value = await (agent[call] as (...args: unknown[]) => Promise<unknown>)(...args);
+    const opened = await Promise.all(args.map(open));
+    const value = await (agent[call] as (...args: unknown[]) => Promise<unknown>)(...opened);
     return { id, value };
   };
   try {
@@ -597,6 +608,8 @@ async function answer({ id, call, args }: AgentRequest): Promise<AgentReply> {
   } catch (error) {
     if (error instanceof CephError) return { id, ceph: { call: error.call, errno: error.errno } };
     return { id, bug: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  } finally {
+    for (const bytes of taken) parcels.giveBack(bytes);
   }
 }
 

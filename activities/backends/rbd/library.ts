@@ -4,17 +4,27 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { abortReason, LONGEST_TIMER_MS } from '../../../lib/abort';
 import { MiB } from '../../../workflows/contract/bytes';
-import type { AgentCall, AgentCalls, AgentReply, AgentRequest } from './agent-protocol';
+import type { Socket } from 'node:net';
+import {
+  PARCELS_FD,
+  type AgentCall,
+  type AgentCalls,
+  type AgentReply,
+  type AgentRequest,
+  type Parcel,
+} from './agent-protocol';
 import type { GuestReader, HashOptions } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
 import { dataRuns } from '../../image/sparse-write';
 import { CephError, isCephError, isClosed } from './ceph-error';
 import { operationsAtOnce, type ClusterIdentity, type RbdCluster, type RbdPool, type ReadOptions } from './cluster';
+import { sendParcel } from './parcels';
 
 const AGENT_THREADS = 32;
 /** What the agent may need beyond the cluster's own deadline, several calls of one visit among it. */
 const VISITS_DEADLINE_FACTOR = 4;
-const READ_BYTES = 4 * MiB;
+/** What is read or written at once. */
+const OBJECT_BYTES = 4 * MiB;
 
 /** librados or librbd cannot be loaded here. */
 export class LibraryMissing extends Error {}
@@ -27,6 +37,8 @@ interface Waiting {
 }
 interface Agent {
   child: ChildProcess;
+  /** For parcels. */
+  pipe: Socket;
   waiting: Map<number, Waiting>;
   identity: Promise<ClusterIdentity>;
 }
@@ -116,6 +128,7 @@ function startingAgent(
 ) {
   let current: Agent | undefined;
   let lastId = 0;
+  let lastParcel = 0;
 
   const end = (agent: Agent, reason: Error): void => {
     if (current === agent) current = undefined;
@@ -136,17 +149,25 @@ function startingAgent(
     return await new Promise<Awaited<ReturnType<AgentCalls[Call]>>>((resolve, reject) => {
       const timer = setTimeout(() => end(agent, new CephError(call, constants.errno.ETIMEDOUT)), deadlineMs);
       agent.waiting.set(id, { call, resolve, reject, timer });
-      agent.child.send({ id, call, args } satisfies AgentRequest);
+      agent.child.send({ id, call, args: args.map((arg) => asParcel(agent, arg)) } satisfies AgentRequest);
     });
+  };
+
+  const asParcel = ({ pipe }: Agent, arg: unknown): unknown => {
+    if (!Buffer.isBuffer(arg)) return arg;
+    const parcel = (lastParcel = (lastParcel + 1) % 2 ** 32);
+    sendParcel(pipe, parcel, arg);
+    return { parcel } satisfies Parcel;
   };
 
   const start = (): Agent => {
     const child = fork(agentPath(), {
       serialization: 'advanced',
       env: { PATH: process.env['PATH'], LC_ALL: 'C', UV_THREADPOOL_SIZE: String(AGENT_THREADS) },
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'],
     });
-    const agent: Agent = { child, waiting: new Map(), identity: Promise.resolve({ fsid: '', monitors: [] }) };
+    const pipe = child.stdio[PARCELS_FD] as Socket;
+    const agent: Agent = { child, pipe, waiting: new Map(), identity: Promise.resolve({ fsid: '', monitors: [] }) };
     child.on('message', (reply: AgentReply) => {
       if ('missing' in reply) return end(agent, new LibraryMissing(reply.missing));
       const waiting = agent.waiting.get(reply.id);
@@ -159,9 +180,11 @@ function startingAgent(
     });
     const onEnd = (): void => end(agent, new CephError('agent', constants.errno.ETIMEDOUT));
     child.on('exit', onEnd).on('error', onEnd);
+    pipe.on('error', onEnd);
     // It keeps nobody from ending: it sees that its parent is gone.
     child.unref();
     child.channel?.unref();
+    pipe.unref();
     agent.identity = send(agent, 'connect', [pool]);
     agent.identity.catch((error: Error) => end(agent, error));
     return agent;
@@ -210,9 +233,9 @@ async function readThrough(
   const { image, sizeBytes } = await ask('openImage', name, { snapshot, writable: false });
   try {
     const end = Math.min(sizeBytes, lengthBytes ?? sizeBytes);
-    for (let offset = 0; offset < end; offset += READ_BYTES) {
+    for (let offset = 0; offset < end; offset += OBJECT_BYTES) {
       signal?.throwIfAborted();
-      await consume(Buffer.from(await ask('readAt', image, offset, Math.min(READ_BYTES, end - offset))));
+      await consume(Buffer.from(await ask('readAt', image, offset, Math.min(OBJECT_BYTES, end - offset))));
     }
   } finally {
     await ask('closeImage', image);
@@ -250,39 +273,47 @@ async function readAnywhere(ask: Ask, name: string): Promise<Omit<GuestReader, '
 /** Bytes on their way to the cluster, whatever the image's size: their number times the size of an object. */
 const WRITES_IN_FLIGHT = 8;
 
-/** Neighbours go in one write, up to an object's size; several writes are on their way at once. */
+/** Neighbours go in one write, up to an object's size; several writes are on their way at once, from memory that is used again and again. */
 async function writeThrough(ask: Ask, name: string): Promise<GuestWriter> {
   const { image } = await ask('openImage', name, { writable: true });
   const inFlight = new Set<Promise<void>>();
+  const unused: Buffer[] = Array.from({ length: WRITES_IN_FLIGHT }, () => Buffer.allocUnsafeSlow(OBJECT_BYTES));
   let failure: { error: unknown } | undefined;
-  let gathered = { position: 0, pieces: [] as Buffer[], bytes: 0 };
+  let gathered: { buffer: Buffer; position: number; bytes: number } | undefined;
 
   const check = (): void => {
     if (failure !== undefined) throw failure.error;
   };
-  const send = async (bytes: Buffer, position: number): Promise<void> => {
+  const send = async ({ buffer, position, bytes }: NonNullable<typeof gathered>): Promise<void> => {
     try {
-      await ask('writeAt', image, position, bytes);
+      await ask('writeAt', image, position, buffer.subarray(0, bytes));
     } catch (error) {
       failure ??= { error };
     }
+    unused.push(buffer);
   };
   const sendGathered = async (): Promise<void> => {
-    const { position, pieces, bytes } = gathered;
-    gathered = { position: 0, pieces: [], bytes: 0 };
-    if (bytes === 0) return;
-    const sent: Promise<void> = send(Buffer.concat(pieces), position).finally(() => inFlight.delete(sent));
+    if (gathered === undefined) return;
+    const sent: Promise<void> = send(gathered).finally(() => inFlight.delete(sent));
+    gathered = undefined;
     inFlight.add(sent);
     if (inFlight.size >= WRITES_IN_FLIGHT) await Promise.race(inFlight);
     check();
   };
+  /** Copies: the caller uses its buffer again. */
   const add = async (bytes: Buffer, position: number): Promise<void> => {
-    if (position !== gathered.position + gathered.bytes) await sendGathered();
-    if (gathered.bytes === 0) gathered.position = position;
-    // A copy: the caller uses its buffer again.
-    gathered.pieces.push(Buffer.from(bytes));
-    gathered.bytes += bytes.length;
-    if (gathered.bytes >= READ_BYTES) await sendGathered();
+    if (gathered !== undefined && position !== gathered.position + gathered.bytes) await sendGathered();
+    for (let done = 0; done < bytes.length;) {
+      gathered ??= {
+        buffer: unused.pop() ?? Buffer.allocUnsafeSlow(OBJECT_BYTES),
+        position: position + done,
+        bytes: 0,
+      };
+      const copied = bytes.copy(gathered.buffer, gathered.bytes, done);
+      gathered.bytes += copied;
+      done += copied;
+      if (gathered.bytes === OBJECT_BYTES) await sendGathered();
+    }
   };
   return {
     async write(bytes, position) {
