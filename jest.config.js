@@ -37,6 +37,7 @@ module.exports = {
     suite('integration', stack),
     suite('glance', stack),
     suite('ceph', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
+    suite('keystone', stack),
     suite('filesystems'),
     suite('boot', stack),
     suite('browser', stack),

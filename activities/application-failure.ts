@@ -22,11 +22,13 @@ export function toApplicationFailure(error: unknown): unknown {
 }
 
 /** Those that do not grow. */
-const retryDelays: Partial<Record<FailureType, '100ms' | '2s'>> = {
+const retryDelays: Partial<Record<FailureType, '100ms' | '2s' | '30s'>> = {
   // A flight that has answered closes within milliseconds.
   FlightClosing: '100ms',
   // A wait for another run is between two tries: that holds no slot.
   VolumeBusy: '2s',
+  // An operator has to do something, and Keystone may lock an account that is tried too often.
+  CredentialsRefused: '30s',
 };
 
 const waits: readonly FailureType[] = ['FlightClosing', 'StillRunning', 'VolumeBusy'];

@@ -1,6 +1,8 @@
 import { Client } from '@temporalio/client';
+import { openIdentity, type Identity } from '../activities/keystone/identity';
+import type { IdentityConfig } from '../activities/keystone/identity-config';
 import { taskQueues } from '../workflows/contract/names';
-import { toImageVolumeCacheError } from './errors';
+import { asClientErrors, toClientError, toImageVolumeCacheError } from './errors';
 import { connectImages, type ImageCatalog } from './images';
 import type * as inventoryModule from './inventory';
 import { openTemporal } from './open-temporal';
@@ -17,8 +19,10 @@ export interface ImageVolumeCache {
   temporal(): Promise<Client>;
   /** The one reader of the database. @throws ImageVolumeCacheError `NotConfigured` */
   inventory(): Promise<inventoryModule.Inventory>;
-  /** @throws ImageVolumeCacheError `NotConfigured` */
-  images(): ImageCatalog;
+  /** @throws ImageVolumeCacheError `NotConfigured`; `CredentialsRefused`, `IdentityUnavailable` where Keystone is asked for the endpoint. */
+  images(): Promise<ImageCatalog>;
+  /** This caller's account at Keystone; undefined where none is configured. @throws ImageVolumeCacheError `InvalidRequest` */
+  identity(): Identity | undefined;
   close(): Promise<void>;
 }
 
@@ -40,23 +44,38 @@ export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
   const settings = resolveSettings(options);
   const temporal = once(() => connectTemporal(settings));
   const inventory = once(() => loadAndOpenInventory(settings));
-  const images = once(() =>
-    connectImages(settings.imagesEndpoint ?? missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE', settings)),
-  );
+  const identity = once(() => settings.identity && openIdentityOf(settings.identity));
+  const images = once(async () => await connectImagesOf(settings, identity.get()));
   return {
     settings,
     queues: taskQueues(settings.taskQueuePrefix),
     temporal: temporal.get,
     inventory: inventory.get,
     images: images.get,
+    identity: identity.get,
     close: async () => {
       await Promise.allSettled([
         temporal.opened()?.then((client) => client.connection.close()),
         inventory.opened()?.then((open) => open.close()),
-        images.opened()?.close(),
+        images.opened()?.then((open) => open.close()),
+        identity.opened()?.close(),
       ]);
     },
   };
+}
+
+function openIdentityOf(config: IdentityConfig): Identity {
+  try {
+    return openIdentity(config);
+  } catch (error) {
+    throw toClientError(error);
+  }
+}
+
+async function connectImagesOf(settings: Settings, identity: Identity | undefined): Promise<ImageCatalog> {
+  if (settings.imagesEndpoint !== undefined) return connectImages(settings.imagesEndpoint, identity);
+  if (identity === undefined) missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE or OS_CLOUD', settings);
+  return connectImages(await asClientErrors(() => identity.findImageEndpoint()), identity);
 }
 
 async function connectTemporal(settings: Settings): Promise<Client> {

@@ -81,6 +81,15 @@ export function toClientError(error: unknown): unknown {
   return new ImageVolumeCacheError({ type, message, details: { ...details }, cause: error });
 }
 
+/** @throws what `call` throws, as the library's error. */
+export async function asClientErrors<Result>(call: () => Promise<Result>): Promise<Result> {
+  try {
+    return await call();
+  } catch (error) {
+    throw toClientError(error);
+  }
+}
+
 /** Where a call failed, and with which workflow. */
 export interface ErrorContext {
   /** Address of the Temporal server. */

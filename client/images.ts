@@ -3,11 +3,12 @@ import { open, stat } from 'node:fs/promises';
 import { basename, extname } from 'node:path';
 import { request } from 'undici';
 import { z } from 'zod';
-import { createGlanceClient } from '../activities/glance/client';
+import { createGlanceClient, type GlanceClientOptions } from '../activities/glance/client';
 import type { CreateImageRequest, ImageService } from '../activities/glance/image-service';
+import type { Identity } from '../activities/keystone/identity';
 import { MiB } from '../workflows/contract/bytes';
 import type { Image } from '../workflows/contract/image';
-import { failureError, toClientError } from './errors';
+import { asClientErrors, failureError, toClientError } from './errors';
 import { errorMessage } from '../lib/error-message';
 
 /**
@@ -31,9 +32,9 @@ export interface UploadOptions extends Partial<CreateImageRequest> {
   signal?: AbortSignal;
 }
 
-/** Nothing is sent before the first call. @throws ImageVolumeCacheError InvalidRequest (endpoint). */
-export function connectImages(endpoint: string): ImageCatalog {
-  const glance = openGlance(endpoint);
+/** Nothing is sent before the first call. @param identity whose tokens are sent; it is not closed. @throws ImageVolumeCacheError InvalidRequest (endpoint). */
+export function connectImages(endpoint: string, identity?: Identity): ImageCatalog {
+  const glance = openGlance({ endpoint, getToken: identity?.getToken, tls: identity?.tls });
   const catalog: Omit<ImageCatalog, 'upload' | 'countDownloads'> = {
     endpoint: glance.endpoint,
     getImage: (imageId, signal) => asClientErrors(() => glance.getImage(imageId, signal)),
@@ -54,17 +55,9 @@ export function connectImages(endpoint: string): ImageCatalog {
   };
 }
 
-function openGlance(endpoint: string): ImageService {
+function openGlance(options: GlanceClientOptions): ImageService {
   try {
-    return createGlanceClient({ endpoint });
-  } catch (error) {
-    throw toClientError(error);
-  }
-}
-
-async function asClientErrors<Result>(call: () => Promise<Result>): Promise<Result> {
-  try {
-    return await call();
+    return createGlanceClient(options);
   } catch (error) {
     throw toClientError(error);
   }

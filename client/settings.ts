@@ -1,3 +1,4 @@
+import type { IdentityConfig } from '../activities/keystone/identity-config';
 import { chooseDataDirectory } from './config/data-directory';
 import { findEndpoints, type Endpoints } from './config/endpoints';
 import { loadConfig, type LoadedConfig } from './config/load';
@@ -28,6 +29,8 @@ export interface Settings {
   tls: boolean;
   databaseUrl: string | undefined;
   imagesEndpoint: string | undefined;
+  /** Of this caller at the image service; undefined: it is asked without a token. */
+  identity: IdentityConfig | undefined;
   uiUrl: string | undefined;
   dataDirectory: string;
   /** Of the running embedded stack, when it is the one that is meant. */
@@ -48,20 +51,32 @@ export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.Proces
   const named = namedParts({ ...options, config: options.config ?? env['IVC_CONFIG'] }, loaded);
   const running = findEndpoints(dataDirectory);
   const endpoints = named.address === undefined || named.address === running?.temporal.address ? running : undefined;
-  const { temporal, database, images } = loaded.config;
+  const { temporal, database } = loaded.config;
   return {
     address: named.address ?? endpoints?.temporal.address ?? unlessEmbedded(temporal.address),
     namespace: named.namespace ?? endpoints?.temporal.namespace ?? temporal.namespace,
     taskQueuePrefix: options.taskQueuePrefix ?? endpoints?.temporal.taskQueuePrefix ?? temporal.taskQueuePrefix,
     tls: options.tls ?? temporal.tls,
     databaseUrl: named.databaseUrl ?? endpoints?.database.url ?? unlessEmbedded(database.url),
-    imagesEndpoint:
-      named.imagesEndpoint ?? endpoints?.images.endpoint ?? ('endpoint' in images ? images.endpoint : undefined),
+    ...imagesOf(loaded, { named, endpoints }),
     uiUrl: endpoints?.temporal.uiUrl,
     dataDirectory,
     endpoints,
     loaded,
   };
+}
+
+/** A service that the stack has started itself knows no tokens. */
+function imagesOf(
+  { config: { images, identity } }: LoadedConfig,
+  { named, endpoints }: { named: NamedParts; endpoints: Endpoints | undefined },
+): Pick<Settings, 'imagesEndpoint' | 'identity'> {
+  if (named.imagesEndpoint === CATALOGUE) return { imagesEndpoint: undefined, identity };
+  const running = endpoints?.images;
+  const imagesEndpoint =
+    named.imagesEndpoint ?? running?.endpoint ?? ('endpoint' in images ? images.endpoint : undefined);
+  const isEmbedded = running?.embedded === true && running.endpoint === imagesEndpoint;
+  return { imagesEndpoint, identity: isEmbedded ? undefined : identity };
 }
 
 /** @throws ImageVolumeCacheError which says how the part can be named or started. */
@@ -83,8 +98,16 @@ function namedParts(options: ConnectOptions, { config, sources }: LoadedConfig):
     address: options.address ?? (chosen('temporal.address') ? unlessEmbedded(temporal.address) : undefined),
     namespace: options.namespace ?? (sources['temporal.namespace'] === undefined ? undefined : temporal.namespace),
     databaseUrl: options.databaseUrl ?? (chosen('database.url') ? unlessEmbedded(database.url) : undefined),
-    imagesEndpoint: options.imagesEndpoint ?? (chosen('images') && 'endpoint' in images ? images.endpoint : undefined),
+    imagesEndpoint: options.imagesEndpoint ?? (chosen('images') ? endpointOrCatalogue(images) : undefined),
   };
+}
+
+/** In place of an endpoint: the one that the catalogue names. */
+const CATALOGUE = 'catalogue';
+
+function endpointOrCatalogue(images: LoadedConfig['config']['images']): string | undefined {
+  if ('endpoint' in images) return images.endpoint;
+  return images.service === CATALOGUE ? CATALOGUE : undefined;
 }
 
 function unlessEmbedded(value: string): string | undefined {

@@ -2,7 +2,6 @@ import { Client, isGrpcServiceError, type Connection } from '@temporalio/client'
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { onCommandStarted } from '../activities/command';
 import { describeConfinement } from '../activities/confinement';
-import { createGlanceClient } from '../activities/glance/client';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
 import { readHostId } from '../activities/image/host-id';
 import { openScratch } from '../activities/image/scratch';
@@ -19,6 +18,7 @@ import { createCacheMetrics, createProcessMetrics } from './cache-metrics';
 import { startInventoryGauges } from './inventory-gauges';
 import type { Logger } from './logger';
 import { openBackends } from './open-backends';
+import { openImages } from './open-images';
 import type { OperatorWords } from './operator-words';
 import { defaultSlots, type Role, type RoleDependencies } from './roles';
 import { ensureSearchAttributes } from './search-attributes';
@@ -71,7 +71,7 @@ export async function compose({
   const { namespace } = config.temporal;
   const namespaceId = await findNamespaceId(connection, namespace);
   await bindNamespace(database, { name: namespace, id: namespaceId, moved: words.movedNamespace });
-  const images = createGlanceClient({ endpoint: imagesEndpoint(config) });
+  const images = await openImages(config);
   const holdsBackends = roles.includes('backend') || roles.includes('host');
   const backends = holdsBackends
     ? await openBackends(config, { database, lostPlace: words.lostPlace })
@@ -147,13 +147,6 @@ async function findNamespaceId(connection: Connection, namespace: string): Promi
     if (code === PERMISSION_DENIED) return undefined;
     throw error;
   }
-}
-
-function imagesEndpoint({ images }: ResolvedConfig): string {
-  if ('endpoint' in images) return images.endpoint;
-  throw new Error(
-    'images.service: got embedded, which only `ivc up` starts; set images.endpoint or OS_IMAGE_ENDPOINT_OVERRIDE',
-  );
 }
 
 function policyOf({ policy }: ResolvedConfig): ImagePolicy {

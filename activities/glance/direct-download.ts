@@ -6,6 +6,8 @@ import type { ByteSink } from './byte-sink';
 import { failureOfNetwork } from './errors';
 import type { DownloadRequest } from './image-service';
 import type { ResponseHead } from './response-head';
+import type { Secret } from '../../lib/secret';
+import type { ServiceTls } from '../../lib/service-tls';
 import type { Transport } from './transport';
 
 /**
@@ -19,13 +21,27 @@ import type { Transport } from './transport';
  * @returns false for every other answer, of which nothing was used: ask again by `openDownload`, which says why.
  * @throws ImageServiceUnavailable (retried), with what came before in the sink; what the sink throws; the caller's abort as its reason.
  */
-export async function downloadInto(
+export async function downloadInto(transport: Transport, request: DownloadRequest, sink: ByteSink): Promise<boolean> {
+  const { signal } = request;
+  signal?.throwIfAborted();
+  const token = await transport.findToken(signal);
+  const outcome = await downloadWith(transport, request, { token, sink });
+  if (outcome.isUsed || outcome.status !== 401 || token === undefined) return outcome.isUsed;
+  const { isUsed } = await downloadWith(transport, request, { token: await transport.findToken(signal, token), sink });
+  return isUsed;
+}
+
+interface Outcome {
+  isUsed: boolean;
+  /** Undefined where the answer was none of HTTP/1.1. */
+  status: number | undefined;
+}
+
+async function downloadWith(
   transport: Transport,
   { imageId, offsetBytes, expectedBytes, signal }: DownloadRequest,
-  sink: ByteSink,
-): Promise<boolean> {
-  signal?.throwIfAborted();
-  const token = await transport.getToken?.();
+  { token, sink }: { token: Secret | undefined; sink: ByteSink },
+): Promise<Outcome> {
   const { origin, basePath } = transport.place;
   const url = new URL(origin);
   const lines = [
@@ -34,11 +50,16 @@ export async function downloadInto(
     'accept: */*',
     'connection: close',
     ...(offsetBytes === 0 ? [] : [`range: bytes=${offsetBytes}-`]),
-    ...(token === undefined ? [] : [`x-auth-token: ${token}`]),
+    ...(token === undefined ? [] : [`x-auth-token: ${token.reveal()}`]),
   ];
-  const isPlain = (head: ResponseHead): boolean => isWhatWasAsked(head, { offsetBytes, expectedBytes });
+  let status: number | undefined;
+  const isPlain = (head: ResponseHead): boolean => {
+    ({ status } = head);
+    return isWhatWasAsked(head, { offsetBytes, expectedBytes });
+  };
   const body = { lengthBytes: expectedBytes - offsetBytes, isPlain, sink };
-  return await transfer(transport, { url, request: `${lines.join('\r\n')}\r\n\r\n`, signal }, body);
+  const isUsed = await transfer(transport, { url, request: `${lines.join('\r\n')}\r\n\r\n`, signal }, body);
+  return { isUsed, status };
 }
 
 function isWhatWasAsked(
@@ -61,7 +82,11 @@ interface Exchange {
 
 type Body = Pick<BodyReaderOptions, 'lengthBytes' | 'isPlain' | 'sink'>;
 
-function transfer({ service, limits }: Transport, { url, request, signal }: Exchange, body: Body): Promise<boolean> {
+function transfer(
+  { service, limits, tls }: Transport,
+  { url, request, signal }: Exchange,
+  body: Body,
+): Promise<boolean> {
   return new Promise((resolve, reject) => {
     let settled = false;
     let ended = false;
@@ -93,7 +118,7 @@ function transfer({ service, limits }: Transport, { url, request, signal }: Exch
       onEnd: (isUsed) => settle(() => resolve(isUsed)),
       onFailure: fail,
     });
-    const socket = openSocket(url, readingInto(reader, fail));
+    const socket = openSocket({ url, tls, onread: readingInto(reader, fail) });
     const connecting = setTimeout(() => unavailable('no connection in time'), limits.connectMs);
     socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
       clearTimeout(connecting);
@@ -128,11 +153,11 @@ function readingInto(reader: BodyReader, fail: (error: unknown) => void): OnRead
   };
 }
 
-function openSocket(url: URL, onread: OnReadOpts): Socket {
+function openSocket({ url, tls, onread }: { url: URL; tls: ServiceTls; onread: OnReadOpts }): Socket {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   if (url.protocol === 'http:') return connectTcp({ host, port: Number(url.port || 80), onread });
   const servername = isIP(host) === 0 ? host : undefined;
   // The type leaves out what the documentation of tls.connect names.
-  const options = { host, port: Number(url.port || 443), servername, onread };
+  const options = { host, port: Number(url.port || 443), servername, onread, ...tls };
   return connectTls(options);
 }

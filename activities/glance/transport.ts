@@ -5,7 +5,9 @@ import { Failure } from '../../workflows/contract/failures';
 import { KiB, MiB } from '../../workflows/contract/bytes';
 import { parseEndpoint, type Endpoint } from './endpoint';
 import { failureOfNetwork, wasCut } from './errors';
-import { withDeadline } from '../../lib/abort';
+import { unlessAborted, withDeadline } from '../../lib/abort';
+import type { Secret } from '../../lib/secret';
+import type { ServiceTls } from '../../lib/service-tls';
 
 /** Milliseconds. */
 export interface GlanceTimeouts {
@@ -29,11 +31,15 @@ export const defaultGlanceTimeouts: GlanceTimeouts = {
   uploadAnswerMs: 300_000,
 };
 
+/** Gives the X-Auth-Token; asked again with the one that was rejected by a 401. */
+export type GetToken = (rejected?: Secret) => Promise<Secret>;
+
 export interface TransportOptions {
   /** The image endpoint of a service catalogue, with or without `/v2`. */
   endpoint: string;
-  /** Gives the X-Auth-Token; asked again with the one that was rejected by a 401. Without it nothing is sent. */
-  getToken?: (rejected?: string) => Promise<string>;
+  /** Without it no token is sent. */
+  getToken?: GetToken;
+  tls?: ServiceTls;
   timeouts?: Partial<GlanceTimeouts>;
 }
 
@@ -56,7 +62,9 @@ export interface Transport {
   readonly service: string;
   readonly place: Pick<Endpoint, 'origin' | 'basePath'>;
   readonly limits: Readonly<GlanceTimeouts>;
-  getToken?: (rejected?: string) => Promise<string>;
+  readonly tls: ServiceTls;
+  /** @returns undefined where no token is wanted. @throws the caller's abort as its reason. */
+  findToken(signal: AbortSignal | undefined, rejected?: Secret): Promise<Secret | undefined>;
   /** One metadata call: its body read within limits, asked again when the service says "later" or an idle connection was just closed. */
   exchange(request: HttpRequest & { body?: string }): Promise<MetadataAnswer>;
   /** One request whose answer's body is still to be read or thrown away. */
@@ -75,23 +83,29 @@ const ERROR_TEXT_LIMIT_BYTES = 64 * KiB;
 const HEADERS_LIMIT_BYTES = 32 * KiB;
 
 /** HTTP to one image service over reused connections. @throws Failure InvalidRequest (endpoint), ImageServiceUnavailable; the caller's abort as its reason. */
-export function createTransport({ endpoint, getToken, timeouts }: TransportOptions): Transport {
+export function createTransport({ endpoint, getToken, tls = {}, timeouts }: TransportOptions): Transport {
   const { service, origin, basePath } = parseEndpoint(endpoint);
   const limits = { ...defaultGlanceTimeouts, ...timeouts };
   const pool = new Pool(origin, {
     connections: CONNECTIONS,
-    connect: { timeout: limits.connectMs },
+    connect: { timeout: limits.connectMs, ...tls },
     headersTimeout: limits.headersMs,
     bodyTimeout: limits.bodyIdleMs,
     maxHeaderSize: HEADERS_LIMIT_BYTES,
   });
 
-  async function send(request: HttpRequest, token: string | undefined): Promise<Dispatcher.ResponseData> {
+  async function findToken(signal: AbortSignal | undefined, rejected?: Secret): Promise<Secret | undefined> {
+    const token = getToken?.(rejected);
+    // Other callers wait for the same token: it is asked for though this one gives up.
+    return await (token === undefined || signal === undefined ? token : unlessAborted(token, signal));
+  }
+
+  async function send(request: HttpRequest, token: Secret | undefined): Promise<Dispatcher.ResponseData> {
     try {
       const response = await pool.request({
         method: request.method,
         path: `${basePath}/v2${request.path}`,
-        headers: { accept: '*/*', ...request.headers, 'x-auth-token': token },
+        headers: { accept: '*/*', ...request.headers, 'x-auth-token': token?.reveal() },
         body: typeof request.body === 'object' ? Readable.from(request.body, { objectMode: false }) : request.body,
         headersTimeout: request.headersMs,
         signal: request.signal,
@@ -106,12 +120,12 @@ export function createTransport({ endpoint, getToken, timeouts }: TransportOptio
   }
 
   async function open(request: HttpRequest): Promise<Dispatcher.ResponseData> {
-    const token = await getToken?.();
+    const token = await findToken(request.signal);
     const response = await send(request, token);
     const mayAskAgain = request.body === undefined || typeof request.body === 'string';
-    if (response.statusCode !== 401 || getToken === undefined || !mayAskAgain) return response;
+    if (response.statusCode !== 401 || token === undefined || !mayAskAgain) return response;
     await response.body.dump();
-    return send(request, await getToken(token));
+    return send(request, await findToken(request.signal, token));
   }
 
   async function exchangeOnce(request: HttpRequest): Promise<MetadataAnswer & { retryAfterMs: number }> {
@@ -143,7 +157,7 @@ export function createTransport({ endpoint, getToken, timeouts }: TransportOptio
     });
   }
 
-  return { service, place: { origin, basePath }, limits, getToken, exchange, open, close: () => pool.destroy() };
+  return { service, place: { origin, basePath }, limits, tls, findToken, exchange, open, close: () => pool.destroy() };
 }
 
 /** @returns the text of an answer that is not what was asked for, cut at a limit; its connection is given back or closed. */

@@ -242,13 +242,15 @@ function watchedSink(
   };
 }
 
+type PassingFailure = Failure<'ImageServiceUnavailable'> | Failure<'IdentityUnavailable'>;
+
 /** @returns the passing failure of `work`; throws what is final. */
-async function findFailure(work: () => Promise<void>): Promise<Failure<'ImageServiceUnavailable'> | undefined> {
+async function findFailure(work: () => Promise<void>): Promise<PassingFailure | undefined> {
   try {
     await work();
     return undefined;
   } catch (error) {
-    if (isFailure(error, 'ImageServiceUnavailable')) return error;
+    if (isFailure(error, 'ImageServiceUnavailable') || isFailure(error, 'IdentityUnavailable')) return error;
     throw error;
   }
 }

@@ -75,7 +75,7 @@ async function findDoubt(
   try {
     await deps.images.listImages({ limit: 1 }, cancellationSignal());
   } catch (error) {
-    if (!(error instanceof Failure) || error.type === 'ImageServiceUnavailable') throw error;
+    if (!(error instanceof Failure) || !error.isFinal) throw error;
     return `${deps.images.endpoint} does not answer for its list of images: is the endpoint right, and the account allowed to read?`;
   }
   const known = await listSeenImages(deps.database, { except: imageIds, limit: KNOWN_ASKED });

@@ -10,6 +10,8 @@ import { percentage } from './units';
  */
 const skeletonSchema = z.object({
   defaultBackend: z.string().optional().catch(undefined),
+  images: z.object({ service: z.string().optional() }).optional().catch(undefined),
+  identity: z.unknown().optional(),
   backends: z
     .record(
       z.string(),
@@ -30,12 +32,19 @@ const skeletonSchema = z.object({
 export function crossCheck(values: unknown): ConfigIssue[] {
   const parsed = skeletonSchema.safeParse(values);
   if (!parsed.success) return [];
-  const { defaultBackend, backends } = parsed.data;
+  const { defaultBackend, backends, images, identity } = parsed.data;
   return [
+    ...(images?.service === 'catalogue' && identity === undefined ? [catalogueOfNobody] : []),
     ...checkDefaultBackend(defaultBackend, backends),
     ...Object.entries(backends).flatMap(([name, { cache }]) => checkBackend(name, cache)),
   ];
 }
+
+const catalogueOfNobody: ConfigIssue = {
+  path: 'images.service',
+  received: '"catalogue"',
+  allowed: 'embedded, unless `identity` says whose catalogue',
+};
 
 function checkDefaultBackend(defaultBackend: string | undefined, backends: Record<string, unknown>): ConfigIssue[] {
   if (defaultBackend === undefined || Object.hasOwn(backends, defaultBackend)) return [];

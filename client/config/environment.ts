@@ -31,7 +31,24 @@ export function applyEnvironment(
     setAt(copy, path.split('.'), parse === undefined ? text : parse(text));
     sources[path] = variable;
   }
+  applyIdentity(copy, sources, env);
   return { values: copy, sources };
+}
+
+/**
+ * As openstacksdk has it, `OS_CLOUD` names a cloud of `clouds.yaml`, and without it `OS_AUTH_URL` and its like are one. The images are then those of
+ * the catalogue, unless they have an endpoint; as they are where the file has an identity and says nothing of images.
+ */
+function applyIdentity(copy: Section, sources: Record<string, string>, env: NodeJS.ProcessEnv): void {
+  const variable = ['OS_CLOUD', 'OS_AUTH_URL'].find((name) => env[name]);
+  if (variable !== undefined) {
+    copy['identity'] = { cloud: env['OS_CLOUD'] || env['OS_CLOUD_NAME'] || 'envvars' };
+    sources['identity'] = variable;
+  }
+  if (copy['identity'] === undefined || (isRecord(copy['images']) && 'endpoint' in copy['images'])) return;
+  if (variable === undefined && copy['images'] !== undefined) return;
+  copy['images'] = { service: 'catalogue' };
+  if (variable !== undefined) sources['images'] = variable;
 }
 
 /** Makes a section that is missing; one that is no section is left for the schema to refuse. */

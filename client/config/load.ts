@@ -122,9 +122,16 @@ function resolveDirectories(
     const { conf, keyring } = backend;
     return [name, { ...backend, conf: absolute(conf, conf), keyring: keyring && absolute(keyring, keyring) }];
   });
+  const { identity } = config;
+  const { secretFile, cacert } = identity && 'authUrl' in identity ? identity : {};
+  const written = {
+    secretFile: secretFile && absolute(secretFile, secretFile),
+    cacert: cacert && absolute(cacert, cacert),
+  };
   return {
     ...config,
     scratch: { ...config.scratch, directory: absolute(config.scratch.directory, 'scratch') },
+    identity: identity && 'authUrl' in identity ? { ...identity, ...written } : identity,
     backends: Object.fromEntries(backends),
     defaultBackend: config.defaultBackend ?? backends[0]?.[0] ?? '',
   };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { supportedContainerFormats, supportedDiskFormats } from '../../workflows/contract/image';
 import { evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from '../../workflows/contract/cache-limits';
+import { endpointInterfaces, type IdentityConfig } from '../../activities/keystone/identity-config';
 import { duration, percentage, size } from './units';
 
 /** Five fields, or `off`. The server reads the fields. */
@@ -80,6 +81,32 @@ const rbdBackendSchema = z.strictObject({
   cache: cacheLimitsSchema.prefault({}),
 });
 
+const name = z.string().min(1).max(255);
+const endpointChoice = { region: name.optional(), interface: z.enum(endpointInterfaces).optional() };
+const domainOf = (what: 'user' | 'project') => ({
+  [`${what}DomainName`]: name.optional(),
+  [`${what}DomainId`]: name.optional(),
+});
+/** No secret stands in this file: whoever reads the configuration reads none. */
+const identitySchema: z.ZodType<IdentityConfig> = z.union([
+  z.strictObject({ cloud: name, ...endpointChoice }),
+  z.strictObject({
+    authUrl: z.url({ protocol: /^https?$/, error: 'an http:// or https:// URL' }),
+    username: name.optional(),
+    userId: name.optional(),
+    ...domainOf('user'),
+    projectName: name.optional(),
+    projectId: name.optional(),
+    ...domainOf('project'),
+    applicationCredentialId: name.optional(),
+    applicationCredentialName: name.optional(),
+    secretFile: z.string().min(1).optional(),
+    cacert: z.string().min(1).optional(),
+    insecure: z.boolean().optional(),
+    ...endpointChoice,
+  }),
+]);
+
 /** `temporal.yaml`: the application's one declarative file. Every default is here. */
 export const configSchema = z.strictObject({
   temporal: z
@@ -112,10 +139,17 @@ export const configSchema = z.strictObject({
     .prefault({}),
   images: z
     .union([
-      z.strictObject({ service: z.literal('embedded'), port: z.int().min(0).max(65535).default(9292) }),
+      z.strictObject({
+        service: z.literal('embedded', '"embedded", "catalogue"'),
+        port: z.int().min(0).max(65535).default(9292),
+      }),
+      /** The endpoint that the catalogue of `identity` names. */
+      z.strictObject({ service: z.literal('catalogue') }),
       z.strictObject({ endpoint: z.url({ protocol: /^https?$/, error: 'an http:// or https:// URL' }) }),
     ])
     .prefault({ service: 'embedded' }),
+  /** This installation's account at a Keystone; left out: services are asked without a token. */
+  identity: identitySchema.optional(),
   internalTenant: z
     .strictObject({ projectId: z.string().min(1).max(64), userId: z.string().min(1).max(64) })
     .prefault({ projectId: 'image-volume-cache', userId: 'image-volume-cache' }),

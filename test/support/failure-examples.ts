@@ -35,6 +35,8 @@ export const failureExamples: FailureDetails = {
   FlightClosing: { flight: 'populate/local/k' },
   StillRunning: { workflowId: 'volume/v' },
   ImageServiceUnavailable: { service: 'http://glance:9292', cause: FOR_OPERATORS },
+  IdentityUnavailable: { service: 'http://keystone:5000/v3', cause: FOR_OPERATORS },
+  CredentialsRefused: { service: 'http://keystone:5000/v3', account: FOR_OPERATORS, cause: FOR_OPERATORS },
   BackendUnavailable: { backend: 'local', cause: FOR_OPERATORS },
   DatabaseUnavailable: { cause: FOR_OPERATORS },
   DatabaseRefused: { sqlState: '22P05', cause: FOR_OPERATORS },

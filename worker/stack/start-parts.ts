@@ -1,6 +1,8 @@
 import type { Endpoints } from '../../client/config/endpoints';
-import type { LoadedConfig } from '../../client/config/load';
+import { openIdentity } from '../../activities/keystone/identity';
+import type { LoadedConfig, ResolvedConfig } from '../../client/config/load';
 import { findProcess } from '../../lib/process-identity';
+import { findImagesEndpoint } from '../open-images';
 import { requireDatabase, requireImages, requireTemporal } from './external';
 import { startImageServiceProcess } from './image-service-process';
 import type { StackLayout } from './stack-layout';
@@ -105,10 +107,11 @@ const DATABASE = 'image_volume_cache';
 
 async function provideImages({ loaded, layout, say, onStarted, signal }: StartContext): Promise<Endpoints['images']> {
   const { images } = loaded.config;
-  if ('endpoint' in images) {
-    await requireImages(images.endpoint);
-    say('images', `${images.endpoint} (configured)`);
-    return { endpoint: images.endpoint, embedded: false };
+  if ('endpoint' in images || images.service === 'catalogue') {
+    const endpoint = await findConfiguredImages(loaded.config);
+    await requireImages(endpoint);
+    say('images', `${endpoint} (configured)`);
+    return { endpoint, embedded: false };
   }
   const took = stopwatch();
   const service = await startImageServiceProcess({
@@ -121,6 +124,15 @@ async function provideImages({ loaded, layout, say, onStarted, signal }: StartCo
   onStarted(service.part);
   say('images', `${service.endpoint} (${took()})`);
   return { endpoint: service.endpoint, embedded: true };
+}
+
+async function findConfiguredImages(config: ResolvedConfig): Promise<string> {
+  const identity = config.identity && openIdentity(config.identity);
+  try {
+    return await findImagesEndpoint(config, identity);
+  } finally {
+    await identity?.close();
+  }
 }
 
 type WithoutWorker = Omit<Endpoints, 'worker'>;

@@ -65,6 +65,10 @@ export interface FailureDetails {
   /** The other run is not over. The step is retried: a wait would hold a slot that the other may need to end. */
   StillRunning: { workflowId: string };
   ImageServiceUnavailable: { service: string; cause: string };
+  /** Keystone does not answer, or not with a token. */
+  IdentityUnavailable: { service: string; cause: string };
+  /** Keystone does not take the credentials of this installation; which ones is for operators. */
+  CredentialsRefused: { service: string; account: string; cause: string };
   BackendUnavailable: { backend: string; cause: string };
   DatabaseUnavailable: { cause: string };
   /**
@@ -294,6 +298,19 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: ({ service }) => `the image service at ${service} is unavailable`,
+  },
+  IdentityUnavailable: {
+    retry: true,
+    holdsFor: 'cache-key',
+    exitCode: 5,
+    publicMessage: ({ service }) => `the identity service at ${service} is unavailable`,
+  },
+  // Retried: no create should fail because the account's password is being changed.
+  CredentialsRefused: {
+    retry: true,
+    holdsFor: 'cache-key',
+    exitCode: 5,
+    publicMessage: ({ service }) => `the identity service at ${service} refuses the account of this installation`,
   },
   BackendUnavailable: {
     retry: true,

@@ -7,6 +7,7 @@ import {
   checkConfiguration,
   checkConfinement,
   checkDatabase,
+  checkIdentity,
   checkImages,
   checkTools,
 } from '../doctor/parts';
@@ -47,6 +48,7 @@ async function examineAll(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   const parts = await Promise.all([
     checkTemporal(cache, backends),
     checkDatabase(cache),
+    checkIdentity(cache),
     checkImages(cache),
     checkTools(),
     checkConfinement(cache),

@@ -29,7 +29,7 @@ export function registerImageList(image: Command): void {
 async function list({ name, status, limit, ...shared }: ListOptions): Promise<void> {
   await showFound(
     shared,
-    async (cache) => ({ images: await readPages(cache.images(), { name, status, limit }) }),
+    async (cache) => ({ images: await readPages(await cache.images(), { name, status, limit }) }),
     ({ images }) => print(formatTable(head, images.map(toRow))),
   );
 }

@@ -11,7 +11,7 @@ export function registerImageShow(image: Command): void {
   withSharedOptions(command).action(async (imageId: string, options: SharedOptions) => {
     await showFound(
       options,
-      (cache) => cache.images().getImage(imageId),
+      async (cache) => await (await cache.images()).getImage(imageId),
       (found) => print(describeImage(found)),
     );
   });

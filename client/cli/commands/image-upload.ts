@@ -57,7 +57,7 @@ async function uploadFile(cache: ImageVolumeCache, path: string, { options, show
     show({ stage: 'uploading', transfer: { bytesDone, bytesTotal, bytesPerSecond } });
   };
   try {
-    return await cache.images().upload(path, { ...toRequest(options), onProgress, signal });
+    return await (await cache.images()).upload(path, { ...toRequest(options), onProgress, signal });
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new ImageVolumeCacheError({

@@ -28,6 +28,8 @@ export interface QuickstartOptions {
 
 /** The newcomer's first run: a stack, two images, a miss, hits and a herd. @returns the exit code. */
 export async function quickstart({ imagePath, dataDirectory, json, stays }: QuickstartOptions): Promise<number> {
+  // A newcomer's sample images are not for the cloud whose openrc happens to be sourced.
+  for (const variable of ['OS_CLOUD', 'OS_AUTH_URL']) delete process.env[variable];
   const data = chooseDataDirectory(dataDirectory);
   const work = await mkdtemp(join(tmpdir(), 'ivc-quickstart-images-'));
   const stack = await ensureStack(data);
@@ -79,7 +81,7 @@ interface Uploaded {
 
 async function upload(cache: ImageVolumeCache, path: string): Promise<Uploaded> {
   note(`uploading ${path}`);
-  const image = await cache.images().upload(path);
+  const image = await (await cache.images()).upload(path);
   return { imageId: image.id, name: image.name ?? image.id, sizeBytes: image.sizeBytes ?? 0 };
 }
 
@@ -104,7 +106,7 @@ async function countUse(cache: ImageVolumeCache, image: Uploaded): Promise<Image
   const inventory = await cache.inventory();
   const entries = await inventory.listEntries({ limit: 1000 });
   const populations = entries.filter(({ images }) => images.some(({ imageId }) => imageId === image.imageId)).length;
-  return { ...image, downloads: await cache.images().countDownloads(image.imageId), populations };
+  return { ...image, downloads: await (await cache.images()).countDownloads(image.imageId), populations };
 }
 
 interface StackHandle {

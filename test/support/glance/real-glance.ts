@@ -20,6 +20,16 @@ export interface RealGlance {
 interface RealGlanceOptions {
   /** Uploads go into the pool `images` of this cluster, and every image's record shows its locations. Default: uploads are files. */
   ceph?: CephCluster;
+  /** Whose tokens it wants; a revoked one is refused at once. Default: it wants none. */
+  keystone?: KeystoneAccount;
+}
+
+/** Glance's own, to ask whose a token is. */
+export interface KeystoneAccount {
+  url: string;
+  user: string;
+  password: string;
+  project: string;
 }
 
 /** Where uploads go, and where copies do. */
@@ -36,11 +46,11 @@ const LOG_TAIL_CHARACTERS = 2000;
 const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 
 /**
- * A real OpenStack Glance from Debian's packages (installed when missing and we are root): two file stores, SQLite, on a free port of 127.0.0.1,
- * without Keystone, so every caller is an administrator. It ends with this process, however that ends.
+ * A real OpenStack Glance from Debian's packages (installed when missing and we are root): two file stores, SQLite, on a free port of 127.0.0.1.
+ * Without Keystone every caller is an administrator. It ends with this process, however that ends.
  */
-export async function startRealGlance({ ceph }: RealGlanceOptions = {}): Promise<RealGlance> {
-  await ensurePackages(packages);
+export async function startRealGlance({ ceph, keystone }: RealGlanceOptions = {}): Promise<RealGlance> {
+  await ensurePackages(keystone === undefined ? packages : [...packages, 'python3-keystonemiddleware']);
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
   const apis: ChildProcess[] = [];
   const stop = async (): Promise<void> => {
@@ -49,7 +59,7 @@ export async function startRealGlance({ ceph }: RealGlanceOptions = {}): Promise
   };
   const start = async (identity: Identity): Promise<string> => {
     const port = await findFreePort();
-    const config = await writeConfig(directory, { port, identity, ceph });
+    const config = await writeConfig(directory, { port, identity, ceph, keystone });
     if (apis.length === 0) await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
     const endpoint = `http://127.0.0.1:${port}`;
     const log = join(directory, `glance-api-${identity}.log`);
@@ -58,13 +68,14 @@ export async function startRealGlance({ ceph }: RealGlanceOptions = {}): Promise
     await waitUntilReady(endpoint, { api, log });
     return endpoint;
   };
+  const everyday = keystone === undefined ? 'nobody' : 'tokens';
   let operators: Promise<string> | undefined;
   try {
     return {
-      endpoint: await start('nobody'),
+      endpoint: await start(everyday),
       // A task has an owner: that takes a caller with an identity.
       countDownloads: async (imageId) => {
-        const log = await readFile(join(directory, 'glance-api-nobody.log'), 'utf8');
+        const log = await readFile(join(directory, `glance-api-${everyday}.log`), 'utf8');
         return log.split(`"GET /v2/images/${imageId}/file `).length - 1;
       },
       copyToOtherStore: async (imageId) => await copyToOtherStore(await (operators ??= start('headers')), imageId),
@@ -76,8 +87,8 @@ export async function startRealGlance({ ceph }: RealGlanceOptions = {}): Promise
   }
 }
 
-/** Who a caller is: nobody and an administrator, or whom the headers name that Keystone's middleware would have set. */
-type Identity = 'nobody' | 'headers';
+/** Who a caller is: nobody and an administrator, whom the headers name that Keystone's middleware would have set, or whose token it sends. */
+type Identity = 'nobody' | 'headers' | 'tokens';
 const operatorHeaders = {
   'content-type': 'application/json',
   'x-identity-status': 'Confirmed',
@@ -107,11 +118,12 @@ async function copyToOtherStore(endpoint: string, imageId: string): Promise<stri
 const pipelines: Record<Identity, string> = {
   nobody: 'unauthenticated-context rootapp',
   headers: 'context rootapp',
+  tokens: 'authtoken context rootapp',
 };
 
 async function writeConfig(
   directory: string,
-  { port, identity, ceph }: { port: number; identity: Identity; ceph?: CephCluster },
+  { port, identity, ceph, keystone }: RealGlanceOptions & { port: number; identity: Identity },
 ): Promise<string> {
   const below = (name: string): string => join(directory, name);
   for (const name of [STORE, OTHER_STORE, 'staging', 'tasks', 'lock', 'policy.d'])
@@ -146,9 +158,24 @@ config_file = ${pastePath}
 lock_path = ${below('lock')}
 [oslo_policy]
 policy_dirs = ${below('policy.d')}
-`;
+${keystone === undefined ? '' : formatAuthToken(keystone)}`;
   await writeFile(path, config, { mode: 0o600 });
   return path;
+}
+
+function formatAuthToken({ url, user, password, project }: KeystoneAccount): string {
+  return `[keystone_authtoken]
+www_authenticate_uri = ${url}
+auth_url = ${url}
+auth_type = password
+username = ${user}
+password = ${password}
+project_name = ${project}
+user_domain_id = default
+project_domain_id = default
+token_cache_time = -1
+service_token_roles_required = true
+`;
 }
 
 function formatCephStore({ confPath, pools }: CephCluster): string {
@@ -177,7 +204,8 @@ async function waitUntilReady(endpoint: string, { api, log }: { api: ChildProces
   while (Date.now() < deadline && api.exitCode === null && api.signalCode === null) {
     const answer = await fetch(`${endpoint}/v2/images?limit=1`, { headers: operatorHeaders }).catch(() => undefined);
     await answer?.arrayBuffer();
-    if (answer?.ok) return;
+    // 401: its Keystone's middleware answers before it.
+    if (answer?.ok || answer?.status === 401) return;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
   throw new Error(

@@ -3,6 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import { createGlanceClient, type GlanceClientOptions } from '../../../../activities/glance/client';
 import type { ImageService } from '../../../../activities/glance/image-service';
+import { Secret } from '../../../../lib/secret';
 import { Failure } from '../../../../workflows/contract/failures';
 
 const ID = '0b3f8f0e-6c1a-4a53-9f5b-0d9a4f6a2c11';
@@ -342,21 +343,22 @@ describe('the Glance client', () => {
   describe('with a token', () => {
     it('sends it, and asks for another when it is rejected', async () => {
       answers = [status(401), json(RECORD)];
-      const rejected: (string | undefined)[] = [];
+      const first = new Secret('first');
+      const rejected: (Secret | undefined)[] = [];
       const client = connect({
         getToken: async (old) => {
           rejected.push(old);
-          return old === undefined ? 'first' : 'second';
+          return old === undefined ? first : new Secret('second');
         },
       });
       expect(await client.getImage(ID)).toMatchObject({ id: ID });
       expect(requests.map(({ headers }) => headers['x-auth-token'])).toEqual(['first', 'second']);
-      expect(rejected).toEqual([undefined, 'first']);
+      expect(rejected).toEqual([undefined, first]);
     });
 
     it('keeps it out of errors', async () => {
       answers = [status(500)];
-      const failure: unknown = await connect({ getToken: async () => 'secret-token' })
+      const failure: unknown = await connect({ getToken: async () => new Secret('secret-token') })
         .getImage(ID)
         .catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(Failure);

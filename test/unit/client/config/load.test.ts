@@ -99,7 +99,7 @@ describe('all faults', () => {
         },
         { path: 'temporal.tls', line: 1, received: '"maybe"', allowed: 'true or false' },
         { path: 'temporal.retention', line: 1, received: '7', allowed: 'a duration such as 250ms, 90s, 30m, 6h or 7d' },
-        { path: 'images.service', line: 2, received: '"embeded"', allowed: '"embedded"' },
+        { path: 'images.service', line: 2, received: '"embeded"', allowed: '"embedded", "catalogue"' },
         {
           path: 'backends.Local',
           line: 4,
@@ -185,6 +185,45 @@ describe('the environment', () => {
       config: { temporal: { address: 'embedded' } },
       sources: {},
     });
+  });
+});
+
+describe('an identity', () => {
+  const catalogue = { service: 'catalogue' };
+
+  test.each([
+    [{ OS_CLOUD: 'mine' }, { cloud: 'mine' }],
+    [{ OS_AUTH_URL: 'http://k:5000' }, { cloud: 'envvars' }],
+    [{ OS_AUTH_URL: 'http://k:5000', OS_CLOUD_NAME: 'shell' }, { cloud: 'shell' }],
+    [{ OS_CLOUD: 'mine', OS_AUTH_URL: 'http://k:5000' }, { cloud: 'mine' }],
+  ])('is what the variables %j say, and has its own images', (env, identity) => {
+    const { config } = load('identity: { authUrl: https://other }\nimages: { service: embedded }', env);
+    expect(config).toMatchObject({ identity, images: catalogue });
+  });
+
+  test('leaves an endpoint of images alone', () => {
+    const endpoint = 'http://glance:9292';
+    expect(load(`images: { endpoint: '${endpoint}' }`, { OS_CLOUD: 'mine' }).config.images).toEqual({ endpoint });
+    const env = { OS_CLOUD: 'mine', OS_IMAGE_ENDPOINT_OVERRIDE: endpoint };
+    expect(load('{}', env).config).toMatchObject({ identity: { cloud: 'mine' }, images: { endpoint } });
+  });
+
+  test('in the file has the images of its catalogue, unless others are named', () => {
+    expect(load('identity: { cloud: mine }').config.images).toEqual(catalogue);
+    const named = load('identity: { cloud: mine }\nimages: { service: embedded }').config;
+    expect(named).toMatchObject({ identity: { cloud: 'mine' }, images: { service: 'embedded' } });
+  });
+
+  test('is wanted by images of a catalogue', () => {
+    expect(faultsOf('images: { service: catalogue }').issues).toMatchObject([{ path: 'images.service' }]);
+  });
+
+  test('has files relative to the configuration, and no password', () => {
+    const { config } = load('identity: { authUrl: https://k, username: u, secretFile: secret, cacert: ca.pem }');
+    expect(config.identity).toMatchObject({ secretFile: join(directory, 'secret'), cacert: join(directory, 'ca.pem') });
+    expect(faultsOf('identity: { authUrl: https://k, password: p }').issues).toMatchObject([
+      { path: 'identity.password', received: 'the unknown key "password"' },
+    ]);
   });
 });
 

@@ -1,0 +1,83 @@
+import { Agent, request as send } from 'undici';
+import { errorMessage } from '../../lib/error-message';
+import { withDeadline } from '../../lib/abort';
+import { KiB, MiB } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
+import type { ServiceTls } from '../../lib/service-tls';
+
+export interface KeystoneAnswer {
+  status: number;
+  headers: Readonly<Record<string, string | string[] | undefined>>;
+  text: string;
+}
+
+export interface KeystoneRequest {
+  method: 'GET' | 'POST';
+  /** Below the URL of Keystone. */
+  path: string;
+  body?: string;
+  token?: string;
+}
+
+/** HTTP to one Keystone. */
+export interface KeystoneRequests {
+  readonly service: string;
+  /** Follows no redirect: what is sent is for this service. @throws Failure IdentityUnavailable. */
+  exchange(request: KeystoneRequest): Promise<KeystoneAnswer>;
+  close(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS = 5_000;
+const REQUEST_TIMEOUT_MS = 15_000;
+/** A catalogue of many regions is some hundred KiB. */
+const ANSWER_LIMIT_BYTES = 8 * MiB;
+const HEADERS_LIMIT_BYTES = 64 * KiB;
+
+export function createKeystoneRequests(service: string, tls: ServiceTls): KeystoneRequests {
+  const agent = new Agent({
+    connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
+    maxHeaderSize: HEADERS_LIMIT_BYTES,
+    connections: 4,
+  });
+  const unavailable = (cause: string, options?: ErrorOptions): Failure =>
+    new Failure('IdentityUnavailable', { service, cause }, options);
+
+  return {
+    service,
+    async exchange({ method, path, body, token }) {
+      const late = unavailable(`no answer within ${REQUEST_TIMEOUT_MS} ms`);
+      return await withDeadline({ ms: REQUEST_TIMEOUT_MS, late }, async (signal) => {
+        try {
+          const response = await send(`${service}${path}`, {
+            dispatcher: agent,
+            method,
+            body,
+            signal,
+            headers: { accept: 'application/json', 'content-type': 'application/json', 'x-auth-token': token },
+          });
+          const { statusCode: status, headers } = response;
+          return { status, headers, text: await readText(response.body) };
+        } catch (error) {
+          throw unavailable(describeFault(error), { cause: error });
+        }
+      });
+    },
+    close: async () => await agent.destroy(),
+  };
+}
+
+async function readText(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > ANSWER_LIMIT_BYTES) throw new Error(`the answer is longer than ${ANSWER_LIMIT_BYTES} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function describeFault(error: unknown): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return code === '' || errorMessage(error).includes(code) ? errorMessage(error) : `${code}: ${errorMessage(error)}`;
+}
