@@ -2,6 +2,7 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:os';
 import { unlessAbsent } from '../../../lib/errno';
 import { createSemaphore } from '../../../lib/semaphore';
+import { addSnapshot, allocateSnapshot } from './add-snapshot';
 import { MAX_PARCEL_BYTES, PARCELS_FD, type AgentCalls, type AgentReply, type AgentRequest } from './agent-protocol';
 import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
@@ -29,7 +30,8 @@ const OPTION_FEATURES = 1;
 const OPTION_CLONE_FORMAT = 12;
 const CREATE_EXCLUSIVE = 1;
 
-const { calls, plain, handle } = loadOrSay();
+const library = loadOrSay();
+const { calls, plain, handle } = library;
 
 function loadOrSay(): ReturnType<typeof loadLibraries> {
   try {
@@ -305,6 +307,26 @@ async function describeImage(name: string, metadataKeys: readonly string[]): Pro
   return await unlessAbsent(withImage(name, { writable: false }, describe));
 }
 
+/** A number for the next snapshot: to have it at hand spares a population the wait. One that is never used costs nothing. */
+let nextSnapshot: Promise<bigint | undefined> | undefined;
+
+/** @returns undefined where there was none: librbd asks for its own then, and tells why it gets none. */
+function stockSnapshot(): Promise<bigint | undefined> {
+  nextSnapshot ??= allocateSnapshot(library, connection().io).catch(() => undefined);
+  return nextSnapshot;
+}
+
+async function createSnapshot(name: string, snapshot: string): Promise<void> {
+  const stocked = stockSnapshot();
+  nextSnapshot = undefined;
+  const id = await stocked;
+  void stockSnapshot();
+  await withImage(name, { writable: true }, async (image) => {
+    if (id === undefined || !(await addSnapshot(library, { io: connection().io, image }, { name: snapshot, id })))
+      await calls.createSnapshot(image, snapshot);
+  });
+}
+
 const agent: AgentCalls = {
   async connect({ operationsAtOnce, ...place }) {
     const { pool, namespace, conf, user, keyring } = place;
@@ -430,7 +452,10 @@ const agent: AgentCalls = {
         [OPTION_FORMAT, 2],
         [OPTION_FEATURES, IMAGE_FEATURES],
       ],
-      async (options) => void (await calls.createImage(connection().io, name, sizeBytes, options)),
+      async (options) => {
+        await calls.createImage(connection().io, name, sizeBytes, options);
+        void stockSnapshot();
+      },
     ),
 
   async cloneImage(parent, { name, sizeBytes, metadata }) {
@@ -450,8 +475,7 @@ const agent: AgentCalls = {
   completeImage: (name, { sizeBytes, metadata }) =>
     withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata)),
 
-  createSnapshot: (name, snapshot) =>
-    withImage(name, { writable: true }, async (image) => void (await calls.createSnapshot(image, snapshot))),
+  createSnapshot,
 
   async renameImage(from, to) {
     await calls.rename(connection().io, from, to);
@@ -583,7 +607,14 @@ async function removeFromTrash(io: Handle, id: string): Promise<void> {
   }
 }
 
-const longCalls: readonly string[] = ['removeImage', 'removeFromTrash', 'createSnapshot', 'listImages', 'listTrash'];
+const longCalls: readonly string[] = [
+  'removeImage',
+  'removeFromTrash',
+  'prepareSnapshot',
+  'createSnapshot',
+  'listImages',
+  'listTrash',
+];
 const visits = createSemaphore(VISITS_AT_ONCE);
 const longVisits = createSemaphore(LONG_VISITS_AT_ONCE);
 const inTurn = { signal: new AbortController().signal, onWait: () => undefined };

@@ -109,6 +109,7 @@ export interface RbdCluster {
   ): Promise<void>;
   /** Grows an image, never shrinks it, and sets its metadata. */
   completeImage(name: string, change: { sizeBytes: number; metadata: Record<string, string> }): Promise<void>;
+  /** Of an image that nobody has open. */
   createSnapshot(name: string, snapshot: string): Promise<void>;
   /** @throws CephError `exists`. */
   renameImage(from: string, to: string): Promise<void>;
