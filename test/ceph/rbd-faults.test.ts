@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { KnownPlace, VolumeBackend, VolumeMarker } from '../../activities/backends/backend';
+import type { KnownPlace, VolumeMarker } from '../../activities/backends/backend';
 import { createRbdBackend } from '../../activities/backends/rbd/backend';
 import type { RbdPool } from '../../activities/backends/rbd/cluster';
 import { openLibraryCluster, type LibraryCluster } from '../../activities/backends/rbd/library';
@@ -17,7 +17,7 @@ import { waitFor } from '../../worker/stack/wait';
 import { MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, InstallationId } from '../../workflows/contract/ids';
-import { kinds, objects, sealSample, type BackendPlace } from '../conformance/backend-contract';
+import { kinds, objects, removePartials, sealSample, type BackendPlace } from '../conformance/backend-contract';
 import { brand } from '../support/brand';
 import { CephCluster } from '../support/ceph/cluster';
 import { isSameGuest, type QemuDisk } from '../support/images/qemu';
@@ -598,17 +598,6 @@ async function withRetries<Result>(work: () => Promise<Result>): Promise<Result>
       await delay(500);
     }
   }
-}
-
-/** Removes partials as the reconciler does: what is held by a client that was killed goes when that is let go. */
-async function removePartials(backend: VolumeBackend): Promise<void> {
-  const remove = async (): Promise<true> => {
-    const partials = (await objects(backend)).flatMap(({ partial }) => partial ?? []);
-    for (const partial of partials) await backend.ensureAttemptAbsent(partial);
-    if (partials.length > 0) throw new Error(JSON.stringify(partials));
-    return true;
-  };
-  await waitFor(remove, { what: 'everything half-made to be gone', deadlineMs: PATIENCE_MS, intervalMs: 500 });
 }
 
 /** Waits until some of a herd's clones are on their way. */

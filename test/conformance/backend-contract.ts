@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { BackendObject, VolumeBackend } from '../../activities/backends/backend';
 import { convertToRaw } from '../../activities/image/qemu-img';
+import { waitFor } from '../../worker/stack/wait';
 import { MiB } from '../../workflows/contract/bytes';
 import type { InstallationId, VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
@@ -517,7 +518,7 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
           { kind: 'partial', partial: { kind: 'image-volume', name: 'img2', attempt: 'a1' } },
           { kind: 'volume', name: marker.volumeId, marker },
         ]);
-        for (const { partial } of listed) if (partial) await place.backend.ensureAttemptAbsent(partial);
+        await removePartials(place.backend);
         expect(await kinds(place.backend)).toEqual(['image-volume', 'volume']);
       });
 
@@ -582,6 +583,8 @@ export function describeRaces(title: string, makePlace: () => Promise<BackendPla
       ]);
       expect(await flatten(kept.volumeId)).not.toBe('absent');
       expect(await flatten(deleted.volumeId)).toBe('absent');
+      // One that was deleted while the flatten had it open may wait for the reconciler.
+      await removePartials(place.backend);
       await place.backend.ensureImageVolumeAbsent('img');
       expect(await isSameGuest(source, place.diskOf(connection))).toBe(true);
       expect(await kinds(place.backend)).toEqual(['volume']);
@@ -625,6 +628,17 @@ export async function objects(backend: VolumeBackend): Promise<BackendObject[]> 
 
 export async function kinds(backend: VolumeBackend): Promise<BackendObject['kind'][]> {
   return (await objects(backend)).map(({ kind }) => kind);
+}
+
+/** As the reconciler does, until nothing half-made is left: what a client holds that was killed may take its time. */
+export async function removePartials(backend: VolumeBackend): Promise<void> {
+  const remove = async (): Promise<true> => {
+    const partials = (await objects(backend)).flatMap(({ partial }) => partial ?? []);
+    for (const partial of partials) await backend.ensureAttemptAbsent(partial);
+    if (partials.length > 0) throw new Error(JSON.stringify(partials));
+    return true;
+  };
+  await waitFor(remove, { what: 'everything half-made to be gone', deadlineMs: 60_000, intervalMs: 500 });
 }
 
 async function attempts(backend: VolumeBackend): Promise<string[]> {

@@ -284,7 +284,7 @@ export function describeFileBackend(
     it('removes what an earlier version has left beside volumes and image-volumes', async () => {
       const names = [`volumes/${randomUUID()}.1-ab.partial`, 'images/img.1-ab.partial', 'images/img.1-ab.json.partial'];
       for (const file of names) await writeFile(join(place.directory, file), 'half');
-      await removePartials(place, await objects(place.backend));
+      await removeFound(place, await objects(place.backend));
       expect(await kinds(place.backend)).toEqual(['image-volume']);
     });
 
@@ -319,7 +319,7 @@ export function describeFileBackend(
         for (const volume of sample(volumes, 12))
           expect(await isIdenticalClone(place, volume, parent.filename)).toBe(true);
         expect(found.filter(({ kind }) => kind === 'foreign')).toEqual([]);
-        await removePartials(place, found);
+        await removeFound(place, found);
       }
       expect(new Set(await kinds(place.backend))).toEqual(new Set(['image-volume', 'volume']));
     });
@@ -396,7 +396,7 @@ export function describeFileBackend(
         await copyFile(secondName, disk.filename);
         const letGo = await holdAsGuest({ ...disk, filename: secondName });
         try {
-          const removed = removePartials(place, await objects(place.backend));
+          const removed = removeFound(place, await objects(place.backend));
           await expect(removed).rejects.toMatchObject({ type: 'VolumeInUse' });
         } finally {
           await letGo();
@@ -470,7 +470,7 @@ async function isIdenticalClone(place: FilePlace, volumeId: string, parent: stri
   return await isSameGuest(place.diskOf(described.connection), { filename: parent, format: 'raw' });
 }
 
-async function removePartials(place: FilePlace, found: BackendObject[]): Promise<void> {
+async function removeFound(place: FilePlace, found: BackendObject[]): Promise<void> {
   for (const { partial } of found) if (partial) await place.backend.ensureAttemptAbsent(partial);
 }
 
