@@ -76,6 +76,8 @@ class BulkClone {
   private lostParent = false;
   private cloned = 0;
   private passing: unknown;
+  /** Of the chunk before, while the next one is cloned: the backend does not wait for the database. */
+  private completing: Promise<void> = Promise.resolve();
 
   constructor(
     private readonly deps: BackendDependencies,
@@ -88,25 +90,34 @@ class BulkClone {
   async run(): Promise<BulkCloneOutcome> {
     const { outcome } = this;
     const pending: Cloned[] = [];
-    for (const { entry, volumes } of await this.acquire()) {
-      this.lostParent = false;
-      for (let at = 0; at < volumes.length; at += CHUNK) {
-        const cloned = await this.cloneChunk(entry, volumes.slice(at, at + CHUNK));
-        if (this.allOrNone) pending.push(...cloned);
-        else await this.complete(cloned);
-        if (this.passing !== undefined) throw this.passing;
-        // A parent that takes no more clones takes none of the next chunk.
-        if (this.lostParent) {
-          outcome.left.push(...(await this.releaseRest(volumes.slice(at + CHUNK))));
-          break;
-        }
-      }
+    try {
+      await this.cloneAll(pending);
+    } finally {
+      await this.completing;
     }
     outcome.cold = outcome.left.length;
     if (outcome.left.length === 0 && !this.hasFailed()) await this.complete(pending);
     // They are found again when the others have their parent.
     else outcome.left.push(...pending.map(({ volume }) => volume));
     return outcome;
+  }
+
+  /** @param pending gets what is completed only when all are cloned. */
+  private async cloneAll(pending: Cloned[]): Promise<void> {
+    for (const { entry, volumes } of await this.acquire()) {
+      this.lostParent = false;
+      for (let at = 0; at < volumes.length; at += CHUNK) {
+        const cloned = await this.cloneChunk(entry, volumes.slice(at, at + CHUNK));
+        if (this.allOrNone) pending.push(...cloned);
+        else await this.completeMeanwhile(cloned);
+        if (this.passing !== undefined) throw this.passing;
+        // A parent that takes no more clones takes none of the next chunk.
+        if (this.lostParent) {
+          this.outcome.left.push(...(await this.releaseRest(volumes.slice(at + CHUNK))));
+          break;
+        }
+      }
+    }
   }
 
   /** @returns the volumes by the parent that each has a lease on; the others are in the outcome. */
@@ -209,6 +220,13 @@ class BulkClone {
         timingsMs: story.timingsMs,
       },
     };
+  }
+
+  private async completeMeanwhile(cloned: Cloned[]): Promise<void> {
+    await this.completing;
+    this.completing = this.complete(cloned);
+    // It is awaited with the next chunk, or at the end.
+    this.completing.catch(() => undefined);
   }
 
   private async complete(cloned: Cloned[]): Promise<void> {

@@ -12,12 +12,13 @@ import { layoutOf } from './layout';
 import { ensureFlattened } from './flatten';
 import { listObjects } from './list';
 import { findOpener } from './opener';
-import { describeParent, reclaimableBytes } from './parent';
+import { describeParent, getSealedParent, reclaimableBytes } from './parent';
 import { ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
 import { publishVolume, sealImageVolume } from './seal';
 import { describeVolume } from './volume';
 import { ensureAttemptAbsent, ensureWriteTarget, takeOverAttempt } from './write-target';
 import { fileSystemSpace } from '../../../lib/files';
+import { sharingNext } from '../../../lib/sharing-next';
 
 export interface FileBackendOptions {
   name: BackendName;
@@ -47,7 +48,14 @@ export async function createFileBackend({
     return { placeId, ...(await chooseCloneMethod(layout, clone)) };
   });
   const { placeId } = chosen;
-  const context: FileBackendContext = { name, installation, layout, placeId, method: chosen.method };
+  const context: FileBackendContext = {
+    name,
+    installation,
+    layout,
+    placeId,
+    method: chosen.method,
+    checkParent: sharingNext((parent) => getSealedParent(context, parent)),
+  };
   const guarded =
     <Args extends unknown[], Result>(operation: (of: FileBackendContext, ...args: Args) => Promise<Result>) =>
     (...args: Args): Promise<Result> =>

@@ -10,7 +10,6 @@ import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } fro
 import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
 import { writeJson } from './markers';
-import { getSealedParent } from './parent';
 import { removeAttempts } from './remove';
 import { formatOverlay, MAX_ANNOTATION_BYTES, MAX_OVERLAY_BYTES, parseOverlay } from './qcow2-overlay';
 import { checkSize } from '../sizes';
@@ -31,7 +30,7 @@ export async function ensureClone(
     const existing = await findVolumeFile(context, marker.volumeId);
     // One that was flattened since does not need its parent, which may be gone.
     if (existing === undefined || (await needsParent(existing))) {
-      const { virtualBytes } = await getSealedParent(context, parent);
+      const { virtualBytes } = await context.checkParent(parent);
       checkSize(marker.sizeBytes, {
         leastBytes: virtualBytes,
         mostBytes: context.method === 'overlay' ? MAX_OVERLAY_BYTES : undefined,

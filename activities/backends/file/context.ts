@@ -9,4 +9,6 @@ export interface FileBackendContext {
   /** Of the claim that was found when the backend was opened. */
   placeId: string;
   method: 'reflink' | 'overlay';
+  /** `getSealedParent` for clones: those that begin at the same moment share one check. */
+  checkParent(name: string): Promise<{ virtualBytes: number }>;
 }

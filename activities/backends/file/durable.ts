@@ -2,6 +2,7 @@ import { constants } from 'node:fs';
 import { link, open, rename, unlink } from 'node:fs/promises';
 import { unlessAbsent, hasCode } from '../../../lib/errno';
 import { writeAll, syncPath } from '../../../lib/files';
+import { sharingNext } from '../../../lib/sharing-next';
 
 /** What to write where; everything else of `fileBytes` is a hole. */
 export interface FileContent {
@@ -54,28 +55,5 @@ export async function removeFile(path: string): Promise<boolean> {
   return (await unlessAbsent(unlink(path).then(() => true))) ?? false;
 }
 
-/**
- * Makes all changes of a directory so far durable. Callers that arrive while a sync runs share the next one:
- * many clones at once cost two flushes, not one each.
- */
-export async function syncDirectory(path: string): Promise<void> {
-  const queue = syncQueues.get(path);
-  if (queue === undefined) return await startSync(path);
-  queue.next ??= queue.running.then(
-    () => startSync(path),
-    () => startSync(path),
-  );
-  await queue.next;
-}
-
-/** By directory: the sync that runs, and the one that all who came later wait for. Entries live as long as a sync runs. */
-const syncQueues = new Map<string, { running: Promise<void>; next?: Promise<void> }>();
-
-function startSync(path: string): Promise<void> {
-  const queue: { running: Promise<void>; next?: Promise<void> } = { running: syncPath(path) };
-  queue.running = queue.running.finally(() => {
-    if (syncQueues.get(path) === queue && queue.next === undefined) syncQueues.delete(path);
-  });
-  syncQueues.set(path, queue);
-  return queue.running;
-}
+/** Makes all changes of a directory so far durable: many clones at once cost two flushes, not one each. */
+export const syncDirectory = sharingNext(syncPath);
