@@ -14,6 +14,10 @@ export class Secret {
     return this.#value;
   }
 
+  equals(other: Secret): boolean {
+    return this.#value === other.#value;
+  }
+
   /** @returns `text` without the secret, for what a foreign service says of a request that held it. */
   removeFrom(text: string): string {
     return this.#value === '' ? text : text.replaceAll(this.#value, HIDDEN);

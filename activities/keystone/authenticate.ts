@@ -16,7 +16,8 @@ export interface Session {
   clockAheadMs: number | undefined;
 }
 
-type Account = Pick<CloudSettings, 'credentials' | 'scope'>;
+/** What is sent of a cloud's settings. */
+export type Account = Pick<CloudSettings, 'credentials' | 'scope'>;
 
 /** `POST /v3/auth/tokens`. @throws Failure CredentialsRefused, IdentityUnavailable (retried). */
 export async function authenticate(requests: KeystoneRequests, account: Account): Promise<Session> {

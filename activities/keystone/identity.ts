@@ -1,10 +1,11 @@
 import type { Secret } from '../../lib/secret';
 import type { ServiceTls } from '../../lib/service-tls';
-import { authenticate, type Session } from './authenticate';
+import { authenticate, type Account, type Session } from './authenticate';
 import { findEndpoint } from './catalogue';
 import { readCloudSettings } from './cloud-settings';
+import { isFailure } from '../../workflows/contract/failures';
 import type { IdentityConfig } from './identity-config';
-import { createKeystoneRequests } from './requests';
+import { createKeystoneRequests, type KeystoneRequests } from './requests';
 import { createTokenSource } from './token-source';
 
 /** This service's own account at a Keystone. */
@@ -38,7 +39,8 @@ export interface AccountDescription {
 export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = process.env): Identity {
   const { authUrl, tls } = readCloudSettings(config, env);
   const requests = createKeystoneRequests(authUrl, tls);
-  const tokens = createTokenSource(async () => await authenticate(requests, readCloudSettings(config, env)));
+  const account = createPatientAccount(requests);
+  const tokens = createTokenSource(async () => await account.authenticate(readCloudSettings(config, env)));
   return {
     service: authUrl,
     tls,
@@ -51,6 +53,31 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
     describeAccount: async () => accountOf(await tokens.session()),
     close: () => requests.close(),
   };
+}
+
+/** Keystone locks accounts that are tried too often: what it has refused is not tried again for so long, unless it was changed. */
+const REFUSAL_HOLDS_MS = 60_000;
+
+function createPatientAccount(requests: KeystoneRequests) {
+  let refused: { settings: Account; error: unknown; untilMs: number } | undefined;
+  return {
+    async authenticate(settings: Account): Promise<Session> {
+      if (refused !== undefined && performance.now() < refused.untilMs && isSame(refused.settings, settings))
+        throw refused.error;
+      try {
+        return await authenticate(requests, settings);
+      } catch (error) {
+        if (isFailure(error, 'CredentialsRefused'))
+          refused = { settings, error, untilMs: performance.now() + REFUSAL_HOLDS_MS };
+        throw error;
+      }
+    },
+  };
+}
+
+function isSame(left: Account, right: Account): boolean {
+  const shown = ({ credentials, scope }: Account): string => JSON.stringify({ credentials, scope });
+  return left.credentials.secret.equals(right.credentials.secret) && shown(left) === shown(right);
 }
 
 function accountOf({ body: { user, project, roles }, clockAheadMs }: Session): AccountDescription {

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Secret } from '../../lib/secret';
-import { isFailure } from '../../workflows/contract/failures';
 import type { Session } from './authenticate';
 
 export interface TokenSource {
@@ -19,8 +18,6 @@ const SPENT_SHARE = 0.05;
 const SPENT_BEFORE_MS = 10_000;
 /** A service that rejects every token does not have us ask for tokens without a pause. */
 const RENEWALS_APART_MS = 1_000;
-/** Keystone locks accounts that are tried too often. */
-const REFUSAL_HOLDS_MS = 10_000;
 
 interface Held {
   session: Session;
@@ -33,25 +30,18 @@ export function createTokenSource(authenticate: () => Promise<Session>): TokenSo
   let held: Held | undefined;
   let pending: Promise<Session> | undefined;
   let triedAtMs = -Infinity;
-  let refusal: { error: unknown; untilMs: number } | undefined;
 
   const leftMs = ({ session, askedAtMs }: Held): number => session.lifeMs - (performance.now() - askedAtMs);
   const isSpent = (of: Held): boolean => leftMs(of) <= Math.min(of.session.lifeMs * SPENT_SHARE, SPENT_BEFORE_MS);
   const isOld = (of: Held): boolean => leftMs(of) <= Math.min(of.session.lifeMs * RENEW_SHARE, RENEW_BEFORE_MS);
 
   async function renew(): Promise<Session> {
-    if (refusal !== undefined && performance.now() < refusal.untilMs) throw refusal.error;
     await delay(Math.max(triedAtMs + RENEWALS_APART_MS - performance.now(), 0));
     const askedAtMs = performance.now();
     triedAtMs = askedAtMs;
-    try {
-      const session = await authenticate();
-      held = { session, askedAtMs };
-      return session;
-    } catch (error) {
-      if (isFailure(error, 'CredentialsRefused')) refusal = { error, untilMs: performance.now() + REFUSAL_HOLDS_MS };
-      throw error;
-    }
+    const session = await authenticate();
+    held = { session, askedAtMs };
+    return session;
   }
 
   const renewOnce = (): Promise<Session> => {

@@ -50,7 +50,7 @@ export interface StepOptions {
 }
 
 /** A normal activity waits for what may last long, between its tries; a workflow task does not. */
-const waitedFor: FailureType[] = ['VolumeBusy'];
+const waitedFor: FailureType[] = ['VolumeBusy', 'CredentialsRefused'];
 
 /**
  * Runs a short step over the inventory or image metadata within the workflow task itself, with no hop through the

@@ -18,7 +18,7 @@ const TOOL_TIMEOUT_MS = 5000;
 
 export function checkConfiguration({ settings }: ImageVolumeCache): DoctorFinding {
   const { path, sources, config } = settings.loaded;
-  const overridden = Object.values(sources);
+  const overridden = [...new Set(Object.values(sources))];
   const from = overridden.length === 0 ? '' : `, with ${overridden.join(', ')} from the environment`;
   return ok('configuration', `${path}${from}; backends ${Object.keys(config.backends).join(', ')}`);
 }

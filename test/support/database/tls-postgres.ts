@@ -1,5 +1,4 @@
-import { execFileSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { chooseDatabaseUser, giveTo } from '../../../worker/stack/database-user'
 import { readLogTail, startPart } from '../../../worker/stack/part';
 import { choosePort } from '../../../worker/stack/ports';
 import { findPostgresBinaries } from '../../../worker/stack/postgres-binaries';
+import { makeCertificates } from '../machine/certificates';
 import { waitFor } from '../../../worker/stack/wait';
 
 /** A PostgreSQL on TCP with a certificate for `localhost` alone, by an authority of the test's own. */
@@ -87,35 +87,4 @@ export async function startTlsPostgres({
       await rm(directory, { recursive: true, force: true });
     },
   };
-}
-
-/** Node.js makes keys but no certificates. */
-function makeCertificates(directory: string): (name: string) => string {
-  mkdirSync(directory, { mode: 0o700 });
-  const path = (name: string): string => join(directory, name);
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
-  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  for (const name of ['ca', 'other-ca'])
-    openssl(
-      'req',
-      '-x509',
-      ...newKey,
-      '-days',
-      '2',
-      '-subj',
-      `/CN=${name}`,
-      '-keyout',
-      `${name}.key`,
-      '-out',
-      `${name}.crt`,
-    );
-  const sign = (name: string, subject: string, extensions: string): void => {
-    openssl('req', ...newKey, '-subj', subject, '-keyout', `${name}.key`, '-out', `${name}.csr`);
-    writeFileSync(path(`${name}.ext`), extensions);
-    const by = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${name}.ext`];
-    openssl('x509', '-req', '-in', `${name}.csr`, ...by, '-out', `${name}.crt`);
-  };
-  sign('server', '/CN=localhost', 'subjectAltName=DNS:localhost\n');
-  sign('client', '/CN=ivc', 'extendedKeyUsage=clientAuth\n');
-  return path;
 }

@@ -27,7 +27,13 @@ export interface RealCloud {
 
 export const NOWHERE = 'http://127.0.0.1:9';
 
-export async function startRealCloud({ tokenSeconds }: { tokenSeconds: number }): Promise<RealCloud> {
+interface CloudOptions {
+  tokenSeconds: number;
+  /** Puts something before Glance. @returns the endpoint that the catalogue shows in its place. */
+  before?: (endpoint: string) => Promise<string>;
+}
+
+export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Promise<RealCloud> {
   return await undoneOnFailure(async (undos) => {
     const directory = await mkdtemp(join(tmpdir(), 'ivc-cloud-'));
     undos.after(() => rm(directory, { recursive: true, force: true }));
@@ -40,7 +46,11 @@ export async function startRealCloud({ tokenSeconds }: { tokenSeconds: number })
     const ids = await operator.ensureAccount({ ...own, roles: ['member'] });
     const glance = await startRealGlance({ keystone: { url, ...glanceAccount } });
     undos.after(() => glance.stop());
-    await operator.addEndpoints({ type: 'image', region: 'RegionOne', url: glance.endpoint });
+    await operator.addEndpoints({
+      type: 'image',
+      region: 'RegionOne',
+      url: (await before?.(glance.endpoint)) ?? glance.endpoint,
+    });
     await operator.addEndpoints({ type: 'image', region: 'RegionTwo', url: NOWHERE });
     const credentialSecret = newSecret();
     const credentialId = await operator.createApplicationCredential(own, credentialSecret);

@@ -10,6 +10,7 @@ import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import { createGlanceClient } from '../../../activities/glance/client';
 import type { ImageService } from '../../../activities/glance/image-service';
+import type { GetToken } from '../../../activities/glance/transport';
 import { openClient, type ImageVolumeCache } from '../../../client/connection';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { connectDatabase, type Database } from '../../../db/client';
@@ -37,6 +38,10 @@ export interface StackOptions {
   otherBackends?: string[];
   /** An image service of another kind, such as a real Glance. */
   imagesEndpoint?: string;
+  /** With whose tokens the test itself asks it. */
+  getToken?: GetToken;
+  /** Of workers, beside what all of them have. */
+  environment?: NodeJS.ProcessEnv;
   /** Default: a name that no other stack has. */
   backend?: BackendName;
   /** Where the backend's volumes are, for a file system of another kind. */
@@ -137,6 +142,7 @@ async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
     HOME: process.env['HOME'],
     IVC_CONFIG: configPath,
     IVC_DATA: join(directory, 'data'),
+    ...options.environment,
   };
 
   const connection = openTemporal({ address });
@@ -144,7 +150,7 @@ async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
   await connection.ensureConnected();
   const cache = openClient({ config: configPath, dataDirectory: environment.IVC_DATA });
   undos.after(() => cache.close());
-  const images = createGlanceClient({ endpoint: imagesEndpoint });
+  const images = createGlanceClient({ endpoint: imagesEndpoint, getToken: options.getToken });
   undos.after(() => images.close());
   const spawned: StartingWorker[] = [];
   undos.after(() => Promise.all(spawned.map((worker) => worker.stop())));

@@ -1,0 +1,192 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { openIdentity } from '../../activities/keystone/identity';
+import { MiB } from '../../workflows/contract/bytes';
+import { startRealCloud, newSecret, type RealCloud } from '../support/openstack/cloud';
+import { startWatchedGate, type WatchedGate } from '../support/openstack/watched-gate';
+import { expectCleanSlate, until, useStack, type UploadedImage } from '../support/stack/flows';
+import { readIvc } from '../support/stack/ivc';
+
+const START_TIMEOUT_MS = 300_000;
+/** A refused account is tried again only so often. */
+const REFUSED_TIMEOUT_MS = 120_000;
+const SLOW = 1 * MiB;
+
+let cloud: RealCloud;
+let gate: WatchedGate;
+const secrets = new Set<string>();
+
+const flow = useStack(async ({ after }) => {
+  cloud = await startRealCloud({
+    tokenSeconds: 30,
+    before: async (endpoint) => {
+      gate = await startWatchedGate(endpoint);
+      return gate.url;
+    },
+  });
+  after(() => cloud.stop());
+  after(() => gate.close());
+  const identity = openIdentity({ cloud: 'ivc' }, cloud.environment);
+  after(() => identity.close());
+  secrets.add(cloud.account.password);
+  return {
+    config: { identity: { cloud: 'ivc' }, images: { service: 'catalogue' } },
+    environment: cloud.environment,
+    imagesEndpoint: cloud.glance.endpoint,
+    getToken: identity.getToken,
+  };
+}, START_TIMEOUT_MS);
+
+afterEach(async () => {
+  gate.pace(Infinity);
+  await expectCleanSlate(flow.stack);
+});
+
+/** Starts a create of an image that nobody has cached, and returns in the middle of its download. */
+async function startSlowly(name: string) {
+  const uploaded = await flow.upload(name, { diskFormat: 'raw', virtualBytes: 8 * MiB, dataBytes: 8 * MiB });
+  const before = gate.bytesPassed();
+  gate.pace(SLOW);
+  const running = await flow.start(uploaded.image);
+  await until('some of the image to come', async () => gate.bytesPassed() > before + MiB);
+  return { uploaded, running };
+}
+
+async function expectWhole({ sample }: UploadedImage, result: Awaited<ReturnType<typeof flow.create>>): Promise<void> {
+  expect(result).toMatchObject({ outcome: 'miss' });
+  await flow.expectGuestBytes(sample, result);
+}
+
+it('a miss and a hit ask with tokens of the installation, whoever the project is', async () => {
+  const { sample, image } = await flow.upload('plain');
+  await expectWhole({ sample, image }, await flow.create(image));
+  expect(await flow.create(image, { projectId: 'another' })).toMatchObject({ outcome: 'hit' });
+  expect(gate.tokens()).toHaveLength(1);
+});
+
+it('a download whose token is revoked and whose connection is cut goes on from its byte with a new token', async () => {
+  const { uploaded, running } = await startSlowly('revoked');
+  const before = gate.tokens();
+  for (const token of before) await cloud.keystone.operator.revoke(token).catch(() => undefined);
+  gate.pace(Infinity);
+  gate.cut();
+  await expectWhole(uploaded, await running.result());
+  expect(gate.tokens().length).toBe(before.length + 1);
+  expect(gate.heads()).toMatch(new RegExp(`GET \\S+/${uploaded.image.id}/file [^]*?range: bytes=[1-9]`, 'i'));
+});
+
+it('a download goes on after Keystone was down and the connection cut meanwhile', async () => {
+  const { uploaded, running } = await startSlowly('restarted');
+  await cloud.keystone.stop();
+  gate.cut();
+  gate.pace(Infinity);
+  await until('the download to be tried again', async () =>
+    (await flow.heartbeatOf(uploaded.image)).includes('failure'),
+  );
+  expect((await running.handle.describe()).status.name).toBe('RUNNING');
+  await cloud.keystone.start();
+  await expectWhole(uploaded, await running.result());
+});
+
+it(
+  'a create waits while Keystone refuses the account, and goes on when the password is corrected',
+  async () => {
+    const { sample, image } = await flow.upload('refused');
+    const password = newSecret();
+    secrets.add(password);
+    await cloud.changePassword(password, { inFile: false });
+    const running = await flow.start(image);
+    const failure = await until('the create to be refused', async () => {
+      const { raw } = await running.handle.describe();
+      return raw.pendingActivities?.[0]?.lastFailure ?? undefined;
+    });
+    expect(failure.applicationFailureInfo?.type).toBe('CredentialsRefused');
+    await cloud.changePassword(password, { inFile: true });
+    await expectWhole({ sample, image }, await running.result());
+  },
+  REFUSED_TIMEOUT_MS,
+);
+
+describe('doctor', () => {
+  const doctor = async (name: string) => {
+    const environment = { ...flow.stack.environment, OS_CLOUD: name };
+    const { document } = await readIvc(['doctor'], environment);
+    const { findings } = document as { findings: { check: string; state: string; found: string }[] };
+    return findings.find(({ check }) => check === 'identity');
+  };
+
+  it('says who the installation is in Keystone, and where its images are', async () => {
+    const found = await doctor('ivc');
+    expect(found).toMatchObject({ state: 'ok' });
+    for (const part of [cloud.keystone.url, 'ivc', 'member', gate.url]) expect(found?.found).toContain(part);
+  });
+
+  it('says that the account is refused', async () => {
+    expect(await doctor('ivc-wrong')).toMatchObject({ state: 'fault', unavailable: true });
+  });
+});
+
+it('no token and no password is in a log, a history, the database or a command line', async () => {
+  const { uploaded, running } = await startSlowly('searched');
+  const commandLines = readCommandLines();
+  gate.pace(Infinity);
+  await expectWhole(uploaded, await running.result());
+  const places = {
+    commandLines,
+    logs: flow.stack.workers.map(({ logPath }) => readFileSync(logPath, 'utf8')).join('\n'),
+    histories: await readHistories(),
+    database: await readDatabase(),
+  };
+  // Each place has what it must have: it was really read.
+  expect(places.commandLines).toContain('dist/worker/main.js');
+  expect(places.logs).toContain('worker polls');
+  for (const place of ['histories', 'database'] as const) expect(places[place]).toContain(uploaded.image.id);
+  for (const token of gate.tokens()) secrets.add(token);
+  expect(secrets.size).toBeGreaterThan(3);
+  for (const [place, text] of Object.entries(places))
+    for (const secret of secrets) expect({ place, hasIt: text.includes(secret) }).toEqual({ place, hasIt: false });
+});
+
+function readCommandLines(): string {
+  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  return pids
+    .map((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/cmdline`, 'latin1');
+      } catch {
+        // It has ended meanwhile.
+        return '';
+      }
+    })
+    .join('\n');
+}
+
+/** Of all runs of the stack, with what their payloads hold. */
+async function readHistories(): Promise<string> {
+  const { client, cache } = flow.stack;
+  const texts: string[] = [];
+  const query = `TaskQueue = "${cache.queues.control}"`;
+  for await (const { workflowId, runId } of client.workflow.list({ query })) {
+    const handle = client.workflow.getHandle(workflowId, runId);
+    texts.push(...textsOf(await handle.fetchHistory()), ...textsOf((await handle.describe()).raw));
+  }
+  return texts.join('\n');
+}
+
+function textsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (value instanceof Uint8Array || Buffer.isBuffer(value)) return [Buffer.from(value).toString('utf8')];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.values(value).flatMap(textsOf);
+}
+
+async function readDatabase(): Promise<string> {
+  const { sql } = flow.stack.database;
+  const tables = await sql<{ name: string }[]>`
+    select table_name as name from information_schema.tables where table_schema = 'public'`;
+  const texts: string[] = [];
+  for (const { name } of tables) {
+    const rows = await sql<{ text: string }[]>`select row_to_json(t)::text as text from ${sql(name)} t`;
+    texts.push(...rows.map(({ text }) => text));
+  }
+  return texts.join('\n');
+}

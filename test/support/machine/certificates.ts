@@ -1,0 +1,37 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/**
+ * Makes two authorities, and by the first one a server `localhost` and a client `ivc`: Node.js makes keys but no certificates.
+ * @returns the path of `ca.crt`, `other-ca.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`.
+ */
+export function makeCertificates(directory: string): (name: string) => string {
+  mkdirSync(directory, { mode: 0o700 });
+  const path = (name: string): string => join(directory, name);
+  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
+  const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+  for (const name of ['ca', 'other-ca'])
+    openssl(
+      'req',
+      '-x509',
+      ...newKey,
+      '-days',
+      '2',
+      '-subj',
+      `/CN=${name}`,
+      '-keyout',
+      `${name}.key`,
+      '-out',
+      `${name}.crt`,
+    );
+  const sign = (name: string, subject: string, extensions: string): void => {
+    openssl('req', ...newKey, '-subj', subject, '-keyout', `${name}.key`, '-out', `${name}.csr`);
+    writeFileSync(path(`${name}.ext`), extensions);
+    const by = ['-CA', 'ca.crt', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', `${name}.ext`];
+    openssl('x509', '-req', '-in', `${name}.csr`, ...by, '-out', `${name}.crt`);
+  };
+  sign('server', '/CN=localhost', 'subjectAltName=DNS:localhost\n');
+  sign('client', '/CN=ivc', 'extendedKeyUsage=clientAuth\n');
+  return path;
+}
