@@ -2,11 +2,11 @@ import { createHash, type Hash } from 'node:crypto';
 import { constants } from 'node:os';
 import { unlessAbsent } from '../../../lib/errno';
 import { createSemaphore } from '../../../lib/semaphore';
-import { addSnapshot, allocateSnapshot } from './add-snapshot';
 import { MAX_PARCEL_BYTES, PARCELS_FD, type AgentCalls, type AgentReply, type AgentRequest } from './agent-protocol';
 import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
 import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage, type SnapshotSpec } from './cluster';
+import { addSnapshot, allocateSnapshot, setMetadataUnopened } from './header';
 import { receiveParcels } from './parcels';
 
 /**
@@ -469,6 +469,7 @@ const agent: AgentCalls = {
       ],
       async (options) => await calls.clone(parentIo, parent.image, parent.snapshot, io, name, options),
     );
+    if (await setMetadataUnopened(library, io, { name, sizeBytes, metadata })) return;
     await withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata));
   },
 
