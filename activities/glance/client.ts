@@ -101,7 +101,8 @@ async function uploadImage(
   { imageId, body, sizeBytes, signal }: UploadImageRequest,
 ): Promise<void> {
   // Bytes that went to a 401 cannot be sent again: the token is proven first.
-  await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
+  if ((await transport.findToken(signal)) !== undefined)
+    await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
   const headers = { 'content-type': 'application/octet-stream', 'content-length': sizeBytes?.toString() };
   const response = await transport.open({
     method: 'PUT',

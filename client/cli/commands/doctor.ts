@@ -7,10 +7,10 @@ import {
   checkConfiguration,
   checkConfinement,
   checkDatabase,
-  checkIdentity,
   checkImages,
   checkTools,
 } from '../doctor/parts';
+import { checkIdentity } from '../doctor/account';
 import { checkTemporal } from '../doctor/temporal';
 import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';

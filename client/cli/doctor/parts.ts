@@ -3,12 +3,10 @@ import { access, constants } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
-import type { Identity } from '../../../activities/keystone/identity';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ResolvedBackend } from '../../config/load';
 import { packageRoot } from '../../config/package-root';
 import type { ImageVolumeCache } from '../../connection';
-import { asClientErrors } from '../../errors';
 import type { BackendStatus } from '../../records';
 import { formatShare } from '../output/format';
 import { fault, runCheck, ok, skipped, warning, type DoctorFinding } from './check';
@@ -32,33 +30,6 @@ export async function checkDatabase(cache: ImageVolumeCache): Promise<DoctorFind
       return ok('database', 'reached, migrated');
     },
   );
-}
-
-/** Who we are at Keystone, if anybody; and what of it would surprise. */
-export async function checkIdentity(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
-  if (cache.settings.identity === undefined) return [];
-  const remedy =
-    'correct the cloud in clouds.yaml, or the section identity; `openstack token issue` with the same settings must work';
-  return await runCheck('identity', remedy, async () => {
-    const identity = cache.identity();
-    if (identity === undefined) return skipped('identity', 'not configured');
-    return await asClientErrors(async () => await describeIdentity(identity));
-  });
-}
-
-/** Half of what Keystone's middleware lets pass; certificates and logs suffer before. */
-const MOST_CLOCK_SKEW_MS = 60_000;
-
-async function describeIdentity(identity: Identity): Promise<DoctorFinding> {
-  const { user, project, roles, clockAheadMs = 0 } = await identity.describeAccount();
-  const endpoint = await identity.findImageEndpoint();
-  const where = project === undefined ? 'without a project' : `in project ${project}`;
-  const found = `${identity.service}: ${user} ${where}, roles ${roles.join(', ') || 'none'}; images at ${endpoint}`;
-  if (identity.tls.rejectUnauthorized === false)
-    return warning('identity', `${found}; certificates are not verified`, 'name a cacert in place of insecure');
-  if (Math.abs(clockAheadMs) <= MOST_CLOCK_SKEW_MS) return ok('identity', found);
-  const skew = `its clock is ${Math.round(Math.abs(clockAheadMs) / 1000)} s ${clockAheadMs > 0 ? 'ahead of' : 'behind'} ours`;
-  return warning('identity', `${found}; ${skew}`, 'set both clocks by NTP; tokens are renewed in time all the same');
 }
 
 export async function checkImages(cache: ImageVolumeCache): Promise<DoctorFinding[]> {

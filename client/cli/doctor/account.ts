@@ -1,0 +1,47 @@
+import type { Identity } from '../../../activities/keystone/identity';
+import type { ImageVolumeCache } from '../../connection';
+import { asClientErrors, exitCodes, ImageVolumeCacheError, type ErrorType } from '../../errors';
+import { fault, ok, warning, type DoctorFinding } from './check';
+
+const CHECK = 'identity';
+
+/** Who we are at Keystone, if anybody, and what of it would surprise; or why we are not. */
+export async function checkIdentity(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
+  try {
+    const identity = cache.identity();
+    return identity === undefined ? [] : [await asClientErrors(async () => await describeIdentity(identity))];
+  } catch (error) {
+    if (!(error instanceof ImageVolumeCacheError)) throw error;
+    return [describeTrouble(error)];
+  }
+}
+
+/** Clocks that differ by more make a certificate look invalid and a log unreadable. */
+const MOST_CLOCK_SKEW_MS = 60_000;
+
+async function describeIdentity(identity: Identity): Promise<DoctorFinding> {
+  const { user, project, roles, clockAheadMs = 0 } = await identity.describeAccount();
+  const endpoint = await identity.findImageEndpoint();
+  const where = project === undefined ? 'without a project' : `in project ${project}`;
+  const found = `${identity.service}: ${user} ${where}, roles ${roles.join(', ') || 'none'}; images at ${endpoint}`;
+  if (identity.tls.rejectUnauthorized === false)
+    return warning(CHECK, `${found}; certificates are not verified`, 'name a cacert in place of insecure');
+  if (Math.abs(clockAheadMs) <= MOST_CLOCK_SKEW_MS) return ok(CHECK, found);
+  const skew = `its clock is ${Math.round(Math.abs(clockAheadMs) / 1000)} s ${clockAheadMs > 0 ? 'ahead of' : 'behind'} ours`;
+  return warning(CHECK, `${found}; ${skew}`, 'set both clocks by NTP; tokens are renewed in time all the same');
+}
+
+const remedies: Partial<Record<ErrorType, string>> = {
+  InvalidRequest: 'correct it in clouds.yaml, secure.yaml, the OS_* variables or the section identity',
+  CredentialsRefused:
+    'correct the account there; `openstack token issue` with the same settings must work. Is its user enabled, with a role in its project?',
+  IdentityUnavailable:
+    'is auth_url right, and Keystone up? With a certificate of your own, name its authority as cacert',
+};
+
+/** Said to an operator: with whom and how it went wrong, which users are not told. */
+function describeTrouble({ type, message, details, exitCode }: ImageVolumeCacheError): DoctorFinding {
+  const more = [details['account'], details['cause']].filter((part) => typeof part === 'string');
+  const found = fault(CHECK, [message, ...more].join('; '), remedies[type] ?? 'fix it, and `ivc doctor` again');
+  return { ...found, unavailable: exitCode === exitCodes.unavailable };
+}
