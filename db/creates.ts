@@ -65,6 +65,8 @@ export interface PromiseLimit {
 type NoRoom = {
   /** The backend would promise more than it may. Nothing is written. */
   kind: 'no-room';
+  /** Of the volumes that are not made already. */
+  neededBytes: number;
   promisedBytes: number;
   mostBytes: number;
 };
@@ -141,7 +143,8 @@ async function insertAll(
     if (inTheWay.kind !== 'available') throw new NotAllAdmitted({ ...inTheWay, volumeId });
     available.push(inTheWay.volume);
   }
-  if (taken.size + available.length < request.volumes.length) throw new NotAllAdmitted(room);
+  const missing = request.volumes.length - taken.size - available.length;
+  if (missing > 0) throw new NotAllAdmitted(room && { ...room, neededBytes: (request.sizeBytes ?? 0) * missing });
   return { kind: 'admitted', volumes: admitted, available };
 }
 
@@ -199,7 +202,8 @@ async function insertOrTakeOver(
   if (!first) throw new Error(`backend ${backend} is not registered`);
   if (first.admitted) return { admitted: rows.map(toVolume) };
   const { fits, promisedBytes, mostBytes } = first;
-  return { admitted: [], ...(fits === false && { room: { kind: 'no-room', promisedBytes, mostBytes } }) };
+  const neededBytes = (sizeBytes ?? 0) * request.volumes.length;
+  return { admitted: [], ...(fits === false && { room: { kind: 'no-room', neededBytes, promisedBytes, mostBytes } }) };
 }
 
 /** @returns the volume's row without what was read besides. */

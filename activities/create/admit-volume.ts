@@ -130,8 +130,7 @@ async function insert(
   const row = { ...(await sharedRow(deps, { admission, ...checked })), volumeId, name: admission.name };
   const inserted = await insertOrTakeOver(deps, row);
   if (inserted.kind === 'admitted') return { kind: 'admitted', volumeId, admission };
-  if (inserted.kind !== 'available')
-    throw refusalOf(inserted, { volumeId, admission, neededBytes: admission.sizeBytes ?? 0 });
+  if (inserted.kind !== 'available') throw refusalOf(inserted, { volumeId, admission });
   const reason = 'the same request was answered before';
   return { kind: 'available', result: resultOf(inserted.volume, { reason, bytesDownloaded: 0, timingsMs: {} }) };
 }
@@ -139,11 +138,7 @@ async function insert(
 /** @returns why no row is inserted. */
 export function refusalOf(
   refused: Exclude<InsertVolumeOutcome, { kind: 'admitted' | 'available' }>,
-  {
-    volumeId,
-    admission: { backend },
-    neededBytes,
-  }: { volumeId: VolumeId; admission: Pick<Admission, 'backend'>; neededBytes: number },
+  { volumeId, admission: { backend } }: { volumeId: VolumeId; admission: Pick<Admission, 'backend'> },
 ): Failure {
   switch (refused.kind) {
     case 'conflict':
@@ -153,7 +148,7 @@ export function refusalOf(
     case 'deleted':
       return new Failure('VolumeDeleted', { volumeId });
     case 'no-room': {
-      const { promisedBytes, mostBytes } = refused;
+      const { neededBytes, promisedBytes, mostBytes } = refused;
       const freeBytes = Math.max(0, mostBytes - promisedBytes);
       return new Failure('NoSpace', { backend, neededBytes, freeBytes, promisedBytes, mostBytes });
     }

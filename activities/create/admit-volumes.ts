@@ -66,7 +66,7 @@ async function insertAll(
   deps: ControlDependencies,
   rows: Parameters<typeof insertVolumes>[1],
 ): Promise<InsertVolumesOutcome & { kind: 'admitted' }> {
-  const { backend, sizeBytes, volumes } = rows;
+  const { backend, volumes } = rows;
   const deadRunIds = [...rows.deadRunIds];
   for (;;) {
     const inserted = await insertVolumes(deps.database, { ...rows, deadRunIds });
@@ -76,8 +76,7 @@ async function insertAll(
       continue;
     }
     const volumeId = 'volumeId' in inserted ? inserted.volumeId : firstOf(volumes);
-    const neededBytes = (sizeBytes ?? 0) * volumes.length;
-    throw refusalOf(inserted, { volumeId, admission: { backend }, neededBytes });
+    throw refusalOf(inserted, { volumeId, admission: { backend } });
   }
 }
 

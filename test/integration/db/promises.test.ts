@@ -41,6 +41,7 @@ test('the sizes of all volumes of a backend count, and a refusal names the numbe
   for (const size of [3 * GiB, 2 * GiB]) await admitted(size, 3 * GiB);
   expect(await admit(2 * GiB, 3 * GiB)).toEqual({
     kind: 'no-room',
+    neededBytes: 2 * GiB,
     promisedBytes: 5 * GiB,
     mostBytes: 6 * GiB,
   });

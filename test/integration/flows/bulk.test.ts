@@ -3,6 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createVolume, createVolumes, deleteVolume, type CreateVolumesRequest } from '../../../client/volumes';
 import { updateLimits } from '../../../db/backends';
+import { fileSystemSpace } from '../../../lib/files';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { Image } from '../../../workflows/contract/image';
 import type { CreateVolumesResult } from '../../../workflows/contract/volume';
@@ -15,6 +16,8 @@ const FEW = 12;
 /** Of all statements of a bulk create, its own and those that complete its chunks. */
 const MOST_STATEMENTS = 40;
 const MOST_EVENTS = 40;
+/** As the configuration has it where it says nothing. */
+const OVER_SUBSCRIPTION = 20;
 
 const flow = useStack();
 
@@ -164,6 +167,64 @@ describe('many volumes of one request', () => {
     expect(result.failed).toMatchObject([{ volumeId: volumeIds[0], failure: { type: 'CreateCancelled' } }]);
     expect(result.volumes).toHaveLength(FEW - 1);
     expect(await deleting).toMatchObject({ outcome: 'deleted' });
+  });
+
+  it('end with their run when all of them are deleted while it waits', async () => {
+    const { image } = await flow.upload('all-deleted');
+    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 1 });
+    const volumeIds = newIds(FEW);
+    const { cache, backend, client } = flow.stack;
+    const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
+    for (const volumeId of volumeIds) await flow.untilWaiting(volumeId);
+    const deleted = await Promise.all(volumeIds.map(async (volumeId) => await deleteVolume(cache, volumeId)));
+    expect(new Set(deleted.map(({ outcome }) => outcome))).toEqual(new Set(['deleted']));
+    const result = client.workflow.getHandle(run.workflowId).result();
+    await expect(result).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+    expect(new Set(await statesOf(volumeIds))).toEqual(new Set(['deleted']));
+    await flow.stack.imageService.clearFaults();
+    await expectCleanSlate(flow.stack);
+  });
+
+  it('leave nothing when all of them are deleted while they are made', async () => {
+    const { image } = await flow.upload('deleted-in-making');
+    await flow.create(image);
+    const volumeIds = newIds(FEW * 5);
+    const { cache, backend, client } = flow.stack;
+    const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
+    await flow.until('the rows to be there', async () => (await statesOf(volumeIds.slice(-1)))[0] !== undefined);
+    const deleted = await Promise.all(volumeIds.map(async (volumeId) => await deleteVolume(cache, volumeId)));
+    expect(new Set(deleted.map(({ outcome }) => outcome))).toEqual(new Set(['deleted']));
+    // Whatever was made before its delete came is told.
+    await Promise.allSettled([client.workflow.getHandle(run.workflowId).result()]);
+    expect(new Set(await statesOf(volumeIds))).toEqual(new Set(['deleted']));
+    expect(await flow.entriesOf(image)).toMatchObject([{ clones: 1 }]);
+    await expectCleanSlate(flow.stack);
+  });
+
+  it('may together grow to no more than their backend may promise, those that are there already not counted again', async () => {
+    const { image } = await flow.upload('promised');
+    await flow.create(image);
+    const { cache, volumesDirectory } = flow.stack;
+    const mostBytes = OVER_SUBSCRIPTION * (await fileSystemSpace(volumesDirectory)).totalBytes;
+    const sizeBytes = Math.floor(mostBytes / 5 / MiB) * MiB;
+    const made = newIds(3);
+    const before = await countRows();
+    await expect(createMany(image, { volumeIds: newIds(6), sizeBytes })).rejects.toMatchObject({
+      type: 'NoSpace',
+      details: { neededBytes: 6 * sizeBytes, mostBytes },
+    });
+    expect(await countRows()).toBe(before);
+    try {
+      expect((await createMany(image, { volumeIds: made, sizeBytes })).volumes).toHaveLength(made.length);
+      const more = createMany(image, { volumeIds: [...made, ...newIds(3)], sizeBytes });
+      await expect(more).rejects.toMatchObject({ type: 'NoSpace', details: { neededBytes: 3 * sizeBytes } });
+      expect((await createMany(image, { volumeIds: made, sizeBytes })).volumes).toHaveLength(made.length);
+    } finally {
+      for (const volumeId of made) await deleteVolume(cache, volumeId);
+    }
+    const later = newIds(3);
+    expect((await createMany(image, { volumeIds: later, sizeBytes })).volumes).toHaveLength(later.length);
+    for (const volumeId of later) await deleteVolume(cache, volumeId);
   });
 
   it('roll over to further parents at the clone limit', async () => {

@@ -7,7 +7,7 @@ import { findVolume, selectVolumes } from '../../../db/volumes';
 import type { EntryState } from '../../../db/schema';
 import type { BackendName } from '../../../workflows/contract/ids';
 
-const LIMIT = 1000;
+const LIMIT = 10_000;
 type EntryFilter = Omit<Parameters<typeof listEntries>[1], 'limit'>;
 
 /** What tests ask an inventory about one of its backends. Ids may be plain text. */
