@@ -1,5 +1,6 @@
-import { Socket } from 'node:net';
+import { read } from 'node:fs';
 import type { Writable } from 'node:stream';
+import { promisify } from 'node:util';
 
 /**
  * Bytes between a process and its agent on a pipe of their own: messages of Node's IPC are copied several times, which
@@ -26,7 +27,10 @@ export interface Parcels {
   giveBack(bytes: Buffer): void;
 }
 
-/** Reads parcels from a file descriptor. @param mostBytes of a parcel: memory is given out in such pieces, and kept. */
+/**
+ * Reads parcels from a pipe, on another thread, until that ends. @param mostBytes of a parcel: memory is given out in
+ * such pieces, and kept.
+ */
 export function receiveParcels(fd: number, mostBytes: number): Parcels {
   const unused: ArrayBufferLike[] = [];
   const arrived = new Map<number, Buffer>();
@@ -37,30 +41,15 @@ export function receiveParcels(fd: number, mostBytes: number): Parcels {
     else resolve(bytes);
     waiting.delete(parcel);
   };
-  const header = Buffer.alloc(HEADER_BYTES);
-  let headerBytes = 0;
-  let body: Buffer = Buffer.alloc(0);
-  let bodyBytes = 0;
-
-  const receive = (bytes: Buffer): void => {
-    for (let at = 0; at < bytes.length;) {
-      if (headerBytes < HEADER_BYTES) {
-        const copied = bytes.copy(header, headerBytes, at);
-        headerBytes += copied;
-        at += copied;
-        if (headerBytes < HEADER_BYTES) continue;
-        body = Buffer.from(unused.pop() ?? new ArrayBuffer(mostBytes), 0, header.readUInt32LE(4));
-        bodyBytes = 0;
-      }
-      const copied = bytes.copy(body, bodyBytes, at);
-      bodyBytes += copied;
-      at += copied;
-      if (bodyBytes < body.length) continue;
-      deliver(header.readUInt32LE(0), body);
-      headerBytes = 0;
+  const receive = async (): Promise<void> => {
+    const header = Buffer.alloc(HEADER_BYTES);
+    while (await fill(fd, header)) {
+      const bytes = Buffer.from(unused.pop() ?? new ArrayBuffer(mostBytes), 0, header.readUInt32LE(4));
+      await fill(fd, bytes);
+      deliver(header.readUInt32LE(0), bytes);
     }
   };
-  new Socket({ fd, writable: false }).on('data', receive).unref();
+  void receive();
   return {
     take: async (parcel) => {
       const bytes = arrived.get(parcel);
@@ -69,4 +58,16 @@ export function receiveParcels(fd: number, mostBytes: number): Parcels {
     },
     giveBack: ({ buffer }) => void unused.push(buffer),
   };
+}
+
+const readSome = promisify(read);
+
+/** @returns false when the pipe has ended. */
+async function fill(fd: number, buffer: Buffer): Promise<boolean> {
+  for (let done = 0; done < buffer.length;) {
+    const { bytesRead } = await readSome(fd, buffer, done, buffer.length - done, null);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
+  }
+  return true;
 }
