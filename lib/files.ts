@@ -1,6 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { renameSync, writeFileSync } from 'node:fs';
-import { open, statfs, type FileHandle } from 'node:fs/promises';
+import { open, stat, statfs, type FileHandle } from 'node:fs/promises';
+import { unlessAbsent } from './errno';
+
+/** In which `stat` counts what a file takes up, whatever the file system's own are. */
+export const STAT_BLOCK_BYTES = 512;
+
+export async function pathExists(path: string): Promise<boolean> {
+  return (await unlessAbsent(stat(path))) !== undefined;
+}
 
 /** Replaces the file as a whole: a reader sees the old text or the new one. Mode 0600 by default; not durable. */
 export function writeFileAtomically(path: string, text: string, mode = 0o600): void {

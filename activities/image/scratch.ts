@@ -8,7 +8,7 @@ import { readHostId } from './host-id';
 import { createSharedTransfers } from './shared-transfers';
 import { acquireProcessLock, describeHolder } from '../process-lock';
 import { isDiskFull, unlessAbsent } from '../../lib/errno';
-import { fileSystemSpace } from '../../lib/files';
+import { fileSystemSpace, STAT_BLOCK_BYTES } from '../../lib/files';
 
 /** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
 export interface Scratch {
@@ -67,7 +67,6 @@ export interface EnsuredFile extends ScratchFile {
 
 const PARTIAL = '.partial';
 /** What `stat` counts in, whatever the file system's blocks are. */
-const STAT_BLOCK_BYTES = 512;
 /** A file's name has at most 255 bytes; `sha512-` and its hex are 135. */
 const contentHashPattern = /^[a-z0-9][a-z0-9_-]{0,199}$/;
 

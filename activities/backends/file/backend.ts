@@ -42,7 +42,7 @@ export async function createFileBackend({
   known = NOTHING_KNOWN,
 }: FileBackendOptions): Promise<VolumeBackend> {
   const layout = layoutOf(resolve(directory));
-  const chosen = await withFailures({ name, layout }, {}, async () => {
+  const chosen = await withFailures({ name, layout }, 0, async () => {
     const placeId = await ensureDirectory(layout, { installation, backend: name }, known);
     await beginCloneNotes(layout);
     return { placeId, ...(await chooseCloneMethod(layout, clone)) };
@@ -56,25 +56,29 @@ export async function createFileBackend({
     method: chosen.method,
     checkParent: sharingNext((parent) => getSealedParent(context, parent)),
   };
+  /** @param neededBytes what `NoSpace` names. */
   const guarded =
-    <Args extends unknown[], Result>(operation: (of: FileBackendContext, ...args: Args) => Promise<Result>) =>
+    <Args extends unknown[], Result>(
+      operation: (of: FileBackendContext, ...args: Args) => Promise<Result>,
+      neededBytes: (...args: Args) => number = () => 0,
+    ) =>
     (...args: Args): Promise<Result> =>
-      withFailures(context, {}, () => operation(context, ...args));
+      withFailures(context, neededBytes(...args), () => operation(context, ...args));
   return {
     name,
     driver: 'file',
     capabilities: capabilitiesOf(chosen),
     placeId,
     space: guarded(spaceOf),
-    ensureWriteTarget: guarded(ensureWriteTarget),
+    ensureWriteTarget: guarded(ensureWriteTarget, ({ virtualBytes }) => virtualBytes),
     takeOverAttempt: guarded(takeOverAttempt),
-    sealImageVolume: guarded(sealImageVolume),
-    publishVolume: guarded(publishVolume),
+    sealImageVolume: guarded(sealImageVolume, (_target, { virtualBytes }) => virtualBytes),
+    publishVolume: guarded(publishVolume, (_target, { sizeBytes }) => sizeBytes),
     ensureAttemptAbsent: guarded(ensureAttemptAbsent),
     describeParent: guarded(describeParent),
     reclaimableBytes: guarded(reclaimableBytes),
     digestParent: guarded(digestParent),
-    ensureClone: guarded(ensureClone),
+    ensureClone: guarded(ensureClone, (_parent, { sizeBytes }) => sizeBytes),
     ensureFlattened: guarded(ensureFlattened),
     describeVolume: guarded(describeVolume),
     findOpener: guarded(findOpener),

@@ -1,4 +1,4 @@
-import { mkdir, open, opendir, readdir, rm, stat, unlink } from 'node:fs/promises';
+import { mkdir, open, opendir, readdir, rm, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FileBackendContext } from './context';
 import { syncDirectory } from './durable';
@@ -14,6 +14,7 @@ import {
 import { parseOverlay } from './qcow2-overlay';
 import { readHead } from './volume';
 import { unlessAbsent, hasCode } from '../../../lib/errno';
+import { pathExists } from '../../../lib/files';
 
 /*
  * Which overlays need an image-volume, told without opening all overlays: an overlay is noted, durably, before it can be seen, so an image-volume
@@ -38,8 +39,7 @@ export async function noteClone({ layout }: Pick<FileBackendContext, 'layout'>, 
 /** As `noteClone`, for one that should be noted already: a person, or a worker of an earlier version, has put it there. */
 export async function ensureCloneNoted(context: Pick<FileBackendContext, 'layout'>, note: CloneNote): Promise<void> {
   if (!isImageVolumeName(note.parent)) return;
-  const found = await unlessAbsent(stat(join(clonesPath(context.layout, note.parent), note.volumeId)));
-  if (found === undefined) await noteClone(context, note);
+  if (!(await pathExists(join(clonesPath(context.layout, note.parent), note.volumeId)))) await noteClone(context, note);
 }
 
 /** After the volume is gone. What a kill leaves goes with its parent. */
@@ -73,7 +73,7 @@ export async function findCloneOf(context: FileBackendContext, imageVolume: stri
 
 /** Once for a directory that an earlier version has filled, or that was moved without its notes: opens every overlay. */
 async function ensureAllNoted({ layout }: FileBackendContext): Promise<void> {
-  if ((await unlessAbsent(stat(join(layout.clones, COMPLETE)))) !== undefined) return;
+  if (await pathExists(join(layout.clones, COMPLETE))) return;
   const parents = new Set<string>();
   for await (const { name: file } of await opendir(layout.volumes)) {
     const parsed = parseFileName(file);

@@ -7,7 +7,6 @@ import type { VolumeMarker } from '../backend';
 import { noteClone } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { publishFile, removeFile, replaceFile, syncDirectory, writeNewFile } from './durable';
-import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
 import { writeJson } from './markers';
 import { removeAttempts } from './remove';
@@ -26,23 +25,21 @@ export async function ensureClone(
   marker: VolumeMarker,
 ): Promise<Connection> {
   const paths = volumePaths(context.layout, marker.volumeId);
-  return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
-    const existing = await findVolumeFile(context, marker.volumeId);
-    // One that was flattened since does not need its parent, which may be gone.
-    if (existing === undefined || (await needsParent(existing))) {
-      const { virtualBytes } = await context.checkParent(parent);
-      checkSize(marker.sizeBytes, {
-        leastBytes: virtualBytes,
-        mostBytes: context.method === 'overlay' ? MAX_OVERLAY_BYTES : undefined,
-      });
-    }
-    const format = context.method === 'overlay' ? 'qcow2' : 'raw';
-    if (existing === undefined && (await makeClone(context, parent, marker)))
-      return connectionOf({ path: paths[format], format });
-    const connection = await confirmPublished(context, { marker, parent });
-    await removeAttempt(attemptOf(context, marker, FIRST_ATTEMPT));
-    return connection;
-  });
+  const existing = await findVolumeFile(context, marker.volumeId);
+  // One that was flattened since does not need its parent, which may be gone.
+  if (existing === undefined || (await needsParent(existing))) {
+    const { virtualBytes } = await context.checkParent(parent);
+    checkSize(marker.sizeBytes, {
+      leastBytes: virtualBytes,
+      mostBytes: context.method === 'overlay' ? MAX_OVERLAY_BYTES : undefined,
+    });
+  }
+  const format = context.method === 'overlay' ? 'qcow2' : 'raw';
+  if (existing === undefined && (await makeClone(context, parent, marker)))
+    return connectionOf({ path: paths[format], format });
+  const connection = await confirmPublished(context, { marker, parent });
+  await removeAttempt(attemptOf(context, marker, FIRST_ATTEMPT));
+  return connection;
 }
 
 async function needsParent({ path, format }: FoundVolume): Promise<boolean> {

@@ -5,23 +5,22 @@ import { freeBytesOrZero } from '../../../lib/files';
 /** Runs `operation` and turns what the file system says into the project's failures. `neededBytes`: what `NoSpace` names. */
 export async function withFailures<Result>(
   context: Pick<FileBackendContext, 'name' | 'layout'>,
-  { neededBytes = 0 }: { neededBytes?: number },
+  neededBytes: number,
   operation: () => Promise<Result>,
 ): Promise<Result> {
   try {
     return await operation();
   } catch (error) {
-    throw await toFailure(error, { context, neededBytes });
+    throw await toFailure(error, context, neededBytes);
   }
 }
 
-interface FailureContext {
-  context: Pick<FileBackendContext, 'name' | 'layout'>;
-  neededBytes: number;
-}
-
 /** Bugs (no errno) pass as they are, and so does what is a failure already. */
-export async function toFailure(error: unknown, { context, neededBytes }: FailureContext): Promise<unknown> {
+export async function toFailure(
+  error: unknown,
+  { name: backend, layout }: Pick<FileBackendContext, 'name' | 'layout'>,
+  neededBytes: number,
+): Promise<unknown> {
   if (error instanceof Failure || !isErrnoException(error)) return error;
   const options = { cause: error };
   switch (error.code) {
@@ -29,7 +28,7 @@ export async function toFailure(error: unknown, { context, neededBytes }: Failur
     case 'EDQUOT':
       return new Failure(
         'NoSpace',
-        { backend: context.name, neededBytes, freeBytes: await freeBytesOrZero(context.layout.directory) },
+        { backend, neededBytes, freeBytes: await freeBytesOrZero(layout.directory) },
         options,
       );
     case 'EFBIG':
@@ -39,11 +38,7 @@ export async function toFailure(error: unknown, { context, neededBytes }: Failur
         options,
       );
     default:
-      return new Failure(
-        'BackendUnavailable',
-        { backend: context.name, cause: `${error.code} in ${error.syscall}` },
-        options,
-      );
+      return new Failure('BackendUnavailable', { backend, cause: `${error.code} in ${error.syscall}` }, options);
   }
 }
 

@@ -11,6 +11,7 @@ import { attemptPaths, newAttempt, parseFileName, volumePaths } from './layout';
 import { formatOverlay, parseOverlay, type Overlay } from './qcow2-overlay';
 import { findVolumeFile, readHead } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
+import { pathExists } from '../../../lib/files';
 
 export type Flattened = 'flattened' | 'independent' | 'absent';
 
@@ -163,7 +164,7 @@ export async function settleSecondName(
   replaced: string,
 ): Promise<void> {
   const { qcow2: path } = volumePaths(layout, volumeId);
-  if (!(await exists(replaced)) || (await isSameFile(path, replaced))) return; // Not replaced yet, or given back.
+  if (!(await pathExists(replaced)) || (await isSameFile(path, replaced))) return; // Not replaced yet, or given back.
   if (await isOpenForWriting(replaced)) {
     await unlessAbsent(rename(replaced, path));
     await syncDirectory(layout.volumes);
@@ -174,11 +175,7 @@ export async function settleSecondName(
 
 /** Where the rename did not happen, or the volume was deleted, the second name is one too many. */
 async function removeUnneeded(path: string, replaced: string): Promise<void> {
-  if (!(await exists(path)) || (await isSameFile(path, replaced))) await removeFile(replaced);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return (await unlessAbsent(stat(path))) !== undefined;
+  if (!(await pathExists(path)) || (await isSameFile(path, replaced))) await removeFile(replaced);
 }
 
 async function isSameFile(a: string, b: string): Promise<boolean> {

@@ -78,6 +78,13 @@ export function volumePaths(layout: Layout, volumeId: string) {
   return { raw: `${base}.raw`, qcow2: `${base}.qcow2`, marker: `${base}.json` };
 }
 
+/** Where an object's bytes and its marker lie; of a volume, where it is no overlay. @throws as `imagePaths`, `volumePaths`. */
+export function objectPaths(layout: Layout, kind: ObjectKind, name: string): { data: string; marker: string } {
+  if (kind === 'image-volume') return imagePaths(layout, name);
+  const { raw: data, marker } = volumePaths(layout, name);
+  return { data, marker };
+}
+
 /** Paths of what one attempt writes before it is published. @throws InvalidRequest for names that are no plain file names. */
 export function attemptPaths(layout: Layout, attempt: AttemptId) {
   return attemptPathsIn(partialsOf(layout, attempt.kind), attempt);

@@ -8,16 +8,17 @@ import { toFailure } from './errors';
 import {
   imagePaths,
   isVolumeId,
+  objectPaths,
   objectsOf,
   ORPHANED_MARKER,
   parseFileName,
   partialsOf,
-  volumePaths,
   type ObjectKind,
 } from './layout';
 import { findImageMarker } from './markers';
 import { findVolumeFile, readVolume, usageOf } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
+import { pathExists } from '../../../lib/files';
 
 /** What the root may hold: `lost+found` is the file system's own. */
 const OWN_ENTRIES = new Set([
@@ -42,7 +43,7 @@ export async function* listObjects(context: FileBackendContext): AsyncIterable<B
     // A list that ended with the mount is not a list.
     await checkClaim(context);
   } catch (error) {
-    throw await toFailure(error, { context, neededBytes: 0 });
+    throw await toFailure(error, context, 0);
   }
 }
 
@@ -80,8 +81,8 @@ async function classify(
     return { kind: 'partial', name: file, partial: { kind, name, attempt } };
   if (directory === partialsOf(context.layout, kind)) return foreign;
   if (extension === 'json') {
-    const isOrphan = !(await hasObject(context, kind, name));
-    return isOrphan ? { kind: 'partial', name: file, partial: { kind, name, attempt: ORPHANED_MARKER } } : undefined;
+    if (await pathExists(objectPaths(context.layout, kind, name).data)) return undefined;
+    return { kind: 'partial', name: file, partial: { kind, name, attempt: ORPHANED_MARKER } };
   }
   const marker = await findMarker(context, kind, name);
   return marker?.installation === context.installation ? { kind, name, marker } : { ...foreign, marker };
@@ -94,11 +95,6 @@ async function findMarker(context: FileBackendContext, kind: ObjectKind, name: s
   if (read?.neededParent !== undefined && isVolumeId(name))
     await ensureCloneNoted(context, { parent: read.neededParent, volumeId: name });
   return read?.stored?.marker;
-}
-
-async function hasObject(context: FileBackendContext, kind: ObjectKind, name: string): Promise<boolean> {
-  const data = kind === 'image-volume' ? imagePaths(context.layout, name).data : volumePaths(context.layout, name).raw;
-  return (await unlessAbsent(stat(data))) !== undefined;
 }
 
 async function describe(path: string): Promise<{ realBytes: number; modifiedAt: Date } | undefined> {

@@ -7,11 +7,11 @@ import { checkClaim } from './directory';
 import { imagePaths } from './layout';
 import { findImageMarker, type StoredImageMarker } from './markers';
 import { unlessAbsent } from '../../../lib/errno';
+import { STAT_BLOCK_BYTES } from '../../../lib/files';
 
 export const SEALED_MODE = 0o400;
 const MODE_BITS = 0o777n;
 const NS_PER_SECOND = 1_000_000_000n;
-const BYTES_PER_BLOCK = 512;
 
 /**
  * Says whether the image-volume is as it was sealed: read-only, of its size, and not written since. What is not condemns an entry, so it is believed only
@@ -34,7 +34,11 @@ async function describeFile(context: FileBackendContext, name: string): Promise<
   if (stored === undefined || stored.marker.installation !== context.installation) return { kind: 'unsealed' };
   const found = findChange(file, stored);
   if (found !== undefined) return { kind: 'changed', found };
-  return { kind: 'sealed', virtualBytes: stored.marker.virtualBytes, realBytes: Number(file.blocks) * BYTES_PER_BLOCK };
+  return {
+    kind: 'sealed',
+    virtualBytes: stored.marker.virtualBytes,
+    realBytes: Number(file.blocks) * STAT_BLOCK_BYTES,
+  };
 }
 
 /**
@@ -44,7 +48,7 @@ async function describeFile(context: FileBackendContext, name: string): Promise<
 export async function reclaimableBytes(context: FileBackendContext, name: string): Promise<number> {
   const file = await unlessAbsent(stat(imagePaths(context.layout, name).data));
   if (file === undefined) await checkClaim(context);
-  return (file?.blocks ?? 0) * BYTES_PER_BLOCK;
+  return (file?.blocks ?? 0) * STAT_BLOCK_BYTES;
 }
 
 /** @returns the sealed parent's size. @throws ParentUnusable when it is anything but sealed. */

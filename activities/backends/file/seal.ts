@@ -5,7 +5,6 @@ import type { ImageVolumeMarker, VolumeMarker, WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { publishFile, replaceFile, syncDirectory } from './durable';
-import { withFailures } from './errors';
 import { attemptPaths, imagePaths, newAttempt, volumePaths } from './layout';
 import { isSameMarker } from '../markers';
 import { findImageMarker, writeJson } from './markers';
@@ -27,18 +26,16 @@ export async function sealImageVolume(
 ): Promise<Sealed> {
   const paths = imagePaths(context.layout, marker.name);
   const { data } = attemptPaths(context.layout, { kind: 'image-volume', name: marker.name, attempt: target.attempt });
-  return await withFailures(context, { neededBytes: marker.virtualBytes }, async () => {
-    const { kind } = await describeParent(context, marker.name);
-    if (kind === 'absent') {
-      const sealedAtSeconds = await ensureImageMarker(context, marker);
-      await sealFile(data, { context, marker, sealedAtSeconds });
-      await publishFile(data, paths.data);
-    }
-    await syncDirectory(context.layout.images);
-    const sealed = await getSealedParent(context, marker.name);
-    await removeAttempts(context, 'image-volume', marker.name);
-    return sealed;
-  });
+  const { kind } = await describeParent(context, marker.name);
+  if (kind === 'absent') {
+    const sealedAtSeconds = await ensureImageMarker(context, marker);
+    await sealFile(data, { context, marker, sealedAtSeconds });
+    await publishFile(data, paths.data);
+  }
+  await syncDirectory(context.layout.images);
+  const sealed = await getSealedParent(context, marker.name);
+  await removeAttempts(context, 'image-volume', marker.name);
+  return sealed;
 }
 
 /** See `VolumeBackend.publishVolume`. */
@@ -50,18 +47,16 @@ export async function publishVolume(
   const paths = volumePaths(context.layout, marker.volumeId);
   const attempt = attemptPaths(context.layout, { kind: 'volume', name: marker.volumeId, attempt: target.attempt });
   checkSize(marker.sizeBytes, { leastBytes: target.virtualBytes });
-  return await withFailures(context, { neededBytes: marker.sizeBytes }, async () => {
-    await checkClaim(context);
-    if ((await findVolumeFile(context, marker.volumeId)) === undefined) {
-      await growFile(attempt.data, marker.sizeBytes);
-      await writeJson(attempt.marker, { marker, parent: null });
-      await replaceFile(attempt.marker, paths.marker);
-      await publishFile(attempt.data, paths.raw);
-    }
-    const connection = await confirmPublished(context, { marker, parent: null });
-    await removeAttempts(context, 'volume', marker.volumeId);
-    return connection;
-  });
+  await checkClaim(context);
+  if ((await findVolumeFile(context, marker.volumeId)) === undefined) {
+    await growFile(attempt.data, marker.sizeBytes);
+    await writeJson(attempt.marker, { marker, parent: null });
+    await replaceFile(attempt.marker, paths.marker);
+    await publishFile(attempt.data, paths.raw);
+  }
+  const connection = await confirmPublished(context, { marker, parent: null });
+  await removeAttempts(context, 'volume', marker.volumeId);
+  return connection;
 }
 
 /** @returns the time of the seal: that of the marker which is there, when it says the same, else now. */

@@ -13,8 +13,7 @@ import { isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from '../mar
 import { findVolumeMarker } from './markers';
 import { OVERLAY_HEAD_BYTES, parseOverlay } from './qcow2-overlay';
 import { unlessAbsent } from '../../../lib/errno';
-
-const BYTES_PER_BLOCK = 512;
+import { STAT_BLOCK_BYTES } from '../../../lib/files';
 
 /** A volume as it lies in the directory. */
 export interface FoundVolume {
@@ -111,7 +110,7 @@ export async function readHead(path: string): Promise<Buffer> {
 
 /** @returns what a file takes up on the disk, and when it was written. */
 export function usageOf({ blocks, mtime }: Stats): Pick<FoundVolume, 'realBytes' | 'modifiedAt'> {
-  return { realBytes: blocks * BYTES_PER_BLOCK, modifiedAt: mtime };
+  return { realBytes: blocks * STAT_BLOCK_BYTES, modifiedAt: mtime };
 }
 
 function describeOrigin(parent: string | null): string {

@@ -1,23 +1,15 @@
-import { rename, stat } from 'node:fs/promises';
+import { rename } from 'node:fs/promises';
 import { SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import type { WriteTarget } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
-import { withFailures } from './errors';
 import { isReplaced, settleReplaced, settleSecondName } from './flatten';
-import {
-  attemptPaths,
-  formerAttemptPaths,
-  imagePaths,
-  isVolumeId,
-  ORPHANED_MARKER,
-  volumePaths,
-  type AttemptId,
-} from './layout';
+import { attemptPaths, formerAttemptPaths, isVolumeId, objectPaths, ORPHANED_MARKER, type AttemptId } from './layout';
 import { checkSize } from '../sizes';
 import { settleAll } from '../../../lib/settle-all';
 import { unlessAbsent } from '../../../lib/errno';
+import { pathExists } from '../../../lib/files';
 
 /** Makes a hole of `virtualBytes` for one attempt: always a new file, so that a late writer of an earlier try writes into nothing. */
 export async function ensureWriteTarget(
@@ -26,12 +18,10 @@ export async function ensureWriteTarget(
 ): Promise<WriteTarget> {
   const { data } = attemptPaths(context.layout, request);
   checkSize(request.virtualBytes, { leastBytes: SECTOR_BYTES });
-  return await withFailures(context, { neededBytes: request.virtualBytes }, async () => {
-    await ensureAttemptAbsent(context, request);
-    await writeNewFile(data, { writes: [], fileBytes: request.virtualBytes });
-    const { attempt, virtualBytes } = request;
-    return { attempt, virtualBytes, qemuTarget: `file:${data}`, path: data };
-  });
+  await ensureAttemptAbsent(context, request);
+  await writeNewFile(data, { writes: [], fileBytes: request.virtualBytes });
+  const { attempt, virtualBytes } = request;
+  return { attempt, virtualBytes, qemuTarget: `file:${data}`, path: data };
 }
 
 /** See `VolumeBackend.takeOverAttempt`. */
@@ -71,9 +61,6 @@ async function moveFile(from: string, to: string): Promise<boolean> {
 }
 
 async function removeOrphanedMarker({ layout }: FileBackendContext, { kind, name }: AttemptId): Promise<void> {
-  const [data, marker] =
-    kind === 'image-volume'
-      ? [imagePaths(layout, name).data, imagePaths(layout, name).marker]
-      : [volumePaths(layout, name).raw, volumePaths(layout, name).marker];
-  if ((await unlessAbsent(stat(data))) === undefined) await removeFile(marker);
+  const { data, marker } = objectPaths(layout, kind, name);
+  if (!(await pathExists(data))) await removeFile(marker);
 }
