@@ -9,6 +9,7 @@ import type { ImagePolicy } from './image/policy';
 import type { Scratch } from './image/scratch';
 import type { ToolGuard } from './image/tool-guard';
 import type { CacheMetrics } from './metrics';
+import type { Tenant } from './keystone/find-tenant';
 import type { ScratchQueue } from './transfer/scratch-queue';
 import type { Semaphore } from '../lib/semaphore';
 
@@ -18,6 +19,8 @@ export interface ControlDependencies {
   installation: InstallationId;
   database: Database;
   images: ImageService;
+  /** Owns what belongs to no project. */
+  internalTenant: Tenant;
   temporal: Client;
   queues: ReturnType<typeof taskQueues>;
   /** The rules for images, and the hash that names them. */

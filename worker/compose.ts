@@ -71,7 +71,7 @@ export async function compose({
   const { namespace } = config.temporal;
   const namespaceId = await findNamespaceId(connection, namespace);
   await bindNamespace(database, { name: namespace, id: namespaceId, moved: words.movedNamespace });
-  const images = await openImages(config);
+  const { images, internalTenant } = await openImages(config, logger);
   const holdsBackends = roles.includes('backend') || roles.includes('host');
   const backends = holdsBackends
     ? await openBackends(config, { database, lostPlace: words.lostPlace })
@@ -82,6 +82,7 @@ export async function compose({
     installation: await ensureInstallation(database),
     database,
     images,
+    internalTenant,
     temporal: new Client({ connection, namespace: config.temporal.namespace }),
     queues: taskQueues(config.temporal.taskQueuePrefix),
     policy,

@@ -1,25 +1,71 @@
 import { createGlanceClient } from '../activities/glance/client';
 import type { ImageService } from '../activities/glance/image-service';
 import { openIdentity, type Identity } from '../activities/keystone/identity';
+import { findTenant, type Tenant } from '../activities/keystone/find-tenant';
 import type { ResolvedConfig } from '../client/config/load';
+import type { Logger } from './logger';
+import { Failure } from '../workflows/contract/failures';
 
 /**
  * The configured image service, asked with tokens where an identity is configured. Closing it closes both.
  * @throws Failure InvalidRequest for what is configured wrong; CredentialsRefused, IdentityUnavailable where the endpoint is the catalogue's.
  */
-export async function openImages(config: ResolvedConfig): Promise<ImageService> {
+export async function openImages(config: ResolvedConfig, logger: Logger): Promise<OpenImages> {
   const identity = config.identity && openIdentity(config.identity);
   try {
     const endpoint = await findImagesEndpoint(config, identity);
+    const internalTenant = await findInternalTenant(config, { identity, logger });
     const images = createGlanceClient({ endpoint, getToken: identity?.getToken, tls: identity?.tls });
+    if (identity !== undefined) await checkReads(images, { identity, logger });
     const close = async (): Promise<void> => {
       await images.close();
       await identity?.close();
     };
-    return { ...images, close };
+    return { images: { ...images, close }, internalTenant };
   } catch (error) {
     await identity?.close();
     throw error;
+  }
+}
+
+interface OpenImages {
+  images: ImageService;
+  internalTenant: Tenant;
+}
+
+/** Who owns what belongs to no project, where there is no Keystone that knows projects. */
+const NOBODY = 'image-volume-cache';
+
+async function findInternalTenant(
+  { internalTenant }: ResolvedConfig,
+  { identity, logger }: { identity: Identity | undefined; logger: Logger },
+): Promise<Tenant> {
+  if (identity === undefined) return { projectId: NOBODY, userId: NOBODY, ...internalTenant };
+  const { label, doubt, ...tenant } = await findTenant(identity, internalTenant);
+  if (doubt === undefined) logger.info(tenant, `the internal tenant is ${label}`);
+  else logger.warn({ ...tenant, doubt }, `the internal tenant is ${label}, as far as can be seen`);
+  return tenant;
+}
+
+/** An account that may never read is told of at the start; what passes, such as a service that starts too, is not waited for. */
+async function checkReads(
+  images: ImageService,
+  { identity, logger }: { identity: Identity; logger: Logger },
+): Promise<void> {
+  try {
+    await images.listImages({ limit: 1 });
+  } catch (error) {
+    const { user, project } = await identity.describeAccount();
+    if (!(error instanceof Failure) || !error.isFinal) {
+      logger.warn({ err: error }, `${images.endpoint} does not list images to user ${user} of project ${project} now`);
+      return;
+    }
+    const allowed = `an account that may read images at ${images.endpoint} (get_images, get_image, download_image)`;
+    throw new Failure(
+      'InvalidRequest',
+      { field: 'identity', value: `user ${user} of project ${project}`, allowed },
+      { cause: error },
+    );
   }
 }
 

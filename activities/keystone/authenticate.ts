@@ -24,8 +24,8 @@ export async function authenticate(requests: KeystoneRequests, account: Account)
   const body = JSON.stringify({ auth: { identity: identityOf(account.credentials), scope: scopeOf(account.scope) } });
   const answer = await requests.exchange({ method: 'POST', path: '/auth/tokens', body });
   if (answer.status !== 201) throw refusalOf(requests.service, answer, account);
-  const token = parse(requests, subjectTokenSchema, answer.headers['x-subject-token']);
-  const { token: described } = parse(requests, tokenSchema, parseJson(answer.text));
+  const token = parseKeystone(requests, subjectTokenSchema, answer.headers['x-subject-token']);
+  const { token: described } = parseKeystone(requests, tokenSchema, parseJson(answer.text));
   const { issued_at: issuedAtMs, expires_at: expiresAtMs } = described;
   return {
     token,
@@ -94,7 +94,8 @@ function parseClockAhead({ headers: { date } }: KeystoneAnswer): number | undefi
   return Number.isFinite(aheadMs) ? aheadMs : undefined;
 }
 
-function parseJson(text: string): unknown {
+/** @returns undefined for what is no JSON. */
+export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -103,13 +104,13 @@ function parseJson(text: string): unknown {
 }
 
 /** What does not fit is not shown: it may be the token. */
-function parse<Schema extends z.ZodType>(
-  { service }: KeystoneRequests,
+export function parseKeystone<Schema extends z.ZodType>(
+  { service }: Pick<KeystoneRequests, 'service'>,
   schema: Schema,
   value: unknown,
 ): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const cause = `its answer is no token of v3: ${describeFirstIssue(parsed.error)}`;
+  const cause = `its answer is none of v3: ${describeFirstIssue(parsed.error)}`;
   throw new Failure('IdentityUnavailable', { service, cause });
 }

@@ -1,11 +1,13 @@
 import type { Secret } from '../../lib/secret';
 import type { ServiceTls } from '../../lib/service-tls';
-import { authenticate, type Account, type Session } from './authenticate';
+import type { z } from 'zod';
+import { authenticate, parseJson, parseKeystone, type Account, type Session } from './authenticate';
 import { findEndpoint } from './catalogue';
 import { readCloudSettings } from './cloud-settings';
-import { isFailure } from '../../workflows/contract/failures';
+import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { IdentityConfig } from './identity-config';
-import { createKeystoneRequests, type KeystoneRequests } from './requests';
+import { createKeystoneRequests, type KeystoneAnswer, type KeystoneRequests } from './requests';
+import type { TokenBody } from './schema';
 import { createTokenSource } from './token-source';
 
 /** This service's own account at a Keystone. */
@@ -20,6 +22,10 @@ export interface Identity {
   findImageEndpoint(): Promise<string>;
   /** Who we are, as Keystone says. @throws as `getToken`. */
   describeAccount(): Promise<AccountDescription>;
+  /** The same, with ids. @throws as `getToken`. */
+  readOwn(): Promise<Pick<TokenBody, 'user' | 'project'>>;
+  /** Asks Keystone with our token. @param path below its URL. @throws as `getToken`. */
+  read<Schema extends z.ZodType>(path: string, schema: Schema): Promise<z.output<Schema> | 'missing' | 'forbidden'>;
   close(): Promise<void>;
 }
 
@@ -50,6 +56,15 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
       if (settings.imageEndpoint !== undefined) return settings.imageEndpoint;
       return findEndpoint((await tokens.session()).body.catalog, 'image', settings);
     },
+    readOwn: async () => (await tokens.session()).body,
+    async read(path, schema) {
+      const ask = async (token: Secret): Promise<KeystoneAnswer> =>
+        await requests.exchange({ method: 'GET', path, token: token.reveal() });
+      const { token } = await tokens.session();
+      const first = await ask(token);
+      const answer = first.status === 401 ? await ask((await tokens.session(token)).token) : first;
+      return parseRecord(requests, answer, schema);
+    },
     describeAccount: async () => accountOf(await tokens.session()),
     close: () => requests.close(),
   };
@@ -78,6 +93,17 @@ function createPatientAccount(requests: KeystoneRequests) {
 function isSame(left: Account, right: Account): boolean {
   const shown = ({ credentials, scope }: Account): string => JSON.stringify({ credentials, scope });
   return left.credentials.secret.equals(right.credentials.secret) && shown(left) === shown(right);
+}
+
+function parseRecord<Schema extends z.ZodType>(
+  { service }: KeystoneRequests,
+  { status, text }: KeystoneAnswer,
+  schema: Schema,
+): z.output<Schema> | 'missing' | 'forbidden' {
+  if (status === 403) return 'forbidden';
+  if (status === 404) return 'missing';
+  if (status === 200) return parseKeystone({ service }, schema, parseJson(text));
+  throw new Failure('IdentityUnavailable', { service, cause: `it answers ${status}` });
 }
 
 function accountOf({ body: { user, project, roles }, clockAheadMs }: Session): AccountDescription {

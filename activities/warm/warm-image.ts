@@ -46,7 +46,7 @@ export function createOpenWarming(deps: ControlDependencies) {
   return async function openWarming({ imageId, backend, activityId }: WarmingRequest): Promise<Warming> {
     const image = await deps.images.getImage(imageId, cancellationSignal());
     checkImage(deps, image);
-    const projectId = image.owner ?? (deps.config.internalTenant.projectId as ProjectId);
+    const projectId = image.owner ?? (deps.internalTenant.projectId as ProjectId);
     const key = cacheKeyOf(image);
     const entryId = await addImageToReady(deps.database, { backend, key, imageId: image.id, projectId });
     if (entryId !== undefined) return { kind: 'ready', entryId };

@@ -12,6 +12,7 @@ const skeletonSchema = z.object({
   defaultBackend: z.string().optional().catch(undefined),
   images: z.object({ service: z.string().optional() }).optional().catch(undefined),
   identity: z.unknown().optional(),
+  internalTenant: z.record(z.string(), z.unknown()).prefault({}).catch({}),
   backends: z
     .record(
       z.string(),
@@ -32,9 +33,10 @@ const skeletonSchema = z.object({
 export function crossCheck(values: unknown): ConfigIssue[] {
   const parsed = skeletonSchema.safeParse(values);
   if (!parsed.success) return [];
-  const { defaultBackend, backends, images, identity } = parsed.data;
+  const { defaultBackend, backends, images, identity, internalTenant } = parsed.data;
   return [
     ...(images?.service === 'catalogue' && identity === undefined ? [catalogueOfNobody] : []),
+    ...(identity === undefined ? namesForNobody(internalTenant) : []),
     ...checkDefaultBackend(defaultBackend, backends),
     ...Object.entries(backends).flatMap(([name, { cache }]) => checkBackend(name, cache)),
   ];
@@ -45,6 +47,15 @@ const catalogueOfNobody: ConfigIssue = {
   received: '"catalogue"',
   allowed: 'embedded, unless `identity` says whose catalogue',
 };
+
+function namesForNobody(internalTenant: Record<string, unknown>): ConfigIssue[] {
+  const names = Object.entries(internalTenant).filter(([key]) => ['projectName', 'userName'].includes(key));
+  return names.map(([key, value]) => ({
+    path: `internalTenant.${key}`,
+    received: describeValue(value),
+    allowed: 'an id, unless `identity` says whose names they are',
+  }));
+}
 
 function checkDefaultBackend(defaultBackend: string | undefined, backends: Record<string, unknown>): ConfigIssue[] {
   if (defaultBackend === undefined || Object.hasOwn(backends, defaultBackend)) return [];

@@ -150,9 +150,17 @@ export const configSchema = z.strictObject({
     .prefault({ service: 'embedded' }),
   /** This installation's account at a Keystone; left out: services are asked without a token. */
   identity: identitySchema.optional(),
+  /** What is left out is the account's own in Keystone; without Keystone, `image-volume-cache`. */
   internalTenant: z
-    .strictObject({ projectId: z.string().min(1).max(64), userId: z.string().min(1).max(64) })
-    .prefault({ projectId: 'image-volume-cache', userId: 'image-volume-cache' }),
+    .strictObject({
+      projectId: z.string().min(1).max(64).optional(),
+      projectName: name.optional(),
+      projectDomainId: name.optional(),
+      userId: z.string().min(1).max(64).optional(),
+      userName: name.optional(),
+      userDomainId: name.optional(),
+    })
+    .prefault({}),
   defaultProjectId: z.string().min(1).max(64).default('default'),
   createBudget: duration.default(6 * 3_600_000),
   createSafetyInterval: duration.default(2 * 60_000),

@@ -1,4 +1,5 @@
 import type { Identity } from '../../../activities/keystone/identity';
+import { findTenant } from '../../../activities/keystone/find-tenant';
 import type { ImageVolumeCache } from '../../connection';
 import { asClientErrors, exitCodes, ImageVolumeCacheError, type ErrorType } from '../../errors';
 import { fault, ok, warning, type DoctorFinding } from './check';
@@ -9,10 +10,26 @@ const CHECK = 'identity';
 export async function checkIdentity(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   try {
     const identity = cache.identity();
-    return identity === undefined ? [] : [await asClientErrors(async () => await describeIdentity(identity))];
+    if (identity === undefined) return [];
+    const account = await asClientErrors(async () => await describeIdentity(identity));
+    return [account, await checkTenant(identity, cache)];
   } catch (error) {
-    if (!(error instanceof ImageVolumeCacheError)) throw error;
-    return [describeTrouble(error)];
+    return [describeTrouble(CHECK, error)];
+  }
+}
+
+const TENANT = 'internal tenant';
+const REMEDY =
+  "leave internalTenant out, for our account's own project and user; or check by hand: `openstack role assignment list --names --user … --project …`";
+
+async function checkTenant(identity: Identity, { settings }: ImageVolumeCache): Promise<DoctorFinding> {
+  try {
+    const { internalTenant } = settings.loaded.config;
+    const { label, doubt } = await asClientErrors(async () => await findTenant(identity, internalTenant));
+    if (doubt === undefined) return ok(TENANT, label);
+    return warning(TENANT, `${label}; not checked: ${doubt}`, REMEDY);
+  } catch (error) {
+    return describeTrouble(TENANT, error);
   }
 }
 
@@ -32,7 +49,7 @@ async function describeIdentity(identity: Identity): Promise<DoctorFinding> {
 }
 
 const remedies: Partial<Record<ErrorType, string>> = {
-  InvalidRequest: 'correct it in clouds.yaml, secure.yaml, the OS_* variables or the section identity',
+  InvalidRequest: 'correct what it names, in temporal.yaml, clouds.yaml, secure.yaml or the OS_* variables',
   CredentialsRefused:
     'correct the account there; `openstack token issue` with the same settings must work. Is its user enabled, with a role in its project?',
   IdentityUnavailable:
@@ -40,8 +57,10 @@ const remedies: Partial<Record<ErrorType, string>> = {
 };
 
 /** Said to an operator: with whom and how it went wrong, which users are not told. */
-function describeTrouble({ type, message, details, exitCode }: ImageVolumeCacheError): DoctorFinding {
+function describeTrouble(check: string, error: unknown): DoctorFinding {
+  if (!(error instanceof ImageVolumeCacheError)) throw error;
+  const { type, message, details, exitCode } = error;
   const more = [details['account'], details['cause']].filter((part) => typeof part === 'string');
-  const found = fault(CHECK, [message, ...more].join('; '), remedies[type] ?? 'fix it, and `ivc doctor` again');
+  const found = fault(check, [message, ...more].join('; '), remedies[type] ?? 'fix it, and `ivc doctor` again');
   return { ...found, unavailable: exitCode === exitCodes.unavailable };
 }

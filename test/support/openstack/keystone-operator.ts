@@ -9,6 +9,7 @@ export interface KeystoneOperator {
   addEndpoints(endpoint: { type: string; region: string; url: string }): Promise<void>;
   /** @returns the id of a credential of that user for that project. */
   createApplicationCredential(account: Omit<Account, 'roles'>, secret: string): Promise<string>;
+  disable(kind: 'project' | 'user', id: string): Promise<void>;
   changePassword(userId: string, password: string): Promise<void>;
   revoke(token: string): Promise<void>;
   /** @returns how many tokens were given, by the server's log of requests. */
@@ -96,6 +97,8 @@ export function createKeystoneOperator(url: string, adminPassword: string): Keys
       const one = z.object({ application_credential: identified });
       return one.parse(await (await send({ method: 'POST', path, body, token })).json()).application_credential.id;
     },
+    disable: async (kind, id) =>
+      void (await call(anything, { method: 'PATCH', path: `/${kind}s/${id}`, body: { [kind]: { enabled: false } } })),
     changePassword: async (userId, password) =>
       void (await call(anything, { method: 'PATCH', path: `/users/${userId}`, body: { user: { password } } })),
     revoke: async (token) =>

@@ -218,6 +218,19 @@ describe('an identity', () => {
     expect(faultsOf('images: { service: catalogue }').issues).toMatchObject([{ path: 'images.service' }]);
   });
 
+  test('says whose the names of the internal tenant are', () => {
+    const names = 'internalTenant: { projectName: p, userName: u }';
+    expect(load(`identity: { cloud: mine }\n${names}`).config.internalTenant).toEqual({
+      projectName: 'p',
+      userName: 'u',
+    });
+    expect(faultsOf(names).issues).toMatchObject([
+      { path: 'internalTenant.projectName', received: '"p"' },
+      { path: 'internalTenant.userName', received: '"u"' },
+    ]);
+    expect(load('internalTenant: { projectId: p }').config.internalTenant).toEqual({ projectId: 'p' });
+  });
+
   test('has files relative to the configuration, and no password', () => {
     const { config } = load('identity: { authUrl: https://k, username: u, secretFile: secret, cacert: ca.pem }');
     expect(config.identity).toMatchObject({ secretFile: join(directory, 'secret'), cacert: join(directory, 'ca.pem') });
