@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { parseJson } from '../../lib/json';
 import { describeFirstIssue } from '../../lib/issue-words';
 import type { Secret } from '../../lib/secret';
 import { Failure } from '../../workflows/contract/failures';
@@ -92,15 +93,6 @@ function labelOf(who: { id: string } | { name: string }): string {
 function parseClockAhead({ headers: { date } }: KeystoneAnswer): number | undefined {
   const aheadMs = typeof date === 'string' ? Date.parse(date) - Date.now() : NaN;
   return Number.isFinite(aheadMs) ? aheadMs : undefined;
-}
-
-/** @returns undefined for what is no JSON. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 /** What does not fit is not shown: it may be the token. */

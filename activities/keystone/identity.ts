@@ -1,7 +1,8 @@
+import { parseJson } from '../../lib/json';
 import type { Secret } from '../../lib/secret';
 import type { ServiceTls } from '../../lib/service-tls';
 import type { z } from 'zod';
-import { authenticate, parseJson, parseKeystone, type Account, type Session } from './authenticate';
+import { authenticate, parseKeystone, type Account, type Session } from './authenticate';
 import { findEndpoint } from './catalogue';
 import { readCloudSettings } from './cloud-settings';
 import { Failure, isFailure } from '../../workflows/contract/failures';

@@ -106,6 +106,11 @@ it(
   REFUSED_TIMEOUT_MS,
 );
 
+it('a worker whose account may read no images does not start, and says so', async () => {
+  const worker = await flow.stack.spawnWorker({ environment: { OS_CLOUD: 'auditor' } });
+  await expect(worker.ready).rejects.toThrow(/identity: got user auditor of project ivc, allowed is/);
+});
+
 describe('doctor', () => {
   const doctor = async (name: string) => {
     const environment = { ...flow.stack.environment, OS_CLOUD: name };

@@ -24,6 +24,9 @@ interface RealGlanceOptions {
   keystone?: KeystoneAccount;
 }
 
+/** An account without one of these roles may read no images. */
+const READERS = 'role:admin or role:member or role:reader';
+
 /** Glance's own, to ask whose a token is. */
 export interface KeystoneAccount {
   url: string;
@@ -160,6 +163,8 @@ lock_path = ${below('lock')}
 policy_dirs = ${below('policy.d')}
 ${keystone === undefined ? '' : formatAuthToken(keystone)}`;
   await writeFile(path, config, { mode: 0o600 });
+  const rules = ['get_images', 'get_image', 'download_image'].map((rule) => `"${rule}": "${READERS}"\n`);
+  if (keystone !== undefined) await writeFile(below('policy.d/readers.yaml'), rules.join(''), { mode: 0o600 });
   return path;
 }
 

@@ -16,8 +16,8 @@ export interface RealCloud {
   /** Ids and password of the one user, a member of its project. */
   account: { userId: string; projectId: string; password: string; credentialSecret: string };
   /**
-   * Names `clouds.yaml` with `ivc` (a password, which is in `secure.yaml`), `ivc-credential` (an application credential), `ivc-wrong` (a wrong password)
-   * and `ivc-anywhere` (no region).
+   * Names `clouds.yaml` with `ivc` (a password, which is in `secure.yaml`), `ivc-credential` (an application credential), `ivc-wrong` (a wrong password),
+   * `ivc-anywhere` (no region), and `auditor`, another user, who may read no images.
    */
   environment: NodeJS.ProcessEnv;
   /** Changes the user's password, in Keystone and, if it is said, in `secure.yaml`. */
@@ -44,6 +44,8 @@ export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Pr
     await operator.ensureAccount({ ...glanceAccount, roles: ['admin'] });
     const own = { user: 'ivc', password: newSecret(), project: 'ivc' };
     const ids = await operator.ensureAccount({ ...own, roles: ['member'] });
+    const auditor = { user: 'auditor', password: newSecret(), project: 'ivc' };
+    await operator.ensureAccount({ ...auditor, roles: ['auditor'] });
     const glance = await startRealGlance({ keystone: { url, ...glanceAccount } });
     undos.after(() => glance.stop());
     await operator.addEndpoints({
@@ -68,6 +70,7 @@ export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Pr
     const clouds = {
       ivc: { ...region, auth },
       'ivc-anywhere': { auth },
+      auditor: { ...region, auth: { ...auth, username: auditor.user, password: auditor.password } },
       'ivc-wrong': { ...region, auth: { ...auth, password: 'wrong' } },
       'ivc-credential': {
         ...region,
