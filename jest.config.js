@@ -37,7 +37,7 @@ module.exports = {
     suite('integration', stack),
     suite('glance', stack),
     suite('ceph', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
-    suite('keystone', stack),
+    suite('keystone', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
     suite('filesystems'),
     suite('boot', stack),
     suite('browser', stack),

@@ -57,7 +57,7 @@ export function readCloudSettings(identity: IdentityConfig, env: NodeJS.ProcessE
 }
 
 interface Fields {
-  /** @returns the value of the first key that has one: in the section `auth`, else beside it. */
+  /** @returns the value of the first key that has one, in the section `auth` or beside it. */
   find(...keys: string[]): string | undefined;
   get(key: string, allowed: string): string;
   isTrue(key: string): boolean;
@@ -65,13 +65,17 @@ interface Fields {
   nameOf: FoundCloud['nameOf'];
 }
 
+/** What openstacksdk moves into `auth`, over what is there. */
+const besideFirst = /^(?:project|tenant|domain|user_domain|token|auth_token)(?:_|$)/;
+
 function fieldsOf({ entry, nameOf }: FoundCloud): Fields {
   const auth = isRecord(entry['auth']) ? entry['auth'] : {};
   const textOf = (value: unknown): string | undefined =>
     ['string', 'number', 'boolean'].includes(typeof value) && value !== '' ? String(value) : undefined;
   const find = (...keys: string[]): string | undefined => {
     for (const key of keys) {
-      const found = textOf(auth[key]) ?? textOf(entry[key]);
+      const [inAuth, beside] = [textOf(auth[key]), textOf(entry[key])];
+      const found = besideFirst.test(key) ? (beside ?? inAuth) : (inAuth ?? beside);
       if (found !== undefined) return found;
     }
     return undefined;

@@ -38,7 +38,9 @@ export interface KeystoneAccount {
 /** Where uploads go, and where copies do. */
 const [STORE, OTHER_STORE] = ['files', 'copies'];
 const CEPH_STORE = 'ceph';
-const packages = ['glance-api', 'glance-common', 'python3-glance'];
+export const glancePackages = ['glance-api', 'glance-common', 'python3-glance'];
+/** What it takes to ask for tokens besides. */
+export const tokenPackages = ['python3-keystonemiddleware'];
 const START_TIMEOUT_MS = 60_000;
 const COPY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -53,7 +55,7 @@ const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
  * Without Keystone every caller is an administrator. It ends with this process, however that ends.
  */
 export async function startRealGlance({ ceph, keystone }: RealGlanceOptions = {}): Promise<RealGlance> {
-  await ensurePackages(keystone === undefined ? packages : [...packages, 'python3-keystonemiddleware']);
+  await ensurePackages(keystone === undefined ? glancePackages : [...glancePackages, ...tokenPackages]);
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
   const apis: ChildProcess[] = [];
   const stop = async (): Promise<void> => {

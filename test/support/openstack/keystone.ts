@@ -9,7 +9,7 @@ import { ensurePackages } from '../machine/debian-packages';
 import { createKeystoneOperator, type KeystoneOperator } from './keystone-operator';
 import { startService } from './service';
 
-const packages = ['python3-keystone', 'gunicorn'];
+export const keystonePackages = ['python3-keystone', 'gunicorn'];
 const MANAGE_TIMEOUT_MS = 120_000;
 const START_TIMEOUT_MS = 60_000;
 
@@ -38,7 +38,7 @@ interface KeystoneOptions {
  * administrator and the roles that Keystone makes itself are in there. It ends with this process, however that ends.
  */
 export async function startRealKeystone({ directory, tokenSeconds }: KeystoneOptions): Promise<RealKeystone> {
-  await ensurePackages(packages);
+  await ensurePackages(keystonePackages);
   await mkdir(directory, { mode: 0o700 });
   const port = await choosePort(0);
   const url = `http://127.0.0.1:${port}/v3`;

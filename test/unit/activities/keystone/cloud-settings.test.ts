@@ -152,6 +152,13 @@ describe('the account', () => {
     expect(settingsOf(auth)).toMatchObject({ credentials: { kind: 'password', ...credentials }, scope });
   });
 
+  it('is said in the section auth, and the project rather beside it, as openstacksdk takes them', () => {
+    expect(settingsOf(password, { username: 'beside', project_name: 'beside' })).toMatchObject({
+      credentials: { user: { name: 'u' } },
+      scope: { project: { name: 'beside' } },
+    });
+  });
+
   it('may be an application credential, which has its own project', () => {
     const secret = { application_credential_secret: 's' };
     const byId = settingsOf({ application_credential_id: 'A', ...secret, project_id: 'P' });
