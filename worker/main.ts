@@ -1,17 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
 import { endLostAttempts } from '../activities/transfer/lost-attempts';
 import { note } from '../client/cli/output/print';
 import { loadConfig } from '../client/config/load';
+import { parseRoles, roles, type Role } from '../client/config/worker-roles';
 import { openTemporal } from '../client/open-temporal';
 import { compose } from './compose';
 import { histogramBuckets } from './cache-metrics';
 import { startLiveness } from './liveness';
 import { createLogger, createTemporalLogger, type Logger } from './logger';
 import { readOperatorWords } from './operator-words';
-import { createWorkers, FORCE_AFTER_GRACE_MS, roles, type Role } from './roles';
+import { createWorkers, FORCE_AFTER_GRACE_MS } from './roles';
 import { ensureStandingWorkflows } from './standing-workflows';
 import { errorMessage } from '../lib/error-message';
 
@@ -104,13 +105,6 @@ async function endLost(host: HostDependencies, logger: Logger): Promise<void> {
       'transfers of a lost worker of this host start again when their heartbeats time out',
     );
   }
-}
-
-function parseRoles(given: string): Role[] {
-  const names = given.split(',').map((name) => name.trim());
-  const unknown = names.find((name) => !roles.some((role) => role === name));
-  if (unknown !== undefined) throw new InvalidArgumentError(`got ${unknown}, allowed are ${roles.join(', ')}`);
-  return roles.filter((role) => names.includes(role));
 }
 
 /** @returns where Prometheus reads. Core binds the port at once; 0 switches the endpoint off. */

@@ -5,9 +5,6 @@ import { hostIdentity } from '../activities/transfer/lost-attempts';
 import { dataConverter, workflowBundlePath } from './bundle';
 import { typedFailures } from './typed-failures';
 
-export const roles = ['control', 'backend', 'host'] as const;
-export type Role = (typeof roles)[number];
-
 /** Workflow tasks are short and mostly wait for the database. */
 const WORKFLOW_TASKS_AT_ONCE = 40;
 const LOCAL_ACTIVITIES_AT_ONCE = 64;

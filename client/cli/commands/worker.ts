@@ -2,15 +2,14 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { packageRoot } from '../../config/package-root';
+import { parseRoles, roles, type Role } from '../../config/worker-roles';
 import { ImageVolumeCacheError } from '../../errors';
 import { resolveSettings, type Settings } from '../../settings';
 
-const roles = ['control', 'backend', 'host'];
-
 interface WorkerOptions {
-  roles?: string;
+  roles?: Role[];
   config?: string;
   data?: string;
 }
@@ -36,7 +35,7 @@ async function runWorker(options: WorkerOptions): Promise<void> {
     });
   }
   const settings = resolveSettings({ config: options.config, dataDirectory: options.data });
-  const given = Object.entries(options).flatMap(([name, value]: [string, string]) => [`--${name}`, value]);
+  const given = Object.entries(options).flatMap(([name, value]: [string, unknown]) => [`--${name}`, String(value)]);
   process.exitCode = await runChild([path, ...given], { ...process.env, ...environmentOf(settings) });
 }
 
@@ -70,12 +69,4 @@ async function runChild(args: string[], env: NodeJS.ProcessEnv): Promise<number>
   } finally {
     for (const signal of forwarded) process.off(signal, forward);
   }
-}
-
-function parseRoles(given: string): string {
-  const names = given.split(',').map((name) => name.trim());
-  const unknown = names.find((name) => !roles.includes(name));
-  if (unknown !== undefined)
-    throw new InvalidArgumentError(`Got ${unknown === '' ? 'nothing' : unknown}, allowed are ${roles.join(', ')}.`);
-  return names.join(',');
 }

@@ -1,0 +1,14 @@
+import { InvalidArgumentError } from 'commander';
+
+/** What a worker process does: workflows and the inventory, the backends that it holds, or what touches its host. */
+export const roles = ['control', 'backend', 'host'] as const;
+export type Role = (typeof roles)[number];
+
+/** @returns the roles of a comma-separated list, as the command line gives it. */
+export function parseRoles(given: string): Role[] {
+  const names = given.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !roles.some((role) => role === name));
+  if (unknown !== undefined)
+    throw new InvalidArgumentError(`Got ${unknown === '' ? 'nothing' : unknown}, allowed are ${roles.join(', ')}.`);
+  return roles.filter((role) => names.includes(role));
+}
