@@ -3,7 +3,7 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { FlattenOptions } from '../backend';
 import { isCephError } from './ceph-error';
-import { withFailures, type RbdContext } from './context';
+import type { RbdContext } from './context';
 import { isIncompleteClone } from './half-made';
 import { FLATTEN_KEY, MARKER_KEY } from './names';
 import { findOpener } from './volume';
@@ -24,16 +24,14 @@ export async function ensureFlattened(
 ): Promise<'flattened' | 'independent' | 'absent'> {
   const { cluster, names } = context;
   const name = names.volumeOf(volumeId);
-  return await withFailures(context, async () => {
-    const image = await cluster.describeImage(name, [MARKER_KEY, FLATTEN_KEY]);
-    if (image === undefined || isIncompleteClone(context, image)) return 'absent';
-    if (image.parent === undefined) return 'independent';
-    const { sizeBytes } = image;
-    const hasBegun = image.metadata[FLATTEN_KEY] !== undefined;
-    await awaitUnused(context, { volumeId, patienceMs: hasBegun ? DEAD_CLIENT_MS : 0, signal: options.signal });
-    if (!hasBegun) await cluster.completeImage(name, { sizeBytes, metadata: { [FLATTEN_KEY]: 'begun' } });
-    return await flattenImage(context, { name, sizeBytes }, options);
-  });
+  const image = await cluster.describeImage(name, [MARKER_KEY, FLATTEN_KEY]);
+  if (image === undefined || isIncompleteClone(context, image)) return 'absent';
+  if (image.parent === undefined) return 'independent';
+  const { sizeBytes } = image;
+  const hasBegun = image.metadata[FLATTEN_KEY] !== undefined;
+  await awaitUnused(context, { volumeId, patienceMs: hasBegun ? DEAD_CLIENT_MS : 0, signal: options.signal });
+  if (!hasBegun) await cluster.completeImage(name, { sizeBytes, metadata: { [FLATTEN_KEY]: 'begun' } });
+  return await flattenImage(context, { name, sizeBytes }, options);
 }
 
 /** Of an image that has a parent. @throws CephError; the signal's reason. */

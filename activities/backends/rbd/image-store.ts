@@ -138,10 +138,8 @@ export async function ensureParentIndependent(
   options: FlattenOptions,
 ): Promise<'flattened' | 'independent' | 'absent'> {
   const { cluster, names } = context;
-  return await withFailures(context, async () => {
-    const image = await cluster.describeImage(names.imageOf(name), []);
-    if (image === undefined) return 'absent';
-    if (image.parent === undefined) return 'independent';
-    return await flattenImage(context, { name: names.imageOf(name), sizeBytes: image.sizeBytes }, options);
-  });
+  const image = await cluster.describeImage(names.imageOf(name), []);
+  if (image === undefined) return 'absent';
+  if (image.parent === undefined) return 'independent';
+  return await flattenImage(context, { name: names.imageOf(name), sizeBytes: image.sizeBytes }, options);
 }

@@ -3,7 +3,7 @@ import type { VolumeId } from '../../../workflows/contract/ids';
 import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
-import { withFailures, type RbdContext } from './context';
+import type { RbdContext } from './context';
 import { describeMade, isIncompleteClone } from './half-made';
 import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
 import { checkClaim } from './place';
@@ -14,31 +14,27 @@ import { removeAttempt } from './rename';
 export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId): Promise<void> {
   const { cluster, names } = context;
   const image = names.volumeOf(volumeId);
-  await withFailures(context, async () => {
-    await checkClaim(context);
-    await describeOwn(context, image, `volume ${volumeId}`);
-    await removeAttempts(context, 'volume', volumeId);
-    await cluster.removeImage(image);
-  });
+  await checkClaim(context);
+  await describeOwn(context, image, `volume ${volumeId}`);
+  await removeAttempts(context, 'volume', volumeId);
+  await cluster.removeImage(image);
 }
 
 /** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; what the pool says counts as well. */
 export async function ensureImageVolumeAbsent(context: RbdContext, name: string): Promise<void> {
   const { cluster, names } = context;
   const image = names.imageOf(name);
-  await withFailures(context, async () => {
-    await checkClaim(context);
-    const found = await describeOwn(context, image, `image-volume ${name}`);
-    const clones = found?.snapshots.includes(SEAL) ? await cluster.countChildren(image, SEAL) : 0;
-    if (clones > 0) throw stillNeeded(context, name, clones);
-    try {
-      await cluster.removeImage(image);
-    } catch (error) {
-      throw isCephError(error, 'not-empty') ? stillNeeded(context, name, 1) : error;
-    }
-    context.sealedBytes.delete(name);
-    await removeAttempts(context, 'image-volume', name);
-  });
+  await checkClaim(context);
+  const found = await describeOwn(context, image, `image-volume ${name}`);
+  const clones = found?.snapshots.includes(SEAL) ? await cluster.countChildren(image, SEAL) : 0;
+  if (clones > 0) throw stillNeeded(context, name, clones);
+  try {
+    await cluster.removeImage(image);
+  } catch (error) {
+    throw isCephError(error, 'not-empty') ? stillNeeded(context, name, 1) : error;
+  }
+  context.sealedBytes.delete(name);
+  await removeAttempts(context, 'image-volume', name);
 }
 
 function stillNeeded({ name: backend }: RbdContext, parent: string, clones: number): Failure<'ParentUnusable'> {
@@ -49,15 +45,13 @@ function stillNeeded({ name: backend }: RbdContext, parent: string, clones: numb
 export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptId): Promise<void> {
   const { cluster, names } = context;
   const image = names.attemptOf(attempt);
-  await withFailures(context, async () => {
-    await checkClaim(context);
-    const trashId = trashIdOf(attempt.attempt);
-    if (trashId !== undefined) return void (await cluster.removeFromTrash(trashId));
-    const object = names.objectOf(attempt.kind, attempt.name);
-    if (attempt.attempt !== INCOMPLETE_CLONE) return await removeAttempt(context, image, object);
-    const found = await describeMade(context, object);
-    if (found === undefined || isIncompleteClone(context, found)) await cluster.removeImage(object);
-  });
+  await checkClaim(context);
+  const trashId = trashIdOf(attempt.attempt);
+  if (trashId !== undefined) return void (await cluster.removeFromTrash(trashId));
+  const object = names.objectOf(attempt.kind, attempt.name);
+  if (attempt.attempt !== INCOMPLETE_CLONE) return await removeAttempt(context, image, object);
+  const found = await describeMade(context, object);
+  if (found === undefined || isIncompleteClone(context, found)) await cluster.removeImage(object);
 }
 
 /** Removes all attempts at `name`, those in the trash too. What a dead client still holds stays there, where the reconciler finds it. */
