@@ -7,6 +7,7 @@ import { createGlanceClient, type GlanceClientOptions } from '../activities/glan
 import type { CreateImageRequest, ImageService } from '../activities/glance/image-service';
 import type { Identity } from '../activities/keystone/identity';
 import { MiB } from '../workflows/contract/bytes';
+import { isFailure } from '../workflows/contract/failures';
 import type { Image } from '../workflows/contract/image';
 import { asClientErrors, failureError, toClientError } from './errors';
 import { errorMessage } from '../lib/error-message';
@@ -23,6 +24,10 @@ export interface ImageCatalog extends Pick<
   upload(path: string, options?: UploadOptions): Promise<Image>;
   /** Whether the service says where it keeps an image's bytes. */
   showsLocations(imageId: string): Promise<boolean>;
+  /** Whether it says with whom an image is shared. */
+  showsMembers(imageId: string): Promise<boolean>;
+  /** Whether it gives an active image's bytes; only the first ones are read. */
+  givesData(image: Pick<Image, 'id' | 'sizeBytes'>): Promise<boolean>;
   /** Downloads of an image since the local image service started; null where the service does not count them. */
   countDownloads(imageId: string): Promise<number | null>;
 }
@@ -43,6 +48,12 @@ export function connectImages(endpoint: string, identity?: Identity): ImageCatal
     uploadImage: (upload) => asClientErrors(() => glance.uploadImage(upload)),
     deleteImage: (imageId) => asClientErrors(() => glance.deleteImage(imageId)),
     showsLocations: (imageId) => asClientErrors(async () => (await glance.listLocations(imageId)).length > 0),
+    showsMembers: (imageId) => isPermitted(() => glance.listMembers(imageId)),
+    givesData: ({ id: imageId, sizeBytes }) =>
+      isPermitted(async () => {
+        const { body } = await glance.openDownload({ imageId, offsetBytes: 0, expectedBytes: sizeBytes ?? 0 });
+        for await (const _ of body) break;
+      }),
     close: () => glance.close(),
   };
   return {
@@ -53,6 +64,16 @@ export function connectImages(endpoint: string, identity?: Identity): ImageCatal
       return counters === undefined ? null : (counters.images[imageId]?.downloads ?? 0);
     },
   };
+}
+
+async function isPermitted(call: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await call();
+    return true;
+  } catch (error) {
+    if (isFailure(error, 'ImageNotFound') || isFailure(error, 'ImageNotActive')) return false;
+    throw toClientError(error);
+  }
 }
 
 function openGlance(options: GlanceClientOptions): ImageService {

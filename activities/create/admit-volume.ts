@@ -1,5 +1,3 @@
-import { cancellationSignal } from '@temporalio/activity';
-import { resolveFollow } from '../../db/follows/follows';
 import { recordDecision } from '../../db/report/decisions';
 import { insertVolume, markAllFailed, type InsertVolumeOutcome } from '../../db/creates';
 import { GiB } from '../../workflows/contract/bytes';
@@ -17,10 +15,11 @@ import type { CreateVolumeInput, CreateVolumeResult } from '../../workflows/cont
 import type { ControlDependencies } from '../dependencies';
 import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
-import { chooseBackend } from '../kit/request';
+import { chooseBackend, chooseProject } from '../kit/request';
 import { findLiveRun, workflowExecution } from '../kit/runs';
 import { resultOf, sizeOf } from '../kit/created-volume';
 import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
+import { readRequestedImage } from './requested-image';
 
 export type AdmitOutcome =
   { kind: 'admitted'; volumeId: VolumeId; admission: Admission } | { kind: 'available'; result: CreateVolumeResult };
@@ -67,9 +66,8 @@ export async function checkRequest(
   }: { request: Omit<CreateVolumeInput, 'volumeId'>; volumeId: VolumeId; startedAtMs: number },
 ): Promise<{ admission: Admission; image: Image }> {
   const backend = chooseBackend(deps, request.backend);
-  // Read on every create: access to an image can change without any timestamp moving.
-  const imageId = await resolveImageId(deps, { given: request.imageId, backend, volumeId });
-  const image = await deps.images.getImage(imageId, cancellationSignal());
+  const projectId = chooseProject(deps, request.projectId);
+  const image = await readRequestedImage(deps, { given: request.imageId, backend, volumeId, projectId });
   checkImage(deps, image);
   checkSize(request, image);
   const minDiskBytes = image.minDiskGiB * GiB;
@@ -78,7 +76,7 @@ export async function checkRequest(
   const cacheOff = deps.config.backends[backend]?.cache.enabled === false;
   const admission: Admission = {
     imageId: image.id,
-    projectId: (request.projectId ?? deps.config.defaultProjectId) as ProjectId,
+    projectId,
     backend,
     name: request.name ?? null,
     cacheKey: cacheKeyOf(image),
@@ -267,21 +265,4 @@ function isRecordable(value: string): boolean {
 
 function uuidOf(value: string | undefined): VolumeId | undefined {
   return value !== undefined && uuidPattern.test(value) ? (value as VolumeId) : undefined;
-}
-
-/**
- * @returns the image that a create means: the one it names, or what its follow has ready. A volume that was admitted
- * from a follow keeps its image.
- * @throws FollowNotFound (final); DatabaseUnavailable (retried).
- */
-async function resolveImageId(
-  { database }: ControlDependencies,
-  { given, backend, volumeId }: { given: string; backend: BackendName; volumeId: VolumeId },
-): Promise<string> {
-  const name = followNameOf(given);
-  if (name === undefined) return given;
-  const resolved = await resolveFollow(database, { backend, name, volumeId });
-  if (resolved.kind === 'image') return resolved.imageId;
-  const found = resolved.kind === 'unknown' ? 'unknown' : 'without an image';
-  throw new Failure('FollowNotFound', { follow: name, backend, found });
 }

@@ -38,13 +38,25 @@ export function createMatchFollow(deps: ControlDependencies) {
   };
 }
 
-async function findNewest({ images }: ControlDependencies, follow: FollowRow): Promise<Image | undefined> {
+async function findNewest({ images, config }: ControlDependencies, follow: FollowRow): Promise<Image | undefined> {
   const { imageName: name, owner, tags, properties } = follow;
+  // With an identity our account may see images of any project: without an owner, whoever names his image like this would be followed.
+  const visibility = config.identity !== undefined && owner === null ? 'public' : undefined;
   let marker: string | undefined;
   for (let page = 1; page <= MAX_PAGES; page += 1) {
-    const query = { name, owner: owner ?? undefined, tags, properties, status: 'active', limit: PAGE_IMAGES } as const;
+    const query = {
+      name,
+      owner: owner ?? undefined,
+      visibility,
+      tags,
+      properties,
+      status: 'active',
+      limit: PAGE_IMAGES,
+    } as const;
     const found = await images.listImages({ ...query, marker }, cancellationSignal());
-    const newest = found.images.find((image) => isMeant(image, follow));
+    const newest = found.images.find(
+      (image) => isMeant(image, follow) && (visibility === undefined || image.visibility === visibility),
+    );
     if (newest !== undefined || found.nextMarker === undefined) return newest;
     marker = found.nextMarker;
     heartbeat({ stage: 'waiting', summary: `${page} pages of the image service's list read` });

@@ -4,7 +4,7 @@ import { downloadInto } from './direct-download';
 import { openDownload } from './download-request';
 import { failureOfStatus } from './errors';
 import type { CreateImageRequest, ImageService, ListImagesQuery, UploadImageRequest } from './image-service';
-import { imagePageSchema, imageSchema, locationsSchema } from './schema';
+import { imagePageSchema, imageSchema, locationsSchema, membersSchema } from './schema';
 import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
 import { describeFirstIssue } from '../../lib/issue-words';
 
@@ -30,6 +30,11 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
     async listLocations(imageId, signal) {
       const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
       return parseAnswer(transport, locationsSchema, text);
+    },
+
+    async listMembers(imageId, signal) {
+      const text = await call(transport, { method: 'GET', path: `${imagePath(imageId)}/members`, imageId, signal });
+      return parseAnswer(transport, membersSchema, text);
     },
 
     async listImages(query = {}, signal) {
@@ -118,10 +123,11 @@ async function uploadImage(
 }
 
 function recordOf(request: CreateImageRequest): Record<string, unknown> {
-  const { id, name, diskFormat, containerFormat, minDiskGiB, minRamMiB, visibility, tags, properties } = request;
+  const { id, name, owner, diskFormat, containerFormat, minDiskGiB, minRamMiB, visibility, tags, properties } = request;
   const fields = {
     id,
     name,
+    owner,
     visibility,
     tags,
     disk_format: diskFormat,

@@ -1,4 +1,5 @@
 import type { ByteSink } from './byte-sink';
+import type { ProjectId } from '../../workflows/contract/ids';
 import type { Image, ImageStatus } from '../../workflows/contract/image';
 
 /** Which images a list answers, and from where: the newest first, hidden ones never. What is left out is not looked at. */
@@ -10,6 +11,7 @@ export interface ListImagesQuery {
   name?: string;
   status?: ImageStatus;
   owner?: string;
+  visibility?: string;
   /** An image must have all of them. */
   tags?: readonly string[];
   /** Every one must have this value. */
@@ -20,6 +22,12 @@ export interface ImagePage {
   images: Image[];
   /** `marker` of the next page; undefined on the last one. */
   nextMarker?: string;
+}
+
+/** A project that a shared image is shared with. */
+export interface ImageMember {
+  projectId: ProjectId;
+  status: 'pending' | 'accepted' | 'rejected';
 }
 
 export interface DownloadRequest {
@@ -43,6 +51,8 @@ export interface Download {
 export interface CreateImageRequest {
   id?: string;
   name?: string;
+  /** An administrator's to say. Default: the caller's project. */
+  owner?: string;
   diskFormat: string;
   containerFormat: string;
   minDiskGiB?: number;
@@ -76,6 +86,8 @@ export interface ImageService {
    * @returns none where the service does not say, as is its default.
    */
   listLocations(imageId: string, signal?: AbortSignal): Promise<string[]>;
+  /** Of a shared image; any other has none. @throws ImageNotFound where it is not shared any more, or our account may not read them. */
+  listMembers(imageId: string, signal?: AbortSignal): Promise<ImageMember[]>;
   listImages(query?: ListImagesQuery, signal?: AbortSignal): Promise<ImagePage>;
 
   /** @throws ImageNotActive (queued, deactivated, or its file vanished), ImageChanged (`offsetBytes` is past the end of what is there). */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { ImageId, ProjectId } from '../../workflows/contract/ids';
 import { toStorableText } from '../../workflows/contract/storable-text';
 import { imageStatuses, type Image } from '../../workflows/contract/image';
+import type { ImageMember } from './image-service';
 
 const byteCount = z.int().nonnegative();
 const imageId = z.custom<ImageId>((value) => typeof value === 'string' && value !== '');
@@ -65,6 +66,13 @@ export const locationsSchema = z
     const urls = [...(typeof direct_url === 'string' ? [direct_url] : []), ...(locations ?? []).map(({ url }) => url)];
     return [...new Set(urls)].filter((url) => url.length <= MAX_LOCATION_CHARACTERS).slice(0, MAX_LOCATIONS);
   });
+
+/** https://docs.openstack.org/api-ref/image/v2/#list-image-members; it has no pages. */
+export const membersSchema = z
+  .looseObject({
+    members: z.array(z.looseObject({ member_id: projectId, status: z.enum(['pending', 'accepted', 'rejected']) })),
+  })
+  .transform(({ members }) => members.map(({ member_id, status }): ImageMember => ({ projectId: member_id, status })));
 
 /** A page of images; `next` is a path whose query holds the marker of the page that follows. */
 export const imagePageSchema = z

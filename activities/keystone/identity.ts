@@ -24,7 +24,7 @@ export interface Identity {
   /** Who we are, as Keystone says. @throws as `getToken`. */
   describeAccount(): Promise<AccountDescription>;
   /** The same, with ids. @throws as `getToken`. */
-  readOwn(): Promise<Pick<TokenBody, 'user' | 'project'>>;
+  readOwn(): Promise<Pick<TokenBody, 'user' | 'project' | 'roles'>>;
   /** Asks Keystone with our token. @param path below its URL. @throws as `getToken`. */
   read<Schema extends z.ZodType>(path: string, schema: Schema): Promise<z.output<Schema> | 'missing' | 'forbidden'>;
   close(): Promise<void>;

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern } from '../../workflows/contract/ids';
-import type { BackendName } from '../../workflows/contract/ids';
+import type { BackendName, ProjectId } from '../../workflows/contract/ids';
 import { followNamePattern } from '../../workflows/contract/refresh';
 import { isStorableText } from '../../workflows/contract/storable-text';
 import type { ControlDependencies } from '../dependencies';
@@ -52,6 +52,18 @@ export function chooseBackend(
   if (name === undefined || !known.includes(name))
     throw new Failure('InvalidRequest', { field, value: quote(given), allowed: known.join(', ') });
   return name as BackendName;
+}
+
+/**
+ * @returns the project that a request names, else the default one. With an identity it must name one, since its rights are looked at.
+ * @throws InvalidRequest (final).
+ */
+export function chooseProject({ config }: Pick<ControlDependencies, 'config'>, given: string | undefined): ProjectId {
+  if (given === undefined && config.identity !== undefined) {
+    const allowed = 'the id of the project that the volume is for: with an identity configured there is no default';
+    throw new Failure('InvalidRequest', { field: 'projectId', value: quote(given), allowed });
+  }
+  return (given ?? config.defaultProjectId) as ProjectId;
 }
 
 export const followName = z

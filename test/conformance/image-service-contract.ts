@@ -3,7 +3,9 @@ import { request as httpRequest } from 'node:http';
 import { createGlanceClient } from '../../activities/glance/client';
 import type { CreateImageRequest, ImageService } from '../../activities/glance/image-service';
 import { GiB, KiB, MiB } from '../../workflows/contract/bytes';
+import type { ProjectId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
+import { createImageMembers, type ImageMembers } from '../support/glance/image-members';
 
 export interface StartedImageService {
   endpoint: string;
@@ -116,6 +118,80 @@ export function describeImageService(name: string, start: () => Promise<StartedI
           type: 'InvalidRequest',
           details: { field: 'imageId', value: id },
         });
+      });
+    });
+
+    describe('an owner', () => {
+      it('is whom an administrator names, and nobody else afterwards', async () => {
+        const owner = randomUUID() as ProjectId;
+        const { id } = await create({ owner });
+        expect(await images.getImage(id)).toMatchObject({ owner });
+        const { images: owned } = await images.listImages({ owner });
+        expect(owned.map((image) => image.id)).toEqual([id]);
+      });
+
+      it('is found beside a visibility', async () => {
+        const owner = randomUUID();
+        const [community, shared] = [await create({ owner, visibility: 'community' }), await create({ owner })];
+        const idsOf = async (visibility: string) =>
+          (await images.listImages({ owner, visibility })).images.map(({ id }) => id);
+        expect(await idsOf('community')).toEqual([community.id]);
+        expect(await idsOf('shared')).toEqual([shared.id]);
+        expect(await idsOf('public')).toEqual([]);
+      });
+    });
+
+    describe('a member', () => {
+      let members: ImageMembers;
+      beforeAll(() => (members = createImageMembers(service.endpoint)));
+      const status = async (answer: Promise<Response>) => (await drained(await answer)).status;
+
+      it('is pending, then what it answers, and gone when it is removed; nothing of it moves updated_at', async () => {
+        const { id, updatedAt } = await create();
+        const [first, second] = [randomUUID(), randomUUID()] as ProjectId[];
+        if (first === undefined || second === undefined) throw new Error('two projects');
+        expect(await images.listMembers(id)).toEqual([]);
+        expect(await status(members.add(id, first))).toBe(200);
+        expect(await status(members.add(id, second))).toBe(200);
+        const listed = async () => new Map((await images.listMembers(id)).map((member) => [member.projectId, member]));
+        expect((await listed()).get(first)).toEqual({ projectId: first, status: 'pending' });
+        for (const answer of ['accepted', 'rejected', 'pending'] as const) {
+          expect(await status(members.answer(id, first, answer))).toBe(200);
+          expect((await listed()).get(first)).toEqual({ projectId: first, status: answer });
+        }
+        expect(await status(members.remove(id, first))).toBe(204);
+        expect([...(await listed()).keys()]).toEqual([second]);
+        expect(await images.getImage(id)).toMatchObject({ updatedAt });
+      });
+
+      it('is added once, answers what there is, and must be there to be removed', async () => {
+        const { id } = await create();
+        const project = randomUUID();
+        expect(await status(members.answer(id, project, 'accepted'))).toBe(404);
+        expect(await status(members.remove(id, project))).toBe(404);
+        await drained(await members.add(id, project));
+        expect(await status(members.add(id, project))).toBe(409);
+        expect(await status(members.answer(id, project, 'perhaps'))).toBe(400);
+      });
+
+      it.each(['private', 'community'])('is none of a %s image', async (visibility) => {
+        const { id } = await create({ visibility });
+        expect(await status(members.add(id, randomUUID()))).toBe(403);
+        await expect(images.listMembers(id)).rejects.toMatchObject({ type: 'ImageNotFound' });
+      });
+
+      it('of an image that is not there is not found', async () => {
+        await expect(images.listMembers(randomUUID())).rejects.toMatchObject({ type: 'ImageNotFound' });
+        expect(await status(members.add(randomUUID(), randomUUID()))).toBe(404);
+      });
+
+      it('stays one while the image is something else than shared', async () => {
+        const { id } = await create();
+        const project = randomUUID() as ProjectId;
+        await drained(await members.add(id, project));
+        await patch(id, [{ op: 'replace', path: '/visibility', value: 'private' }]);
+        await patch(id, [{ op: 'replace', path: '/visibility', value: 'shared' }]);
+        expect(await images.listMembers(id)).toEqual([{ projectId: project, status: 'pending' }]);
       });
     });
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { openIdentity } from '../../activities/keystone/identity';
+import { openIdentity, type Identity } from '../../activities/keystone/identity';
 import { MiB } from '../../workflows/contract/bytes';
+import { createImageMembers } from '../support/glance/image-members';
 import { startRealCloud, newSecret, type RealCloud } from '../support/openstack/cloud';
 import { startWatchedGate, type WatchedGate } from '../support/openstack/watched-gate';
 import { expectCleanSlate, until, useStack, type UploadedImage } from '../support/stack/flows';
@@ -13,6 +14,7 @@ const SLOW = 1 * MiB;
 
 let cloud: RealCloud;
 let gate: WatchedGate;
+let identity: Identity;
 const secrets = new Set<string>();
 
 const flow = useStack(async ({ after }) => {
@@ -25,7 +27,7 @@ const flow = useStack(async ({ after }) => {
   });
   after(() => cloud.stop());
   after(() => gate.close());
-  const identity = openIdentity({ cloud: 'ivc' }, cloud.environment);
+  identity = openIdentity({ cloud: 'ivc' }, cloud.environment);
   after(() => identity.close());
   secrets.add(cloud.account.password);
   return {
@@ -41,12 +43,14 @@ afterEach(async () => {
   await expectCleanSlate(flow.stack);
 });
 
+const ofProject = () => ({ projectId: cloud.account.projectId });
+
 /** Starts a create of an image that nobody has cached, and returns in the middle of its download. */
 async function startSlowly(name: string) {
   const uploaded = await flow.upload(name, { diskFormat: 'raw', virtualBytes: 8 * MiB, dataBytes: 8 * MiB });
   const before = gate.bytesPassed();
   gate.pace(SLOW);
-  const running = await flow.start(uploaded.image);
+  const running = await flow.start(uploaded.image, ofProject());
   await until('some of the image to come', async () => gate.bytesPassed() > before + MiB);
   return { uploaded, running };
 }
@@ -58,7 +62,10 @@ async function expectWhole({ sample }: UploadedImage, result: Awaited<ReturnType
 
 it('a miss and a hit ask with tokens of the installation, whoever the project is', async () => {
   const { sample, image } = await flow.upload('plain');
-  await expectWhole({ sample, image }, await flow.create(image));
+  await expectWhole({ sample, image }, await flow.create(image, ofProject()));
+  const token = (await identity.getToken()).reveal();
+  const members = createImageMembers(cloud.glance.endpoint, { 'x-auth-token': token });
+  await members.add(image.id, 'another');
   expect(await flow.create(image, { projectId: 'another' })).toMatchObject({ outcome: 'hit' });
   expect(gate.tokens()).toHaveLength(1);
 });
@@ -94,7 +101,7 @@ it(
     const password = newSecret();
     secrets.add(password);
     await cloud.changePassword(password, { inFile: false });
-    const running = await flow.start(image);
+    const running = await flow.start(image, ofProject());
     const failure = await until('the create to be refused', async () => {
       const { raw } = await running.handle.describe();
       return raw.pendingActivities?.[0]?.lastFailure ?? undefined;

@@ -11,6 +11,7 @@ import {
   checkTools,
 } from '../doctor/parts';
 import { checkIdentity } from '../doctor/account';
+import { checkImageRights } from '../doctor/rights';
 import { checkTemporal } from '../doctor/temporal';
 import { print, printJson } from '../output/print';
 import { formatTable } from '../output/table';
@@ -50,6 +51,7 @@ async function examineAll(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
     checkDatabase(cache),
     checkIdentity(cache),
     checkImages(cache),
+    checkImageRights(cache),
     checkTools(),
     checkConfinement(cache),
     checkBackends(cache),

@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
+import type { IdentityConfig } from '../../../activities/keystone/identity-config';
+import type { ProjectId } from '../../../workflows/contract/ids';
 import { startRealGlance, type RealGlance } from '../glance/real-glance';
 import { undoneOnFailure } from '../machine/undos';
 import { startRealKeystone, type RealKeystone } from './keystone';
@@ -20,10 +22,22 @@ export interface RealCloud {
    * `ivc-anywhere` (no region), and `auditor`, another user, who may read no images.
    */
   environment: NodeJS.ProcessEnv;
+  /** A project with one user of its name. */
+  addProject(name: string, roles: string[]): Promise<CloudProject>;
   /** Changes the user's password, in Keystone and, if it is said, in `secure.yaml`. */
   changePassword(password: string, options: { inFile: boolean }): Promise<void>;
   stop(): Promise<void>;
 }
+
+export interface CloudProject {
+  projectId: ProjectId;
+  /** As the section `identity` has its user, whose password is `OS_PASSWORD`. */
+  identity: IdentityConfig;
+  password: string;
+}
+
+/** The policy for Glance that this product comes with. */
+const POLICY = resolve(__dirname, '../../../docs/glance/policy.yaml');
 
 export const NOWHERE = 'http://127.0.0.1:9';
 
@@ -46,7 +60,7 @@ export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Pr
     const ids = await operator.ensureAccount({ ...own, roles: ['member'] });
     const auditor = { user: 'auditor', password: newSecret(), project: 'ivc' };
     await operator.ensureAccount({ ...auditor, roles: ['auditor'] });
-    const glance = await startRealGlance({ keystone: { url, ...glanceAccount } });
+    const glance = await startRealGlance({ keystone: { url, ...glanceAccount }, policy: POLICY });
     undos.after(() => glance.stop());
     await operator.addEndpoints({
       type: 'image',
@@ -90,6 +104,12 @@ export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Pr
       directory,
       account: { ...ids, password: own.password, credentialSecret },
       environment,
+      async addProject(name, roles) {
+        const password = newSecret();
+        const { projectId } = await operator.ensureAccount({ user: name, password, project: name, roles });
+        const identity = { authUrl: url, username: name, projectName: name, region: 'RegionOne' };
+        return { projectId: projectId as ProjectId, identity, password };
+      },
       async changePassword(password, { inFile }) {
         await operator.changePassword(ids.userId, password);
         if (inFile) await writeSecure(password);

@@ -29,7 +29,6 @@ const editableFields = {
 
 const readOnlyFields = {
   status: z.enum(['queued', 'saving', 'active', 'deactivated', 'deleted']),
-  owner: z.string().nullable(),
   size: z.number().nullable(),
   virtual_size: z.number().nullable(),
   checksum: z.string().nullable(),
@@ -42,7 +41,10 @@ const readOnlyFields = {
 const idField = { id: z.string().regex(/^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/) };
 const properties = z.record(z.string().min(1).max(255), z.string().max(65_535));
 
-const newImageSchema = z.strictObject({ ...idField, ...editableFields, properties });
+/** Whoever calls is an administrator, as at a Glance without Keystone: he says whose an image is, when he makes it. */
+const ownerField = { owner: z.string().max(255).nullable() };
+
+const newImageSchema = z.strictObject({ ...idField, ...ownerField, ...editableFields, properties });
 const editedImageSchema = z.strictObject({ ...editableFields, properties });
 
 /** An image as it is kept on disk. A `deleted` one stays as its record alone, so that an id is never used twice. */
@@ -51,14 +53,27 @@ export const storedImageSchema = z.object({
   /** Order of creation: dates have whole seconds only. Not shown. */
   sequence: z.int(),
   ...editableFields,
+  ...ownerField,
   ...readOnlyFields,
   properties,
+  /** Those it was shared with; they are asked for by themselves. */
+  members: z
+    .array(
+      z.object({
+        member_id: z.string(),
+        status: z.enum(['pending', 'accepted', 'rejected']),
+        created_at: z.string(),
+        updated_at: z.string(),
+      }),
+    )
+    .default([]),
 });
 export type RecordedImage = z.output<typeof storedImageSchema>;
 export type EditableImage = z.output<typeof editedImageSchema>;
 
 const readOnlyNames = new Set([
   ...Object.keys(readOnlyFields),
+  ...Object.keys(ownerField),
   'self',
   'file',
   'schema',
@@ -74,9 +89,10 @@ export function parseNewImage(
 ): RecordedImage {
   const given = z.record(z.string(), z.unknown()).safeParse(body);
   if (!given.success) throw new HttpError(400, 'Expected a JSON object.');
-  const fields = splitFields(given.data, Object.keys({ ...idField, ...editableFields }));
+  const fields = splitFields(given.data, Object.keys({ ...idField, ...ownerField, ...editableFields }));
   const defaults = {
     id: generatedId,
+    owner: null,
     name: null,
     disk_format: null,
     container_format: null,
@@ -88,7 +104,7 @@ export function parseNewImage(
   const now = timestamp();
   const dates = { created_at: now, updated_at: now };
   const data = { size: null, virtual_size: null, checksum: null, os_hash_algo: null, os_hash_value: null };
-  return { ...image, ...data, ...dates, sequence, status: 'queued', owner: null };
+  return { ...image, ...data, ...dates, sequence, status: 'queued', members: [] };
 }
 
 /** @throws HttpError 400, when the edited values are none that an image may have. */
@@ -106,7 +122,8 @@ export function refuseReadOnly(field: string): void {
 }
 
 /** An image as the API shows it. */
-export function showImage({ properties: own, sequence: _sequence, ...fields }: RecordedImage): Record<string, unknown> {
+export function showImage(image: RecordedImage): Record<string, unknown> {
+  const { properties: own, sequence: _sequence, members: _members, ...fields } = image;
   const self = `/v2/images/${fields.id}`;
   const stores = fields.status === 'queued' || fields.status === 'saving' ? {} : { stores: 'file' };
   return { ...own, ...fields, self, file: `${self}/file`, schema: '/v2/schemas/image', ...stores };

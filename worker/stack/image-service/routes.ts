@@ -1,34 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import { rm } from 'node:fs/promises';
-import type { Catalog } from './catalog';
-import type { Counters } from './counters';
-import { strike, type Faults } from './faults';
-import { readBody, readJson, sendEmpty, sendJson } from './http';
-import { HttpError } from './http';
+import { demandJson, imageOf, mediaType, unsupported, type Exchange, type Handler, type Service } from './exchange';
+import { strike } from './faults';
+import { HttpError, readBody, readJson, sendEmpty, sendJson } from './http';
 import { listImages } from './list-images';
 import { patchImage, PATCH_MEDIA_TYPE } from './patch-image';
 import { receiveFile } from './receive-file';
-import { parseNewImage, showImage, type RecordedImage } from './record';
+import { parseNewImage, showImage } from './record';
+import { addMember, editMember, removeMember, showMembers, showOneMember } from './member-routes';
 import { serveFile } from './serve-file';
 import { isDiskFull } from '../../../lib/errno';
-
-export interface Service {
-  catalog: Catalog;
-  counters: Counters;
-  /** Undefined: faults cannot be injected. */
-  faults: Faults | undefined;
-}
-
-export interface Exchange {
-  request: IncomingMessage;
-  response: ServerResponse;
-  url: URL;
-  /** Captured by the route's pattern. */
-  captured: string[];
-}
-
-type Handler = (service: Service, exchange: Exchange) => Promise<void> | void;
 
 /** The subset of the OpenStack Image API v2 that is there, and the service's own `/admin`. */
 const routes: { path: RegExp; methods: Record<string, Handler> }[] = [
@@ -38,6 +20,11 @@ const routes: { path: RegExp; methods: Record<string, Handler> }[] = [
   { path: /^\/v2\/images\/([^/]+)\/file$/, methods: { GET: download, PUT: upload } },
   { path: /^\/v2\/images\/([^/]+)\/actions\/(deactivate|reactivate)$/, methods: { POST: switchImage } },
   { path: /^\/v2\/images\/([^/]+)\/tags\/([^/]+)$/, methods: { PUT: addTag, DELETE: removeTag } },
+  { path: /^\/v2\/images\/([^/]+)\/members$/, methods: { GET: showMembers, POST: addMember } },
+  {
+    path: /^\/v2\/images\/([^/]+)\/members\/([^/]+)$/,
+    methods: { GET: showOneMember, PUT: editMember, DELETE: removeMember },
+  },
   { path: /^\/admin\/counters$/, methods: { GET: showCounters } },
   { path: /^\/admin\/faults$/, methods: { POST: injectFault, DELETE: clearFaults } },
 ];
@@ -67,13 +54,6 @@ function parseUrl({ url }: IncomingMessage): URL {
   if (url === undefined || !url.startsWith('/') || !URL.canParse(url, base))
     throw new HttpError(400, 'Malformed request target.');
   return new URL(url, base);
-}
-
-function imageOf({ catalog }: Service, { captured }: Exchange): RecordedImage {
-  const [id = ''] = captured;
-  const image = catalog.find(id);
-  if (image === undefined) throw new HttpError(404, `No image found with ID ${id}`);
-  return image;
 }
 
 function showVersions(_service: Service, { request, response, url }: Exchange): void {
@@ -198,17 +178,4 @@ function tagOf({ captured }: Exchange): string {
     // Falls through to the same answer: this is no tag.
   }
   throw new HttpError(400, `A tag has at most ${TAG_LENGTH} characters.`);
-}
-
-/** A form of a web page cannot send JSON. */
-function demandJson(request: IncomingMessage): void {
-  if (mediaType(request) !== 'application/json') throw unsupported(request);
-}
-
-function mediaType({ headers }: IncomingMessage): string {
-  return (headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
-}
-
-function unsupported(request: IncomingMessage, headers: Record<string, string> = {}): HttpError {
-  return new HttpError(415, `The request media type ${mediaType(request)} is not supported by this server.`, headers);
 }

@@ -7,7 +7,8 @@ import { createCounters } from './counters';
 import { createFaults } from './faults';
 import { sendError } from './http';
 import { HttpError } from './http';
-import { route, type Service } from './routes';
+import type { Service } from './exchange';
+import { route } from './routes';
 
 export interface ImageServiceOptions {
   /** Holds the images; made when absent, and found again by the next start. */

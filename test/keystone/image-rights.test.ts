@@ -1,0 +1,277 @@
+import { readFileSync } from 'node:fs';
+import { createGlanceClient } from '../../activities/glance/client';
+import type { ImageService } from '../../activities/glance/image-service';
+import { openIdentity, type Identity } from '../../activities/keystone/identity';
+import type { ImageVolumeCacheError } from '../../client/errors';
+import { createVolumes } from '../../client/volumes';
+import { MiB } from '../../workflows/contract/bytes';
+import type { Image } from '../../workflows/contract/image';
+import { createImageMembers } from '../support/glance/image-members';
+import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
+import { startRealCloud, type CloudProject, type RealCloud } from '../support/openstack/cloud';
+import { expectCleanSlate, useStack } from '../support/stack/flows';
+import { readIvc } from '../support/stack/ivc';
+import { refreshFlows } from '../support/stack/refresh';
+
+const START_TIMEOUT_MS = 300_000;
+const TOKEN_SECONDS = 1800;
+/** Creates of the matrix that run at once. */
+const AT_ONCE = 12;
+
+const visibilities = ['public', 'community', 'shared', 'private'] as const;
+const states = ['active', 'hidden and protected', 'deactivated', 'queued', 'deleted'] as const;
+const projects = ['owner', 'stranger', 'pending', 'accepted', 'rejected', 'removed'] as const;
+const answers = ['pending', 'accepted', 'rejected'] as const;
+type Project = (typeof projects)[number];
+type Told = 'volume' | 'ImageNotActive' | 'ImageNotFound';
+
+/** Those who are told of an image of `owner`. */
+const seenBy: Record<(typeof visibilities)[number], readonly Project[]> = {
+  public: projects,
+  community: projects,
+  shared: ['owner', ...answers],
+  private: ['owner'],
+};
+const toldWhoSees: Record<(typeof states)[number], Told> = {
+  active: 'volume',
+  'hidden and protected': 'volume',
+  deactivated: 'ImageNotActive',
+  queued: 'ImageNotActive',
+  deleted: 'ImageNotFound',
+};
+
+let cloud: RealCloud;
+let service: CloudProject;
+let administrator: CloudProject;
+const opened: Identity[] = [];
+
+const flow = useStack(async ({ after }) => {
+  cloud = await startRealCloud({ tokenSeconds: TOKEN_SECONDS });
+  after(() => cloud.stop());
+  after(async () => void (await Promise.all(opened.map((identity) => identity.close()))));
+  service = await cloud.addProject('cache', ['image_volume_cache']);
+  administrator = await cloud.addProject('operators', ['admin']);
+  return {
+    config: { identity: service.identity, images: { service: 'catalogue' } },
+    environment: { OS_PASSWORD: service.password },
+    imagesEndpoint: cloud.glance.endpoint,
+    getToken: open(administrator).getToken,
+  };
+}, START_TIMEOUT_MS);
+
+function open({ identity, password }: CloudProject): Identity {
+  const account = openIdentity(identity, { OS_PASSWORD: password });
+  opened.push(account);
+  return account;
+}
+
+function asUserOf(project: CloudProject): ImageService {
+  return createGlanceClient({ endpoint: cloud.glance.endpoint, getToken: open(project).getToken });
+}
+
+async function headersOf(project: CloudProject): Promise<Record<string, string>> {
+  return { 'x-auth-token': (await open(project).getToken()).reveal() };
+}
+
+const edit = async (image: Image, fields: object, by = administrator): Promise<number> => {
+  const operations = Object.entries(fields).map(([field, value]: [string, unknown]) => ({
+    op: 'replace',
+    path: `/${field}`,
+    value,
+  }));
+  const answer = await fetch(`${cloud.glance.endpoint}/v2/images/${image.id}`, {
+    method: 'PATCH',
+    headers: { 'content-type': 'application/openstack-images-v2.1-json-patch', ...(await headersOf(by)) },
+    body: JSON.stringify(operations),
+  });
+  await answer.arrayBuffer();
+  return answer.status;
+};
+
+const createFor = (image: Image, { projectId }: CloudProject, bypassCache = false) =>
+  flow.create(image, { projectId, bypassCache });
+const verbs: Record<string, (image: Image, project: CloudProject) => Promise<unknown>> = {
+  create: createFor,
+  'create past the cache': (image, project) => createFor(image, project, true),
+  'create of several': (image, { projectId }) =>
+    createVolumes(flow.stack.cache, { imageId: image.id, backend: flow.stack.backend, projectId, count: 2 }, {}),
+};
+
+async function* someBytes(): AsyncGenerator<Buffer> {
+  yield Buffer.from('bytes');
+}
+
+async function told(work: Promise<unknown>): Promise<string> {
+  return await work.then(
+    () => 'volume',
+    ({ type }: ImageVolumeCacheError) => type,
+  );
+}
+
+describe('what a project may make volumes of', () => {
+  const users = new Map<Project, CloudProject>();
+  const userOf = (project: Project): CloudProject => {
+    const found = users.get(project);
+    if (found === undefined) throw new Error(`no user of ${project}`);
+    return found;
+  };
+  const cells: { image: Image; visibility: (typeof visibilities)[number]; state: (typeof states)[number] }[] = [];
+  let sample: SampleImage;
+
+  beforeAll(async () => {
+    for (const project of projects) users.set(project, await cloud.addProject(project, ['member']));
+    sample = await makeSampleImage({ directory: flow.directory, name: 'matrix', virtualBytes: MiB, dataBytes: MiB });
+    for (const visibility of visibilities)
+      for (const state of states) cells.push({ image: await publish(visibility, state), visibility, state });
+  }, START_TIMEOUT_MS);
+
+  async function publish(visibility: string, state: string): Promise<Image> {
+    const { images } = flow.stack;
+    const more = { owner: userOf('owner').projectId, visibility, name: `${visibility}-${state}` };
+    const image =
+      state === 'queued'
+        ? await images.createImage({ ...more, diskFormat: 'raw', containerFormat: 'bare' })
+        : await uploadSample(images, sample, more);
+    if (visibility === 'shared') await share(image);
+    if (state === 'hidden and protected') await edit(image, { os_hidden: true, protected: true });
+    if (state === 'deactivated') await images.deactivate(image.id);
+    if (state === 'deleted') await images.deleteImage(image.id);
+    return image;
+  }
+
+  async function share(image: Image): Promise<void> {
+    const members = createImageMembers(cloud.glance.endpoint, await headersOf(administrator));
+    const { projectId: removed } = userOf('removed');
+    await members.add(image.id, removed);
+    expect((await members.remove(image.id, removed)).status).toBe(204);
+    for (const answer of answers) {
+      const { projectId } = userOf(answer);
+      await members.add(image.id, projectId);
+      expect((await members.answer(image.id, projectId, answer)).status).toBe(200);
+    }
+  }
+
+  /** The same question to Glance itself, with a token of the project's own user. */
+  async function askGlance(image: Image, project: Project): Promise<string> {
+    const headers = await headersOf(userOf(project));
+    const url = `${cloud.glance.endpoint}/v2/images/${image.id}`;
+    const [record, data] = await Promise.all([fetch(url, { headers }), fetch(`${url}/file`, { headers })]);
+    await Promise.all([record.arrayBuffer(), data.arrayBuffer()]);
+    if (record.status === 404) return 'ImageNotFound';
+    return data.status === 200 ? 'volume' : 'ImageNotActive';
+  }
+
+  it('is what Glance gives its own user, by visibility, membership, state and verb', async () => {
+    const rows = cells.flatMap(({ image, visibility, state }) =>
+      projects.map((project) => {
+        const expected: Told = seenBy[visibility].includes(project) ? toldWhoSees[state] : 'ImageNotFound';
+        return { image, visibility, state, project, expected };
+      }),
+    );
+    const questions = rows.flatMap(({ image, visibility, state, project, expected }) => [
+      { cell: `${visibility} ${state} ${project}: Glance`, expected, ask: () => askGlance(image, project) },
+      ...Object.entries(verbs).map(([verb, work]) => ({
+        cell: `${visibility} ${state} ${project}: ${verb}`,
+        expected,
+        ask: () => told(work(image, userOf(project))),
+      })),
+    ]);
+    const found = new Map<string, string>();
+    const waiting = [...questions];
+    const askInTurn = async (): Promise<void> => {
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+        found.set(next.cell, await next.ask());
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, askInTurn));
+    expect(Object.fromEntries(found)).toEqual(
+      Object.fromEntries(questions.map(({ cell, expected }) => [cell, expected])),
+    );
+    await expectCleanSlate(flow.stack);
+  });
+
+  it('ends with its membership, though the image is cached', async () => {
+    const { image } = await flow.upload('revoked', { virtualBytes: MiB, dataBytes: MiB });
+    const members = createImageMembers(cloud.glance.endpoint, await headersOf(administrator));
+    const member = userOf('accepted');
+    await members.add(image.id, member.projectId);
+    expect(await createFor(image, member)).toMatchObject({ outcome: 'miss' });
+    expect(await createFor(image, member)).toMatchObject({ outcome: 'hit' });
+    await members.remove(image.id, member.projectId);
+    for (const work of Object.values(verbs)) expect(await told(work(image, member))).toBe('ImageNotFound');
+    expect(await createFor(image, administrator)).toMatchObject({ outcome: 'hit' });
+  });
+
+  describe('the account of the installation, by the policy that is shipped', () => {
+    const there = () => cells.filter(({ state }) => state !== 'deleted');
+    const shared = () => there().filter(({ visibility }) => visibility === 'shared');
+
+    it('reads records, data and members of every image', async () => {
+      const images = asUserOf(service);
+      const records = await Promise.all(there().map(({ image }) => images.getImage(image.id)));
+      expect(records.map(({ id }) => id)).toEqual(there().map(({ image }) => image.id));
+      for (const { image } of shared()) expect(await images.listMembers(image.id)).toHaveLength(answers.length);
+      const expectedBytes = readFileSync(sample.path).length;
+      for (const { image } of there().filter(({ state }) => state === 'active')) {
+        const { body } = await images.openDownload({ imageId: image.id, offsetBytes: 0, expectedBytes });
+        let bytes = 0;
+        for await (const chunk of body) bytes += chunk.length;
+        expect(bytes).toBe(expectedBytes);
+      }
+      await images.close();
+    });
+
+    it('changes no image, no member and makes none', async () => {
+      const images = asUserOf(service);
+      const members = createImageMembers(cloud.glance.endpoint, await headersOf(service));
+      const refused = { type: 'InvalidRequest' };
+      await expect(images.createImage({ diskFormat: 'raw', containerFormat: 'bare' })).rejects.toMatchObject(refused);
+      for (const { image } of there()) {
+        expect(await edit(image, { name: 'taken' }, service)).toBe(403);
+        expect(await edit(image, { visibility: 'community' }, service)).toBe(403);
+        expect(await edit(image, { os_hidden: true }, service)).toBe(403);
+        await expect(images.deleteImage(image.id)).rejects.toMatchObject(refused);
+        await expect(images.addTag(image.id, 'mine')).rejects.toMatchObject(refused);
+        await expect(images.deactivate(image.id)).rejects.toMatchObject(refused);
+        await expect(images.reactivate(image.id)).rejects.toMatchObject(refused);
+      }
+      for (const { image } of there().filter(({ state }) => state === 'queued'))
+        await expect(images.uploadImage({ imageId: image.id, body: someBytes() })).rejects.toMatchObject(refused);
+      for (const { image } of shared()) {
+        expect((await members.add(image.id, service.projectId)).status).toBe(403);
+        expect((await members.remove(image.id, userOf('accepted').projectId)).status).toBe(403);
+        expect((await members.answer(image.id, userOf('pending').projectId, 'accepted')).status).toBe(403);
+      }
+      await images.close();
+    });
+
+    it('is followed to public images alone, where nobody says whose', async () => {
+      const name = 'followed';
+      const meant = await uploadSample(flow.stack.images, sample, { name, visibility: 'public' });
+      for (const visibility of ['private', 'shared', 'community'])
+        await uploadSample(flow.stack.images, sample, { name, visibility });
+      expect(await refreshFlows(flow).follow({ imageName: name })).toMatchObject({ imageId: meant.id });
+    });
+  });
+
+  describe('doctor', () => {
+    const rightsOf = async ({ password }: CloudProject, name: string) => {
+      const environment = { ...flow.stack.environment, OS_AUTH_URL: cloud.keystone.url, OS_PASSWORD: password };
+      const account = { OS_USERNAME: name, OS_PROJECT_NAME: name, OS_REGION_NAME: 'RegionOne' };
+      const { document } = await readIvc(['doctor'], { ...environment, ...account });
+      const { findings } = document as { findings: { check: string; state: string }[] };
+      return findings.find(({ check }) => check === 'rights to images');
+    };
+
+    it('finds the role of the policy right', async () => {
+      expect(await rightsOf(service, 'cache')).toMatchObject({ state: 'ok' });
+    });
+
+    it('says that an administrator is too much', async () => {
+      expect(await rightsOf(administrator, 'operators')).toMatchObject({ state: 'warning' });
+    });
+
+    it('says that a member is too little', async () => {
+      expect(await rightsOf(userOf('stranger'), 'stranger')).toMatchObject({ state: 'warning' });
+    });
+  });
+});
