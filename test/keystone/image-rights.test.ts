@@ -43,12 +43,12 @@ const toldWhoSees: Record<(typeof states)[number], Told> = {
 let cloud: RealCloud;
 let service: CloudProject;
 let administrator: CloudProject;
-const opened: Identity[] = [];
+const opened = new Map<CloudProject, Identity>();
 
 const flow = useStack(async ({ after }) => {
   cloud = await startRealCloud({ tokenSeconds: TOKEN_SECONDS });
   after(() => cloud.stop());
-  after(async () => void (await Promise.all(opened.map((identity) => identity.close()))));
+  after(async () => void (await Promise.all([...opened.values()].map((identity) => identity.close()))));
   service = await cloud.addProject('cache', ['image_volume_cache']);
   administrator = await cloud.addProject('operators', ['admin']);
   return {
@@ -59,9 +59,9 @@ const flow = useStack(async ({ after }) => {
   };
 }, START_TIMEOUT_MS);
 
-function open({ identity, password }: CloudProject): Identity {
-  const account = openIdentity(identity, { OS_PASSWORD: password });
-  opened.push(account);
+function open(project: CloudProject): Identity {
+  const account = opened.get(project) ?? openIdentity(project.identity, { OS_PASSWORD: project.password });
+  opened.set(project, account);
   return account;
 }
 
