@@ -100,4 +100,36 @@ describe('a snapshot with a number that is at hand', () => {
     expect((await cluster.describeImage('plain', []))?.snapshots).toEqual(['sealed', 'later']);
     expect((await cluster.countCalls())['rbd_snap_create']).toBe(1);
   });
+
+  it('has clones that are grown without being opened, as librbd grows them', async () => {
+    await make('parent', { prepared: true });
+    const sealed = { image: 'parent', snapshot: 'sealed' };
+    const sizeBytes = 101 * MiB + 512;
+    await cluster.cloneImage(sealed, { name: 'clone', sizeBytes, metadata: { marker: 'mine', other: '' } });
+    await cluster.cloneImage(sealed, { name: 'plain', sizeBytes: 0, metadata: {} });
+    await cluster.completeImage('plain', { sizeBytes, metadata: { marker: 'mine', other: '' } });
+    const calls = await cluster.countCalls();
+    // Otherwise nothing was compared: the one that is opened is `plain`.
+    expect(calls['rbd_resize']).toBe(1);
+    const describe = async (image: string) => {
+      const { size, objects, order, features, flags, parent } = JSON.parse(
+        await ceph.rbd(['info', '--format', 'json', specOf(image)]),
+      ) as Record<string, unknown>;
+      await ceph.rbd(['object-map', 'check', specOf(image)]);
+      const described = await cluster.describeImage(image, ['marker', 'other']);
+      const used = await cluster.usedBytes(image);
+      return { size, objects, order, features, flags, parent, described: { ...described, modifiedAt: 0 }, used };
+    };
+    expect(await describe('clone')).toEqual(await describe('plain'));
+    const writer = await cluster.openWriter?.('clone');
+    await writer?.write(Buffer.alloc(512, 5), sizeBytes - 512);
+    await writer?.flush();
+    await writer?.close();
+    const bytes = await read('clone');
+    expect(bytes.length).toBe(sizeBytes);
+    expect(bytes.subarray(0, IMAGE_BYTES).equals(await read('parent'))).toBe(true);
+    expect(bytes.subarray(IMAGE_BYTES, -512).equals(Buffer.alloc(sizeBytes - 512 - IMAGE_BYTES))).toBe(true);
+    expect(bytes.subarray(-512).equals(Buffer.alloc(512, 5))).toBe(true);
+    await ceph.rbd(['object-map', 'check', specOf('clone')]);
+  });
 });

@@ -6,7 +6,7 @@ import { MAX_PARCEL_BYTES, PARCELS_FD, type AgentCalls, type AgentReply, type Ag
 import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
 import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage, type SnapshotSpec } from './cluster';
-import { addSnapshot, allocateSnapshot, setMetadataUnopened } from './header';
+import { addSnapshot, allocateSnapshot, completeUnopened } from './header';
 import { receiveParcels } from './parcels';
 
 /**
@@ -469,8 +469,7 @@ const agent: AgentCalls = {
       ],
       async (options) => await calls.clone(parentIo, parent.image, parent.snapshot, io, name, options),
     );
-    if (await setMetadataUnopened(library, io, { name, sizeBytes, metadata })) return;
-    await withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata));
+    await completeUnopened(library, io, { name, sizeBytes, metadata });
   },
 
   completeImage: (name, { sizeBytes, metadata }) =>

@@ -8,6 +8,8 @@ type Library = ReturnType<typeof loadLibraries>;
 const { ESTALE } = constants.errno;
 /** The image as it is now. Source: CEPH_NOSNAP. */
 const NO_SNAPSHOT = 0xff_ff_ff_ff_ff_ff_ff_fen;
+/** In an object map. Source: librbd, OBJECT_NONEXISTENT. */
+const NO_OBJECT = 0;
 const LOCK_EXCLUSIVE = 0;
 /** Longer than any. Source: librbd, `RBD_MAX_IMAGE_ID_LENGTH`. */
 const IMAGE_ID_BYTES = 64;
@@ -67,28 +69,32 @@ export async function addSnapshot(
 }
 
 /**
- * Sets metadata of an image that nobody has open, if it has at least `sizeBytes`: three steps, where librbd takes some
- * fifteen to open the image, watch it and close it. Source: librbd, Operations::execute_metadata_set; cls_rbd.
- * @returns false where it must grow first.
+ * Grows an image that nobody has open, and sets its metadata last: some five steps, where librbd takes some twenty to
+ * open the image, watch and lock it, and close it. Idempotent; one that is larger stays so. The image must have an
+ * object map. Source: librbd, operation/ResizeRequest, Operations::execute_metadata_set; cls_rbd.
  */
-export async function setMetadataUnopened(
+export async function completeUnopened(
   library: Library,
   io: Handle,
   { name, sizeBytes, metadata }: { name: string; sizeBytes: number; metadata: Record<string, string> },
-): Promise<boolean> {
+): Promise<void> {
   const id = Buffer.alloc(4 + IMAGE_ID_BYTES);
   await library.calls.readObject(io, idObjectOf(name), id, id.length, 0);
-  const object = `rbd_header.${id.toString('utf8', 4, 4 + id.readUInt32LE(0))}`;
-  const noSnapshot = Buffer.alloc(8);
-  noSnapshot.writeBigUInt64LE(NO_SNAPSHOT, 0);
-  // Its order in one byte, then its size.
-  const size = await execute(library, { io, object, method: 'get_size', input: noSnapshot });
-  if (size.readBigUInt64LE(1) < BigInt(sizeBytes)) return false;
+  const imageId = id.toString('utf8', 4, 4 + id.readUInt32LE(0));
+  const object = `rbd_header.${imageId}`;
+  const found = await execute(library, { io, object, method: 'get_size', input: encodeLong(NO_SNAPSHOT) });
+  const objectBytes = 2n ** BigInt(found.readUInt8(0));
+  const size = BigInt(sizeBytes);
+  if (found.readBigUInt64LE(1) < size) {
+    // The map first: one that is larger than its image is made smaller when that is opened.
+    const input = Buffer.concat([encodeLong((size + objectBytes - 1n) / objectBytes), Buffer.from([NO_OBJECT])]);
+    await execute(library, { io, object: `rbd_object_map.${imageId}`, method: 'object_map_resize', input });
+    await execute(library, { io, object, method: 'set_size', input: encodeLong(size) });
+  }
   const pairs = Object.entries(metadata);
-  if (pairs.length === 0) return true;
+  if (pairs.length === 0) return;
   const input = Buffer.concat([encodeNumber(pairs.length), ...pairs.flat().map(encodeText)]);
   await execute(library, { io, object, method: 'metadata_set', input });
-  return true;
 }
 
 /** Calls a method of the OSDs' class `rbd`. @returns its answer, of at most 64 bytes. */
@@ -103,9 +109,7 @@ async function execute(
 
 /** Without a namespace it is a user's snapshot. */
 function encodeSnapshot(name: string, id: bigint): Buffer {
-  const number = Buffer.alloc(8);
-  number.writeBigUInt64LE(id, 0);
-  return Buffer.concat([encodeText(name), number]);
+  return Buffer.concat([encodeText(name), encodeLong(id)]);
 }
 
 /** As Ceph encodes them. */
@@ -115,5 +119,10 @@ function encodeText(text: string): Buffer {
 function encodeNumber(value: number): Buffer {
   const encoded = Buffer.alloc(4);
   encoded.writeUInt32LE(value, 0);
+  return encoded;
+}
+function encodeLong(value: bigint): Buffer {
+  const encoded = Buffer.alloc(8);
+  encoded.writeBigUInt64LE(value, 0);
   return encoded;
 }
