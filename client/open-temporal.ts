@@ -65,7 +65,11 @@ function cancelledCall(details: string): ReturnType<Parameters<Interceptor>[1]> 
   const ignore = (): void => undefined;
   return {
     start: (metadata, listener) => {
-      queueMicrotask(() => listener?.onReceiveStatus?.({ code: status.CANCELLED, details, metadata }));
+      queueMicrotask(() => {
+        // As gRPC ends a call that has no answer: the SDK's retries rely on it.
+        listener?.onReceiveMessage?.(null);
+        listener?.onReceiveStatus?.({ code: status.CANCELLED, details, metadata });
+      });
     },
     cancelWithStatus: ignore,
     getPeer: () => '',

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { WorkflowNotFoundError } from '@temporalio/client';
 import { evict, evictionStatus, pauseEviction } from '../../../client/eviction';
 import { followImage } from '../../../client/refresh';
 import { reconcile } from '../../../client/reconcile';
 import { refreshCache } from '../../../client/refresh';
 import { createVolume, deleteVolume } from '../../../client/volumes';
 import { warmCache } from '../../../client/refresh';
+import { unlessThrown } from '../../../lib/unless-thrown';
 import { workflowTypes } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';
@@ -12,17 +14,16 @@ import { makeSampleImage, uploadSample } from '../../support/images/sample-image
 
 /** Both have a backend of this name, as two installations that share a namespace may. */
 const backend = `shared-${randomUUID().slice(0, 6)}` as BackendName;
+// Before the stacks stop, whose hooks come after this one.
+afterAll(async () => {
+  for (const { stack } of both) {
+    const evictor = stack.client.workflow.getHandle(stack.cache.queues.ids.evict(backend));
+    await unlessThrown(WorkflowNotFoundError, evictor.terminate('the test is over'));
+  }
+});
 const blue = useStack({ backend });
 const green = useStack({ backend });
 const both = [blue, green];
-
-afterAll(async () => {
-  for (const { stack } of both)
-    await stack.client.workflow
-      .getHandle(stack.cache.queues.ids.evict(backend))
-      .terminate('the test is over')
-      .catch(() => undefined);
-});
 
 /** The same bytes in both image services: one cache key. */
 async function uploadToBoth(name: string): Promise<[UploadedImage, UploadedImage]> {

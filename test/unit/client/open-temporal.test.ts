@@ -34,3 +34,10 @@ describe('a call that waits for its next attempt', () => {
     expect(isGrpcCancelledError(await failed)).toBe(true);
   });
 });
+
+it('refuses a call of a closed connection', async () => {
+  const connection = openTemporal({ address: `127.0.0.1:${await choosePort(0)}` });
+  await connection.close();
+  const error: unknown = await connection.workflowService.getSystemInfo({}).catch((reason: unknown) => reason);
+  expect(isGrpcCancelledError(error)).toBe(true);
+});
