@@ -9,6 +9,7 @@ import type { IdentityConfig } from '../../activities/keystone/identity-config';
 import { MiB } from '../../workflows/contract/bytes';
 import { waitFor } from '../../worker/stack/wait';
 import { newSecret, NOWHERE, startRealCloud, type RealCloud } from '../support/openstack/cloud';
+import { notTheDate } from '../support/timers';
 
 const TOKEN_SECONDS = 30;
 const START_TIMEOUT_MS = 300_000;
@@ -254,17 +255,3 @@ async function withClockOff<Result>(byMs: number, work: () => Promise<Result>): 
     jest.useRealTimers();
   }
 }
-
-/** All that fake timers would fake but the date. */
-const notTheDate = [
-  'hrtime',
-  'nextTick',
-  'performance',
-  'queueMicrotask',
-  'setImmediate',
-  'clearImmediate',
-  'setInterval',
-  'clearInterval',
-  'setTimeout',
-  'clearTimeout',
-] as const;

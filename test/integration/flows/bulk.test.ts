@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { WorkflowHandle } from '@temporalio/client';
 import { createVolume, createVolumes, deleteVolume, type CreateVolumesRequest } from '../../../client/volumes';
 import { updateLimits } from '../../../db/backends';
 import { fileSystemSpace } from '../../../lib/files';
@@ -54,6 +55,17 @@ async function countRows(): Promise<number> {
 
 async function statesOf(volumeIds: readonly string[]): Promise<(string | undefined)[]> {
   return await Promise.all(volumeIds.map(async (volumeId) => (await flow.volume(volumeId))?.state));
+}
+
+/** A run whose volumes all wait for the population of an image that does not come. */
+async function startWaiting(name: string): Promise<{ volumeIds: string[]; handle: WorkflowHandle }> {
+  const { image } = await flow.upload(name);
+  await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 1 });
+  const volumeIds = newIds(FEW);
+  const { cache, backend, client } = flow.stack;
+  const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
+  for (const volumeId of volumeIds) await flow.untilWaiting(volumeId);
+  return { volumeIds, handle: client.workflow.getHandle(run.workflowId) };
 }
 
 describe('many volumes of one request', () => {
@@ -141,45 +153,30 @@ describe('many volumes of one request', () => {
   });
 
   it('are undone when the run is cancelled while it waits, and the run ends cancelled', async () => {
-    const { image } = await flow.upload('cancelled');
-    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 1 });
-    const volumeIds = newIds(FEW);
-    const { cache, backend, client } = flow.stack;
-    const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
-    for (const volumeId of volumeIds) await flow.untilWaiting(volumeId);
-    const handle = client.workflow.getHandle(run.workflowId);
+    const { volumeIds, handle } = await startWaiting('cancelled');
     await handle.cancel();
     await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
     expect(new Set(await statesOf(volumeIds))).toEqual(new Set(['deleted']));
   });
 
   it('go on without the one that is deleted meanwhile', async () => {
-    const { image } = await flow.upload('deleted');
-    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 1 });
-    const volumeIds = newIds(FEW);
-    const { cache, backend, client } = flow.stack;
-    const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
-    for (const volumeId of volumeIds) await flow.untilWaiting(volumeId);
-    const deleting = deleteVolume(cache, volumeIds[0] ?? '');
+    const { volumeIds, handle } = await startWaiting('deleted');
+    const deleting = deleteVolume(flow.stack.cache, volumeIds[0] ?? '');
     await flow.until('the delete to begin', async () => (await statesOf(volumeIds))[0] === 'deleting');
     await flow.stack.imageService.clearFaults();
-    const result = (await client.workflow.getHandle(run.workflowId).result()) as CreateVolumesResult;
+    const result = (await handle.result()) as CreateVolumesResult;
     expect(result.failed).toMatchObject([{ volumeId: volumeIds[0], failure: { type: 'CreateCancelled' } }]);
     expect(result.volumes).toHaveLength(FEW - 1);
     expect(await deleting).toMatchObject({ outcome: 'deleted' });
   });
 
   it('end with their run when all of them are deleted while it waits', async () => {
-    const { image } = await flow.upload('all-deleted');
-    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 1 });
-    const volumeIds = newIds(FEW);
-    const { cache, backend, client } = flow.stack;
-    const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
-    for (const volumeId of volumeIds) await flow.untilWaiting(volumeId);
-    const deleted = await Promise.all(volumeIds.map(async (volumeId) => await deleteVolume(cache, volumeId)));
+    const { volumeIds, handle } = await startWaiting('all-deleted');
+    const deleted = await Promise.all(
+      volumeIds.map(async (volumeId) => await deleteVolume(flow.stack.cache, volumeId)),
+    );
     expect(new Set(deleted.map(({ outcome }) => outcome))).toEqual(new Set(['deleted']));
-    const result = client.workflow.getHandle(run.workflowId).result();
-    await expect(result).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
+    await expect(handle.result()).rejects.toMatchObject({ cause: { name: 'CancelledFailure' } });
     expect(new Set(await statesOf(volumeIds))).toEqual(new Set(['deleted']));
     await flow.stack.imageService.clearFaults();
     await expectCleanSlate(flow.stack);
@@ -192,7 +189,9 @@ describe('many volumes of one request', () => {
     const { cache, backend, client } = flow.stack;
     const run = await createVolumes(cache, { imageId: image.id, backend, volumeIds }, { wait: false });
     await flow.until('the rows to be there', async () => (await statesOf(volumeIds.slice(-1)))[0] !== undefined);
-    const deleted = await Promise.all(volumeIds.map(async (volumeId) => await deleteVolume(cache, volumeId)));
+    const deleted = await Promise.all(
+      volumeIds.map(async (volumeId) => await deleteVolume(flow.stack.cache, volumeId)),
+    );
     expect(new Set(deleted.map(({ outcome }) => outcome))).toEqual(new Set(['deleted']));
     // Whatever was made before its delete came is told.
     await Promise.allSettled([client.workflow.getHandle(run.workflowId).result()]);
