@@ -1,5 +1,6 @@
 const shared = {
   rootDir: __dirname,
+  cacheDirectory: `${__dirname}/node_modules/.cache/jest`,
   testEnvironment: 'node',
   transform: {
     '^.+\\.ts$': [
@@ -35,12 +36,15 @@ module.exports = {
     suite('replay'),
     suite('conformance', stack),
     suite('integration', stack),
+    suite('stack', stack),
     suite('glance', stack),
     suite('ceph', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
     suite('keystone', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
+    suite('tempest', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
     suite('filesystems'),
     suite('boot', stack),
     suite('browser', stack),
     suite('crash', stack),
+    suite('deploy'),
   ],
 };

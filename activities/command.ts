@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { traced } from '../lib/traced';
 import { KiB, MiB } from '../workflows/contract/bytes';
 import { Failure, isFailure } from '../workflows/contract/failures';
 
@@ -62,6 +63,18 @@ export async function runCommand(
   args: readonly string[],
   options: CommandOptions,
 ): Promise<CommandResult> {
+  const span = () => ({ name: tool, attributes: { 'process.executable.name': tool } });
+  return await traced(span, async ({ say }) => {
+    const onExit = (exit: number): void => say({ 'process.exit.code': exit });
+    return await runUntraced(tool, args, { ...options, onExit });
+  });
+}
+
+async function runUntraced(
+  tool: string,
+  args: readonly string[],
+  { onExit, ...options }: CommandOptions & { onExit: (code: number) => void },
+): Promise<CommandResult> {
   options.signal?.throwIfAborted();
   const [file = tool, ...prefixed] = guardedArgv([getTool(tool), ...args], options);
   const child = spawn(file, prefixed, {
@@ -80,6 +93,7 @@ export async function runCommand(
   child.stdin?.on('error', () => undefined);
   if (child.stdin !== null) options.onStarted?.(child.stdin);
   const { exit, stdout, stderr, refused } = await superviseChild(child, options);
+  if (typeof exit === 'number') onExit(exit);
   options.signal?.throwIfAborted();
   if (refused !== undefined) throw refused.cause;
   if (typeof exit === 'number' && (options.answers ?? [0]).includes(exit))

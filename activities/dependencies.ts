@@ -7,9 +7,11 @@ import type { VolumeBackend } from './backends/backend';
 import type { ImageService } from './glance/image-service';
 import type { ImagePolicy } from './image/policy';
 import type { Scratch } from './image/scratch';
+import type { SignaturePolicy } from './image/signature-policy';
 import type { ToolGuard } from './image/tool-guard';
 import type { CacheMetrics } from './metrics';
 import type { Tenant } from './keystone/find-tenant';
+import type { ProjectCheck } from './keystone/project-check';
 import type { ScratchQueue } from './transfer/scratch-queue';
 import type { Semaphore } from '../lib/semaphore';
 
@@ -21,11 +23,15 @@ export interface ControlDependencies {
   images: ImageService;
   /** Owns what belongs to no project. */
   internalTenant: Tenant;
+  /** Of a create's project; without an identity everything passes. */
+  checkProject: ProjectCheck;
   temporal: Client;
   queues: ReturnType<typeof taskQueues>;
   /** The rules for images, and the hash that names them. */
   policy: ImagePolicy;
   policyVersion: string;
+  /** The part of the policy that is about who has signed an image. */
+  signatures: SignaturePolicy;
   /** Whether the namespace knows our search attributes. */
   searchAttributes: boolean;
   metrics: CacheMetrics;

@@ -15,6 +15,29 @@ import {
   createRemoveImageVolume,
   createRemoveVolume,
 } from './delete/delete-volume';
+import { createChangeVolumeType } from './change/apply-type-change';
+import { createChangeSnapshot } from './snapshot/apply-snapshot-change';
+import { createAcceptTransfer, createCreateTransfer, createDeleteTransfer } from './change/transfers';
+import { createChangeAttachment } from './attach/apply-attachment-change';
+import { createChangeVolume } from './change/apply-volume-change';
+import { createBeginReimage, createDropReimage } from './reimage/begin-reimage';
+import { createReplaceBytes, createSettleReimage } from './reimage/replace-bytes';
+import { createBeginExtend, createGrowVolume, createRevertExtend } from './change/extend-volume';
+import {
+  createAdmitSnapshot,
+  createFailSnapshot,
+  createFindAdmittedSnapshot,
+  createRemoveSnapshot,
+  createTakeSnapshot,
+} from './snapshot/take-snapshot';
+import {
+  createBeginDeleteSnapshot,
+  createDeleteSnapshotBytes,
+  createFinishDeleteSnapshot,
+} from './snapshot/remove-snapshot';
+import { createAdmitPlainVolume, createMakePlainVolume } from './create/plain-volume';
+import { parseCreatePlainVolumeRequest } from './create/plain-volume-request';
+import { parseCreateVolumeRequest } from './create/create-volume-request';
 import { createFailVolume, createFindAdmitted } from './create/fail-volume';
 import { createAnswerWaiters, createClaimFlight } from './populate/flight';
 import { createAwaitVerdict, createJoinPopulation } from './create/join-population';
@@ -43,18 +66,35 @@ import {
   createReadEvictorSettings,
 } from './evict/apply-changes';
 import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './populate/reservation';
+import { createApplyQuotas } from './quota/apply-quotas';
 import { createFlattenVolume, createListClones } from './flatten/flatten-volume';
 import { createDownloadToScratch } from './transfer/download-to-scratch';
 import { createReleaseScratch } from './transfer/scratch-image';
+import { createSeedImageVolume } from './transfer/seed-image-volume';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
-import { createWriteImageVolume, createWriteVolume } from './transfer/write-guest-bytes';
+import { createWriteImageVolume, createWriteReimage, createWriteVolume } from './transfer/write-guest-bytes';
+import { createEnsureImageRecord, createRemoveUnfilledImage } from './upload/image-record';
+import { createPointImage, createRemoveUnusedPointer } from './upload/point-image';
+import {
+  createDeleteSharedImage,
+  createFreeParents,
+  createPublishShare,
+  createRevokeShare,
+} from './upload/share-image';
+import { createPlanShare, createPlanUnshare } from './upload/share-request';
+import { createUploadImage } from './upload/upload-image';
+import { createPlanUpload } from './upload/upload-request';
+import { createRemoveImageSnapshot, createTakeImageSnapshot } from './upload/image-snapshot';
+import { createCompareVolume } from './seed/compare-volume';
+import { createPlanSeed } from './seed/seed-request';
+import { createSemaphore } from '../lib/semaphore';
 import { givingUpAfter } from './kit/heartbeat-reporter';
 
 /** On `image-volume-cache`: the inventory and image metadata. */
 export function createControlActivities(deps: ControlDependencies) {
   return {
     admitVolume: createAdmitVolume(deps),
-    findAdmitted: createFindAdmitted(deps),
+    findAdmitted: createFindAdmitted(deps, parseCreateVolumeRequest),
     admitVolumes: createAdmitVolumes(deps),
     findAdmittedVolumes: createFindAdmittedVolumes(deps),
     acquireAndClone: createAcquireAndClone(deps),
@@ -67,9 +107,26 @@ export function createControlActivities(deps: ControlDependencies) {
     registerEntry: createRegisterEntry(deps),
     abandonEntry: createAbandonEntry(deps),
     answerWaiters: createAnswerWaiters(deps),
+    changeVolume: createChangeVolume(deps),
+    changeAttachment: createChangeAttachment(deps),
+    beginExtend: createBeginExtend(deps),
+    beginReimage: createBeginReimage(deps),
+    dropReimage: createDropReimage(deps),
     beginDelete: createBeginDelete(deps),
     cancelCreate: createCancelCreate(deps),
     finishDelete: createFinishDelete(deps),
+    admitPlainVolume: createAdmitPlainVolume(deps),
+    findAdmittedPlainVolume: createFindAdmitted(deps, parseCreatePlainVolumeRequest),
+    admitSnapshot: createAdmitSnapshot(deps),
+    findAdmittedSnapshot: createFindAdmittedSnapshot(deps),
+    failSnapshot: createFailSnapshot(deps),
+    beginDeleteSnapshot: createBeginDeleteSnapshot(deps),
+    finishDeleteSnapshot: createFinishDeleteSnapshot(deps),
+    changeSnapshot: createChangeSnapshot(deps),
+    changeVolumeType: createChangeVolumeType(deps),
+    createTransfer: createCreateTransfer(deps),
+    acceptTransfer: createAcceptTransfer(deps),
+    deleteTransfer: createDeleteTransfer(deps),
     readEvictorSettings: createReadEvictorSettings(deps),
     applyPin: createApplyPin(deps),
     applyLimits: createApplyLimits(deps),
@@ -90,6 +147,16 @@ export function createControlActivities(deps: ControlDependencies) {
     retireSuperseded: createRetireSuperseded(deps),
     noteFollowProblem: createNoteFollowProblem(deps),
     recheckPolicy: createRecheckPolicy(deps),
+    planUpload: createPlanUpload(deps),
+    planSeed: createPlanSeed(deps),
+    ensureImageRecord: createEnsureImageRecord(deps),
+    removeUnfilledImage: createRemoveUnfilledImage(deps),
+    planShare: createPlanShare(deps),
+    publishShare: createPublishShare(deps),
+    planUnshare: createPlanUnshare(deps),
+    revokeShare: createRevokeShare(deps),
+    deleteSharedImage: createDeleteSharedImage(deps),
+    applyQuotas: createApplyQuotas(deps),
   };
 }
 
@@ -106,13 +173,25 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     makeRoom: createMakeRoom(deps),
     removeVolume: createRemoveVolume(deps, backend),
     removeImageVolume: createRemoveImageVolume(deps, backend),
+    growVolume: createGrowVolume(deps, backend),
+    revertExtend: createRevertExtend(deps, backend),
+    replaceBytes: createReplaceBytes(deps, backend),
+    settleReimage: createSettleReimage(deps, backend),
     deleteVolume: createDeleteVolume(deps, backend),
+    makePlainVolume: createMakePlainVolume(deps, backend),
+    takeSnapshot: createTakeSnapshot(deps, backend),
+    removeSnapshot: createRemoveSnapshot(deps, backend),
+    deleteSnapshotBytes: createDeleteSnapshotBytes(deps, backend),
     deleteParent: createDeleteParent(deps, backend),
     evictEntries: createEvictEntries(deps, backend),
     flattenVolume: createFlattenVolume(deps, backend),
     reconcileRows: createReconcileRows(deps, backend),
     reconcileObjects: createReconcileObjects(deps, backend),
     digestParents: createDigestParents(deps, backend),
+    takeImageSnapshot: createTakeImageSnapshot(deps, backend),
+    removeImageSnapshot: createRemoveImageSnapshot(deps, backend),
+    freeParents: createFreeParents(deps, backend),
+    removeUnusedPointer: createRemoveUnusedPointer(deps, backend),
   };
 }
 
@@ -120,16 +199,24 @@ export type BackendActivities = ReturnType<typeof createBackendActivities>;
 
 /** A conversion that fails by itself so often fails for good. */
 const CONVERSION_TRIES = 3;
+/** On one host: each takes a core for its hash. */
+const UPLOADS_AT_ONCE = 2;
 
 /** On `host-<host id>`: everything that touches one host's scratch. */
 export function createHostActivities(deps: HostDependencies) {
+  const uploads = createSemaphore(UPLOADS_AT_ONCE);
   return {
     downloadToScratch: createDownloadToScratch(deps),
+    seedImageVolume: createSeedImageVolume(deps),
     streamImageVolume: createStreamImageVolume(deps),
     writeImageVolume: givingUpAfter(CONVERSION_TRIES, createWriteImageVolume(deps)),
     writeVolume: givingUpAfter(CONVERSION_TRIES, createWriteVolume(deps)),
+    writeReimage: givingUpAfter(CONVERSION_TRIES, createWriteReimage(deps)),
     releaseScratch: createReleaseScratch(deps),
     reconcileScratch: createReconcileScratch(deps),
+    uploadImage: createUploadImage(deps, uploads),
+    pointImage: createPointImage(deps, uploads),
+    compareVolume: createCompareVolume(deps),
   };
 }
 

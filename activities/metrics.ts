@@ -8,14 +8,16 @@ import type { BypassReason, Outcome } from '../workflows/contract/volume';
  * twice.
  */
 export interface CacheMetrics {
-  /** A create has its end. `saved`: what a clone spared it. */
+  /**
+   * A create has its end. `took.seconds`: from its start, where it was admitted. `took.saved`: what a clone spared it.
+   */
   createEnded(
     labels: {
       backend: BackendName | 'unknown';
       outcome: Outcome | 'failed' | 'cancelled';
       bypassReason?: BypassReason;
     },
-    saved?: { bytes: number; seconds: number },
+    took?: { seconds: number; saved?: { bytes: number; seconds: number } },
   ): void;
   /** One stage of a population, or of a bypass, is done. */
   populationStage(

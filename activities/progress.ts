@@ -3,6 +3,7 @@ export interface Progress {
   stage:
     | 'waiting'
     | 'downloading'
+    | 'uploading'
     | 'verifying'
     | 'inspecting'
     | 'converting'

@@ -1,11 +1,12 @@
-import { Client } from '@temporalio/client';
-import { openIdentity, type Identity } from '../activities/keystone/identity';
+import type { Client } from '@temporalio/client';
+import type * as identityModule from '../activities/keystone/identity';
 import type { IdentityConfig } from '../activities/keystone/identity-config';
 import { taskQueues } from '../workflows/contract/names';
-import { asClientErrors, toClientError, toImageVolumeCacheError } from './errors';
-import { connectImages, type ImageCatalog } from './images';
+import type * as temporalModule from './connect-temporal';
+import { asClientErrors, toClientError } from './errors';
+import type * as imagesModule from './images';
 import type * as inventoryModule from './inventory';
-import { openTemporal } from './open-temporal';
+import { findTracing } from './tracing';
 import { missing, resolveSettings, type ConnectOptions, type Settings } from './settings';
 
 /**
@@ -20,14 +21,11 @@ export interface ImageVolumeCache {
   /** The one reader of the database. @throws ImageVolumeCacheError `NotConfigured` */
   inventory(): Promise<inventoryModule.Inventory>;
   /** @throws ImageVolumeCacheError `NotConfigured`; `CredentialsRefused`, `IdentityUnavailable` where Keystone is asked for the endpoint. */
-  images(): Promise<ImageCatalog>;
+  images(): Promise<imagesModule.ImageCatalog>;
   /** This caller's account at Keystone; undefined where none is configured. @throws ImageVolumeCacheError `InvalidRequest` */
-  identity(): Identity | undefined;
+  identity(): identityModule.Identity | undefined;
   close(): Promise<void>;
 }
-
-/** How long a server that is there may take to answer the first time. */
-const CONNECT_TIMEOUT_MS = 5000;
 
 /**
  * @returns a client that is connected to Temporal.
@@ -42,7 +40,8 @@ export async function connectClient(options: ConnectOptions = {}): Promise<Image
 /** As `connectClient`, but nothing is connected yet. @throws ConfigError */
 export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
   const settings = resolveSettings(options);
-  const temporal = once(() => connectTemporal(settings));
+  const tracing = findTracing();
+  const temporal = once(() => loadAndConnectTemporal(settings));
   const inventory = once(() => loadAndOpenInventory(settings));
   const identity = once(() => settings.identity && openIdentityOf(settings.identity));
   const images = once(async () => await connectImagesOf(settings, identity.get()));
@@ -60,11 +59,23 @@ export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
         images.opened()?.then((open) => open.close()),
         identity.opened()?.close(),
       ]);
+      await tracing?.flush();
     },
   };
 }
 
-function openIdentityOf(config: IdentityConfig): Identity {
+/*
+ * The code of each part is loaded on its first use: who only lists volumes loads nothing of Temporal, and who only creates
+ * them nothing of the database. `require`, since an `import()` would need file extensions that the tests' loader does not know.
+ */
+
+function loadAndConnectTemporal(settings: Settings): Promise<Client> {
+  const { connectTemporal }: typeof temporalModule = require('./connect-temporal');
+  return connectTemporal(settings);
+}
+
+function openIdentityOf(config: IdentityConfig): identityModule.Identity {
+  const { openIdentity }: typeof identityModule = require('../activities/keystone/identity');
   try {
     return openIdentity(config);
   } catch (error) {
@@ -72,28 +83,16 @@ function openIdentityOf(config: IdentityConfig): Identity {
   }
 }
 
-async function connectImagesOf(settings: Settings, identity: Identity | undefined): Promise<ImageCatalog> {
+async function connectImagesOf(
+  settings: Settings,
+  identity: identityModule.Identity | undefined,
+): Promise<imagesModule.ImageCatalog> {
+  const { connectImages }: typeof imagesModule = require('./images');
   if (settings.imagesEndpoint !== undefined) return connectImages(settings.imagesEndpoint, identity);
   if (identity === undefined) missing('image service', 'OS_IMAGE_ENDPOINT_OVERRIDE or OS_CLOUD', settings);
   return connectImages(await asClientErrors(() => identity.findImageEndpoint()), identity);
 }
 
-async function connectTemporal(settings: Settings): Promise<Client> {
-  const address = settings.address ?? missing('Temporal server', 'TEMPORAL_ADDRESS', settings);
-  const connection = openTemporal({ address, tls: settings.tls, connectTimeout: CONNECT_TIMEOUT_MS });
-  try {
-    await connection.ensureConnected();
-  } catch (error) {
-    await connection.close();
-    throw toImageVolumeCacheError(error, { temporal: address });
-  }
-  return new Client({ connection, namespace: settings.namespace });
-}
-
-/**
- * The code of the database is loaded on its first use: a caller that only creates volumes never does. `require`, since an
- * `import()` would need file extensions that the tests' loader does not know.
- */
 function loadAndOpenInventory(settings: Settings): Promise<inventoryModule.Inventory> {
   const { openInventory }: typeof inventoryModule = require('./inventory');
   return openInventory(settings);

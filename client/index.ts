@@ -16,16 +16,29 @@ export {
   type SentToEvictor,
 } from './eviction';
 export type { ImageCatalog } from './images';
-export type { DecisionFilter, EntryFilter, Inventory, VolumeFilter } from './inventory';
+export type {
+  DecisionFilter,
+  EntryFilter,
+  EventFilter,
+  Inventory,
+  OfProject,
+  SnapshotFilter,
+  VolumeFilter,
+} from './inventory';
 export { listFlights, type CreateReport, type Flight } from './progress';
 export type {
+  AuditEvent,
   BackendStatus,
   CacheEntry,
   CacheEntryState,
   Decision,
   DecisionSummary,
   Follow,
+  ImageVolume,
+  ProjectQuota,
+  ProjectQuotas,
   Refusal,
+  Snapshot,
   Volume,
 } from './records';
 export type {
@@ -38,24 +51,32 @@ export type {
   ReportStage,
   ReportTotals,
 } from './report';
-export { reconcile } from './reconcile';
+export { setQuotas } from './quotas';
 export {
-  followImage,
+  getEntry,
+  getQuotas,
+  getSnapshot,
+  getVolume,
   listFollows,
-  refreshCache,
-  unfollowImage,
-  warmCache,
-  type WarmOptions,
-  type WarmReport,
-} from './refresh';
+  listImageVolumes,
+  listQuotas,
+  listSnapshots,
+  listVolumes,
+} from './reads';
+export { reconcile } from './reconcile';
+export { followImage, refreshCache, unfollowImage, warmCache, type WarmOptions, type WarmReport } from './refresh';
+export { shareSnapshot, unshareSnapshot } from './share-snapshots';
+export { createSnapshot, deleteSnapshot } from './snapshots';
 export type { RunOptions, StartedRun } from './run-workflow';
 export type { ConnectOptions, Settings } from './settings';
+export { seedCache, uploadVolume, type StartedUpload, type VolumeUploadOptions, type UploadRequest } from './uploads';
 export {
   createVolume,
   createVolumes,
+  changeVolume,
+  extendVolume,
+  reimageVolume,
   deleteVolume,
-  getVolume,
-  listVolumes,
   type CreatedVolume,
   type CreateVolumesRequest,
   type StartedVolume,
@@ -84,6 +105,7 @@ export type {
 } from '../workflows/contract/refresh';
 export type {
   Connection,
+  CreatePlainVolumeInput,
   CreateVolumeInput,
   CreateVolumeResult,
   CreateVolumesInput,
@@ -94,4 +116,27 @@ export type {
   Outcome,
   VolumeState,
 } from '../workflows/contract/volume';
+export type { QuotaName, Quotas, SetQuotasInput, SetQuotasResult } from '../workflows/contract/quotas';
+export type {
+  CreateSnapshotInput,
+  CreateSnapshotResult,
+  DeleteSnapshotResult,
+  SnapshotState,
+} from '../workflows/contract/snapshot';
+export type {
+  ShareSnapshotInput,
+  ShareSnapshotResult,
+  ShareVisibility,
+  UnshareSnapshotInput,
+  UnshareSnapshotResult,
+} from '../workflows/contract/share';
 export type { Finding, FindingKind, ReconcileInput, ReconcileResult } from '../workflows/contract/reconcile';
+export type {
+  ImageVisibility,
+  SeedInput,
+  SeedOutcome,
+  SeedResult,
+  UploadDiskFormat,
+  UploadVolumeInput,
+  UploadVolumeResult,
+} from '../workflows/contract/upload';

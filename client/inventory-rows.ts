@@ -1,9 +1,15 @@
 import type { BackendCapabilities } from '../activities/backends/backend';
 import type { CacheKey } from '../workflows/contract/image';
 import { stayReasonOf, type StayReason } from '../workflows/contract/eviction';
+import type { ProjectQuotasRow } from '../db/quotas';
+import type { ProjectId, SnapshotId, VolumeId } from '../workflows/contract/ids';
+import type { QuotaName } from '../workflows/contract/quotas';
 import type { CacheSums } from '../db/entries/entries';
+import type { ListedEvent } from '../db/events';
 import type { DecisionTotals } from '../db/report/decisions';
 import type {
+  Attachment,
+  AuditEvent,
   BackendLimits,
   BackendStatus,
   CacheEntry,
@@ -11,41 +17,116 @@ import type {
   DecisionSummary,
   EntryEvent,
   Follow,
+  ImageVolume,
+  ProjectQuota,
+  ProjectQuotas,
   Refusal,
+  Snapshot,
+  Transfer,
   Volume,
 } from './records';
 import {
   type BackendRow,
   type DecisionRow,
   type EntryEventRow,
+  type AttachmentRow,
   type EntryImageRow,
   type EntryRow,
   type FollowRow,
   type PopulationRow,
+  type SnapshotRow,
+  type TransferRow,
   type VolumeRow,
 } from '../db/schema';
 
 /* Rows as records: a column may be renamed, a field of the records may not. */
 
-export function toVolume(row: VolumeRow): Volume {
+/** @param attachments of this volume. */
+export function toVolume(row: VolumeRow, attachments: AttachmentRow[] = []): Volume {
   return {
     volumeId: row.id,
     name: row.name,
+    description: row.description,
     projectId: row.projectId,
     state: row.state,
+    status: row.status,
     backend: row.backend,
+    volumeType: row.volumeType,
+    volumeTypeId: row.volumeTypeId,
+    placement: row.placement,
     imageId: row.imageId,
     sizeBytes: row.sizeBytes,
+    snapshotId: sourceOf(row, 'snapshotId') as SnapshotId | null,
+    sourceVolumeId: sourceOf(row, 'sourceVolumeId') as VolumeId | null,
     outcome: row.outcome,
     entryId: row.entryId,
     connection: row.connection,
     attachedTo: row.attachedTo,
+    attachments: attachments.map(toAttachment),
+    readOnly: row.readOnly,
+    multiattach: row.multiattach,
     bootable: row.bootable,
     metadata: row.metadata,
     imageMetadata: row.imageMetadata,
     error: row.errorMessage === null ? null : { type: row.errorType ?? 'Internal', message: row.errorMessage },
+    requestedBy: row.requestedBy,
     workflowId: row.workflowId,
     createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
+    availableAt: isoOrNull(row.availableAt),
+    deletedAt: isoOrNull(row.deletedAt),
+  };
+}
+
+/** @returns an id that the request of a volume names. */
+function sourceOf({ request }: VolumeRow, field: 'snapshotId' | 'sourceVolumeId'): string | null {
+  const value: unknown = Reflect.get(request, field);
+  return typeof value === 'string' ? value : null;
+}
+
+export function toTransfer({ id, volumeId, projectId, name, noSnapshots, createdAt }: TransferRow): Transfer {
+  return { transferId: id, volumeId, projectId, name, noSnapshots, createdAt: createdAt.toISOString() };
+}
+
+export function toAttachment({ id: attachmentId, createdAt, attachedAt, ...row }: AttachmentRow): Attachment {
+  return { attachmentId, ...row, createdAt: createdAt.toISOString(), attachedAt: isoOrNull(attachedAt) };
+}
+
+export function toSnapshot(row: SnapshotRow): Snapshot {
+  const {
+    id: snapshotId,
+    volumeId,
+    name,
+    description,
+    projectId,
+    state,
+    status,
+    progress,
+    backend,
+    sizeBytes,
+    metadata,
+    sharedImageId,
+    requestedBy,
+    workflowId,
+  } = row;
+  return {
+    snapshotId,
+    volumeId,
+    name,
+    description,
+    projectId,
+    state,
+    status,
+    progress,
+    backend,
+    sizeBytes,
+    metadata,
+    error: row.errorMessage === null ? null : { type: row.errorType ?? 'Internal', message: row.errorMessage },
+    sharedImageId,
+    requestedBy,
+    workflowId,
+    createdAt: row.createdAt.toISOString(),
+    updatedAt: row.updatedAt.toISOString(),
     availableAt: isoOrNull(row.availableAt),
     deletedAt: isoOrNull(row.deletedAt),
   };
@@ -59,6 +140,29 @@ export function toFollow(row: FollowRow): Follow {
     checkedAt: isoOrNull(checkedAt),
     createdAt: createdAt.toISOString(),
   };
+}
+
+export function toProjectQuotas({ projectId, quotas, used }: ProjectQuotasRow): ProjectQuotas {
+  const of = (quota: QuotaName, inUse: number | null): ProjectQuota => {
+    const { setAt, ...row } = quotas[quota];
+    return { ...row, used: inUse, setAt: isoOrNull(setAt) };
+  };
+  return {
+    projectId,
+    quotas: {
+      volumes: of('volumes', used.volumes),
+      snapshots: of('snapshots', used.snapshots),
+      bytes: of('bytes', used.bytes),
+      volumeBytes: of('volumeBytes', null),
+    },
+  };
+}
+
+/** @param projectId the internal tenant's. */
+export function toImageVolume(entry: CacheEntry, projectId: ProjectId | null): ImageVolume {
+  const { entryId, imageVolume: name, state, backend, images, virtualBytes: sizeBytes, createdAt } = entry;
+  const imageIds = images.map(({ imageId }) => imageId);
+  return { entryId, name, projectId, state, backend, imageIds, sizeBytes, createdAt };
 }
 
 /** @param row of a flight that refused its image. */
@@ -78,13 +182,14 @@ export function toRefusal(row: PopulationRow): Refusal {
 }
 
 function toCacheKey(row: EntryRow | PopulationRow): CacheKey {
-  const { containerFormat, diskFormat, hashAlgorithm, hashValue, keyImageId, shortKey } = row;
+  const { containerFormat, diskFormat, hashAlgorithm, hashValue, keyImageId, keySignature, shortKey } = row;
   return {
     containerFormat,
     diskFormat,
     hashAlgorithm,
     hashValue,
     ...(keyImageId && { imageId: keyImageId }),
+    ...(keySignature && { signature: keySignature }),
     short: shortKey,
   };
 }
@@ -119,6 +224,7 @@ export function toCacheEntry(row: EntryRow, images: EntryImageRow[], facts: Entr
     lastUsedAt: isoOrNull(row.lastUsedAt),
     supersededAt: isoOrNull(row.supersededAt),
     retiredAt: isoOrNull(row.retiredAt),
+    signature: row.verdict?.signature ?? null,
     images: images
       .filter(({ entryId }) => entryId === row.id)
       .map(({ entryId: _entryId, lastSeenAt, ...image }) => ({ ...image, lastSeenAt: lastSeenAt.toISOString() })),
@@ -135,7 +241,16 @@ export function toEntryEvent({ at, kind, reason, detail, bytes, workflowId }: En
   return { at: at.toISOString(), kind, reason, detail, bytes, workflowId };
 }
 
-export function toDecision({ id: _id, shortKey: _shortKey, runId: _runId, at, ...decision }: DecisionRow): Decision {
+export function toAuditEvent(event: ListedEvent): AuditEvent {
+  const { id, at, kind, object, requestedBy: by, requestId, projectId, volumeId, imageId, entryId, backend } = event;
+  const { detail, workflowId, runId } = event;
+  const own = runId === '' ? workflowId : `${workflowId}/${runId}`;
+  const about = { projectId, volumeId, imageId, entryId, backend, detail, workflowId };
+  return { eventId: id, at: at.toISOString(), kind, object, by, requestId: requestId ?? own, ...about };
+}
+
+export function toDecision(row: DecisionRow): Decision {
+  const { id: _id, shortKey: _shortKey, runId: _runId, requestedBy: _by, requestId: _request, at, ...decision } = row;
   return { at: at.toISOString(), ...decision };
 }
 

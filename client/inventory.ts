@@ -1,30 +1,64 @@
 import { connectDatabase, type Database } from '../db/client';
 import { readPeriodUntilNow } from '../db/clock';
+import { findAttachment, listAttachmentsOf, selectAttachments } from '../db/attachments';
 import { listBackends } from '../db/backends';
-import { findNamespace } from '../db/installation';
+import { findInternalTenant, findNamespace } from '../db/installation';
+import { readKeptQuotas, selectQuotas } from '../db/quotas';
 import { findEntry, listEntries, listEntryImages, readSums } from '../db/entries/entries';
 import { listEntryEvents } from '../db/entries/entry-events';
+import { listEvents } from '../db/events';
 import { withFacts } from '../db/evictions/eviction-view';
 import { listRefusals } from '../db/flights';
 import { selectFollows } from '../db/follows/follows';
 import { listDecisions, summarizeDecisions } from '../db/report/decisions';
 import * as report from '../db/report/report';
-import { findVolume, selectVolumes } from '../db/volumes';
-import type { BackendName, EntryId, ProjectId, VolumeId } from '../workflows/contract/ids';
+import { scopeOf } from '../db/scope';
+import { findSnapshot, selectSnapshots } from '../db/snapshots';
+import { findTransfer, selectTransfers } from '../db/transfers';
+import { findVolume, readVolumes } from '../db/volumes';
+import { selectVolumeTypes } from '../db/volume-types';
+import {
+  selectVolumes,
+  totalVolumes,
+  type StatusCondition,
+  type TimeCondition,
+  type VolumeTotals,
+} from '../db/volume-lists';
+import type { AttachmentStatus } from '../workflows/contract/attachment';
+import type {
+  BackendName,
+  EntryId,
+  ImageId,
+  ProjectId,
+  SnapshotId,
+  TransferId,
+  VolumeId,
+} from '../workflows/contract/ids';
 import { Failure } from '../workflows/contract/failures';
+import type { KeptQuotaName } from '../workflows/contract/quotas';
+import type { HeldSnapshotStatus, SnapshotSort, SnapshotState } from '../workflows/contract/snapshot';
+import type { VolumeSort } from '../workflows/contract/volume-changes';
 import type { VolumeState } from '../workflows/contract/volume';
 import { ImageVolumeCacheError, toClientError } from './errors';
 import {
+  toAttachment,
+  toAuditEvent,
   toBackendStatus,
   toCacheEntry,
   toDecision,
   toDecisionSummary,
   toEntryEvent,
   toFollow,
+  toImageVolume,
+  toProjectQuotas,
   toRefusal,
+  toSnapshot,
+  toTransfer,
   toVolume,
 } from './inventory-rows';
 import type {
+  Attachment,
+  AuditEvent,
   BackendStatus,
   CacheEntry,
   CacheEntryState,
@@ -32,27 +66,107 @@ import type {
   DecisionSummary,
   EntryEvent,
   Follow,
+  ImageVolume,
+  ProjectQuotas,
   Refusal,
+  Snapshot,
+  Transfer,
   Volume,
+  VolumeType,
 } from './records';
 import { chooseBucketMs, toBuckets, toTotals, type Report, type ReportFilter } from './report';
 import { missing, type Settings } from './settings';
-import { type BackendRow, type EntryRow } from '../db/schema';
+import { type BackendRow, type EntryRow, type VolumeRow } from '../db/schema';
 
-export interface VolumeFilter {
+/** Whose volumes a verb reaches. */
+export interface OfProject {
+  /** Only this project's: another's is not found, as what never was. Default, for operators: any project's. */
   projectId?: string;
+}
+
+export interface VolumeFilter extends OfProject {
   backend?: string;
   /** Default: all but `deleted`. */
   state?: VolumeState;
+  imageId?: string;
+  /** The whole name. */
+  name?: string;
+  /** The whole name, or the beginning of the id. */
+  called?: string;
+  bootable?: boolean;
+  /** Those that have all of it. */
+  metadata?: Record<string, string>;
+  /** As `metadata`, of what is known of the image. */
+  imageMetadata?: Record<string, string>;
+  /** Those of one of them: none without any. */
+  statuses?: readonly StatusCondition[];
+  /** A part of the name. */
+  nameContains?: string;
+  /** Rounded up. */
+  sizeGiB?: number;
+  createdAt?: readonly TimeCondition[];
+  updatedAt?: readonly TimeCondition[];
+  /** The first one counts first. Default: the newest first. */
+  sort?: VolumeSort | readonly VolumeSort[];
   /** Default: `DEFAULT_LIMIT`. */
   limit?: number;
+  /** So many of them are left out. */
+  offset?: number;
   /** A volume's id: those that follow it. */
+  after?: string;
+}
+export type VolumeCondition = Omit<VolumeFilter, 'sort' | 'limit' | 'offset' | 'after'>;
+export type { StatusCondition, TimeCondition, VolumeTotals };
+
+export interface AttachmentFilter extends OfProject {
+  volumeId?: string;
+  instanceId?: string;
+  status?: AttachmentStatus;
+  /** Default: `DEFAULT_LIMIT`. */
+  limit?: number;
+  /** So many of them are left out. */
+  offset?: number;
+  /** An attachment's id: those that follow it. */
+  after?: string;
+}
+export interface SnapshotFilter extends OfProject {
+  backend?: string;
+  /** Only of this volume. */
+  volumeId?: string;
+  /** The whole name, or the beginning of the id. */
+  called?: string;
+  /** The whole name. */
+  name?: string;
+  /** Default: all but `deleted`. */
+  state?: SnapshotState;
+  /** What an available one is said to be; null: nothing. */
+  status?: HeldSnapshotStatus | null;
+  /** Those that have all of it. */
+  metadata?: Record<string, string>;
+  /** Default: the newest first. */
+  sort?: SnapshotSort;
+  /** How many are passed over. */
+  offset?: number;
+  /** Default: `DEFAULT_LIMIT`. */
+  limit?: number;
+  /** A snapshot's id: those that follow it. */
+  after?: string;
+}
+export interface TransferFilter extends OfProject {
+  name?: string;
+  volumeId?: string;
+  /** Default: `DEFAULT_LIMIT`. */
+  limit?: number;
+  offset?: number;
+  /** An offer's id: those that follow it. */
   after?: string;
 }
 export interface EntryFilter {
   backend?: string;
   /** Default: all but `gone`. */
   state?: CacheEntryState;
+  /** The name of its image-volume, or the beginning of its id. */
+  called?: string;
   limit?: number;
   /** An entry's id: those that follow it. */
   after?: string;
@@ -64,6 +178,22 @@ export interface DecisionFilter {
   limit?: number;
 }
 
+export interface EventFilter extends OfProject {
+  volumeId?: string;
+  imageId?: string;
+  entryId?: string;
+  backend?: string;
+  /** Such as `volume.deleted`; `volume` for all that begin with it. */
+  kind?: string;
+  /** As the caller gave it. */
+  requestId?: string;
+  /** How far back, in milliseconds. Default: as far as events are kept. */
+  withinMs?: number;
+  limit?: number;
+  /** An event's id: those that follow it. */
+  after?: string;
+}
+
 /** The one reader of the database. Every call: @throws ImageVolumeCacheError `DatabaseUnavailable` */
 export interface Inventory {
   /** @throws also when the database holds no inventory yet. */
@@ -72,12 +202,35 @@ export interface Inventory {
   findNamespace(): Promise<{ name: string; id: string | undefined } | undefined>;
   /** Newest first. */
   listVolumes(filter?: VolumeFilter): Promise<Volume[]>;
-  findVolume(volumeId: VolumeId): Promise<Volume | undefined>;
+  findVolume(volumeId: VolumeId, filter?: OfProject): Promise<Volume | undefined>;
+  /** How many there are, and how large they are together. */
+  totalVolumes(filter?: VolumeCondition & { withMetadata?: boolean }): Promise<VolumeTotals>;
+  /** Of whatever project. */
+  readVolumes(volumeIds: readonly VolumeId[]): Promise<Volume[]>;
+  /** Newest first. */
+  listAttachments(filter?: AttachmentFilter): Promise<Attachment[]>;
+  findAttachment(attachmentId: string, filter?: OfProject): Promise<Attachment | undefined>;
+  /** As `listEntries`, as volumes of the internal tenant: for operators. */
+  listImageVolumes(filter?: EntryFilter): Promise<ImageVolume[]>;
+  /** Of a project; else of all that have volumes or quotas of their own, by their ids, `after` one of them. */
+  listQuotas(filter?: OfProject & { limit?: number; after?: string }): Promise<ProjectQuotas[]>;
+  /** What is kept for a project and limits nothing; a name that is not there was not set. */
+  readKeptQuotas(projectId: string): Promise<Partial<Record<KeptQuotaName, number | null>>>;
+  /** Newest first. */
+  listSnapshots(filter?: SnapshotFilter): Promise<Snapshot[]>;
+  findSnapshot(snapshotId: SnapshotId, filter?: OfProject): Promise<Snapshot | undefined>;
+  /** Oldest first. */
+  listTransfers(filter?: TransferFilter): Promise<Transfer[]>;
+  findTransfer(transferId: TransferId, filter?: OfProject): Promise<Transfer | undefined>;
+  /** Those that administrators have made, in that order. */
+  listVolumeTypes(): Promise<VolumeType[]>;
   listEntries(filter?: EntryFilter): Promise<CacheEntry[]>;
   findEntry(entryId: EntryId): Promise<CacheEntry | undefined>;
   /** The newest first. */
   listEntryEvents(filter: { entryId: EntryId; limit?: number }): Promise<EntryEvent[]>;
   listDecisions(filter?: DecisionFilter): Promise<Decision[]>;
+  /** How creates ended, what happened to volumes and entries, and what operators did: the newest first. */
+  listEvents(filter?: EventFilter): Promise<AuditEvent[]>;
   listFollows(filter?: { backend?: string; limit?: number }): Promise<Follow[]>;
   /** The newest first. */
   listRefusals(filter?: { backend?: string; limit?: number }): Promise<Refusal[]>;
@@ -104,21 +257,67 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
   const summarize = async (period: { withinMs: number; backend?: string }): Promise<DecisionSummary> =>
     toDecisionSummary(await summarizeDecisions(database, branded(period)));
 
+  const listCacheEntries = async ({ limit = DEFAULT_LIMIT, after, ...filter }: EntryFilter = {}) => {
+    const afterId = after as EntryId | undefined;
+    return await withEntryFacts(database, await listEntries(database, { ...branded(filter), limit, afterId }));
+  };
+
   return reporting({
     ping: async () => void (await listBackends(database)),
     findNamespace: () => findNamespace(database),
-    listVolumes: async ({ limit = DEFAULT_LIMIT, after, ...filter } = {}) => {
+    listVolumes: async ({ limit = DEFAULT_LIMIT, offset, after, sort, ...filter } = {}) => {
       const afterId = after as VolumeId | undefined;
-      return (await selectVolumes(database, { ...branded(filter), limit, afterId })).map(toVolume);
+      const query = { ...selectionOf(filter), sort, limit, offset, afterId };
+      return await withAttachments(database, await selectVolumes(database, query));
     },
-    findVolume: async (volumeId) => {
-      const row = await findVolume(database, { volumeId });
-      return row && toVolume(row);
+    totalVolumes: ({ withMetadata, ...filter } = {}) =>
+      totalVolumes(database, { ...selectionOf(filter), withMetadata }),
+    findVolume: async (volumeId, { projectId } = {}) => {
+      const row = await findVolume(database, { volumeId, scope: scopeOf(projectId as ProjectId | undefined) });
+      return (await withAttachments(database, row ? [row] : []))[0];
     },
-    listEntries: async ({ limit = DEFAULT_LIMIT, after, ...filter } = {}) => {
-      const afterId = after as EntryId | undefined;
-      return await withEntryFacts(database, await listEntries(database, { ...branded(filter), limit, afterId }));
+    readVolumes: async (volumeIds) =>
+      [...(await readVolumes(database, volumeIds)).values()].map((row) => toVolume(row)),
+    listAttachments: async ({ limit = DEFAULT_LIMIT, after: afterId, projectId, ...filter } = {}) => {
+      const scope = scopeOf(projectId as ProjectId | undefined);
+      return (await selectAttachments(database, { ...branded(filter), scope, limit, afterId })).map(toAttachment);
     },
+    findAttachment: async (attachmentId, { projectId } = {}) => {
+      const row = await findAttachment(database, { attachmentId, scope: scopeOf(projectId as ProjectId | undefined) });
+      return row && toAttachment(row);
+    },
+    listSnapshots: async ({ limit = DEFAULT_LIMIT, after, projectId, ...filter } = {}) => {
+      const afterId = after as SnapshotId | undefined;
+      const scope = scopeOf(projectId as ProjectId | undefined);
+      return (await selectSnapshots(database, { ...branded(filter), scope, limit, afterId })).map(toSnapshot);
+    },
+    findSnapshot: async (snapshotId, { projectId } = {}) => {
+      const row = await findSnapshot(database, { snapshotId, scope: scopeOf(projectId as ProjectId | undefined) });
+      return row && toSnapshot(row);
+    },
+    listTransfers: async ({ limit = DEFAULT_LIMIT, after, projectId, ...filter } = {}) => {
+      const afterId = after as TransferId | undefined;
+      const scope = scopeOf(projectId as ProjectId | undefined);
+      return (await selectTransfers(database, { ...branded(filter), scope, limit, afterId })).map(toTransfer);
+    },
+    findTransfer: async (transferId, { projectId } = {}) => {
+      const row = await findTransfer(database, { transferId, scope: scopeOf(projectId as ProjectId | undefined) });
+      return row && toTransfer(row);
+    },
+    listVolumeTypes: async () =>
+      (await selectVolumeTypes(database)).map(
+        ({ id: volumeTypeId, createdAt: _at, updatedAt: _changedAt, ...type }) => ({ volumeTypeId, ...type }),
+      ),
+    listEntries: listCacheEntries,
+    listImageVolumes: async (filter) => {
+      const owner = (await findInternalTenant(database))?.projectId ?? null;
+      return (await listCacheEntries(filter)).map((entry) => toImageVolume(entry, owner));
+    },
+    listQuotas: async ({ projectId, limit = DEFAULT_LIMIT, after } = {}) => {
+      const scope = scopeOf(projectId as ProjectId | undefined);
+      return (await selectQuotas(database, { scope, limit, after })).map(toProjectQuotas);
+    },
+    readKeptQuotas: (projectId) => readKeptQuotas(database, projectId as ProjectId),
     findEntry: async (entryId) => {
       const row = await findEntry(database, { entryId });
       return (await withEntryFacts(database, row ? [row] : []))[0];
@@ -127,6 +326,12 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       (await listEntryEvents(database, { entryIds: [entryId], limit })).map(toEntryEvent),
     listDecisions: async ({ limit = DEFAULT_LIMIT, ...filter } = {}) =>
       (await listDecisions(database, { ...branded(filter), limit })).map(toDecision),
+    listEvents: async ({ limit = DEFAULT_LIMIT, withinMs, imageId, projectId, ...filter } = {}) => {
+      const scope = scopeOf(projectId as ProjectId | undefined);
+      const since = withinMs === undefined ? undefined : (await readPeriodUntilNow(database, withinMs)).from;
+      const query = { ...branded(filter), imageId: imageId as ImageId | undefined, scope, since, limit };
+      return (await listEvents(database, query)).map(toAuditEvent);
+    },
     listFollows: async ({ limit = DEFAULT_LIMIT, ...filter } = {}) =>
       (await selectFollows(database, { ...branded(filter), limit })).map(toFollow),
     listRefusals: async ({ limit = DEFAULT_LIMIT, ...filter } = {}) =>
@@ -147,7 +352,6 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
 
 interface Ids {
   backend?: BackendName;
-  projectId?: ProjectId;
   volumeId?: VolumeId;
   entryId?: EntryId;
 }
@@ -155,6 +359,23 @@ interface Ids {
 /** Callers name things by plain strings. */
 function branded<Filter extends { [Name in keyof Ids]?: string }>(filter: Filter): Omit<Filter, keyof Ids> & Ids {
   return filter as Omit<Filter, keyof Ids> & Ids;
+}
+
+function selectionOf({ projectId, imageId, ...filter }: VolumeCondition) {
+  const scope = scopeOf(projectId as ProjectId | undefined);
+  return { ...branded(filter), imageId: imageId as ImageId | undefined, scope };
+}
+
+/** One more statement for all of them, where any of them is somebody's. */
+async function withAttachments(database: Database, rows: VolumeRow[]): Promise<Volume[]> {
+  const held = rows.filter(({ attachedTo }) => attachedTo !== null).map(({ id }) => id);
+  const attachments = await listAttachmentsOf(database, held);
+  return rows.map((row) =>
+    toVolume(
+      row,
+      attachments.filter(({ volumeId }) => volumeId === row.id),
+    ),
+  );
 }
 
 /** A few statements, whatever the number of rows. */

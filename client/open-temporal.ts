@@ -12,6 +12,14 @@ const CALL_TIMEOUT_MS = 30_000;
 const LONG_POLL_TIMEOUT_MS = 60_000;
 const longPolls = /\/(?:GetWorkflowExecutionHistory|PollWorkflowExecutionUpdate|UpdateWorkflowExecution)$/;
 
+/** How a server is known and knows us. Holds secrets: nothing prints it. */
+export interface TemporalAccess {
+  tls?: ConnectionOptions['tls'];
+  apiKey?: string;
+  /** Headers of every call. */
+  metadata?: ConnectionOptions['metadata'];
+}
+
 type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
 
 /**
@@ -20,7 +28,9 @@ type Interceptor = NonNullable<ConnectionOptions['interceptors']>[number];
  * the caller sets a nearer one. Between two attempts the SDK hears neither an abort nor that the connection was closed:
  * here both end the call as cancelled.
  */
-export function openTemporal(options: Pick<ConnectionOptions, 'address' | 'tls' | 'connectTimeout'>): Connection {
+export function openTemporal(
+  options: Pick<ConnectionOptions, 'address' | 'connectTimeout'> & TemporalAccess,
+): Connection {
   const retry = makeGrpcRetryInterceptor(defaultGrpcRetryOptions());
   return Connection.lazy({ ...options, interceptors: [heedingCancel, retry, withinDeadline, unlessClosed] });
 }

@@ -6,7 +6,9 @@ import { z } from 'zod';
 import type { Progress } from '../activities/progress';
 import { followingSignal } from '../lib/abort';
 import { workflowTypes } from '../workflows/contract/names';
+import { describeRemedy } from '../workflows/contract/unserved';
 import type { ImageVolumeCache } from './connection';
+import { findPollers } from './pollers';
 import { reportingErrors, type StartedRun } from './run-workflow';
 
 /** Progress of a create: its own stage and, where bytes move, the work of it or of the flight that it waits for. */
@@ -27,8 +29,6 @@ export interface WatchRequest extends Run {
   onProgress: (report: CreateReport) => void;
 }
 
-const { TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
-
 /** A hit is done before its progress is read. */
 const POLL_INTERVAL_MS = 250;
 /** A read of the progress may take this long; then the next one follows. */
@@ -46,6 +46,7 @@ const progressSchema: z.ZodType<Progress> = z.object({
   stage: z.enum([
     'waiting',
     'downloading',
+    'uploading',
     'verifying',
     'inspecting',
     'converting',
@@ -66,6 +67,22 @@ const progressSchema: z.ZodType<Progress> = z.object({
  */
 export function watchCreate(client: Client, { onProgress, ...run }: WatchRequest): { stop(): Promise<void> } {
   return watching(client, { read: () => readCreate(client, run), onProgress });
+}
+
+/** The same for a run whose activities tell all that there is of it. @param request.stage while none has said anything. */
+export function watchWork(
+  client: Client,
+  {
+    workflowId,
+    stage,
+    onProgress,
+  }: Pick<StartedRun, 'workflowId'> & { stage: string; onProgress: (report: CreateReport) => void },
+): { stop(): Promise<void> } {
+  const read = async (): Promise<CreateReport> => {
+    const work = await findWork(client, workflowId);
+    return { stage, ...(work && { work }) };
+  };
+  return watching(client, { read, onProgress });
 }
 
 /** Reads the progress until it is stopped, and reports changes. */
@@ -99,8 +116,10 @@ async function readCreate(client: Client, run: Run): Promise<CreateReport | unde
   if (answer === undefined) return await findIdleQueue(client, run);
   const { stage, backend, flightWorkflowId } = answer;
   const waits = stage === 'waiting' && flightWorkflowId !== undefined;
-  const work = await findWork(client, waits ? flightWorkflowId : run.workflowId);
-  return { stage, backend, ...(waits && { flightWorkflowId }), ...(work && { work }) };
+  const { work, unserved } = await findPending(client, waits ? flightWorkflowId : run.workflowId);
+  const report = { backend, ...(waits && { flightWorkflowId }) };
+  if (unserved !== undefined) return { ...report, stage: waitingForWorker(unserved), flightWorkflowId: undefined };
+  return { stage, ...report, ...(work && { work }) };
 }
 
 /** @returns undefined while no worker answers for the workflow. */
@@ -119,15 +138,12 @@ async function queryCreate(
 
 /** @returns what holds a create that nobody works on, if it is that. */
 async function findIdleQueue(client: Client, { taskQueue }: Run): Promise<CreateReport | undefined> {
-  const { namespace } = client.options;
-  const { pollers } = await client.workflowService.describeTaskQueue({
-    namespace,
-    taskQueue: { name: taskQueue },
-    taskQueueType: TASK_QUEUE_TYPE_WORKFLOW,
-  });
-  return (pollers ?? []).length > 0
-    ? undefined
-    : { stage: `waiting for a worker: none polls the task queue ${taskQueue}` };
+  const pollers = await findPollers(client, { taskQueue, of: 'workflows' });
+  return pollers.length > 0 ? undefined : { stage: waitingForWorker(taskQueue) };
+}
+
+function waitingForWorker(taskQueue: string): string {
+  return `waiting for a worker: none polls the task queue ${taskQueue}; start one with \`${describeRemedy(taskQueue)}\``;
 }
 
 /**
@@ -135,13 +151,29 @@ async function findIdleQueue(client: Client, { taskQueue }: Run): Promise<Create
  * none.
  */
 export async function findWork(client: Client, workflowId: string): Promise<Progress | undefined> {
+  return (await findPending(client, workflowId)).work;
+}
+
+/** An activity that no worker has taken for so long may have none that could. */
+const UNSERVED_MS = 5000;
+const { PENDING_ACTIVITY_STATE_SCHEDULED } = temporal.api.enums.v1.PendingActivityState;
+
+/** @returns what a run's activities are about: the last progress, and the task queue of one that no worker polls for. */
+async function findPending(client: Client, workflowId: string): Promise<{ work?: Progress; unserved?: string }> {
   const { raw } = await client.workflow.getHandle(workflowId).describe();
-  for (const { heartbeatDetails } of raw.pendingActivities ?? []) {
+  const pending = raw.pendingActivities ?? [];
+  for (const { heartbeatDetails } of pending) {
     const [payload] = heartbeatDetails?.payloads ?? [];
     const parsed = progressSchema.safeParse(payload && defaultPayloadConverter.fromPayload(payload));
-    if (parsed.success) return parsed.data;
+    if (parsed.success) return { work: parsed.data };
   }
-  return undefined;
+  for (const { state, scheduledTime, activityOptions } of pending) {
+    const taskQueue = activityOptions?.taskQueue?.name;
+    const waitedMs = Date.now() - Number(scheduledTime?.seconds ?? 0) * 1000;
+    if (state !== PENDING_ACTIVITY_STATE_SCHEDULED || !taskQueue || waitedMs < UNSERVED_MS) continue;
+    if ((await findPollers(client, { taskQueue, of: 'activities' })).length === 0) return { unserved: taskQueue };
+  }
+  return {};
 }
 
 async function bounded<T>(client: Client, stopped: AbortSignal, work: () => Promise<T>): Promise<T | undefined> {

@@ -1,7 +1,19 @@
+import type { AttachmentStatus, AttachMode, Connector } from '../workflows/contract/attachment';
 import type { CacheLimitValues, StayReason } from '../workflows/contract/eviction';
-import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
-import type { CacheKey } from '../workflows/contract/image';
-import type { Connection, Outcome, TimingsMs, VolumeState } from '../workflows/contract/volume';
+import type {
+  BackendName,
+  EntryId,
+  ImageId,
+  ProjectId,
+  SnapshotId,
+  TransferId,
+  VolumeId,
+} from '../workflows/contract/ids';
+import type { CacheKey, EntryVerdict } from '../workflows/contract/image';
+import type { QuotaName } from '../workflows/contract/quotas';
+import type { HeldSnapshotStatus, SnapshotState } from '../workflows/contract/snapshot';
+import type { VolumeTypeChange, VolumeTypeEncryption } from '../workflows/contract/volume-type';
+import type { Connection, HeldStatus, Outcome, TimingsMs, VolumeState } from '../workflows/contract/volume';
 
 /*
  * The records of the inventory, as programs see them: field names here are those of `--json` and stay. Times are
@@ -11,27 +23,115 @@ import type { Connection, Outcome, TimingsMs, VolumeState } from '../workflows/c
 export interface Volume {
   volumeId: VolumeId;
   name: string | null;
+  description: string | null;
   projectId: ProjectId;
   state: VolumeState;
+  /** What its users have in hand, in Cinder's words, where `state` is `available`; null: nothing. */
+  status: HeldStatus | null;
   backend: BackendName;
-  imageId: ImageId;
+  volumeType: string | null;
+  /** Null where it has none, or one of the configuration. */
+  volumeTypeId: string | null;
+  /** Why its backend was chosen; null where its request named it. */
+  placement: string | null;
+  /** Null where its bytes are of no image. */
+  imageId: ImageId | null;
   /** Null until the image's virtual size is known. */
   sizeBytes: number | null;
+  /** What it was made of, where that is no image. */
+  snapshotId: SnapshotId | null;
+  sourceVolumeId: VolumeId | null;
   /** How its create was answered. */
   outcome: Outcome | null;
   /** The cache entry that it was cloned from. */
   entryId: EntryId | null;
   connection: Connection | null;
+  /** Whoever has it in hand, for people. */
   attachedTo: string | null;
+  /** The oldest first. */
+  attachments: Attachment[];
+  readOnly: boolean;
+  multiattach: boolean;
   bootable: boolean;
   metadata: Record<string, string>;
   imageMetadata: Record<string, string>;
   /** Why it is in `error`; the message is public. */
   error: { type: string; message: string } | null;
+  /** Who has asked for it; null: nobody said. */
+  requestedBy: string | null;
   workflowId: string;
   createdAt: string;
+  updatedAt: string;
   availableAt: string | null;
   deletedAt: string | null;
+}
+
+/** Who has a volume, or is to have it. */
+export interface Attachment {
+  attachmentId: string;
+  volumeId: VolumeId;
+  projectId: ProjectId;
+  /** The server; null: of none. */
+  instanceId: string | null;
+  hostName: string | null;
+  mountpoint: string | null;
+  /** Null: nobody has said. */
+  mode: AttachMode | null;
+  status: AttachmentStatus;
+  /** Of the host; null: none is known yet. */
+  connector: Connector | null;
+  createdAt: string;
+  attachedAt: string | null;
+}
+
+/** A volume type that administrators have made; those of the configuration are not among them. */
+export interface VolumeType extends Required<Pick<VolumeTypeChange, 'name' | 'isPublic' | 'extraSpecs'>> {
+  volumeTypeId: string;
+  description: string | null;
+  /** Who may use it where it is not public. */
+  projects: ProjectId[];
+  encryption: VolumeTypeEncryption | null;
+}
+
+/** A snapshot of a volume. */
+export interface Snapshot {
+  snapshotId: SnapshotId;
+  /** The volume that it was taken of. */
+  volumeId: VolumeId;
+  name: string | null;
+  description: string | null;
+  projectId: ProjectId;
+  state: SnapshotState;
+  /** What an administrator has said of it, in Cinder's words, where `state` is `available`; null: nothing. */
+  status: HeldSnapshotStatus | null;
+  /** With `status`. */
+  progress: string | null;
+  backend: BackendName;
+  /** Of the volume. */
+  sizeBytes: number;
+  metadata: Record<string, string>;
+  /** Why it is in `error`; the message is public. */
+  error: { type: string; message: string } | null;
+  /** By which other projects use it: see `shareSnapshot`. */
+  sharedImageId: ImageId | null;
+  /** Who has asked for it; null: nobody said. */
+  requestedBy: string | null;
+  workflowId: string;
+  createdAt: string;
+  updatedAt: string;
+  availableAt: string | null;
+  deletedAt: string | null;
+}
+
+/** An offer of a volume to the project that has its key. */
+export interface Transfer {
+  transferId: TransferId;
+  volumeId: VolumeId;
+  /** Offers it. */
+  projectId: ProjectId;
+  name: string | null;
+  noSnapshots: boolean;
+  createdAt: string;
 }
 
 export const cacheEntryStates = ['populating', 'ready', 'retired', 'deleting', 'gone'] as const;
@@ -65,6 +165,8 @@ export interface CacheEntry {
   /** When newer content took its place. */
   supersededAt: string | null;
   retiredAt: string | null;
+  /** Whose signature its bytes were verified to have; null where none was asked for. */
+  signature: NonNullable<EntryVerdict['signature']> | null;
   images: { imageId: ImageId; projectId: ProjectId; state: string; lastSeenAt: string }[];
 }
 
@@ -77,6 +179,29 @@ export interface EntryEvent {
   detail: string | null;
   bytes: number | null;
   workflowId: string | null;
+}
+
+/** What has happened to a volume, an entry or the cache: of it nothing is left out when that is gone. */
+export interface AuditEvent {
+  /** `--after` takes it. */
+  eventId: string;
+  at: string;
+  /** Such as `volume.deleted`. */
+  kind: string;
+  /** Id or name of what it happened to. */
+  object: string;
+  /** Who has asked, as the caller said; null: nobody, or one who did not say. */
+  by: string | null;
+  /** Of the caller; where that gave none, the ids of workflow and run. */
+  requestId: string;
+  /** Owns the volume. */
+  projectId: ProjectId | null;
+  volumeId: VolumeId | null;
+  imageId: ImageId | null;
+  entryId: EntryId | null;
+  backend: BackendName | null;
+  detail: Record<string, unknown>;
+  workflowId: string;
 }
 
 /** The limits of a backend's cache, and which of them an operator has set. */
@@ -108,6 +233,35 @@ export interface Follow {
   /** Why the last check failed. */
   problem: string | null;
   createdBy: string;
+  createdAt: string;
+}
+
+/** A limit of a project: null for none. */
+export interface ProjectQuota {
+  limit: number | null;
+  /** Null where the limit is one volume's. */
+  used: number | null;
+  /** Null where it is the configuration's. */
+  setBy: string | null;
+  setAt: string | null;
+}
+
+export interface ProjectQuotas {
+  projectId: ProjectId;
+  quotas: Record<QuotaName, ProjectQuota>;
+}
+
+/** The parent of clones, as an operator sees it among volumes: it is the internal tenant's. */
+export interface ImageVolume {
+  entryId: EntryId;
+  /** Its name on the backend. */
+  name: string;
+  /** Null while no worker has started. */
+  projectId: ProjectId | null;
+  state: CacheEntryState;
+  backend: BackendName;
+  imageIds: ImageId[];
+  sizeBytes: number | null;
   createdAt: string;
 }
 

@@ -15,7 +15,6 @@ import type {
 } from '../workflows/contract/refresh';
 import type { ImageVolumeCache } from './connection';
 import { findWork, watching } from './progress';
-import type { Follow } from './records';
 import { backendOf, runWorkflow, type Ran, type RunOptions, type StartedRun } from './run-workflow';
 
 /**
@@ -83,14 +82,6 @@ export async function unfollowImage(
   } as const;
   const { result } = await runWorkflow<UnfollowResult, typeof options>(cache, request, { options });
   return result;
-}
-
-/**
- * @returns follows in the order of backends and names. @throws ImageVolumeCacheError `DatabaseUnavailable`,
- * `NotConfigured`
- */
-export async function listFollows(cache: ImageVolumeCache, filter: { backend?: string } = {}): Promise<Follow[]> {
-  return await (await cache.inventory()).listFollows(filter);
 }
 
 /** Progress of a warming. */

@@ -1,4 +1,5 @@
 import type { EntryLeft, ExpensiveMiss, ImageUse, OutcomeBucket, ReasonCount, StageTimes } from '../db/report/report';
+import { isOfCache } from '../workflows/contract/volume';
 import { toDecisionSummary } from './inventory-rows';
 import type { DecisionSummary } from './records';
 
@@ -61,7 +62,7 @@ export function toTotals(rows: readonly OutcomeBucket[]): ReportTotals {
   const totals = { hit: 0, miss: 0, joined: 0, bypassed: 0, refused: 0, failed: 0 };
   const sums = { bytesDownloaded: 0, savedBytes: 0, savedSeconds: 0 };
   for (const row of rows) {
-    totals[row.outcome] += row.creates;
+    if (isOfCache(row.outcome)) totals[row.outcome] += row.creates;
     sums.bytesDownloaded += row.bytesDownloaded;
     sums.savedBytes += row.savedBytes;
     sums.savedSeconds += row.savedSeconds;

@@ -7,7 +7,8 @@ import type { BackendName } from '../workflows/contract/ids';
 import type { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
-import { failureError, ImageVolumeCacheError, toImageVolumeCacheError } from './errors';
+import { failureError, ImageVolumeCacheError } from './errors';
+import { toImageVolumeCacheError } from './temporal-errors';
 
 /** A run that goes on, whether or not anybody waits for it. */
 export interface StartedRun {
@@ -79,7 +80,7 @@ export async function runWorkflow<Result, Options extends RunOptions = RunOption
 /** Runs `wait` until `signal` is aborted, which ends the requests of this client and nothing else. */
 export async function interruptible<T>(
   client: Client,
-  { workflowId, signal }: { workflowId: string; signal?: AbortSignal },
+  { workflowId, signal, projectId }: { workflowId: string; signal?: AbortSignal; projectId?: string },
   wait: () => Promise<T>,
 ): Promise<T> {
   if (signal === undefined) return await wait();
@@ -90,6 +91,7 @@ export async function interruptible<T>(
     throw new ImageVolumeCacheError({
       type: 'WaitInterrupted',
       message: `no longer waiting for ${workflowId}, which goes on`,
+      ...(projectId !== undefined && { details: { projectId } }),
       workflowId,
       cause: error,
     });

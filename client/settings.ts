@@ -1,8 +1,10 @@
 import type { IdentityConfig } from '../activities/keystone/identity-config';
 import { chooseDataDirectory } from './config/data-directory';
+import { findLastEnding } from './config/last-ending';
 import { findEndpoints, type Endpoints } from './config/endpoints';
 import { loadConfig, type LoadedConfig } from './config/load';
 import { ImageVolumeCacheError } from './errors';
+import type { TemporalAccess } from './open-temporal';
 
 /** Settings of the caller; the rest is discovered. */
 export interface ConnectOptions {
@@ -11,7 +13,10 @@ export interface ConnectOptions {
   namespace?: string;
   /** Set before all task queues of the stack. */
   taskQueuePrefix?: string;
-  tls?: boolean;
+  /** `true`, or certificates and the server's name as `@temporalio/client` has them. Default: what TEMPORAL_TLS… say. */
+  tls?: TemporalAccess['tls'];
+  /** Default: what TEMPORAL_API_KEY or its profile say. */
+  apiKey?: string;
   /** Of the inventory, for what only reads. */
   databaseUrl?: string;
   imagesEndpoint?: string;
@@ -26,7 +31,8 @@ export interface Settings {
   address: string | undefined;
   namespace: string;
   taskQueuePrefix: string;
-  tls: boolean;
+  /** How the Temporal server is known and knows us. A function, so that nothing prints it with the rest. */
+  temporalAccess: () => TemporalAccess;
   databaseUrl: string | undefined;
   imagesEndpoint: string | undefined;
   /** Of this caller at the image service; undefined: it is asked without a token. */
@@ -56,7 +62,7 @@ export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.Proces
     address: named.address ?? endpoints?.temporal.address ?? unlessEmbedded(temporal.address),
     namespace: named.namespace ?? endpoints?.temporal.namespace ?? temporal.namespace,
     taskQueuePrefix: options.taskQueuePrefix ?? endpoints?.temporal.taskQueuePrefix ?? temporal.taskQueuePrefix,
-    tls: options.tls ?? temporal.tls,
+    temporalAccess: () => accessFor(options, endpoints?.temporal.embedded === true ? {} : loaded.temporalAccess()),
     databaseUrl: named.databaseUrl ?? endpoints?.database.url ?? unlessEmbedded(database.url),
     ...imagesOf(loaded, { named, endpoints }),
     uiUrl: endpoints?.temporal.uiUrl,
@@ -64,6 +70,11 @@ export function resolveSettings(options: ConnectOptions = {}, env: NodeJS.Proces
     endpoints,
     loaded,
   };
+}
+
+/** @param found what is said elsewhere. A server that the stack has started itself knows neither keys nor certificates. */
+function accessFor({ tls, apiKey }: ConnectOptions, found: TemporalAccess): TemporalAccess {
+  return { ...found, ...(tls !== undefined && { tls }), ...(apiKey !== undefined && { apiKey }) };
 }
 
 /** A service that the stack has started itself knows no tokens. */
@@ -83,9 +94,17 @@ function imagesOf(
 export function missing(part: string, variable: string, { address, dataDirectory, endpoints }: Settings): never {
   const message =
     address === undefined || endpoints !== undefined
-      ? `no ${part} is configured and no stack of ${dataDirectory} is running: start one with \`ivc up\`, or set ${variable}`
+      ? `no ${part} is configured and no stack of ${dataDirectory} is running${describeEnding(dataDirectory)}: start one with \`ivc up\`, or set ${variable}`
       : `no ${part} is known for the Temporal server at ${address}: set ${variable}`;
   throw new ImageVolumeCacheError({ type: 'NotConfigured', message, details: { part, variable, dataDirectory } });
+}
+
+/** @returns why a stack that ran is no more, as the middle of a sentence. */
+function describeEnding(dataDirectory: string): string {
+  const last = findLastEnding(dataDirectory);
+  return last === undefined
+    ? ''
+    : ` (it stopped at ${last.at}, since its part ${last.part} had ended with ${last.ending}; ${last.logPath} says more)`;
 }
 
 type NamedParts = Pick<ConnectOptions, 'address' | 'namespace' | 'databaseUrl' | 'imagesEndpoint'>;

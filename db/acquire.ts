@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm/sql';
 import type { BackendName, EntryId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { LeasedEntry } from '../workflows/contract/population';

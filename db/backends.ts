@@ -1,6 +1,7 @@
-import { eq, sql, type SQL } from 'drizzle-orm';
+import { eq, sql, type SQL } from 'drizzle-orm/sql';
 import type { BackendName } from '../workflows/contract/ids';
 import type { Database } from './client';
+import { recordEvent, type EventSource } from './events';
 import { backends, type BackendRow } from './schema';
 import { cast, inTransaction, json, query, readRows, readTable, type Queryable, transactionTime } from './statement';
 import { areWatermarksInOrder } from '../workflows/contract/cache-limits';
@@ -80,7 +81,7 @@ export async function countHoldings(
   const counted = (rows: SQL) => cast.integer(sql`select count(*) from (${rows} limit ${MOST_COUNTED}) as counted`);
   const fields = {
     volumes: counted(sql`select from volumes where backend = ${name}
-      and (state in ('creating', 'available', 'deleting') or (state = 'error' and available_at is not null))`),
+      and (state in ('creating', 'available', 'reimaging', 'deleting') or (state = 'error' and available_at is not null))`),
     imageVolumes: counted(sql`select from cache_entries where backend = ${name} and state <> 'gone'`),
   };
   const [row] = await readRows(database, fields, (columns) => sql`select ${columns}`);
@@ -163,7 +164,7 @@ export function registered(row: BackendRow | undefined, name: BackendName): Back
 const MARGIN_ONE_IN = 10;
 /** A parent of fewer clones has no margin: it would be a large part of it. */
 const SMALLEST_WITH_MARGIN = 4;
-const NO_LIMIT = 2_147_483_647;
+export const NO_LIMIT = 2_147_483_647;
 
 /**
  * @param declared what the worker's own driver declares; default: what the backend's row says of it.
@@ -195,7 +196,12 @@ export type LimitsOutcome =
  */
 export async function changeLimits(
   database: Database,
-  { backend, limits, by }: { backend: BackendName; limits: Partial<CacheLimitValues>; by: string },
+  {
+    backend,
+    limits,
+    by,
+    source,
+  }: { backend: BackendName; limits: Partial<CacheLimitValues>; by: string; source: EventSource },
 ): Promise<LimitsOutcome> {
   if ((await findBackend(database, { name: backend })) === undefined) return { kind: 'unknown-backend' };
   return await inTransaction(database, async (transaction) => {
@@ -206,6 +212,7 @@ export async function changeLimits(
     if (isAsked && !areWatermarksInOrder({ freeLowWater, freeHighWater }))
       return { kind: 'low-above-high', freeLowWater, freeHighWater };
     await updateLimits(transaction, { name: backend, limits, by });
+    await recordEvent(transaction, { kind: 'limits.set', object: backend, backend, detail: { limits }, ...source, by });
     return { kind: 'changed' };
   });
 }

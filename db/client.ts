@@ -94,7 +94,9 @@ export function connectDatabase(url: string, options: PoolOptions): Database {
   const sql = postgres(driverOptions);
   return {
     sql,
-    orm: createOrm({ sql }),
+    get orm() {
+      return createOrm({ sql });
+    },
     statements: () => statements,
     ping: () => withDatabaseErrors(() => answeredInTime(async () => void (await sql`select 1`))),
     close: async () => {

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm/sql';
 import type { Database } from './client';
 import { cast, readRows, type Queryable } from './statement';
 

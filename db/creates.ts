@@ -1,10 +1,13 @@
-import { and, eq, getTableColumns, sql, type SQL } from 'drizzle-orm';
+import { and, eq, sql, type SQL } from 'drizzle-orm/sql';
+import { getTableColumns } from 'drizzle-orm/utils';
+import type { Caller } from '../workflows/contract/event-kinds';
 import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { FreedEntry } from '../workflows/contract/population';
 import type { Connection, Outcome, VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
 import { endHolds, freed, releaseOf, type Release } from './entries/clones';
 import { type DecisionNote, decisionOf } from './report/decisions';
+import { refusalIn, roomFields, roomFor, type NoRoom, type OverQuota, type PromiseLimit } from './room';
 import { volumes, type VolumeRow } from './schema';
 import {
   cast,
@@ -25,17 +28,25 @@ import { ended, readVolumes } from './volumes';
 /** How often a statement is tried again that lost a race against another one of the same volume. */
 const RACE_TRIES = 5;
 /** What the volumes of one request have in common. */
-interface SharedAdmittance {
+interface SharedAdmittance extends Caller {
   projectId: ProjectId;
   backend: BackendName;
-  imageId: ImageId;
-  shortKey: string;
+  volumeType?: string;
+  /** Absent where the configuration has the type. */
+  volumeTypeId?: string | null;
+  multiattach?: boolean;
+  /** Why this backend; absent where the request names it. */
+  placement?: string;
+  /** Null, as `shortKey`, where its bytes are of no image. */
+  imageId: ImageId | null;
+  shortKey: string | null;
   /** The caller's request in canonical form: two requests are the same when these are equal as JSON. */
   request: object;
   /** Null until the image's virtual size is known. */
   sizeBytes: number | null;
   imageMetadata: Record<string, string>;
   metadata: Record<string, string>;
+  description?: string;
   workflowId: string;
   runId: string;
   /** What all volumes of the backend may grow to together; absent: no limit. */
@@ -56,20 +67,6 @@ interface Admittances extends SharedAdmittance {
   deadRunIds: string[];
 }
 
-/** `overSubscription` times the space of the backend's place: `totalBytes`, or what its row has seen last. */
-export interface PromiseLimit {
-  overSubscription: number;
-  totalBytes?: number;
-}
-
-type NoRoom = {
-  /** The backend would promise more than it may. Nothing is written. */
-  kind: 'no-room';
-  /** Of the volumes that are not made already. */
-  neededBytes: number;
-  promisedBytes: number;
-  mostBytes: number;
-};
 type RowRefusal =
   | { kind: 'conflict'; found: string }
   | { kind: 'deleted' }
@@ -79,13 +76,13 @@ type RowRefusal =
 /** The same request was done before, or the row is another's. */
 type InTheWay = { kind: 'available'; volume: VolumeRow } | RowRefusal;
 
-export type InsertVolumeOutcome = { kind: 'admitted'; volume: VolumeRow } | NoRoom | InTheWay;
+export type InsertVolumeOutcome = { kind: 'admitted'; volume: VolumeRow } | NoRoom | OverQuota | InTheWay;
 
 /**
  * Makes the volume's row `creating` for this run: a new one, one that is in `error`, or one of the dead run that the
- * caller has found; that one keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised in
- * the same transaction: however many are admitted at once, they never overshoot. One statement when nothing is in the
- * way. Undo: `markFailed`.
+ * caller has found; that one keeps its lease. Repeated by the same run it is `admitted` again. Its size is promised, and
+ * counted against its project's quotas, in the same transaction: however many are admitted at once, they never overshoot.
+ * One statement when nothing is in the way. Undo: `markFailed`.
  */
 export async function insertVolume(
   database: Database,
@@ -97,18 +94,21 @@ export async function insertVolume(
     deadRunIds: deadRunId === undefined ? [] : [deadRunId],
   };
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
-    const { admitted, room } = await insertOrTakeOver(database, request);
+    const { admitted, refusal } = await insertOrTakeOver(database, request);
     if (admitted[0]) return { kind: 'admitted', volume: admitted[0] };
     const [found] = await findInTheWay(database, request, [volumeId]);
     if (found) return found.inTheWay;
-    if (room) return room;
+    if (refusal) return refusal;
   }
   throw new Error(`volume ${volumeId} changed its state ${RACE_TRIES} times while it was admitted`);
 }
 
 export type InsertVolumesOutcome =
   /** `available`: those that the same request has made before. */
-  { kind: 'admitted'; volumes: VolumeRow[]; available: VolumeRow[] } | NoRoom | (RowRefusal & { volumeId: VolumeId });
+  | { kind: 'admitted'; volumes: VolumeRow[]; available: VolumeRow[] }
+  | NoRoom
+  | OverQuota
+  | (RowRefusal & { volumeId: VolumeId });
 
 /** As `insertVolume` for each, all or none of them. A few statements, whatever their number. */
 export async function insertVolumes(database: Database, request: Admittances): Promise<InsertVolumesOutcome> {
@@ -134,7 +134,7 @@ async function insertAll(
   transaction: Queryable,
   request: Admittances,
 ): Promise<InsertVolumesOutcome & { kind: 'admitted' }> {
-  const { admitted, room } = await insertOrTakeOver(transaction, request);
+  const { admitted, refusal } = await insertOrTakeOver(transaction, request);
   const taken = new Set(admitted.map(({ id }) => id));
   const others = request.volumes.map(({ volumeId }) => volumeId).filter((volumeId) => !taken.has(volumeId));
   const found = others.length === 0 ? [] : await findInTheWay(transaction, request, others);
@@ -144,28 +144,27 @@ async function insertAll(
     available.push(inTheWay.volume);
   }
   const missing = request.volumes.length - taken.size - available.length;
-  if (missing > 0) throw new NotAllAdmitted(room && { ...room, neededBytes: (request.sizeBytes ?? 0) * missing });
+  if (missing > 0)
+    throw new NotAllAdmitted(
+      refusal?.kind === 'no-room' ? { ...refusal, neededBytes: (request.sizeBytes ?? 0) * missing } : refusal,
+    );
   return { kind: 'admitted', volumes: admitted, available };
 }
 
-/** @returns `room` where there is none, whatever else is in the way. */
+/** @returns `refusal` where there is no room, whatever else is in the way. */
 async function insertOrTakeOver(
   on: Queryable,
   request: Admittances,
-): Promise<{ admitted: VolumeRow[]; room?: NoRoom }> {
-  const { backend, runId, deadRunIds, sizeBytes } = request;
-  const { overSubscription = null, totalBytes = null } = request.promise ?? {};
+): Promise<{ admitted: VolumeRow[]; refusal?: NoRoom | OverQuota }> {
+  const { projectId, backend, runId, deadRunIds, sizeBytes } = request;
   // What a single volume has been promised before is read by the function itself, under its lock.
-  const [one, ...more] = request.volumes;
-  const volumeId = more.length === 0 ? one?.volumeId : null;
-  const wantedBytes = more.length === 0 ? sql`${sizeBytes}::bigint` : unpromisedBytes(request);
+  const wantedBytes = request.volumes.length === 1 ? undefined : unpromisedBytes(request);
+  const volumeIds = request.volumes.map(({ volumeId }) => volumeId);
+  const room = roomFor({ backend, projectId, volumeIds, sizeBytes, wantedBytes, limit: request.promise });
   const fields = {
     ...getTableColumns(volumes),
+    ...roomFields,
     admitted: cast.boolean(sql`admitted.id is not null`),
-    /** Null where the statement must be repeated. */
-    fits: cast.boolean<boolean | null>(sql`room.fits`),
-    promisedBytes: cast.integer(sql`room.promised`),
-    mostBytes: cast.integer(sql`room.most`),
   };
   const rows = await readRows(
     on,
@@ -173,19 +172,22 @@ async function insertOrTakeOver(
     (columns) => sql`with given as (
         ${givenVolumes(request)}
       ), room as materialized (
-        select r.fits, r.promised, b.most from (
-          select floor(coalesce(${totalBytes}::float8, total_bytes) * ${overSubscription}::float8)::bigint as most
-          from backends where name = ${backend}
-        ) b cross join promise_room(${backend}, ${volumeId ?? null}::uuid, ${wantedBytes}, b.most) r limit 1
+        ${room}
       ), admitted as (
-      insert into volumes as v (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, workflow_id, run_id, image_metadata, metadata)
-      select given.id, ${request.projectId}::text, given.name, ${backend}::text, ${request.imageId}::text, ${request.shortKey}::text,
+      insert into volumes as v (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, workflow_id, run_id, image_metadata, metadata,
+        requested_by, request_id, volume_type, volume_type_id, multiattach, placement, description)
+      select given.id, ${projectId}::text, given.name, ${backend}::text, ${request.imageId}::text, ${request.shortKey}::text,
         given.request, ${sizeBytes}::bigint, 'creating', ${request.workflowId}::text, ${runId}::text, ${json(request.imageMetadata)},
-        ${json(request.metadata)}
-      from room cross join given where fits order by given.id
+        ${json(request.metadata)}, ${request.by ?? null}::text, ${request.requestId ?? null}::text,
+        ${request.volumeType ?? null}::text, ${request.volumeTypeId ?? null}::uuid, ${request.multiattach ?? false}::boolean,
+        ${request.placement ?? null}::text, ${request.description ?? null}::text
+      from room cross join given where fits and over_quota is null order by given.id
       on conflict (id) do update set state = 'creating', workflow_id = excluded.workflow_id, run_id = excluded.run_id, updated_at = now(),
+        requested_by = excluded.requested_by, request_id = excluded.request_id,
         error_type = null, error_message = null, outcome = null, given_up = v.given_up and v.state = 'creating' and v.run_id = excluded.run_id,
         backend = case when v.holds_entry then v.backend else excluded.backend end,
+        placement = case when v.holds_entry then v.placement else excluded.placement end, volume_type = excluded.volume_type,
+        volume_type_id = excluded.volume_type_id, multiattach = excluded.multiattach,
         image_id = case when v.holds_entry then v.image_id else excluded.image_id end,
         short_key = case when v.holds_entry then v.short_key else excluded.short_key end,
         size_bytes = case when v.holds_entry then v.size_bytes else excluded.size_bytes end,
@@ -201,17 +203,52 @@ async function insertOrTakeOver(
   const [first] = rows;
   if (!first) throw new Error(`backend ${backend} is not registered`);
   if (first.admitted) return { admitted: rows.map(toVolume) };
-  const { fits, promisedBytes, mostBytes } = first;
-  const neededBytes = (sizeBytes ?? 0) * request.volumes.length;
-  return { admitted: [], ...(fits === false && { room: { kind: 'no-room', neededBytes, promisedBytes, mostBytes } }) };
+  return { admitted: [], refusal: refusalIn(first, (sizeBytes ?? 0) * request.volumes.length) };
 }
 
+type AdmittedRow = VolumeRow & {
+  admitted: boolean;
+  fits: boolean | null;
+  promisedBytes: number;
+  mostBytes: number;
+  overQuota: object | null;
+};
+
 /** @returns the volume's row without what was read besides. */
-function toVolume(
-  row: VolumeRow & { admitted: boolean; fits: boolean | null; promisedBytes: number; mostBytes: number },
-) {
-  const { admitted: _admitted, fits: _fits, promisedBytes: _promised, mostBytes: _most, ...volume } = row;
+function toVolume(row: AdmittedRow): VolumeRow {
+  const {
+    admitted: _admitted,
+    fits: _fits,
+    promisedBytes: _promised,
+    mostBytes: _most,
+    overQuota: _over,
+    ...volume
+  } = row;
   return volume;
+}
+
+/**
+ * Counts the size of a volume that was admitted without one against its project's quotas, once it is known. Repeated it
+ * changes nothing. @returns the quota that does not allow it; then the volume stays without a size.
+ */
+export async function holdSize(
+  database: Database,
+  { volumeId, runId, sizeBytes }: { volumeId: VolumeId; runId: string; sizeBytes: number },
+): Promise<Omit<OverQuota, 'kind'> | undefined> {
+  const [row] = await readRows(
+    database,
+    { overQuota: cast.json<Omit<OverQuota, 'kind'> | null>(sql`over_quota`) },
+    (columns) => sql`with volume as (
+        select id, project_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and size_bytes is null
+      ), room as materialized (
+        select v.id, over_quota from volume v
+          cross join lateral quota_room(true, v.project_id, array[v.id], ${sizeBytes}::bigint) over_quota
+      ), sized as (
+        update volumes set size_bytes = ${sizeBytes}::bigint, updated_at = now() from room
+        where volumes.id = room.id and over_quota is null
+      ) select ${columns} from room`,
+  );
+  return row?.overQuota ?? undefined;
 }
 
 /** The rows of `id`, `name` and canonical `request`. */
@@ -268,6 +305,31 @@ function describeRequest(found: VolumeRow, projectId: ProjectId): string {
 }
 
 /**
+ * Lets a volume that is being made hold the entry that its source holds, from now on and whatever becomes of the source. Repeated it changes nothing.
+ * @returns whether it holds one.
+ */
+export async function holdEntryOf(
+  database: Database,
+  {
+    volumeId,
+    runId,
+    source,
+  }: { volumeId: VolumeId; runId: string; source: { table: 'volumes' | 'snapshots'; id: string } },
+): Promise<boolean> {
+  await runStatement(
+    database,
+    sql`with volume as (
+        select id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and not holds_entry for no key update
+      ), held as (
+        update cache_entries set clones = clones + 1 where exists (select from volume) and state in ('ready', 'retired')
+          and id = (select entry_id from ${sql.identifier(source.table)} where id = ${source.id} and state = 'available' and holds_entry)
+        returning id
+      ) update volumes set entry_id = held.id, holds_entry = true, updated_at = now() from volume, held where volumes.id = volume.id`,
+  );
+  return (await readVolumes(database, [volumeId])).get(volumeId)?.holdsEntry === true;
+}
+
+/**
  * Gives leases back whose parent turned out unusable, so that another can be acquired. Repeated it changes nothing.
  * @returns the parents that may be deleted now: they are retired and nothing holds them.
  */
@@ -299,6 +361,8 @@ export interface Completion {
   sizeBytes: number;
   connection: Connection;
   outcome: Exclude<Outcome, 'refused'>;
+  /** Default: true. */
+  bootable?: boolean;
   decision: DecisionNote;
 }
 
@@ -320,11 +384,12 @@ export async function completeVolumes(
   database: Database,
   { runId, completions, clonesPinParent, ofSeveral }: CompleteRequest,
 ): Promise<{ outcomes: Map<VolumeId, CompleteOutcome>; freed: FreedEntry[] }> {
-  const made = completions.map(({ volumeId, sizeBytes, connection, outcome, decision }) => ({
+  const made = completions.map(({ volumeId, sizeBytes, connection, outcome, bootable = true, decision }) => ({
     id: volumeId,
     size_bytes: sizeBytes,
     connection,
     outcome,
+    bootable,
     ...decidedColumns(decision),
   }));
   const volumeIds = completions.map(({ volumeId }) => volumeId);
@@ -335,16 +400,16 @@ export async function completeVolumes(
     database,
     { ...getTableColumns(volumes), freed, saved },
     (columns) => sql`with made as (
-        select * from ${recordset(made, sql`id uuid, size_bytes bigint, connection jsonb, outcome text, ${decidedTypes}`)}
+        select * from ${recordset(made, sql`id uuid, size_bytes bigint, connection jsonb, outcome text, bootable boolean, ${decidedTypes}`)}
       ), volume as (
         select id from volumes where ${isOneOf(sql`id`, volumeIds)} order by id for no key update
       ), completed as (
-        update volumes v set state = 'available', size_bytes = m.size_bytes, connection = m.connection, outcome = m.outcome, bootable = true,
+        update volumes v set state = 'available', size_bytes = m.size_bytes, connection = m.connection, outcome = m.outcome, bootable = m.bootable,
           holds_entry = v.holds_entry and coalesce(${clonesPinParent ?? null}::boolean, (b.capabilities ->> 'clonesPinParent')::boolean, true),
           waits_for_flight = null, activity_id = null, available_at = now(), updated_at = now()
         from volume join made m using (id), backends b
         where v.id = volume.id and v.run_id = ${runId} and v.state = 'creating' and not v.given_up and b.name = v.backend
-        returning ${columnsOf(volumes, 'v')}, m.reason, m.bytes_downloaded, m.timings_ms
+        returning ${columnsOf(volumes, 'v')}, m.reason || coalesce('; ' || v.placement, '') as reason, m.bytes_downloaded, m.timings_ms
       ), released as (${releaseOf(sql`completed where not holds_entry`)}
       ), saved as (
         select c.id, coalesce(e.image_bytes, 0) as bytes, coalesce(e.cost_seconds, 0) as seconds

@@ -1,8 +1,9 @@
-import { and, desc, eq, inArray, isNotNull, isNull, lte, sql, type SQL } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNotNull, isNull, lte, sql, type SQL } from 'drizzle-orm/sql';
 import type { FailureRecord } from '../workflows/contract/failures';
 import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { Verdict } from '../workflows/contract/population';
 import type { Database } from './client';
+import type { EventSource } from './events';
 import { flightWaiters, populations, type PopulationRow } from './schema';
 import { inTransaction, json, query, readRows, readTable, runStatement, type Queryable } from './statement';
 
@@ -222,8 +223,9 @@ export function listRefusals(
  */
 export async function clearRefusal(
   database: Database,
-  { backend, cacheKey }: { backend: BackendName; cacheKey: string },
+  { backend, cacheKey, source }: { backend: BackendName; cacheKey: string; source: EventSource },
 ): Promise<string[]> {
+  const { by, requestId, workflowId, runId } = source;
   const meant = await readRows(
     database,
     { shortKey: populations.shortKey },
@@ -233,6 +235,11 @@ export async function clearRefusal(
       ), forgotten as (
         update populations p set verdict = p.verdict #- '{failure,details,bytesVerified}' from meant
         where p.backend = meant.backend and p.short_key = meant.short_key and (select count(*) from meant) = 1
+        returning p.backend, p.short_key, p.image_id
+      ), noted as (
+        insert into events (kind, object, requested_by, request_id, image_id, backend, workflow_id, run_id)
+        select 'refusal.forgotten', short_key, ${by ?? null}::text, ${requestId ?? null}::text, image_id, backend, ${workflowId}::text, ${runId}::text
+        from forgotten on conflict (workflow_id, run_id, kind, object) do nothing
       )
       select ${columns} from meant order by short_key`,
   );

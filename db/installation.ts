@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm/sql';
 import { backends, installation } from './schema';
-import type { InstallationId } from '../workflows/contract/ids';
+import type { InstallationId, ProjectId } from '../workflows/contract/ids';
+import type { Quotas } from '../workflows/contract/quotas';
 import type { Database } from './client';
 import { inTransaction, query, runStatement, type Queryable } from './statement';
 
@@ -39,6 +40,39 @@ async function readInstallation(database: Queryable): Promise<InstallationId> {
   const [row] = await query(database, (orm) => orm.select().from(installation));
   if (!row) throw new Error('the installation has no id');
   return row.id;
+}
+
+/** Notes whose the image-volumes are and which quotas a project has by default, for all who read the inventory. The worker that started last is right. */
+export async function noteConfigured(
+  database: Database,
+  {
+    internalTenant,
+    quotas,
+    snapshotBytesCount,
+  }: {
+    internalTenant: { projectId: string; userId: string };
+    quotas: Partial<Quotas>;
+    snapshotBytesCount: boolean;
+  },
+): Promise<void> {
+  const { projectId, userId } = internalTenant;
+  await query(database, (orm) =>
+    orm.update(installation).set({
+      internalProjectId: projectId as ProjectId,
+      internalUserId: userId,
+      defaultQuotas: quotas,
+      snapshotBytesCount,
+    }),
+  );
+}
+
+/** @returns who owns all image-volumes; undefined while no worker has started. */
+export async function findInternalTenant(
+  database: Queryable,
+): Promise<{ projectId: ProjectId; userId: string } | undefined> {
+  const [row] = await query(database, (orm) => orm.select().from(installation));
+  if (!row || row.internalProjectId === null || row.internalUserId === null) return undefined;
+  return { projectId: row.internalProjectId, userId: row.internalUserId };
 }
 
 /** A namespace of a Temporal server. */

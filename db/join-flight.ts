@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm/sql';
 import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { CacheKey } from '../workflows/contract/image';
 import type { Verdict } from '../workflows/contract/population';

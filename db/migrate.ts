@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm/sql';
 import { migrate } from 'drizzle-orm/pg-proxy/migrator';
 import { connectDatabase } from './client';
 import { createOrm, inTransaction, runStatement } from './statement';

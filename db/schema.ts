@@ -1,40 +1,48 @@
-import { sql, type SQL } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm/sql';
+import { check } from 'drizzle-orm/pg-core/checks';
 import {
   bigint,
   bigserial,
   boolean,
-  check,
   doublePrecision,
-  index,
   integer,
   jsonb,
-  pgTable,
-  primaryKey,
   text,
   timestamp,
-  unique,
-  uniqueIndex,
   uuid,
   type AnyPgColumn,
-} from 'drizzle-orm/pg-core';
+} from 'drizzle-orm/pg-core/columns';
+import { index, uniqueIndex } from 'drizzle-orm/pg-core/indexes';
+import { primaryKey } from 'drizzle-orm/pg-core/primary-keys';
+import { pgTable } from 'drizzle-orm/pg-core/table';
+import { unique } from 'drizzle-orm/pg-core/unique-constraint';
 import { evictionPolicies } from '../workflows/contract/cache-limits';
 import type {
   BackendName,
+  ContentId,
   EntryId,
   FollowId,
   HostId,
   ImageId,
   InstallationId,
   ProjectId,
+  SnapshotId,
+  TransferId,
   VolumeId,
 } from '../workflows/contract/ids';
+import type { EntryVerdict } from '../workflows/contract/image';
 import type { Verdict } from '../workflows/contract/population';
-import { outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
+import { entryEventKinds, type EventKind } from '../workflows/contract/event-kinds';
+import { attachmentStatuses, attachModes } from '../workflows/contract/attachment';
+import { keptQuotaNames, quotaNames, type Quotas } from '../workflows/contract/quotas';
+import { heldSnapshotStatuses, snapshotStates } from '../workflows/contract/snapshot';
+import { heldStatuses, outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
+import type { VolumeTypeEncryption } from '../workflows/contract/volume-type';
 import type { InferSelectModel } from 'drizzle-orm';
 
 /*
  * The inventory. States change only by compare-and-set and unique constraints are the fences.
- * Rows are locked in this order: backends, populations, volumes, cache_entries. A retirement locks entries and only
+ * Rows are locked in this order: backends, populations, volumes, snapshots, reimages, cache_entries. A retirement locks entries and only
  * reads volumes.
  */
 
@@ -62,22 +70,6 @@ export type RetireReason = (typeof retireReasons)[number];
 export const decisionOutcomes = [...outcomes, 'failed'] as const;
 export type DecisionOutcome = (typeof decisionOutcomes)[number];
 
-/** Events of an entry's history. */
-export const entryEventKinds = [
-  'registered',
-  'superseded',
-  'retired',
-  'quarantined',
-  'deleted',
-  'flattened',
-  'pinned',
-  'unpinned',
-  'digested',
-  'scrubbed',
-  'repaired',
-] as const;
-export type EntryEventKind = (typeof entryEventKinds)[number];
-
 export const imageUseStates = ['usable', 'deactivated', 'gone'] as const;
 
 const instant = (name: string) => timestamp(name, { withTimezone: true });
@@ -101,6 +93,13 @@ export const installation = pgTable(
      * it.
      */
     temporalNamespaceId: text('temporal_namespace_id'),
+    /** Owns all image-volumes; null until a worker has started. */
+    internalProjectId: text('internal_project_id').$type<ProjectId>(),
+    internalUserId: text('internal_user_id'),
+    /** Of a project for which no operator has set others, as the worker that started last is configured. */
+    defaultQuotas: jsonb('default_quotas').$type<Partial<Quotas>>().notNull().default({}),
+    /** Whether the quota of bytes counts snapshots too. */
+    snapshotBytesCount: boolean('snapshot_bytes_count').notNull().default(true),
     createdAt: instant('created_at').notNull().defaultNow(),
   },
   (table) => [check('installation_is_one_row', sql`${table.singleton}`)],
@@ -166,6 +165,8 @@ const cacheKeyColumns = () => ({
   hashValue: text('hash_value').notNull(),
   /** Set only where the image's own id is part of the key. */
   keyImageId: text('key_image_id').$type<ImageId>(),
+  /** Set only where the bytes were verified to have a signature: then it is part of the key. */
+  keySignature: text('key_signature'),
 });
 
 /** One generation of one cached image on one backend. `gone` rows keep the use counts for a while. */
@@ -218,7 +219,8 @@ export const cacheEntries = pgTable(
     pinned: boolean().notNull().default(false),
     pinnedBy: text('pinned_by'),
     policyVersion: text('policy_version'),
-    verdict: jsonb().$type<object>(),
+    /** Null while `populating` where it is not known yet; true of the bytes of every `ready` entry. */
+    verdict: jsonb().$type<EntryVerdict>(),
     digestAlgorithm: text('digest_algorithm'),
     /** Of the guest's bytes, computed in the background. */
     digest: text(),
@@ -348,8 +350,15 @@ export const volumes = pgTable(
       .$type<BackendName>()
       .notNull()
       .references(() => backends.name),
-    imageId: text('image_id').$type<ImageId>().notNull(),
-    shortKey: text('short_key').notNull(),
+    /** Its name; null: none was asked for. */
+    volumeType: text('volume_type'),
+    /** Of one of `volume_types`, whose name `volume_type` is; null: of the configuration. No foreign key: rows of deleted volumes stay. */
+    volumeTypeId: uuid('volume_type_id'),
+    /** Why its backend was chosen, as the end of a sentence; null: its request named it. */
+    placement: text(),
+    /** Null, as `shortKey`, where its bytes are of no image. */
+    imageId: text('image_id').$type<ImageId>(),
+    shortKey: text('short_key'),
     /** The caller's request as given; two requests for one id are the same when these are equal. */
     request: jsonb().$type<object>().notNull(),
     /** Null until the image's virtual size is known. */
@@ -366,6 +375,9 @@ export const volumes = pgTable(
     waitsForFlight: integer('waits_for_flight'),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
+    /** Who has asked for it last, and the id of that request, as the caller says. */
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
     activityId: text('activity_id'),
     /**
      * Its run undoes what it made: it can no longer become `available` for that run, however late a step of it ends.
@@ -373,6 +385,15 @@ export const volumes = pgTable(
     givenUp: boolean('given_up').notNull().default(false),
     outcome: text({ enum: outcomes }),
     attachedTo: text('attached_to'),
+    description: text(),
+    /** Cinder's status of an `available` volume that its users have in hand; null: `available`. */
+    status: text({ enum: heldStatuses }),
+    /** Whether it may only be attached for reading. */
+    readOnly: boolean('read_only').notNull().default(false),
+    /** Whether it may be attached more than once at a time. */
+    multiattach: boolean().notNull().default(false),
+    /** Of the bytes that the last reimage has given it; null: those that it was made with. */
+    contentId: uuid('content_id').$type<ContentId>(),
     connection: jsonb().$type<Connection>(),
     bootable: boolean().notNull().default(false),
     imageMetadata: jsonb('image_metadata').$type<Record<string, string>>().notNull(),
@@ -401,14 +422,277 @@ export const volumes = pgTable(
       .where(sql`${table.state} <> 'deleted'`),
     index('volumes_backend').on(table.backend, table.createdAt, table.id),
     index('volumes_project').on(table.projectId, table.createdAt, table.id),
+    index('volumes_named').on(table.projectId, table.name),
+    // Most have none, and are not in it.
+    index('volumes_metadata').using('gin', table.metadata.op('jsonb_path_ops')),
+    index('volumes_type')
+      .on(table.volumeTypeId)
+      .where(sql`${table.volumeTypeId} is not null and ${table.state} <> 'deleted'`),
     index('volumes_state').on(table.state, table.createdAt, table.id),
+    // Deleted rows are forgotten in the end.
+    index('volumes_deleted')
+      .on(table.deletedAt)
+      .where(sql`${table.state} = 'deleted'`),
     check('volumes_state_known', oneOf(table.state, volumeStates)),
+    check('volumes_status_known', sql`${table.status} is null or ${oneOf(table.status, heldStatuses)}`),
     check('volumes_size', sql`${table.sizeBytes} is null or (${table.sizeBytes} > 0 and ${table.sizeBytes} % 512 = 0)`),
     check(
       'volumes_available_is_complete',
       sql`${table.state} <> 'available' or (${table.connection} is not null and ${table.sizeBytes} is not null)`,
     ),
     check('volumes_holds_an_entry', sql`not ${table.holdsEntry} or ${table.entryId} is not null`),
+  ],
+);
+
+const settableQuotas = [...quotaNames, ...keptQuotaNames] as const;
+
+/** Limits of a project that an operator has set; the other ones are the installation's. */
+export const projectQuotas = pgTable(
+  'project_quotas',
+  {
+    projectId: text('project_id').$type<ProjectId>().notNull(),
+    quota: text({ enum: settableQuotas }).notNull(),
+    /** Null: no limit. */
+    most: bytes('most'),
+    setBy: text('set_by').notNull(),
+    setAt: instant('set_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.projectId, table.quota] }),
+    check('project_quotas_quota', oneOf(table.quota, settableQuotas)),
+    check('project_quotas_most', sql`${table.most} is null or ${table.most} >= 0`),
+  ],
+);
+
+/**
+ * Volumes of a project and the bytes that they may grow to, its snapshots and their sizes, in shards as `backendPromises`;
+ * what has failed and was removed is not among them. Triggers of the migrations write it when a transaction ends, and nothing else does.
+ */
+export const projectUsage = pgTable(
+  'project_usage',
+  {
+    projectId: text('project_id').$type<ProjectId>().notNull(),
+    shard: integer().notNull(),
+    volumes: bytes('volumes').notNull(),
+    bytes: bytes('bytes').notNull(),
+    snapshots: bytes('snapshots').notNull().default(0),
+    snapshotBytes: bytes('snapshot_bytes').notNull().default(0),
+  },
+  (table) => [primaryKey({ columns: [table.projectId, table.shard] })],
+);
+
+/** A snapshot of a volume, which is there as long as this row is not `deleted`. */
+export const snapshots = pgTable(
+  'snapshots',
+  {
+    id: uuid().$type<SnapshotId>().primaryKey(),
+    /** Its volume's. */
+    projectId: text('project_id').$type<ProjectId>().notNull(),
+    /** No foreign key: rows of deleted volumes are forgotten by themselves. */
+    volumeId: uuid('volume_id').$type<VolumeId>().notNull(),
+    backend: text()
+      .$type<BackendName>()
+      .notNull()
+      .references(() => backends.name),
+    name: text(),
+    description: text(),
+    metadata: jsonb().$type<Record<string, string>>().notNull(),
+    sizeBytes: bytes('size_bytes').notNull(),
+    state: text({ enum: snapshotStates }).notNull(),
+    entryId: uuid('entry_id')
+      .$type<EntryId>()
+      .references(() => cacheEntries.id, { onDelete: 'set null' }),
+    /** Whether it is one of its entry's `clones`, as its volume was when it was taken. */
+    holdsEntry: boolean('holds_entry').notNull().default(false),
+    workflowId: text('workflow_id').notNull(),
+    runId: text('run_id').notNull(),
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
+    /** Taken for a copy of its volume, and deleted with that: no quota counts it. */
+    forCopy: boolean('for_copy').notNull().default(false),
+    /** Its run undoes what it made: see `volumes`. */
+    givenUp: boolean('given_up').notNull().default(false),
+    errorType: text('error_type'),
+    errorMessage: text('error_message'),
+    /** The state before `deleting`: a create may still run. */
+    stateBeforeDelete: text('state_before_delete', { enum: snapshotStates }),
+    /** By which other projects use it; the image service says who. */
+    sharedImageId: text('shared_image_id').$type<ImageId>(),
+    /** What an administrator has said of an `available` snapshot, in Cinder's words; null: nothing. */
+    status: text({ enum: heldSnapshotStatuses }),
+    /** With `status`, how far its work is said to be. */
+    progress: text(),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    updatedAt: instant('updated_at').notNull().defaultNow(),
+    availableAt: instant('available_at'),
+    deletedAt: instant('deleted_at'),
+  },
+  (table) => [
+    index('snapshots_volume')
+      .on(table.volumeId)
+      .where(sql`${table.state} <> 'deleted'`),
+    index('snapshots_entry').on(table.entryId),
+    index('snapshots_project').on(table.projectId, table.createdAt, table.id),
+    index('snapshots_backend').on(table.backend, table.createdAt, table.id),
+    index('snapshots_deleted')
+      .on(table.deletedAt)
+      .where(sql`${table.state} = 'deleted'`),
+    check('snapshots_state_known', oneOf(table.state, snapshotStates)),
+    check('snapshots_status_known', sql`${table.status} is null or ${oneOf(table.status, heldSnapshotStatuses)}`),
+    check('snapshots_holds_an_entry', sql`not ${table.holdsEntry} or ${table.entryId} is not null`),
+  ],
+);
+
+/** What a create may ask for in place of a backend, as the block-storage API's administrators make them; those of the configuration stand beside them. */
+export const volumeTypes = pgTable(
+  'volume_types',
+  {
+    id: uuid().primaryKey(),
+    name: text().notNull().unique(),
+    description: text(),
+    isPublic: boolean('is_public').notNull(),
+    extraSpecs: jsonb('extra_specs').$type<Record<string, string>>().notNull(),
+    /** Who may use one that is not public. */
+    projects: jsonb().$type<ProjectId[]>().notNull(),
+    /** As an administrator has set it; null: none. No volume is encrypted by it: a create of such a type is refused. */
+    encryption: jsonb().$type<VolumeTypeEncryption>(),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    updatedAt: instant('updated_at'),
+  },
+  (table) => [index('volume_types_created').on(table.createdAt, table.id)],
+);
+
+/** Which type a project's volumes have that ask for none. */
+export const defaultVolumeTypes = pgTable('default_volume_types', {
+  projectId: text('project_id').$type<ProjectId>().primaryKey(),
+  /** Of `volume_types`, or of the configuration. */
+  volumeTypeId: uuid('volume_type_id').notNull(),
+  setAt: instant('set_at').notNull().defaultNow(),
+});
+
+/** Messages about failures, which are decisions and events, that a user has deleted: by their ids. */
+export const deletedMessages = pgTable(
+  'deleted_messages',
+  {
+    id: uuid().primaryKey(),
+    deletedAt: instant('deleted_at').notNull().defaultNow(),
+  },
+  (table) => [index('deleted_messages_at').on(table.deletedAt)],
+);
+
+/** A use of a volume by a guest or a host, from its reservation until it is detached. */
+export const attachments = pgTable(
+  'attachments',
+  {
+    id: uuid().primaryKey(),
+    volumeId: uuid('volume_id').$type<VolumeId>().notNull(),
+    projectId: text('project_id').$type<ProjectId>().notNull(),
+    instanceId: text('instance_id'),
+    hostName: text('host_name'),
+    mountpoint: text(),
+    mode: text({ enum: attachModes }),
+    status: text({ enum: attachmentStatuses }).notNull(),
+    /** Of the host that attaches it, as it has described itself. */
+    connector: jsonb().$type<Record<string, unknown>>(),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    attachedAt: instant('attached_at'),
+  },
+  (table) => [
+    index('attachments_volume').on(table.volumeId),
+    index('attachments_project').on(table.projectId, table.createdAt, table.id),
+    check('attachments_status_known', oneOf(table.status, attachmentStatuses)),
+    check('attachments_mode_known', sql`${table.mode} is null or ${oneOf(table.mode, attachModes)}`),
+  ],
+);
+
+/** An offer of a volume to the project that knows its key. */
+export const transfers = pgTable(
+  'transfers',
+  {
+    id: uuid().$type<TransferId>().primaryKey(),
+    volumeId: uuid('volume_id').$type<VolumeId>().notNull().unique(),
+    /** Offers it. */
+    projectId: text('project_id').$type<ProjectId>().notNull(),
+    name: text(),
+    /** SHA-256 of the key, in hexadecimal. */
+    keyHash: text('key_hash').notNull(),
+    /** Whether the volume's snapshots stay behind; it is refused while it has any. */
+    noSnapshots: boolean('no_snapshots').notNull().default(false),
+    createdAt: instant('created_at').notNull().defaultNow(),
+  },
+  (table) => [index('transfers_project').on(table.projectId, table.createdAt, table.id)],
+);
+
+/** `making`: the image service may not know of it yet. */
+export const pointerStates = ['making', 'ready'] as const;
+
+/**
+ * Images whose bytes are a clone of a volume's snapshot in the image service's own store, the internal tenant's as far as we are concerned. A row is
+ * there before its pointer, and goes after it.
+ */
+export const imagePointers = pgTable(
+  'image_pointers',
+  {
+    imageId: text('image_id').$type<ImageId>().primaryKey(),
+    backend: text()
+      .$type<BackendName>()
+      .notNull()
+      .references(() => backends.name),
+    /** Of the volume, and the image. */
+    projectId: text('project_id').$type<ProjectId>().notNull(),
+    /** No foreign keys: it outlives both. */
+    volumeId: uuid('volume_id').$type<VolumeId>().notNull(),
+    snapshotId: uuid('snapshot_id').$type<SnapshotId>().notNull(),
+    sizeBytes: bytes('size_bytes').notNull(),
+    state: text({ enum: pointerStates }).notNull(),
+    /** That makes it; null where an older version has noted none. */
+    workflowId: text('workflow_id'),
+    runId: text('run_id'),
+    createdAt: instant('created_at').notNull().defaultNow(),
+    updatedAt: instant('updated_at').notNull().defaultNow(),
+  },
+  (table) => [
+    index('image_pointers_backend').on(table.backend, table.imageId),
+    check('image_pointers_state_known', oneOf(table.state, pointerStates)),
+  ],
+);
+
+/** `replacing`: some of the new bytes may be on the backend. `in-place`: the volume has bytes of neither image. */
+export const reimageStages = ['begun', 'replacing', 'in-place'] as const;
+
+/**
+ * A volume whose bytes are being replaced by an image's, for as long as its run is at it. An available volume stays what it is until
+ * then, unless they are written in place; it, and one that was in `error`, is `reimaging`.
+ */
+export const reimages = pgTable(
+  'reimages',
+  {
+    /** No foreign key: rows of deleted volumes are forgotten by themselves. */
+    volumeId: uuid('volume_id').$type<VolumeId>().primaryKey(),
+    backend: text()
+      .$type<BackendName>()
+      .notNull()
+      .references(() => backends.name),
+    /** Of the new bytes. */
+    contentId: uuid('content_id').$type<ContentId>().notNull(),
+    imageId: text('image_id').$type<ImageId>().notNull(),
+    shortKey: text('short_key').notNull(),
+    imageMetadata: jsonb('image_metadata').$type<Record<string, string>>().notNull(),
+    /** The new parent, of whose `clones` it is one; null before it has it. */
+    entryId: uuid('entry_id')
+      .$type<EntryId>()
+      .references(() => cacheEntries.id),
+    stage: text({ enum: reimageStages }).notNull().default('begun'),
+    workflowId: text('workflow_id').notNull(),
+    runId: text('run_id').notNull(),
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
+    startedAt: instant('started_at').notNull().defaultNow(),
+  },
+  (table) => [
+    index('reimages_entry').on(table.entryId),
+    index('reimages_backend').on(table.backend),
+    check('reimages_stage_known', oneOf(table.stage, reimageStages)),
   ],
 );
 
@@ -450,11 +734,16 @@ export const decisions = pgTable(
     timingsMs: jsonb('timings_ms').$type<TimingsMs>().notNull().default({}),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
+    /** Who has asked, and the id of the request, as the caller says. */
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
   },
   (table) => [
     unique('decisions_one_a_run').on(table.workflowId, table.runId),
     index('decisions_at').on(table.at),
     index('decisions_volume').on(table.volumeId),
+    index('decisions_image').on(table.imageId, table.at),
+    index('decisions_project').on(table.projectId, table.at),
     index('decisions_entry').on(table.entryId),
     check('decisions_outcome', oneOf(table.outcome, decisionOutcomes)),
   ],
@@ -478,11 +767,50 @@ export const entryEvents = pgTable(
     bytes: bytes('bytes'),
     /** Workflow id of whom it was done for. */
     workflowId: text('workflow_id'),
+    /** Who has asked for it, as the caller says; null: the cache by itself. */
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
   },
   (table) => [
     index('entry_events_entry').on(table.entryId, table.id),
     index('entry_events_at').on(table.at),
     check('entry_events_kind', oneOf(table.kind, entryEventKinds)),
+  ],
+);
+
+/**
+ * What has happened to volumes after their creates, of which decisions tell, and what operators have done. No foreign
+ * keys: it survives what it describes.
+ */
+export const events = pgTable(
+  'events',
+  {
+    id: bigserial({ mode: 'number' }).primaryKey(),
+    at: instant('at').notNull().defaultNow(),
+    // Without a check: a newer worker's kinds need no other table.
+    kind: text().$type<EventKind>().notNull(),
+    /** Id or name of what it happened to. */
+    object: text().notNull(),
+    /** Who has asked for it, and the id of the request, as the caller says. */
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
+    /** Owns the volume. */
+    projectId: text('project_id').$type<ProjectId>(),
+    volumeId: uuid('volume_id').$type<VolumeId>(),
+    imageId: text('image_id').$type<ImageId>(),
+    entryId: uuid('entry_id').$type<EntryId>(),
+    backend: text().$type<BackendName>(),
+    /** What has changed; no secrets. */
+    detail: jsonb().$type<Record<string, unknown>>().notNull().default({}),
+    workflowId: text('workflow_id').notNull(),
+    runId: text('run_id').notNull(),
+  },
+  (table) => [
+    unique('events_once').on(table.workflowId, table.runId, table.kind, table.object),
+    index('events_at').on(table.at),
+    index('events_volume').on(table.volumeId),
+    index('events_image').on(table.imageId, table.at),
+    index('events_project').on(table.projectId, table.at),
   ],
 );
 
@@ -526,8 +854,15 @@ export type BackendRow = InferSelectModel<typeof backends>;
 export type EntryRow = InferSelectModel<typeof cacheEntries>;
 export type EntryImageRow = InferSelectModel<typeof entryImages>;
 export type PopulationRow = InferSelectModel<typeof populations>;
+export type AttachmentRow = InferSelectModel<typeof attachments>;
+export type SnapshotRow = InferSelectModel<typeof snapshots>;
+export type TransferRow = InferSelectModel<typeof transfers>;
+export type PointerRow = InferSelectModel<typeof imagePointers>;
+export type ReimageRow = InferSelectModel<typeof reimages>;
+export type VolumeTypeRow = InferSelectModel<typeof volumeTypes>;
 export type VolumeRow = InferSelectModel<typeof volumes>;
 export type ScratchFileRow = InferSelectModel<typeof scratchFiles>;
 export type EntryEventRow = InferSelectModel<typeof entryEvents>;
 export type FollowRow = InferSelectModel<typeof follows>;
 export type DecisionRow = InferSelectModel<typeof decisions>;
+export type EventRow = InferSelectModel<typeof events>;

@@ -1,4 +1,4 @@
-import { and, eq, ne, sql } from 'drizzle-orm';
+import { and, eq, ne, sql } from 'drizzle-orm/sql';
 import type { HostId } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { scratchFiles, type ScratchFileRow } from './schema';

@@ -1,8 +1,14 @@
-import { Column, getTableColumns, is, sql, type GetColumnData, type SQL } from 'drizzle-orm';
-import { PgDialect, type PgTable } from 'drizzle-orm/pg-core';
-import { drizzle, type PgRemoteDatabase } from 'drizzle-orm/pg-proxy';
+import { Column } from 'drizzle-orm/column';
+import { getTableColumns } from 'drizzle-orm/utils';
+import { is } from 'drizzle-orm/entity';
+import { sql, type SQL } from 'drizzle-orm/sql';
+import type { GetColumnData } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
+import { PgDialect } from 'drizzle-orm/pg-core/dialect';
+import type * as builders from 'drizzle-orm/pg-proxy';
 import type postgres from 'postgres';
 import { toStorableText } from '../workflows/contract/storable-text';
+import { traced, type SpanOf } from '../lib/traced';
 import { withDatabaseErrors } from './errors';
 
 type DriverTypes = { bigint: number; time: string; json: string };
@@ -18,7 +24,7 @@ const dialect = new PgDialect();
 /** Sends one statement. @returns how many rows it has read or changed. @throws DatabaseUnavailable (retried). */
 export function runStatement(on: Queryable, statement: SQL): Promise<number> {
   const { sql: text, params } = dialect.sqlToQuery(statement);
-  return withDatabaseErrors(async () => (await sendStatement(on, text, params)).count);
+  return withDatabaseErrors(async () => (await sendStatement(on, { text, params })).count);
 }
 
 /** The time of a statement's transaction. */
@@ -57,7 +63,7 @@ export async function readRows<Of extends Fields>(
     is(field, Column) ? sql.identifier(field.name) : sql`${field} as ${sql.identifier(name)}`,
   );
   const { sql: text, params } = dialect.sqlToQuery(statement(sql.join(columns, sql`, `)));
-  const rows = await withDatabaseErrors(() => sendStatement(on, text, params));
+  const rows = await withDatabaseErrors(() => sendStatement(on, { text, params }));
   return rows.map((row) => parseRow(fields, row));
 }
 
@@ -88,7 +94,7 @@ export function readTable<Table extends PgTable>(
  */
 export async function estimateRows(on: Queryable, statement: SQL): Promise<number> {
   const { sql: text, params } = dialect.sqlToQuery(sql`explain (format json) ${statement}`);
-  const [row] = await withDatabaseErrors(() => sendStatement(on, text, params));
+  const [row] = await withDatabaseErrors(() => sendStatement(on, { text, params }));
   const plans = row?.['QUERY PLAN'] as { Plan?: { 'Plan Rows'?: number } }[] | undefined;
   return plans?.[0]?.Plan?.['Plan Rows'] ?? 0;
 }
@@ -97,24 +103,48 @@ export async function estimateRows(on: Queryable, statement: SQL): Promise<numbe
 export type RowRead<By extends (...of: never[]) => Promise<unknown[]>> = Awaited<ReturnType<By>>[number];
 
 /** Sends what drizzle's builder has made. @throws DatabaseUnavailable (retried). */
-export function query<Result>(on: Queryable, build: (orm: PgRemoteDatabase) => PromiseLike<Result>): Promise<Result> {
+export function query<Result>(
+  on: Queryable,
+  build: (orm: builders.PgRemoteDatabase) => PromiseLike<Result>,
+): Promise<Result> {
   return withDatabaseErrors(async () => await build(createOrm(on)));
 }
 
 /**
  * @returns drizzle's builders over the same way of sending; their errors are the driver's, for `withDatabaseErrors`.
  */
-export function createOrm(on: Queryable): PgRemoteDatabase {
+export function createOrm(on: Queryable): builders.PgRemoteDatabase {
+  // Loaded with the first statement that is made by them: a list of volumes needs none.
+  const { drizzle }: typeof builders = require('drizzle-orm/pg-proxy');
   return drizzle(async (text, params, method) => {
-    const sent = sendStatement(on, text, params);
-    return { rows: [...(await (method === 'all' ? sent.values() : sent))] };
+    return { rows: [...(await sendStatement(on, { text, params, asValues: method === 'all' }))] };
   });
 }
 
+interface Sent {
+  text: string;
+  params: unknown[];
+  /** Rows as lists of values. */
+  asValues?: boolean;
+}
+
 /** Prepared once for each connection: a hit's statements are planned once, not for every volume. */
-function sendStatement(on: Queryable, text: string, params: unknown[]) {
+function sendStatement(on: Queryable, { text, params, asValues = false }: Sent) {
   const kept = params.map((param) => (typeof param === 'string' ? toStorableText(param) : param));
-  return on.sql.unsafe<Record<string, unknown>[]>(text, kept as never[], { prepare: true });
+  return traced(
+    () => statementSpan(text),
+    async () => {
+      const sent = on.sql.unsafe<Record<string, unknown>[]>(text, kept as never[], { prepare: true });
+      return await (asValues ? (sent.values() as unknown as typeof sent) : sent);
+    },
+  );
+}
+
+/** The text has places for values, and none of them. */
+function statementSpan(text: string): SpanOf {
+  const [operation = ''] = text.trim().split(/\s/, 1);
+  const attributes = { 'db.system.name': 'postgresql', 'db.query.text': text };
+  return { name: operation.toUpperCase(), attributes };
 }
 
 /**
@@ -126,10 +156,13 @@ export async function inTransaction<T>(
   database: { readonly sql: DriverSql },
   work: (transaction: Queryable) => Promise<T>,
 ): Promise<T> {
+  const span = () => ({ name: 'transaction', attributes: { 'db.system.name': 'postgresql' } });
   const outcome = await withDatabaseErrors(() =>
-    database.sql.begin('isolation level read committed', async (transaction) => ({
-      value: await work({ sql: transaction }),
-    })),
+    traced(span, () =>
+      database.sql.begin('isolation level read committed', async (transaction) => ({
+        value: await work({ sql: transaction }),
+      })),
+    ),
   );
   return outcome.value;
 }

@@ -1,12 +1,11 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { withSecretFiles } from '../lib/secret-files';
 import { Failure } from '../workflows/contract/failures';
+import { findPassword } from './password-file';
 
-/**
- * Where a PostgreSQL listens and who connects; what is undefined is left to libpq's environment variables (`PGUSER`,
- * …).
- */
+/** Where a PostgreSQL listens and who connects; what is undefined is left to the driver, which takes the user's name. */
 export interface DatabaseAddress {
   /** A host name, or the absolute directory of a unix socket. */
   host: string;
@@ -50,10 +49,12 @@ const pattern = /^postgres(?:ql)?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^/?#]*)
 
 /**
  * Reads a connection URI as libpq does: the host may be empty or a percent-encoded socket directory, and `?host=` names
- * one. `pgbouncer=true` is our own.
+ * one. What it leaves out is in libpq's variables (`PGHOST`, `PGUSER`, …), a password also in `~/.pgpass`.
+ * `pgbouncer=true` is our own.
  * @throws InvalidRequest, which never repeats the URI: it may hold a password.
  */
-export function parseDatabaseUrl(url: string, env: NodeJS.ProcessEnv = process.env): DatabaseAddress {
+export function parseDatabaseUrl(url: string, variables: NodeJS.ProcessEnv = process.env): DatabaseAddress {
+  const env = withSecretFiles(variables, (variable, reason) => invalid(`${variable}: ${reason}`, 'a readable file'));
   const match = pattern.exec(url);
   if (!match) throw invalid('an unreadable URI', 'postgres://user:password@host:port/database');
   const [, user, password, hostAndPort = '', database, query = ''] = match;
@@ -61,15 +62,19 @@ export function parseDatabaseUrl(url: string, env: NodeJS.ProcessEnv = process.e
   for (const name of options.keys())
     if (!parameters.includes(name)) throw invalid(`the parameter ${name}`, parameters.join(', '));
   const { host, port } = parseHost(hostAndPort);
+  const place = {
+    host: options.get('host') || host || env['PGHOST'] || 'localhost',
+    port: parsePort(options.get('port') ?? port ?? (env['PGPORT'] || undefined)),
+    database: options.get('dbname') ?? decoded(database) ?? (env['PGDATABASE'] || undefined),
+    user: options.get('user') ?? decoded(user) ?? (env['PGUSER'] || undefined),
+  };
+  const said = options.get('password') ?? decoded(password) ?? (env['PGPASSWORD'] || undefined);
   return {
-    host: options.get('host') ?? (host || 'localhost'),
-    port: parsePort(options.get('port') ?? port),
-    database: options.get('dbname') ?? decoded(database),
-    user: options.get('user') ?? decoded(user),
-    password: options.get('password') ?? decoded(password),
+    ...place,
+    password: said ?? findPassword(place, env),
     tls: parseTls(options, env),
     applicationName: options.get('application_name') ?? undefined,
-    connectTimeoutSeconds: parseConnectTimeout(options.get('connect_timeout')),
+    connectTimeoutSeconds: parseConnectTimeout(options.get('connect_timeout') ?? (env['PGCONNECT_TIMEOUT'] || null)),
     behindPgBouncer: parsePgBouncer(options.get('pgbouncer')),
   };
 }

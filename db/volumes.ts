@@ -1,72 +1,106 @@
-import { and, desc, eq, sql } from 'drizzle-orm';
-import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
-import type { VolumeState } from '../workflows/contract/volume';
+import { and, eq, sql } from 'drizzle-orm/sql';
+import type { BackendName, SnapshotId, VolumeId } from '../workflows/contract/ids';
+import { deletableStatuses, type HeldStatus, type VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
 import { endHold, releaseOf, type Release } from './entries/clones';
-import { volumes, type VolumeRow } from './schema';
-import { isOneOf, query, readRows, readTable, type Queryable } from './statement';
+import { volumeEventColumns, volumeEventsOf, type EventSource } from './events';
+import { snapshots, volumes, type VolumeRow } from './schema';
+import { isInScope, type ProjectScope } from './scope';
+import { inTransaction, isOneOf, query, readRows, readTable, texts, type Queryable } from './statement';
 
 /** States in which a volume that was not `available` at last holds nothing. */
 export const ended: readonly VolumeState[] = ['error', 'deleting', 'deleted'];
 
 export type MarkDeletingOutcome =
+  /** The scope has no such volume, and never had. */
   | { kind: 'absent' }
+  /** It was deleted before. */
+  | { kind: 'deleted' }
   | { kind: 'in-use'; by: string }
+  /** It gets other bytes. */
+  | { kind: 'reimaging' }
+  /** Its users have it in hand: see `deletableStatuses`. */
+  | { kind: 'held'; status: HeldStatus }
+  /** Its snapshots go first: the first of many. */
+  | { kind: 'has-snapshots'; snapshotIds: SnapshotId[]; backend: BackendName }
   /** A create may still run: cancel exactly this run and wait until it has closed. */
   | { kind: 'creating'; workflowId: string; runId: string; backend: BackendName }
   | { kind: 'delete'; backend: BackendName };
 
-/** `creating`, `available` or `error` `-> deleting`. Repeated it answers the same. Undo: `revertDeleting`. */
-export async function markDeleting(
+/** Snapshots that are named at once. */
+const MAX_NAMED_SNAPSHOTS = 100;
+
+/**
+ * `creating`, `available` or `error` `-> deleting`, unless it has snapshots. Repeated it answers the same. Undo: `revertDeleting`.
+ * @param forced whether what the row says of an attachment, or of its users, stands in the way no more.
+ */
+export function markDeleting(
   database: Database,
-  { volumeId }: { volumeId: VolumeId },
+  { volumeId, scope, forced = false }: { volumeId: VolumeId; scope: ProjectScope; forced?: boolean },
 ): Promise<MarkDeletingOutcome> {
-  const [row] = await readTable(
-    database,
-    volumes,
-    (columns) => sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
-      where id = ${volumeId} and state in ('creating', 'available', 'error') and attached_to is null returning ${columns}`,
-  );
-  const volume = row ?? (await findVolume(database, { volumeId }));
-  if (!volume || volume.state === 'deleted') return { kind: 'absent' };
-  if (volume.state !== 'deleting')
-    return { kind: 'in-use', by: volume.attachedTo ?? 'an attachment that has just ended' };
-  const { workflowId, runId, backend } = volume;
-  return volume.stateBeforeDelete === 'creating'
-    ? { kind: 'creating', workflowId, runId, backend }
-    : { kind: 'delete', backend };
+  return inTransaction(database, async (transaction) => {
+    // Locked first: whoever adds a snapshot does so too, and a statement after the lock sees it.
+    const locked = await lockVolume(transaction, { volumeId, scope });
+    if (locked === undefined) return { kind: 'absent' };
+    if (locked.state === 'reimaging') return { kind: 'reimaging' };
+    const snapshotIds = await listSnapshotsOf(transaction, { volumeId, limit: MAX_NAMED_SNAPSHOTS });
+    if (snapshotIds.length > 0) return { kind: 'has-snapshots', snapshotIds, backend: locked.backend };
+    const [row] = await readTable(
+      transaction,
+      volumes,
+      (columns) => sql`update volumes set state_before_delete = state, state = 'deleting', updated_at = now()
+        where id = ${volumeId} and ${isInScope(volumes.projectId, scope)} and state in ('creating', 'available', 'error')
+          and ((attached_to is null and (status is null or status = any (${texts(deletableStatuses)}))) or ${forced}::boolean)
+        returning ${columns}`,
+    );
+    const volume = row ?? (await findVolume(transaction, { volumeId, scope }));
+    if (!volume) return { kind: 'absent' };
+    if (volume.state === 'deleted') return { kind: 'deleted' };
+    if (volume.state !== 'deleting' && volume.attachedTo === null && volume.status !== null)
+      return { kind: 'held', status: volume.status };
+    if (volume.state !== 'deleting')
+      return { kind: 'in-use', by: volume.attachedTo ?? 'an attachment that has just ended' };
+    const { workflowId, runId, backend } = volume;
+    return volume.stateBeforeDelete === 'creating'
+      ? { kind: 'creating', workflowId, runId, backend }
+      : { kind: 'delete', backend };
+  });
 }
 
 export type RestoreOutcome =
   { kind: 'restored'; state: VolumeState } | { kind: 'not-deleting'; state: VolumeState | 'absent' };
 
 /**
- * `deleting ->` what it was before, when the backend has shown that the volume is in use. A create that was cancelled
+ * `deleting ->` what it was before, with its event, when the backend has shown that the volume is in use. A create that was cancelled
  * does not come back: `error`.
  */
 export async function revertDeleting(
   database: Database,
-  { volumeId }: { volumeId: VolumeId },
+  { volumeId, usedBy, source }: { volumeId: VolumeId; usedBy: string; source: EventSource },
 ): Promise<RestoreOutcome> {
   const [row] = await readRows(
     database,
     { state: volumes.state },
-    (
-      columns,
-    ) => sql`update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
-        state_before_delete = null, updated_at = now()
-      where id = ${volumeId} and state = 'deleting' returning ${columns}`,
+    (columns) => sql`with changed as (
+        update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
+          state_before_delete = null, updated_at = now()
+        where id = ${volumeId} and state = 'deleting' returning state, ${volumeEventColumns}
+      ), noted as (${volumeEventsOf('changed', { kind: 'volume.delete-refused', detail: { usedBy }, ...source })})
+      select ${columns} from changed`,
   );
   if (row) return { kind: 'restored', state: row.state };
-  const volume = await findVolume(database, { volumeId });
+  const volume = await findVolume(database, { volumeId, scope: 'all projects' });
   return { kind: 'not-deleting', state: volume?.state ?? 'absent' };
 }
 
 /**
- * `deleting -> deleted`, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent
+ * `deleting -> deleted`, with its event, after the backend has confirmed that the volume is absent. Idempotent. @returns the parent
  * whose last clone this was.
  */
-export function markDeleted(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<Release> {
+export function markDeleted(
+  database: Database,
+  { volumeId, source, forced = false }: { volumeId: VolumeId; source: EventSource; forced?: boolean },
+): Promise<Release> {
   return endHold(database, {
     volumeId,
     states: ended,
@@ -75,17 +109,51 @@ export function markDeleted(database: Database, { volumeId }: { volumeId: Volume
       ), settled as (
         update volumes v set state = 'deleted', holds_entry = false, waits_for_flight = null, activity_id = null, connection = null,
           deleted_at = now(), updated_at = now()
-        from volume where v.id = volume.id returning v.id
-      ), released as (${releaseOf(sql`volume where holds_entry`)})
+        from volume where v.id = volume.id returning v.id, v.project_id, v.image_id, v.entry_id, v.backend, v.name, v.size_bytes
+      ), detached as (delete from attachments where volume_id in (select id from settled)
+      ), released as (${releaseOf(sql`volume where holds_entry`)}
+      ), noted as (${volumeEventsOf('settled', { kind: 'volume.deleted', detail: forced ? forcedDetail : deletedDetail, ...source })})
       select ${columns} from settled`,
   });
 }
 
-export async function findVolume(
-  database: Database,
-  { volumeId }: { volumeId: VolumeId },
+/** What is told of a deleted volume. */
+const deletedDetail = sql`jsonb_build_object('name', name, 'sizeBytes', size_bytes)`;
+const forcedDetail = sql`${deletedDetail} || '{"forced": true}'::jsonb`;
+
+/** Locks a volume's row until the transaction ends. @returns undefined when the scope has no such volume. */
+export async function lockVolume(
+  transaction: Queryable,
+  { volumeId, scope }: { volumeId: VolumeId; scope: ProjectScope },
 ): Promise<VolumeRow | undefined> {
-  const [row] = await query(database, (orm) => orm.select().from(volumes).where(eq(volumes.id, volumeId)));
+  const [volume] = await readTable(
+    transaction,
+    volumes,
+    (columns) => sql`select ${columns} from volumes where id = ${volumeId} and ${isInScope(volumes.projectId, scope)}
+      for no key update`,
+  );
+  return volume;
+}
+
+/** @returns a volume's snapshots that are not deleted, the oldest first. */
+async function listSnapshotsOf(
+  transaction: Queryable,
+  { volumeId, limit }: { volumeId: VolumeId; limit: number },
+): Promise<SnapshotId[]> {
+  const { id, state, createdAt } = snapshots;
+  const where = and(eq(snapshots.volumeId, volumeId), sql`${state} <> 'deleted'`);
+  const rows = await query(transaction, (orm) =>
+    orm.select({ id }).from(snapshots).where(where).orderBy(createdAt, id).limit(limit),
+  );
+  return rows.map((row) => row.id);
+}
+
+export async function findVolume(
+  database: Queryable,
+  { volumeId, scope }: { volumeId: VolumeId; scope: ProjectScope },
+): Promise<VolumeRow | undefined> {
+  const where = and(eq(volumes.id, volumeId), isInScope(volumes.projectId, scope));
+  const [row] = await query(database, (orm) => orm.select().from(volumes).where(where));
   return row;
 }
 
@@ -98,33 +166,4 @@ export async function readVolumes(
   const where = isOneOf(sql`${volumes.id}`, volumeIds);
   const rows = await query(database, (orm) => orm.select().from(volumes).where(where));
   return new Map(rows.map((row) => [row.id, row]));
-}
-
-/** @returns the newest first, after `afterId` in that order; deleted ones only when `state` asks for them. */
-export function selectVolumes(
-  database: Database,
-  request: {
-    projectId?: ProjectId;
-    backend?: BackendName;
-    state?: VolumeState;
-    imageId?: ImageId;
-    limit: number;
-    afterId?: VolumeId;
-  },
-): Promise<VolumeRow[]> {
-  const { projectId, backend, state, imageId, limit, afterId } = request;
-  const where = and(
-    projectId && eq(volumes.projectId, projectId),
-    backend && eq(volumes.backend, backend),
-    imageId && eq(volumes.imageId, imageId),
-    // Not a parameter: a plan for all values could not use the index of what is not deleted.
-    state ? eq(volumes.state, state) : sql`${volumes.state} <> 'deleted'`,
-    // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the
-    // middle of an index.
-    afterId &&
-      sql`(${volumes.createdAt}, ${volumes.id}) < ((select created_at from volumes where id = ${afterId}), ${afterId}::uuid)`,
-  );
-  return query(database, (orm) =>
-    orm.select().from(volumes).where(where).orderBy(desc(volumes.createdAt), desc(volumes.id)).limit(limit),
-  );
 }

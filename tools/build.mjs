@@ -12,12 +12,14 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join, relative } from 'node:path';
-import { isMain, main, root, run } from './lib/run.mjs';
+import { isMain, main, root } from './lib/run.mjs';
+import { step } from './lib/step.mjs';
 import { setup } from './setup.mjs';
 
 const dist = join(root, 'dist');
 /** What runs, and the bench; tests are compiled by jest. */
 const buildConfigPath = join(root, 'tsconfig.build.json');
+const bundles = ['workflow-bundle.js', 'workflow-bundle-traced.js'].map((file) => join(dist, file));
 const stampPath = join(dist, '.build-stamp.json');
 
 export async function build() {
@@ -26,12 +28,13 @@ export async function build() {
   const built = readStamp();
   if (built.sources === sources.fingerprint) return;
   removeOrphans(built.files ?? [], sources.files);
-  console.error('compiling');
-  await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', buildConfigPath]);
+  await step('TypeScript', ({ run }) =>
+    run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', buildConfigPath]),
+  );
   copyMigrations();
   makeExecutable(join(dist, 'client/cli/main.js'));
   const workflows = fingerprintWorkflows();
-  if (built.workflows !== workflows || !existsSync(join(dist, 'workflow-bundle.js'))) await bundleWorkflows();
+  if (built.workflows !== workflows || !bundles.every(existsSync)) await bundleWorkflows();
   writeFileSync(stampPath, JSON.stringify({ sources: sources.fingerprint, workflows, files: sources.files }));
 }
 
@@ -52,7 +55,7 @@ function fingerprintSources() {
 /** The bundle takes seconds, so it is made again only when the workflows' compiled code or the packages changed. */
 function fingerprintWorkflows() {
   const compiled = listFiles(join(dist, 'workflows')).filter((path) => path.endsWith('.js'));
-  const bundler = ['bundle.js', 'payload-converter.js']
+  const bundler = ['bundle.js', 'payload-converter.js', 'workflow-tracing.js']
     .map((file) => join(dist, 'worker', file))
     .filter((path) => existsSync(path));
   return hash(
@@ -63,8 +66,7 @@ function fingerprintWorkflows() {
 async function bundleWorkflows() {
   const bundler = join(dist, 'worker/bundle.js');
   if (!existsSync(bundler)) return;
-  console.error('bundling workflows');
-  await run(process.execPath, [bundler]);
+  await step('workflow bundle', ({ run }) => run(process.execPath, [bundler]));
 }
 
 function copyMigrations() {

@@ -1,4 +1,4 @@
-/** Format, lint, types and unused code, side by side; says only what is wrong. */
+/** Format, lint, types, unused code and the library's page, side by side; says only what is wrong. */
 import { join } from 'node:path';
 import { capture, main, root } from './lib/run.mjs';
 import { setup } from './setup.mjs';
@@ -15,6 +15,7 @@ const checks = [
   { name: 'unused', command: bin('knip'), args: ['--no-progress'] },
   // Without the tests: what only they use belongs to test/support.
   { name: 'unused in the product', command: bin('knip'), args: ['--no-progress', '--production'] },
+  { name: 'library page', command: process.execPath, args: [join(root, 'tools/library-page.mjs'), '--check'] },
 ];
 
 await main(async () => {

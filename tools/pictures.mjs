@@ -15,8 +15,10 @@ const pictures = join(root, 'docs/pictures');
 const MAX_PICTURE_BYTES = 300 * 1024;
 const WIDTH = 1200;
 /** What is built stays what it is while the pictures are made. */
-const QUICKSTART = `const [module, dataDirectory] = process.argv.slice(1);
-  require(module).quickstart({ dataDirectory, json: false, stays: false }).then((code) => (process.exitCode = code));`;
+const QUICKSTART = `const [module, steps, dataDirectory] = process.argv.slice(1);
+  import(steps)
+    .then(({ step }) => require(module).quickstart({ dataDirectory, json: false, stays: false, step }))
+    .then((code) => (process.exitCode = code));`;
 const ivcPath = join(root, 'dist/client/cli/main.js');
 
 await main(async () => {
@@ -46,7 +48,8 @@ await main(async () => {
 
 /** What a newcomer sees on a terminal: the quickstart's own output, cut to the rows that tell it. */
 async function pictureQuickstart({ browser, work, data }) {
-  const output = await capture(['-e', QUICKSTART, join(root, 'dist/client/cli/quickstart/quickstart.js'), data]);
+  const quickstart = join(root, 'dist/client/cli/quickstart/quickstart.js');
+  const output = await capture(['-e', QUICKSTART, quickstart, join(root, 'tools/lib/step.mjs'), data]);
   const [tables = ''] = output.trim().split('\n\nNext steps:');
   const page = await browser.newPage({ width: WIDTH, height: 700, scale: 1.2, dark: true });
   const path = join(work, 'quickstart.html');

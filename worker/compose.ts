@@ -5,18 +5,20 @@ import { describeConfinement } from '../activities/confinement';
 import { defaultImagePolicy, policyVersion, type ImagePolicy } from '../activities/image/policy';
 import { readHostId } from '../activities/image/host-id';
 import { openScratch } from '../activities/image/scratch';
+import { openSignaturePolicy, type SignaturePolicy } from '../activities/image/signature-policy';
 import type { ToolGuard } from '../activities/image/tool-guard';
 import { createScratchQueue } from '../activities/transfer/scratch-queue';
+import type { OpenTelemetry } from '../client/open-telemetry';
 import type { ResolvedConfig } from '../client/config/load';
 import { connectDatabase, type Database } from '../db/client';
 import { migrateDatabase } from '../db/migrate';
-import { adoptInstallation, bindNamespace, ensureInstallation } from '../db/installation';
+import { adoptInstallation, bindNamespace, ensureInstallation, noteConfigured } from '../db/installation';
 import type { BackendName } from '../workflows/contract/ids';
 import { taskQueues } from '../workflows/contract/names';
 import type { VolumeBackend } from '../activities/backends/backend';
 import { createCacheMetrics, createProcessMetrics } from './cache-metrics';
 import { startInventoryGauges } from './inventory-gauges';
-import type { Logger } from './logger';
+import type { Logger } from '../client/logger';
 import { openBackends } from './open-backends';
 import { openImages } from './open-images';
 import type { OperatorWords } from './operator-words';
@@ -24,6 +26,7 @@ import { defaultSlots, type RoleDependencies } from './roles';
 import type { Role } from '../client/config/worker-roles';
 import { ensureSearchAttributes } from './search-attributes';
 import { openToolGuard } from './open-tool-guard';
+import { errorMessage } from '../lib/error-message';
 import { createSemaphore } from '../lib/semaphore';
 import { tidyScratch } from '../activities/kit/scratch-use';
 
@@ -46,6 +49,8 @@ interface Compose {
   words?: OperatorWords;
   /** Of the host's queue. */
   hostSlots?: number;
+  /** Undefined where no traces are wanted. */
+  tracing?: OpenTelemetry;
 }
 
 /**
@@ -59,6 +64,7 @@ export async function compose({
   logger,
   words = {},
   hostSlots = defaultSlots.host,
+  tracing,
 }: Compose): Promise<Composition> {
   await migrateDatabase(config.database.url);
   const metrics = createProcessMetrics();
@@ -72,22 +78,31 @@ export async function compose({
   const { namespace } = config.temporal;
   const namespaceId = await findNamespaceId(connection, namespace);
   await bindNamespace(database, { name: namespace, id: namespaceId, moved: words.movedNamespace });
-  const { images, internalTenant } = await openImages(config, logger);
+  const { images, internalTenant, checkProject } = await openImages(config, logger);
+  const { snapshotBytesCount, ...quotas } = config.quotas;
+  await noteConfigured(database, { internalTenant, quotas, snapshotBytesCount });
   const holdsBackends = roles.includes('backend') || roles.includes('host');
   const backends = holdsBackends
     ? await openBackends(config, { database, lostPlace: words.lostPlace })
     : new Map<BackendName, VolumeBackend>();
   const policy = policyOf(config);
+  const signatures = openSignatures(config);
   const control: ControlDependencies = {
     config,
     installation: await ensureInstallation(database),
     database,
     images,
     internalTenant,
-    temporal: new Client({ connection, namespace: config.temporal.namespace }),
+    checkProject,
+    temporal: new Client({
+      connection,
+      namespace: config.temporal.namespace,
+      interceptors: tracing?.interceptors(),
+    }),
     queues: taskQueues(config.temporal.taskQueuePrefix),
     policy,
-    policyVersion: policyVersion(policy),
+    policyVersion: policyVersion(policy, signatures.version),
+    signatures,
     searchAttributes: await ensureSearchAttributes(connection, config.temporal.namespace, logger),
     metrics: createCacheMetrics(Object.keys(config.backends) as BackendName[]),
     backends,
@@ -153,6 +168,15 @@ async function findNamespaceId(connection: Connection, namespace: string): Promi
 
 function policyOf({ policy }: ResolvedConfig): ImagePolicy {
   return { ...defaultImagePolicy, maxVirtualBytes: policy.maxVirtualSize, formats: policy.formats };
+}
+
+/** @throws Error that names the key whose files are not as they must be: a worker that trusted nobody would refuse what is fine. */
+function openSignatures({ policy: { signatures } }: ResolvedConfig): SignaturePolicy {
+  try {
+    return openSignaturePolicy(signatures);
+  } catch (error) {
+    throw new Error(`policy.signatures: ${errorMessage(error)}`, { cause: error });
+  }
 }
 
 /** Chosen once; the log says what it is. */

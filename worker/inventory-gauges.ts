@@ -9,7 +9,7 @@ import {
 } from '../db/report/gauges';
 import { readScratchBytes } from '../db/scratch-files';
 import type { HostId } from '../workflows/contract/ids';
-import type { Logger } from './logger';
+import type { Logger } from '../client/logger';
 
 interface GaugeSources {
   /** A connection of their own: what is read for them is no statement of a create. */

@@ -7,6 +7,8 @@ type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 export interface LoopbackServerOptions {
   server?: ServerOptions;
+  /** Where an operator has said that others may ask: a request may name any host. */
+  anyHost?: boolean;
   onRequest: Answer;
   /** Answers what comes from a web page of somebody else, with 403 and the reason; default: as plain text. */
   onRefused?: (request: IncomingMessage, response: ServerResponse, why: string) => void;
@@ -17,9 +19,14 @@ export interface LoopbackServerOptions {
  * other people's programs on this host too, so what it sends on behalf of a page is refused: by a name that only points
  * here (DNS rebinding), or from a page of another origin.
  */
-export function createLoopbackServer({ server = {}, onRequest, onRefused = refuse }: LoopbackServerOptions): Server {
+export function createLoopbackServer({
+  server = {},
+  anyHost = false,
+  onRequest,
+  onRefused = refuse,
+}: LoopbackServerOptions): Server {
   return createServer(server, (request, response) => {
-    const why = findForeign(request);
+    const why = findForeign(request, anyHost);
     if (why === undefined) onRequest(request, response);
     else onRefused(request, response, why);
   });
@@ -51,9 +58,9 @@ const OWN_SITES = ['same-origin', 'none'];
  * nor `Sec-Fetch-Site`; a page can
  *   leave out neither, nor choose its `Host`. Source: Fetch and Fetch Metadata, "forbidden request-header".
  */
-function findForeign({ headers }: IncomingMessage): string | undefined {
+function findForeign({ headers }: IncomingMessage, anyHost: boolean): string | undefined {
   const { host = '', origin } = headers;
-  if (!isLoopback(host))
+  if (!anyHost && !isLoopback(host))
     return `Host: got ${quote(host)}, allowed is a name or address of this host: localhost, 127.0.0.1 or [::1]`;
   if (origin !== undefined && origin.toLowerCase() !== `http://${host.toLowerCase()}`)
     return `Origin: got ${quote(origin)}, allowed is none: other web pages may not use this service`;

@@ -1,19 +1,26 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NativeConnection, Runtime, type Worker } from '@temporalio/worker';
+import { NativeConnection, type Worker } from '@temporalio/worker';
 import { Command } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
 import { endLostAttempts } from '../activities/transfer/lost-attempts';
 import { note } from '../client/cli/output/print';
-import { loadConfig } from '../client/config/load';
+import { ConfigError, type ConfigIssue } from '../client/config/config-error';
+import { loadConfig, type LoadedConfig } from '../client/config/load';
 import { parseRoles, roles, type Role } from '../client/config/worker-roles';
+import { exitCodes } from '../client/errors';
 import { openTemporal } from '../client/open-temporal';
+import type { OpenTelemetry } from '../client/open-telemetry';
+import { findTracing } from '../client/tracing';
 import { compose } from './compose';
-import { histogramBuckets } from './cache-metrics';
-import { startLiveness } from './liveness';
-import { createLogger, createTemporalLogger, type Logger } from './logger';
+import { forbidCoreDumps } from './core-dumps';
+import { ExternalUnavailable, requireDatabase, requireTemporal } from './external';
+import { createLogger, type Logger } from '../client/logger';
 import { readOperatorWords } from './operator-words';
+import { startProbes } from './probes';
 import { createWorkers, FORCE_AFTER_GRACE_MS } from './roles';
+import { installRuntime } from './runtime';
 import { ensureStandingWorkflows } from './standing-workflows';
+import type * as workerTracingModule from './worker-tracing';
 import { errorMessage } from '../lib/error-message';
 
 /** A worker gives up, and says so, on a server that does not answer for so long. */
@@ -23,6 +30,10 @@ const CLOSE_TIMEOUT_MS = 20_000;
 /** How long a server may need to notice that the workers are gone, and how often their states are read until then. */
 const FAREWELL_MS = 3000;
 const STATE_INTERVAL_MS = 100;
+
+type WorkerState = ReturnType<Worker['getState']>;
+const ENDED: readonly WorkerState[] = ['STOPPED', 'FAILED'];
+const IDLE: readonly WorkerState[] = ['INITIALIZED', 'STOPPING', 'DRAINING', 'DRAINED'];
 
 /**
  * A worker process: every role by default. Ends with 0 after SIGTERM or SIGINT, when what ran has finished or was
@@ -35,29 +46,42 @@ async function main(): Promise<void> {
     .option('--data <directory>', 'data directory')
     .parse()
     .opts<{ roles: Role[]; config?: string; data?: string }>();
-  const { config } = loadConfig({ path: options.config, data: options.data });
+  const withoutCores = await forbidCoreDumps();
+  const loaded = loadConfig({ path: options.config, data: options.data });
+  const { config } = loaded;
   const words = readOperatorWords(process.env);
   const logger = createLogger(config.worker.logLevel);
+  if (!withoutCores) logger.warn({}, 'a crash may leave a core file with secrets in it: install prlimit (util-linux)');
   const { address, namespace } = config.temporal;
-  if (address === 'embedded')
-    throw new Error(
-      'temporal.address: got embedded, which only `ivc up` starts; set it to host:port, or TEMPORAL_ADDRESS',
-    );
+  refuseEmbedded(loaded);
+  const access = loaded.temporalAccess();
+  await requireTemporal({ address, namespace, access });
+  await requireDatabase(config.database.url);
 
-  const metrics = installRuntime(config.worker.metricsPort, logger);
-  const tls = config.temporal.tls || undefined;
-  const connection = openTemporal({ address, tls, connectTimeout: CONNECT_TIMEOUT_MS });
+  const tracing = findTracing({
+    serviceName: 'image-volume-cache-worker',
+    onProblem: (problem) => logger.warn({ problem }, 'traces do not reach their collector'),
+  });
+  const metricsUrl = await installRuntime({ host: config.worker.address, port: config.worker.metricsPort }, logger);
+  const connection = openTemporal({ address, ...access, connectTimeout: CONNECT_TIMEOUT_MS });
   await connection.ensureConnected();
-  const native = await NativeConnection.connect({ address, tls });
-  const composition = await compose({ config, roles: options.roles, connection, logger, words });
+  const native = await NativeConnection.connect({ address, ...access, tls: access.tls || undefined });
+  const composition = await compose({ config, roles: options.roles, connection, logger, words, tracing });
   const workers = await createWorkers(composition.roles, {
     connection: native,
     namespace,
     shutdownGraceTime: config.worker.shutdownGrace,
+    tracing: tracing && loadWorkerTracing(tracing),
   });
-  const liveness = await startLiveness(config.worker.livenessPort, () =>
-    findTrouble(workers, () => composition.database.ping()),
-  );
+  const probes = await startProbes({
+    host: config.worker.address,
+    port: config.worker.livenessPort,
+    findDeath: () => findWorkerIn(workers, ENDED),
+    findTrouble: async () => {
+      await composition.database.ping();
+      return findWorkerIn(workers, IDLE);
+    },
+  });
 
   const { control, host } = composition.roles;
   if (host) await endLost(host, logger);
@@ -72,26 +96,43 @@ async function main(): Promise<void> {
   process.on('SIGTERM', stop).on('SIGINT', stop);
   const running = runAll(workers, stop);
   const hostId = composition.roles.host?.hostId;
-  logger.info(
-    { roles: options.roles, hostId, address, namespace, metricsUrl: metrics, livenessUrl: liveness.url },
-    'worker polls',
-  );
-  process.stdout.write(
-    `${JSON.stringify({ ready: true, metricsUrl: metrics, livenessUrl: liveness.url, roles: options.roles, hostId })}\n`,
-  );
+  const { livenessUrl, readinessUrl } = probes;
+  const urls = { metricsUrl, livenessUrl, readinessUrl };
+  logger.info({ roles: options.roles, hostId, address, namespace, ...urls }, 'worker polls');
+  process.stdout.write(`${JSON.stringify({ ready: true, ...urls, roles: options.roles, hostId })}\n`);
   let ending: Awaited<typeof running> | undefined;
   try {
     ending = await running;
   } finally {
-    await liveness.close();
+    await probes.close();
     await composition.close();
     await connection.close();
     // The SDK refuses to close what a worker still uses.
     if (ending === 'ended') await native.close();
+    await tracing?.flush();
     logger.info('worker stopped');
   }
   // The SDK's open waits would keep the process.
   if (ending === 'left') logger.flush(() => process.exit());
+}
+
+/** Loaded where traces are wanted only. */
+function loadWorkerTracing(tracing: OpenTelemetry): workerTracingModule.WorkerTracing {
+  const { createWorkerTracing }: typeof workerTracingModule = require('./worker-tracing');
+  return createWorkerTracing(tracing);
+}
+
+/** @throws ConfigError for each part that only `ivc up` starts. */
+function refuseEmbedded({ path, config: { temporal, database, images } }: LoadedConfig): void {
+  const issue = (key: string, allowed: string): ConfigIssue => ({ path: key, received: 'embedded', allowed });
+  const issues = [
+    temporal.address === 'embedded' ? [issue('temporal.address', 'host:port (or TEMPORAL_ADDRESS)')] : [],
+    database.url === 'embedded' ? [issue('database.url', 'a postgres:// URL (or DATABASE_URL)')] : [],
+    'service' in images && images.service === 'embedded'
+      ? [issue('images.service', 'catalogue, or images.endpoint (or OS_IMAGE_ENDPOINT_OVERRIDE)')]
+      : [],
+  ].flat();
+  if (issues.length > 0) throw new ConfigError(path, issues);
 }
 
 /** Where it cannot be done, their heartbeats time out. */
@@ -105,30 +146,6 @@ async function endLost(host: HostDependencies, logger: Logger): Promise<void> {
       'transfers of a lost worker of this host start again when their heartbeats time out',
     );
   }
-}
-
-/** @returns where Prometheus reads. Core binds the port at once; 0 switches the endpoint off. */
-function installRuntime(metricsPort: number, logger: Logger): string | undefined {
-  Runtime.install({
-    logger: createTemporalLogger(logger),
-    // Signals are ours: a second one must not skip the graceful stop.
-    shutdownSignals: [],
-    telemetryOptions: {
-      logging: { forward: {}, filter: { core: 'WARN', other: 'ERROR' } },
-      ...(metricsPort === 0
-        ? {}
-        : {
-            metrics: {
-              prometheus: {
-                bindAddress: `127.0.0.1:${metricsPort}`,
-                countersTotalSuffix: true,
-                histogramBucketOverrides: histogramBuckets,
-              },
-            },
-          }),
-    },
-  });
-  return metricsPort === 0 ? undefined : `http://127.0.0.1:${metricsPort}/metrics`;
 }
 
 /**
@@ -190,17 +207,18 @@ async function untilOnlyFarewells(workers: readonly Worker[], over: AbortSignal)
   return 'left';
 }
 
-async function findTrouble(
-  workers: readonly Worker[],
-  pingDatabase: () => Promise<unknown>,
-): Promise<string | undefined> {
-  const idle = workers.find((worker) => worker.getState() !== 'RUNNING');
-  if (idle) return `the worker of ${idle.options.taskQueue} is ${idle.getState()}`;
-  await pingDatabase();
-  return undefined;
+/** @returns which worker is in one of `states`, for people. */
+function findWorkerIn(workers: readonly Worker[], states: readonly WorkerState[]): string | undefined {
+  const found = workers.find((worker) => states.includes(worker.getState()));
+  return found && `the worker of ${found.options.taskQueue} is ${found.getState()}`;
 }
 
 main().catch((error: unknown) => {
   note(`image-volume-cache worker: ${errorMessage(error)}`.split('\n'));
-  process.exit(1);
+  process.exit(exitCodeOf(error));
 });
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError) return exitCodes.usage;
+  return error instanceof ExternalUnavailable ? exitCodes.unavailable : exitCodes.failed;
+}

@@ -2,8 +2,9 @@ import { createGlanceClient } from '../activities/glance/client';
 import type { ImageService } from '../activities/glance/image-service';
 import { openIdentity, type Identity } from '../activities/keystone/identity';
 import { findTenant, type Tenant } from '../activities/keystone/find-tenant';
+import { createProjectCheck, type ProjectCheck } from '../activities/keystone/project-check';
 import type { ResolvedConfig } from '../client/config/load';
-import type { Logger } from './logger';
+import type { Logger } from '../client/logger';
 import { Failure } from '../workflows/contract/failures';
 
 /**
@@ -21,7 +22,8 @@ export async function openImages(config: ResolvedConfig, logger: Logger): Promis
       await images.close();
       await identity?.close();
     };
-    return { images: { ...images, close }, internalTenant };
+    const checkProject = identity === undefined ? passEvery : createProjectCheck(identity);
+    return { images: { ...images, close }, internalTenant, checkProject };
   } catch (error) {
     await identity?.close();
     throw error;
@@ -31,7 +33,10 @@ export async function openImages(config: ResolvedConfig, logger: Logger): Promis
 interface OpenImages {
   images: ImageService;
   internalTenant: Tenant;
+  checkProject: ProjectCheck;
 }
+
+const passEvery: ProjectCheck = () => Promise.resolve();
 
 /** Who owns what belongs to no project, where there is no Keystone that knows projects. */
 const NOBODY = 'image-volume-cache';

@@ -2,8 +2,9 @@ import { Worker, type NativeConnection, type WorkerOptions } from '@temporalio/w
 import { createBackendActivities, createControlActivities, createHostActivities } from '../activities';
 import type { BackendDependencies, ControlDependencies, HostDependencies } from '../activities/dependencies';
 import { hostIdentity } from '../activities/transfer/lost-attempts';
-import { dataConverter, workflowBundlePath } from './bundle';
+import { dataConverter, tracedWorkflowBundlePath, workflowBundlePath } from './bundle';
 import { typedFailures } from './typed-failures';
+import type { WorkerTracing } from './worker-tracing';
 
 /** Workflow tasks are short and mostly wait for the database. */
 const WORKFLOW_TASKS_AT_ONCE = 40;
@@ -33,6 +34,8 @@ interface WorkerSettings {
   connection: NativeConnection;
   namespace: string;
   shutdownGraceTime: number;
+  /** Undefined where no traces are wanted. */
+  tracing?: WorkerTracing;
 }
 
 /** The parts that each role of this process works with; an absent role is not run. */
@@ -48,7 +51,7 @@ export interface RoleDependencies {
  */
 export async function createWorkers(
   { control, backend, host }: RoleDependencies,
-  settings: WorkerSettings,
+  { tracing, ...settings }: WorkerSettings,
 ): Promise<Worker[]> {
   // Without a force time one hung activity keeps the process for ever.
   const shared = {
@@ -56,13 +59,14 @@ export async function createWorkers(
     shutdownForceTime: settings.shutdownGraceTime + FORCE_AFTER_GRACE_MS,
     maxHeartbeatThrottleInterval: HEARTBEAT_INTERVAL_MS,
     dataConverter,
-    interceptors: { activity: [typedFailures] },
+    interceptors: { activity: [...(tracing ? [tracing.activity] : []), typedFailures] },
+    sinks: tracing?.sinks,
   };
   const options: WorkerOptions[] = [];
   if (control) {
     options.push({
       taskQueue: control.queues.control,
-      workflowBundle: { codePath: workflowBundlePath },
+      workflowBundle: { codePath: tracing ? tracedWorkflowBundlePath : workflowBundlePath },
       activities: createControlActivities(control),
       maxConcurrentWorkflowTaskExecutions: WORKFLOW_TASKS_AT_ONCE,
       maxConcurrentLocalActivityExecutions: LOCAL_ACTIVITIES_AT_ONCE,

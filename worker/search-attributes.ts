@@ -1,7 +1,7 @@
 import { temporal } from '@temporalio/proto';
 import type { Connection } from '@temporalio/client';
 import { searchAttributeNames } from '../workflows/contract/names';
-import type { Logger } from './logger';
+import type { Logger } from '../client/logger';
 
 const KEYWORD = temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD;
 

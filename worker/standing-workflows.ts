@@ -12,7 +12,7 @@ import type { ConfigureSignal, EvictImageCacheInput } from '../workflows/contrac
 import type { BackendName } from '../workflows/contract/ids';
 import { workflowTypes, type taskQueues } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
-import type { Logger } from './logger';
+import type { Logger } from '../client/logger';
 
 interface Standing {
   config: Pick<ResolvedConfig, 'schedules' | 'backends'>;
@@ -37,10 +37,10 @@ export async function ensureStandingWorkflows(standing: Standing): Promise<void>
   const { refresh, reconcile, evict } = config.schedules;
   const backends = Object.keys(config.backends) as BackendName[];
   const schedules: WantedSchedule[] = [
-    { id: queues.ids.refresh, cron: refresh, workflowType: workflowTypes.refreshImageCache, input: {} },
+    { id: queues.ids.refresh, when: refresh, workflowType: workflowTypes.refreshImageCache, input: {} },
     ...backends.map((backend) => ({
       id: queues.ids.reconcile(backend),
-      cron: reconcile,
+      when: reconcile,
       workflowType: workflowTypes.reconcileBackend,
       input: { backend },
     })),
@@ -91,15 +91,15 @@ async function refuseForeign(
 
 interface WantedSchedule {
   id: string;
-  /** In UTC, or `off`. */
-  cron: string;
+  /** A cron expression in UTC, milliseconds between two runs, or `off`. */
+  when: string | number;
   workflowType: string;
   input: object;
 }
 
 async function ensureSchedule({ temporal, queues }: Standing, wanted: WantedSchedule): Promise<void> {
-  const { id, cron } = wanted;
-  if (cron === 'off') return await deleteSchedule(temporal, { id, taskQueue: queues.control });
+  const { id, when } = wanted;
+  if (when === 'off') return await deleteSchedule(temporal, { id, taskQueue: queues.control });
   const options = optionsOf(wanted, queues.control);
   try {
     await temporal.schedule.create(options);
@@ -122,10 +122,10 @@ async function updateSchedule(
   });
 }
 
-function optionsOf({ id, cron, workflowType, input }: WantedSchedule, taskQueue: string) {
+function optionsOf({ id, when, workflowType, input }: WantedSchedule, taskQueue: string) {
   return {
     scheduleId: id,
-    spec: { cronExpressions: [cron] },
+    spec: typeof when === 'number' ? { intervals: [{ every: when }] } : { cronExpressions: [when] },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: CATCHUP_WINDOW },
     action: { type: 'startWorkflow', workflowType, workflowId: id, taskQueue, args: [input] },
   } satisfies ScheduleOptions;

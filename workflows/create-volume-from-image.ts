@@ -14,18 +14,20 @@ import type { FailureRecord } from './contract/failures';
 import type { BackendName, HostId, VolumeId } from './contract/ids';
 import type { Admission, CloneOutcome, Story } from './contract/population';
 import type { BypassReason, CreateVolumeInput, CreateVolumeResult } from './contract/volume';
-import { inTask, onBackend, onHost } from './lib/activity-profiles';
+import { called } from './contract/markdown';
+import { inTask, onBackend, onHost, backendQueueOf } from './lib/activity-profiles';
+import { admitOrWithdraw } from './lib/admission';
 import {
   bypassReasons,
   describeAdmitting,
   describeBypass,
+  describeCloneStep,
   describeCreated,
   describeGivenUp,
-  describeRefused,
   progressLink,
 } from './lib/details';
 import { deleteFreedEntry } from './lib/delete-freed-entries';
-import { fail, failCancelled, failWith, findFailure, findFailureFor, isCancelled, typed } from './lib/fail';
+import { fail, failCancelled, failWith, findFailureFor, isCancelled } from './lib/fail';
 import { isNoRoom, withHost } from './lib/host-affinity';
 import {
   ADMIT_BUDGET_MS,
@@ -101,18 +103,10 @@ async function admit(input: unknown) {
     summary: 'validate the request against the image and the backend, insert the volume row',
     budgetMs: ADMIT_BUDGET_MS,
   };
-  try {
-    return await typed(() => inTask(step, (a) => a.admitVolume(input)));
-  } catch (error) {
-    if (isCancelled(error)) {
-      const completed = await CancellationScope.nonCancellable(() => withdraw(input));
-      if (completed) return { kind: 'available', result: completed } as const;
-      failCancelled(error);
-    }
-    const failure = findFailure(error);
-    if (failure !== undefined) setCurrentDetails(describeRefused(failure));
-    throw error;
-  }
+  return await admitOrWithdraw(
+    () => inTask(step, (a) => a.admitVolume(input)),
+    () => withdraw(input),
+  );
 }
 
 /**
@@ -144,9 +138,10 @@ async function cloneFromCache(create: Create): Promise<CreateVolumeResult> {
     if (acquired.kind === 'cloned') return await finish(create, acquired);
     if (acquired.kind === 'leased') {
       progress.stage = 'cloning';
+      setCurrentDetails(describeCloneStep(admission, backendQueueOf(admission.backend)));
       noteElapsed(create);
       const cloned = await onBackend(admission.backend, {
-        summary: 'clone the image-volume',
+        summary: `clone image ${called(admission.imageId, admission.imageName)} into volume ${called(volumeId, admission.name)}`,
         budgetMs: budgetMs(create),
       }).cloneVolume({ volumeId, admission, story, entry: acquired.entry });
       if (cloned.kind === 'cloned') return await finish(create, cloned);
@@ -187,7 +182,9 @@ async function finish(
 async function acquire(create: Create) {
   const { volumeId, admission, story } = create;
   noteElapsed(create);
-  const step = { summary: 'lease a ready entry, clone it where that is instant', budgetMs: budgetMs(create) };
+  const image = called(admission.imageId, admission.imageName);
+  const summary = `lease a ready entry of image ${image}, clone it where that is instant`;
+  const step = { summary, budgetMs: budgetMs(create) };
   return await inTask(step, (a) => a.acquireAndClone({ volumeId, admission, story }));
 }
 
@@ -203,8 +200,8 @@ async function bypass(create: Create, reason: BypassReason): Promise<CreateVolum
   const options = { budgetMs: budgetMs(create), onLost: (host: HostId) => undo.leaveHost(host) };
   return await withHost(admission.backend, options, async ({ hostId, moves }) => {
     const { transfer, convert, cleanup } = onHost(hostId, {
-      image: admission.imageId,
-      target: `volume ${volumeId}`,
+      image: called(admission.imageId, admission.imageName),
+      target: `volume ${called(volumeId, admission.name)}`,
       budgetMs: budgetMs(create),
       conversionMs: admission.conversionMs,
     });

@@ -18,7 +18,13 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { EvictImageCacheInput, EvictionOrder, EvictionResult, EvictionStatus } from './contract/eviction';
+import type {
+  EvictImageCacheInput,
+  EvictionOrder,
+  EvictionResult,
+  EvictionStatus,
+  EvictSignal,
+} from './contract/eviction';
 import { targetOf } from './contract/eviction-signals';
 import type { BackendName } from './contract/ids';
 import { control, evicting } from './lib/activity-profiles';
@@ -60,7 +66,7 @@ export async function EvictImageCache(given: EvictImageCacheInput): Promise<void
     evictor.stopping = true;
     await evictor.flattening;
     // A cancel that came with the signal which made the history long would stay behind with this run.
-    await sleep(1);
+    await sleep(1, { summary: 'hear of a cancel before going on as a new run' });
   } catch (error) {
     if (!isCancelled(error)) throw error;
     await evictor.flattening;
@@ -81,7 +87,7 @@ function openEvictor(input: EvictorInput): Evictor {
 }
 
 /**
- * Read once, unless the start of the run has given it. @throws InvalidRequest for a backend that nobody knows (ends the
+ * Read once, unless the start of the run has given it. @throws BackendNotFound for a backend that nobody knows (ends the
  * run).
  */
 async function learnInterval({ backend, sweepIntervalMs, clock }: Evictor): Promise<void> {
@@ -112,7 +118,8 @@ async function untilDue(evictor: Evictor): Promise<void> {
     inbox.waiting.some(({ begun }) => !begun) || clock.isDue() || clock.changes !== changes || isHistoryLong(evictor);
   const untilSweepMs = clock.untilDueMs();
   if (untilSweepMs === undefined) await condition(somethingCame);
-  else if (untilSweepMs > 0) await condition(somethingCame, untilSweepMs);
+  else if (untilSweepMs > 0)
+    await condition(somethingCame, untilSweepMs, { summary: `until the next sweep of ${evictor.backend}` });
 }
 
 /** One call for all evicts and sweeps that wait up to the next change, and for the periodic sweep when it is due. */
@@ -162,8 +169,12 @@ function takeBatch({ waiting }: Inbox): EvictionSignal[] {
 
 function orderOf({ requestId, ...waiting }: EvictionSignal): EvictionOrder {
   const { reason, dryRun = false } = waiting.given;
-  const target = waiting.signal === 'evict' ? { target: targetOf(waiting.given) } : {};
-  return { requestId, signal: waiting.signal, ...target, ...(reason !== undefined && { reason }), dryRun };
+  const asked = waiting.signal === 'evict' ? askedBy(waiting.given) : {};
+  return { requestId, signal: waiting.signal, ...asked, ...(reason !== undefined && { reason }), dryRun };
+}
+
+function askedBy(given: EvictSignal): Pick<EvictionOrder, 'target' | 'by'> {
+  return { target: targetOf(given), ...(given.by !== undefined && { by: given.by }) };
 }
 
 function answerFor(
@@ -215,7 +226,7 @@ async function change(evictor: Evictor, waiting: WaitingSignal): Promise<Evictio
   } catch (error) {
     const failure = findFailure(error);
     if (failure === undefined) throw error;
-    const outcome = failure.type === 'InvalidRequest' ? 'refused' : 'failed';
+    const outcome = ['InvalidRequest', 'BackendNotFound'].includes(failure.type) ? 'refused' : 'failed';
     return { requestId, signal, at: now(), outcome, summary: failure.message };
   }
 }
@@ -223,13 +234,14 @@ async function change(evictor: Evictor, waiting: WaitingSignal): Promise<Evictio
 async function apply({ backend }: Evictor, waiting: ChangeSignal) {
   const step = { summary: `${waiting.signal}, as requested`, budgetMs: CHANGE_BUDGET_MS };
   const { by } = waiting.given;
+  const { requestId } = waiting;
   if (waiting.signal === 'setLimits') {
-    const limits = { backend, by, limits: waiting.given.limits };
+    const limits = { backend, by, requestId, limits: waiting.given.limits };
     return await control(step).applyLimits(limits);
   }
   if (waiting.signal === 'forgetRefusal')
-    return await control(step).applyForgetRefusal({ backend, by, cacheKey: waiting.given.cacheKey });
-  const pin = { backend, by, target: targetOf(waiting.given), pinned: waiting.signal === 'pin' };
+    return await control(step).applyForgetRefusal({ backend, by, requestId, cacheKey: waiting.given.cacheKey });
+  const pin = { backend, by, requestId, target: targetOf(waiting.given), pinned: waiting.signal === 'pin' };
   return await control(step).applyPin(pin);
 }
 

@@ -12,6 +12,7 @@
 import { patched, setCurrentDetails, upsertSearchAttributes, workflowInfo } from '@temporalio/workflow';
 import type { FlightClaim } from '../activities/populate/flight';
 import type { HostId } from './contract/ids';
+import { called } from './contract/markdown';
 import { searchAttributes } from './contract/names';
 import type { NotCached, PopulateInput, ReservedEntry, Verdict } from './contract/population';
 import { control, heartbeating, inTask, onBackend, onHost } from './lib/activity-profiles';
@@ -136,12 +137,16 @@ async function bringBytes({ input, entry, conversionMs, hostId: first }: Transfe
     { first, onLost: (host) => undo.leaveHost(host) },
     async ({ hostId, moves }) => {
       const step = { imageId: input.imageId, hostId, imageVolume: entry.imageVolume };
-      const host = onHost(hostId, { image: input.imageId, target: entry.imageVolume, conversionMs });
+      const host = onHost(hostId, { image: imageLabel(input), target: entry.imageVolume, conversionMs });
       undo.beforeOnHost(hostId, 'the scratch file', () => host.cleanup.releaseScratch({ source: input, user }));
       setCurrentDetails(describePopulating(step, progressLink()));
+      const { seed } = input;
+      const seeded = seed && (await host.transfer.seedImageVolume({ input: { ...input, seed }, entry }));
+      if (seeded !== undefined && seeded.kind !== 'unsuitable') return seeded;
       const flat = isFlat(input.cacheKey) ? await host.transfer.streamImageVolume({ input, entry }) : undefined;
       if (flat?.kind === 'streamed') return flat;
-      const how = flat?.transfer === undefined ? {} : { transfer: flat.transfer };
+      const transfer = flat?.transfer ?? seeded?.transfer;
+      const how = transfer === undefined ? {} : { transfer };
       const scratch = await host.transfer.downloadToScratch({ source: input, user, moves, into: entry });
       if (isNoRoom(scratch)) return scratch;
       const { bytesDownloaded, downloadMs, written: unpacked } = scratch;
@@ -165,6 +170,12 @@ async function bringBytes({ input, entry, conversionMs, hostId: first }: Transfe
   if (notCached) return await giveUpCaching(notCached, undo);
   const { bytesDownloaded, transfer } = written;
   return { kind: 'ready', entryId: entry.id, bytesDownloaded, timingsMs, ...(transfer !== undefined && { transfer }) };
+}
+
+/** With the name that who has started the run knew. */
+function imageLabel({ imageId }: PopulateInput): string {
+  const name = workflowInfo().memo?.['imageName'];
+  return called(imageId, typeof name === 'string' ? name : undefined);
 }
 
 function isNotCached(written: object): written is NotCached {

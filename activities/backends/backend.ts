@@ -1,7 +1,16 @@
-import type { BackendName, ImageId, InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type {
+  BackendName,
+  ContentId,
+  ImageId,
+  InstallationId,
+  ProjectId,
+  SnapshotId,
+  VolumeId,
+} from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Connection } from '../../workflows/contract/volume';
 import type { GuestReader } from '../image/guest-reader';
+import type { Extent } from './extents';
 import type { GuestWriter } from '../image/guest-writer';
 
 /** What a backend can do; the planner decides by these, never by the driver's name. */
@@ -41,7 +50,7 @@ export const NOTHING_KNOWN: KnownPlace = {
 };
 
 /** Written beside everything that is made on a backend, so that rows can be made again from what the disk holds. */
-export type Marker = ImageVolumeMarker | VolumeMarker;
+export type Marker = ImageVolumeMarker | VolumeMarker | SnapshotMarker;
 export interface ImageVolumeMarker {
   kind: 'image-volume';
   installation: InstallationId;
@@ -58,7 +67,60 @@ export interface VolumeMarker {
   projectId: ProjectId;
   name: string | null;
   sizeBytes: number;
-  cacheKey: CacheKey;
+  /** Of the image that its bytes are a clone of; absent where they are of none, or of another volume. */
+  cacheKey?: CacheKey;
+  /** Of the bytes, where they have taken the place of others: see `ensureReplaced`. */
+  content?: ContentId;
+}
+
+export interface SnapshotMarker {
+  kind: 'snapshot';
+  installation: InstallationId;
+  snapshotId: SnapshotId;
+  /** The volume that it was taken of. */
+  volumeId: VolumeId;
+  projectId: ProjectId;
+  name: string | null;
+  /** Of the volume. */
+  sizeBytes: number;
+  /** Of one that has no row: nobody needs it any more when this run, and those that go on with its work, have closed. */
+  run?: { workflowId: string; runId: string };
+}
+
+/** A snapshot lies with its volume on some backends, so that both are named. */
+export interface SnapshotRef {
+  snapshotId: SnapshotId;
+  volumeId: VolumeId;
+}
+
+export type SnapshotDescription =
+  | {
+      kind: 'present';
+      /** What a guest would see. */
+      sizeBytes: number;
+      /** What its deletion would give back at most. */
+      realBytes: number;
+      marker: SnapshotMarker;
+      /** The image-volume that it cannot be read without; absent where it needs none. */
+      parent?: string;
+    }
+  | { kind: 'absent' };
+
+/** Reads what a guest would see of a snapshot. Several calls may run at once. */
+export interface SnapshotReader {
+  readonly sizeBytes: number;
+  /** Parts that may hold data, in order and apart from each other; what lies between reads as zeros. Without a read of data. */
+  extents(): AsyncIterable<Extent>;
+  /** @returns fewer bytes than asked for only at the end. @throws BackendUnavailable. */
+  read(offset: number, lengthBytes: number): Promise<Buffer>;
+  close(): Promise<void>;
+}
+
+/** Of work that copies all bytes on some backends. */
+export interface CopyOptions {
+  /** Called with the share that is done, from 0 to 1. */
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
 }
 
 /** The place that a writer (`qemu-img convert -n`, a raw stream) fills before it becomes visible. Guest format is always raw. */
@@ -83,17 +145,56 @@ export interface StoredImage {
   locations: readonly string[];
 }
 
+/** An image whose bytes are the first `sizeBytes` of a volume of ours. */
+export interface StoredInVolume extends Pick<StoredImage, 'name' | 'attempt' | 'sizeBytes'> {
+  snapshot: SnapshotRef;
+}
+
 export type CloneOfStored =
   /** `verify`: its bytes are to be read and compared with the hash in the image's record before anything is made of them. */
   | { kind: 'cloned'; target: WriteTarget; verify: boolean }
   /** `reason`: for people, the end of a sentence; it tells nothing of where the image is. */
   | { kind: 'elsewhere'; reason: string };
 
+/** An image of the image service's own store that is to have a snapshot's bytes. */
+export interface ImagePointer extends SnapshotRef {
+  imageId: ImageId;
+  /** Of the volume. */
+  projectId: ProjectId;
+}
+
+export type MadePointer =
+  /** `location`: as the image service names it; an operator's matter. `independent`: it reads from no volume. */
+  | { kind: 'made'; location: string; independent: boolean }
+  /** `reason`: for people, the end of a sentence; it tells nothing of where anything is. */
+  | { kind: 'impossible'; reason: string };
+
+export interface PointerOptions extends FlattenOptions {
+  /** Whether it is to have bytes of its own. Default: only where it would read from too many images, one behind the other. */
+  independent?: boolean;
+}
+
+export type PointerDescription =
+  | {
+      kind: 'present';
+      /** Whether it still reads from the volume that it was made of, and whether that was deleted. */
+      source: 'present' | 'deleted' | 'none';
+      /** Whether it has all that the image service reads it by: its deletion takes that away first. */
+      isWhole: boolean;
+      /** Of its own. */
+      usedBytes: number;
+    }
+  | { kind: 'absent' };
+
 export type ParentDescription =
   | { kind: 'sealed'; virtualBytes: number; realBytes: number }
   | { kind: 'absent' }
   | { kind: 'unsealed' }
   | { kind: 'changed'; found: string };
+
+export type GrownVolume =
+  /** `openedBy`: as `findOpener` tells it. */
+  { kind: 'present'; formerSizeBytes: number; sizeBytes: number; openedBy: string | undefined } | { kind: 'absent' };
 
 export type VolumeDescription =
   | {
@@ -109,12 +210,18 @@ export type VolumeDescription =
     }
   | { kind: 'absent' };
 
-export interface FlattenOptions {
+/** The bytes that a volume is to have: those of a sealed image-volume, or what an attempt at the volume has written. */
+export type NewBytes = { parent: string; target?: undefined } | { parent?: undefined; target: WriteTarget };
+
+export type VolumeReplacement = NewBytes & {
+  marker: VolumeMarker & { content: ContentId };
+  /** Null: the bytes that the volume was made with. */
+  former: ContentId | null;
+};
+
+export interface FlattenOptions extends CopyOptions {
   /** So that guests do not feel it; undefined: as fast as it goes. */
   bytesPerSecond?: number;
-  /** Called with the share that is done, from 0 to 1. */
-  onProgress?: (fraction: number) => void;
-  signal?: AbortSignal;
 }
 
 export interface DigestOptions {
@@ -131,15 +238,17 @@ export interface ParentDigest {
   bytes: number;
 }
 
+export type ObjectKind = 'image-volume' | 'volume' | 'snapshot';
+
 /** One object that is found on the backend; `marker` is undefined for what is half-written or foreign. */
 export interface BackendObject {
-  kind: 'image-volume' | 'volume' | 'partial' | 'foreign';
+  kind: 'image-volume' | 'volume' | 'snapshot' | 'partial' | 'foreign';
   name: string;
   realBytes: number;
   modifiedAt: Date;
   marker?: Marker;
   /** Set for a partial: what `ensureAttemptAbsent` takes to remove it. */
-  partial?: { kind: 'image-volume' | 'volume'; name: string; attempt: string };
+  partial?: { kind: ObjectKind; name: string; attempt: string };
   /** A partial with the name of the object itself: whether it is half-made, or all that is left of one that was whole, only the row tells. */
   hasObjectName?: true;
 }
@@ -208,6 +317,13 @@ export interface VolumeBackend {
    */
   cloneStoredImage?(image: StoredImage): Promise<CloneOfStored>;
 
+  /**
+   * Makes an attempt at an image-volume as a clone of the beginning of a snapshot of one of its volumes, which may be deleted afterwards. Drivers without
+   * `cloneStoredImage` leave it out.
+   * @throws SnapshotNotFound, NoSpace, InvalidRequest (size), BackendUnavailable.  Undo: `ensureAttemptAbsent`.
+   */
+  cloneStoredVolume?(image: StoredInVolume): Promise<WriteTarget>;
+
   /** Opens what an attempt has made, to read it. @throws BackendUnavailable; so do the reader's own calls. */
   openReader?(attempt: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<GuestReader>;
 
@@ -218,7 +334,7 @@ export interface VolumeBackend {
   ): Promise<Buffer>;
 
   /** Removes what one attempt wrote; the absent is done. */
-  ensureAttemptAbsent(request: { kind: 'image-volume' | 'volume'; name: string; attempt: string }): Promise<void>;
+  ensureAttemptAbsent(request: { kind: ObjectKind; name: string; attempt: string }): Promise<void>;
 
   describeParent(name: string): Promise<ParentDescription>;
 
@@ -244,6 +360,25 @@ export interface VolumeBackend {
   ensureParentIndependent?(name: string, options: FlattenOptions): Promise<'flattened' | 'independent' | 'absent'>;
 
   /**
+   * Makes a snapshot's bytes an image of the image service's own store, by a clone, where that is in the backend's own cluster: the image service is still
+   * to be told of its location. Idempotent. The snapshot may be deleted afterwards. Drivers whose volumes lie in no such place leave it out, and the three
+   * below with it.
+   * @throws SnapshotNotFound, NoSpace (final); BackendUnavailable (retried); the signal's reason when aborted.  Undo: `ensureImagePointerAbsent`.
+   */
+  ensureImagePointer?(pointer: ImagePointer, options?: PointerOptions): Promise<MadePointer>;
+
+  describeImagePointer?(imageId: ImageId): Promise<PointerDescription>;
+
+  /** Gives it bytes of its own. Its clones are not disturbed; it stays as it is whenever this fails. @throws NoSpace; BackendUnavailable; the signal's reason. */
+  ensureImagePointerIndependent?(
+    imageId: ImageId,
+    options: FlattenOptions,
+  ): Promise<'flattened' | 'independent' | 'absent'>;
+
+  /** Deletes it, whatever the image service says: ask that first. @returns `needed` where it stays since clones need it. @throws BackendUnavailable. */
+  ensureImagePointerAbsent?(pointer: Omit<ImagePointer, 'projectId'>): Promise<'absent' | 'needed'>;
+
+  /**
    * Makes `marker.volumeId` exist as a clone of the sealed `parent`, grown to `marker.sizeBytes`, durable; a second call with the same
    * arguments changes nothing and answers the same. Undo: `ensureVolumeAbsent`.
    * An existing volume is never replaced: one that is a clone of another parent, such as one since quarantined, must be made absent first.
@@ -253,18 +388,77 @@ export interface VolumeBackend {
   ensureClone(parent: string, marker: VolumeMarker): Promise<Connection>;
 
   /**
+   * Gives a volume that is there other bytes: those of the sealed `parent`, or what `target` has (call it only after its writer was reaped in this
+   * process), then zeros up to `marker.sizeBytes`, durable; nothing of the old ones can be read any more. The bytes are told by `marker.content`: where the volume has those already, what it has stays, and a killed call is finished. Who
+   * describes it meanwhile finds the old bytes, the new ones, or for a moment none where the driver needs two steps. The caller keeps others from it.
+   * @param former the `content` of the bytes that are to go: others, which somebody has put there meanwhile, stay.
+   * @throws VolumeNotFound, VolumeInUse, VolumeHasSnapshots where they cannot be without the old bytes (see `ensureRewritten`), Conflict (other bytes are there), ParentUnusable,
+   *   CloneLimitReached, NoSpace, InvalidRequest (`sizeBytes`), ForeignObject (final); ToolFailed, BackendUnavailable (retried).
+   */
+  ensureReplaced(replacement: VolumeReplacement): Promise<Connection>;
+
+  /**
+   * The same in place, for a volume whose snapshots lie in it: these stay as they are. Whoever reads it meanwhile, or after a kill, finds bytes of neither;
+   * a repeated call begins again, unless it has the new ones already. It waits until nobody has the volume open. Drivers whose snapshots lie apart leave it out.
+   * @throws VolumeNotFound, Conflict, ParentUnusable, NoSpace, InvalidRequest (`sizeBytes`), ForeignObject (final); BackendUnavailable (retried); the signal's
+   *   reason when aborted.
+   */
+  ensureRewritten?(replacement: VolumeReplacement, options?: CopyOptions): Promise<void>;
+
+  /**
+   * Ends a replacement whose caller does nothing more for it: one that had begun to take place is finished, of any other nothing stays. Idempotent.
+   * @returns how to attach the volume where it has the new bytes. @throws BackendUnavailable (retried).
+   */
+  settleReplaced(volumeId: VolumeId, content: ContentId): Promise<Connection | undefined>;
+
+  /**
    * Makes a volume independent of its parent, with the same bytes and the same `connection`; one that needs no parent is done. It stays as it is
    * whenever this fails or is killed. Drivers whose clones never need their parent leave it out.
    * @throws VolumeInUse, NoSpace (final); ToolFailed, BackendUnavailable (retried); the signal's reason when aborted.
    */
   ensureFlattened?(volumeId: VolumeId, options: FlattenOptions): Promise<'flattened' | 'independent' | 'absent'>;
 
+  /**
+   * Makes a volume at least `sizeBytes` large, durable; what is new reads as zeros. It never shrinks: one that is so large already stays as it is.
+   * One that somebody has open grows too where the driver can do that; its guest has the new size once it has looked for it.
+   * Nobody else may grow the same volume at the same moment.
+   * @throws VolumeInUse where it cannot grow while it is open, NoSpace, InvalidRequest (size) (final); ToolFailed, BackendUnavailable (retried).
+   */
+  ensureGrown(volumeId: VolumeId, sizeBytes: number): Promise<GrownVolume>;
+
   describeVolume(volumeId: VolumeId): Promise<VolumeDescription>;
 
   /** @returns who has the volume open, as a phrase for people (`a QEMU process`), or undefined when nobody is seen. */
   findOpener(volumeId: VolumeId): Promise<string | undefined>;
 
-  /** Deletes a volume, its marker and its attempts; the absent is done. @throws BackendUnavailable. */
+  /**
+   * Makes a snapshot of a volume as it is at one moment during the call: what was written before is in it, durable. Nobody who has the volume open is
+   * disturbed; where the driver cannot take it then, it is refused. A second call with the same marker changes nothing. Undo: `ensureSnapshotAbsent`.
+   * @throws VolumeNotFound, VolumeInUse, NoSpace, ForeignObject, SnapshotConflict (the id is a snapshot with another marker) (final); ToolFailed,
+   *   BackendUnavailable (retried); the signal's reason when aborted.
+   */
+  ensureSnapshot(marker: SnapshotMarker, options?: CopyOptions): Promise<SnapshotDescription & { kind: 'present' }>;
+
+  describeSnapshot(snapshot: SnapshotRef): Promise<SnapshotDescription>;
+
+  /** Drivers that cannot read their snapshots in process leave it out. @throws SnapshotNotFound (final); BackendUnavailable. */
+  openSnapshotReader?(snapshot: SnapshotRef): Promise<SnapshotReader>;
+
+  /**
+   * Makes `marker.volumeId` exist with a snapshot's bytes, grown to `marker.sizeBytes`, durable; a second call with the same arguments changes nothing,
+   * and goes on where a killed one has ended. The snapshot may be deleted afterwards. Undo: `ensureVolumeAbsent`.
+   * @throws SnapshotNotFound, NoSpace, InvalidRequest (`sizeBytes` below the snapshot's or no multiple of 512), ForeignObject, Conflict (final);
+   *   ToolFailed, BackendUnavailable (retried); the signal's reason when aborted.
+   */
+  cloneSnapshot(clone: { snapshot: SnapshotRef; marker: VolumeMarker }, options?: CopyOptions): Promise<Connection>;
+
+  /** Deletes a snapshot and its attempts; volumes that were made of it stay as they are. The absent is done. @throws ForeignObject (final); BackendUnavailable. */
+  ensureSnapshotAbsent(snapshot: SnapshotRef): Promise<void>;
+
+  /**
+   * Deletes a volume, its marker and its attempts; the absent is done.
+   * @throws VolumeHasSnapshots where its snapshots cannot be without it (final); BackendUnavailable.
+   */
   ensureVolumeAbsent(volumeId: VolumeId): Promise<void>;
 
   /** Deletes an image-volume, its marker and its attempts; the absent is done. @throws BackendUnavailable; ParentUnusable when clones still need it and the driver can tell. */

@@ -1,13 +1,28 @@
 import { isDeepStrictEqual } from 'node:util';
 import { z } from 'zod';
 import { Failure } from '../../workflows/contract/failures';
-import type { BackendName, ImageId, InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
-import type { ImageVolumeMarker, KnownPlace, VolumeMarker } from './backend';
+import type {
+  BackendName,
+  ContentId,
+  ImageId,
+  InstallationId,
+  ProjectId,
+  SnapshotId,
+  VolumeId,
+} from '../../workflows/contract/ids';
+import type { KnownPlace, Marker, SnapshotMarker, VolumeMarker, VolumeReplacement } from './backend';
 
-/** What is stored with a volume; `parent` is null for one that was written directly. */
+/** What is stored with a volume; `parent` is null for one that was not made of an image-volume. */
 export interface StoredVolumeMarker {
   marker: VolumeMarker;
   parent: string | null;
+  /** Of which it was made. */
+  snapshot?: SnapshotId;
+}
+
+/** What is stored with a snapshot. */
+export interface StoredSnapshotMarker {
+  marker: SnapshotMarker;
 }
 
 /** Whose place this is. */
@@ -26,6 +41,7 @@ const cacheKey = z.object({
   hashAlgorithm: z.string(),
   hashValue: z.string(),
   imageId: branded<ImageId>().optional(),
+  signature: z.string().optional(),
   short: z.string(),
 });
 export const imageVolumeMarkerSchema = z.object({
@@ -36,8 +52,9 @@ export const imageVolumeMarkerSchema = z.object({
   generation: z.int(),
   virtualBytes: sizeBytes,
 });
-const volumeMarkerSchema = z.object({
+export const storedVolumeMarkerSchema = z.object({
   parent: z.string().nullable(),
+  snapshot: branded<SnapshotId>().optional(),
   marker: z.object({
     kind: z.literal('volume'),
     installation: branded<InstallationId>(),
@@ -45,7 +62,20 @@ const volumeMarkerSchema = z.object({
     projectId: branded<ProjectId>(),
     name: z.string().nullable(),
     sizeBytes,
-    cacheKey,
+    cacheKey: cacheKey.optional(),
+    content: branded<ContentId>().optional(),
+  }),
+});
+const snapshotMarkerSchema = z.object({
+  marker: z.object({
+    kind: z.literal('snapshot'),
+    installation: branded<InstallationId>(),
+    snapshotId: branded<SnapshotId>(),
+    volumeId: branded<VolumeId>(),
+    projectId: branded<ProjectId>(),
+    name: z.string().nullable(),
+    sizeBytes,
+    run: z.object({ workflowId: z.string(), runId: z.string() }).optional(),
   }),
 });
 const claimSchema = z.object({
@@ -55,7 +85,9 @@ const claimSchema = z.object({
 });
 
 export const parseVolumeMarker = (text: string): StoredVolumeMarker | undefined =>
-  parseStored(volumeMarkerSchema, text);
+  parseStored(storedVolumeMarkerSchema, text);
+export const parseSnapshotMarker = (text: string): SnapshotMarker | undefined =>
+  parseStored(snapshotMarkerSchema, text)?.marker;
 export const parseClaim = (text: string): Claim | undefined => parseStored(claimSchema, text);
 
 /** @returns what JSON text says, or undefined when it is not of that shape. */
@@ -68,8 +100,57 @@ export function parseStored<Output>(schema: z.ZodType<Output>, text: string): Ou
 }
 
 /** @returns whether two markers say the same, `undefined` fields and their absence alike. */
-export function isSameMarker(a: ImageVolumeMarker | VolumeMarker, b: ImageVolumeMarker | VolumeMarker): boolean {
+export function isSameMarker(a: Marker, b: Marker): boolean {
   return isDeepStrictEqual(JSON.parse(JSON.stringify(a)), JSON.parse(JSON.stringify(b)));
+}
+
+/** @returns what a volume was made of, for people. */
+function describeOrigin({ parent, snapshot }: Pick<StoredVolumeMarker, 'parent' | 'snapshot'>): string {
+  if (snapshot !== undefined) return `a volume of snapshot ${snapshot}`;
+  return parent === null ? 'a volume without a parent' : `a clone of ${parent}`;
+}
+
+/** @throws Conflict when `stored` is not what `wanted` says. */
+export function checkSameVolume(stored: StoredVolumeMarker, wanted: StoredVolumeMarker): void {
+  const { volumeId } = wanted.marker;
+  if (stored.parent !== wanted.parent || stored.snapshot !== wanted.snapshot)
+    throw new Failure('Conflict', { volumeId, found: `${describeOrigin(stored)} is there` });
+  if (!isSameMarker(stored.marker, wanted.marker))
+    throw new Failure('Conflict', { volumeId, found: 'a volume with another size, name, project or image is there' });
+}
+
+/**
+ * @returns whether a volume has the bytes already that are to take the place of others.
+ * @throws ForeignObject when another installation made it; Conflict when its bytes are neither these nor those that are to go.
+ */
+export function checkSameContent(
+  { name: backend, installation }: { name: BackendName; installation: InstallationId },
+  stored: StoredVolumeMarker | undefined,
+  { marker: { volumeId, content }, former }: Pick<VolumeReplacement, 'marker' | 'former'>,
+): boolean {
+  if (stored?.marker.installation !== installation)
+    throw new Failure('ForeignObject', { backend, object: `volume ${volumeId}` });
+  const found = stored.marker.content ?? null;
+  if (found !== content && found !== former)
+    throw new Failure('Conflict', { volumeId, found: 'a volume with the bytes of another reimage is there' });
+  return found === content;
+}
+
+/** @throws ForeignObject when another installation made it; SnapshotConflict when it is another snapshot. */
+export function checkSameSnapshot(
+  backend: BackendName,
+  stored: SnapshotMarker | undefined,
+  wanted: SnapshotMarker,
+): SnapshotMarker {
+  const { snapshotId, installation } = wanted;
+  if (stored?.installation !== installation)
+    throw new Failure('ForeignObject', { backend, object: `snapshot ${snapshotId}` });
+  // A run that goes on with the work of another finds the other's.
+  if (isSameMarker({ ...stored, run: undefined }, { ...wanted, run: undefined })) return stored;
+  throw new Failure('SnapshotConflict', {
+    snapshotId,
+    found: 'a snapshot of another volume, or with another name, project or size, is there',
+  });
 }
 
 /** @returns the id of a claimed place; an old claim has its installation's. */

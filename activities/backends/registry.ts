@@ -3,6 +3,7 @@ import type { BackendName, InstallationId } from '../../workflows/contract/ids';
 import type { KnownPlace, VolumeBackend } from './backend';
 import { createFileBackend } from './file/backend';
 import { createRbdBackend } from './rbd/backend';
+import { openLibraryCluster } from './rbd/library';
 import { openRbdCluster } from './rbd/open';
 
 export interface BackendPlace {
@@ -37,7 +38,8 @@ export async function createBackend(
       } = config;
       const pool = { pool: poolName, namespace, conf, user, keyring, operationTimeoutMs: operationTimeout };
       const cluster = await openRbdCluster(pool, { access, backend: name });
-      const { clone, pool: storePool, verify } = imageStore;
+      const { clone, pool: storePool, verify, pointers } = imageStore;
+      const inProcess = cluster.access === 'library';
       return await createRbdBackend({
         name,
         installation,
@@ -47,6 +49,14 @@ export async function createBackend(
         maxCloneDepth,
         known,
         ...(clone && { imageStore: { pool: storePool, verify } }),
+        ...(clone &&
+          pointers &&
+          inProcess && {
+            pointerStore: {
+              pool: storePool,
+              cluster: openLibraryCluster({ ...pool, pool: storePool, namespace: undefined }),
+            },
+          }),
       });
     }
     default:

@@ -6,9 +6,9 @@ import type { VolumeBackend } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { workflowExecution } from '../kit/runs';
-import { asOwner, complete, findCompleted, markerOf, resultOf } from '../kit/created-volume';
+import { asOwner, complete, findCompleted, markerOf, resultOf, takeSize } from '../kit/created-volume';
 import { rollOverInBackground } from './roll-over';
-import { giveUpParent } from './give-up-parent';
+import { giveUpParent } from '../kit/give-up-parent';
 
 export interface AcquireRequest {
   volumeId: VolumeId;
@@ -24,7 +24,7 @@ export interface CloneRequest extends AcquireRequest {
  * Leases a ready entry in one statement and, where this worker holds the backend and its clone is instant, clones and
  * completes too. Idempotent: for one volume it answers the same entry and the same volume again. Undo: `removeVolume`,
  * `failVolume`.
- * @throws CreateCancelled, CacheKeyCollision, ParentUnusable (final).
+ * @throws CreateCancelled, CacheKeyCollision, ParentUnusable, QuotaExceeded (final).
  */
 export function createAcquireAndClone(deps: ControlDependencies) {
   return async function acquireAndClone({ volumeId, admission, story }: AcquireRequest): Promise<AcquireOutcome> {
@@ -79,6 +79,7 @@ async function cloneAndComplete(
   const startedAtMs = performance.now();
   const { stepStartedAtMs = startedAtMs } = request;
   const marker = markerOf(deps, request, entry.virtualBytes);
+  await takeSize(deps, request, entry.virtualBytes);
   try {
     const connection = await backend.ensureClone(entry.imageVolume, marker);
     story.timingsMs.clone = Math.round(performance.now() - startedAtMs);

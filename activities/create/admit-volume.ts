@@ -11,14 +11,17 @@ import {
 } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import type { Admission } from '../../workflows/contract/population';
-import type { CreateVolumeInput, CreateVolumeResult } from '../../workflows/contract/volume';
+import { ANY_BACKEND, type CreateVolumeInput, type CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
-import { chooseBackend, chooseProject } from '../kit/request';
-import { findLiveRun, workflowExecution } from '../kit/runs';
+import { promiseLimitOf } from '../kit/promise-limit';
+import { chooseProject } from '../kit/request';
+import { isDead, workflowExecution } from '../kit/runs';
 import { resultOf, sizeOf } from '../kit/created-volume';
 import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
+import { placesFor, placeVolume } from './place-volume';
+import { imageMetadataOf } from '../kit/image-metadata';
 import { readRequestedImage } from './requested-image';
 
 export type AdmitOutcome =
@@ -30,8 +33,8 @@ const MAX_RECORDED_CHARACTERS = 64;
 /**
  * Validates the request against the image's record and the backend, then inserts the volume row `creating`. Idempotent
  * for one run. A refusal leaves no volume row and one decision record. Undo: `failVolume`.
- * @throws InvalidRequest, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, Conflict, VolumeDeleted,
- * NoSpace (final); VolumeBusy, ImageServiceUnavailable, DatabaseUnavailable (retried).
+ * @throws InvalidRequest, VolumeTypeNotFound, ImageNotFound, FollowNotFound, ImageNotActive, ImageUnsupported, ImageRefused, Conflict, VolumeDeleted,
+ * NoSpace, QuotaExceeded (final); VolumeBusy, ImageServiceUnavailable, DatabaseUnavailable (retried).
  */
 export function createAdmitVolume(deps: ControlDependencies) {
   return async function admitVolume(input: unknown): Promise<AdmitOutcome> {
@@ -63,24 +66,36 @@ export async function checkRequest(
     request,
     volumeId,
     startedAtMs,
-  }: { request: Omit<CreateVolumeInput, 'volumeId'>; volumeId: VolumeId; startedAtMs: number },
+    count = 1,
+  }: { request: Omit<CreateVolumeInput, 'volumeId'>; volumeId: VolumeId; startedAtMs: number; count?: number },
 ): Promise<{ admission: Admission; image: Image }> {
-  const backend = chooseBackend(deps, request.backend);
   const projectId = chooseProject(deps, request.projectId);
-  const image = await readRequestedImage(deps, { given: request.imageId, backend, volumeId, projectId });
+  await deps.checkProject(projectId);
+  const places = await placesFor(deps, request, projectId);
+  const read = { given: request.imageId, backend: places.backends[0], volumeId, projectId };
+  const image = await readRequestedImage(deps, read);
   checkImage(deps, image);
   checkSize(request, image);
   const minDiskBytes = image.minDiskGiB * GiB;
   const { virtualSizeBytes } = image;
   const byRecord = virtualSizeBytes === null ? null : sizeOf({ sizeBytes: null, minDiskBytes }, virtualSizeBytes);
+  const cacheKey = cacheKeyOf(image, deps.signatures.signatureOf(image));
+  const sizeBytes = request.sizeBytes ?? byRecord;
+  const wanted = { key: cacheKey, volumeId, projectId, sizeBytes: (sizeBytes ?? 0) * count };
+  const { backend, reason } = await placeVolume(deps, places, wanted);
   const cacheOff = deps.config.backends[backend]?.cache.enabled === false;
   const admission: Admission = {
     imageId: image.id,
     projectId,
     backend,
+    ...(places.volumeType !== null && { volumeType: places.volumeType }),
+    ...(places.volumeTypeId !== null && { volumeTypeId: places.volumeTypeId }),
+    ...(places.multiattach && { multiattach: true }),
+    ...(reason !== null && { placement: reason }),
     name: request.name ?? null,
-    cacheKey: cacheKeyOf(image),
-    sizeBytes: request.sizeBytes ?? byRecord,
+    imageName: image.name,
+    cacheKey,
+    sizeBytes,
     minDiskBytes,
     imageBytes: image.sizeBytes ?? 0,
     bypass: cacheOff ? 'cache-off' : null,
@@ -101,23 +116,25 @@ interface Checked {
 
 /** What the rows of a request have in common. */
 export async function sharedRow(deps: ControlDependencies, { admission, request, image }: Checked) {
-  const { projectId, backend, sizeBytes } = admission;
-  const space = await deps.backends.get(backend)?.space();
+  const { projectId, backend, volumeType, volumeTypeId, multiattach, placement, sizeBytes } = admission;
   return {
     projectId,
     backend,
+    volumeType,
+    volumeTypeId,
+    multiattach,
+    placement,
     imageId: image.id,
     shortKey: admission.cacheKey.short,
     request: canonicalRequest(request, admission),
     sizeBytes,
-    imageMetadata: imageMetadataOf(image),
+    imageMetadata: imageMetadataOf(image, verifiedOf(deps, admission)),
     metadata: request.metadata ?? {},
+    description: request.description,
+    by: request.by,
+    requestId: request.requestId,
     ...workflowExecution(),
-    // What the backend's volumes may grow to together is known before anything is made.
-    promise: {
-      overSubscription: deps.config.backends[backend]?.maxOverSubscription ?? 1,
-      totalBytes: space?.totalBytes,
-    },
+    promise: await promiseLimitOf(deps, backend),
   };
 }
 
@@ -136,7 +153,10 @@ async function insert(
 /** @returns why no row is inserted. */
 export function refusalOf(
   refused: Exclude<InsertVolumeOutcome, { kind: 'admitted' | 'available' }>,
-  { volumeId, admission: { backend } }: { volumeId: VolumeId; admission: Pick<Admission, 'backend'> },
+  {
+    volumeId,
+    admission: { backend, projectId },
+  }: { volumeId: VolumeId; admission: Pick<Admission, 'backend' | 'projectId'> },
 ): Failure {
   switch (refused.kind) {
     case 'conflict':
@@ -150,6 +170,10 @@ export function refusalOf(
       const freeBytes = Math.max(0, mostBytes - promisedBytes);
       return new Failure('NoSpace', { backend, neededBytes, freeBytes, promisedBytes, mostBytes });
     }
+    case 'over-quota': {
+      const { kind: _, ...exceeded } = refused;
+      return new Failure('QuotaExceeded', { projectId, ...exceeded });
+    }
   }
 }
 
@@ -157,39 +181,33 @@ export function refusalOf(
  * Temporal knows whether the run that makes the volume lives; the row does not. A dead run's row is taken over at once,
  * under any workflow id.
  */
-async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
+export async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
   const inserted = await insertVolume(deps.database, row);
   if (inserted.kind !== 'busy' || !(await isDead(deps, inserted))) return inserted;
   return await insertVolume(deps.database, { ...row, deadRunId: inserted.runId });
 }
 
-/**
- * @returns whether a run does nothing more for its row, so that this run may have it. A late try of a run that is dead
- * itself takes nothing over.
- */
-export async function isDead(
-  deps: ControlDependencies,
-  other: { workflowId: string; runId: string },
-): Promise<boolean> {
-  const own = workflowExecution();
-  const liveRunId = await findLiveRun(deps, other);
-  if (liveRunId !== undefined && liveRunId !== own.runId) return false;
-  return (await findLiveRun(deps, own)) !== undefined;
+/** As Cinder says it of a volume: absent while signatures are not looked at. */
+function verifiedOf({ signatures }: ControlDependencies, { cacheKey }: Checked['admission']): boolean | undefined {
+  return signatures.version === undefined ? undefined : cacheKey.signature !== undefined;
 }
 
 /** The request as given, with what the defaults stood for: the same bytes mean the same request. */
 function canonicalRequest(
   request: Checked['request'],
-  { backend, projectId, imageId }: Checked['admission'],
+  { backend, volumeType, placement, projectId, imageId }: Checked['admission'],
 ): Record<string, unknown> {
   return {
     // The same request stays the same though its follow has moved on.
     imageId: followNameOf(request.imageId) === undefined ? imageId : request.imageId,
-    backend,
+    // And though another backend would be chosen by now.
+    backend: placement === undefined ? backend : ANY_BACKEND,
+    ...(volumeType !== undefined && { volumeType }),
     projectId,
     name: request.name ?? null,
     sizeBytes: request.sizeBytes ?? null,
     metadata: request.metadata ?? {},
+    ...(request.description !== undefined && { description: request.description }),
     bypassCache: request.bypassCache ?? false,
   };
 }
@@ -203,24 +221,6 @@ function checkSize({ sizeBytes }: Pick<CreateVolumeInput, 'sizeBytes'>, image: I
     throw refuse(`at least ${minDiskBytes}, the image's min_disk of ${image.minDiskGiB} GiB`);
   if (sizeBytes < (image.virtualSizeBytes ?? 0))
     throw refuse(`at least ${image.virtualSizeBytes}, the image's virtual size`);
-}
-
-function imageMetadataOf(image: Image): Record<string, string> {
-  const { id, name, diskFormat, containerFormat, checksum, minDiskGiB, minRamMiB, sizeBytes, properties } = image;
-  const own = {
-    image_id: id,
-    image_name: name,
-    disk_format: diskFormat,
-    container_format: containerFormat,
-    checksum,
-    min_disk: minDiskGiB,
-    min_ram: minRamMiB,
-    size: sizeBytes,
-  };
-  return {
-    ...properties,
-    ...Object.fromEntries(Object.entries(own).map(([key, value]) => [key, String(value ?? '')])),
-  };
 }
 
 /** Records the refusal. An earlier try whose answer was lost may have inserted rows: those end here. */
@@ -250,6 +250,8 @@ export async function endRefused(
     volumeId: uuidOf(given('volumeId')) ?? null,
     backend: given('backend') as BackendName | undefined,
     projectId: given('projectId') as ProjectId | undefined,
+    by: given('by'),
+    requestId: given('requestId'),
     workflowId,
     runId,
   });

@@ -5,10 +5,10 @@ import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { BulkAdmission, NamedVolume } from '../../workflows/contract/population';
 import type { MadeVolume } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
-import { workflowExecution } from '../kit/runs';
+import { isDead, workflowExecution } from '../kit/runs';
 import { goOnAfterReset, resultOf } from '../kit/created-volume';
 import { readVolumes } from '../../db/volumes';
-import { checkRequest, endRefused, isDead, refusalOf, sharedRow } from './admit-volume';
+import { checkRequest, endRefused, refusalOf, sharedRow } from './admit-volume';
 import { namedVolumesOf, parseCreateVolumesRequest } from './create-volume-request';
 
 /** Dead runs whose rows one admission takes over: each costs a question to Temporal. */
@@ -26,7 +26,8 @@ export function createAdmitVolumes(deps: ControlDependencies) {
     try {
       const { onFailure = 'keep', ...request } = parseCreateVolumesRequest(input);
       volumes = namedVolumesOf(workflowExecution().workflowId, request);
-      const { admission, image } = await checkRequest(deps, { request, volumeId: firstOf(volumes), startedAtMs });
+      const checked = { request, volumeId: firstOf(volumes), startedAtMs, count: volumes.length };
+      const { admission, image } = await checkRequest(deps, checked);
       if (admission.bypass !== null) throw uncached(admission.backend);
       const { kind: _, ...admitted } = await insertAll(deps, {
         ...(await sharedRow(deps, { admission, request, image })),
@@ -66,7 +67,7 @@ async function insertAll(
   deps: ControlDependencies,
   rows: Parameters<typeof insertVolumes>[1],
 ): Promise<InsertVolumesOutcome & { kind: 'admitted' }> {
-  const { backend, volumes } = rows;
+  const { backend, projectId, volumes } = rows;
   const deadRunIds = [...rows.deadRunIds];
   for (;;) {
     const inserted = await insertVolumes(deps.database, { ...rows, deadRunIds });
@@ -76,7 +77,7 @@ async function insertAll(
       continue;
     }
     const volumeId = 'volumeId' in inserted ? inserted.volumeId : firstOf(volumes);
-    throw refusalOf(inserted, { volumeId, admission: { backend } });
+    throw refusalOf(inserted, { volumeId, admission: { backend, projectId } });
   }
 }
 
@@ -103,6 +104,7 @@ export function createFindAdmittedVolumes(deps: ControlDependencies) {
     const [first] = own;
     if (first === undefined) return null;
     const { backend, shortKey } = first;
+    if (shortKey === null) return null;
     return { volumeIds: own.map(({ id }) => id), admission: { backend, shortKey } };
   };
 }

@@ -15,12 +15,12 @@ import type { BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { workflowExecution } from '../kit/runs';
-import { completeAll, findCompletedOf, goOnAfterReset, markerOf, noteTotal } from '../kit/created-volume';
+import { completeAll, findCompletedOf, goOnAfterReset, markerOf, noteTotal, takeSize } from '../kit/created-volume';
 import type { ProgressReporter } from '../progress';
 import { createSemaphore } from '../../lib/semaphore';
 import { settleAll } from '../../lib/settle-all';
 import { madeVolumeOf } from './admit-volumes';
-import { giveUpParent, isParentTrouble } from './give-up-parent';
+import { giveUpParent, isParentTrouble } from '../kit/give-up-parent';
 import { rollOverInBackground } from './roll-over';
 
 /** Volumes that one statement completes, and that one heartbeat stands for. */
@@ -202,6 +202,7 @@ class BulkClone {
     const { admission } = this.step.request;
     const named = { volumeId: volume.volumeId, admission: { ...admission, name: volume.name } };
     const marker: VolumeMarker = markerOf(this.deps, named, virtualBytes);
+    await takeSize(this.deps, named, virtualBytes);
     const connection = await this.backend.ensureClone(imageVolume, marker);
     return { volume, completion: this.completionOf(marker, connection) };
   }

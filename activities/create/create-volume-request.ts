@@ -1,6 +1,5 @@
 import { v5 as uuidV5 } from 'uuid';
 import { z } from 'zod';
-import { SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../workflows/contract/ids';
 import { followNamePattern, followPrefix } from '../../workflows/contract/refresh';
@@ -11,12 +10,21 @@ import {
   type CreateVolumeInput,
   type CreateVolumesInput,
 } from '../../workflows/contract/volume';
-import { boundedText, parseRequest, storableText, uuid } from '../kit/request';
+import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
+import {
+  boundedText,
+  callerSchema,
+  parseRequest,
+  projectId,
+  uuid,
+  volumeDescription,
+  volumeMetadata,
+  volumeName,
+  volumeSizeBytes,
+} from '../kit/request';
 
 /** Namespace of the volume ids that are derived from workflow ids (RFC 9562, version 5). */
 const VOLUME_ID_NAMESPACE = 'c2a5a3de-7c53-4b39-9d0f-6e2a8f0f7a11';
-const MAX_NAME_CHARACTERS = 255;
-const MAX_METADATA_ENTRIES = 128;
 
 const imageOrFollow = z
   .string('a UUID in lower case, or follow:<name>')
@@ -29,22 +37,14 @@ const requestSchema = z.strictObject({
   imageId: imageOrFollow,
   volumeId: uuid.optional(),
   backend: boundedText(40).optional(),
-  sizeBytes: z
-    .number('a whole number of bytes, a multiple of 512')
-    .int('a whole number of bytes, a multiple of 512')
-    .positive('a positive number of bytes, a multiple of 512')
-    .multipleOf(SECTOR_BYTES, 'a multiple of 512')
-    .optional(),
-  projectId: boundedText(64).optional(),
-  name: boundedText(MAX_NAME_CHARACTERS).optional(),
-  metadata: z
-    .record(boundedText(MAX_NAME_CHARACTERS), storableText(MAX_NAME_CHARACTERS))
-    .refine(
-      (metadata) => Object.keys(metadata).length <= MAX_METADATA_ENTRIES,
-      `at most ${MAX_METADATA_ENTRIES} entries`,
-    )
-    .optional(),
+  volumeType: boundedText(MAX_NAME_CHARACTERS).optional(),
+  sizeBytes: volumeSizeBytes.optional(),
+  projectId: projectId.optional(),
+  name: volumeName.optional(),
+  description: volumeDescription.optional(),
+  metadata: volumeMetadata.optional(),
   bypassCache: z.boolean().optional(),
+  ...callerSchema,
 });
 
 const countAllowed = `a whole number from 1 to ${MAX_VOLUMES}`;
@@ -103,7 +103,7 @@ export function parseCreateVolumeRequest(input: unknown): CreateVolumeInput {
  * input's, else one derived from the workflow id, so that a repeated start is the same volume.
  * @throws InvalidRequest when id and input disagree (final).
  */
-export function volumeIdOf(workflowId: string, request: CreateVolumeInput, prefix = ''): VolumeId {
+export function volumeIdOf(workflowId: string, request: Partial<CreateVolumeInput>, prefix = ''): VolumeId {
   const ofStack = workflowId.startsWith(prefix) ? workflowId.slice(prefix.length) : workflowId;
   const named = /^volume\/(.+)$/.exec(ofStack)?.[1];
   if (named !== undefined && uuidPattern.test(named)) {

@@ -6,11 +6,11 @@ import type { FailureRecord } from '../../workflows/contract/failures';
 import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId, BackendName } from '../../workflows/contract/ids';
 import type { FreedEntry, Story } from '../../workflows/contract/population';
-import type { CreateVolumeResult, CreateVolumeInput } from '../../workflows/contract/volume';
+import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
 import { findCompleted, goOnAfterReset, resultOf } from '../kit/created-volume';
-import { parseCreateVolumeRequest, volumeIdOf } from './create-volume-request';
+import { volumeIdOf } from './create-volume-request';
 import { markFailed } from '../../db/creates';
 
 export interface FailVolumeRequest {
@@ -44,15 +44,20 @@ export function createFailVolume(deps: ControlDependencies) {
     });
     const completed = await findCompleted(deps, volumeId);
     if (completed === undefined) {
-      const row = await findVolume(deps.database, { volumeId });
+      const row = await findVolume(deps.database, { volumeId, scope: 'all projects' });
       const outcome = failure === undefined ? 'cancelled' : 'failed';
-      deps.metrics.createEnded({ backend: row?.backend ?? 'unknown', outcome });
-      if (row) await stopUnwantedFlight(deps, row);
+      deps.metrics.createEnded({ backend: row?.backend ?? 'unknown', outcome }, secondsOf(story));
+      if (row?.shortKey) await stopUnwantedFlight(deps, { backend: row.backend, shortKey: row.shortKey });
       return ended;
     }
     const reason = 'it was available when it was to be given up';
     return { ...ended, completed: resultOf(completed, { ...story, reason }) };
   };
+}
+
+/** By this worker's clock, which a create that has waited long does not need to the second. */
+function secondsOf({ startedAtMs }: Pick<Story, 'startedAtMs'>): { seconds: number } {
+  return { seconds: Math.max(Date.now() - startedAtMs, 0) / 1000 };
 }
 
 /**
@@ -71,24 +76,29 @@ export async function stopUnwantedFlight(
   await unlessThrown(WorkflowNotFoundError, temporal.workflow.getHandle(workflowId, given.runId).cancel());
 }
 
-/** @returns the volume that this very run has admitted and not undone; null when its admission inserted nothing. */
-export function createFindAdmitted(deps: ControlDependencies) {
+/**
+ * @param parse reads the request of the create's kind.
+ * @returns the volume that this very run has admitted and not undone; null when its admission inserted nothing.
+ */
+export function createFindAdmitted(deps: ControlDependencies, parse: (input: unknown) => VolumeRequest) {
   return async function findAdmitted(input: unknown): Promise<{ volumeId: VolumeId; backend: BackendName } | null> {
     const { workflowId } = workflowExecution();
-    const request = findRequest(input);
+    const request = parseOrNone(input, parse);
     if (request === undefined) return null;
     const volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
     await goOnAfterReset(deps, [volumeId]);
-    const row = await findVolume(deps.database, { volumeId });
+    const row = await findVolume(deps.database, { volumeId, scope: 'all projects' });
     const isOwn = row?.workflowId === workflowId && ['creating', 'available', 'deleting'].includes(row.state);
     return isOwn ? { volumeId, backend: row.backend } : null;
   };
 }
 
+type VolumeRequest = Parameters<typeof volumeIdOf>[1];
+
 /** @returns undefined for what is no valid request: that was never admitted. */
-function findRequest(input: unknown): CreateVolumeInput | undefined {
+function parseOrNone(input: unknown, parse: (input: unknown) => VolumeRequest): VolumeRequest | undefined {
   try {
-    return parseCreateVolumeRequest(input);
+    return parse(input);
   } catch (error) {
     if (error instanceof Failure) return undefined;
     throw error;

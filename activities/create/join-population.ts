@@ -5,6 +5,7 @@ import type { VolumeId } from '../../workflows/contract/ids';
 import type { Admission, FlightVerdict, PopulateInput } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { ensureFlightRuns, findFlightOf, flightIdOf } from '../kit/ensure-flight-runs';
+import { linkFlight } from '../kit/link-flight';
 import { workflowExecution } from '../kit/runs';
 import { asOwner, findCompleted, goOnAfterReset } from '../kit/created-volume';
 import { joinFlight } from '../../db/join-flight';
@@ -32,7 +33,7 @@ export function createJoinPopulation(deps: ControlDependencies) {
   return async function joinPopulation(joining: JoinRequest): Promise<JoinOutcome> {
     const { volumeId, others = [], admission, activityId, atCloneLimit } = joining;
     const volumeIds = [volumeId, ...others];
-    const { backend, cacheKey, imageId, projectId } = admission;
+    const { backend, cacheKey, imageId } = admission;
     const [ready] = await listEntries(deps.database, { backend, shortKey: cacheKey.short, state: 'ready', limit: 1 });
     // A flight that ended between acquire and join has left what it would answer.
     if (ready && !atCloneLimit) {
@@ -56,7 +57,9 @@ export function createJoinPopulation(deps: ControlDependencies) {
         throw new Failure('CreateCancelled', { volumeId });
       case 'waiting':
         // A flight that a run has claimed need not be started.
-        if (joined.runId === null) await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
+        if (joined.runId === null) await ensureFlightRuns(deps, admission);
+        if (joined.role === 'joined')
+          await linkFlight(deps, { workflowId: flightIdOf(deps, admission), flight: joined.flight });
         return { kind: 'waiting', flight: joined.flight };
     }
   };
@@ -67,7 +70,7 @@ export interface AwaitRequest {
   volumeId?: VolumeId;
   others?: VolumeId[];
   /** Of a create, or of another workflow that waits. */
-  admission: PopulateInput;
+  admission: PopulateInput & Pick<Admission, 'imageName'>;
   flight: number;
 }
 

@@ -11,7 +11,7 @@ import { openFlight } from '../../db/join-flight';
 const CLOSING_TRIES = 50;
 const CLOSING_RETRY_MS = 100;
 
-type Rolled = Pick<Admission, 'backend' | 'cacheKey' | 'imageId' | 'projectId'>;
+type Rolled = Pick<Admission, 'backend' | 'cacheKey' | 'imageId' | 'projectId' | 'imageName'>;
 
 /**
  * Populates the key's next generation while its parents still have room, so that no create ever waits for it. Nobody
@@ -26,13 +26,13 @@ export function rollOverInBackground(deps: ControlDependencies, key: Rolled): vo
 
 async function rollOver(deps: ControlDependencies, key: Rolled): Promise<void> {
   const { database, policyVersion } = deps;
-  const { backend, cacheKey, imageId, projectId } = key;
+  const { backend, cacheKey, imageId } = key;
   if (!(await needsNextGeneration(database, { backend, key: cacheKey }))) return;
   const opened = await openFlight(database, { backend, key: cacheKey, imageId, policyVersion });
   if (opened.kind !== 'open' || opened.runId !== null) return;
   for (let tries = 1; ; tries += 1) {
     try {
-      return await ensureFlightRuns(deps, { backend, cacheKey, imageId, projectId });
+      return await ensureFlightRuns(deps, key);
     } catch (error) {
       if (!isFailure(error, 'FlightClosing') || tries === CLOSING_TRIES) throw error;
       await delay(CLOSING_RETRY_MS);

@@ -2,8 +2,10 @@ import { activityInfo } from '@temporalio/activity';
 import { ApplicationFailure } from '@temporalio/common';
 import { findBackend } from '../../db/backends';
 import { changeLimits } from '../../db/backends';
+import type { EventSource } from '../../db/events';
 import { pinEntries } from '../../db/evictions/evictor';
 import { clearRefusal } from '../../db/flights';
+import { quote } from '../../workflows/contract/words';
 import type { CacheLimitValues, EvictionResult, PinTarget } from '../../workflows/contract/eviction';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
@@ -20,6 +22,14 @@ type ChangeOutcome = Pick<EvictionResult, 'outcome' | 'summary'>;
 export interface OperatorChange {
   backend: BackendName;
   by?: string;
+  /** Undefined: the evictor is older. */
+  requestId?: string;
+}
+
+/** One run of an evictor answers many requests: each is told of by itself. */
+function sourceOf({ requestId, by }: OperatorChange): EventSource {
+  const { workflowId, runId } = workflowExecution();
+  return { by, requestId, workflowId, runId: requestId === undefined ? runId : `${runId}/${requestId}` };
 }
 
 const UNNAMED = 'an operator';
@@ -29,12 +39,19 @@ export function createApplyPin(deps: ControlDependencies) {
   return async function applyPin(
     change: OperatorChange & { target: PinTarget; pinned: boolean },
   ): Promise<ChangeOutcome> {
-    const { backend, target: given, pinned, by = UNNAMED } = change;
+    const { backend, target: given, pinned, requestId, by = UNNAMED } = change;
     const { workflowId } = workflowExecution();
     await checkNotLate(deps);
     const { target, refusal } = await findWholeKey(deps.database, { backend, target: given });
     if (target === undefined) return { outcome: 'refused', summary: refusal };
-    const { matched, changed } = await pinEntries(deps.database, { backend, target, pinned, by, workflowId });
+    const { matched, changed } = await pinEntries(deps.database, {
+      backend,
+      target,
+      pinned,
+      by,
+      requestId,
+      workflowId,
+    });
     const [[field, value] = []] = Object.entries(given);
     const done = pinned ? 'pinned' : 'unpinned';
     if (matched === 0)
@@ -58,9 +75,12 @@ export function createApplyLimits(deps: ControlDependencies) {
   ): Promise<ChangeOutcome> {
     const { backend, limits, by = UNNAMED } = change;
     await checkNotLate(deps);
-    const changed = await changeLimits(deps.database, { backend, limits, by });
+    const changed = await changeLimits(deps.database, { backend, limits, by, source: sourceOf(change) });
     if (changed.kind === 'unknown-backend')
-      throw new Failure('InvalidRequest', { field: 'backend', value: backend, allowed: 'one that a worker holds' });
+      throw new Failure('BackendNotFound', {
+        backend: quote(backend),
+        known: Object.keys(deps.config.backends).join(', '),
+      });
     if (changed.kind === 'low-above-high') {
       const { freeLowWater, freeHighWater } = changed;
       const value = `${freeLowWater} beside a freeHighWater of ${freeHighWater}`;
@@ -77,7 +97,7 @@ export function createApplyForgetRefusal(deps: ControlDependencies) {
   return async function applyForgetRefusal(change: OperatorChange & { cacheKey: string }): Promise<ChangeOutcome> {
     const { backend, cacheKey, by = UNNAMED } = change;
     await checkNotLate(deps);
-    const keys = await clearRefusal(deps.database, { backend, cacheKey });
+    const keys = await clearRefusal(deps.database, { backend, cacheKey, source: sourceOf(change) });
     const [key] = keys;
     if (key === undefined)
       return { outcome: 'nothing-to-do', summary: `backend ${backend} remembers no refusal of a key ${cacheKey}` };
@@ -112,7 +132,7 @@ export function createReadEvictorSettings({ config, database }: ControlDependenc
   }): Promise<{ sweepIntervalMs: number | null }> {
     const configured = Object.keys(config.backends);
     if (!configured.includes(backend) && (await findBackend(database, { name: backend })) === undefined)
-      throw new Failure('InvalidRequest', { field: 'backend', value: backend, allowed: configured.join(', ') });
+      throw new Failure('BackendNotFound', { backend: quote(backend), known: configured.join(', ') });
     const { evict } = config.schedules;
     return { sweepIntervalMs: evict === 'off' ? null : evict };
   };

@@ -2,13 +2,14 @@ import { activityInfo } from '@temporalio/activity';
 import { readDatabaseTime } from '../../db/clock';
 import { observeSpace } from '../../db/backends';
 import { listLowestImageVolumes, noteReclaimable, scoreEntries } from '../../db/evictions/entry-scores';
+import { recordEvent } from '../../db/events';
 import { forgetGone, listDeleting, listGoneSince } from '../../db/evictions/evictor';
 import { markForEviction, type VictimSelection } from '../../db/evictions/victims';
 import type { EntryRow } from '../../db/schema';
 import { shareBytes } from '../../workflows/contract/bounded-results';
 import { MiB } from '../../workflows/contract/bytes';
 import type { EvictionOrder, EvictionResult } from '../../workflows/contract/eviction';
-import type { BackendName, EntryId } from '../../workflows/contract/ids';
+import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
 import { backendHeld } from '../kit/backend-held';
@@ -81,12 +82,31 @@ async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<Eviction
   const real = resolved.filter(({ order }) => !order.dryRun);
   if (real.length > 0) {
     const outcome = await fulfil(run, real);
-    for (const each of real) results.set(each, await reportOrder(deps.database, each, outcome));
+    for (const each of real) {
+      const result = await reportOrder(deps.database, each, outcome);
+      await recordRequest(deps, backend.name, { order: each.order, result });
+      results.set(each, result);
+    }
   }
   return shareBytes(
     resolved.flatMap((each) => results.get(each) ?? []),
     ANSWERS_BYTES,
   );
+}
+
+/** What somebody has asked for, and what came of it. Once for each request of a run. */
+async function recordRequest(
+  { database }: BackendDependencies,
+  backend: BackendName,
+  { order, result }: { order: EvictionOrder; result: EvictionResult },
+): Promise<void> {
+  const { target, requestId, reason, by } = order;
+  if (target === undefined) return;
+  const { outcome, summary } = result;
+  const imageId = 'imageId' in target ? (target.imageId as ImageId) : undefined;
+  const detail = { ...target, ...(reason !== undefined && { reason }), outcome, summary };
+  const source = { by, requestId, ...workflowExecution() };
+  await recordEvent(database, { kind: 'evict.requested', object: requestId, backend, imageId, detail, ...source });
 }
 
 interface Run {

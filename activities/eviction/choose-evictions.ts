@@ -4,7 +4,7 @@ import type { EntryRow } from '../../db/schema';
 import { formatBytes } from '../../workflows/contract/bytes';
 import { stayReasonOf, type EvictionClass, type StayReason } from '../../workflows/contract/eviction';
 import type { EntryId } from '../../workflows/contract/ids';
-import { rankCandidates, reasonOfClass, type Ranked } from './rank-candidates';
+import { rankCandidates, reasonOfClass, stayFactsOf, type Ranked } from './rank-candidates';
 import { limitsShortage, mayHoldMore, reclaimableOf, spaceShortage, selectLowest, type Shortage } from './shortages';
 
 /** What one choice is for; several are met one after the other and share what they choose. */
@@ -55,7 +55,7 @@ export function chooseEvictions(view: EvictionView, demands: Demand[]): Selectio
     chosen,
     stay: ranked
       .filter(({ candidate }) => !round.chosen.has(candidate.entry.id))
-      .map((each) => ({ ...each, why: stayReasonOf({ ...each.candidate.entry, ...each.candidate }) })),
+      .map((each) => ({ ...each, why: stayReasonOf(stayFactsOf(each.candidate)) })),
     clock: clockAfter(view, chosen),
     isShort: round.isShort,
   };

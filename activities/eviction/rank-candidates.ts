@@ -4,6 +4,7 @@ import {
   evictionClasses,
   findStayReason,
   type EvictionClass,
+  type StayFacts,
   type StayReason,
 } from '../../workflows/contract/eviction';
 import { scoreOf } from './score';
@@ -48,10 +49,16 @@ function rank(candidate: EvictionCandidate, view: EvictionView, beyondKept: Set<
     backend.policy === 'lru'
       ? (entry.lastUsedAt ?? entry.createdAt).getTime() / 1000
       : scoreOf(entry, { backend, now }).priority;
-  const stays = findStayReason({ ...entry, ...candidate });
+  const stays = findStayReason(stayFactsOf(candidate));
   const isLeftover = stays === undefined && entry.state === 'retired';
   const due = stays === undefined ? findDue(candidate, view, beyondKept) : undefined;
   return { candidate, score, stays, due, isLeftover };
+}
+
+/** Without a copy of the whole row: a plan ranks tens of thousands. */
+export function stayFactsOf({ entry, leased, awaited }: EvictionCandidate): StayFacts {
+  const { state, pinned, clones } = entry;
+  return { state, pinned, clones, leased, awaited };
 }
 
 function findDue(

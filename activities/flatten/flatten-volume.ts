@@ -24,12 +24,12 @@ export interface FlattenOutcome {
  */
 export function createFlattenVolume(deps: BackendDependencies, name: BackendName) {
   return async function flattenVolume({ volumeId }: { volumeId: VolumeId }): Promise<FlattenOutcome> {
-    const row = await findVolume(deps.database, { volumeId });
+    const row = await findVolume(deps.database, { volumeId, scope: 'all projects' });
     if (row?.state !== 'available') return { flattened: false, reclaimedBytes: 0 };
     if (row.attachedTo !== null) throw new Failure('VolumeInUse', { volumeId, by: row.attachedTo });
     const flattened = row.holdsEntry && (await flatten(deps, name, volumeId));
-    const { workflowId } = workflowExecution();
-    const { freedEntry } = await releaseFlattened(deps.database, { volumeId, workflowId });
+    const source = workflowExecution();
+    const { freedEntry } = await releaseFlattened(deps.database, { volumeId, contentId: row.contentId, source });
     const parent = freedEntry && (await findEntry(deps.database, freedEntry));
     return { flattened, reclaimedBytes: parent?.realBytes ?? 0, ...(freedEntry && { freedEntry }) };
   };

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { deleteFollow, upsertFollow } from '../../db/follows/follows';
+import { MAX_CALLER_CHARACTERS } from '../../workflows/contract/event-kinds';
 import { Failure } from '../../workflows/contract/failures';
 import type { ProjectId } from '../../workflows/contract/ids';
 import { followNamePattern, type UnfollowResult, type FollowToCheck } from '../../workflows/contract/refresh';
@@ -57,20 +58,25 @@ export function createSetFollow(deps: ControlDependencies) {
       keep,
       pin,
       by: request.by ?? workflowExecution().workflowId,
+      source: workflowExecution(),
     });
     return { followId: row.id, name: row.name, backend: row.backend };
   };
 }
 
-const unfollowSchema = z.strictObject({ name: followName, backend: boundedText(40).optional() });
+const unfollowSchema = z.strictObject({
+  name: followName,
+  backend: boundedText(40).optional(),
+  by: boundedText(MAX_CALLER_CHARACTERS).optional(),
+});
 
 /** Ends a follow. Idempotent. @throws InvalidRequest (final). */
 export function createRemoveFollow(deps: ControlDependencies) {
   return async function removeFollow(input: unknown): Promise<UnfollowResult> {
-    const { name, backend: named } = parseRequest(unfollowSchema, input);
+    const { name, backend: named, by } = parseRequest(unfollowSchema, input);
     const backend = chooseBackend(deps, named);
-    const { workflowId } = workflowExecution();
-    const removed = await deleteFollow(deps.database, { backend, name, workflowId });
+    const source = { ...workflowExecution(), by };
+    const removed = await deleteFollow(deps.database, { backend, name, source });
     return { name, backend, outcome: removed ? 'removed' : 'absent' };
   };
 }

@@ -3,7 +3,14 @@ import { Failure } from '../../workflows/contract/failures';
 import { downloadInto } from './direct-download';
 import { openDownload } from './download-request';
 import { failureOfStatus } from './errors';
-import type { CreateImageRequest, ImageService, ListImagesQuery, UploadImageRequest } from './image-service';
+import type {
+  AddedLocation,
+  CreateImageRequest,
+  ImageService,
+  ListImagesQuery,
+  NewLocation,
+  UploadImageRequest,
+} from './image-service';
 import { imagePageSchema, imageSchema, locationsSchema, membersSchema } from './schema';
 import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
 import { describeFirstIssue } from '../../lib/issue-words';
@@ -31,6 +38,8 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
       const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
       return parseAnswer(transport, locationsSchema, text);
     },
+
+    addLocation: (location) => addLocation(transport, location),
 
     async listMembers(imageId, signal) {
       const text = await call(transport, { method: 'GET', path: `${imagePath(imageId)}/members`, imageId, signal });
@@ -71,6 +80,28 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
 
     uploadImage: (request) => uploadImage(transport, request),
     deleteImage: async (imageId) => void (await act(imageId, { method: 'DELETE', below: '' })),
+    setVisibility: async (imageId, visibility) =>
+      void (await call(transport, {
+        method: 'PATCH',
+        path: imagePath(imageId),
+        imageId,
+        headers: jsonPatch,
+        body: JSON.stringify([{ op: 'replace', path: '/visibility', value: visibility }]),
+      })),
+    addMember: (imageId, projectId) =>
+      unlessStatus(transport, 409, {
+        method: 'POST',
+        path: `${imagePath(imageId)}/members`,
+        imageId,
+        headers: json,
+        body: JSON.stringify({ member: projectId }),
+      }),
+    removeMember: (imageId, projectId) =>
+      unlessStatus(transport, 404, {
+        method: 'DELETE',
+        path: `${imagePath(imageId)}/members/${encodeURIComponent(projectId)}`,
+        imageId,
+      }),
     deactivate: async (imageId) => void (await act(imageId, { method: 'POST', below: '/actions/deactivate' })),
     reactivate: async (imageId) => void (await act(imageId, { method: 'POST', below: '/actions/reactivate' })),
     addTag: async (imageId, tag) =>
@@ -80,6 +111,7 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
 }
 
 const json = { 'content-type': 'application/json' };
+const jsonPatch = { 'content-type': 'application/openstack-images-v2.1-json-patch' };
 
 /** The id pattern of Glance's image schema: nothing else is an image, and nothing else may become part of a path. */
 const imageIdPattern = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
@@ -98,6 +130,13 @@ interface Call extends HttpRequest {
 async function call(transport: Transport, { imageId, ...request }: Call): Promise<string> {
   const { status, text } = await transport.exchange(request);
   if (status >= 200 && status < 300) return text;
+  throw failureOfStatus({ service: transport.service, method: request.method, status, text, imageId });
+}
+
+/** @param done what says that it was done before. */
+async function unlessStatus(transport: Transport, done: number, { imageId, ...request }: Call) {
+  const { status, text } = await transport.exchange(request);
+  if (status === done || (status >= 200 && status < 300)) return;
   throw failureOfStatus({ service: transport.service, method: request.method, status, text, imageId });
 }
 
@@ -120,6 +159,43 @@ async function uploadImage(
   const text = await readErrorText(response);
   if (response.statusCode !== 204)
     throw failureOfStatus({ service: transport.service, method: 'PUT', status: response.statusCode, text, imageId });
+}
+
+/** As clients before API 2.17 do it, which takes `show_multiple_locations`; then by the call that 2.17 has for services. Neither answer's text is told: it has the URL. */
+async function addLocation(
+  transport: Transport,
+  { imageId, url, hashAlgorithm, hashValue, signal }: NewLocation,
+): Promise<AddedLocation> {
+  const location = { url, metadata: {}, validation_data: { os_hash_algo: hashAlgorithm, os_hash_value: hashValue } };
+  const patched = await transport.exchange({
+    method: 'PATCH',
+    path: imagePath(imageId),
+    headers: jsonPatch,
+    body: JSON.stringify([{ op: 'add', path: '/locations/-', value: location }]),
+    signal,
+  });
+  if (patched.status !== 403) return addedBy(transport, { imageId, method: 'PATCH', status: patched.status });
+  const { metadata: _, ...added } = location;
+  const { status } = await transport.exchange({
+    method: 'POST',
+    path: `${imagePath(imageId)}/locations`,
+    headers: json,
+    body: JSON.stringify(added),
+    signal,
+  });
+  if (status === 404 || status === 405) return 'refused';
+  return addedBy(transport, { imageId, method: 'POST', status });
+}
+
+function addedBy(
+  { service }: Transport,
+  { imageId, method, status }: { imageId: string; method: string; status: number },
+): AddedLocation {
+  if (status >= 200 && status < 300) return 'added';
+  // A store that may not open its own location answers 500.
+  if (status === 400 || status === 500) return 'unreadable';
+  if (status === 403 || status === 409) return 'refused';
+  throw failureOfStatus({ service, method, status, text: '', imageId });
 }
 
 function recordOf(request: CreateImageRequest): Record<string, unknown> {

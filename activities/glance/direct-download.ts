@@ -6,6 +6,7 @@ import type { ByteSink } from './byte-sink';
 import { failureOfNetwork } from './errors';
 import type { DownloadRequest } from './image-service';
 import type { ResponseHead } from './response-head';
+import { httpSpan, traced } from '../../lib/traced';
 import type { Secret } from '../../lib/secret';
 import type { ServiceTls } from '../../lib/service-tls';
 import type { Transport } from './transport';
@@ -58,8 +59,16 @@ async function downloadWith(
     return isWhatWasAsked(head, { offsetBytes, expectedBytes });
   };
   const body = { lengthBytes: expectedBytes - offsetBytes, isPlain, sink };
-  const isUsed = await transfer(transport, { url, request: `${lines.join('\r\n')}\r\n\r\n`, signal }, body);
-  return { isUsed, status };
+  return await traced(
+    () => httpSpan({ service: 'glance', method: 'GET', url: `${origin}${basePath}/v2/images/${imageId}/file` }),
+    async ({ say, headers }) => {
+      const traceLines = Object.entries(headers()).map(([name, value]) => `${name}: ${value}`);
+      const request = `${[...lines, ...traceLines].join('\r\n')}\r\n\r\n`;
+      const isUsed = await transfer(transport, { url, request, signal }, body);
+      if (status !== undefined) say({ 'http.response.status_code': status });
+      return { isUsed, status };
+    },
+  );
 }
 
 function isWhatWasAsked(

@@ -70,6 +70,24 @@ export interface UploadImageRequest {
   signal?: AbortSignal;
 }
 
+/** Where the bytes of a queued image lie in one of the service's own stores, and the hash that they have. */
+export interface NewLocation {
+  imageId: string;
+  /** An operator's matter: never show it. */
+  url: string;
+  /** As the service names it. */
+  hashAlgorithm: string;
+  /** Hex. */
+  hashValue: string;
+  signal?: AbortSignal;
+}
+
+/**
+ * `unreadable`: the service could not open what lies there. `refused`: it takes no locations, or not from our account, or not of an image in this state,
+ * or wants another hash.
+ */
+export type AddedLocation = 'added' | 'unreadable' | 'refused';
+
 /**
  * An OpenStack Image API v2 as this product uses it. Failures, all by `Failure`: `ImageNotFound` (no such image, or not this
  * project's to read), `ImageNotActive` (no bytes to be had), `ImageChanged`, `InvalidRequest` (the service refuses the values): final;
@@ -86,6 +104,11 @@ export interface ImageService {
    * @returns none where the service does not say, as is its default.
    */
   listLocations(imageId: string, signal?: AbortSignal): Promise<string[]>;
+  /**
+   * Fills a queued image by a place where its bytes lie already. The record tells what came of it: `active` at once, or when the service has read the bytes.
+   * @throws ImageNotFound. Undo: `deleteImage`, which deletes what lies there.
+   */
+  addLocation(location: NewLocation): Promise<AddedLocation>;
   /** Of a shared image; any other has none. @throws ImageNotFound where it is not shared any more, or our account may not read them. */
   listMembers(imageId: string, signal?: AbortSignal): Promise<ImageMember[]>;
   listImages(query?: ListImagesQuery, signal?: AbortSignal): Promise<ImagePage>;
@@ -105,7 +128,15 @@ export interface ImageService {
   /** Fills a queued record once: a second upload is `InvalidRequest`. A cut upload leaves it queued. Undo: `deleteImage`. */
   uploadImage(request: UploadImageRequest): Promise<void>;
 
+  /** @throws InvalidRequest where clones need what it has in its store; a store that may not look for them has the service answer 500, which is retried. */
   deleteImage(imageId: string): Promise<void>;
+
+  /** Says who may use it. Idempotent. */
+  setVisibility(imageId: string, visibility: string): Promise<void>;
+  /** Of a shared image. One that is there is done. */
+  addMember(imageId: string, projectId: string): Promise<void>;
+  /** Of a shared image. The absent is done. */
+  removeMember(imageId: string, projectId: string): Promise<void>;
 
   /** Idempotent, as are the three below. */
   deactivate(imageId: string): Promise<void>;

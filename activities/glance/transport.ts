@@ -6,6 +6,7 @@ import { KiB, MiB } from '../../workflows/contract/bytes';
 import { parseEndpoint, type Endpoint } from './endpoint';
 import { failureOfNetwork, wasCut } from './errors';
 import { unlessAborted, withDeadline } from '../../lib/abort';
+import { httpSpan, traced } from '../../lib/traced';
 import type { Secret } from '../../lib/secret';
 import type { ServiceTls } from '../../lib/service-tls';
 
@@ -100,7 +101,19 @@ export function createTransport({ endpoint, getToken, tls = {}, timeouts }: Tran
     return await (token === undefined || signal === undefined ? token : unlessAborted(token, signal));
   }
 
-  async function send(request: HttpRequest, token: Secret | undefined): Promise<Dispatcher.ResponseData> {
+  function send(request: HttpRequest, token: Secret | undefined): Promise<Dispatcher.ResponseData> {
+    const { method, path } = request;
+    return traced(
+      () => httpSpan({ service: 'glance', method, url: `${origin}${basePath}/v2${path}` }),
+      async ({ say, headers }) => {
+        const response = await sendUntraced({ ...request, headers: { ...request.headers, ...headers() } }, token);
+        say({ 'http.response.status_code': response.statusCode });
+        return response;
+      },
+    );
+  }
+
+  async function sendUntraced(request: HttpRequest, token: Secret | undefined): Promise<Dispatcher.ResponseData> {
     try {
       const response = await pool.request({
         method: request.method,

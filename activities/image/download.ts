@@ -9,6 +9,7 @@ import type { ProgressReporter } from '../progress';
 import { checkUnchanged, parseExpectedBytes, type ExpectedBytes } from './expected-bytes';
 import { createHashedFile, type ByteWatcher, type HashedFile } from './hashed-file';
 import { createHeadInspection, type HeadInspection } from './head-inspection';
+import type { SignatureCheck } from './image-signature';
 import type { ImagePolicy } from './policy';
 import { createTransferProgress, type TransferProgress } from './transfer-progress';
 import { pause } from '../../lib/abort';
@@ -35,6 +36,8 @@ export interface DownloadImageRequest {
   reporter: ProgressReporter;
   /** What the image must be: one that its first bytes condemn is not downloaded further. */
   policy?: ImagePolicy;
+  /** Verified in the same pass as the hash. */
+  signature?: SignatureCheck;
   /** Whether the bytes go to the disk while more come, for a file that is fsynced soon after. */
   writeBack?: boolean;
   /** Begins to watch the bytes, which are those of the whole file: once, and again at a clean restart. */
@@ -48,6 +51,8 @@ export interface DownloadedImage {
   /** Bytes that came over the network in this call. */
   bytesDownloaded: number;
   seconds: number;
+  /** Whether the bytes, which have the record's hash, have the signature too; absent where none was asked for. */
+  isSigned?: boolean;
 }
 
 /**
@@ -64,6 +69,7 @@ export async function downloadImage({
   path,
   reporter,
   policy,
+  signature,
   writeBack = false,
   watch,
   limits,
@@ -81,16 +87,18 @@ export async function downloadImage({
       reporter,
       progress,
       policy,
+      signature,
       writeBack,
       watch,
       limits: { ...defaultLimits, ...limits },
       bytesDownloaded: 0,
     };
-    await fillVerified(transfer);
+    const isSigned = await fillVerified(transfer);
     return {
       bytes: expected.sizeBytes,
       bytesDownloaded: transfer.bytesDownloaded,
       seconds: (performance.now() - startedMs) / 1000,
+      ...(isSigned !== undefined && { isSigned }),
     };
   } finally {
     progress.end();
@@ -106,18 +114,20 @@ interface Transfer {
   reporter: ProgressReporter;
   progress: TransferProgress;
   policy: ImagePolicy | undefined;
+  signature: SignatureCheck | undefined;
   writeBack: boolean;
   watch: DownloadImageRequest['watch'];
   limits: DownloadLimits;
   bytesDownloaded: number;
 }
 
-async function fillVerified(transfer: Transfer): Promise<void> {
+/** @returns whether the bytes have the signature that was asked for. */
+async function fillVerified(transfer: Transfer): Promise<boolean | undefined> {
   const { handle, image, expected } = transfer;
   const faults: Fault[] = [];
   while (faults.length < DOWNLOADS) {
-    const { takenOver, fault } = await fillOnce(transfer);
-    if (fault === undefined) return;
+    const { takenOver, fault, isSigned } = await fillOnce(transfer);
+    if (fault === undefined) return isSigned;
     if (!takenOver) faults.push(fault);
     await handle.truncate(0);
   }
@@ -133,17 +143,25 @@ async function fillVerified(transfer: Transfer): Promise<void> {
 type Fault = string | Failure;
 
 /** @returns what is wrong with the bytes, undefined when they are the image's; and whether some of them were on disk already. */
-async function fillOnce(transfer: Transfer): Promise<{ takenOver: boolean; fault: Fault | undefined }> {
-  const { expected, handle, image, policy, writeBack, watch } = transfer;
+async function fillOnce(
+  transfer: Transfer,
+): Promise<{ takenOver: boolean; fault: Fault | undefined; isSigned?: boolean }> {
+  const { expected, handle, image, policy, signature, writeBack, watch } = transfer;
   const head = policy && createHeadInspection(image, policy);
-  const file = createHashedFile(handle, { algorithm: expected.algorithm, watcher: await watch?.(), writeBack });
+  const file = createHashedFile(handle, {
+    algorithm: expected.algorithm,
+    signature,
+    watcher: await watch?.(),
+    writeBack,
+  });
   let takenOver = false;
   try {
     takenOver = await takeOverDisk(file, transfer);
     await head?.seeFile(handle, file.bytes);
     await fetchRest(file, head, transfer);
     const hash = await file.digest();
-    return { takenOver, fault: hash === expected.hash ? undefined : hash };
+    if (hash !== expected.hash) return { takenOver, fault: hash };
+    return { takenOver, fault: undefined, isSigned: await file.isSigned() };
   } catch (error) {
     if (isFailure(error, 'ImageRefused')) return { takenOver, fault: error };
     throw error;

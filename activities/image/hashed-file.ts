@@ -2,6 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { MiB } from '../../workflows/contract/bytes';
 import type { ByteSink } from '../glance/byte-sink';
 import { startHashThread } from './hash-thread';
+import type { SignatureCheck } from './image-signature';
 import { appendSparse } from './sparse-write';
 import { createWriteBack } from './write-back';
 
@@ -24,6 +25,8 @@ export interface HashedFile {
   flush(): Promise<void>;
   /** @returns the hash in hex of everything, after a flush. */
   digest(): Promise<string>;
+  /** @returns whether everything has the signature that was asked for, after `digest`; undefined where none was. */
+  isSigned(): Promise<boolean | undefined>;
   /** Ends the hash thread; the handle stays open. */
   close(): Promise<void>;
 }
@@ -37,6 +40,8 @@ export interface ByteWatcher {
 export interface HashedFileOptions {
   /** A name that node:crypto knows. */
   algorithm: string;
+  /** Looked for in the same pass. */
+  signature?: SignatureCheck;
   watcher?: ByteWatcher;
   /** Whether the disk is to write while more bytes come, so that a later fsync finds little to do. */
   writeBack: boolean;
@@ -49,8 +54,11 @@ interface Gathering {
 }
 
 /** `handle` is open for reading and writing; what the file holds counts only once it is taken over. */
-export function createHashedFile(handle: FileHandle, { algorithm, watcher, writeBack }: HashedFileOptions): HashedFile {
-  const thread = startHashThread(algorithm);
+export function createHashedFile(
+  handle: FileHandle,
+  { algorithm, signature, watcher, writeBack }: HashedFileOptions,
+): HashedFile {
+  const thread = startHashThread({ algorithm, signature });
   const pool = createPool();
   let current: Gathering | undefined;
   /** Bytes given to the disk, done or not. */
@@ -143,6 +151,7 @@ export function createHashedFile(handle: FileHandle, { algorithm, watcher, write
       await disk.settle();
       return thread.digest();
     },
+    isSigned: () => thread.isSigned(),
     async close() {
       await writes.catch(() => undefined);
       await disk.settle().catch(() => undefined);

@@ -37,9 +37,12 @@ export const defaultImagePolicy: ImagePolicy = {
 /** Raised whenever a rule of the parsers changes its judgement, so that remembered verdicts are asked for again. */
 const INSPECTION_REVISION = 4;
 
-/** @returns 16 hex digits that change when the policy, or the parsers' rules, do; the order of keys and formats does not matter. */
-export function policyVersion(policy: ImagePolicy): string {
-  const canonical = { ...policy, formats: [...policy.formats].sort(), revision: INSPECTION_REVISION };
+/**
+ * @param signatures the version of what is asked of signatures.
+ * @returns 16 hex digits that change when the policy, or the parsers' rules, do; the order of keys and formats does not matter.
+ */
+export function policyVersion(policy: ImagePolicy, signatures?: string): string {
+  const canonical = { ...policy, signatures, formats: [...policy.formats].sort(), revision: INSPECTION_REVISION };
   const sorted = Object.fromEntries(Object.entries(canonical).sort(([a], [b]) => (a < b ? -1 : 1)));
   return createHash('sha256').update(JSON.stringify(sorted)).digest('hex').slice(0, 16);
 }

@@ -136,10 +136,7 @@ export interface OverlayConversion {
  */
 export async function convertOverlay(request: OverlayConversion): Promise<void> {
   const { overlay, parent, target, bytesPerSecond, signal, onProgress } = request;
-  const { confinement, limits, timeoutMs } = await (overlayGuard ??= createToolGuard({
-    ...defaultToolSettings,
-    userId: undefined,
-  }));
+  const { confinement, limits, timeoutMs } = await getOwnUserGuard();
   const files = [{ path: overlay }, { path: parent }, { path: target.path, writable: true }];
   try {
     await withHandedOver(files, undefined, async ({ descriptors, names: [from = '', below = '', to = ''] }) => {
@@ -160,7 +157,103 @@ export async function convertOverlay(request: OverlayConversion): Promise<void> 
     throw isOutOfSpace(error) ? await noSpace(request, error) : error;
   }
 }
-let overlayGuard: Promise<ToolGuard> | undefined;
+
+/** Without another user: the mode of a sealed file cannot be lent to one. */
+async function getOwnUserGuard(): Promise<ToolGuard> {
+  return await (ownUserGuard ??= createToolGuard({ ...defaultToolSettings, userId: undefined }));
+}
+let ownUserGuard: Promise<ToolGuard> | undefined;
+
+export interface FileCopy {
+  source: string;
+  /** A hole of the source's size. */
+  target: { path: string; bytes: number };
+  backend: string;
+  onProgress?: (fraction: number) => void;
+  signal?: AbortSignal;
+}
+
+/**
+ * Copies a file as it is, holes left out, and makes the copy durable, while QEMU's image locks let nobody open it for writing.
+ * @throws NoSpace, ToolFailed, for which `isLockRefused` tells that somebody may write; the signal's reason when aborted.
+ */
+export async function copyFileData({ source, target: { path, bytes }, ...options }: FileCopy): Promise<void> {
+  const target = { path, qemuTarget: toFilename(path), virtualBytes: bytes };
+  await convertToRaw({ source: { path: source, format: 'raw' }, target, guard: await getOwnUserGuard(), ...options });
+}
+
+/** A raw file, or a qcow2 and the raw file that it is an overlay of. */
+export interface QemuDisk {
+  path: string;
+  format: 'raw' | 'qcow2';
+  parent?: string;
+}
+
+/**
+ * Makes a qcow2 larger that nobody has open. @throws ToolFailed, for which `isLockRefused` tells that somebody has; the
+ * file system's error.
+ */
+export async function growQcow2({ path, parent }: QemuDisk, virtualBytes: number): Promise<void> {
+  await withDisk({ path, format: 'qcow2', parent, writable: true }, async (image, options) => {
+    await runCommand(TOOL, ['resize', '-q', '--image-opts', image, String(virtualBytes)], options);
+  });
+}
+
+/** Bytes of a guest's disk that lie together in one of its files. */
+export interface DataExtent {
+  start: number;
+  length: number;
+  /** 0: in the file itself; 1: in its parent. */
+  depth: number;
+  /** In that file. */
+  offset: number;
+}
+const extentsSchema = z.array(
+  z.object({
+    start: z.int(),
+    length: z.int(),
+    depth: z.int(),
+    data: z.boolean(),
+    offset: z.int().optional(),
+  }),
+);
+/** Of a GiB in pieces of 4 KiB, the smallest that file systems have. */
+const MAX_MAP_BYTES = 64 * MiB;
+
+/** @returns where the data of a part of the disk lies, in its order; everything else reads as zeros. No data is read. @throws ToolFailed. */
+export async function mapData(
+  disk: QemuDisk,
+  { offset, lengthBytes }: { offset: number; lengthBytes: number },
+): Promise<DataExtent[]> {
+  const range = ['--start-offset', String(offset), '--max-length', String(lengthBytes)];
+  const stdout = await withDisk(disk, async (image, options) => {
+    const args = ['map', '--output=json', ...range, '--image-opts', image];
+    return (await runCommand(TOOL, args, { ...options, maxOutputBytes: MAX_MAP_BYTES })).stdout;
+  });
+  return parseJson(extentsSchema, stdout).flatMap(({ data, offset: at, ...extent }) => {
+    if (!data) return [];
+    if (at === undefined)
+      throw new Failure('ToolFailed', { tool: TOOL, exit: 'exit 0', stderr: 'the disk has compressed clusters' });
+    return [{ ...extent, offset: at }];
+  });
+}
+
+/** Its files are named here, whatever its header says. */
+async function withDisk<Result>(
+  { path, format, parent, writable }: QemuDisk & { writable?: boolean },
+  work: (imageOptions: string, options: CommandOptions) => Promise<Result>,
+): Promise<Result> {
+  const { confinement } = await getOwnUserGuard();
+  const files = [{ path, writable }, ...(parent === undefined ? [] : [{ path: parent }])];
+  return await withHandedOver(files, undefined, async ({ descriptors, names: [own = '', below] }) => {
+    const backing =
+      below === undefined ? '' : `,backing.driver=raw,backing.file.driver=file,backing.file.filename=${below}`;
+    const image = `driver=${format},file.driver=file,file.filename=${own}${backing}`;
+    return await work(image, { timeoutMs: MAP_TIMEOUT_MS, limits: MAP_LIMITS, confinement, descriptors });
+  });
+}
+const MAP_TIMEOUT_MS = 120_000;
+const MAP_LIMITS: CommandLimits = { cpuSeconds: 120, addressSpaceBytes: 4 * GiB, openFiles: 64 };
 
 /** A qcow2 with all its clusters, its tables and refcounts. */
 function mostQcow2Bytes(virtualBytes: number): number {

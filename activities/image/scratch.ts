@@ -86,13 +86,14 @@ export async function openScratch({ directory }: { directory: string }): Promise
   };
   const find = (contentHash: string) => findFile(pathOf(contentHash));
   const freeBytes = async () => (await fileSystemSpace(images)).freeBytes;
-  const freeBytesAnd = async (bytesOf: (file: ScratchEntry) => number): Promise<number> => {
+  const measure = async (bytesOf: (file: ScratchEntry) => number) => {
     await assertMounted();
     // Somebody may have emptied the scratch since it was opened.
     await mkdir(images, { recursive: true, mode: 0o700 });
-    // In this order what is written meanwhile is counted once at most.
+    const freeBefore = await freeBytes();
     const files = await listFiles(images);
-    return files.reduce((total, file) => total + bytesOf(file), 0) + (await freeBytes());
+    const held = files.reduce((total, file) => total + bytesOf(file), 0);
+    return { freeBefore, held, freeAfter: await freeBytes() };
   };
 
   return {
@@ -101,8 +102,16 @@ export async function openScratch({ directory }: { directory: string }): Promise
     pathOf,
     find,
     freeBytes,
-    capacityBytes: () => freeBytesAnd(({ bytes }) => bytes),
-    mostBytes: () => freeBytesAnd(({ bytesOnDisk }) => bytesOnDisk),
+    // What is written meanwhile is counted once at most: a budget is never too large.
+    capacityBytes: async () => {
+      const { held, freeAfter } = await measure(({ bytes }) => bytes);
+      return held + freeAfter;
+    },
+    // What is written or removed meanwhile is counted once at least: nothing is too small for good that fits.
+    mostBytes: async () => {
+      const { freeBefore, held, freeAfter } = await measure(({ bytesOnDisk }) => bytesOnDisk);
+      return held + Math.max(freeBefore, freeAfter);
+    },
     async ensure(contentHash, { sizeBytes, reporter, transfer }) {
       const path = pathOf(contentHash);
       const present = await find(contentHash);

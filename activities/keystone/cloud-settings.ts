@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { errorMessage } from '../../lib/error-message';
 import { Secret } from '../../lib/secret';
+import { withSecretFiles } from '../../lib/secret-files';
 import type { ServiceTls } from '../../lib/service-tls';
 import { Failure } from '../../workflows/contract/failures';
 import { isRecord } from '../../workflows/contract/is-record';
@@ -39,7 +40,8 @@ export interface CloudSettings {
 const DEFAULT_DOMAIN = { id: 'default' };
 
 /** Reads what is configured about a cloud, from its files and the environment as they are now. @throws Failure InvalidRequest, which names the field. */
-export function readCloudSettings(identity: IdentityConfig, env: NodeJS.ProcessEnv): CloudSettings {
+export function readCloudSettings(identity: IdentityConfig, variables: NodeJS.ProcessEnv): CloudSettings {
+  const env = withSecretFiles(variables, (variable, reason) => invalid(variable, reason, 'a readable file'));
   const cloud = findCloud(identity, env);
   const fields = fieldsOf(cloud);
   const region = fields.find('region_name');

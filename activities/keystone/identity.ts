@@ -7,9 +7,10 @@ import { findEndpoint } from './catalogue';
 import { readCloudSettings } from './cloud-settings';
 import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { IdentityConfig } from './identity-config';
-import { createKeystoneRequests, type KeystoneAnswer, type KeystoneRequests } from './requests';
+import { createKeystoneRequests, type KeystoneAnswer, type KeystoneRequest, type KeystoneRequests } from './requests';
 import type { TokenBody } from './schema';
 import { createTokenSource } from './token-source';
+import { validatedTokenSchema, type TokenValidation } from './validate-token';
 
 /** This service's own account at a Keystone. */
 export interface Identity {
@@ -27,6 +28,8 @@ export interface Identity {
   readOwn(): Promise<Pick<TokenBody, 'user' | 'project' | 'roles'>>;
   /** Asks Keystone with our token. @param path below its URL. @throws as `getToken`. */
   read<Schema extends z.ZodType>(path: string, schema: Schema): Promise<z.output<Schema> | 'missing' | 'forbidden'>;
+  /** Whose a token is that somebody has given us. @throws as `getToken`. */
+  validateToken(token: Secret): Promise<TokenValidation | 'invalid'>;
   close(): Promise<void>;
 }
 
@@ -48,6 +51,12 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
   const requests = createKeystoneRequests(authUrl, tls);
   const account = createPatientAccount(requests);
   const tokens = createTokenSource(async () => await account.authenticate(readCloudSettings(config, env)));
+  const askWithToken = async (request: Omit<KeystoneRequest, 'token'>): Promise<KeystoneAnswer> => {
+    const ask = async (token: Secret) => await requests.exchange({ ...request, token: token.reveal() });
+    const { token } = await tokens.session();
+    const first = await ask(token);
+    return first.status === 401 ? await ask((await tokens.session(token)).token) : first;
+  };
   return {
     service: authUrl,
     tls,
@@ -59,12 +68,18 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
     },
     readOwn: async () => (await tokens.session()).body,
     async read(path, schema) {
-      const ask = async (token: Secret): Promise<KeystoneAnswer> =>
-        await requests.exchange({ method: 'GET', path, token: token.reveal() });
-      const { token } = await tokens.session();
-      const first = await ask(token);
-      const answer = first.status === 401 ? await ask((await tokens.session(token)).token) : first;
-      return parseRecord(requests, answer, schema);
+      return parseRecord(requests, await askWithToken({ method: 'GET', path }), schema);
+    },
+    async validateToken(token) {
+      const answer = await askWithToken({
+        method: 'GET',
+        path: '/auth/tokens?nocatalog',
+        subjectToken: token.reveal(),
+      });
+      // 401 and 404: none of Keystone's, expired or revoked; 400: no token at all.
+      if ([400, 401, 404].includes(answer.status)) return 'invalid';
+      const found = parseRecord(requests, answer, validatedTokenSchema);
+      return typeof found === 'string' ? 'invalid' : found;
     },
     describeAccount: async () => accountOf(await tokens.session()),
     close: () => requests.close(),

@@ -1,5 +1,6 @@
 import { Agent, request as send } from 'undici';
 import { errorMessage } from '../../lib/error-message';
+import { httpSpan, traced } from '../../lib/traced';
 import { withDeadline } from '../../lib/abort';
 import { KiB, MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
@@ -17,6 +18,8 @@ export interface KeystoneRequest {
   path: string;
   body?: string;
   token?: string;
+  /** What is asked about. */
+  subjectToken?: string;
 }
 
 /** HTTP to one Keystone. */
@@ -44,26 +47,45 @@ export function createKeystoneRequests(service: string, tls: ServiceTls): Keysto
 
   return {
     service,
-    async exchange({ method, path, body, token }) {
-      const late = unavailable(`no answer within ${REQUEST_TIMEOUT_MS} ms`);
-      return await withDeadline({ ms: REQUEST_TIMEOUT_MS, late }, async (signal) => {
-        try {
-          const response = await send(`${service}${path}`, {
-            dispatcher: agent,
-            method,
-            body,
-            signal,
-            headers: { accept: 'application/json', 'content-type': 'application/json', 'x-auth-token': token },
-          });
-          const { statusCode: status, headers } = response;
-          return { status, headers, text: await readText(response.body) };
-        } catch (error) {
-          throw unavailable(describeFault(error), { cause: error });
-        }
-      });
-    },
+    exchange: (request) =>
+      traced(
+        () => httpSpan({ service: 'keystone', method: request.method, url: `${service}${request.path}` }),
+        async ({ say, headers }) => {
+          const answer = await exchange(request, headers());
+          say({ 'http.response.status_code': answer.status });
+          return answer;
+        },
+      ),
     close: async () => await agent.destroy(),
   };
+
+  async function exchange(
+    { method, path, body, token, subjectToken }: KeystoneRequest,
+    traceHeaders: Record<string, string>,
+  ): Promise<KeystoneAnswer> {
+    const late = unavailable(`no answer within ${REQUEST_TIMEOUT_MS} ms`);
+    return await withDeadline({ ms: REQUEST_TIMEOUT_MS, late }, async (signal) => {
+      try {
+        const response = await send(`${service}${path}`, {
+          dispatcher: agent,
+          method,
+          body,
+          signal,
+          headers: {
+            accept: 'application/json',
+            'content-type': 'application/json',
+            'x-auth-token': token,
+            'x-subject-token': subjectToken,
+            ...traceHeaders,
+          },
+        });
+        const { statusCode: status, headers } = response;
+        return { status, headers, text: await readText(response.body) };
+      } catch (error) {
+        throw unavailable(describeFault(error), { cause: error });
+      }
+    });
+  }
 }
 
 async function readText(body: AsyncIterable<Buffer>): Promise<string> {

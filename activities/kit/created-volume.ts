@@ -7,7 +7,7 @@ import type { BypassReason, Connection, CreateVolumeResult } from '../../workflo
 import type { VolumeBackend, VolumeMarker } from '../backends/backend';
 import type { ControlDependencies } from '../dependencies';
 import { findLiveRun, workflowExecution } from './runs';
-import { completeVolumes, removeOrphan, takeOverVolumes, type Completion } from '../../db/creates';
+import { completeVolumes, holdSize, removeOrphan, takeOverVolumes, type Completion } from '../../db/creates';
 import { type VolumeRow } from '../../db/schema';
 
 /** `freedEntry`: a parent that was retired meanwhile and that this clone does not need. */
@@ -21,6 +21,8 @@ interface OneCompletion {
   story: Story;
   sizeBytes: number;
   connection: Connection;
+  /** Default: true. */
+  bootable?: boolean;
   backend: VolumeBackend;
   /** When the activity began, by this process's monotonic clock. */
   stepStartedAtMs: number;
@@ -32,12 +34,12 @@ interface OneCompletion {
  */
 export async function complete(
   deps: ControlDependencies,
-  { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs }: OneCompletion,
+  { volumeId, story, sizeBytes, connection, bootable, backend, stepStartedAtMs }: OneCompletion,
 ): Promise<Completed> {
   noteTotal(story, stepStartedAtMs);
   const { outcome, reason, bytesDownloaded, timingsMs } = story;
   const decision = { reason, bytesDownloaded, timingsMs };
-  const completions = [{ volumeId, sizeBytes, connection, outcome, decision }];
+  const completions = [{ volumeId, sizeBytes, connection, bootable, outcome, decision }];
   const { made, freed } = await completeAll(deps, { completions, backend, bypassReason: story.bypassReason });
   const row = made.get(volumeId);
   if (row === undefined) throw new Failure('CreateCancelled', { volumeId });
@@ -75,12 +77,13 @@ export async function completeAll(
     freed.push(...again.freed);
   }
   const made = new Map<VolumeId, VolumeRow>();
-  for (const { volumeId, outcome } of completions) {
+  for (const { volumeId, outcome, decision } of completions) {
     const completed = outcomes.get(volumeId);
     if (completed?.kind !== 'completed') continue;
     made.set(volumeId, completed.volume);
-    if (completed.saved)
-      deps.metrics.createEnded({ backend: completed.volume.backend, outcome, bypassReason }, completed.saved);
+    const { saved } = completed;
+    const took = { seconds: (decision.timingsMs?.total ?? 0) / 1000, saved };
+    if (saved) deps.metrics.createEnded({ backend: completed.volume.backend, outcome, bypassReason }, took);
   }
   const others = missedIds.filter((volumeId) => !made.has(volumeId));
   for (const [volumeId, row] of await findCompletedOf(deps, others)) made.set(volumeId, row);
@@ -141,13 +144,13 @@ export async function asOwner<Outcome extends { kind: string }>(
  * @throws VolumeNotFound when the row was never completed (a bug shown as such).
  */
 export function resultOf(
-  { id: volumeId, imageId, projectId, backend, name, sizeBytes, outcome, connection }: VolumeRow,
+  { id: volumeId, imageId, projectId, backend, placement, name, sizeBytes, outcome, connection }: VolumeRow,
   { reason, bytesDownloaded, timingsMs }: Pick<Story, 'reason' | 'bytesDownloaded' | 'timingsMs'>,
 ): CreateVolumeResult {
   if (sizeBytes === null || connection === null || outcome === null || outcome === 'refused')
     throw new Failure('VolumeNotFound', { volumeId });
   const made = { volumeId, imageId, projectId, backend, name, sizeBytes, outcome, connection };
-  return { ...made, reason, bytesDownloaded, timingsMs };
+  return { ...made, reason: placement === null ? reason : `${reason}; ${placement}`, bytesDownloaded, timingsMs };
 }
 
 /** New volumes are sized in whole units of this. */
@@ -167,6 +170,23 @@ export function sizeOf(
     value: String(sizeBytes),
     allowed: `at least ${virtualBytes}, the image's virtual size as its bytes say`,
   });
+}
+
+/**
+ * Of an image whose record has no virtual size: the volume counts with its size from now on. For a step that makes it,
+ * before it does. Idempotent.
+ * @throws QuotaExceeded, InvalidRequest (final).
+ */
+export async function takeSize(
+  deps: ControlDependencies,
+  { volumeId, admission }: { volumeId: VolumeId; admission: Admission },
+  virtualBytes: number,
+): Promise<void> {
+  const sizeBytes = sizeOf(admission, virtualBytes);
+  if (admission.sizeBytes !== null) return;
+  const { runId } = workflowExecution();
+  const exceeded = await holdSize(deps.database, { volumeId, runId, sizeBytes });
+  if (exceeded !== undefined) throw new Failure('QuotaExceeded', { projectId: admission.projectId, ...exceeded });
 }
 
 /**

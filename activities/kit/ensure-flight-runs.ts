@@ -1,6 +1,6 @@
 import { findFlight } from '../../db/flights';
 import { Failure } from '../../workflows/contract/failures';
-import { link, paragraphs, workflowPath, workflowsPath } from '../../workflows/contract/markdown';
+import { called, link, paragraphs, workflowPath, workflowsPath } from '../../workflows/contract/markdown';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { PopulateInput } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
@@ -11,16 +11,21 @@ import { workflowExecution } from './runs';
  * answer: it closes in a moment, and the caller tries again until a new run exists. Idempotent.
  * @throws FlightClosing (retried at once); ForeignRun (final).
  */
-export async function ensureFlightRuns(deps: ControlDependencies, input: PopulateInput): Promise<void> {
-  const { backend, cacheKey, imageId, projectId } = input;
+export async function ensureFlightRuns(
+  deps: ControlDependencies,
+  input: PopulateInput & { imageName?: string | null },
+): Promise<void> {
+  const { backend, cacheKey, imageId, imageName, projectId, seed } = input;
   const workflowId = flightIdOf(deps, input);
   const handle = await deps.temporal.workflow.start(workflowTypes.populateImageCache, {
     workflowId,
     taskQueue: deps.queues.control,
-    args: [{ backend, cacheKey, imageId, projectId } satisfies PopulateInput],
+    args: [{ backend, cacheKey, imageId, projectId, ...(seed && { seed }) } satisfies PopulateInput],
     workflowIdReusePolicy: 'ALLOW_DUPLICATE',
     workflowIdConflictPolicy: 'USE_EXISTING',
-    staticSummary: `populate the cache of ${backend} with image ${imageId}`,
+    // Beside the input, which workers of another version check.
+    memo: imageName ? { imageName } : {},
+    staticSummary: `populate the cache of ${backend} with image ${called(imageId, imageName)}`,
     staticDetails: describeWaiters(deps, input),
   });
   const { taskQueue } = await handle.describe();

@@ -62,7 +62,7 @@ export async function keepingAlive<Result>(
 
 /** @returns `last` as it is to be read after so long: a rate of the past would tell of bytes that do not come. */
 export function silent(last: Progress, silentMs: number): Progress {
-  const summary = last.summary.replace(/, [^,]+\/s$/, '');
+  const summary = last.summary.replace(/, [^,]+\/s(?:, [^,]+ left)?$/, '');
   return {
     ...last,
     summary: `${summary}; nothing new for ${Math.round(silentMs / 1000)} s`,
@@ -71,7 +71,7 @@ export function silent(last: Progress, silentMs: number): Progress {
 }
 
 /** @returns what a caller waits for that may not run with `ahead` others at once. */
-export function waitingForTurn(ahead: number, work: 'download' | 'conversion'): Progress {
+export function waitingForTurn(ahead: number, work: 'download' | 'conversion' | 'upload'): Progress {
   const others = ahead === 1 ? `another ${work}` : `${ahead} other ${work}s`;
   return { stage: 'waiting', summary: `waiting for ${others} of this host to end` };
 }

@@ -5,7 +5,7 @@ import type { Image } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
 import { isForMembers, rightTo } from '../glance/image-rights';
 
-/** A refusal comes at a multiple of this: members are not always read, and how long it takes must not say whether the image is there. */
+/** A refusal comes at a multiple of this: the image service itself may be slower with what is there. */
 const REFUSAL_STEP_MS = 250;
 
 /**
@@ -14,7 +14,7 @@ const REFUSAL_STEP_MS = 250;
  * @throws ImageNotFound, one and the same for what is not there and for what the project may not see (final); ImageServiceUnavailable (retried).
  */
 export async function readImageFor(
-  deps: ControlDependencies,
+  deps: Pick<ControlDependencies, 'images'> & { config: Pick<ControlDependencies['config'], 'identity'> },
   { imageId, projectId, signal }: { imageId: string; projectId: ProjectId; signal?: AbortSignal },
 ): Promise<Image> {
   if (deps.config.identity === undefined) return await deps.images.getImage(imageId, signal);
@@ -30,11 +30,24 @@ export async function readImageFor(
 }
 
 async function readPermitted(
-  { images }: ControlDependencies,
+  { images }: Pick<ControlDependencies, 'images'>,
   { imageId, projectId, signal }: { imageId: string; projectId: ProjectId; signal?: AbortSignal },
 ): Promise<Image> {
-  const image = await images.getImage(imageId, signal);
-  const members = isForMembers(image, projectId) ? await images.listMembers(imageId, signal) : [];
-  if (rightTo(image, projectId, members) === 'none') throw new Failure('ImageNotFound', { imageId });
+  const image = await unlessNotFound(images.getImage(imageId, signal));
+  const isOfMembers = image !== undefined && isForMembers(image, projectId);
+  if (image !== undefined && !isOfMembers && rightTo(image, projectId, []) !== 'none') return image;
+  // Asked for what is not there too, and what is private: whoever is refused costs the same questions.
+  const members = (await unlessNotFound(images.listMembers(imageId, signal))) ?? [];
+  if (image === undefined || rightTo(image, projectId, members) === 'none')
+    throw new Failure('ImageNotFound', { imageId });
   return image;
+}
+
+async function unlessNotFound<Result>(asked: Promise<Result>): Promise<Result | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (isFailure(error, 'ImageNotFound')) return undefined;
+    throw error;
+  }
 }

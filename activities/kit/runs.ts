@@ -77,3 +77,14 @@ export function workflowExecution(): { workflowId: string; runId: string } {
   if (execution === undefined) throw new Error('this activity runs in a workflow only');
   return execution;
 }
+
+/**
+ * @returns whether a run does nothing more for its row, so that this run may have it. A late try of a run that is dead
+ * itself takes nothing over.
+ */
+export async function isDead(deps: Deps, other: Required<RunOf>): Promise<boolean> {
+  const own = workflowExecution();
+  const liveRunId = await findLiveRun(deps, other);
+  if (liveRunId !== undefined && liveRunId !== own.runId) return false;
+  return (await findLiveRun(deps, own)) !== undefined;
+}

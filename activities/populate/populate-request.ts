@@ -6,11 +6,13 @@ import {
   type BackendName,
   type ImageId,
   type ProjectId,
+  type SnapshotId,
+  type VolumeId,
 } from '../../workflows/contract/ids';
 import type { PopulateInput } from '../../workflows/contract/population';
 import { quote } from '../../workflows/contract/words';
 import { shortKeyOf } from '../kit/cache-key';
-import { boundedText, parseRequest } from '../kit/request';
+import { boundedText, parseRequest, uuid } from '../kit/request';
 
 const MAX_KEY_FIELD_CHARACTERS = 255;
 
@@ -31,10 +33,20 @@ const populateSchema = z.strictObject({
     hashAlgorithm: keyField,
     hashValue: keyField,
     imageId: imageId.optional(),
+    signature: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, '64 hex digits')
+      .optional(),
     short: keyField,
   }),
   imageId,
   projectId: boundedText(64).transform((id) => id as ProjectId),
+  seed: z
+    .strictObject({
+      volumeId: uuid.transform((id) => id as VolumeId),
+      snapshotId: uuid.transform((id) => id as SnapshotId),
+    })
+    .optional(),
 });
 
 /**

@@ -69,7 +69,9 @@ async function wantedOf(deps: ControlDependencies, { input, flight }: ReserveReq
   const bytes = roundUpTo(Math.max(image.virtualSizeBytes ?? 0, image.sizeBytes ?? 0), SECTOR_BYTES);
   const imageBytes = image.sizeBytes ?? undefined;
   const { backend, cacheKey: key } = input;
-  return { backend, key, bytes, flight, workflowId, policyVersion: deps.policyVersion, imageBytes };
+  const signature = deps.signatures.signatureOf(image);
+  const verdict = signature !== undefined && signature.id === key.signature ? signature.verdict : undefined;
+  return { backend, key, bytes, flight, workflowId, policyVersion: deps.policyVersion, imageBytes, verdict };
 }
 
 export interface Registration {

@@ -65,11 +65,12 @@ async function describe(
 async function adoptOne(run: ReconcileRun, { scan, marker }: { scan: Scan; marker: VolumeMarker }): Promise<Adopted> {
   const described = await describe(run, { scan, marker });
   if (described === 'absent' || 'why' in described) return described;
-  const { volumeId, projectId, name, cacheKey: key } = marker;
+  const { volumeId, projectId, name, cacheKey: key, content: contentId } = marker;
   const isAdopted = await adoptVolume(run.deps.database, {
-    found: { volumeId, projectId, name, backend: run.backend.name, key, ...described },
+    found: { volumeId, projectId, name, backend: run.backend.name, key, contentId, ...described },
     workflowId: run.deps.queues.ids.createVolume(volumeId),
     runId: run.runId,
+    source: { workflowId: run.workflowId, runId: run.runId },
   });
   return isAdopted ? 'adopted' : { why: 'its row or its parent has changed meanwhile' };
 }
@@ -83,6 +84,7 @@ export async function finishVolumes(run: ReconcileRun, scan: Scan): Promise<void
     const now = (await readVolumes(run.deps.database, [row.id])).get(row.id);
     if (now?.state !== row.state || now.runId !== row.runId) continue;
     const { name, marker, realBytes } = volume;
+    const source = { workflowId: run.workflowId, runId: run.runId };
     const kind = row.state === 'creating' ? 'stuck-creating' : 'volume-of-deleted-row';
     const found = `volume ${name} is complete, and its row is ${row.state}`;
     await run.findings.repair({
@@ -93,7 +95,9 @@ export async function finishVolumes(run: ReconcileRun, scan: Scan): Promise<void
         const described = await describe(run, { scan, marker });
         if (described === 'absent') return 'unfounded';
         if ('why' in described) return { kept: described.why };
-        return (await finishVolume(run.deps.database, { volume: row, ...described })) ? 'repaired' : 'unfounded';
+        return (await finishVolume(run.deps.database, { volume: row, source, ...described }))
+          ? 'repaired'
+          : 'unfounded';
       },
     });
   }

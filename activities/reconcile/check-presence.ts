@@ -19,7 +19,7 @@ async function isAbsent({ backend }: ReconcileRun, { id }: VolumeRow): Promise<b
 }
 
 async function repairMissing(run: ReconcileRun, volume: VolumeRow): Promise<void> {
-  const { deps, backend } = run;
+  const { deps, backend, workflowId, runId } = run;
   const { id, sizeBytes, updatedAt, attachedTo } = volume;
   const found = `volume ${id} is available and not on backend ${backend.name}`;
   await run.findings.repair({
@@ -29,18 +29,21 @@ async function repairMissing(run: ReconcileRun, volume: VolumeRow): Promise<void
       if (attachedTo !== null) return { kept: `it is attached to ${attachedTo}` };
       if (!(await isAbsent(run, volume))) return 'unfounded';
       const message = `volume ${id} is no longer on backend ${backend.name}`;
-      return (await markMissing(deps.database, { volumeId: id, message })) ? 'repaired' : 'unfounded';
+      return (await markMissing(deps.database, { volumeId: id, message, source: { workflowId, runId } }))
+        ? 'repaired'
+        : 'unfounded';
     },
   });
 }
 
 /** Its place was not mounted, or somebody has put it back. */
 async function repairFound(run: ReconcileRun, { id, sizeBytes }: VolumeRow): Promise<void> {
+  const source = { workflowId: run.workflowId, runId: run.runId };
   const found = `volume ${id} was missing and is on backend ${run.backend.name} again`;
   await run.findings.repair({
     finding: { kind: 'volume-missing', object: id, found, bytes: sizeBytes },
     since: null,
-    repair: async () => ((await markFound(run.deps.database, { volumeId: id })) ? 'repaired' : 'unfounded'),
+    repair: async () => ((await markFound(run.deps.database, { volumeId: id, source })) ? 'repaired' : 'unfounded'),
   });
 }
 

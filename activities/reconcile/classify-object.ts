@@ -1,6 +1,6 @@
 import { MISSING } from '../../db/reconcile/reconcile-volumes';
-import type { EntryRow, VolumeRow } from '../../db/schema';
-import type { BackendName, VolumeId } from '../../workflows/contract/ids';
+import type { EntryRow, SnapshotRow, VolumeRow } from '../../db/schema';
+import type { BackendName, SnapshotId, VolumeId } from '../../workflows/contract/ids';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
 import { shortKeyOf } from '../kit/cache-key';
 
@@ -15,6 +15,8 @@ export interface FoundObject<Marker> {
 export interface Scan {
   /** Volumes and image-volumes of this installation. */
   own: number;
+  /** Ids of snapshots that are there. */
+  snapshots: Set<SnapshotId>;
   imageVolumes: Map<string, FoundObject<ImageVolumeMarker>>;
   /** Image-volumes without a row, or whose row is gone, and that row. */
   orphans: { object: FoundObject<ImageVolumeMarker>; row: EntryRow | undefined }[];
@@ -29,6 +31,9 @@ export interface Scan {
 /** The rows of a batch of objects. */
 export interface ObjectRows {
   volumes: ReadonlyMap<VolumeId, VolumeRow>;
+  /** Those whose bytes are being replaced. */
+  reimaging: ReadonlySet<VolumeId>;
+  snapshots: ReadonlyMap<SnapshotId, SnapshotRow>;
   /** By image-volume. */
   entries: ReadonlyMap<string, EntryRow>;
 }
@@ -63,12 +68,17 @@ const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
  */
 export function classifyPartial(
   { partial, hasObjectName }: BackendObject,
-  { volumes, entries }: ObjectRows,
+  { volumes, reimaging, snapshots, entries }: ObjectRows,
 ): 'awaited' | 'leftover' | 'spare' | 'foreign' {
   if (partial === undefined) return 'foreign';
+  if (partial.kind === 'snapshot') {
+    const row = snapshots.get(partial.name as SnapshotId);
+    return row?.state === 'creating' || row?.state === 'deleting' ? 'awaited' : 'leftover';
+  }
   if (partial.kind === 'volume') {
     const row = volumes.get(partial.name as VolumeId);
     if (row?.state === 'creating' || row?.state === 'deleting') return 'awaited';
+    if (reimaging.has(partial.name as VolumeId)) return 'awaited';
     if (hasObjectName !== true) return 'leftover';
     if (row === undefined) return 'foreign';
     return classifyVolume(row, row.backend) === 'in-order' ? 'spare' : 'leftover';
@@ -83,5 +93,6 @@ export function classifyPartial(
  * ours.
  */
 export function isOwnVolume({ name, marker }: { name: string; marker: VolumeMarker }): boolean {
-  return marker.volumeId === name && marker.cacheKey.short === shortKeyOf(marker.cacheKey);
+  const { cacheKey } = marker;
+  return marker.volumeId === name && (cacheKey === undefined || cacheKey.short === shortKeyOf(cacheKey));
 }

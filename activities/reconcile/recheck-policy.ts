@@ -10,8 +10,8 @@ import { createFindings, type ReconcileRequest, type Repaired } from './reconcil
 const ENTRIES_A_RUN = 10_000;
 
 /**
- * Checks ready entries that were accepted under another image policy by what their rows tell: format, container and
- * virtual size. Rules about an image's own structure were applied to bytes that are no longer there; what they let into
+ * Checks ready entries that were accepted under another image policy by what their rows tell: format, container,
+ * virtual size, and by whom they are signed. Rules about an image's own structure were applied to bytes that are no longer there; what they let into
  * the cache is plain guest bytes. Idempotent.
  */
 export function createRecheckPolicy(deps: ControlDependencies) {
@@ -37,7 +37,7 @@ export function createRecheckPolicy(deps: ControlDependencies) {
 }
 
 /** @returns what the policy in force does not allow of this entry. */
-function findBreach({ config }: ControlDependencies, entry: EntryRow): string | undefined {
+function findBreach({ config, signatures }: ControlDependencies, entry: EntryRow): string | undefined {
   const { formats, containers, maxVirtualSize } = config.policy;
   const { diskFormat, containerFormat, virtualBytes } = entry;
   if (!formats.some((allowed) => allowed === diskFormat)) return `disk format ${diskFormat} is switched off`;
@@ -45,7 +45,7 @@ function findBreach({ config }: ControlDependencies, entry: EntryRow): string | 
     return `container format ${containerFormat} is switched off`;
   if (virtualBytes !== null && virtualBytes > maxVirtualSize)
     return `its ${virtualBytes} guest-visible bytes are more than the ${maxVirtualSize} that are allowed`;
-  return undefined;
+  return signatures.findBreach({ isSigned: entry.keySignature !== null, verdict: entry.verdict });
 }
 
 async function retire({ database }: ControlDependencies, entryId: EntryId, detail: string): Promise<Repaired> {

@@ -1,9 +1,11 @@
 import { listEntries } from '../../db/entries/entries';
 import { readEntriesOf } from '../../db/reconcile/reconcile-adopt';
 import { listVolumesById } from '../../db/reconcile/reconcile-volumes';
+import { readReimaging } from '../../db/reimages';
+import { readSnapshots } from '../../db/snapshots';
 import { readVolumes } from '../../db/volumes';
 import type { VolumeRow } from '../../db/schema';
-import { uuidPattern, type BackendName, type VolumeId } from '../../workflows/contract/ids';
+import { uuidPattern, type BackendName, type SnapshotId, type VolumeId } from '../../workflows/contract/ids';
 import type { ReconcileStep } from '../../workflows/contract/reconcile';
 import type { BackendObject, ImageVolumeMarker, VolumeMarker } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
@@ -12,6 +14,7 @@ import { adoptVolumes, finishVolumes } from './adopt-volumes';
 import { checkEntries, checkVolumes } from './check-presence';
 import { classifyImageVolume, classifyPartial, classifyVolume, type ObjectRows, type Scan } from './classify-object';
 import { beginRun, type ReconcileRequest, type ReconcileRun } from './reconcile-run';
+import { checkSnapshots, compareSnapshot } from './reconcile-snapshots';
 import { removeOrphans, removePartial, removeVolumeOfEndedRow } from './remove-leftovers';
 
 /** Objects whose rows are read at once. */
@@ -34,6 +37,7 @@ export function createReconcileObjects(deps: BackendDependencies, name: BackendN
     const scan = await scanObjects(run);
     if (await isUnmounted(run, scan)) return run.findings.step();
     await checkVolumes(run);
+    await checkSnapshots(run, scan);
     await checkEntries(run);
     await finishVolumes(run, scan);
     const withoutRow = await adoptVolumes(run, scan, adopt);
@@ -59,7 +63,14 @@ async function isUnmounted({ deps, backend, findings }: ReconcileRun, { own }: S
 
 /** Streams the backend's objects against the rows, a batch at a time, and repairs what concerns one object alone. */
 async function scanObjects(run: ReconcileRun): Promise<Scan> {
-  const scan: Scan = { own: 0, imageVolumes: new Map(), orphans: [], volumesWithoutRow: [], finished: [] };
+  const scan: Scan = {
+    own: 0,
+    snapshots: new Set(),
+    imageVolumes: new Map(),
+    orphans: [],
+    volumesWithoutRow: [],
+    finished: [],
+  };
   let batch: BackendObject[] = [];
   for await (const object of run.backend.list()) {
     batch.push(object);
@@ -79,13 +90,14 @@ async function compareBatch(run: ReconcileRun, scan: Scan, batch: BackendObject[
   for (const object of batch) {
     if (object.kind === 'foreign') reportForeign(run, object);
     else if (object.partial) await comparePartial(run, object, rows);
+    else if (object.marker?.kind === 'snapshot') await compareSnapshot({ run, scan, rows }, object, object.marker);
     else if (object.marker?.kind === 'volume') await compareVolume({ run, scan, rows }, object, object.marker);
     else if (object.marker?.kind === 'image-volume') compareImageVolume({ scan, rows }, object, object.marker);
   }
 }
 
 async function readRows({ deps, backend }: ReconcileRun, batch: BackendObject[]): Promise<ObjectRows> {
-  const namesOf = (kind: 'volume' | 'image-volume'): string[] => [
+  const namesOf = (kind: 'volume' | 'snapshot' | 'image-volume'): string[] => [
     ...new Set(
       batch
         .filter((object) => (object.partial?.kind ?? object.kind) === kind)
@@ -93,9 +105,12 @@ async function readRows({ deps, backend }: ReconcileRun, batch: BackendObject[])
     ),
   ];
   const volumeIds = namesOf('volume').filter((name): name is VolumeId => uuidPattern.test(name));
+  const snapshotIds = namesOf('snapshot').filter((name): name is SnapshotId => uuidPattern.test(name));
   const imageVolumes = namesOf('image-volume');
   return {
     volumes: await readVolumes(deps.database, volumeIds),
+    reimaging: await readReimaging(deps.database, volumeIds),
+    snapshots: await readSnapshots(deps.database, snapshotIds),
     entries: await readEntriesOf(deps.database, { backend: backend.name, imageVolumes }),
   };
 }

@@ -8,6 +8,7 @@ import {
   listMiscounted,
 } from '../../db/reconcile/reconcile-entries';
 import { endDeadCreate } from '../../db/reconcile/reconcile-volumes';
+import { deleteExpired } from '../../db/retention';
 import type { EntryRow, VolumeRow } from '../../db/schema';
 import { findVolume } from '../../db/volumes';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
@@ -17,10 +18,15 @@ import type { BackendDependencies } from '../dependencies';
 import { deleteEntry } from '../kit/delete-entry';
 import { findEndingOfCreate, isRunning } from '../kit/runs';
 import { beginRun, volumesIn, type Repaired, type ReconcileRequest, type ReconcileRun } from './reconcile-run';
+import { repairPointers } from './reconcile-pointers';
+import { repairReimages } from './reconcile-reimages';
+import { repairSnapshots } from './reconcile-snapshots';
 import { keptAsNewer } from './remove-leftovers';
 
 /** Entries of one kind that one run checks; the next run checks the others. */
 const ROWS = 1000;
+/** Rows of one table that one run deletes: minutes of work at most. */
+const ROWS_FORGOTTEN = 200_000;
 
 /**
  * Finds rows that wait for a run which is dead, and ends them as that run would have. On the backend's queue: what a
@@ -33,11 +39,24 @@ export function createReconcileRows(deps: BackendDependencies, name: BackendName
     run.findings.at('checking rows');
     await repairCreating(run);
     await repairDeleting(run);
+    await repairSnapshots(run);
+    await repairPointers(run);
+    await repairReimages(run);
     await repairPopulating(run);
     await repairCloneCounts(run);
     await repairEntryDeletions(run);
+    if (!dryRun) await forgetExpired(run);
     return run.findings.step();
   };
+}
+
+/** Events, decisions and rows of deleted volumes, of all backends: whichever is reconciled first deletes them. */
+async function forgetExpired({ deps, findings }: ReconcileRun): Promise<void> {
+  await deleteExpired(deps.database, {
+    kept: deps.config.retention,
+    mostRows: ROWS_FORGOTTEN,
+    onBatch: () => findings.at('deleting events and rows that are kept no longer'),
+  });
 }
 
 /** `creating` rows whose run is closed or unknown end as that run's own failure would have ended them. */
@@ -83,6 +102,7 @@ async function repairDeleting(run: ReconcileRun): Promise<void> {
   for await (const volume of volumesIn(run, 'deleting')) {
     const workflowId = deps.queues.ids.deleteVolume(volume.id);
     if (await isRunning(deps, { workflowId })) continue;
+    if (await isRunning(deps, { workflowId: deps.queues.ids.deleteVolume(volume.id, volume.projectId) })) continue;
     if (!(await isUnchanged(run, volume))) continue;
     const { id, sizeBytes, updatedAt } = volume;
     const found = `volume ${id} is deleting, and ${workflowId} does not run`;
@@ -106,7 +126,7 @@ async function repairDeleting(run: ReconcileRun): Promise<void> {
 
 /** A run that has ended since the row was read has changed the row. */
 async function isUnchanged({ deps }: ReconcileRun, { id, state, runId }: VolumeRow): Promise<boolean> {
-  const row = await findVolume(deps.database, { volumeId: id });
+  const row = await findVolume(deps.database, { volumeId: id, scope: 'all projects' });
   return row?.state === state && row.runId === runId;
 }
 
@@ -144,7 +164,7 @@ async function finishDeletion({ deps, backend, workflowId }: ReconcileRun, entry
 async function repairCloneCounts(run: ReconcileRun): Promise<void> {
   const { deps, backend, workflowId } = run;
   for (const { entryId, imageVolume, clones, holders } of await listMiscounted(deps.database, backend.name)) {
-    const found = `image-volume ${imageVolume} counts ${clones} clones, ${holders} volumes hold it`;
+    const found = `image-volume ${imageVolume} counts ${clones} clones, ${holders} volumes and snapshots hold it`;
     await run.findings.repair({
       finding: { kind: 'clone-count-wrong', object: imageVolume, found, bytes: null },
       repair: async () =>

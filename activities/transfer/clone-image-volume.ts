@@ -4,29 +4,34 @@ import type { VolumeBackend } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { parseExpectedBytes, type ExpectedBytes } from '../image/expected-bytes';
 import type { GuestReader } from '../image/guest-reader';
+import type { TrustedSignature } from '../image/image-signature';
 import { createTransferProgress } from '../image/transfer-progress';
+import { checkSigned, haveSignature } from '../image/verify-signature';
 import type { ProgressReporter } from '../progress';
 import { attemptName, removeEarlierAttempts, seal } from './attempt';
+import { cloneFromVolume, findStoredVolume } from './stored-volume';
 import { checkWritten, inspectGuestBytes } from './inspect-image';
 
 interface Cloning {
   input: PopulateInput;
   entry: ReservedEntry;
   image: Image;
+  /** What its bytes must have besides the record's hash. */
+  signature: TrustedSignature | undefined;
   backend: VolumeBackend;
 }
 
 /**
  * Makes the image-volume a clone of the image itself, where the image service keeps that in the backend's own cluster:
  * no byte is downloaded. Its bytes are hashed and inspected where they are, by the same rules as those that come over the
- * network; what does not have the record's hash is left to a download, which tells why.
+ * network, and read once more where a signature is to be verified; what does not have the record's hash is left to a download, which tells why.
  * @returns `unsuitable`, and why in `transfer` where the backend clones images at all.
  * @throws ImageNotFound, ImageNotActive, ImageRefused, ImageUnsupported, NoSpace (final); ImageServiceUnavailable,
  * BackendUnavailable (retried).
  */
 export async function cloneImageVolume(
   deps: HostDependencies,
-  { input, entry, image, backend }: Cloning,
+  { input, entry, image, signature, backend }: Cloning,
   reporter: ProgressReporter,
 ): Promise<StreamedImageVolume> {
   if (backend.cloneStoredImage === undefined) return { kind: 'unsuitable' };
@@ -40,18 +45,26 @@ export async function cloneImageVolume(
   const attempt = { kind: 'image-volume', name: entry.imageVolume, attempt: attemptName() } as const;
   try {
     const { sizeBytes } = expected;
-    const cloned = await backend.cloneStoredImage({ ...attempt, imageId: image.id, sizeBytes, locations });
+    const stored = await findStoredVolume(deps, { image, sizeBytes, locations, backend });
+    const cloned =
+      stored === undefined
+        ? await backend.cloneStoredImage({ ...attempt, imageId: image.id, sizeBytes, locations })
+        : await cloneFromVolume(deps, { backend, stored, image: { ...attempt, sizeBytes } });
     if (cloned.kind === 'elsewhere') return mustBeDownloaded(cloned.reason);
-    const { target, verify } = cloned;
+    const { target } = cloned;
+    // Only of the record's own bytes it can be said for good that they do not have its signature.
+    const verify = cloned.verify || signature !== undefined;
     const reader = await backend.openReader(attempt);
     try {
       if (verify && !(await hasItsHash(reader, expected, reporter))) {
         await backend.ensureAttemptAbsent(attempt);
         return mustBeDownloaded('what is there does not have the hash of its record');
       }
+      const bytes = { sizeBytes, read: (offset: number, lengthBytes: number) => reader.read(offset, lengthBytes) };
+      if (signature !== undefined) checkSigned(image, await haveSignature(signature.check, bytes, reporter));
       reporter.report({ stage: 'inspecting', summary: `inspecting image ${imageId}` });
       const source = { imageId, diskFormat: image.diskFormat, sizeBytes, bytesVerified: verify };
-      await inspectGuestBytes(deps, source, (offset, lengthBytes) => reader.read(offset, lengthBytes));
+      await inspectGuestBytes(deps, source, bytes.read);
     } finally {
       await reader.close();
     }

@@ -6,7 +6,9 @@ import type { CacheKey, Image } from '../../workflows/contract/image';
 import type { HostDependencies } from '../dependencies';
 import { downloadImage } from '../image/download';
 import type { ByteWatcher } from '../image/hashed-file';
+import type { TrustedSignature } from '../image/image-signature';
 import type { EnsuredFile } from '../image/scratch';
+import { checkSigned, fileHasSignature } from '../image/verify-signature';
 import { cacheKeyOf, contentHashOf } from '../kit/cache-key';
 import { waitingForTurn } from '../kit/heartbeat-reporter';
 import { isRunning } from '../kit/runs';
@@ -73,7 +75,9 @@ async function bringToScratch(
   reporter: ProgressReporter,
 ): Promise<EnsuredFile> {
   const contentHash = contentHashOf(source.cacheKey);
-  const image = await getPinnedImage(deps, source);
+  const { image, signature } = await getPinnedImage(deps, source);
+  // Known only where this very call brings the bytes: others may bring them for an image with another signature, or with none.
+  let isSigned: boolean | undefined;
   await reserveInTurn(deps, { image, contentHash, user, movable }, reporter);
   // Compressed bytes tell nothing before they are decompressed.
   const headPolicy = isCompressed(source.cacheKey) ? undefined : deps.policy;
@@ -89,8 +93,10 @@ async function bringToScratch(
             path,
             reporter: joined,
             policy: headPolicy,
+            signature: signature?.check,
             watch: watch && (() => watch(image)),
           });
+          isSigned = done.isSigned;
           deps.metrics.downloaded(done.bytesDownloaded);
           return done;
         },
@@ -98,6 +104,8 @@ async function bringToScratch(
     { onWait: (ahead) => reporter.report(waitingForTurn(ahead, 'download')), signal: reporter.signal },
   );
   await measureScratch(deps.database, { hostId: deps.hostId, contentHash, bytesReal: ensured.bytes });
+  if (signature !== undefined)
+    checkSigned(image, isSigned ?? (await fileHasSignature(signature.check, ensured, reporter)));
   return ensured;
 }
 
@@ -116,12 +124,27 @@ export async function getScratchPath(
   return isCompressed(source.cacheKey) ? await ensureExpanded(deps, { ...source, user, path }, reporter) : path;
 }
 
-/** @throws ImageChanged when the id has other bytes by now than those that were requested (final). */
-export async function getPinnedImage(deps: HostDependencies, { imageId, cacheKey }: ScratchSource): Promise<Image> {
+export interface PinnedImage {
+  image: Image;
+  /** What the bytes must have besides the record's hash. */
+  signature: TrustedSignature | undefined;
+}
+
+/**
+ * @throws ImageChanged when the id has other bytes, or another signature, by now than those that were requested; ImageRefused when the signature is not
+ * trusted any more (final).
+ */
+export async function getPinnedImage(
+  deps: HostDependencies,
+  { imageId, cacheKey }: ScratchSource,
+): Promise<PinnedImage> {
   const image = await deps.images.getImage(imageId);
-  const found = cacheKeyOf(image);
-  if (found.short === cacheKey.short) return image;
-  throw new Failure('ImageChanged', { imageId, found: found.hashValue, allowed: cacheKey.hashValue });
+  const signature = deps.signatures.signatureOf(image);
+  const found = cacheKeyOf(image, signature);
+  if (found.short === cacheKey.short) return { image, signature };
+  const describe = ({ hashValue, signature: signed }: CacheKey) =>
+    signed === undefined ? hashValue : `${hashValue} with signature ${signed.slice(0, 16)}`;
+  throw new Failure('ImageChanged', { imageId, found: describe(found), allowed: describe(cacheKey) });
 }
 
 /** Takes one user off the file; the last one's release removes it. Idempotent. */

@@ -3,15 +3,15 @@ import { open, stat, truncate, type FileHandle } from 'node:fs/promises';
 import { findEntry } from '../../db/entries/entries';
 import { MiB, roundUpTo, SECTOR_BYTES } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
-import type { Image } from '../../workflows/contract/image';
 import type { PopulateInput, ReservedEntry, StreamedImageVolume } from '../../workflows/contract/population';
 import { isDiskFull } from '../../lib/errno';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import type { ImageService } from '../glance/image-service';
-import { downloadImage } from '../image/download';
+import { downloadImage, type DownloadedImage, type DownloadImageRequest } from '../image/download';
 import { createHeadInspection } from '../image/head-inspection';
 import { createStreams, type StreamWork } from '../image/streams';
+import { checkSigned } from '../image/verify-signature';
 import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
@@ -19,7 +19,7 @@ import type { ProgressReporter } from '../progress';
 import { cloneImageVolume } from './clone-image-volume';
 import { attemptName, checkFreeSpace, earlierAttemptNames, findSealed, removeEarlierAttempts, seal } from './attempt';
 import { checkWritten, inspectImageFile } from './inspect-image';
-import { getPinnedImage } from './scratch-image';
+import { getPinnedImage, type PinnedImage } from './scratch-image';
 
 export interface StreamImageVolumeRequest {
   input: PopulateInput;
@@ -50,14 +50,14 @@ export function createStreamImageVolume(deps: HostDependencies) {
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const sealed = await findStreamed(backend, entry);
       if (sealed !== undefined) return sealed;
-      const image = await getPinnedImage(deps, input);
+      const { image, signature } = await getPinnedImage(deps, input);
       createHeadInspection(image, deps.policy);
       const stream = { imageVolume: entry.imageVolume, contentHash: contentHashOf(cacheKey) };
       return await streams.run(stream, reporter, async (context) => {
         // The older attempt that was ended for this one may have sealed it first.
         const sealedMeanwhile = await findStreamed(backend, entry);
         if (sealedMeanwhile !== undefined) return sealedMeanwhile;
-        const run = () => writeAttempt(deps, { input, entry, image, backend }, context);
+        const run = () => writeAttempt(deps, { input, entry, image, signature, backend }, context);
         const onWait = (ahead: number) => context.reporter.report(waitingForTurn(ahead, 'download'));
         return await deps.downloads.run(run, { onWait, signal: context.reporter.signal });
       });
@@ -73,8 +73,7 @@ async function findStreamed(backend: VolumeBackend, entry: ReservedEntry): Promi
   return { kind: 'streamed', ...sealed, bytesDownloaded: 0, downloadMs: 0, convertMs: 0 };
 }
 
-interface Attempt extends StreamImageVolumeRequest {
-  image: Image;
+interface Attempt extends StreamImageVolumeRequest, PinnedImage {
   backend: VolumeBackend;
 }
 
@@ -141,7 +140,7 @@ async function ensureTarget({ image, backend, entry }: Attempt): Promise<WriteTa
 
 async function fillAndSeal(
   deps: HostDependencies,
-  { input, entry, image, backend, target, path }: Attempt & { target: WriteTarget; path: string },
+  { input, entry, image, signature, backend, target, path }: Attempt & { target: WriteTarget; path: string },
   { reporter, content }: Parameters<StreamWork<unknown>>[0],
 ): Promise<StreamedImageVolume> {
   const startedAtMs = performance.now();
@@ -150,7 +149,7 @@ async function fillAndSeal(
   const local = content ?? scratchFile;
   let bytesDownloaded;
   try {
-    bytesDownloaded = await fill(deps, { image, path, local }, reporter);
+    bytesDownloaded = await fill(deps, { image, signature, path, local }, reporter);
   } finally {
     await scratchFile?.close();
   }
@@ -171,26 +170,33 @@ async function fillAndSeal(
   };
 }
 
-/** From this host's own copy where that is sound, else from the image service. @returns what came over the network. */
+/**
+ * From this host's own copy where that is sound, else from the image service. @returns what came over the network.
+ * @throws as `downloadImage`; ImageRefused when the bytes do not have the signature that they must have (final).
+ */
 async function fill(
   deps: HostDependencies,
-  { image, path, local }: { image: Image; path: string; local: FileHandle | undefined },
+  { image, signature, path, local }: PinnedImage & { path: string; local: FileHandle | undefined },
   reporter: ProgressReporter,
 ): Promise<number> {
   const { images, policy } = deps;
-  const request = { image, path, reporter, policy, writeBack: true };
-  if (local !== undefined) {
-    try {
-      await downloadImage({ ...request, images: readingFrom(local, images) });
-      return 0;
-    } catch (error) {
-      if (!isAboutBytes(error)) throw error;
-      await truncate(path, 0);
-    }
+  const request = { image, path, reporter, policy, signature: signature?.check, writeBack: true };
+  const copied = local && (await copy({ ...request, images: readingFrom(local, images) }));
+  const { bytesDownloaded, isSigned } = copied ?? (await downloadImage({ ...request, images }));
+  if (copied === undefined) deps.metrics.downloaded(bytesDownloaded);
+  if (isSigned !== undefined) checkSigned(image, isSigned);
+  return copied === undefined ? bytesDownloaded : 0;
+}
+
+/** @returns undefined when a damaged copy may be the reason why it failed; nothing is left of it then. */
+async function copy(request: DownloadImageRequest): Promise<DownloadedImage | undefined> {
+  try {
+    return await downloadImage(request);
+  } catch (error) {
+    if (!isAboutBytes(error)) throw error;
+    await truncate(request.path, 0);
+    return undefined;
   }
-  const { bytesDownloaded } = await downloadImage({ ...request, images });
-  deps.metrics.downloaded(bytesDownloaded);
-  return bytesDownloaded;
 }
 
 /** @returns whether a damaged copy may be the reason. */

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { isFailure } from '../../workflows/contract/failures';
-import type { CacheKey, Image } from '../../workflows/contract/image';
+import type { Image } from '../../workflows/contract/image';
 import type { ReservedEntry, WrittenImageVolume } from '../../workflows/contract/population';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
@@ -10,6 +10,7 @@ import { createFileWriter } from '../image/guest-writer';
 import type { ByteWatcher } from '../image/hashed-file';
 import { createQcow2Unpacking, type Unpacking } from '../image/unpack-qcow2';
 import { backendHeld } from '../kit/backend-held';
+import { isGuestBytes } from '../kit/cache-key';
 import { reserveInspected } from '../kit/reserve-inspected';
 import type { ProgressReporter } from '../progress';
 import { attemptName, checkFreeSpace, removeEarlierAttempts, seal } from './attempt';
@@ -35,10 +36,6 @@ export interface ImageVolumeUnpacking {
 export function isUnpacked(backend: VolumeBackend, { cacheKey }: ScratchSource): boolean {
   if (isCompressed(cacheKey)) return false;
   return cacheKey.diskFormat === 'qcow2' || (backend.openWriter !== undefined && isGuestBytes(cacheKey));
-}
-
-function isGuestBytes({ diskFormat }: CacheKey): boolean {
-  return diskFormat === 'raw' || diskFormat === 'iso';
 }
 
 /**

@@ -1,14 +1,20 @@
 import { stat } from 'node:fs/promises';
+import { beginReplacing } from '../../db/reimages';
+import { findVolume } from '../../db/volumes';
 import { formatBytes } from '../../workflows/contract/bytes';
+import { Failure } from '../../workflows/contract/failures';
 import type { VolumeId } from '../../workflows/contract/ids';
+import type { CacheKey } from '../../workflows/contract/image';
 import type {
   Admission,
+  FreedEntry,
   NotCached,
   PopulateInput,
   ReservedEntry,
   Story,
   WrittenImageVolume,
 } from '../../workflows/contract/population';
+import type { Reimage } from '../../workflows/contract/volume-changes';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import type { VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
@@ -18,9 +24,10 @@ import { isDataUnreadable, unreadableData } from '../image/unreadable-data';
 import { backendHeld } from '../kit/backend-held';
 import { contentHashOf } from '../kit/cache-key';
 import { createHeartbeatReporter, keepingAlive, waitingForTurn } from '../kit/heartbeat-reporter';
+import { giveBytes, reimagedOf, type Reimaged } from '../kit/reimage-bytes';
 import { reserveInspected } from '../kit/reserve-inspected';
 import { releaseScratchOf } from '../kit/scratch-use';
-import { complete, findCompleted, markerOf, resultOf, sizeOf } from '../kit/created-volume';
+import { complete, findCompleted, markerOf, resultOf, takeSize } from '../kit/created-volume';
 import type { ProgressReporter } from '../progress';
 import { attemptName, checkFreeSpace, findSealed, seal } from './attempt';
 import { checkToolAgrees, checkWritten, findSource, inspectImageFile, type GuestBytes } from './inspect-image';
@@ -76,7 +83,7 @@ export interface WriteVolumeRequest {
 /**
  * Bypass: writes the downloaded image straight into the user's volume and completes it; see `writeGuestBytes`.
  * Idempotent. Undo: `removeVolume`.
- * @throws ImageRefused, ImageUnsupported, InvalidRequest, NoSpace (final); ToolFailed, BackendUnavailable (retried).
+ * @throws ImageRefused, ImageUnsupported, InvalidRequest, QuotaExceeded, NoSpace (final); ToolFailed, BackendUnavailable (retried).
  */
 export function createWriteVolume(deps: HostDependencies) {
   return async function writeVolume(request: WriteVolumeRequest): Promise<CreateVolumeResult> {
@@ -91,13 +98,57 @@ export function createWriteVolume(deps: HostDependencies) {
         const completed = await findCompleted(deps, volumeId);
         return completed && resultOf(completed, story);
       },
-      prepare: (virtualBytes) => void sizeOf(admission, virtualBytes),
+      prepare: async (virtualBytes) => {
+        await takeSize(deps, request, virtualBytes);
+        return undefined;
+      },
       publish: async (target) => {
         const marker = markerOf(deps, request, target.virtualBytes);
         const connection = await backend.publishVolume(target, marker);
         story.timingsMs.convert = Math.round(performance.now() - stepStartedAtMs);
         const { sizeBytes } = marker;
         return (await complete(deps, { volumeId, story, sizeBytes, connection, backend, stepStartedAtMs })).result;
+      },
+    });
+  };
+}
+
+export interface WriteReimageRequest {
+  reimage: Reimage;
+  cacheKey: CacheKey;
+  /** The user of the scratch file, which is released when the volume has its new bytes. */
+  user: string;
+}
+
+/**
+ * Writes the downloaded image beside the volume and gives it these bytes in place of its own; see `writeGuestBytes` and `giveBytes`. Undo: `settleReimage`.
+ * @throws ImageRefused, ImageUnsupported and as `giveBytes`.
+ */
+export function createWriteReimage(deps: HostDependencies) {
+  return async function writeReimage(
+    request: WriteReimageRequest,
+  ): Promise<{ volume: Reimaged; freedEntries: FreedEntry[] }> {
+    const { reimage, cacheKey, user } = request;
+    const { volumeId, contentId, imageId } = reimage;
+    const backend = backendHeld(deps, reimage.backend);
+    return await writeGuestBytes<{ volume: Reimaged; freedEntries: FreedEntry[] }>(deps, backend, {
+      source: { backend: backend.name, imageId, cacheKey },
+      user,
+      object: { kind: 'volume', name: volumeId },
+      findPublished: async () => {
+        const volume = await findVolume(deps.database, { volumeId, scope: 'all projects' });
+        return volume?.state === 'available' && volume.contentId === contentId
+          ? { volume: reimagedOf(volume), freedEntries: [] }
+          : undefined;
+      },
+      prepare: async () => {
+        if (!(await beginReplacing(deps.database, reimage))) throw new Failure('CreateCancelled', { volumeId });
+        return undefined;
+      },
+      publish: async (target, reporter) => {
+        const bytes = { target, virtualBytes: target.virtualBytes };
+        const { volume, freed } = await giveBytes(deps, { backend, reimage, cacheKey, bytes }, reporter);
+        return { volume, freedEntries: freed };
       },
     });
   };

@@ -2,7 +2,7 @@ import { cancellationSignal } from '@temporalio/activity';
 import { addImageToReady } from '../../db/entries/entry-images';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
-import type { PopulateInput, Verdict } from '../../workflows/contract/population';
+import type { CacheSeed, PopulateInput, Verdict } from '../../workflows/contract/population';
 import type { ControlDependencies } from '../dependencies';
 import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
@@ -34,6 +34,8 @@ export interface WarmingRequest {
    * began.
    */
   activityId?: string;
+  /** For the flight, where this opens one. */
+  seed?: CacheSeed;
 }
 
 /**
@@ -43,11 +45,11 @@ export interface WarmingRequest {
  *   ImageServiceUnavailable (retried).
  */
 export function createOpenWarming(deps: ControlDependencies) {
-  return async function openWarming({ imageId, backend, activityId }: WarmingRequest): Promise<Warming> {
+  return async function openWarming({ imageId, backend, activityId, seed }: WarmingRequest): Promise<Warming> {
     const image = await deps.images.getImage(imageId, cancellationSignal());
     checkImage(deps, image);
     const projectId = image.owner ?? (deps.internalTenant.projectId as ProjectId);
-    const key = cacheKeyOf(image);
+    const key = cacheKeyOf(image, deps.signatures.signatureOf(image));
     const entryId = await addImageToReady(deps.database, { backend, key, imageId: image.id, projectId });
     if (entryId !== undefined) return { kind: 'ready', entryId };
     const { database, policyVersion } = deps;
@@ -59,7 +61,7 @@ export function createOpenWarming(deps: ControlDependencies) {
       case 'remembered':
         return { kind: 'answered', verdict: opened.verdict };
       case 'open': {
-        const source = { backend, cacheKey: key, imageId: image.id, projectId };
+        const source = { backend, cacheKey: key, imageId: image.id, projectId, ...(seed && { seed }) };
         if (opened.runId === null) await ensureFlightRuns(deps, source);
         const { flight } = opened;
         const safety = waiter && { safetyIntervalMs: deps.config.createSafetyInterval };

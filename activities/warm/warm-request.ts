@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { recordImageEvents } from '../../db/events';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { ControlDependencies } from '../dependencies';
-import { boundedText, parseRequest, uuid, chooseBackend } from '../kit/request';
+import { boundedText, callerSchema, parseRequest, uuid, chooseBackend } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
 import { pinEntries } from '../../db/evictions/evictor';
 
@@ -17,7 +18,7 @@ const warmSchema = z.strictObject({
   backends: z.array(boundedText(40), 'a list of names').min(1, 'at least one name').max(MAX_PAIRS).optional(),
   allBackends: z.boolean().optional(),
   pin: z.boolean().optional(),
-  by: boundedText(255).optional(),
+  ...callerSchema,
 });
 
 export interface WarmOrder {
@@ -27,7 +28,7 @@ export interface WarmOrder {
   by: string;
 }
 
-/** @returns what is to be warmed. @throws InvalidRequest naming the first field that is wrong (final). */
+/** Checks what is to be warmed, and records who has asked for it. Idempotent. @throws InvalidRequest naming the first field that is wrong (final). */
 export function createPlanWarming(deps: ControlDependencies) {
   return async function planWarming(input: unknown): Promise<WarmOrder> {
     const request = parseRequest(warmSchema, input);
@@ -35,10 +36,14 @@ export function createPlanWarming(deps: ControlDependencies) {
     if (allBackends && backends)
       throw new Failure('InvalidRequest', { field: 'allBackends', value: 'true', allowed: 'either it or backends' });
     const named = allBackends ? Object.keys(deps.config.backends) : (backends ?? [undefined]);
-    const chosen = new Set(named.map((name) => chooseBackend(deps, name, 'backends')));
+    const chosen = new Set(named.map((name) => chooseBackend(deps, name)));
     const images = new Set(request.imageIds as ImageId[]);
     const pairs = [...images].flatMap((imageId) => [...chosen].map((backend) => ({ imageId, backend })));
-    if (pairs.length <= MAX_PAIRS) return { pairs, pin, by };
+    const source = { by: request.by, requestId: request.requestId, ...workflowExecution() };
+    if (pairs.length <= MAX_PAIRS) {
+      await recordImageEvents(deps.database, { kind: 'warm.requested', images: pairs, detail: { pin }, ...source });
+      return { pairs, pin, by };
+    }
     const value = `${images.size} images on ${chosen.size} backends`;
     throw new Failure('InvalidRequest', { field: 'imageIds', value, allowed: `at most ${MAX_PAIRS} pairs` });
   };

@@ -1,29 +1,23 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import { z } from 'zod';
-import { registerCacheFollow } from './commands/cache-follow';
-import { registerCacheEvict, registerCachePin } from './commands/cache-evict';
-import { registerCacheLimits } from './commands/cache-limits';
-import { registerCacheList } from './commands/cache-list';
-import { registerCacheRefusals } from './commands/cache-refusals';
-import { registerCacheShow } from './commands/cache-show';
-import { registerCacheWarm } from './commands/cache-warm';
+import { registerApi } from './commands/api';
 import { registerDoctor } from './commands/doctor';
+import { registerEvents } from './commands/event-list';
 import { registerEvict } from './commands/evict';
-import { registerImageList } from './commands/image-list';
-import { registerImageShow } from './commands/image-show';
-import { registerImageUpload } from './commands/image-upload';
+import { registerCompletion } from './commands/completion';
+import { registerHelp } from './commands/help';
 import { registerReconcile } from './commands/reconcile';
 import { registerReport } from './commands/report';
 import { registerRefresh } from './commands/refresh';
 import { registerStatus } from './commands/status';
-import { registerStack } from './commands/stack';
-import { registerVolumeCreate } from './commands/volume-create';
-import { registerVolumeDelete } from './commands/volume-delete';
-import { registerVolumeList } from './commands/volume-list';
-import { registerVolumeShow } from './commands/volume-show';
+import { registerStack } from './commands/up';
 import { registerWorker } from './commands/worker';
+import type * as imageModule from './nouns/image-verbs';
+import type * as volumeModule from './nouns/volume-verbs';
+import type * as quotaModule from './commands/quota';
+import type * as snapshotModule from './nouns/snapshot-verbs';
+import type * as cacheModule from './nouns/cache-verbs';
 import { visibleText } from '../../workflows/contract/visible-text';
 import { packageRoot } from '../config/package-root';
 
@@ -36,8 +30,49 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted`;
 
-/** The whole command line. Errors are thrown, nothing exits. */
-export function createProgram(): Command {
+/** What has verbs of its own. They are loaded by `require`, as in lazy.ts. */
+const nouns: { name: string; description: string; register(noun: Command): void }[] = [
+  {
+    name: 'image',
+    description: 'images of the image service',
+    register: (image) => (require('./nouns/image-verbs') as typeof imageModule).registerImageVerbs(image),
+  },
+  {
+    name: 'volume',
+    description: 'volumes made from images',
+    register: (volume) => (require('./nouns/volume-verbs') as typeof volumeModule).registerVolumeVerbs(volume),
+  },
+  {
+    name: 'quota',
+    description: 'what a project may have',
+    register: (quota) => (require('./commands/quota') as typeof quotaModule).registerQuota(quota),
+  },
+  {
+    name: 'snapshot',
+    description: 'snapshots of volumes',
+    register: (snapshot) =>
+      (require('./nouns/snapshot-verbs') as typeof snapshotModule).registerSnapshotVerbs(snapshot),
+  },
+  {
+    name: 'cache',
+    description: 'image-volumes that serve as parents of clones',
+    register: (cache) => (require('./nouns/cache-verbs') as typeof cacheModule).registerCacheVerbs(cache),
+  },
+];
+
+/** Commands that look at all others. */
+const overall = ['help', 'completion'];
+
+/** @returns whether arguments may ask for verbs of this noun. */
+function isMeant(noun: string, argv: readonly string[] | undefined): boolean {
+  return argv === undefined || argv.some((word) => word === noun || overall.includes(word));
+}
+
+/**
+ * The whole command line. Errors are thrown, nothing exits.
+ * @param argv what will be parsed: nouns that are not in it have no verbs. Default: all have.
+ */
+export function createProgram(argv?: readonly string[]): Command {
   const program = new Command('ivc')
     .description('Bootable block volumes from images in the time of one clone.')
     .version(packageVersion(), '-V, --version')
@@ -48,36 +83,26 @@ export function createProgram(): Command {
   program.commandsGroup('Stack:');
   registerStack(program);
   registerWorker(program);
+  registerApi(program);
   registerDoctor(program);
   registerStatus(program);
   registerReport(program);
   registerRefresh(program);
 
   program.commandsGroup('Operators:');
+  registerEvents(program);
   registerEvict(program);
   registerReconcile(program);
 
   program.commandsGroup('Objects:');
-  const image = program.command('image').description('images of the image service');
-  registerImageList(image);
-  registerImageShow(image);
-  registerImageUpload(image);
+  for (const noun of nouns) {
+    const command = program.command(noun.name).description(noun.description);
+    if (isMeant(noun.name, argv)) noun.register(command);
+  }
 
-  const volume = program.command('volume').description('volumes made from images');
-  registerVolumeCreate(volume);
-  registerVolumeList(volume);
-  registerVolumeShow(volume);
-  registerVolumeDelete(volume);
-
-  const cache = program.command('cache').description('image-volumes that serve as parents of clones');
-  registerCacheList(cache);
-  registerCacheShow(cache);
-  registerCacheEvict(cache);
-  registerCachePin(cache);
-  registerCacheLimits(cache);
-  registerCacheWarm(cache);
-  registerCacheFollow(cache);
-  registerCacheRefusals(cache);
+  program.commandsGroup('This command line:');
+  registerCompletion(program);
+  registerHelp(program);
 
   prepare(program);
   return program;
@@ -105,7 +130,8 @@ function visibleMessage(message: string): string {
 
 function packageVersion(): string {
   const text = readFileSync(join(packageRoot(), 'package.json'), 'utf8');
-  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+  const { version } = JSON.parse(text) as { version: string };
+  return version;
 }
 
 function pathOf(command: Command): string {

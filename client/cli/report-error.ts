@@ -1,8 +1,10 @@
 import { CommanderError } from 'commander';
 import { ConfigError } from '../config/config-error';
 import { exitCodes, ImageVolumeCacheError } from '../errors';
-import { note, printJson } from './output/print';
+import { note } from './output/print';
+import { printDocument, type DocumentFormat } from './output/show';
 import { progressHint } from './run-verb';
+import { inTypedWords } from './typed-words';
 
 interface ErrorReport {
   exitCode: number;
@@ -16,13 +18,27 @@ interface ErrorReport {
   workflowId?: string;
 }
 
-/** Says what went wrong on stderr, and with `json` as the one document on stdout too. @returns the exit code. */
-export function reportError(error: unknown, { json }: { json: boolean }): number {
+/** Says what went wrong on stderr, and with a format as the one document on stdout too. @returns the exit code. */
+export function reportError(
+  error: unknown,
+  { format, argv = [] }: { format?: DocumentFormat; argv?: readonly string[] },
+): number {
   const { said = false, hint, ...report } = describeFailure(error);
   if (report.exitCode === exitCodes.done) return exitCodes.done;
-  if (!said) note([...sentencesOf(error, report), ...(hint === undefined ? [] : [hint])]);
-  if (json) printJson({ error: report });
+  if (!said)
+    note([
+      ...sentencesOf(error, { message: messageFor(error, { ...report, argv }) }),
+      ...(hint === undefined ? [] : [hint]),
+    ]);
+  if (format !== undefined) printDocument({ error: report }, format);
   return report.exitCode;
+}
+
+/** People are told in the words that they typed, programs in the library's. */
+function messageFor(error: unknown, { message, argv }: { message: string; argv: readonly string[] }): string {
+  return error instanceof ImageVolumeCacheError && error.type === 'InvalidRequest'
+    ? inTypedWords(error, argv)
+    : message;
 }
 
 /** Only faults of a configuration, and the stack of an unexpected error, take several lines. */
@@ -51,8 +67,9 @@ function causeOf({ exitCode, details }: ImageVolumeCacheError): string {
   return exitCode === exitCodes.unavailable && typeof cause === 'string' && cause !== '' ? `: ${cause}` : '';
 }
 
-function hintFor({ type, exitCode, workflowId }: ImageVolumeCacheError): string | undefined {
-  if (type === 'WaitInterrupted') return workflowId === undefined ? undefined : progressHint(workflowId);
+function hintFor({ type, exitCode, workflowId, details }: ImageVolumeCacheError): string | undefined {
+  if (type === 'WaitInterrupted')
+    return workflowId === undefined ? undefined : progressHint(workflowId, details['projectId']);
   if (type === 'NotConfigured' || exitCode !== exitCodes.unavailable) return undefined;
   return 'Is the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.';
 }

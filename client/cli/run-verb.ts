@@ -1,12 +1,15 @@
-import type { Command } from 'commander';
-import { openClient, type ImageVolumeCache } from '../connection';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Option, type Command } from 'commander';
+import type { ImageVolumeCache } from '../connection';
 import { exitCodes } from '../errors';
 import type { StartedRun } from '../run-workflow';
-import { note, print, printJson } from './output/print';
+import { lazy } from './lazy';
+import { note, printText } from './output/print';
+import { isForProgram, showRecord, withOutputOptions, type OutputOptions } from './output/show';
+import { parseCount } from './values';
 
 /** Options of every command that talks to an installation. */
-export interface SharedOptions {
-  json?: boolean;
+export interface SharedOptions extends OutputOptions {
   config?: string;
   data?: string;
   address?: string;
@@ -15,8 +18,7 @@ export interface SharedOptions {
 
 /** Adds the options that say which installation is meant; each has a default that finds the stack of `ivc up`. */
 export function withSharedOptions(command: Command): Command {
-  return command
-    .option('--json', 'print one JSON document on stdout')
+  return withOutputOptions(command)
     .option('--config <path>', 'temporal.yaml to use (default: $IVC_CONFIG, ./temporal.yaml, the one of the package)')
     .option('--data <directory>', 'data directory of the embedded stack')
     .option('--address <host:port>', 'Temporal server (default: $TEMPORAL_ADDRESS, the running stack, temporal.yaml)')
@@ -26,7 +28,7 @@ export function withSharedOptions(command: Command): Command {
 /** Runs `work` with a client and closes it, whatever happened. */
 export async function withClient<T>(options: SharedOptions, work: (cache: ImageVolumeCache) => Promise<T>): Promise<T> {
   const { config, data, address, namespace } = options;
-  const cache = openClient({ config, dataDirectory: data, address, namespace });
+  const cache = lazy.connection.openClient({ config, dataDirectory: data, address, namespace });
   try {
     return await work(cache);
   } finally {
@@ -34,15 +36,46 @@ export async function withClient<T>(options: SharedOptions, work: (cache: ImageV
   }
 }
 
-/** Reads, and shows what was found: as one document for a program, by `show` to a person. */
+/** Option of verbs that show what changes. */
+export interface WatchOptions {
+  /** Seconds between two looks. */
+  watch?: number;
+}
+
+/** Adds `--watch`. */
+export function withWatchOption(command: Command): Command {
+  return command.addOption(
+    new Option('--watch [seconds]', 'show it again and again until Ctrl-C, every two seconds unless said otherwise')
+      .argParser(parseCount)
+      .preset(String(DEFAULT_WATCH_S)),
+  );
+}
+
+const DEFAULT_WATCH_S = 2;
+/** To the top left, and all below it gone. */
+const CLEAR_SCREEN = '\u001b[H\u001b[J';
+
+/** Reads, and shows what was found; with `watch` again and again. */
 export async function showFound<Found>(
-  options: SharedOptions,
+  { watch, ...options }: SharedOptions & WatchOptions,
   read: (cache: ImageVolumeCache) => Promise<Found>,
   show: (found: Found) => void,
 ): Promise<void> {
-  const found = await withClient(options, read);
-  if (options.json) printJson(found);
-  else show(found);
+  if (watch === undefined) return show(await withClient(options, read));
+  const signals = abortOnSignals();
+  await withClient(options, async (cache) => {
+    while (!signals.signal.aborted) {
+      const found = await read(cache);
+      if (process.stdout.isTTY) printText(CLEAR_SCREEN);
+      show(found);
+      await delay(watch * 1000, undefined, { signal: signals.signal }).catch(() => undefined);
+    }
+  });
+}
+
+/** Says to people how the next page is asked for; a program has `next`. */
+export function noteNextPage(next: string | null, options: OutputOptions): void {
+  if (next !== null && !isForProgram(options)) note(`there may be more: --after ${next}`);
 }
 
 /** How long a verb is waited for. */
@@ -72,29 +105,33 @@ export async function runVerb<Answer>(
 /** Shows what a workflow answered, or that it was started. @returns the exit code. */
 export function showRun<Result extends object>(
   { result, ...run }: StartedRun & { result?: Result },
-  { json }: SharedOptions,
+  options: SharedOptions,
   { isFailed, show }: { isFailed: (result: Result) => boolean; show: (done: StartedRun & Result) => void },
 ): number {
-  if (json) printJson({ ...run, ...result });
-  else if (result !== undefined) show({ ...run, ...result });
+  if (result !== undefined) show({ ...run, ...result });
   else {
-    print(run.workflowId);
-    note(progressHint(run.workflowId));
+    showRecord(run, { id: 'workflowId', text: ({ workflowId }) => workflowId }, options);
+    if (!isForProgram(options)) note(progressHint(run.workflowId));
   }
   return result !== undefined && isFailed(result) ? exitCodes.failed : exitCodes.done;
 }
 
 /** A volume's own workflow, whatever the stack's prefix. */
-const ofVolume = /^[a-z0-9-]*(volume|delete)\/([^/]+)$/;
+const ofVolume = /^[a-z0-9-]*(volume|delete)\/([^/]+)(?:\/[^/]+)?$/;
 
-/** @returns what to type about a workflow that goes on. */
-export function progressHint(workflowId: string): string {
+/** @param projectId the one that the command has named. @returns what to type about a workflow that goes on. */
+export function progressHint(workflowId: string, projectId?: unknown): string {
   const [, verb, volumeId = ''] = ofVolume.exec(workflowId) ?? [];
   if (verb === undefined)
     return `See its progress with \`temporal workflow describe --workflow-id ${workflowId}\`, or in the Temporal UI.`;
-  const see = `See its progress with \`ivc volume show ${volumeId}\``;
+  const project = typeof projectId === 'string' ? ` --project ${shellWord(projectId)}` : '';
+  const see = `See its progress with \`ivc volume show ${volumeId}${project}\``;
   if (verb !== 'volume') return `${see}.`;
   return `${see}; wait for it with the same command and \`--volume-id ${volumeId}\`.`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w.:-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** The first SIGINT or SIGTERM aborts `signal`; the next one ends the process as it would without us. */

@@ -1,28 +1,54 @@
 import { InvalidArgumentError } from 'commander';
 import { GiB, KiB, MiB, SECTOR_BYTES, TiB } from '../../workflows/contract/bytes';
 import { backendNamePattern, uuidPattern } from '../../workflows/contract/ids';
+import { volumeOrders, type VolumeSort } from '../../workflows/contract/volume-changes';
 import type { CacheLimitValues } from '../../workflows/contract/eviction';
 import { isKeyPrefix, keyPrefixAllowed } from '../../workflows/contract/key-prefix';
-import { cacheLimitsSchema } from '../config/schema';
-import { parseQuantity, durationUnitsMs } from '../config/units';
-import { describeAllowed } from '../../lib/issue-words';
+import { durationUnitsMs, parseQuantity } from '../../lib/quantity';
+import { lazy } from './lazy';
 
 /* Parses what a user types. Commander puts the option's name and the value before the message thrown here. */
 
-const units: Record<string, number> = { '': GiB, G: GiB, GiB, K: KiB, KiB, M: MiB, MiB, T: TiB, TiB };
+const units: Record<string, number> = { B: 1, G: GiB, GiB, K: KiB, KiB, M: MiB, MiB, T: TiB, TiB };
 
-/** @returns bytes: `10` and `10GiB` are ten GiB, `1536MiB` is one and a half. */
+/** @returns bytes of a size with its unit: `10GiB`, `1536MiB`, `1.5T`. Without one it could be anything. */
 export function parseSize(text: string): number {
-  const bytes = parseQuantity(text, units);
-  if (bytes > 0 && bytes % SECTOR_BYTES === 0) return bytes;
-  throw invalid(text, `a size such as 10, 10GiB or 1536MiB, in whole sectors of ${SECTOR_BYTES} bytes`);
+  return sizeOf(text, { units, example: 'a size with its unit, such as 10GiB or 1536MiB' });
 }
 
-/** @returns a positive multiple of a sector. */
+/** @returns bytes: of an option whose name says so, a number alone has that unit. */
+export function parseBytes(text: string): number {
+  const example = 'a number of bytes above 0, such as 1048576, 512MiB or 10GiB';
+  return sizeOf(text, { units: { ...units, '': 1 }, example });
+}
+
+/** As `parseSize`, of what holds whole sectors. */
+export function parseVolumeSize(text: string): number {
+  return wholeSectors(text, parseSize(text));
+}
+
+/** As `parseBytes`, of what holds whole sectors. */
 export function parseSizeBytes(text: string): number {
-  const bytes = wholeNumberOf(text);
-  if (bytes > 0 && bytes % SECTOR_BYTES === 0) return bytes;
-  throw invalid(text, `a whole number of bytes above 0 that is a multiple of ${SECTOR_BYTES}`);
+  return wholeSectors(text, parseBytes(text));
+}
+
+/** As `parseSize`, 0 too. @returns whole GiB, in which the image service counts. */
+export function parseWholeGiB(text: string): number {
+  const gib = text === '0' ? 0 : parseSize(text) / GiB;
+  if (Number.isSafeInteger(gib)) return gib;
+  throw invalid(text, 'whole GiB, such as 10GiB');
+}
+
+/** The one reader of sizes. */
+function sizeOf(text: string, { units: known, example }: { units: Record<string, number>; example: string }): number {
+  const bytes = parseQuantity(text, known);
+  if (Number.isSafeInteger(bytes) && bytes > 0) return bytes;
+  throw invalid(text, example);
+}
+
+function wholeSectors(text: string, bytes: number): number {
+  if (bytes % SECTOR_BYTES === 0) return bytes;
+  throw invalid(text, `whole sectors of ${SECTOR_BYTES} bytes`);
 }
 
 export function parseCount(text: string): number {
@@ -51,15 +77,18 @@ export function parsePeriod(text: string, maxDays: number): number {
   throw invalid(text, `a period such as 90m, 24h or 7d, at most ${maxDays}d`);
 }
 
+/** @returns an order of volumes: `name`, `sizeBytes:desc`. */
+export function parseSort(text: string): VolumeSort {
+  const [, by, direction = 'asc'] = /^(\w+)(?::(asc|desc))?$/.exec(text) ?? [];
+  const order = volumeOrders.find((known) => known === by);
+  if (order !== undefined) return { by: order, descending: direction === 'desc' };
+  throw invalid(text, `one of ${volumeOrders.join(', ')}, and :desc behind it for the opposite order`);
+}
+
 export function parseUuid(text: string): string {
   const uuid = text.toLowerCase();
   if (uuidPattern.test(uuid)) return uuid;
   throw invalid(text, 'a UUID such as 0f8fad5b-d9cb-469f-a165-70867728950e');
-}
-
-/** @returns what was collected so far and one more. */
-export function collectUuids(text: string, collected: string[] = []): string[] {
-  return [...collected, parseUuid(text)];
 }
 
 export function parseKeyPrefix(text: string): string {
@@ -73,7 +102,7 @@ export function parseBackend(text: string): string {
   throw invalid(text, 'a backend name: lower-case letters, digits and hyphens, 40 at most');
 }
 
-/** As `collectUuids`: for options that are given several times, or once with several values. */
+/** @returns what was collected so far and one more: for options that are given several times, or once with several values. */
 export function collectBackends(text: string, collected: string[] = []): string[] {
   return [...collected, parseBackend(text)];
 }
@@ -90,37 +119,9 @@ export function collectPairs(text: string, collected: Record<string, string> = {
   return { ...collected, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
-type WrittenLimit = keyof typeof cacheLimitsSchema.shape;
-
-/**
- * @returns what was collected so far and one more limit, written as in `temporal.yaml`: `maxBytes=10GiB`,
- * `freeLowWater=5%`, `idleAge=30d`, `idleAge=off`.
- */
+/** @returns what was collected so far and one more limit, as `parseLimit` reads it. */
 export function collectLimits(text: string, collected: Partial<CacheLimitValues> = {}): Partial<CacheLimitValues> {
-  const at = text.indexOf('=');
-  const name = text.slice(0, Math.max(at, 0));
-  const written = text.slice(at + 1);
-  if (!isLimit(name))
-    throw new InvalidArgumentError(`Got ${text}, allowed is name=value with one of ${limitNames.join(', ')}.`);
-  if (name === 'idleAge' && written === 'off') return { ...collected, idleAgeMs: null };
-  const parsed = cacheLimitsSchema.shape[name].safeParse(valueOf(written), { error: describeAllowed });
-  if (!parsed.success) {
-    const allowed = parsed.error.issues[0]?.message ?? 'another value';
-    throw new InvalidArgumentError(`${name}: got ${written === '' ? 'nothing' : written}, allowed is ${allowed}.`);
-  }
-  return { ...collected, [name === 'idleAge' ? 'idleAgeMs' : name]: parsed.data };
-}
-
-const limitNames = Object.keys(cacheLimitsSchema.shape) as WrittenLimit[];
-
-function isLimit(name: string): name is WrittenLimit {
-  return limitNames.some((known) => known === name);
-}
-
-/** As YAML would read it. */
-function valueOf(written: string): string | number | boolean {
-  if (written === 'true' || written === 'false') return written === 'true';
-  return /^\d+$/.test(written) ? Number(written) : written;
+  return { ...collected, ...lazy.limits.parseLimit(text) };
 }
 
 function invalid(text: string, allowed: string): InvalidArgumentError {

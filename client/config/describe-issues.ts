@@ -37,7 +37,13 @@ function describeIssue(issue: z.core.$ZodIssue, context: Context): ConfigIssue[]
   if (issue.code === 'invalid_union' && issue.errors.length > 0 && issue.message === 'Invalid input') {
     return closestBranch(issue.errors).flatMap((nested) => describeIssue(nested, { ...context, prefix: path }));
   }
-  return [{ path: dotted(path), received: describeValue(valueAt(context.value, path)), allowed: issue.message }];
+  const received = holdsPassword(path) ? 'what is not shown' : describeValue(valueAt(context.value, path));
+  return [{ path: dotted(path), received, allowed: issue.message }];
+}
+
+/** What cannot be read may hold a password at any place. */
+function holdsPassword(path: Path): boolean {
+  return dotted(path) === 'database.url';
 }
 
 /** The branch of a union that the writer most likely meant: the one with the fewest faults. */

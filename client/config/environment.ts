@@ -1,38 +1,56 @@
 import { isRecord } from '../../workflows/contract/is-record';
+import type { TemporalEnvironment } from './temporal-access';
 
 type Section = Record<string, unknown>;
 
 /** Each variable that overrides the file, and the value it stands for. An empty variable counts as unset. */
 const overrides: { variable: string; path: string; parse?: (text: string) => unknown }[] = [
+  // What else TEMPORAL_* says of a server, `temporal-access.ts` reads.
   { variable: 'TEMPORAL_ADDRESS', path: 'temporal.address' },
   { variable: 'TEMPORAL_NAMESPACE', path: 'temporal.namespace' },
   { variable: 'TEMPORAL_TLS', path: 'temporal.tls', parse: asBoolean },
   { variable: 'DATABASE_URL', path: 'database.url' },
-  // Set by `ivc up`, which finds a free port when the wanted one is taken.
   { variable: 'IVC_METRICS_PORT', path: 'worker.metricsPort', parse: asNumber },
+  { variable: 'IVC_LIVENESS_PORT', path: 'worker.livenessPort', parse: asNumber },
   // The file names either the embedded service or an endpoint, so the variable replaces the whole section.
   { variable: 'OS_IMAGE_ENDPOINT_OVERRIDE', path: 'images', parse: (endpoint) => ({ endpoint }) },
 ];
 
 /**
+ * @param profile Temporal's, which lies over the file and below the variables.
  * @returns a copy of `values` with the environment laid over it, and which variable stands behind which path. Nothing
  * is checked here.
  */
 export function applyEnvironment(
   values: unknown,
   env: NodeJS.ProcessEnv,
+  { ofProfile, source }: Pick<TemporalEnvironment, 'ofProfile' | 'source'>,
 ): { values: unknown; sources: Record<string, string> } {
   const sources: Record<string, string> = {};
   if (!isRecord(values)) return { values, sources };
   const copy = structuredClone(values);
+  for (const [key, value] of Object.entries(ofProfile)) {
+    if (value === undefined) continue;
+    setAt(copy, ['temporal', key], value);
+    sources[`temporal.${key}`] = source;
+  }
   for (const { variable, path, parse } of overrides) {
     const text = env[variable];
     if (text === undefined || text === '') continue;
     setAt(copy, path.split('.'), parse === undefined ? text : parse(text));
     sources[path] = variable;
   }
+  applyLibpq(copy, sources, env);
   applyIdentity(copy, sources, env);
   return { values: copy, sources };
+}
+
+/** A host that libpq's variables name is a database of one's own, unless an URL names one; `db/url.ts` reads the rest. */
+function applyLibpq(copy: Section, sources: Record<string, string>, env: NodeJS.ProcessEnv): void {
+  const database = isRecord(copy['database']) ? copy['database'] : {};
+  if (!env['PGHOST'] || (database['url'] ?? 'embedded') !== 'embedded') return;
+  setAt(copy, ['database', 'url'], 'postgres://');
+  sources['database.url'] = 'PGHOST';
 }
 
 /**

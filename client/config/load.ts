@@ -9,6 +9,9 @@ import { applyEnvironment } from './environment';
 import { packageRoot } from './package-root';
 import { configSchema, type BackendConfig, type Config } from './schema';
 import { errorMessage } from '../../lib/error-message';
+import { withSecretFiles } from '../../lib/secret-files';
+import type { TemporalAccess } from '../open-temporal';
+import { accessOf, readTemporalEnvironment } from './temporal-access';
 
 /** A configuration in which nothing is left to guess: directories are absolute and the default backend is named. */
 export type ResolvedConfig = Omit<Config, 'scratch' | 'backends' | 'defaultBackend'> & {
@@ -31,6 +34,8 @@ export interface LoadedConfig {
    * 'TEMPORAL_ADDRESS' }`.
    */
   sources: Record<string, string>;
+  /** How the Temporal server is known and knows us. A function, so that nothing prints it with the rest. */
+  temporalAccess: () => TemporalAccess;
 }
 
 export interface LoadConfigOptions {
@@ -47,11 +52,15 @@ export function loadConfig({ path, data, env = process.env }: LoadConfigOptions 
   const file = chooseConfigFile(path, env);
   const lines = new LineCounter();
   const document = parseFile(file, lines);
-  const { values, sources } = applyEnvironment(document.toJS() ?? {}, env);
+  const written: unknown = document.toJS() ?? {};
+  const environment = withSecretFiles(env, (variable, reason) => unreadableSecret(file, { variable, reason }));
+  const temporal = readTemporalEnvironment(written, environment);
+  const { values, sources } = applyEnvironment(written, environment, temporal);
   const parsed = configSchema.safeParse(values, { error: describeSection });
   const issues = [
     ...(parsed.success ? [] : describeIssues(parsed.error.issues, values, configSchema)),
     ...crossCheck(values),
+    ...temporal.issues,
   ];
   if (!parsed.success || issues.length > 0) {
     throw new ConfigError(
@@ -60,7 +69,29 @@ export function loadConfig({ path, data, env = process.env }: LoadConfigOptions 
     );
   }
   const dataDirectory = chooseDataDirectory(data, env);
-  return { config: resolveDirectories(parsed.data, { file, dataDirectory }), path: file, dataDirectory, sources };
+  const access = readAccess(file, () => accessOf(temporal, parsed.data.temporal.tls));
+  return {
+    config: resolveDirectories(parsed.data, { file, dataDirectory }),
+    path: file,
+    dataDirectory,
+    sources,
+    temporalAccess: () => access,
+  };
+}
+
+function unreadableSecret(file: string, { variable, reason }: { variable: string; reason: string }): ConfigError {
+  return new ConfigError(file, [
+    { path: 'the environment', variable, received: reason, allowed: 'the path of a readable file' },
+  ]);
+}
+
+function readAccess(file: string, read: () => TemporalAccess): TemporalAccess {
+  try {
+    return read();
+  } catch (error) {
+    const allowed = 'readable certificates and keys (TEMPORAL_TLS_…, or of the profile)';
+    throw new ConfigError(file, [{ path: 'temporal', received: errorMessage(error), allowed }]);
+  }
 }
 
 function chooseConfigFile(path: string | undefined, env: NodeJS.ProcessEnv): string {
@@ -122,7 +153,14 @@ function resolveDirectories(
     const { conf, keyring } = backend;
     return [name, { ...backend, conf: absolute(conf, conf), keyring: keyring && absolute(keyring, keyring) }];
   });
-  const { identity } = config;
+  const { identity, policy } = config;
+  const { certificates, authorities } = policy.signatures;
+  const fileAt = (path: string) => absolute(path, path);
+  const trusted =
+    typeof certificates === 'object'
+      ? Object.fromEntries(Object.entries(certificates).map(([id, path]) => [id, fileAt(path)]))
+      : certificates && fileAt(certificates);
+  const signatures = { ...policy.signatures, certificates: trusted, authorities: authorities.map(fileAt) };
   const { secretFile, cacert } = identity && 'authUrl' in identity ? identity : {};
   const written = {
     secretFile: secretFile && absolute(secretFile, secretFile),
@@ -132,6 +170,7 @@ function resolveDirectories(
     ...config,
     scratch: { ...config.scratch, directory: absolute(config.scratch.directory, 'scratch') },
     identity: identity && 'authUrl' in identity ? { ...identity, ...written } : identity,
+    policy: { ...policy, signatures },
     backends: Object.fromEntries(backends),
     defaultBackend: config.defaultBackend ?? backends[0]?.[0] ?? '',
   };

@@ -1,13 +1,11 @@
 import { z } from 'zod';
-import { supportedContainerFormats, supportedDiskFormats } from '../../workflows/contract/image';
+import { signatureRequirements, supportedContainerFormats, supportedDiskFormats } from '../../workflows/contract/image';
 import { evictionPolicies, LEAST_SWEEP_INTERVAL_MS, limitBounds } from '../../workflows/contract/cache-limits';
 import { endpointInterfaces, type IdentityConfig } from '../../activities/keystone/identity-config';
+import { cron, cronOrInterval } from './cron';
 import { duration, percentage, size } from './units';
 
-/** Five fields, or `off`. The server reads the fields. */
-const cron = z
-  .string('off, or a cron expression')
-  .regex(/^(?:off|\S+(?: +\S+){4})$/, 'off, or a cron expression of five fields');
+const path = z.string('a path').min(1);
 
 const { maxBytes, maxCount, idleAgeMs, keepSuperseded } = limitBounds;
 
@@ -29,6 +27,13 @@ const fileBackendSchema = z.strictObject({
   directory: z.string().min(1).optional(),
   /** How clones are made; `auto` takes reflinks where the file system has them. */
   clone: z.enum(['auto', 'reflink', 'overlay']).default('auto'),
+  /** How the directory is exported over NFS, as `host:/path`: compute hosts attach its volumes through that. Default: no host attaches them by the API. */
+  export: z
+    .string('host:/path')
+    .regex(/^(?:[\w.-]+|\[[0-9a-f:.]+\]):\/\S*$/i, 'host:/path')
+    .optional(),
+  /** Of mount, such as `-o vers=4.2`. */
+  exportOptions: z.string().min(1).max(255).optional(),
   maxOverSubscription: z.number().min(1).max(1000).default(20),
   cache: cacheLimitsSchema.prefault({}),
 });
@@ -47,6 +52,8 @@ const rbdBackendSchema = z.strictObject({
   conf: z.string().min(1).default('/etc/ceph/ceph.conf'),
   /** Of cephx, without `client.`. */
   user: cephName.default('cinder'),
+  /** Under which compute hosts keep the key of `user`, as libvirt's secret: clients that attach volumes are told of it. */
+  secretUuid: z.uuid('a UUID').optional(),
   /** Default: where `conf` says, or `/etc/ceph/ceph.client.<user>.keyring`. */
   keyring: z.string().min(1).optional(),
   /** `auto`: librbd in process where it can be loaded, else the `rbd` tool. */
@@ -73,6 +80,8 @@ const rbdBackendSchema = z.strictObject({
       pool: cephName.default('images'),
       /** Whether what was cloned is read, in Ceph, and compared with the hash in the image's record. */
       verify: z.boolean().default(true),
+      /** Whether a volume is uploaded raw by a clone in that pool, where `user` may write there. */
+      pointers: z.boolean().default(true),
     })
     .prefault({}),
   /** A volume reads from so many images at most, one behind the other: an image-volume that is a clone itself and would make it more is flattened. */
@@ -107,6 +116,9 @@ const identitySchema: z.ZodType<IdentityConfig> = z.union([
   }),
 ]);
 
+const DAY_MS = 86_400_000;
+const kept = duration.refine((ms) => ms >= DAY_MS, 'at least 1d');
+
 /** `temporal.yaml`: the application's one declarative file. Every default is here. */
 export const configSchema = z.strictObject({
   temporal: z
@@ -124,6 +136,8 @@ export const configSchema = z.strictObject({
         .regex(/^[a-z0-9-]*$/, 'lower-case letters, digits and hyphens')
         .default(''),
       tls: z.boolean().default(false),
+      /** Of `temporal.toml`; lies over these keys and below the variables. */
+      profile: z.string().min(1).optional(),
       uiPort: z.int().min(0).max(65535).default(8233),
       port: z.int().min(0).max(65535).default(7233),
       retention: duration.default(7 * 86_400_000),
@@ -162,6 +176,19 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   defaultProjectId: z.string().min(1).max(64).default('default'),
+  /** Of each project, until an operator sets others; one that is left out is no limit. */
+  quotas: z
+    .strictObject({
+      volumes: z.int().min(0).optional(),
+      snapshots: z.int().min(0).optional(),
+      /** Of all its volumes and snapshots together. */
+      bytes: size.optional(),
+      /** Of each volume. */
+      volumeBytes: size.optional(),
+      /** Whether `bytes` counts snapshots too. */
+      snapshotBytesCount: z.boolean().default(true),
+    })
+    .prefault({}),
   createBudget: duration.default(6 * 3_600_000),
   createSafetyInterval: duration.default(2 * 60_000),
   population: z
@@ -185,6 +212,23 @@ export const configSchema = z.strictObject({
     .record(z.string(), z.discriminatedUnion('driver', [fileBackendSchema, rbdBackendSchema]))
     .refine((backends) => Object.keys(backends).length > 0, 'at least one backend')
     .prefault({ local: { driver: 'file' } }),
+  /** What a create may ask for in place of a backend. */
+  volumeTypes: z
+    .record(
+      z.string().min(1).max(255),
+      z.strictObject({
+        description: z.string().max(255).optional(),
+        /** Default: all. */
+        backends: z.array(z.string()).min(1).optional(),
+        /** For people and for clients: nothing is decided by them. */
+        extraSpecs: z.record(z.string().min(1).max(255), z.string().max(255)).default({}),
+        /** Whose it is; left out: everybody's. */
+        projects: z.array(z.string().min(1).max(64)).optional(),
+      }),
+    )
+    .default({}),
+  /** Of a create that names neither a type nor a backend. */
+  defaultVolumeType: z.string().optional(),
   /** Default: the only backend, or the first of the file. */
   defaultBackend: z.string().optional(),
   policy: z
@@ -199,6 +243,21 @@ export const configSchema = z.strictObject({
         .array(z.enum(supportedContainerFormats))
         .min(1)
         .default([...supportedContainerFormats]),
+      /** Whose signatures of images are trusted, by OpenStack's properties `img_signature…`. */
+      signatures: z
+        .strictObject({
+          require: z.enum(signatureRequirements).default('off'),
+          /** A directory of `<certificate uuid>.pem`, or the PEM file of each uuid. */
+          certificates: z
+            .union(
+              [path, z.record(z.string().regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i), path)],
+              'a directory, or a file for each certificate uuid',
+            )
+            .optional(),
+          /** PEM files of roots and of what is between; none: each certificate stands for itself. */
+          authorities: z.array(path).default([]),
+        })
+        .prefault({}),
     })
     .prefault({}),
   /**
@@ -220,7 +279,7 @@ export const configSchema = z.strictObject({
   schedules: z
     .strictObject({
       refresh: cron.default('0 3 * * *'),
-      reconcile: cron.default('*/30 * * * *'),
+      reconcile: cronOrInterval.default(30 * 60_000),
       /** Between an evictor's periodic sweeps. */
       evict: z
         .union(
@@ -241,8 +300,38 @@ export const configSchema = z.strictObject({
       maxMissingShare: percentage.default(0.2),
     })
     .prefault({}),
+  /** How long rows stay that nothing needs any more; the reconciler deletes them. */
+  retention: z
+    .strictObject({
+      /** Events, and the history of cache entries. */
+      events: kept.default(400 * DAY_MS),
+      /** How creates were answered. */
+      decisions: kept.default(400 * DAY_MS),
+      /** Rows of deleted volumes: until then their ids are refused. */
+      goneRows: kept.default(90 * DAY_MS),
+    })
+    .prefault({}),
+  /** The block-storage API. */
+  api: z
+    .strictObject({
+      listen: z
+        .string('an address and a port, such as 127.0.0.1:8776')
+        .regex(/^(?:[^\s:/]+|\[[0-9a-f:.]+\]):\d{1,5}$/i, 'an address and a port, such as 127.0.0.1:8776')
+        .default('127.0.0.1:8776'),
+      /** Default: `keystone` where `identity` names one. `none`: the project is that of the path, every caller administers. */
+      auth: z.enum(['keystone', 'none']).optional(),
+      /** How its clients reach it, for the links that it gives them. Default: as each of them has called it. */
+      publicUrl: z.url({ protocol: /^https?$/, error: 'an http:// or https:// URL' }).optional(),
+      /** A token that was valid is taken without another question for so long. */
+      tokenCache: duration.refine((ms) => ms <= 300_000, 'at most 5m').default(60_000),
+      /** Of volumes, in the one zone that there is. */
+      availabilityZone: name.default('nova'),
+    })
+    .prefault({}),
   worker: z
     .strictObject({
+      /** Where metrics and probes listen. */
+      address: z.union([z.ipv4(), z.ipv6()], 'an IP address').default('127.0.0.1'),
       /** 0: no metrics endpoint. */
       metricsPort: z.int().min(0).max(65535).default(9464),
       /** Between two readings of the inventory for the gauges. */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { durationUnitsMs, parseQuantity } from '../../lib/quantity';
 import { GiB, KiB, MiB, TiB } from '../../workflows/contract/bytes';
 
 const sizeUnits: Record<string, number> = { '': 1, B: 1, KiB, MiB, GiB, TiB };
-export const durationUnitsMs: Record<string, number> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 const SIZE_EXAMPLE = 'a size such as 100GiB, 512MiB or a whole number of bytes';
 const DURATION_EXAMPLE = 'a duration such as 250ms, 90s, 30m, 6h or 7d';
@@ -22,16 +22,6 @@ export const percentage = z.string(PERCENTAGE_EXAMPLE).transform((value, context
   context.addIssue({ code: 'custom', message: PERCENTAGE_EXAMPLE });
   return z.NEVER;
 });
-
-/**
- * @returns `text` of digits and a unit in that unit's measure, exact; NaN for anything else. No unit is the unit of an
- * empty name.
- */
-export function parseQuantity(text: string, units: Record<string, number>): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([A-Za-z]*)$/.exec(text.trim());
-  const parsed = Number(match?.[1]) * (units[match?.[2] ?? ''] ?? Number.NaN);
-  return Number.isSafeInteger(parsed) ? parsed : Number.NaN;
-}
 
 function quantity(units: Record<string, number>, example: string) {
   return (value: number | string, context: z.RefinementCtx): number => {

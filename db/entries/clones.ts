@@ -1,10 +1,11 @@
-import { and, eq, gt, sql, type SQL } from 'drizzle-orm';
-import type { EntryId, VolumeId } from '../../workflows/contract/ids';
+import { and, eq, gt, sql, type SQL } from 'drizzle-orm/sql';
+import type { ContentId, EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { FreedEntry } from '../../workflows/contract/population';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { cast, isLiteral, isOneOf, query, readRows } from '../statement';
 import { volumes } from '../schema';
+import { volumeEventColumns, volumeEventsOf, type EventSource } from '../events';
 import { eventColumns, eventsOf } from './entry-events';
 
 /** @returns the live clones that hold an entry, by id, after `afterVolumeId`. */
@@ -89,19 +90,23 @@ export async function endHold(
 /**
  * Ends an available volume's hold on its parent, after its bytes became its own; a volume that is being deleted
  * releases it by itself. Repeated it changes nothing and tells the freed parent again.
+ * @param contentId of the bytes that became its own: others, which it has got since, need their parent.
  */
 export function releaseFlattened(
   database: Database,
-  { volumeId, workflowId }: { volumeId: VolumeId; workflowId: string },
+  { volumeId, contentId, source }: { volumeId: VolumeId; contentId: ContentId | null; source: EventSource },
 ): Promise<Release> {
+  const { workflowId } = source;
   const detail = `volume ${volumeId} does not need it any more`;
   return endHold(database, {
     volumeId,
     states: ['available'],
     statement: (columns) => sql`with volume as (
-        select id, entry_id from volumes where id = ${volumeId} and state = 'available' and holds_entry for no key update
+        select ${volumeEventColumns} from volumes where id = ${volumeId} and state = 'available' and holds_entry
+          and content_id is not distinct from ${contentId}::uuid for no key update
       ), released as (${releaseOf(sql`volume`)}
-      ), noted as (${eventsOf('released', { kind: 'flattened', reason: 'requested', detail, workflowId })})
+      ), noted as (${eventsOf('released', { kind: 'flattened', reason: 'requested', detail, workflowId })}
+      ), told as (${volumeEventsOf('volume', { kind: 'volume.flattened', ...source })})
       update volumes set holds_entry = false, updated_at = now() from volume v where volumes.id = v.id returning ${columns}`,
   });
 }

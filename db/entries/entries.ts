@@ -1,4 +1,5 @@
-import { and, desc, eq, inArray, isNotNull, isNull, ne, sql, type SQL } from 'drizzle-orm';
+import { and, desc, eq, inArray, isNotNull, isNull, ne, sql, type SQL } from 'drizzle-orm/sql';
+import { isCalled } from '../called';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { hasKey } from '../key-columns';
@@ -56,13 +57,22 @@ export async function findEntry(database: Queryable, { entryId }: { entryId: Ent
 /** @returns the newest first, after `afterId` in that order; without `state`, all that are not gone. */
 export function listEntries(
   database: Database,
-  request: { backend?: BackendName; shortKey?: string; state?: EntryState; limit: number; afterId?: EntryId },
+  request: {
+    backend?: BackendName;
+    shortKey?: string;
+    state?: EntryState;
+    /** The name of an image-volume, or the beginning of an id. */
+    called?: string;
+    limit: number;
+    afterId?: EntryId;
+  },
 ): Promise<EntryRow[]> {
-  const { backend, shortKey, state, limit, afterId } = request;
+  const { backend, shortKey, state, called, limit, afterId } = request;
   const where = and(
     backend && eq(cacheEntries.backend, backend),
     shortKey ? eq(cacheEntries.shortKey, shortKey) : undefined,
     state ? eq(cacheEntries.state, state) : sql`${cacheEntries.state} <> 'gone'`,
+    called === undefined ? undefined : isCalled(called, { id: cacheEntries.id, name: cacheEntries.imageVolume }),
     // Compared in the database: a Date has no microseconds. Two columns against two values: only that begins in the
     // middle of an index.
     afterId &&

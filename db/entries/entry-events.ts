@@ -1,10 +1,11 @@
-import { desc, sql, type SQL } from 'drizzle-orm';
+import { desc, sql, type SQL } from 'drizzle-orm/sql';
+import type { Caller, EntryEventKind } from '../../workflows/contract/event-kinds';
 import type { EntryId } from '../../workflows/contract/ids';
-import { entryEvents, type EntryEventKind, type EntryEventRow } from '../schema';
+import { entryEvents, type EntryEventRow } from '../schema';
 import { query, runStatement, uuids, type Queryable } from '../statement';
 
 /** An event without its entry. */
-export interface EventNote {
+export interface EventNote extends Caller {
   kind: EntryEventKind;
   /** Class of the eviction or cause of the event. */
   reason?: string;
@@ -43,10 +44,11 @@ type Note = { [Field in keyof EventNote]: EventNote[Field] | SQL };
  * an event is there exactly when its change is. `changed` is its name, or what follows `from`. Reason, detail and bytes
  * default to the row's own.
  */
-export function eventsOf(changed: SQL | string, { kind, reason, detail, bytes, workflowId }: Note): SQL {
-  return sql`insert into entry_events (entry_id, backend, short_key, kind, reason, detail, bytes, workflow_id)
+export function eventsOf(changed: SQL | string, note: Note): SQL {
+  const { kind, reason, detail, bytes, workflowId, by, requestId } = note;
+  return sql`insert into entry_events (entry_id, backend, short_key, kind, reason, detail, bytes, workflow_id, requested_by, request_id)
     select id, backend, short_key, ${kind}::text, ${reason ?? sql`reason`}::text, ${detail ?? sql`reason_detail`}::text, ${bytes ?? sql`real_bytes`}::bigint,
-      ${workflowId ?? null}::text
+      ${workflowId ?? null}::text, ${by ?? null}::text, ${requestId ?? null}::text
     from ${typeof changed === 'string' ? sql.identifier(changed) : changed}`;
 }
 

@@ -1,4 +1,4 @@
-import { eq, sql } from 'drizzle-orm';
+import { eq, sql } from 'drizzle-orm/sql';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { findStayReason, type StayReason } from '../../workflows/contract/eviction';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm/sql';
 import type { BackendName, EntryId, ImageId, ProjectId } from '../../workflows/contract/ids';
-import type { CacheKey } from '../../workflows/contract/image';
+import type { CacheKey, EntryVerdict } from '../../workflows/contract/image';
 import { hasKey, keyColumnNames, keyValues } from '../key-columns';
 import type { Database } from '../client';
 import { cacheEntries, type EntryState, type BackendRow, type EntryRow } from '../schema';
@@ -9,6 +9,7 @@ import {
   columnsOf,
   inTransaction,
   isLiteral,
+  json,
   query,
   readTable,
   runStatement,
@@ -31,6 +32,8 @@ export interface ReservationRequest {
   policyVersion: string;
   /** Stored bytes of the image. */
   imageBytes?: number;
+  /** What its bytes will have been found to be when it is ready. */
+  verdict?: EntryVerdict;
   /** Default: `image-volume-`. */
   imageVolumeNamePrefix?: string;
   /** Set by who has reserved already and has learned that it needs more: no other entry is made for it. */
@@ -234,10 +237,11 @@ async function insertReservation(transaction: Queryable, request: ReservationReq
     cacheEntries,
     (
       columns,
-    ) => sql`insert into cache_entries (id, backend, ${keyColumnNames}, state, flight, reserved_for, real_bytes, policy_version, image_bytes, generation, image_volume,
+    ) => sql`insert into cache_entries (id, backend, ${keyColumnNames}, state, flight, reserved_for, real_bytes, policy_version, image_bytes, verdict, generation, image_volume,
         uses, use_score, uses_scored, scored_at)
       select ${id}::uuid, ${request.backend}, ${keyValues(request.key)}, 'populating', ${request.flight}::int, ${request.workflowId}, ${request.bytes}::bigint,
-        ${request.policyVersion}, ${request.imageBytes ?? null}::bigint, latest.generation + 1,
+        ${request.policyVersion}, ${request.imageBytes ?? null}::bigint, ${request.verdict === undefined ? sql`null` : json(request.verdict)},
+        latest.generation + 1,
         ${name}::text || (latest.generation + 1) || ${`-${id.slice(0, 8)}`}::text, latest.uses, latest.use_score, latest.uses_scored, latest.scored_at
       from (
         select generation, uses, use_score, uses_scored, scored_at from cache_entries

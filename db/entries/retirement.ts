@@ -1,4 +1,4 @@
-import { and, eq, sql, type SQL } from 'drizzle-orm';
+import { and, eq, sql, type SQL } from 'drizzle-orm/sql';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryState, type RetireReason, type EntryRow } from '../schema';

@@ -1,4 +1,4 @@
-import { eq, sql, type SQL } from 'drizzle-orm';
+import { eq, sql, type SQL } from 'drizzle-orm/sql';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import { readDatabaseTime } from '../clock';
 import { cacheEntries, entryImages, follows, type BackendRow, type EntryRow } from '../schema';

@@ -1,4 +1,4 @@
-import { and, eq, gte, sql, type SQL } from 'drizzle-orm';
+import { and, eq, gte, sql, type SQL } from 'drizzle-orm/sql';
 import type { BackendName, EntryId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
@@ -127,9 +127,16 @@ function releaseVolumes(database: Database, entryIds: EntryId[], limit: number):
  */
 export async function pinEntries(
   database: Database,
-  request: { backend?: BackendName; target: PinTarget; pinned: boolean; by: string; workflowId?: string },
+  request: {
+    backend?: BackendName;
+    target: PinTarget;
+    pinned: boolean;
+    by: string;
+    requestId?: string;
+    workflowId?: string;
+  },
 ): Promise<{ matched: number; changed: number }> {
-  const { backend, target, pinned, by, workflowId } = request;
+  const { backend, target, pinned, by, requestId, workflowId } = request;
   const ofBackend = backend === undefined ? sql`true` : sql`e.backend = ${backend}`;
   const fields = {
     matched: cast.integer(sql`select count(*) from meant`),
@@ -144,7 +151,7 @@ export async function pinEntries(
       ), changed as (
         update cache_entries e set pinned = ${pinned}, pinned_by = ${pinned ? by : null} from meant
         where e.id = meant.id and e.state = 'ready' and e.pinned <> ${pinned} returning ${columnsOf(cacheEntries, 'e')}
-      ), noted as (${eventsOf(sql`changed`, { kind: pinned ? 'pinned' : 'unpinned', reason: 'requested', detail: `by ${by}`, workflowId })})
+      ), noted as (${eventsOf(sql`changed`, { kind: pinned ? 'pinned' : 'unpinned', reason: 'requested', detail: `by ${by}`, by, requestId, workflowId })})
       select ${columns}`,
   );
   return row ?? { matched: 0, changed: 0 };

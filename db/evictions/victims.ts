@@ -1,4 +1,4 @@
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm/sql';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { backends, cacheEntries, type RetireReason, type BackendRow, type EntryRow } from '../schema';

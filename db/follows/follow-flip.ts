@@ -1,4 +1,4 @@
-import { and, eq, isNotNull, sql } from 'drizzle-orm';
+import { and, eq, isNotNull, sql } from 'drizzle-orm/sql';
 import type { EntryId, FollowId, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, follows, type EntryRow, type FollowRow } from '../schema';

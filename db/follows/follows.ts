@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
+import { and, eq, sql } from 'drizzle-orm/sql';
 import type { BackendName, FollowId, ImageId, VolumeId } from '../../workflows/contract/ids';
 import { followPrefix, type FollowSpec } from '../../workflows/contract/refresh';
 import type { Database } from '../client';
@@ -17,6 +17,7 @@ import {
   transactionTime,
 } from '../statement';
 import { eventsOf } from '../entries/entry-events';
+import { recordEvent, type EventSource } from '../events';
 
 /** `pinned_by` of what is pinned for a follow. */
 export function pinnedByFollow(name: string): string {
@@ -27,14 +28,18 @@ export function pinnedByFollow(name: string): string {
  * Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes
  * nothing. Undo: `deleteFollow`.
  */
-export async function upsertFollow(database: Database, spec: FollowSpec & { by: string }): Promise<FollowRow> {
+export function upsertFollow(
+  database: Database,
+  { source, ...spec }: FollowSpec & { by: string; source: EventSource },
+): Promise<FollowRow> {
   const { name, imageName, owner, tags, properties, backend, keep, pin, by } = spec;
-  const [row] = await readTable(
-    database,
-    follows,
-    (
-      columns,
-    ) => sql`insert into follows as f (id, backend, name, image_name, owner, tags, properties, keep, pin, created_by)
+  return inTransaction(database, async (transaction) => {
+    const [row] = await readTable(
+      transaction,
+      follows,
+      (
+        columns,
+      ) => sql`insert into follows as f (id, backend, name, image_name, owner, tags, properties, keep, pin, created_by)
       values (${randomUUID()}, ${backend}, ${name}, ${imageName}, ${owner ?? null},
         ${texts(tags)}, ${json(properties)}, ${keep}, ${pin}, ${by})
       on conflict (backend, name) do update set image_name = excluded.image_name, owner = excluded.owner, tags = excluded.tags,
@@ -42,15 +47,18 @@ export async function upsertFollow(database: Database, spec: FollowSpec & { by: 
         newest_image_id = case when (f.image_name, f.owner, f.tags, f.properties) is not distinct from
           (excluded.image_name, excluded.owner, excluded.tags, excluded.properties) then f.newest_image_id end
       returning ${columns}`,
-  );
-  if (!row) throw new Error(`follow ${name} was not set`);
-  return row;
+    );
+    if (!row) throw new Error(`follow ${name} was not set`);
+    const detail = { imageName, owner, tags, keep, pin };
+    await recordEvent(transaction, { kind: 'follow.set', object: name, backend, detail, ...source, by });
+    return row;
+  });
 }
 
 /** Ends a follow; what was pinned for it is pinned no more. @returns whether there was one. */
 export function deleteFollow(
   database: Database,
-  { backend, name, workflowId }: { backend: BackendName; name: string; workflowId: string },
+  { backend, name, source }: { backend: BackendName; name: string; source: EventSource },
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
     const where = and(eq(follows.backend, backend), eq(follows.name, name));
@@ -60,8 +68,10 @@ export function deleteFollow(
       sql`with changed as (
           update cache_entries set pinned = false, pinned_by = null
           where backend = ${backend} and pinned_by = ${pinnedByFollow(name)} returning ${columnsOf(cacheEntries)}
-        ) ${eventsOf('changed', { kind: 'unpinned', reason: 'unfollowed', workflowId })}`,
+        ) ${eventsOf('changed', { kind: 'unpinned', reason: 'unfollowed', workflowId: source.workflowId })}`,
     );
+    if (removed.length > 0)
+      await recordEvent(transaction, { kind: 'follow.removed', object: name, backend, ...source });
     return removed.length > 0;
   });
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
-import { and, eq, sql } from 'drizzle-orm';
-import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import { and, eq, sql } from 'drizzle-orm/sql';
+import type { BackendName, ContentId, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import type { Connection } from '../../workflows/contract/volume';
 import { hasKey, keyColumnNames, keyValues } from '../key-columns';
@@ -10,6 +10,7 @@ import { cast, inTransaction, json, query, readRows, runStatement, texts, type Q
 import { lockBackend } from '../backends';
 import { releaseOf } from '../entries/clones';
 import { eventColumns, eventsOf } from '../entries/entry-events';
+import { recordVolumeEvent, type EventSource } from '../events';
 import { lockAsSeen } from './reconcile-volumes';
 
 /** @returns the entries of these image-volumes; one that is there in place of one that is gone. */
@@ -79,9 +80,12 @@ export interface MarkedVolume {
   projectId: ProjectId;
   name: string | null;
   backend: BackendName;
-  key: CacheKey;
+  /** Undefined: its bytes are of no image. */
+  key: CacheKey | undefined;
   sizeBytes: number;
   connection: Connection;
+  /** See `volumes`. */
+  contentId?: ContentId;
   /** The parent that it needs. */
   entryId?: EntryId;
 }
@@ -96,11 +100,11 @@ const UNKNOWN_IMAGE = '00000000-0000-0000-0000-000000000000';
  */
 export function adoptVolume(
   database: Database,
-  { found, workflowId, runId }: { found: MarkedVolume; workflowId: string; runId: string },
+  { found, workflowId, runId, source }: { found: MarkedVolume; workflowId: string; runId: string; source: EventSource },
 ): Promise<boolean> {
-  const { volumeId, projectId, name, backend, key, sizeBytes, connection, entryId } = found;
+  const { volumeId, projectId, name, backend, key, sizeBytes, connection, contentId, entryId } = found;
   return inTransaction(database, async (transaction) => {
-    const imageId = await findImageOf(transaction, { backend, key });
+    const imageId = key === undefined ? null : await findImageOf(transaction, { backend, key });
     const request = { imageId, backend, projectId, name, sizeBytes, metadata: {}, bypassCache: false };
     const made = await runStatement(
       transaction,
@@ -109,13 +113,14 @@ export function adoptVolume(
             and not exists (select 1 from volumes where id = ${volumeId}) returning id
         )
         insert into volumes (id, project_id, name, backend, image_id, short_key, request, size_bytes, state, entry_id, holds_entry, workflow_id, run_id,
-          outcome, connection, bootable, image_metadata, metadata, available_at)
-        select ${volumeId}, ${projectId}, ${name}, ${backend}, ${imageId}, ${key.short}, ${json(request)}, ${sizeBytes}::bigint, 'available',
-          parent.id, parent.id is not null, ${workflowId}, ${runId}, ${entryId === undefined ? 'bypassed' : 'hit'}, ${json(connection)}, true, '{}', '{}', now()
+          outcome, connection, content_id, bootable, image_metadata, metadata, available_at)
+        select ${volumeId}, ${projectId}, ${name}, ${backend}, ${imageId}, ${key?.short ?? null}, ${json(request)}, ${sizeBytes}::bigint, 'available',
+          parent.id, parent.id is not null, ${workflowId}, ${runId}, ${entryId === undefined ? 'bypassed' : 'hit'}, ${json(connection)}, ${contentId ?? null}::uuid, true, '{}', '{}', now()
         from (select 1) as one left join parent on true where ${entryId === undefined}::boolean or parent.id is not null
         on conflict (id) do nothing`,
     );
     if (made === 0 && entryId !== undefined) throw new NotAdopted();
+    if (made > 0) await recordVolumeEvent(transaction, { kind: 'volume.adopted', volumeId, ...source });
     return made > 0;
   }).catch(unlessNotAdopted);
 }
@@ -132,7 +137,8 @@ export function finishVolume(
     sizeBytes,
     connection,
     entryId,
-  }: { volume: VolumeRow } & Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>,
+    source,
+  }: { volume: VolumeRow; source: EventSource } & Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>,
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
     if (!(await lockAsSeen(transaction, volume))) return false;
@@ -153,6 +159,8 @@ export function finishVolume(
           available_at = now(), updated_at = now()
         where id = ${volume.id}`,
     );
+    const detail = { from: volume.state };
+    await recordVolumeEvent(transaction, { kind: 'volume.repaired', volumeId: volume.id, detail, ...source });
     return true;
   }).catch(unlessNotAdopted);
 }

@@ -1,4 +1,4 @@
-import { and, eq, gt, sql } from 'drizzle-orm';
+import { and, eq, gt, sql } from 'drizzle-orm/sql';
 import type { BackendName, EntryId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { cacheEntries, type EntryRow } from '../schema';
@@ -22,7 +22,7 @@ export interface MiscountedEntry {
   entryId: EntryId;
   imageVolume: string;
   clones: number;
-  /** Volumes that hold it. */
+  /** Volumes and snapshots that hold it. */
   holders: number;
 }
 
@@ -34,15 +34,18 @@ export function listMiscounted(database: Database, backend: BackendName): Promis
     database,
     fields,
     (columns) => sql`select ${columns} from cache_entries e left join (
-        select entry_id, count(*) as holders from volumes where holds_entry group by entry_id
+        select entry_id, count(*) as holders from (
+          select entry_id from volumes where holds_entry union all select entry_id from snapshots where holds_entry
+          union all select entry_id from reimages where entry_id is not null
+        ) held group by entry_id
       ) h on h.entry_id = e.id
       where e.backend = ${backend} and e.clones <> coalesce(h.holders, 0) order by e.id`,
   );
 }
 
 /**
- * Sets an entry's `clones` to the number of volumes that hold it, with its event. A hold is given or ended under
- * the entry's lock until its volume is written, so a count in a second statement, after the lock, is exact. Idempotent.
+ * Sets an entry's `clones` to the number of volumes and snapshots that hold it, with its event. A hold is given or ended under
+ * the entry's lock until its volume or snapshot is written, so a count in a second statement, after the lock, is exact. Idempotent.
  * @returns whether it was wrong.
  */
 export function correctCloneCount(
@@ -51,11 +54,13 @@ export function correctCloneCount(
 ): Promise<boolean> {
   return inTransaction(database, async (transaction) => {
     await runStatement(transaction, sql`select id from cache_entries where id = ${entryId} for update`);
-    const detail = sql`'the count of clones was ' || was || ', ' || clones || ' volumes hold it'`;
+    const detail = sql`'the count of clones was ' || was || ', ' || clones || ' volumes and snapshots hold it'`;
     const corrected = await runStatement(
       transaction,
       sql`with before as (
-          select id, clones as was, (select count(*) from volumes where entry_id = ${entryId} and holds_entry)::int as holders
+          select id, clones as was, ((select count(*) from volumes where entry_id = ${entryId} and holds_entry) +
+            (select count(*) from snapshots where entry_id = ${entryId} and holds_entry) +
+            (select count(*) from reimages where entry_id = ${entryId}))::int as holders
           from cache_entries where id = ${entryId}
         ), changed as (
           update cache_entries e set clones = b.holders from before b where e.id = b.id and e.clones <> b.holders

@@ -1,10 +1,11 @@
-import { and, eq, gt, isNotNull, isNull, sql } from 'drizzle-orm';
+import { and, eq, gt, sql } from 'drizzle-orm/sql';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { volumes, type VolumeRow } from '../schema';
-import { columnsOf, inTransaction, query, readRows, runStatement, type Queryable, transactionTime } from '../statement';
+import { columnsOf, inTransaction, query, readRows, runStatement, type Queryable } from '../statement';
 import { freed, releaseOf, toRelease, type Release } from '../entries/clones';
+import { volumeEventColumns, volumeEventsOf, type EventSource } from '../events';
 import { decisionOf } from '../report/decisions';
 
 /** @returns a backend's volumes in a state, by id after `afterId`. */
@@ -28,32 +29,35 @@ export const MISSING = 'VolumeNotFound';
  */
 export async function markMissing(
   database: Database,
-  { volumeId, message }: { volumeId: VolumeId; message: string },
+  { volumeId, message, source }: { volumeId: VolumeId; message: string; source: EventSource },
 ): Promise<boolean> {
-  const where = and(eq(volumes.id, volumeId), eq(volumes.state, 'available'), isNull(volumes.attachedTo));
-  const rows = await query(database, (orm) =>
-    orm
-      .update(volumes)
-      .set({ state: 'error', errorType: MISSING, errorMessage: message, updatedAt: transactionTime })
-      .where(where)
-      .returning({ id: volumes.id }),
+  const changed = await runStatement(
+    database,
+    sql`with changed as (
+        update volumes set state = 'error', error_type = ${MISSING}, error_message = ${message}, updated_at = now()
+        where id = ${volumeId} and state = 'available' and attached_to is null
+          and not exists (select from reimages r where r.volume_id = volumes.id) returning ${volumeEventColumns}
+      ), noted as (${volumeEventsOf('changed', { kind: 'volume.missing', ...source })})
+      select id from changed`,
   );
-  return rows.length > 0;
+  return changed > 0;
 }
 
 /** `error -> available` of a row that was marked missing. Idempotent. @returns whether this call did it. */
-export async function markFound(database: Database, { volumeId }: { volumeId: VolumeId }): Promise<boolean> {
-  const { id, state, errorType, connection, sizeBytes } = volumes;
-  const isMissing = and(eq(id, volumeId), eq(state, 'error'), eq(errorType, MISSING));
-  const where = and(isMissing, isNotNull(connection), isNotNull(sizeBytes));
-  const rows = await query(database, (orm) =>
-    orm
-      .update(volumes)
-      .set({ state: 'available', errorType: null, errorMessage: null, updatedAt: transactionTime })
-      .where(where)
-      .returning({ id }),
+export async function markFound(
+  database: Database,
+  { volumeId, source }: { volumeId: VolumeId; source: EventSource },
+): Promise<boolean> {
+  const changed = await runStatement(
+    database,
+    sql`with changed as (
+        update volumes set state = 'available', error_type = null, error_message = null, updated_at = now()
+        where id = ${volumeId} and state = 'error' and error_type = ${MISSING} and connection is not null and size_bytes is not null
+        returning ${volumeEventColumns}
+      ), noted as (${volumeEventsOf('changed', { kind: 'volume.found', ...source })})
+      select id from changed`,
   );
-  return rows.length > 0;
+  return changed > 0;
 }
 
 /**

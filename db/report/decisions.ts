@@ -1,6 +1,7 @@
-import { and, count, desc, eq, gte, sql, sum, type SQL } from 'drizzle-orm';
+import { and, count, desc, eq, gte, sql, sum, type SQL } from 'drizzle-orm/sql';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../workflows/contract/ids';
-import type { TimingsMs } from '../../workflows/contract/volume';
+import type { Caller } from '../../workflows/contract/event-kinds';
+import { isOfCache, type OutcomeWithoutCache, type TimingsMs } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { decisions, type DecisionOutcome, type DecisionRow } from '../schema';
 import { json, query, runStatement } from '../statement';
@@ -13,7 +14,7 @@ export interface DecisionNote {
   timingsMs?: TimingsMs;
 }
 
-export interface NewDecision extends DecisionNote {
+export interface NewDecision extends DecisionNote, Caller {
   volumeId: VolumeId | null;
   projectId?: ProjectId;
   backend?: BackendName;
@@ -30,10 +31,12 @@ export interface NewDecision extends DecisionNote {
 export async function recordDecision(database: Database, decision: NewDecision): Promise<void> {
   await runStatement(
     database,
-    sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded, timings_ms, workflow_id, run_id)
+    sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded, timings_ms, workflow_id, run_id,
+        requested_by, request_id)
       values (${decision.volumeId}, ${decision.projectId ?? null}, ${decision.backend ?? null}, ${decision.imageId ?? null}, ${decision.shortKey ?? null},
         ${decision.entryId ?? null}, ${decision.outcome}, ${decision.reason}, ${decision.errorType ?? null}, ${decision.bytesDownloaded ?? 0},
-        ${json(decision.timingsMs ?? {})}, ${decision.workflowId}, ${decision.runId})
+        ${json(decision.timingsMs ?? {})}, ${decision.workflowId}, ${decision.runId},
+        ${decision.by ?? null}, ${decision.requestId ?? null})
       on conflict (workflow_id, run_id) do nothing`,
   );
 }
@@ -55,10 +58,10 @@ export function decisionOf(
       ? sql`0`
       : sql`coalesce((select s.${sql.identifier(column)} from ${sql.identifier(decision.saved)} s where s.id = d.id), 0)`;
   return sql`insert into decisions (volume_id, project_id, backend, image_id, short_key, entry_id, outcome, reason, error_type, bytes_downloaded,
-      saved_bytes, saved_seconds, timings_ms, workflow_id, run_id)
+      saved_bytes, saved_seconds, timings_ms, workflow_id, run_id, requested_by, request_id)
     select id, project_id, backend, image_id, short_key, entry_id, ${decision.outcome}, ${decision.reason}, ${decision.errorType ?? null},
       ${decision.bytesDownloaded ?? 0}::bigint, ${saved('bytes')}, ${saved('seconds')}, ${decision.timingsMs ?? sql`'{}'::jsonb`}, workflow_id,
-      ${decision.ofSeveral ? sql`run_id || '/' || id` : sql`run_id`}
+      ${decision.ofSeveral ? sql`run_id || '/' || id` : sql`run_id`}, requested_by, request_id
     from ${sql.identifier(of)} d on conflict (workflow_id, run_id) do nothing`;
 }
 
@@ -94,7 +97,7 @@ export function listDecisions(
   );
 }
 
-export type DecisionTotals = Record<DecisionOutcome, number> & {
+export type DecisionTotals = Record<Exclude<DecisionOutcome, OutcomeWithoutCache>, number> & {
   bytesDownloaded: number;
   savedBytes: number;
   savedSeconds: number;
@@ -137,7 +140,7 @@ export async function summarizeDecisions(
     savedSeconds: 0,
   };
   for (const { outcome, decided, downloaded, savedBytes, savedSeconds } of rows) {
-    summary[outcome] = decided;
+    if (isOfCache(outcome)) summary[outcome] = decided;
     summary.bytesDownloaded += Number(downloaded ?? 0);
     summary.savedBytes += Number(savedBytes ?? 0);
     summary.savedSeconds += Number(savedSeconds ?? 0);

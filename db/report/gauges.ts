@@ -1,4 +1,4 @@
-import { count, sql, type SQL } from 'drizzle-orm';
+import { count, sql, type SQL } from 'drizzle-orm/sql';
 import { volumeStates, type VolumeState } from '../../workflows/contract/volume';
 import type { Database } from '../client';
 import { backends, cacheEntries, volumes } from '../schema';

@@ -1,4 +1,4 @@
-import { and, count, desc, eq, inArray, isNotNull, ne, sql, type SQL } from 'drizzle-orm';
+import { and, count, desc, eq, inArray, isNotNull, ne, sql, type SQL } from 'drizzle-orm/sql';
 import type { BackendName, ImageId } from '../../workflows/contract/ids';
 import type { Database } from '../client';
 import { decisions, entryEvents } from '../schema';
@@ -94,10 +94,13 @@ export function readExpensiveMisses(database: Database, period: ReportPeriod) {
     downloadMs: cast.float<number | null>(sql`${timingsMs} ->> 'download'`),
     convertMs: cast.float<number | null>(sql`${timingsMs} ->> 'convert'`),
   };
+  const imageName = cast.text<string | null>(
+    sql`(select v.image_metadata ->> 'image_name' from volumes v where v.id = ${volumeId})`,
+  );
   const where = and(within(period), eq(outcome, 'miss'));
   return query(database, (orm) =>
     orm
-      .select({ at, volumeId, backend, imageId, bytesDownloaded, workflowId, ...timings })
+      .select({ at, volumeId, backend, imageId, imageName, bytesDownloaded, workflowId, ...timings })
       .from(decisions)
       .where(where)
       .orderBy(desc(timings.totalMs), id)
@@ -107,13 +110,17 @@ export function readExpensiveMisses(database: Database, period: ReportPeriod) {
 
 /** @returns the images of most creates. */
 export function readImageUse(database: Database, period: ReportPeriod) {
-  const { imageId, outcome } = decisions;
+  const { imageId, outcome, volumeId } = decisions;
+  /** As one of its volumes has it: the inventory knows images by their ids. */
+  const imageName = cast.text<string | null>(
+    sql`(select v.image_metadata ->> 'image_name' from volumes v where v.id = max(${volumeId}::text)::uuid)`,
+  );
   const ofImage = cast.text<ImageId>(sql`${imageId}`);
   const hits = cast.integer(sql`count(*) filter (where ${outcome} = 'hit')`);
   const where = and(within(period), isNotNull(imageId), ne(outcome, 'refused'));
   return query(database, (orm) =>
     orm
-      .select({ imageId: ofImage, creates: count(), hits, ...sums })
+      .select({ imageId: ofImage, creates: count(), hits, ...sums, imageName })
       .from(decisions)
       .where(where)
       .groupBy(sql`1`)

@@ -11,6 +11,7 @@ import { measureClones } from './measures/clones';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
 import { measureMisses } from './measures/miss';
+import { measureRefusals, type RefusalMeasure } from './measures/refusals';
 import { measureResume } from './measures/resume';
 import { measureScale } from './measures/scale';
 import { measureDirectories } from './measures/scale-directory';
@@ -22,6 +23,8 @@ import type { Measure } from './result';
 
 /** Needs a database and nothing else. */
 const SCALE = 'scale';
+/** Needs an identity. */
+const REFUSALS = 'refusals';
 /** Needs nothing at all. */
 const POLICIES = 'policies';
 const measures: Record<string, (servers: BenchServers, stack: Stack, storage: BareStorage) => Promise<Measure[]>> = {
@@ -42,7 +45,7 @@ async function main(): Promise<void> {
       beside: { type: 'string' },
     },
   });
-  const known = [...Object.keys(measures), SCALE, POLICIES];
+  const known = [...Object.keys(measures), SCALE, REFUSALS, POLICIES];
   const names = values.only ?? known;
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${known.join(', ')}`);
@@ -50,16 +53,29 @@ async function main(): Promise<void> {
   const onStacks = names.filter((name) => measures[name] !== undefined);
   const results = onStacks.length === 0 ? [] : await measureOnStacks(onStacks, values.backend);
   const scale = names.includes(SCALE) ? [...(await measureDirectories()), ...(await measureScale())] : [];
+  const refusals = names.includes(REFUSALS) ? await measureRefusals(started(await startServers())) : [];
   const policies = names.includes(POLICIES) ? measurePolicies() : [];
-  if (values.json) process.stdout.write(`${JSON.stringify([...results, ...scale, ...policies], null, 2)}\n`);
+  if (values.json)
+    process.stdout.write(`${JSON.stringify([...results, ...scale, ...refusals, ...policies], null, 2)}\n`);
   else {
     const tables = [
       results.length > 0 ? formatResults(results) : '',
       scale.length > 0 ? formatScale(scale) : '',
+      refusals.length > 0 ? formatRefusals(refusals) : '',
       policies.length > 0 ? formatPolicies(policies) : '',
     ];
     process.stdout.write(`${tables.filter((table) => table !== '').join('\n')}\n`);
   }
+}
+
+function formatRefusals(refusals: RefusalMeasure[]): string {
+  return formatTable(
+    ['404 OF', 'PAIRS', 'P50 MS, ABSENT', "P50 MS, ANOTHER PROJECT'S", 'NOISE MS'],
+    refusals.map(({ what, n, absentP50Ms, foreignP50Ms, noiseMs }) => [
+      what,
+      ...[n, absentP50Ms, foreignP50Ms, noiseMs].map(String),
+    ]),
+  ).join('\n');
 }
 
 /** The other system and ours on one Ceph and one Glance, in place of what is measured beside bare tools. */

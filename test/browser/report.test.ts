@@ -29,6 +29,15 @@ afterAll(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
+/** Marks and texts of plots that are cut off. */
+const outsideOfPlots = `[...document.querySelectorAll('svg')].flatMap((plot) => {
+      const box = plot.getBoundingClientRect();
+      return [...plot.querySelectorAll('rect, circle, text')].filter((mark) => {
+        const { left, right, top, bottom } = mark.getBoundingClientRect();
+        return left < box.left - 1 || right > box.right + 1 || top < box.top - 1 || bottom > box.bottom + 1;
+      });
+    }).map((mark) => mark.outerHTML)`;
+
 const pages: Page[] = [];
 afterEach(async () => {
   for (const page of pages.splice(0)) await page.close();
@@ -64,14 +73,7 @@ describe('the report’s page', () => {
       `[...document.querySelectorAll('#outcomes rect.hit')].map((bar) => bar.getBoundingClientRect().height)`,
     );
     expect(Math.min(...heights)).toBeGreaterThan(20);
-    const outside = await page.evaluate<string[]>(`[...document.querySelectorAll('svg')].flatMap((plot) => {
-      const box = plot.getBoundingClientRect();
-      return [...plot.querySelectorAll('rect, circle, text')].filter((mark) => {
-        const { left, right, top, bottom } = mark.getBoundingClientRect();
-        return left < box.left - 1 || right > box.right + 1 || top < box.top - 1 || bottom > box.bottom + 1;
-      });
-    }).map((mark) => mark.outerHTML)`);
-    expect(outside).toEqual([]);
+    expect(await page.evaluate(outsideOfPlots)).toEqual([]);
   });
 
   it('shows texts of the inventory as texts, whatever they hold', async () => {
@@ -109,9 +111,32 @@ describe('the report’s page', () => {
     expect((await readFile(picture)).subarray(1, 4).toString()).toBe('PNG');
   });
 
-  it('is wide enough for nothing but its tables on a small screen', async () => {
-    const page = await show(sampleReport(), { width: 480 });
-    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(480);
+  it('needs no sideways scrolling on a small screen, of its tables neither', async () => {
+    const page = await show(sampleReport(), { width: 390 });
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+    const wide = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('body *:not(svg *)')].filter((part) => part.scrollWidth > part.clientWidth + 1 && getComputedStyle(part).display !== 'inline').map((part) => part.outerHTML.slice(0, 200))`,
+    );
+    expect(wide).toEqual([]);
+    expect(await page.evaluate(outsideOfPlots)).toEqual([]);
+    const overlapping = await page.evaluate<string[]>(`[...document.querySelectorAll('svg')].flatMap((plot) => {
+      const texts = [...plot.querySelectorAll('text')].map((text) => ({ said: text.textContent, box: text.getBoundingClientRect() }));
+      const isOver = (one, other) => one.right > other.left + 1 && other.right > one.left + 1 && one.bottom > other.top + 4 && other.bottom > one.top + 4;
+      return texts.filter(({ box }, at) => texts.some((other, before) => before < at && isOver(box, other.box))).map(({ said }) => said);
+    })`);
+    expect(overlapping).toEqual([]);
+  });
+
+  it('has ticks at round times and numbers, says that times are UTC, and names images', async () => {
+    const page = await show(sampleReport());
+    const labels = await page.evaluate<string[]>(
+      `[...document.querySelectorAll('#outcomes svg text')].map((text) => text.textContent)`,
+    );
+    expect(labels).toEqual(['UTC', '0', '5', '10', '12:00', '16:00', '20:00', '03-02', '04:00', '08:00']);
+    const text = await page.evaluate<string>('document.body.textContent');
+    expect(text).toContain('At (UTC)');
+    expect(text).toContain('debian-12');
+    expect(await page.evaluate('document.querySelector("#outcomes rect title").textContent')).toContain('UTC: ');
   });
 
   it('says so when nothing has happened', async () => {
@@ -155,6 +180,7 @@ function sampleReport(): Report {
         volumeId: null,
         backend: brand('local'),
         imageId: brand('7a2f4b1e-0000-4000-8000-000000000001'),
+        imageName: 'debian-12',
         totalMs: 15_000,
         downloadMs: 12_000,
         convertMs: 2500,

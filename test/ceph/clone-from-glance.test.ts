@@ -7,9 +7,13 @@ import type { BackendName } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { reconcile } from '../../client/reconcile';
+import { uploadVolume } from '../../client/uploads';
+import { changeVolume, createVolume, deleteVolume } from '../../client/volumes';
+import { findStoredVolume } from '../../activities/transfer/stored-volume';
 import { CephCluster } from '../support/ceph/cluster';
 import { startRealGlance, type RealGlance } from '../support/glance/real-glance';
-import { isSameGuest, type QemuDisk } from '../support/images/qemu';
+import { isSameGuest, readGuest, writeAsGuest, type QemuDisk } from '../support/images/qemu';
+import { makeSigner, sign, type Signer } from '../support/images/signers';
 import { uploadSample, type SampleImage } from '../support/images/sample-image';
 import { flowsOf, type UploadedImage } from '../support/stack/flows';
 import { startHerd } from '../support/stack/herd';
@@ -29,6 +33,7 @@ describe('a worker whose pool of Ceph is in the cluster of Glance’s store', ()
   let directory = '';
   let glance: RealGlance;
   let running: Stack;
+  let signer: Signer;
   const flow = flowsOf({ stack: () => running, directory: () => directory });
 
   beforeAll(async () => {
@@ -48,7 +53,9 @@ describe('a worker whose pool of Ceph is in the cluster of Glance’s store', ()
       ]),
     );
     const schedules = { refresh: 'off', reconcile: 'off', evict: 'off', scrubRate: '500MiB' };
-    const config = { backends, schedules };
+    signer = makeSigner({ directory, name: 'signer', keyType: 'RSA-PSS' });
+    const signatures = { require: 'when-present', certificates: { [signer.id]: signer.certificate } };
+    const config = { backends, schedules, policy: { signatures } };
     running = await startStack({ backend, imagesEndpoint: glance.endpoint, config });
   });
   afterAll(async () => {
@@ -82,6 +89,26 @@ describe('a worker whose pool of Ceph is in the cluster of Glance’s store', ()
     return decision;
   };
 
+  it('uploads a volume as it is, and caches that by a copy which needs the volume no more', async () => {
+    const { image } = await flow.upload('to-upload', { diskFormat: 'raw' });
+    const volume = await flow.create(image);
+    await writeAsGuest(diskOf(volume), { offset: 2 * MiB, bytes: MiB });
+    const hits: CreateVolumeResult[] = [];
+    for (const diskFormat of ['raw', 'qcow2'] as const) {
+      const request = { volumeId: volume.volumeId, diskFormat, seedCache: true };
+      const { imageId, result } = await uploadVolume(running.cache, request, { wait: true });
+      expect(result.seeded).toMatchObject({ outcome: 'populated', bytesDownloaded: 0 });
+      const made = await running.images.getImage(imageId);
+      const hit = await flow.create(made);
+      expect(hit).toMatchObject({ outcome: 'hit' });
+      expect(await isSameGuest(diskOf(volume), diskOf(hit))).toBe(true);
+      expect(await parentOf(made)).toBeUndefined();
+      hits.push(hit);
+    }
+    await deleteVolume(running.cache, volume.volumeId);
+    for (const hit of hits) expect(await readGuest(diskOf(hit))).toMatchObject({ sizeBytes: 1024 * MiB });
+  });
+
   it('clones a raw image across the pools, and downloads no byte', async () => {
     const { image, sample } = await flow.upload('raw', { diskFormat: 'raw' });
     const miss = await flow.create(image);
@@ -91,6 +118,31 @@ describe('a worker whose pool of Ceph is in the cluster of Glance’s store', ()
     expect(await flow.create(image)).toMatchObject({ outcome: 'hit' });
     expect(await isGuestOf(sample, miss)).toBe(true);
     expect(await glance.countDownloads(image.id)).toBe(0);
+  });
+
+  it('verifies a signature over the bytes that are in Ceph, and clones no others', async () => {
+    const bytes = randomBytes(9 * MiB + 100);
+    const signed = async (name: string, content: Buffer): Promise<UploadedImage> => {
+      const { image, sample } = await uploadBytes(name, content);
+      const properties = Object.entries(sign(signer, bytes));
+      const answer = await fetch(`${glance.endpoint}/v2/images/${image.id}`, {
+        method: 'PATCH',
+        headers: { 'content-type': 'application/openstack-images-v2.1-json-patch' },
+        body: JSON.stringify(properties.map(([key, value]) => ({ op: 'add', path: `/${key}`, value }))),
+      });
+      expect(answer.status).toBe(200);
+      return { image: await running.images.getImage(image.id), sample };
+    };
+    const good = await signed('signed', bytes);
+    const volume = await flow.create(good.image);
+    expect(volume.reason).toContain(cloned);
+    expect(await isGuestOf(good.sample, volume)).toBe(true);
+    const before = await objects();
+    const bad = await signed('badly-signed', randomBytes(MiB));
+    const details = expect.objectContaining({ rule: 'signature', bytesVerified: true });
+    await expect(flow.create(bad.image)).rejects.toMatchObject({ type: 'ImageRefused', details });
+    expect(await objects()).toEqual(before);
+    for (const { image } of [good, bad]) expect(await glance.countDownloads(image.id)).toBe(0);
   });
 
   it('clones an image whose last sector is not whole', async () => {
@@ -122,6 +174,47 @@ describe('a worker whose pool of Ceph is in the cluster of Glance’s store', ()
     for (const volume of made.slice(0, 3)) expect(await isGuestOf(sample, volume)).toBe(true);
     expect(await glance.countDownloads(image.id)).toBe(0);
     expect(made.reduce((sum, { bytesDownloaded }) => sum + bytesDownloaded, 0)).toBe(0);
+  });
+
+  it('clones an image that the cinder store keeps in a volume of ours, and nothing that is no such volume', async () => {
+    const { volumeId } = await createVolume(running.cache, { backend, sizeBytes: 16 * MiB });
+    const disk = `volumes/${namespaces['ceph']}/volume-${volumeId}`;
+    const written: QemuDisk = {
+      filename: `rbd:${disk}:id=cinder:conf=${ceph.confPath}`,
+      format: 'raw',
+    };
+    await writeAsGuest(written, { offset: 2 * MiB, bytes: MiB });
+    const exported = join(directory, 'exported');
+    await ceph.rbd(['export', '--no-progress', disk, exported]);
+    const { image, sample } = await uploadBytes('in-a-volume', (await readFile(exported)).subarray(0, 4 * MiB + 512));
+    await glance.relocate(image.id, `cinder://cinder/${volumeId}`);
+    const metadata = { glance_image_id: image.id, image_size: String(4 * MiB + 512) };
+    const setReadOnly = async (readOnly: boolean): Promise<unknown> =>
+      await running.database.sql`update volumes set read_only = ${readOnly} where id = ${volumeId}`;
+    const input = {
+      image,
+      sizeBytes: 4 * MiB + 512,
+      backend: { name: backend as BackendName, cloneStoredVolume: jest.fn() },
+    };
+    const locations = await running.images.listLocations(image.id);
+    expect(locations).toEqual([`cinder://cinder/${volumeId}`]);
+    const find = async () => await findStoredVolume(running, { ...input, locations });
+    await setReadOnly(true);
+    expect(await find()).toBeUndefined();
+    await changeVolume(running.cache, volumeId, { metadata });
+    expect(await find()).toMatchObject({ id: volumeId });
+    await setReadOnly(false);
+    expect(await find()).toBeUndefined();
+    await setReadOnly(true);
+
+    const volume = await flow.create(image);
+    expect(volume).toMatchObject({ outcome: 'miss', bytesDownloaded: 0, reason: expect.stringContaining(cloned) });
+    expect(await parentOf(image)).toMatchObject({ image: `volume-${volumeId}` });
+    expect(await isGuestOf(sample, volume)).toBe(true);
+    expect(await ceph.rbd(['snap', 'ls', disk])).toBe('');
+    expect(await glance.countDownloads(image.id)).toBe(0);
+    await deleteVolume(running.cache, volumeId);
+    expect(await isGuestOf(sample, volume)).toBe(true);
   });
 
   it('makes what it cloned independent, so that the image can be deleted', async () => {

@@ -7,7 +7,7 @@ import { sealSample } from '../conformance/backend-contract';
 import { CephCluster } from '../support/ceph/cluster';
 import { makeRbdPlace, type RbdPlace } from '../support/ceph/rbd-place';
 import { isSameGuest } from '../support/images/qemu';
-import { IMAGE_BYTES, imageMarker, volumeMarker } from '../support/markers';
+import { IMAGE_BYTES, imageMarker, snapshotMarker, volumeMarker } from '../support/markers';
 
 jest.setTimeout(60_000);
 
@@ -45,6 +45,25 @@ describe.each([
     expect(await isSameGuest(place.diskOf(connection), source)).toBe(true);
     return await cluster.countAncestors(`volume-${marker.volumeId}`);
   };
+
+  it('has volumes of volumes, each flattened when it would read from more images than it may', async () => {
+    place = await makeRbdPlace(open, { maxCloneDepth: 2 });
+    const { backend, cluster } = place;
+    const source = await sealSample(place, directory, 'img');
+    let volume = volumeMarker(place);
+    await backend.ensureClone('img', volume);
+    const depths: number[] = [];
+    for (let made = 0; made < 2; made += 1) {
+      const snapshot = snapshotMarker(place, volume);
+      await backend.ensureSnapshot(snapshot);
+      volume = volumeMarker(place);
+      const disk = place.diskOf(await backend.cloneSnapshot({ snapshot, marker: volume }));
+      expect(await isSameGuest(disk, source)).toBe(true);
+      depths.push(await cluster.countAncestors(`volume-${volume.volumeId}`));
+      expect(place.diskOf(await backend.cloneSnapshot({ snapshot, marker: volume }))).toEqual(disk);
+    }
+    expect(depths).toEqual([2, 0]);
+  });
 
   it('stays one where its clones may be so deep', async () => {
     expect(await depthOfVolume(ANCESTORS + 1)).toBe(ANCESTORS + 1);

@@ -224,6 +224,42 @@ describe.each([
     expect(await cluster.listTrash()).toEqual([]);
   });
 
+  it('a snapshot of an image that a guest writes has its notes, and goes with its last clone when it was deleted before', async () => {
+    await cluster.ensureTrash();
+    const bytes = await importSample('volume');
+    const letGo = await holdAsGuest(diskOf('volume'));
+    try {
+      await cluster.snapshotVolume('volume', 'taken', { marker: 'of the snapshot' });
+      await expect(cluster.snapshotVolume('volume', 'taken', {})).rejects.toMatchObject(exists);
+    } finally {
+      await letGo();
+    }
+    expect(await cluster.describeImage('volume', KEYS)).toMatchObject({
+      snapshots: ['taken'],
+      metadata: { marker: 'of the snapshot' },
+    });
+    const taken = { image: 'volume', snapshot: 'taken' };
+    await cluster.cloneImage(taken, { name: 'clone', sizeBytes: IMAGE_BYTES, metadata: { marker: 'own' } });
+    await cluster.removeSnapshot('volume', 'taken', 'marker');
+    await cluster.removeSnapshot('volume', 'taken', 'marker');
+    await cluster.removeSnapshot('none', 'taken', 'marker');
+    const described = await cluster.describeImage('volume', KEYS);
+    expect(described?.snapshots).not.toContain('taken');
+    expect(described?.metadata['marker']).toBeUndefined();
+    await expect(cluster.removeImage('volume')).rejects.toMatchObject({ code: 'ENOTEMPTY' });
+    await cluster.moveToTrash('volume');
+    await expect(cluster.moveToTrash('volume')).rejects.toMatchObject(absent);
+    const [{ id } = { id: '' }] = await cluster.listTrash();
+    expect(await cluster.hasClones(id)).toBe(true);
+    expect(await cluster.removeFromTrash(id)).toBe(false);
+    expectBytes(await readAll('clone'), bytes);
+    await cluster.removeImage('clone');
+    expect(await cluster.hasClones(id)).toBe(false);
+    expect(await cluster.removeFromTrash(id)).toBe(true);
+    await expect(cluster.hasClones(id)).rejects.toMatchObject(absent);
+    expect(await cluster.listTrash()).toEqual([]);
+  });
+
   it('an image that a guest has open is seen to be, loses its name, and goes when it is let go', async () => {
     await cluster.ensureTrash();
     await cluster.ensureTrash();

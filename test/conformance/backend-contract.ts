@@ -302,6 +302,72 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
       });
     });
 
+    describe('a volume that grows', () => {
+      it('has its bytes and then zeros, its connection and its marker, and never shrinks', async () => {
+        const source = await seal('img');
+        const marker = volumeMarker(place);
+        const connection = await place.backend.ensureClone('img', marker);
+        const grow = (sizeBytes: number) => place.backend.ensureGrown(marker.volumeId, sizeBytes);
+        const grown = { kind: 'present', formerSizeBytes: IMAGE_BYTES, sizeBytes: GROWN_BYTES };
+        expect(await grow(GROWN_BYTES)).toEqual({ ...grown, openedBy: undefined });
+        for (const sizeBytes of [GROWN_BYTES, IMAGE_BYTES, 512])
+          expect(await grow(sizeBytes)).toMatchObject({ formerSizeBytes: GROWN_BYTES, sizeBytes: GROWN_BYTES });
+        const disk = place.diskOf(connection);
+        expect((await readGuest(disk)).sizeBytes).toBe(GROWN_BYTES);
+        expect(await isSameGuest(source, disk)).toBe(true);
+        await writeAsGuest(disk, { offset: GROWN_BYTES - 128 * 1024 });
+        const described = { kind: 'present', sizeBytes: GROWN_BYTES, connection, marker };
+        expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject(described);
+        // A create whose answer was lost asks again.
+        expect(await place.backend.ensureClone('img', marker)).toEqual(connection);
+      });
+
+      it('grows where it has no parent too, with what was written', async () => {
+        const marker = volumeMarker(place);
+        const request = { kind: 'volume', name: marker.volumeId, attempt: 'a1', virtualBytes: IMAGE_BYTES } as const;
+        const target = await place.backend.ensureWriteTarget(request);
+        const disk = place.diskOf(await place.backend.publishVolume(target, marker));
+        await writeAsGuest(disk);
+        const before = await readGuest(disk);
+        await place.backend.ensureGrown(marker.volumeId, GROWN_BYTES);
+        const after = await readGuest(disk);
+        expect(after.sizeBytes).toBe(GROWN_BYTES);
+        expect(after).not.toEqual(before);
+        await place.backend.ensureGrown(marker.volumeId, IMAGE_BYTES);
+        expect(await readGuest(disk)).toEqual(after);
+      });
+
+      it('says who has it open, or is refused while it is open', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        const letGo = await holdAsGuest(place.diskOf(await place.backend.ensureClone('img', marker)));
+        const [grown] = await Promise.allSettled([place.backend.ensureGrown(marker.volumeId, GROWN_BYTES)]);
+        const described = await place.backend.describeVolume(marker.volumeId);
+        await letGo();
+        const isRefused = grown.status === 'rejected';
+        expect(described).toMatchObject({ sizeBytes: isRefused ? IMAGE_BYTES : GROWN_BYTES });
+        expect(grown).toMatchObject(
+          isRefused
+            ? { reason: { type: 'VolumeInUse', details: { volumeId: marker.volumeId } } }
+            : { value: { sizeBytes: GROWN_BYTES, openedBy: expect.any(String) } },
+        );
+        expect(await place.backend.ensureGrown(marker.volumeId, GROWN_BYTES)).toMatchObject({ sizeBytes: GROWN_BYTES });
+      });
+
+      it('is refused for a size that does not fit, and is absent when nobody has made it', async () => {
+        await seal('img');
+        const marker = volumeMarker(place);
+        await place.backend.ensureClone('img', marker);
+        for (const sizeBytes of [IMAGE_BYTES + 1, 0, -512, Number.NaN, 2 ** 60])
+          await expect(place.backend.ensureGrown(marker.volumeId, sizeBytes)).rejects.toMatchObject({
+            type: 'InvalidRequest',
+            details: { field: 'sizeBytes' },
+          });
+        expect(await place.backend.describeVolume(marker.volumeId)).toMatchObject({ sizeBytes: IMAGE_BYTES });
+        expect(await place.backend.ensureGrown(volumeMarker(place).volumeId, GROWN_BYTES)).toEqual({ kind: 'absent' });
+      });
+    });
+
     describe('a clone', () => {
       it('is byte-identical to its parent', async () => {
         await seal('img');

@@ -1,6 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { spawn } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, readdir, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,7 +21,7 @@ import { createFileBackend } from '../../activities/backends/file/backend';
 import { runCommand } from '../../activities/command';
 import { getImageInfo } from '../../activities/image/qemu-img';
 import { MiB, TiB } from '../../workflows/contract/bytes';
-import type { BackendName, InstallationId, VolumeId } from '../../workflows/contract/ids';
+import type { BackendName, ContentId, InstallationId, VolumeId } from '../../workflows/contract/ids';
 import { brand } from '../support/brand';
 import { countReads } from '../support/machine/count-reads';
 import { IMAGE_BYTES, volumeMarker } from '../support/markers';
@@ -51,6 +63,36 @@ export function describeFileBackend(
     afterEach(async () => {
       await place.remove();
       await rm(samples, { recursive: true, force: true });
+    });
+
+    it('says of a raw volume which bytes its file has, wherever a replacement of them was killed', async () => {
+      const { backend, directory } = place;
+      const made = volumeMarker(place);
+      const { volumeId } = made;
+      const [data, file] = ['raw', 'json'].map((end) => join(directory, 'volumes', `${volumeId}.${end}`));
+      const write = async (attempt: string) =>
+        await backend.ensureWriteTarget({ kind: 'volume', name: volumeId, attempt, virtualBytes: MiB });
+      const connection = await backend.publishVolume(await write('a1'), made);
+      const former = JSON.parse(await readFile(file ?? '', 'utf8')) as object;
+      const marker = { ...made, content: brand<ContentId>(randomUUID()) };
+      await backend.ensureReplaced({ target: await write('a2'), marker, former: null });
+      const { ino: inode } = await stat(data ?? '');
+      const markerOf = async () => {
+        const described = await backend.describeVolume(volumeId);
+        return described.kind === 'present' ? described.marker : undefined;
+      };
+      // The file that was to take its place has done so, or not.
+      for (const [of, settled, found] of [
+        [inode, connection, marker],
+        [inode + 1, undefined, made],
+      ] as const) {
+        const next = { inode: of, stored: { marker, parent: null } };
+        await writeFile(file ?? '', JSON.stringify({ ...former, next }));
+        expect(await markerOf()).toEqual(found);
+        expect(await backend.settleReplaced(volumeId, marker.content)).toEqual(settled);
+        expect(await readFile(file ?? '', 'utf8')).not.toContain('next');
+        expect(await markerOf()).toEqual(found);
+      }
     });
 
     it(`clones by ${method}, starts no process for it, and says why nothing faster is used`, async () => {

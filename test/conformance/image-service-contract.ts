@@ -307,6 +307,18 @@ export function describeImageService(name: string, start: () => Promise<StartedI
         await upload(id);
         expect(await images.getImage(id)).toMatchObject({ status: 'active', sizeBytes: SIZE_BYTES });
       });
+
+      it('that goes on keeps others out, and leaves nothing when its image is deleted', async () => {
+        const { id } = await create();
+        const cut = startUpload(`${service.endpoint}/v2/images/${id}/file`);
+        await until(async () => (await images.getImage(id)).status === 'saving');
+        await expect(upload(id)).rejects.toMatchObject({ type: 'InvalidRequest', details: { field: 'imageId' } });
+        expect(await images.getImage(id)).toMatchObject({ status: 'saving', sizeBytes: null });
+        await images.deleteImage(id);
+        await cut();
+        await expect(images.getImage(id)).rejects.toMatchObject({ type: 'ImageNotFound' });
+        await expect(create({ id })).rejects.toMatchObject({ type: 'InvalidRequest', details: { field: 'imageId' } });
+      });
     });
 
     describe('a download', () => {

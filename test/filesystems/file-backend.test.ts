@@ -1,5 +1,7 @@
 import { MiB } from '../../workflows/contract/bytes';
 import { describeBackend } from '../conformance/backend-contract';
+import { describeReplacements } from '../conformance/replacement-contract';
+import { describeSnapshots } from '../conformance/snapshot-contract';
 import { describeFileBackend, makeFilePlace } from '../conformance/file-backend-contract';
 import { describeWithMounts } from '../support/machine/describe-with-mounts';
 import { mountFileSystem, type MountedFileSystem } from '../support/machine/filesystems';
@@ -22,6 +24,8 @@ describeWithMounts.each(matrix)('on $type with clone: $clone', ({ type, clone, m
   const makePlace = async () => await makeFilePlace(mounted.directory, clone);
 
   describeBackend('the file backend', makePlace);
+  describeReplacements('the file backend', makePlace);
+  describeSnapshots('the file backend', makePlace);
   describeFileBackend('its directory', makePlace, method);
 });
 

@@ -18,7 +18,7 @@ describe('ivc cache warm', () => {
     const { stdout, stderr, exitCode } = await ivc('cache', 'warm', '--image', one.id, two.id);
     expect(exitCode).toBe(0);
     for (const { id } of [one, two])
-      expect(stdout).toMatch(new RegExp(`^${id}  ${flow.stack.backend}  populated  2 MiB`, 'm'));
+      expect(stdout).toMatch(new RegExp(`^${id.slice(0, 8)}  ${flow.stack.backend}  populated  2 MiB`, 'm'));
     expect(stderr).toContain('2 populated');
     const again = await ivcJson('cache', 'warm', '--image', one.id, '--image', two.id, '--all', '--pin');
     expect(again).toMatchObject({
@@ -62,7 +62,6 @@ describe('ivc cache warm', () => {
 
   it.each([
     ['no image', [], '--image'],
-    ['what is no id', ['--image', 'debian'], 'Got debian'],
     ['both a backend and all', ['--image', randomUUID(), '--all', '--backend', 'x'], '--backend'],
   ])('refuses %s', async (_what, args, named) => {
     expect(await ivcJson('cache', 'warm', ...args)).toMatchObject({
@@ -72,13 +71,20 @@ describe('ivc cache warm', () => {
   });
 });
 
+it('warms no image that has neither such an id nor such a name', async () => {
+  expect(await ivcJson('cache', 'warm', '--image', 'debian')).toMatchObject({
+    exitCode: 3,
+    document: { error: { type: 'ImageNotFound', message: expect.stringContaining('no image debian') } },
+  });
+});
+
 describe('ivc cache follow', () => {
   it('follows, lists, creates from what is followed, and unfollows', async () => {
     const first = await publish({ name: 'debian-12', tags: ['latest'], properties: { os_distro: 'debian' } });
     const meaning = ['--name', 'debian-12', '--tag', 'latest', '--property', 'os_distro=debian'];
     const followed = await ivc('cache', 'follow', ...meaning, '--keep', '1', '--pin');
     expect(followed.exitCode).toBe(0);
-    expect(followed.stdout).toMatch(new RegExp(`^outcome +flipped: .*${first.id}`, 'm'));
+    expect(followed.stdout).toMatch(new RegExp(`^imageId +${first.id}\\noutcome +flipped$`, 'm'));
     expect(followed.stderr).toContain(`ivc volume create --image follow:debian-12 --backend ${flow.stack.backend}`);
 
     const created = await ivcJson('volume', 'create', '--image', 'follow:debian-12');
@@ -91,7 +97,10 @@ describe('ivc cache follow', () => {
     });
     const { stdout } = await ivc('cache', 'follows');
     expect(stdout).toMatch(
-      new RegExp(`^debian-12  ${flow.stack.backend}  debian-12, latest, os_distro=debian +${second.id}`, 'm'),
+      new RegExp(
+        `^debian-12  ${flow.stack.backend}  debian-12, latest, os_distro=debian +${second.id.slice(0, 8)}`,
+        'm',
+      ),
     );
     expect((await ivcJson('cache', 'follows', '--backend', flow.stack.backend)).document).toMatchObject({
       follows: [{ name: 'debian-12', keep: 1, pin: true, currentImageId: second.id, newestImageId: second.id }],

@@ -1,11 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import { packageRoot } from '../../client/config/package-root';
 import { connectClient, createVolume, deleteVolume, getVolume } from '../../client';
 import { MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { Connection } from '../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
+import { startOnTerminal } from '../support/machine/terminal';
 import { readIvc, runIvc, spawnIvc } from '../support/stack/ivc';
 import { useStack } from '../support/stack/flows';
 
@@ -42,7 +46,7 @@ describe('ivc image', () => {
     imageId = String(document['id']);
     expect((await ivcJson('image', 'show', imageId)).document).toEqual(document);
     const { stdout } = await ivc('image', 'list');
-    expect(stdout).toMatch(new RegExp(`^${imageId}  first  active  qcow2`, 'm'));
+    expect(stdout).toMatch(new RegExp(`^${imageId.slice(0, 8)} +first  active  qcow2`, 'm'));
   });
 
   it('names the file that it cannot read, and leaves no record', async () => {
@@ -51,6 +55,15 @@ describe('ivc image', () => {
     expect(exitCode).toBe(2);
     expect(stderr).toContain('absent.qcow2 (ENOENT');
     expect((await ivcJson('image', 'list')).document).toEqual(before);
+  });
+
+  it('deletes an image by its name', async () => {
+    const file = await makeSampleImage({ directory: flow.directory, name: 'short-lived' });
+    const { document } = await ivcJson('image', 'upload', file.path);
+    const id = String(document['id']);
+    expect((await ivcJson('image', 'delete', 'short-lived')).document).toEqual({ id, outcome: 'deleted' });
+    expect((await ivcJson('image', 'delete', id)).exitCode).toBe(3);
+    expect((await ivcJson('image', 'delete', id, '--ignore-missing')).document).toEqual({ id, outcome: 'absent' });
   });
 
   it('exits with 3 for an image that is not there', async () => {
@@ -112,6 +125,9 @@ describe('ivc volume', () => {
       state: 'available',
       metadata: { a: '1', b: '2' },
       connection: hit.document['connection'],
+      reason: hit.document['reason'],
+      bytesDownloaded: 0,
+      timingsMs: { total: expect.any(Number) },
     });
     expect(shown['qemu']).toMatch(/^-drive file=.*,format=(raw|qcow2),if=virtio$/);
   });
@@ -141,16 +157,135 @@ describe('ivc volume', () => {
     const { document } = await ivcJson('volume', 'create', '--image', imageId, '--project', 'tidy');
     const volumeId = String(document['volumeId']);
     expect((await ivc('volume', 'list', '--project', 'tidy')).stdout).toMatch(
-      new RegExp(`^${volumeId}  -     available  16 MiB`, 'm'),
+      new RegExp(`^${volumeId.slice(0, 8)} +-     available  16 MiB`, 'm'),
     );
-    expect((await ivcJson('volume', 'delete', volumeId)).document).toEqual({ volumeId, outcome: 'deleted' });
-    expect(await ivc('volume', 'delete', volumeId)).toMatchObject({
+    const remove = ['volume', 'delete', volumeId, '--project', 'tidy'];
+    expect((await ivcJson(...remove)).document).toEqual({ volumeId, outcome: 'deleted' });
+    expect(await ivc(...remove)).toMatchObject({
       exitCode: 0,
       stdout: `volume ${volumeId} was absent already\n`,
+    });
+    expect(await ivcJson('volume', 'delete', randomUUID(), '--project', 'tidy')).toMatchObject({
+      exitCode: 3,
+      document: { error: { type: 'VolumeNotFound' } },
     });
     expect((await ivcJson('volume', 'list', '--project', 'tidy')).document).toEqual({ volumes: [], next: null });
     expect((await ivcJson('volume', 'list', '--project', 'tidy', '--state', 'deleted')).document).toMatchObject({
       volumes: [{ volumeId }],
+    });
+  });
+
+  it('takes names and the first digits of ids, refuses what is meant by several, and deletes many at once', async () => {
+    const of = ['--project', 'names'];
+    const make = async (name: string): Promise<string> => {
+      const { document } = await ivcJson('volume', 'create', '--image', 'first', '--name', name, ...of);
+      return String(document['volumeId']);
+    };
+    const [one, two, three] = [await make('one'), await make('same'), await make('same')];
+    for (const called of ['one', one.slice(0, 8), one.toUpperCase()])
+      expect((await ivcJson('volume', 'show', called, ...of)).document).toMatchObject({ volumeId: one });
+    const { exitCode, stderr } = await ivc('volume', 'show', 'same', ...of);
+    expect([exitCode, stderr]).toEqual([
+      2,
+      expect.stringMatching(new RegExp(`(?=.*${two} \\(same\\))(?=.*${three} \\(same\\))`)),
+    ]);
+    const gone = await ivcJson('volume', 'delete', 'one', two, 'never', ...of);
+    expect(gone).toMatchObject({
+      exitCode: 3,
+      document: {
+        deleted: [
+          { volumeId: one, outcome: 'deleted' },
+          { volumeId: two, outcome: 'deleted' },
+        ],
+        failed: [{ called: 'never', error: { type: 'VolumeNotFound' } }],
+      },
+    });
+    expect(await ivcJson('volume', 'delete', 'never', 'same', '--ignore-missing', ...of)).toMatchObject({
+      exitCode: 0,
+      document: { deleted: [{ volumeId: 'never', outcome: 'absent' }, { volumeId: three }], failed: [] },
+    });
+    expect((await ivcJson('volume', 'delete', randomUUID(), '--all-projects')).exitCode).toBe(3);
+    expect((await ivc('volume', 'list', ...of)).stdout).toBe('no volumes\n');
+  });
+
+  it('shows what changes again and again until it is told to stop', async () => {
+    const status = spawnIvc(['status', '--watch', '1', '-o', 'name'], flow.stack.environment);
+    let seen = '';
+    await new Promise<void>((resolve) => {
+      status.process.stdout?.on('data', (chunk) => {
+        seen += String(chunk);
+        if (seen.split('\n').length > 2) resolve();
+      });
+    });
+    status.process.kill('SIGINT');
+    expect((await status.ended).exitCode).toBe(0);
+  });
+
+  it('extends a volume, and never shrinks it', async () => {
+    const { document } = await ivcJson('volume', 'create', '--image', imageId, '--size', '32MiB');
+    const volumeId = String(document['volumeId']);
+    const extend = async (size: string) => await ivcJson('volume', 'extend', volumeId, '--size', size);
+    const extended = { volumeId, sizeBytes: 64 * MiB, formerSizeBytes: 32 * MiB, openedBy: null };
+    expect(await extend('64MiB')).toEqual({ exitCode: 0, document: extended });
+    expect((await extend('64MiB')).document).toEqual({ ...extended, formerSizeBytes: 64 * MiB });
+    expect(await extend('32MiB')).toMatchObject({
+      exitCode: 2,
+      document: { error: { type: 'InvalidRequest', details: { field: 'sizeBytes' } } },
+    });
+    expect((await ivc('volume', 'extend', volumeId, '--size', '32MiB')).stderr).toContain(
+      'ivc: --size 32MiB is less than the size that it has (a volume never shrinks): 64 MiB',
+    );
+    expect(await extend('900TiB')).toMatchObject({ exitCode: 1, document: { error: { type: 'NoSpace' } } });
+    expect((await ivcJson('volume', 'show', volumeId)).document).toMatchObject({ sizeBytes: 64 * MiB });
+  });
+
+  it('changes name, metadata and bootable, and lists by them', async () => {
+    const { document } = await ivcJson('volume', 'create', '--image', imageId, '--project', 'own', '--metadata', 'a=1');
+    const volumeId = String(document['volumeId']);
+    const of = [volumeId, '--project', 'own'];
+    const set = [
+      '--name',
+      'db',
+      '--description',
+      'of users',
+      '--property',
+      'b=2',
+      '--property',
+      'c=x=y',
+      '--non-bootable',
+    ];
+    expect(await ivcJson('volume', 'set', ...of, ...set)).toEqual({
+      exitCode: 0,
+      document: {
+        volumeId,
+        name: 'db',
+        description: 'of users',
+        metadata: { a: '1', b: '2', c: 'x=y' },
+        bootable: false,
+      },
+    });
+    const list = ['volume', 'list', '--project', 'own'];
+    for (const filter of [['--name', 'db'], ['--property', 'b=2'], ['--non-bootable'], ['--sort', 'name:desc']])
+      expect((await ivcJson(...list, ...filter)).document).toMatchObject({ volumes: [{ volumeId }] });
+    expect((await ivcJson(...list, '--bootable')).document).toEqual({ volumes: [], next: null });
+    expect((await ivcJson('volume', 'unset', ...of, '--property', 'a', '--property', 'b', '--name')).document).toEqual({
+      volumeId,
+      name: null,
+      description: 'of users',
+      metadata: { c: 'x=y' },
+      bootable: false,
+    });
+    expect(await ivcJson('volume', 'set', ...of)).toMatchObject({
+      exitCode: 2,
+      document: { error: { type: 'Usage' } },
+    });
+    expect(await ivcJson('volume', 'set', ...of, '--property', `${'k'.repeat(256)}=1`)).toMatchObject({
+      exitCode: 2,
+      document: { error: { type: 'InvalidRequest' } },
+    });
+    expect(await ivcJson('volume', 'set', volumeId, '--project', 'foreign', '--name', 'mine')).toMatchObject({
+      exitCode: 3,
+      document: { error: { type: 'VolumeNotFound' } },
     });
   });
 
@@ -226,20 +361,25 @@ describe('an error', () => {
     },
     {
       about: 'two sizes',
-      args: ['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'],
+      args: ['volume', 'create', '--image', 'x', '--size', '1GiB', '--size-bytes', '512'],
       error: usage,
     },
     { about: 'an unknown option', args: ['volume', 'create', '--image', 'x', '--sise', '1'], error: usage },
     { about: 'an unknown command', args: ['volume', 'creat'], error: usage },
     {
-      about: 'an image id that is none',
+      about: 'an image that nobody knows by this name',
       args: ['volume', 'create', '--image', 'x'],
-      error: { type: 'InvalidRequest', exitCode: 2, details: { field: 'imageId', value: '"x"' } },
+      error: { type: 'ImageNotFound', exitCode: 3, details: { imageId: 'x' } },
     },
     {
       about: 'an unknown backend',
       args: ['volume', 'create', '--image', absent, '--backend', 'nowhere'],
-      error: { type: 'InvalidRequest', exitCode: 2, details: { field: 'backend', value: '"nowhere"' } },
+      error: { type: 'BackendNotFound', exitCode: 3, details: { backend: '"nowhere"' } },
+    },
+    {
+      about: 'an unknown backend of a list',
+      args: ['volume', 'list', '--backend', 'nowhere'],
+      error: { type: 'BackendNotFound', exitCode: 3, details: { backend: '"nowhere"' } },
     },
     {
       about: 'an absent image',
@@ -309,6 +449,35 @@ function wordingOf(text: string): string {
 }
 
 describe('what operators look at', () => {
+  it('is who did what to a volume that is gone, page by page', async () => {
+    const { document } = await ivcJson('volume', 'create', '--image', imageId, '--project', 'watched');
+    const volumeId = String(document['volumeId']);
+    await ivc('volume', 'delete', volumeId, '--project', 'watched');
+    const { queues } = flow.stack.cache;
+    const events = ['events', '--volume', volumeId];
+    const first = await ivcJson(...events, '--limit', '1');
+    const about = { volumeId, imageId, projectId: 'watched', object: volumeId, by: userInfo().username };
+    expect(first).toMatchObject({
+      exitCode: 0,
+      document: {
+        events: [
+          { ...about, kind: 'volume.deleted', workflowId: queues.ids.deleteVolume(volumeId as VolumeId, 'watched') },
+        ],
+        next: expect.any(String),
+      },
+    });
+    const { document: second } = await ivcJson(...events, '--after', String(first.document['next']));
+    const requestId = expect.stringContaining(`${queues.ids.createVolume(volumeId as VolumeId)}/`);
+    expect(second).toMatchObject({ events: [{ ...about, kind: 'volume.created', requestId }], next: null });
+    expect((await ivc(...events, '--kind', 'volume.created')).stdout).toContain(volumeId);
+    const unknown = await ivcJson('events', '--kind', 'volume.delted');
+    expect(unknown).toMatchObject({ exitCode: 2, document: { error: { type: 'Usage' } } });
+    expect(await ivcJson('events', '--after', 'c99999')).toMatchObject({
+      exitCode: 2,
+      document: { error: { type: 'InvalidRequest', details: { field: 'after' } } },
+    });
+  });
+
   it('is the entry and the creates that used it', async () => {
     const { document } = await ivcJson('cache', 'list', '--backend', flow.stack.backend, '--state', 'ready');
     const entries = document['entries'] as { entryId: string; images: { imageId: string }[] }[];
@@ -318,7 +487,7 @@ describe('what operators look at', () => {
       ...entry,
       decisions: expect.arrayContaining([expect.objectContaining({ outcome: 'hit' })]),
     });
-    expect((await ivc('cache', 'list')).stdout).toContain(entry?.entryId);
+    expect((await ivc('cache', 'list', '-o', 'name')).stdout).toContain(entry?.entryId);
   });
 
   it('is the status of backends with their hit rate', async () => {
@@ -369,6 +538,23 @@ describe('what operators look at', () => {
     const { stdout: here } = await runIvc(['doctor'], flow.stack.environment);
     expect(here).toMatch(/confinement of qemu-img {2,}\S/);
   });
+});
+
+describe('on a terminal of 80 columns', () => {
+  it.each(['image list', 'volume list', 'snapshot list', 'cache list', 'events', 'quota list', 'status'])(
+    'ivc %s fits it, and has colours there alone',
+    async (words) => {
+      const main = join(packageRoot(), 'dist/client/cli/main.js');
+      const command = [process.execPath, main, ...words.split(' ')];
+      const { exitCode, screen } = await startOnTerminal(command, flow.stack.environment).ended;
+      expect(exitCode).toBe(0);
+      const lines = stripVTControlCharacters(screen).split(/[\r\n]+/);
+      expect(lines.filter((line) => line.length > 80 && !line.startsWith('Temporal '))).toEqual([]);
+      expect(lines.length).toBeGreaterThan(1);
+      const plain = await runIvc(words.split(' '), flow.stack.environment);
+      expect(stripVTControlCharacters(plain.stdout)).toBe(plain.stdout);
+    },
+  );
 });
 
 describe('ivc worker', () => {

@@ -7,8 +7,8 @@ const HERD = 16;
 const flow = useStack();
 
 describe('a worker that is killed in the middle of a herd', () => {
-  // Before the flight begins, in its transfer, and among the clones.
-  it.each([30, 150, 400, 700])('loses and doubles nothing when it dies %d ms after the herd came', async (afterMs) => {
+  // Early and late in its flight; the suite `crash` strikes at every moment.
+  it.each([30, 400])('loses and doubles nothing when it dies %d ms after the herd came', async (afterMs) => {
     const { sample, image } = await flow.upload(`killed-${afterMs}`, { virtualBytes: 64 * MiB });
     const running = Promise.all(Array.from({ length: HERD }, () => flow.create(image)));
     await delay(afterMs);

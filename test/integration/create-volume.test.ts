@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { readdirSync } from 'node:fs';
+import { createReadStream, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { createVolume, deleteVolume } from '../../client/volumes';
-import { MiB } from '../../workflows/contract/bytes';
+import { GiB, MiB } from '../../workflows/contract/bytes';
 import type { VolumeId } from '../../workflows/contract/ids';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
 import { brand } from '../support/brand';
@@ -55,6 +55,39 @@ describe('CreateVolumeFromImage', () => {
     const again = await flow.create(image, { volumeId });
     expect(again).toMatchObject({ volumeId, outcome: first.outcome, connection: first.connection });
     await expect(flow.create(image, { volumeId, name: 'another' })).rejects.toMatchObject({ type: 'Conflict' });
+  });
+
+  it('gives a volume all that its image’s record says, and refuses an image that says too much', async () => {
+    const { sample } = await flow.upload('described');
+    const properties = { hw_disk_bus: 'scsi', os_distro: 'debian\n\u001b[31m', constructor: 'c' };
+    const described = async (more: Record<string, string>) => {
+      const { id } = await flow.stack.images.createImage({
+        name: 'described',
+        diskFormat: 'qcow2',
+        containerFormat: 'bare',
+        minDiskGiB: 1,
+        properties: { ...properties, ...more },
+      });
+      const body = createReadStream(sample.path);
+      await flow.stack.images.uploadImage({ imageId: id, body, sizeBytes: statSync(sample.path).size });
+      return await flow.stack.images.getImage(id);
+    };
+    const image = await described({});
+    const { volumeId } = await flow.create(image, { sizeBytes: GiB });
+    expect(await flow.volume(volumeId)).toMatchObject({ bootable: true, state: 'available' });
+    expect((await flow.volume(volumeId))?.imageMetadata).toEqual({
+      ...properties,
+      image_id: image.id,
+      image_name: 'described',
+      checksum: image.checksum,
+      container_format: 'bare',
+      disk_format: 'qcow2',
+      min_disk: '1',
+      min_ram: '0',
+      size: String(image.sizeBytes),
+    });
+    const refused = flow.create(await described({ a: 'x'.repeat(40_000), b: 'x'.repeat(40_000) }), { sizeBytes: GiB });
+    await expect(refused).rejects.toMatchObject({ type: 'ImageUnsupported' });
   });
 
   it('bypasses the cache when asked to, and leaves no entry', async () => {
@@ -118,7 +151,7 @@ describe('bad input', () => {
     [
       'an unknown backend',
       { backend: 'nowhere' },
-      { type: 'InvalidRequest', exitCode: 2, details: { field: 'backend', value: '"nowhere"' } },
+      { type: 'BackendNotFound', exitCode: 3, details: { backend: '"nowhere"' } },
     ],
     [
       'a size that is no number',

@@ -1,3 +1,4 @@
+import { userInfo } from 'node:os';
 import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
@@ -74,6 +75,10 @@ describe('the command line', () => {
     const shown = await readIvc(['cache', 'show', entryId], environment);
     const kinds = (shown.document['history'] as { kind: string }[]).map(({ kind }) => kind);
     expect(kinds).toEqual(expect.arrayContaining(['registered', 'deleted']));
+    const told = await readIvc(['events', '--image', image.id, '--kind', 'evict'], environment);
+    expect(told.document['events']).toMatchObject([
+      { kind: 'evict.requested', by: userInfo().username, backend, detail: { outcome: 'done', reason: 'a test' } },
+    ]);
   });
 
   it('pins entries, says why each stays, and pages through the list', async () => {
@@ -145,8 +150,8 @@ describe('the command line', () => {
     const { environment } = flow.stack;
     expect(await readIvc(['evict', '--count', '1', '--bytes', '1GiB'], environment)).toMatchObject({ exitCode: 2 });
     expect(await readIvc(['evict', '--backend', 'nowhere', '--count', '1'], environment)).toMatchObject({
-      exitCode: 2,
-      document: { error: { type: 'InvalidRequest', details: { field: 'backend', value: 'nowhere' } } },
+      exitCode: 3,
+      document: { error: { type: 'BackendNotFound', details: { backend: '"nowhere"' } } },
     });
   });
 });
@@ -340,12 +345,11 @@ it('an eviction whose worker is killed in its middle is finished by the next wor
   expect(existsSync(file)).toBe(false);
 });
 
-/** @returns the lines for the Temporal command line of the section about evicting. */
+/** @returns the lines for the Temporal command line of the page about evicting. */
 function documentedLines(): string {
-  const text = readFileSync(resolve(__dirname, '../../docs/operating.md'), 'utf8');
-  const [section = ''] = text.slice(text.indexOf('## Free space') + 1).split('\n## ');
-  const lines = [...section.matchAll(/^temporal workflow (?:signal|query) .*$/gm)].map(([line]) => line);
-  if (lines.length === 0) throw new Error('the section about evicting has no lines');
+  const text = readFileSync(resolve(__dirname, '../../docs/manual/free-space.md'), 'utf8');
+  const lines = [...text.matchAll(/^temporal workflow (?:signal|query) .*$/gm)].map(([line]) => line);
+  if (lines.length === 0) throw new Error('the page about evicting has no lines');
   return lines.join('\n');
 }
 

@@ -72,11 +72,11 @@ describe('names that others have chosen', () => {
     expect(created).toMatchObject({ outcome: 'miss', name: HOSTILE, projectId: HOSTILE });
     volumeId = String(created['volumeId']);
     expect(await say('volume', 'create', '--image', imageId, ...own)).toContain(SHOWN);
-    expect(await say('volume', 'list')).toContain(SHOWN);
-    const shown = await say('volume', 'show', volumeId);
+    expect(await say('volume', 'list', '--all-projects')).toContain(SHOWN);
+    const shown = await say('volume', 'show', volumeId, '--project', HOSTILE);
     expect(shown).toContain(`m=${SHOWN}`);
     expect(shown).toContain(`p=${SHOWN}`);
-    expect(await read('volume', 'show', volumeId)).toMatchObject({
+    expect(await read('volume', 'show', volumeId, '--all-projects')).toMatchObject({
       name: HOSTILE,
       projectId: HOSTILE,
       metadata: { m: HOSTILE },
@@ -93,7 +93,7 @@ describe('names that others have chosen', () => {
     await setLimits(flow.stack.cache, { limits: { maxCount: 9 }, by: HOSTILE }, where);
     await pauseEviction(flow.stack.cache, { reason: HOSTILE }, where);
     await resumeEviction(flow.stack.cache, { reason: HOSTILE }, where);
-    expect(await say('cache', 'list')).toContain(SHOWN);
+    expect(await say('cache', 'list', '-o', 'wide')).toContain(SHOWN);
     expect(await say('cache', 'show', entryId)).toContain(SHOWN);
     expect(await read('cache', 'show', entryId)).toMatchObject({ pinnedBy: HOSTILE });
     expect(await say('cache', 'limits')).toContain(SHOWN);
@@ -117,6 +117,35 @@ describe('names that others have chosen', () => {
     await say('cache', 'unfollow', 'followed');
   });
 
+  it('are so in what is made of volumes, and in what is told of it', async () => {
+    const own = ['--project', HOSTILE];
+    expect(await say('volume', 'set', volumeId, '--name', HOSTILE, '--property', `k=${HOSTILE}`, ...own)).toContain(
+      SHOWN,
+    );
+    await say('volume', 'unset', volumeId, '--property', HOSTILE, ...own);
+    await say('volume', 'extend', volumeId, '--size', '1GiB', ...own);
+    await say('volume', 'reimage', volumeId, '--image', imageId, ...own);
+    const taken = await read('snapshot', 'create', volumeId, '--name', HOSTILE, '--description', HOSTILE, ...own);
+    expect(taken).toMatchObject({ name: HOSTILE });
+    const snapshotId = String(taken['snapshotId']);
+    expect(await say('snapshot', 'list', ...own)).toContain(SHOWN);
+    expect(await say('snapshot', 'show', snapshotId, ...own)).toContain(SHOWN);
+    expect(await say('volume', 'delete', volumeId, ...own)).toContain(snapshotId);
+    expect(await say('snapshot', 'share', snapshotId, '--name', HOSTILE, '--member', HOSTILE, ...own)).toContain(SHOWN);
+    expect(await say('snapshot', 'unshare', snapshotId, '--member', HOSTILE, ...own)).toContain(snapshotId);
+    expect(await say('snapshot', 'unshare', snapshotId, ...own)).toContain('deleted');
+    await say('snapshot', 'delete', snapshotId, ...own);
+    expect(await say('volume', 'upload', volumeId, '--name', HOSTILE, '--property', `u=${HOSTILE}`, ...own)).toContain(
+      SHOWN,
+    );
+    await say('cache', 'seed', '--image', imageId, '--volume', volumeId);
+    await say('volume', 'types', ...own);
+    await say('quota', 'set', '--volumes', '9', ...own);
+    expect(await say('quota', 'show', ...own)).toContain(SHOWN);
+    expect(await say('quota', 'list')).toContain(SHOWN);
+    expect(await say('events', '--volume', volumeId)).toContain(SHOWN);
+  });
+
   it('are so in the report, on a terminal and as a page', async () => {
     // A refusal's reason quotes what was asked for.
     await flow.stack.database.sql`update decisions set outcome = 'refused', reason = ${HOSTILE}`;
@@ -135,13 +164,17 @@ describe('names that others have chosen', () => {
     expect(await say('volume', 'show', HOSTILE)).toContain(SHOWN);
     await say('cache', 'forget-refusal', HOSTILE);
     const config = join(flow.directory, HOSTILE);
-    for (const command of ['up', 'down', 'worker']) expect(await say(command, '--config', config)).toContain(SHOWN);
+    for (const command of ['up', 'down', 'worker', 'api'])
+      expect(await say(command, '--config', config)).toContain(SHOWN);
     await mkdir(config);
     expect(await say('image', 'upload', config)).toContain(SHOWN);
   });
 
   it('are so when they go', async () => {
-    expect(await say('volume', 'delete', volumeId)).toContain(volumeId);
+    expect(await say('volume', 'delete', volumeId, '--project', HOSTILE)).toContain(volumeId);
+    expect(await say('image', 'delete', HOSTILE)).toContain(SHOWN);
+    await say('completion', 'bash');
+    await say('help', HOSTILE);
     await say('cache', 'evict', entryId, '--reason', HOSTILE, '--flatten');
     await say('cache', 'show', entryId);
   });

@@ -48,6 +48,17 @@ async function servedNames(): Promise<string[]> {
 }
 
 describe('the metrics endpoint', () => {
+  it('of a second worker on the same port is on a free one', async () => {
+    const second = await flows.stack.spawnWorker({
+      roles: ['control'],
+      environment: { IVC_METRICS_PORT: new URL(metricsUrl).port },
+    });
+    const there = (await second.ready).metricsUrl;
+    expect(there).not.toBe(metricsUrl);
+    expect((await fetch(there)).status).toBe(200);
+    expect(await second.stop()).toBe(0);
+  });
+
   it('counts creates by outcome, and why the cache was bypassed', async () => {
     const backend = `backend="${flows.stack.backend}"`;
     const creates = (outcome: string, ...more: string[]) => count('ivc_creates_total', `outcome="${outcome}"`, ...more);
@@ -60,6 +71,16 @@ describe('the metrics endpoint', () => {
       refusedElsewhere: await creates('refused', 'backend="unknown"'),
       failed: await creates('failed'),
     }).toEqual({ hit: 1, miss: 3, joined: 1, bypassed: 1, refused: 1, refusedElsewhere: 1, failed: 0 });
+  });
+
+  it('has how long creates took, by outcome', async () => {
+    const taken = (outcome: string) => count('ivc_create_seconds_count', `outcome="${outcome}"`);
+    expect([await taken('hit'), await taken('miss'), await taken('bypassed')]).toEqual([1, 3, 1]);
+    expect(await count('ivc_create_seconds_bucket', 'outcome="hit"', 'le="21600"')).toBe(1);
+    // The objective of the alert.
+    expect(await count('ivc_create_seconds_bucket', 'outcome="hit"', 'le="1"')).toBeLessThanOrEqual(1);
+    const { totalMs } = await hitDecision();
+    expect(await count('ivc_create_seconds_sum', 'outcome="hit"')).toBeCloseTo(totalMs / 1000, 3);
   });
 
   it('counts what was transferred, how long its stages took and what clones were spared', async () => {
@@ -134,7 +155,12 @@ describe('ivc report', () => {
       ['report', '--json', '--html', path, '--backend', stack.backend],
       stack.environment,
     );
-    const report = JSON.parse(stdout) as { totals: object; buckets: object[]; expensiveMisses: object[] };
+    const report = JSON.parse(stdout) as {
+      totals: object;
+      buckets: object[];
+      images: { imageName: string }[];
+      expensiveMisses: { imageName: string }[];
+    };
     expect(report.totals).toMatchObject({
       hit: 1,
       joined: 1,
@@ -144,6 +170,8 @@ describe('ivc report', () => {
     });
     expect(report.buckets).toHaveLength(49);
     expect(report.expensiveMisses).toHaveLength(3);
+    const names = [...report.expensiveMisses, ...report.images].map(({ imageName }) => imageName);
+    expect(new Set(names)).toEqual(new Set(['sample']));
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(readFileSync(path, 'utf8')).toContain(`backend ${stack.backend}</p>`);
   });
@@ -158,7 +186,9 @@ describe('ivc report', () => {
 
 describe('what is written about the metrics', () => {
   it('names every metric of the endpoint in the documentation, and no other', async () => {
-    const documented = [...read('operating.md').matchAll(/^\| `(ivc_\w+)` \|/gm)].flatMap(([, name = '']) => name);
+    const documented = [...read('manual', 'watch.md').matchAll(/^\| `(ivc_\w+)` \|/gm)].flatMap(
+      ([, name = '']) => name,
+    );
     expect(documented.toSorted()).toEqual(await servedNames());
   });
 
@@ -167,6 +197,18 @@ describe('what is written about the metrics', () => {
     const rules = groups.flatMap((group) => group.rules);
     expect(rules.length).toBeGreaterThan(8);
     expect(namesIn(rules.map(({ expr }) => expr)).filter(isUnknownTo(await servedNames()))).toEqual([]);
+  });
+
+  it("asks for metrics of Temporal's SDK that exist", async () => {
+    const { panels } = dashboardSchema.parse(JSON.parse(read('grafana', 'image-volume-cache.json')));
+    const { groups } = rulesSchema.parse(parse(read('prometheus', 'alerts.yaml')));
+    const expressions = [
+      ...panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
+      ...groups.flatMap(({ rules }) => rules.map(({ expr }) => expr)),
+    ];
+    const served = [...(await (await fetch(metricsUrl)).text()).matchAll(/^# TYPE (temporal_\w+) /gm)];
+    const names = served.map(([, name = '']) => name);
+    expect(namesIn(expressions, 'temporal_').filter(isUnknownTo(names))).toEqual([]);
   });
 
   it('has a dashboard whose panels ask for metrics that all exist', async () => {
@@ -188,7 +230,7 @@ const rulesSchema = z.strictObject({
           expr: z.string(),
           for: z.string().optional(),
           labels: z.strictObject({ severity: z.enum(['critical', 'warning', 'info']) }),
-          annotations: z.strictObject({ summary: z.string(), description: z.string() }),
+          annotations: z.strictObject({ summary: z.string(), description: z.string(), runbook_url: z.string() }),
         }),
       ),
     }),
@@ -202,9 +244,9 @@ const dashboardSchema = z.object({
   ),
 });
 
-/** Words of PromQL that begin as our metrics do. */
-function namesIn(expressions: string[]): string[] {
-  const names = expressions.flatMap((text) => text.match(/\bivc_\w+/g) ?? []);
+/** Words of PromQL that begin as metrics do. */
+function namesIn(expressions: string[], prefix = 'ivc_'): string[] {
+  const names = expressions.flatMap((text) => text.match(new RegExp(`\\b${prefix}\\w+`, 'g')) ?? []);
   expect(names.length).toBeGreaterThan(0);
   return [...new Set(names)].sort();
 }
@@ -212,6 +254,11 @@ function namesIn(expressions: string[]): string[] {
 /** A histogram is served as three names. */
 function isUnknownTo(served: string[]): (name: string) => boolean {
   return (name) => !served.includes(name) && !served.includes(name.replace(/_(?:bucket|sum|count)$/, ''));
+}
+
+async function hitDecision(): Promise<{ totalMs: number }> {
+  const [decision] = await flows.stack.inventory.decisions(hit.volumeId);
+  return { totalMs: decision?.timingsMs.total ?? 0 };
 }
 
 async function savedByDecisions(): Promise<number> {

@@ -6,7 +6,7 @@ import { readIvc } from '../support/stack/ivc';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parse, stringify } from 'yaml';
 
-const on = { refresh: '0 3 * * *', reconcile: '*/30 * * * *', evict: '1h' };
+const on = { refresh: '0 3 * * *', reconcile: '30m', evict: '1h' };
 
 let stack: Stack;
 // Several hooks: each runs whatever another one throws.
@@ -34,7 +34,10 @@ const schedules = async (): Promise<(string | undefined)[]> =>
     scheduleIds().map(async (id) => {
       try {
         const { spec, action } = await stack.client.schedule.getHandle(id).describe();
-        return `${action.workflowType} at ${spec.calendars?.[0]?.hour?.[0]?.start ?? 'every'} h`;
+        const every = spec.intervals?.[0]?.every;
+        const when =
+          every === undefined ? `at ${spec.calendars?.[0]?.hour?.[0]?.start} h` : `every ${every / 60_000} min`;
+        return `${action.workflowType} ${when}`;
       } catch {
         return undefined;
       }
@@ -56,7 +59,7 @@ async function restartWorker(): Promise<void> {
 it('a worker sets up what runs by itself, tells it of a changed configuration and takes away what is switched off', async () => {
   stack = await startStack({ config: { schedules: on } });
   expect(await status()).toMatchObject({ sweepIntervalMs: 3_600_000, paused: false });
-  expect(await schedules()).toEqual(['RefreshImageCache at 3 h', 'ReconcileBackend at 0 h']);
+  expect(await schedules()).toEqual(['RefreshImageCache at 3 h', 'ReconcileBackend every 30 min']);
   const doctor = await readIvc(['doctor'], stack.environment);
   const checks = doctor.document['findings'] as { check: string; state: string }[];
   const standing = [stack.cache.queues.ids.evict(stack.backend), ...scheduleIds().map((id) => `schedule ${id}`)];

@@ -155,6 +155,8 @@ describe('a malformed input', () => {
   it.each([
     ['DeleteVolume', [], { field: 'input', value: 'nothing' }],
     ['DeleteVolume', ['{"volumeId":"mine"}'], { field: 'volumeId', value: '"mine"' }],
+    ['ExtendVolume', [], { field: 'input', value: 'nothing' }],
+    ['ChangeVolume', [], { field: 'input', value: 'nothing' }],
     ['PopulateImageCache', [], { field: 'input', value: 'nothing' }],
     ['PopulateImageCache', ['{"backend":7}'], { field: 'backend', value: '7' }],
   ])('ends %s of %j alike', async (type, input, details) => {

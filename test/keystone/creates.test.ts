@@ -5,6 +5,7 @@ import { createImageMembers } from '../support/glance/image-members';
 import { startRealCloud, newSecret, type RealCloud } from '../support/openstack/cloud';
 import { startWatchedGate, type WatchedGate } from '../support/openstack/watched-gate';
 import { expectCleanSlate, until, useStack, type UploadedImage } from '../support/stack/flows';
+import { startApi } from '../support/stack/api';
 import { readIvc } from '../support/stack/ivc';
 
 const START_TIMEOUT_MS = 300_000;
@@ -202,3 +203,42 @@ async function readDatabase(): Promise<string> {
   }
   return texts.join('\n');
 }
+
+it('the block-storage API asks Keystone whose each token is, and lets roles decide', async () => {
+  const { operator } = cloud.keystone;
+  await operator.ensureAccount({ user: 'ivc', password: cloud.account.password, project: 'ivc', roles: ['service'] });
+  const member = await cloud.addProject('api-member', ['member']);
+  const reader = await cloud.addProject('api-reader', ['reader']);
+  const [members, readers] = [member, reader].map(({ identity: config, password }) =>
+    openIdentity(config, { OS_PASSWORD: password }),
+  ) as [Identity, Identity];
+  const api = await startApi(flow.stack, { auth: 'keystone', tokenCache: '1s' });
+  const as = async (token: string | undefined, request: string, body?: object) =>
+    await api.call(request, body, { headers: token === undefined ? {} : { 'x-auth-token': token } });
+  try {
+    const [mine, reads] = [(await members.getToken()).reveal(), (await readers.getToken()).reveal()];
+    const volumes = `/v3/${member.projectId}/volumes`;
+    const created = await as(mine, `POST ${volumes}`, { volume: { size: 1 } });
+    expect(created).toMatchObject({ status: 202, body: { volume: { size: 1 } } });
+    expect((await as(mine, `GET /v3/volumes/${created.body.volume.id}`)).status).toBe(200);
+    expect((await as(reads, `GET ${volumes}`)).status).toBe(400);
+    expect((await as(reads, `GET /v3/volumes/${created.body.volume.id}`)).status).toBe(404);
+    expect(await as(reads, 'POST /v3/volumes', { volume: { size: 1 } })).toMatchObject({
+      status: 403,
+      body: { forbidden: { code: 403, message: "Policy doesn't allow volume:create to be performed." } },
+    });
+    for (const token of [undefined, 'nobody', '\u00ff\u00fe']) {
+      const refused = await as(token, `GET ${volumes}`);
+      expect(refused.status).toBe(401);
+      expect(refused.headers.get('www-authenticate')).toBe(`Keystone uri="${cloud.keystone.url}"`);
+    }
+    await operator.revoke(mine);
+    await until('the revoked token to be refused', async () => (await as(mine, `GET ${volumes}`)).status === 401);
+    await until('the volume to be available', async () => {
+      const row = await flow.volume(created.body.volume.id);
+      return row?.state === 'available';
+    });
+  } finally {
+    await Promise.all([api.stop(), members.close(), readers.close()]);
+  }
+});

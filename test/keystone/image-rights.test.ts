@@ -3,8 +3,13 @@ import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
 import { openIdentity, type Identity } from '../../activities/keystone/identity';
 import type { ImageVolumeCacheError } from '../../client/errors';
-import { createVolumes } from '../../client/volumes';
+import { shareSnapshot, unshareSnapshot } from '../../client/share-snapshots';
+import { uploadVolume } from '../../client/uploads';
+import { getQuotas, getVolume } from '../../client/reads';
+import { createSnapshot } from '../../client/snapshots';
+import { createVolume, createVolumes, deleteVolume, reimageVolume } from '../../client/volumes';
 import { MiB } from '../../workflows/contract/bytes';
+import type { ProjectId } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import { createImageMembers } from '../support/glance/image-members';
 import { makeSampleImage, uploadSample, type SampleImage } from '../support/images/sample-image';
@@ -46,7 +51,7 @@ let administrator: CloudProject;
 const opened = new Map<CloudProject, Identity>();
 
 const flow = useStack(async ({ after }) => {
-  cloud = await startRealCloud({ tokenSeconds: TOKEN_SECONDS });
+  cloud = await startRealCloud({ tokenSeconds: TOKEN_SECONDS, cachesTokens: true });
   after(() => cloud.stop());
   after(async () => void (await Promise.all([...opened.values()].map((identity) => identity.close()))));
   service = await cloud.addProject('cache', ['image_volume_cache']);
@@ -95,6 +100,20 @@ const verbs: Record<string, (image: Image, project: CloudProject) => Promise<unk
   'create past the cache': (image, project) => createFor(image, project, true),
   'create of several': (image, { projectId }) =>
     createVolumes(flow.stack.cache, { imageId: image.id, backend: flow.stack.backend, projectId, count: 2 }, {}),
+  reimage: async (image, { projectId }) => {
+    const { volumeId } = await blankOf(projectId);
+    return await reimageVolume(flow.stack.cache, volumeId, { imageId: image.id, projectId });
+  },
+};
+
+const blanks = new Map<ProjectId, ReturnType<typeof makeBlank>>();
+const makeBlank = async (projectId: ProjectId) =>
+  await createVolume(flow.stack.cache, { backend: flow.stack.backend, projectId, sizeBytes: MiB });
+/** One volume of each project, which is reimaged again and again. */
+const blankOf = async (projectId: ProjectId) => {
+  const blank = blanks.get(projectId) ?? makeBlank(projectId);
+  blanks.set(projectId, blank);
+  return await blank;
 };
 
 async function* someBytes(): AsyncGenerator<Buffer> {
@@ -201,6 +220,43 @@ describe('what a project may make volumes of', () => {
     expect(await createFor(image, administrator)).toMatchObject({ outcome: 'hit' });
   });
 
+  it('leaves to a project what it has made, when its membership has ended, and tells a stranger nothing of it', async () => {
+    const { image } = await flow.upload('kept', { virtualBytes: MiB, dataBytes: MiB });
+    const members = createImageMembers(cloud.glance.endpoint, await headersOf(administrator));
+    const [member, stranger] = [userOf('accepted'), userOf('stranger')];
+    const { cache } = flow.stack;
+    await members.add(image.id, member.projectId);
+    const { volumeId } = await createFor(image, member);
+    const { snapshotId } = (await createSnapshot(cache, { volumeId, projectId: member.projectId }, {})).result;
+    await members.remove(image.id, member.projectId);
+    /** What is done with a volume and its snapshot, with neither Glance's leave nor the image's. */
+    const ofVolume: Record<string, (projectId: ProjectId) => Promise<unknown>> = {
+      show: (projectId) => getVolume(cache, volumeId, { projectId }),
+      snapshot: (projectId) => createSnapshot(cache, { volumeId, projectId }, {}),
+      'create of a snapshot': (projectId) => createVolume(cache, { snapshotId, projectId }),
+      'create of a volume': (projectId) => createVolume(cache, { sourceVolumeId: volumeId, projectId }),
+      upload: (projectId) => uploadVolume(cache, { volumeId, projectId }, { wait: true }),
+    };
+    for (const [verb, work] of Object.entries(ofVolume)) {
+      expect([verb, await told(work(member.projectId))]).toEqual([verb, 'volume']);
+      const absent = verb === 'create of a snapshot' ? 'SnapshotNotFound' : 'VolumeNotFound';
+      expect([verb, await told(work(stranger.projectId))]).toEqual([verb, absent]);
+    }
+    const reimage = ({ projectId }: CloudProject) =>
+      told(reimageVolume(cache, volumeId, { imageId: image.id, projectId }));
+    expect([await reimage(member), await reimage(stranger)]).toEqual(['ImageNotFound', 'VolumeNotFound']);
+    const eventsOf = async ({ projectId }: CloudProject) =>
+      (await (await cache.inventory()).listEvents({ projectId, volumeId })).map(({ kind }) => kind);
+    expect(await eventsOf(member)).toEqual(
+      expect.arrayContaining(['volume.created', 'snapshot.created', 'volume.uploaded']),
+    );
+    expect(await eventsOf(stranger)).toEqual([]);
+    const { quotas } = await getQuotas(cache, member.projectId);
+    expect(quotas.snapshots).toMatchObject({ used: 2 });
+    await deleteVolume(cache, volumeId, { projectId: member.projectId, cascade: true });
+    await expectCleanSlate(flow.stack);
+  });
+
   describe('the account of the installation, by the policy that is shipped', () => {
     const there = () => cells.filter(({ state }) => state !== 'deleted');
     const shared = () => there().filter(({ visibility }) => visibility === 'shared');
@@ -220,11 +276,77 @@ describe('what a project may make volumes of', () => {
       await images.close();
     });
 
-    it('changes no image, no member and makes none', async () => {
+    it('makes an image for another project, fills it once, and removes it no more then', async () => {
+      const images = asUserOf(service);
+      const owner = userOf('owner').projectId;
+      const ofVolume = { diskFormat: 'raw', containerFormat: 'bare', visibility: 'private', owner };
+      const made = await images.createImage({ ...ofVolume, properties: { ivc_made_by: 'image-volume-cache' } });
+      expect(made).toMatchObject({ owner, status: 'queued' });
+      await images.uploadImage({ imageId: made.id, body: someBytes() });
+      expect(await images.getImage(made.id)).toMatchObject({ status: 'active' });
+      const refused = { type: 'InvalidRequest' };
+      await expect(images.uploadImage({ imageId: made.id, body: someBytes() })).rejects.toMatchObject(refused);
+      await expect(images.deleteImage(made.id)).rejects.toMatchObject(refused);
+      expect(await edit(made, { name: 'taken' }, service)).toBe(403);
+      const unfilled = await images.createImage({ ...ofVolume, properties: { ivc_made_by: 'image-volume-cache' } });
+      await images.deleteImage(unfilled.id);
+      await expect(images.getImage(unfilled.id)).rejects.toMatchObject({ type: 'ImageNotFound' });
+      // Nothing that others have made, and nothing for everybody.
+      const unmarked = await images.createImage(ofVolume);
+      await expect(images.uploadImage({ imageId: unmarked.id, body: someBytes() })).rejects.toMatchObject(refused);
+      await expect(images.deleteImage(unmarked.id)).rejects.toMatchObject(refused);
+      await expect(images.createImage({ ...ofVolume, visibility: 'public' })).rejects.toMatchObject(refused);
+      await images.close();
+    });
+
+    it('uploads a volume as an image of its project', async () => {
+      const { image } = await flow.upload('to-upload', { virtualBytes: MiB, dataBytes: MiB });
+      await edit(image, { visibility: 'community' });
+      const [owner, stranger] = [userOf('owner'), userOf('stranger')];
+      const [ofOwner, ofStranger] = [asUserOf(owner), asUserOf(stranger)];
+      const volume = await createFor(image, owner);
+      const request = { volumeId: volume.volumeId, projectId: owner.projectId };
+      const { imageId } = await uploadVolume(flow.stack.cache, request, { wait: true });
+      const made = await ofOwner.getImage(imageId);
+      expect(made).toMatchObject({ owner: owner.projectId, status: 'active' });
+      await expect(ofStranger.getImage(imageId)).rejects.toMatchObject({ type: 'ImageNotFound' });
+      expect(await createFor(made, owner)).toMatchObject({ outcome: 'miss' });
+      const foreign = { ...request, projectId: stranger.projectId };
+      await expect(uploadVolume(flow.stack.cache, foreign, { wait: true })).rejects.toMatchObject({
+        type: 'VolumeNotFound',
+      });
+      await Promise.all([ofOwner.close(), ofStranger.close()]);
+      await expectCleanSlate(flow.stack);
+    });
+
+    it('shares a snapshot of a project with others, and takes it from them again', async () => {
+      const { image } = await flow.upload('to-share', { virtualBytes: MiB, dataBytes: MiB });
+      await edit(image, { visibility: 'community' });
+      const [owner, other, stranger] = [userOf('owner'), userOf('pending'), userOf('stranger')];
+      const { cache } = flow.stack;
+      const { volumeId } = await createFor(image, owner);
+      const { projectId } = owner;
+      const taken = await createSnapshot(cache, { volumeId, projectId }, { wait: true });
+      const { snapshotId } = taken.result;
+      const request = { snapshotId, projectId, members: [other.projectId] };
+      const { imageId } = (await shareSnapshot(cache, request, { wait: true })).result;
+      const ofOwner = asUserOf(owner);
+      const made = await ofOwner.getImage(imageId);
+      expect(made).toMatchObject({ owner: projectId, visibility: 'shared', status: 'active' });
+      expect(await createFor(made, other)).toMatchObject({ outcome: 'miss' });
+      await expect(createFor(made, stranger)).rejects.toMatchObject({ type: 'ImageNotFound' });
+      await shareSnapshot(cache, { snapshotId, projectId, visibility: 'community' }, { wait: true });
+      expect(await createFor(made, stranger)).toMatchObject({ outcome: 'hit' });
+      const ended = await unshareSnapshot(cache, { snapshotId, projectId }, { wait: true });
+      expect(ended.result).toMatchObject({ outcome: 'deleted' });
+      await expect(ofOwner.getImage(imageId)).rejects.toMatchObject({ type: 'ImageNotFound' });
+      await ofOwner.close();
+    });
+
+    it('changes no image and no member', async () => {
       const images = asUserOf(service);
       const members = createImageMembers(cloud.glance.endpoint, await headersOf(service));
       const refused = { type: 'InvalidRequest' };
-      await expect(images.createImage({ diskFormat: 'raw', containerFormat: 'bare' })).rejects.toMatchObject(refused);
       for (const { image } of there()) {
         expect(await edit(image, { name: 'taken' }, service)).toBe(403);
         expect(await edit(image, { visibility: 'community' }, service)).toBe(403);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { findTenant } from '../../activities/keystone/find-tenant';
 import { openIdentity, type Identity } from '../../activities/keystone/identity';
+import { createProjectCheck, maySeeProjects } from '../../activities/keystone/project-check';
 import type { TenantConfig } from '../../activities/keystone/tenant-config';
 import { newSecret } from '../support/openstack/cloud';
 import { startRealKeystone, type RealKeystone } from '../support/openstack/keystone';
@@ -105,5 +106,25 @@ describe('the internal tenant in a real Keystone', () => {
       type: 'InvalidRequest',
       details: { field: `internalTenant.${kind}Name`, value: expect.stringContaining('disabled') },
     });
+  });
+
+  it("a create's project is looked up by who may, and passes else", async () => {
+    const gone = await keystone.operator.ensureAccount({
+      user: 'gone',
+      password: newSecret(),
+      project: 'gone',
+      roles: ['member'],
+    });
+    await keystone.operator.disable('project', gone.projectId);
+    const check = createProjectCheck(admin);
+    await check(other.projectId);
+    for (const projectId of [GONE, gone.projectId])
+      await expect(check(projectId)).rejects.toMatchObject({
+        type: 'InvalidRequest',
+        details: { field: 'projectId', value: expect.stringContaining(projectId) },
+      });
+    const unseeing = createProjectCheck(member);
+    for (const projectId of [own.projectId, other.projectId, GONE, gone.projectId]) await unseeing(projectId);
+    expect([await maySeeProjects(admin), await maySeeProjects(member)]).toEqual([true, false]);
   });
 });

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { followImage, unfollowImage } from '../../client/refresh';
+import { setQuotas } from '../../client/quotas';
 import { refreshCache } from '../../client/refresh';
 import { warmCache } from '../../client/refresh';
 import type { FlowStack } from '../support/stack/flows';
@@ -8,7 +9,7 @@ import { refreshFlows } from '../support/stack/refresh';
 /** Writes the history of a run under a name. */
 export type Save = (name: string, run: { workflowId: string; runId?: string }) => Promise<void>;
 
-/** One run of every kind of warming, following and refreshing. */
+/** One run of every kind of warming, following and refreshing, and one that sets quotas. */
 export async function recordRefresh(flow: FlowStack, save: Save): Promise<void> {
   const { cache, backend, images, imageService } = flow.stack;
   const { publish } = refreshFlows(flow);
@@ -32,6 +33,9 @@ export async function recordRefresh(flow: FlowStack, save: Save): Promise<void> 
   await save('follow-flipped', await followImage(cache, follow, { wait: true }));
   await unfollowImage(cache, { name: 'followed', backend });
   await save('unfollow', { workflowId: cache.queues.ids.follow(backend, 'followed') });
+
+  await setQuotas(cache, { projectId: 'limited', quotas: { volumes: 10, bytes: null } });
+  await save('set-quotas', { workflowId: cache.queues.ids.quotas('limited') });
 }
 
 async function warmRefused({ stack }: FlowStack): Promise<{ workflowId: string }> {

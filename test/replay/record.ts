@@ -4,12 +4,23 @@ import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils';
-import { createVolumes, deleteVolume, type CreateVolumesRequest } from '../../client/volumes';
+import { changeAttachment } from '../../client/attachments';
+import { shareSnapshot, unshareSnapshot } from '../../client/share-snapshots';
+import { createSnapshot, deleteSnapshot } from '../../client/snapshots';
+import { seedCache, uploadVolume } from '../../client/uploads';
+import { getVolume } from '../../client/reads';
+import { createVolumes, deleteVolume, extendVolume, type CreateVolumesRequest } from '../../client/volumes';
+import { workflowTypes } from '../../workflows/contract/names';
+import type { VolumeId } from '../../workflows/contract/ids';
+import { holdAsGuest } from '../support/images/qemu';
 import { evictorOf } from '../support/stack/evictor';
 import { flowsOf, type FlowStack } from '../support/stack/flows';
 import { startStack } from '../support/stack/stack';
+import { recordPointer } from './record-pointer';
 import { recordReconcile } from './record-reconcile';
 import { recordRefresh, type Save } from './record-refresh';
+import { recordSnapshots } from './record-snapshots';
+import { recordTransfers } from './record-transfers';
 import { withoutMachine } from './without-machine';
 import { ensureTemporalBinary } from '../../worker/stack/temporal-binary';
 import { startPostgres } from '../../worker/stack/postgres';
@@ -37,6 +48,9 @@ async function main(): Promise<void> {
     await recordEvictor(flow, saverOf(flow));
     await recordRefresh(flow, saverOf(flow));
     await recordReconcile(flow, saverOf(flow));
+    await recordSnapshots(flow, saverOf(flow));
+    await recordTransfers(flow, saverOf(flow));
+    await recordPointer(directory, saverOf);
   } finally {
     for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop();
   }
@@ -52,6 +66,30 @@ function saverOf(flow: FlowStack): Save {
     writeFileSync(join(__dirname, 'histories', `${name}.json`), `${JSON.stringify(json)}\n`);
     process.stderr.write(`${name}: ${history.events?.length ?? 0} events\n`);
   };
+}
+
+/** A change, an extension, and one that the backend refuses, whose promise is given back. */
+async function recordChanges({ stack }: FlowStack, volumeId: VolumeId, save: Save): Promise<void> {
+  const { cache, client } = stack;
+  const { ids, control: taskQueue } = cache.queues;
+  const workflowId = ids.changeVolume(volumeId, randomUUID());
+  const args = [{ volumeId, name: 'changed' }];
+  await client.workflow.execute(workflowTypes.changeVolume, { workflowId, taskQueue, args });
+  await save('change', { workflowId });
+  const reservation = ids.changeAttachment(volumeId, randomUUID());
+  const reserve = [{ volumeId, change: 'create' }];
+  await client.workflow.execute(workflowTypes.changeAttachment, { workflowId: reservation, taskQueue, args: reserve });
+  await save('attachment', { workflowId: reservation });
+  const { attachments } = await getVolume(cache, volumeId);
+  await changeAttachment(cache, volumeId, { change: 'delete', attachmentId: attachments[0]?.attachmentId });
+  await extendVolume(cache, volumeId, { sizeBytes: 64 * MiB });
+  await save('extend', { workflowId: ids.extendVolume(volumeId, 64 * MiB) });
+  const { connection } = await getVolume(cache, volumeId);
+  if (connection?.driver !== 'file' || connection.format !== 'qcow2') throw new Error('the volume is no overlay');
+  const letGo = await holdAsGuest({ filename: connection.path, format: connection.format });
+  await extendVolume(cache, volumeId, { sizeBytes: 128 * MiB }).catch(() => undefined);
+  await letGo();
+  await save('extend-refused', { workflowId: ids.extendVolume(volumeId, 128 * MiB) });
 }
 
 async function record(flow: FlowStack, save: Save): Promise<void> {
@@ -86,6 +124,27 @@ async function record(flow: FlowStack, save: Save): Promise<void> {
   await flow.create(converted.image);
   await flow.flightHandle(converted.image).result();
   await save('populate-converted', { workflowId: flow.flightHandle(converted.image).workflowId });
+
+  const upload = await uploadVolume(cache, { volumeId: hit.volumeId }, { wait: true });
+  await save('upload', upload);
+  const unfit = await uploadVolume(cache, { volumeId: hit.volumeId, imageId: image.id }, { wait: false });
+  await settle({ result: () => flow.stack.client.workflow.getHandle(unfit.workflowId).result() });
+  await save('upload-failed', unfit);
+  const cached = await uploadVolume(cache, { volumeId: hit.volumeId, seedCache: true }, { wait: true });
+  await save('upload-cached', cached);
+  const taken = await createSnapshot(cache, { volumeId: hit.volumeId }, { wait: true });
+  const { snapshotId } = taken.result;
+  await save('share', await shareSnapshot(cache, { snapshotId, members: ['member'] }, { wait: true }));
+  await save('unshare', await unshareSnapshot(cache, { snapshotId }, { wait: true }));
+  await deleteSnapshot(cache, snapshotId);
+  await save('populate-seeded', {
+    workflowId: flow.flightHandle(await flow.stack.images.getImage(cached.imageId)).workflowId,
+  });
+  const flat = await flow.upload('seeded', { diskFormat: 'raw' });
+  const holding = await flow.create(flat.image, { bypassCache: true });
+  await save('seed', await seedCache(cache, { imageId: flat.image.id, volumeId: holding.volumeId }, { wait: true }));
+
+  await recordChanges(flow, hit.volumeId, save);
 
   await deleteVolume(cache, hit.volumeId);
   await save('delete', { workflowId: `delete/${hit.volumeId}` });

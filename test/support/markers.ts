@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import type { ImageVolumeMarker, VolumeMarker } from '../../activities/backends/backend';
+import type { ImageVolumeMarker, SnapshotMarker, VolumeMarker } from '../../activities/backends/backend';
 import { MiB } from '../../workflows/contract/bytes';
-import type { InstallationId, ProjectId, VolumeId } from '../../workflows/contract/ids';
+import type { InstallationId, ProjectId, SnapshotId, VolumeId } from '../../workflows/contract/ids';
 import { brand } from './brand';
 
 /** Size of the sample image: odd on purpose, no multiple of a cluster, a block or a MiB. */
@@ -27,4 +27,13 @@ export function volumeMarker(
   const volumeId = brand<VolumeId>(randomUUID());
   const projectId = brand<ProjectId>('p1');
   return { kind: 'volume', installation, volumeId, projectId, name: 'disk', sizeBytes: IMAGE_BYTES, cacheKey, ...more };
+}
+
+/** The marker of a new snapshot of a volume. */
+export function snapshotMarker(
+  { installation }: { installation: InstallationId },
+  { volumeId, projectId, sizeBytes }: VolumeMarker,
+): SnapshotMarker {
+  const snapshotId = brand<SnapshotId>(randomUUID());
+  return { kind: 'snapshot', installation, snapshotId, volumeId, projectId, name: 'before', sizeBytes };
 }

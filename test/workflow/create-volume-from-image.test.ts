@@ -24,6 +24,7 @@ const miss: Scenario = {
 const joined: Scenario = {
   name: 'a joining create',
   steps: ['admitVolume', 'acquireAndClone', 'joinPopulation', 'awaitVerdict', 'acquireAndClone'],
+  struck: ['joinPopulation', 'awaitVerdict'],
   prepare: async (world, fault) => {
     const release = world.stack.faults.hold(world.flightId, 'registerEntry');
     const leaderId = newVolumeId();
@@ -53,12 +54,14 @@ const bypassing: Scenario = {
 const missUnderOwnId: Scenario = {
   ...miss,
   name: 'a miss under an id of its own',
+  struck: ['admitVolume', 'joinPopulation'],
   prepare: (world, fault) => Promise.resolve(actOf(world, { fault, outcome: 'miss', workflowIdOf: ownId })),
 };
 
 const bypassingUnderOwnId: Scenario = {
   ...bypassing,
   name: 'a bypassing create under an id of its own',
+  struck: ['admitVolume', 'writeVolume'],
   prepare: (world, fault) => Promise.resolve(actOf(world, { fault, outcome: 'bypassed', workflowIdOf: ownId })),
 };
 

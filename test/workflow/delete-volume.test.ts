@@ -14,6 +14,7 @@ const ofAvailable: Scenario = {
 const ofLastClone: Scenario = {
   name: "a delete of a retired parent's last clone",
   steps: ['beginDelete', 'deleteVolume', 'finishDelete', 'deleteParent'],
+  struck: ['finishDelete', 'deleteParent'],
   prepare: async (world, fault) => {
     const { volumeId } = await createAvailable(world);
     const entryId = (await world.volume(volumeId))?.entryId as EntryId;
@@ -27,6 +28,7 @@ const ofLastClone: Scenario = {
 const ofCreating: Scenario = {
   name: 'a delete of a volume that is creating',
   steps: ['beginDelete', 'cancelCreate', 'deleteVolume', 'finishDelete'],
+  struck: ['beginDelete', 'cancelCreate', 'deleteVolume'],
   prepare: async (world, fault) => {
     const release = world.stack.faults.hold(world.flightId, 'registerEntry');
     const volumeId = newVolumeId();

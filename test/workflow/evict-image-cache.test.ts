@@ -20,6 +20,7 @@ const ofFreeEntry: Scenario = {
 const ofHeldEntry: Scenario = {
   name: 'an eviction of a parent with a live clone',
   steps: ['readEvictorSettings', 'evictEntries', 'listClones', 'flattenVolume', 'deleteParent', 'listClones'],
+  struck: ['evictEntries', 'listClones', 'flattenVolume', 'deleteParent'],
   prepare: async (world) => {
     const volume = await createAvailable(world);
     return await actOf(world, { signals: ['evict'], flatten: true, volume });
@@ -29,6 +30,7 @@ const ofHeldEntry: Scenario = {
 const ofPin: Scenario = {
   name: 'a pin and a change of limits',
   steps: ['readEvictorSettings', 'applyPin', 'applyLimits', 'evictEntries'],
+  struck: ['applyPin', 'applyLimits'],
   prepare: async (world) => {
     const volume = await createAvailable(world);
     return await actOf(world, { signals: ['pin', 'setLimits'], volume });
@@ -78,7 +80,7 @@ async function actOf(world: World, { signals, flatten, volume }: Asked): Promise
       await evictor.stop();
     },
     check: async () => {
-      for (const { outcome } of answers) expect(['done', 'nothing-to-do']).toContain(outcome);
+      expect(answers.filter(({ outcome }) => outcome === 'failed')).toEqual([]);
       const entry = await entryOf(world);
       if (signals.includes('evict')) expect(entry.state).toBe('gone');
       else expect(entry).toMatchObject({ state: 'ready', pinned: true });

@@ -18,6 +18,7 @@ const unpacking: Scenario = {
   name: 'a population that unpacks',
   image: 'qcow2',
   steps: ['claimFlight', 'reserveEntry', 'downloadToScratch', 'registerEntry', 'answerWaiters'],
+  struck: ['downloadToScratch', 'registerEntry'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };
 
@@ -26,6 +27,7 @@ const streaming: Scenario = {
   name: 'a population that streams',
   image: 'raw',
   steps: ['claimFlight', 'reserveEntry', 'streamImageVolume', 'registerEntry', 'answerWaiters'],
+  struck: ['streamImageVolume', 'registerEntry'],
   prepare: (world, fault) => Promise.resolve(actOf(world, fault)),
 };
 

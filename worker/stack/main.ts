@@ -3,7 +3,8 @@ import { note, print } from '../../client/cli/output/print';
 import { ConfigError } from '../../client/config/config-error';
 import { loadConfig } from '../../client/config/load';
 import type { StackEvent } from '../../client/config/stack-events';
-import { ExternalUnavailable } from './external';
+import { forbidCoreDumps } from '../core-dumps';
+import { ExternalUnavailable } from '../external';
 import { ensureLayout } from './stack-layout';
 import { killRecordedProcesses } from './process-files';
 import { stopStack } from './stop-stack';
@@ -19,6 +20,7 @@ async function main(): Promise<void> {
     allowPositionals: true,
     options: { data: { type: 'string' }, config: { type: 'string' }, bound: { type: 'boolean', default: false } },
   });
+  await forbidCoreDumps();
   const loaded = loadConfig({ path: values.config, data: values.data });
   if (positionals[0] === 'down') return report({ kind: 'line', text: await stopStack(loaded.dataDirectory) });
   const { run } = ensureLayout(loaded.dataDirectory);

@@ -1,17 +1,20 @@
-import type { Endpoints } from '../../client/config/endpoints';
+import { findEndpoints, writeEndpoints, type Endpoints } from '../../client/config/endpoints';
 import { openIdentity } from '../../activities/keystone/identity';
 import type { LoadedConfig, ResolvedConfig } from '../../client/config/load';
 import { findProcess } from '../../lib/process-identity';
 import { findImagesEndpoint } from '../open-images';
-import { requireDatabase, requireImages, requireTemporal } from './external';
+import { requireDatabase, requireImages, requireTemporal } from '../external';
 import { startImageServiceProcess } from './image-service-process';
 import type { StackLayout } from './stack-layout';
 import type { Part } from './part';
-import type { OnPortMoved } from './ports';
+import type { OnPortMoved } from '../ports';
 import { startPostgres } from './postgres';
 import { ensureTemporalBinary } from './temporal-binary';
 import { startTemporalServer } from './temporal-server';
-import { startWorkerProcess } from './worker-process';
+import { startWorkerProcess, type WorkerProcess } from './worker-process';
+
+/** For a part that others find again where it was: starts it once more after it has ended. */
+export type StartAgain = () => Promise<Part>;
 
 export interface StartContext {
   loaded: LoadedConfig;
@@ -19,7 +22,7 @@ export interface StartContext {
   /** Tells people. */
   say: (part: string, text: string) => void;
   /** Called with each part as soon as it runs, so that it can be watched and stopped whatever follows. */
-  onStarted: (part: Part) => void;
+  onStarted: (part: Part, startAgain?: StartAgain) => void;
   /** Aborted when the stack is to stop before it was ready. */
   signal: AbortSignal;
 }
@@ -47,9 +50,9 @@ async function provideAll(context: StartContext): Promise<Pick<Endpoints, 'tempo
 
 async function provideTemporal(context: StartContext): Promise<Endpoints['temporal']> {
   const { loaded, layout, say, onStarted, signal } = context;
-  const { address, namespace, tls, taskQueuePrefix, port, uiPort, retention } = loaded.config.temporal;
+  const { address, namespace, taskQueuePrefix, port, uiPort, retention } = loaded.config.temporal;
   if (address !== 'embedded') {
-    await requireTemporal({ address, namespace, tls });
+    await requireTemporal({ address, namespace, access: loaded.temporalAccess() });
     say('temporal', `${address} (configured), namespace ${namespace}`);
     return { address, namespace, embedded: false, taskQueuePrefix };
   }
@@ -114,14 +117,15 @@ async function provideImages({ loaded, layout, say, onStarted, signal }: StartCo
     return { endpoint, embedded: false };
   }
   const took = stopwatch();
-  const service = await startImageServiceProcess({
-    directory: layout.images,
-    port: images.port,
-    ...files(layout, 'images'),
-    onMoved: sayMoved('images', say),
-    signal,
+  const start = async (port: number, onMoved?: OnPortMoved) =>
+    await startImageServiceProcess({ directory: layout.images, port, ...files(layout, 'images'), onMoved, signal });
+  const service = await start(images.port, sayMoved('images', say));
+  onStarted(service.part, async () => {
+    const again = await start(Number(new URL(service.endpoint).port));
+    if (again.endpoint === service.endpoint) return again.part;
+    await again.stop();
+    throw new Error(`${service.endpoint} is taken by another program`);
   });
-  onStarted(service.part);
   say('images', `${service.endpoint} (${took()})`);
   return { endpoint: service.endpoint, embedded: true };
 }
@@ -143,17 +147,29 @@ async function provideWorker(
 ): Promise<Endpoints['worker']> {
   const took = stopwatch();
   const { metricsPort, shutdownGrace } = loaded.config.worker;
-  const { part, metricsUrl } = await startWorkerProcess({
-    env: workerEnvironment(endpoints, loaded),
-    ...files(layout, 'worker'),
-    metricsPort,
-    shutdownGraceMs: shutdownGrace,
-    signal,
-    onMoved: sayMoved('worker', say),
+  const start = async () =>
+    await startWorkerProcess({
+      env: workerEnvironment(endpoints, loaded),
+      ...files(layout, 'worker'),
+      shutdownGraceMs: shutdownGrace,
+      signal,
+    });
+  const { part, metricsUrl } = await start();
+  onStarted(part, async () => {
+    const again = await start();
+    noteWorker(layout, again);
+    return again.part;
   });
-  onStarted(part);
+  const port = metricsUrl === undefined ? metricsPort : Number(new URL(metricsUrl).port);
+  if (port !== metricsPort) sayMoved('worker', say)({ what: 'metrics', from: metricsPort, to: port });
   say('worker', `all roles${metricsUrl === undefined ? '' : `, metrics ${metricsUrl}`} (${took()})`);
   return { pid: part.process.pid, metricsUrl };
+}
+
+/** A worker that was started again may serve its metrics on another port. */
+function noteWorker({ data }: StackLayout, { part, metricsUrl }: WorkerProcess): void {
+  const endpoints = findEndpoints(data);
+  if (endpoints) writeEndpoints({ ...endpoints, worker: { pid: part.process.pid, metricsUrl } });
 }
 
 function workerEnvironment(
@@ -161,7 +177,7 @@ function workerEnvironment(
   { path, dataDirectory }: LoadedConfig,
 ): NodeJS.ProcessEnv {
   return {
-    ...process.env,
+    ...(temporal.embedded ? withoutTemporal(process.env) : process.env),
     TEMPORAL_ADDRESS: temporal.address,
     TEMPORAL_NAMESPACE: temporal.namespace,
     ...(temporal.embedded ? { TEMPORAL_TLS: 'false' } : {}),
@@ -170,6 +186,11 @@ function workerEnvironment(
     IVC_CONFIG: path,
     IVC_DATA: dataDirectory,
   };
+}
+
+/** Keys and certificates are for another server. */
+function withoutTemporal(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('TEMPORAL_')));
 }
 
 function files(layout: StackLayout, part: string): { logPath: string; pidPath: string } {

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findEndpoints, removeEndpoints, writeEndpoints, type Endpoints } from '../../client/config/endpoints';
+import { removeLastEnding, writeLastEnding } from '../../client/config/last-ending';
 import type { LoadedConfig } from '../../client/config/load';
 import type { StackEvent } from '../../client/config/stack-events';
 import { ensureLayout, stopOrder, type StackLayout } from './stack-layout';
 import { endLeftovers } from './stop-stack';
 import { PartEnded, readLogTail, type Part } from './part';
 import { acquireProcessLock, describeHolder } from '../../activities/process-lock';
-import { startParts } from './start-parts';
+import { startParts, type StartAgain, type StartContext } from './start-parts';
 import { errorMessage } from '../../lib/error-message';
 
 export interface SuperviseOptions {
@@ -27,7 +28,8 @@ export async function superviseStack({ loaded, report, stop }: SuperviseOptions)
   const claim = await claimStack(layout, { say, stop });
   if (claim.kind === 'given-up') return;
   if (claim.kind === 'running') return report({ kind: 'ready', endpoints: claim.endpoints, already: true });
-  const watch = watchParts(stop);
+  removeLastEnding(layout.data);
+  const watch = watchParts(stop, say);
   try {
     await recover(layout, say);
     const endpoints = await startParts({ loaded, layout, say, onStarted: watch.add, signal: watch.ended });
@@ -38,7 +40,9 @@ export async function superviseStack({ loaded, report, stop }: SuperviseOptions)
     watch.ended.throwIfAborted();
   } catch (error) {
     say('stack', `stopping: ${errorMessage(error)}`);
-    if (!stop.aborted) throw await explain(error);
+    if (stop.aborted) return;
+    if (error instanceof PartEnded) noteEnding(layout, error);
+    throw await explain(error);
   } finally {
     removeEndpoints(layout.data);
     await stopParts(watch.parts, say);
@@ -77,21 +81,58 @@ async function recover(layout: StackLayout, say: Say): Promise<void> {
   if (ended.length > 0) say('stack', `ended the leftovers of an earlier run: ${ended.join(', ')}`);
 }
 
+function noteEnding({ data }: StackLayout, { part, ending }: PartEnded): void {
+  writeLastEnding(data, { at: new Date().toISOString(), part: part.name, ending, logPath: part.logPath });
+}
+
 interface PartsWatch {
-  parts: Part[];
-  add: (part: Part) => void;
-  /** Aborted when the stack is to stop or when a part has ended. */
+  /** Those that run, or have just ended. */
+  parts: Set<Part>;
+  add: StartContext['onStarted'];
+  /** Aborted when the stack is to stop or when a part has ended for good. */
   ended: AbortSignal;
 }
 
-function watchParts(stop: AbortSignal): PartsWatch {
+/** Starts of a part in a row, each of which ended soon or failed. */
+const MAX_RESTARTS = 5;
+const FIRST_PAUSE_MS = 500;
+/** A part that has run for so long begins with a short pause again. */
+const STEADY_MS = 60_000;
+
+function watchParts(stop: AbortSignal, say: Say): PartsWatch {
   const death = new AbortController();
-  const parts: Part[] = [];
-  const add = (part: Part) => {
-    parts.push(part);
-    void part.exited.then((ending) => death.abort(new PartEnded(part, ending)));
-  };
-  return { parts, add, ended: AbortSignal.any([stop, death.signal]) };
+  const ended = AbortSignal.any([stop, death.signal]);
+  const parts = new Set<Part>();
+  const add: PartsWatch['add'] = (part, startAgain) => void watch(part, startAgain, 0);
+  async function watch(part: Part, startAgain: StartAgain | undefined, restarts: number): Promise<void> {
+    parts.add(part);
+    const startedAtMs = performance.now();
+    const ending = await part.exited;
+    const before = performance.now() - startedAtMs > STEADY_MS ? 0 : restarts;
+    const next = startAgain && (await restart(part, ending, { startAgain, restarts: before }));
+    if (next === undefined) return death.abort(new PartEnded(part, ending));
+    parts.delete(part);
+    await watch(next.part, startAgain, next.restarts);
+  }
+  /** With a pause that doubles. @returns undefined when the stack stops, or when that many starts were in vain. */
+  async function restart(
+    { name }: Part,
+    ending: string,
+    { startAgain, restarts: before }: { startAgain: StartAgain; restarts: number },
+  ): Promise<{ part: Part; restarts: number } | undefined> {
+    for (let restarts = before + 1; restarts <= MAX_RESTARTS && !ended.aborted; restarts += 1) {
+      const pauseMs = FIRST_PAUSE_MS * 2 ** (restarts - 1);
+      say(name, `has ended (${ending}); it is started again in ${pauseMs} ms`);
+      try {
+        await sleep(pauseMs, undefined, { signal: ended });
+        return { part: await startAgain(), restarts };
+      } catch (error) {
+        if (!ended.aborted) say(name, errorMessage(error));
+      }
+    }
+    return undefined;
+  }
+  return { parts, add, ended };
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
@@ -111,7 +152,7 @@ async function explain(error: unknown): Promise<unknown> {
   });
 }
 
-async function stopParts(parts: readonly Part[], say: Say): Promise<void> {
+async function stopParts(parts: ReadonlySet<Part>, say: Say): Promise<void> {
   const inOrder = [...parts].sort((left, right) => stopOrder.indexOf(left.name) - stopOrder.indexOf(right.name));
   for (const part of inOrder) {
     const started = performance.now();

@@ -1,9 +1,11 @@
-import type { Connection } from '@temporalio/client';
-import { google } from '@temporalio/proto';
+import { readFile } from 'node:fs/promises';
+import { status } from '@grpc/grpc-js';
+import { isGrpcServiceError, type Connection } from '@temporalio/client';
+import { google, temporal } from '@temporalio/proto';
 import { openTemporal } from '../../client/open-temporal';
 import { searchAttributeNames } from '../../workflows/contract/names';
-import { choosePort, isListening, type OnPortMoved } from './ports';
-import { startPart, type Part, assertGoingOn } from './part';
+import { choosePort, isListeningOn, PortTaken, startOnFreePorts, type OnPortMoved } from '../ports';
+import { assertGoingOn, PartEnded, startPart, type Part } from './part';
 import { waitFor } from './wait';
 
 export interface TemporalServerOptions {
@@ -46,8 +48,14 @@ const PRAGMAS = ['journal_mode=wal', 'synchronous=normal', 'wal_autocheckpoint=5
  * Starts a Temporal server with its web UI on 127.0.0.1 and returns when it answers for the namespace. Undo: `stop`.
  */
 export async function startTemporalServer(options: TemporalServerOptions): Promise<TemporalServer> {
+  return await startOnFreePorts(
+    () => choosePorts(options),
+    (ports) => startOn(ports, options),
+  );
+}
+
+async function startOn(ports: Ports, options: TemporalServerOptions): Promise<TemporalServer> {
   const { binary, logPath, pidPath, namespace = 'default' } = options;
-  const ports = await choosePorts(options);
   const part = await startPart({
     name: 'temporal',
     command: binary,
@@ -61,7 +69,7 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
     await waitUntilServing(ports.port, { ...options, namespace, part });
   } catch (error) {
     await part.stop();
-    throw error;
+    throw (await findTakenPort(error)) ?? error;
   }
   return {
     address: `127.0.0.1:${ports.port}`,
@@ -73,16 +81,27 @@ export async function startTemporalServer(options: TemporalServerOptions): Promi
   };
 }
 
-interface Ports {
+/** It chooses the ports of its inner services itself, and ends when another process is faster. */
+async function findTakenPort(error: unknown): Promise<PortTaken | undefined> {
+  if (!(error instanceof PartEnded)) return undefined;
+  const { logPath, logStart } = error.part;
+  const line = (await readFile(logPath))
+    .toString('utf8', logStart)
+    .split('\n')
+    .find((text) => text.includes('address already in use'));
+  return line === undefined ? undefined : new PortTaken(`${error.message}: ${line}`, { cause: error });
+}
+
+type Ports = {
   port: number;
   uiPort: number;
   metricsPort: number;
-}
+};
 
 async function choosePorts({ port = 0, uiPort = 0, onMoved }: TemporalServerOptions): Promise<Ports> {
   return {
-    port: await choosePort(port, 'API', onMoved),
-    uiPort: await choosePort(uiPort, 'web UI', onMoved),
+    port: await choosePort(port, { what: 'API', onMoved }),
+    uiPort: await choosePort(uiPort, { what: 'web UI', onMoved }),
     metricsPort: await choosePort(0),
   };
 }
@@ -125,12 +144,13 @@ async function waitUntilServing(port: number, { namespace, part, retentionMs, si
   const common = { deadlineMs: READY_DEADLINE_MS, unless: () => assertGoingOn(part, signal) };
   // A gRPC connection that is refused tries again only after a second.
   const listening = { ...common, what: `the Temporal server to listen on port ${port}`, intervalMs: 20 };
-  await waitFor(async () => (await isListening(port)) || undefined, listening);
+  await waitFor(async () => (await isListeningOn(port, part.process.pid)) || undefined, listening);
   const serving = { ...common, what: `the Temporal server to serve the namespace ${namespace}` };
   await waitFor(() => serves(`127.0.0.1:${port}`, { namespace, retentionMs }), serving);
 }
 
 const CONNECT_TIMEOUT_MS = 2000;
+const WORKFLOW_TASKS = temporal.api.enums.v1.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW;
 
 async function serves(
   address: string,
@@ -140,10 +160,21 @@ async function serves(
   try {
     await connection.ensureConnected();
     await connection.workflowService.describeNamespace({ namespace });
+    await assertInnerServices(connection, namespace);
     if (retentionMs !== undefined) await setRetention(connection, namespace, retentionMs);
     return true;
   } finally {
     await connection.close();
+  }
+}
+
+/** The frontend serves before what lies behind it: matching is asked for a task queue, history for a run that is not there. */
+async function assertInnerServices({ workflowService }: Connection, namespace: string): Promise<void> {
+  await workflowService.describeTaskQueue({ namespace, taskQueue: { name: 'startup' }, taskQueueType: WORKFLOW_TASKS });
+  try {
+    await workflowService.describeWorkflowExecution({ namespace, execution: { workflowId: 'startup' } });
+  } catch (error) {
+    if (!isGrpcServiceError(error) || error.code !== status.NOT_FOUND) throw error;
   }
 }
 

@@ -1,18 +1,14 @@
 import { z } from 'zod';
 import { startNodeProcess } from './node-process';
 import type { Part } from './part';
-import { choosePort, type OnPortMoved } from './ports';
 
 export interface WorkerProcessOptions {
   /** How the worker finds the parts: `TEMPORAL_ADDRESS`, `DATABASE_URL`, …; secrets go this way, never by argument. */
   env: NodeJS.ProcessEnv;
-  /** Wanted TCP port of 127.0.0.1; 0 switches metrics off. */
-  metricsPort: number;
   /** Grace of running work. */
   shutdownGraceMs: number;
   logPath: string;
   pidPath?: string;
-  onMoved?: OnPortMoved;
   signal?: AbortSignal;
 }
 
@@ -28,12 +24,11 @@ const readySchema = z.object({ ready: z.literal(true), metricsUrl: z.string().op
 
 /** Starts a worker with all roles and returns when it polls. Undo: `part.stop`. */
 export async function startWorkerProcess(options: WorkerProcessOptions): Promise<WorkerProcess> {
-  const { env, metricsPort: wanted, shutdownGraceMs, logPath, pidPath, onMoved, signal } = options;
-  const port = wanted === 0 ? 0 : await choosePort(wanted, 'metrics', onMoved);
+  const { env, shutdownGraceMs, logPath, pidPath, signal } = options;
   const { part, said } = await startNodeProcess({
     name: 'worker',
     script: 'worker/main.js',
-    env: { ...env, IVC_METRICS_PORT: String(port) },
+    env,
     logPath,
     pidPath,
     ready: readySchema,

@@ -129,7 +129,7 @@ const plain = { requestId, reason: text(MAX_REASON_CHARACTERS) };
 const pin = { ...named, requestId, by: text(MAX_ID_CHARACTERS) };
 
 const rulesOf: Record<EvictorSignalName, Rules> = {
-  evict: { ...targets, ...plain, dryRun: flag, flatten: flag },
+  evict: { ...targets, ...plain, by: text(MAX_ID_CHARACTERS), dryRun: flag, flatten: flag },
   sweep: { ...plain, dryRun: flag },
   pin,
   unpin: pin,

@@ -17,8 +17,10 @@ export type EvictionTarget = PinTarget | { bytes: number } | { count: number };
 export type EvictSignal = EvictionTarget & {
   /** The caller's, under which `status` answers; default: made here. */
   requestId?: string;
-  /** The operator and the reason, for the history. */
+  /** Why, for the history. */
   reason?: string;
+  /** Who asks, for the record. */
+  by?: string;
   /** Plans and changes nothing. */
   dryRun?: boolean;
   /**
@@ -118,7 +120,7 @@ export const stayReasons = {
 export type StayReason = keyof typeof stayReasons;
 
 /** The facts that decide whether an entry may go. */
-interface StayFacts {
+export interface StayFacts {
   state: 'populating' | 'ready' | 'retired' | 'deleting' | 'gone';
   pinned: boolean;
   clones: number;
@@ -240,5 +242,6 @@ export interface EvictionOrder {
    */
   target?: EvictionTarget;
   reason?: string;
+  by?: string;
   dryRun: boolean;
 }

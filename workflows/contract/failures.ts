@@ -1,3 +1,5 @@
+import { quotaUnits, type QuotaName } from './quotas';
+
 /**
  * Every way in which this product fails on purpose. A new type cannot be added without deciding all of it:
  * what its details are, whether a retry may help, whom a flight's failure concerns, how the CLI exits and what the user
@@ -11,13 +13,27 @@ export interface FailureDetails {
   VolumeNotFound: { volumeId: string };
   VolumeDeleted: { volumeId: string };
   VolumeInUse: { volumeId: string; by: string };
-  /** The same request is being answered by another run. */
+  AttachmentNotFound: { attachmentId: string };
+  /** Only a service, such as Nova, ends what a server uses; `by`: the server. */
+  AttachmentInUse: { volumeId: string; by: string };
+  SnapshotNotFound: { snapshotId: string };
+  SnapshotConflict: { snapshotId: string; found: string };
+  TransferNotFound: { transferId: string };
+  /** `snapshots`: their ids, the first of many. */
+  VolumeHasSnapshots: { volumeId: string; snapshots: string };
+  /** What is asked for is not done in this state. */
+  VolumeNotReady: { volumeId: string; state: string; allowed: string };
+  /** Another run is at it. */
   VolumeBusy: { volumeId: string; workflowId: string };
   CreateCancelled: { volumeId: string };
   /** `forbidden`: it was refused (403), which says nothing about whether the image is there. */
   ImageNotFound: { imageId: string; forbidden?: true };
   /** `found`: `unknown`, or `without an image`: nothing has matched yet. */
   FollowNotFound: { follow: string; backend: string; found: 'unknown' | 'without an image' };
+  /** Not configured, or not for this project. */
+  VolumeTypeNotFound: { volumeType: string };
+  /** `known`: the names that there are. */
+  BackendNotFound: { backend: string; known: string };
   ImageNotActive: { imageId: string; status: string };
   ImageUnsupported: { imageId: string; found: string; allowed: string };
   /**
@@ -37,6 +53,8 @@ export interface FailureDetails {
   ImageChanged: { imageId: string; found: string; allowed: string };
   /** Downloaded bytes do not have the hash of the record, after a clean restart. */
   TransferCorrupt: { imageId: string; found: string; allowed: string };
+  /** An image that was to be filled with a volume's bytes, and was not. */
+  ImageNotUploaded: { imageId: string; cause: string };
   CacheKeyCollision: { shortKey: string };
   /** With `mostBytes`: what its volumes may grow to together, of which `promisedBytes` are given. */
   NoSpace: {
@@ -46,6 +64,8 @@ export interface FailureDetails {
     promisedBytes?: number;
     mostBytes?: number;
   };
+  /** In volumes, or in bytes; `asked` is what the request adds to `used`. */
+  QuotaExceeded: { projectId: string; quota: QuotaName; limit: number; used: number; asked: number };
   /** Several volumes are clones of the cached image or nothing. */
   NotCached: { imageId: string; backend: string; reason: string };
   CloneLimitReached: { backend: string; parent: string; limit: number };
@@ -132,12 +152,55 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     exitCode: 1,
     publicMessage: ({ volumeId, by }) => `volume ${volumeId} is in use by ${by}; detach it first`,
   },
+  AttachmentNotFound: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 3,
+    publicMessage: ({ attachmentId }) => `attachmentId: there is no attachment ${attachmentId}`,
+  },
+  AttachmentInUse: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ volumeId, by }) =>
+      `volume ${volumeId} is used by ${by}: detach it by the Compute API, whose service ends the attachment`,
+  },
+  SnapshotNotFound: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 3,
+    publicMessage: ({ snapshotId }) => `snapshotId: there is no snapshot ${snapshotId}`,
+  },
+  TransferNotFound: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 3,
+    publicMessage: ({ transferId }) => `transferId: there is no transfer ${transferId}`,
+  },
+  SnapshotConflict: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ snapshotId, found }) => `snapshotId: ${snapshotId} is used by another request: ${found}`,
+  },
+  VolumeHasSnapshots: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ volumeId, snapshots }) => `volume ${volumeId} has snapshots, which go first: ${snapshots}`,
+  },
+  VolumeNotReady: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 1,
+    publicMessage: ({ volumeId, state, allowed }) => `volume ${volumeId} is ${state}, allowed is ${allowed}`,
+  },
   VolumeBusy: {
     retry: true,
     holdsFor: 'image',
     exitCode: 1,
     publicMessage: ({ volumeId, workflowId }) =>
-      `volume ${volumeId} is being created for the same request by ${workflowId}; this run waits for its result`,
+      `volume ${volumeId} is being made or changed by ${workflowId}; this run waits for that`,
   },
   CreateCancelled: {
     retry: false,
@@ -159,6 +222,18 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
       found === 'unknown'
         ? `imageId: there is no follow ${follow} on backend ${backend}`
         : `imageId: follow ${follow} on backend ${backend} has found no image that matches`,
+  },
+  BackendNotFound: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 3,
+    publicMessage: ({ backend, known }) => `backend: there is no backend ${backend}; there are ${known}`,
+  },
+  VolumeTypeNotFound: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 3,
+    publicMessage: ({ volumeType }) => `volumeType: there is no volume type ${volumeType} that this project may use`,
   },
   ImageNotActive: {
     retry: false,
@@ -193,6 +268,13 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     publicMessage: ({ imageId, found, allowed }) =>
       `image ${imageId} arrived corrupt: its bytes hash to ${found}, its record says ${allowed}`,
   },
+  ImageNotUploaded: {
+    retry: false,
+    holdsFor: 'image',
+    exitCode: 1,
+    publicMessage: ({ imageId, cause }) =>
+      `image ${imageId} was not uploaded: ${cause}; upload again, as another image`,
+  },
   CacheKeyCollision: {
     retry: false,
     holdsFor: 'cache-key',
@@ -208,6 +290,13 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
       mostBytes === undefined
         ? `backend ${backend} has no space: ${neededBytes} bytes needed, ${freeBytes} free`
         : `backend ${backend} cannot promise this much: ${neededBytes} bytes needed, and its volumes may already grow to ${promisedBytes} of ${mostBytes} bytes`,
+  },
+  QuotaExceeded: {
+    retry: false,
+    holdsFor: 'image',
+    exitCode: 1,
+    publicMessage: ({ projectId, quota, limit, used, asked }) =>
+      `project ${projectId} has a quota of ${limit} ${quotaUnits[quota]}: ${used} used, ${asked} asked for`,
   },
   NotCached: {
     retry: false,

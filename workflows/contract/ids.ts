@@ -3,6 +3,11 @@ type Branded<Brand extends string> = string & { readonly __brand: Brand };
 
 export type ImageId = Branded<'ImageId'>;
 export type VolumeId = Branded<'VolumeId'>;
+/** Of the bytes of a volume that have taken the place of others. */
+export type ContentId = Branded<'ContentId'>;
+export type SnapshotId = Branded<'SnapshotId'>;
+/** Of an offer of a volume to another project. */
+export type TransferId = Branded<'TransferId'>;
 export type EntryId = Branded<'EntryId'>;
 export type ProjectId = Branded<'ProjectId'>;
 export type BackendName = Branded<'BackendName'>;

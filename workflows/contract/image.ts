@@ -21,6 +21,10 @@ export type SupportedDiskFormat = (typeof supportedDiskFormats)[number];
 /** Containers of a disk format; every other is refused as `ImageUnsupported`. */
 export const supportedContainerFormats = ['bare', 'compressed'] as const;
 
+/** `off`: nothing is looked at. `when-present`: as Cinder's `verify_glance_signatures = enabled`. */
+export const signatureRequirements = ['off', 'when-present', 'always'] as const;
+export type SignatureRequirement = (typeof signatureRequirements)[number];
+
 /** A Glance image's record, as far as this product reads it. The bytes behind an id never change. */
 export interface Image {
   id: ImageId;
@@ -66,6 +70,25 @@ export interface CacheKey {
    * image's own.
    */
   imageId?: ImageId;
+  /**
+   * Set only where a signature of the bytes is verified: a hash of that and of the public key. Images with the same bytes and other signatures share
+   * nothing, so that none is served what was verified for another.
+   */
+  signature?: string;
   /** First 32 hex digits of sha256 of the fields above: stands in ids and names. */
   short: string;
+}
+
+/** What a ready entry's bytes were found to be, beside what their key says. */
+export interface EntryVerdict {
+  signature?: {
+    /** In the trust store. */
+    certificateId: string;
+    subject: string;
+    /** SHA-256 of the certificate, hex. */
+    fingerprint: string;
+    /** As the image's properties name them. */
+    keyType: string;
+    hashMethod: string;
+  };
 }

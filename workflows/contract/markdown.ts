@@ -1,4 +1,5 @@
 import { visibleText } from './visible-text';
+import { shorten } from './words';
 
 /*
  * Texts that the Temporal UI shows as Markdown: a summary or details of a run. Names and texts of others stay text
@@ -13,6 +14,14 @@ export function code(value: string): string {
 /** Escapes what would be Markdown, HTML or a table. */
 export function text(value: string): string {
   return visibleText(value.replace(/\s+/g, ' ')).replace(/[\\`*_{}[\]<>#|!&~]/g, '\\$&');
+}
+
+/** Of a name in a summary, which the server keeps to some hundred bytes. */
+const MAX_NAME_CHARACTERS = 48;
+
+/** @returns an image or a volume as people know it: `debian-12 (43c0e353-…)`, or its id alone where it has no name. */
+export function called(id: string, name: string | null | undefined): string {
+  return name ? `${shorten(text(name), MAX_NAME_CHARACTERS)} (${id})` : id;
 }
 
 /** @param path of the Temporal UI. */

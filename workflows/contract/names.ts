@@ -1,17 +1,34 @@
-import type { BackendName, HostId, VolumeId } from './ids';
+import type { BackendName, HostId, ImageId, SnapshotId, TransferId, VolumeId } from './ids';
 
 /** Workflow types, as clients name them. */
 export const workflowTypes = {
   createVolumeFromImage: 'CreateVolumeFromImage',
   createVolumesFromImage: 'CreateVolumesFromImage',
+  createVolume: 'CreateVolume',
   populateImageCache: 'PopulateImageCache',
   deleteVolume: 'DeleteVolume',
+  changeVolume: 'ChangeVolume',
+  changeAttachment: 'ChangeAttachment',
+  extendVolume: 'ExtendVolume',
+  reimageVolume: 'ReimageVolume',
+  createSnapshot: 'CreateSnapshot',
+  deleteSnapshot: 'DeleteSnapshot',
+  changeSnapshot: 'ChangeSnapshot',
+  createTransfer: 'CreateTransfer',
+  acceptTransfer: 'AcceptTransfer',
+  deleteTransfer: 'DeleteTransfer',
+  shareSnapshot: 'ShareSnapshot',
+  unshareSnapshot: 'UnshareSnapshot',
   evictImageCache: 'EvictImageCache',
   warmImageCache: 'WarmImageCache',
   refreshImageCache: 'RefreshImageCache',
   followImage: 'FollowImage',
   unfollowImage: 'UnfollowImage',
   reconcileBackend: 'ReconcileBackend',
+  uploadVolumeToImage: 'UploadVolumeToImage',
+  setQuotas: 'SetQuotas',
+  changeVolumeType: 'ChangeVolumeType',
+  seedImageCache: 'SeedImageCache',
 } as const;
 
 /**
@@ -24,17 +41,57 @@ function workflowIds(prefix: string) {
     /** @param request a UUID: the ids of the run's volumes follow from it. */
     createVolumes: (request: string): string => `${prefix}volumes/${request}`,
     populate: (backend: BackendName, shortKey: string): string => `${prefix}populate/${backend}/${shortKey}`,
-    deleteVolume: (volumeId: VolumeId): string => `${prefix}delete/${volumeId}`,
+    /** @param projectId whose caller it is: nobody joins, or is kept waiting by, a run that another project has begun. */
+    deleteVolume: (volumeId: VolumeId, projectId?: string): string =>
+      `${prefix}delete/${volumeId}${ofProject(projectId)}`,
+    /** @param projectId as for a delete. */
+    upload: (volumeId: VolumeId, imageId: ImageId, projectId?: string): string =>
+      `${prefix}upload/${volumeId}/${imageId}${ofProject(projectId)}`,
+    /** @param request a UUID: changes of one volume do not wait for each other. */
+    changeVolume: (volumeId: VolumeId, request: string): string => `${prefix}change/${volumeId}/${request}`,
+    /** @param request as for a change. */
+    changeAttachment: (volumeId: VolumeId, request: string): string => `${prefix}attachment/${volumeId}/${request}`,
+    seed: (volumeId: VolumeId, imageId: ImageId): string => `${prefix}seed/${volumeId}/${imageId}`,
+    /** @param projectId as for a delete. */
+    extendVolume: (volumeId: VolumeId, sizeBytes: number, projectId?: string): string =>
+      `${prefix}extend/${volumeId}/${sizeBytes}${ofProject(projectId)}`,
+    /** @param projectId as for a delete. */
+    reimageVolume: (volumeId: VolumeId, imageId: string, projectId?: string): string =>
+      `${prefix}reimage/${volumeId}/${encodeURIComponent(imageId)}${ofProject(projectId)}`,
+    createSnapshot: (snapshotId: SnapshotId): string => `${prefix}snapshot/${snapshotId}`,
+    deleteSnapshot: (snapshotId: SnapshotId, projectId?: string): string =>
+      `${prefix}delete-snapshot/${snapshotId}${ofProject(projectId)}`,
+    /** @param request a UUID, as for a volume. */
+    changeSnapshot: (snapshotId: SnapshotId, request: string): string =>
+      `${prefix}change-snapshot/${snapshotId}/${request}`,
+    createTransfer: (transferId: TransferId): string => `${prefix}transfer/${transferId}`,
+    /** @param request a UUID: one who has a wrong key keeps nobody waiting. */
+    acceptTransfer: (transferId: TransferId, request: string): string =>
+      `${prefix}accept-transfer/${transferId}/${request}`,
+    /** @param projectId as for a delete of a volume. */
+    deleteTransfer: (transferId: TransferId, projectId?: string): string =>
+      `${prefix}delete-transfer/${transferId}${ofProject(projectId)}`,
+    /** @param request a UUID: what one asks for is not joined to what another does. */
+    shareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}share/${snapshotId}/${request}`,
+    unshareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}unshare/${snapshotId}/${request}`,
     evict: (backend: BackendName): string => `${prefix}evict/${backend}`,
     /** @param request a UUID: one run warms all that it names. */
     warm: (request: string): string => `${prefix}warm/${request}`,
     /** One id for both: what is said last holds. */
     follow: (backend: BackendName, name: string): string => `${prefix}follow/${backend}/${name}`,
+    /** @param request a UUID: as for a volume. */
+    changeVolumeType: (volumeTypeId: string, request: string): string =>
+      `${prefix}volume-type/${volumeTypeId}/${request}`,
+    quotas: (projectId: string): string => `${prefix}quotas/${encodeURIComponent(projectId)}`,
     /** Of a schedule too. */
     reconcile: (backend: BackendName): string => `${prefix}reconcile/${backend}`,
     /** Of the one refresh of a stack, and of its schedule: it is not bound to a backend. */
     refresh: `${prefix}refresh-image-cache`,
   };
+}
+
+function ofProject(projectId: string | undefined): string {
+  return projectId === undefined ? '' : `/${encodeURIComponent(projectId)}`;
 }
 
 /** The task queue of workflows, inventory and image-metadata activities. */

@@ -1,5 +1,5 @@
 import type { FailureRecord } from './failures';
-import type { BackendName, EntryId, HostId, ImageId, ProjectId, VolumeId } from './ids';
+import type { BackendName, EntryId, HostId, ImageId, ProjectId, SnapshotId, VolumeId } from './ids';
 import type { CacheKey } from './image';
 import type { BypassReason, CreateVolumeResult, FailedVolume, FailurePolicy, MadeVolume, TimingsMs } from './volume';
 
@@ -18,6 +18,12 @@ export interface FlightVerdict {
   leader: VolumeId | null;
 }
 
+/** A snapshot of a volume that is told to have an image's bytes: they need not be downloaded then. */
+export interface CacheSeed {
+  volumeId: VolumeId;
+  snapshotId: SnapshotId;
+}
+
 /** Input of `PopulateImageCache`. The flight's number is not in it: a run claims the number that its row has when it begins. */
 export interface PopulateInput {
   backend: BackendName;
@@ -25,6 +31,8 @@ export interface PopulateInput {
   imageId: ImageId;
   /** The project that asked first: it may read the image. */
   projectId: ProjectId;
+  /** Is tried before a download. */
+  seed?: CacheSeed;
 }
 
 /** What `CreateVolumeFromImage` was admitted with; recorded in its history, so later steps decide by it. */
@@ -32,7 +40,17 @@ export interface Admission {
   imageId: ImageId;
   projectId: ProjectId;
   backend: BackendName;
+  /** Absent where the request has none. */
+  volumeType?: string;
+  /** Absent where the configuration has the type. */
+  volumeTypeId?: string;
+  /** Whether the volume may be attached more than once at a time. Absent: no. */
+  multiattach?: boolean;
+  /** Why the backend was chosen; absent where the request names it. */
+  placement?: string;
   name: string | null;
+  /** For people; absent where an older version admitted the run. */
+  imageName?: string | null;
   cacheKey: CacheKey;
   /** Bytes asked for; null: derived from the image once its virtual size is known. */
   sizeBytes: number | null;

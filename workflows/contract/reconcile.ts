@@ -1,6 +1,6 @@
 import type { BackendName } from './ids';
 
-/** Everything that can disagree between rows and what backend, scratch and Temporal really hold. What is done about each: the table of findings in `docs/operating.md`. */
+/** Everything that can disagree between rows and what backend, scratch and Temporal really hold. What is done about each: the table of findings in `docs/manual/failures.md`. */
 export const findingKinds = [
   /** A row `available` whose volume is not on the backend. */
   'volume-missing',
@@ -8,6 +8,19 @@ export const findingKinds = [
   'volume-without-row',
   /** Its row says deleted. */
   'volume-of-deleted-row',
+  /** A row `available` whose snapshot is not on the backend. */
+  'snapshot-missing',
+  /** A snapshot of this installation without a row, or whose row is deleted: never deleted. */
+  'snapshot-without-row',
+  /** A snapshot that a run has taken for an image, and that has closed without removing it. */
+  'snapshot-of-ended-run',
+  'stuck-snapshot',
+  /** A clone of a volume in the image service's store, whose image is gone. */
+  'pointer-without-image',
+  /** The image is there, and its clone is not. */
+  'pointer-missing',
+  /** It keeps the bytes of a deleted volume. */
+  'pointer-of-deleted-volume',
   'entry-missing',
   'entry-changed',
   /** Accepted under another policy and not allowed under the one in force. */
@@ -16,6 +29,7 @@ export const findingKinds = [
   'partial',
   /** Of another installation, or nobody's: never touched. */
   'foreign',
+  'stuck-reimage',
   'stuck-creating',
   'stuck-deleting',
   'stuck-populating',

@@ -1,3 +1,4 @@
+import type { Caller } from './event-kinds';
 import type { StayReason } from './eviction';
 import type { BackendName, EntryId, FollowId, ImageId, ProjectId } from './ids';
 
@@ -35,7 +36,6 @@ export interface FollowInput {
   /** Default: `keepSuperseded` of the backend's cache. */
   keep?: number;
   pin?: boolean;
-  by?: string;
 }
 
 /** Input of `UnfollowImage`. Entries of the follow stay cached and are no longer pinned for it. */
@@ -110,7 +110,7 @@ export interface FollowOutcome {
 }
 
 /** Input of `WarmImageCache`: populates before the first create. Any Temporal client may start it. */
-export interface WarmInput {
+export interface WarmInput extends Caller {
   imageIds: string[];
   /** Default: the default backend. */
   backends?: string[];

@@ -1,8 +1,32 @@
+import type { Caller } from './event-kinds';
 import type { FailureRecord } from './failures';
-import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from './ids';
+import type { BackendName, EntryId, ImageId, ProjectId, SnapshotId, VolumeId } from './ids';
 
-export const volumeStates = ['creating', 'available', 'error', 'deleting', 'deleted'] as const;
+/** `reimaging`: it has no bytes to be read while it gets others. */
+export const volumeStates = ['creating', 'available', 'reimaging', 'error', 'deleting', 'deleted'] as const;
 export type VolumeState = (typeof volumeStates)[number];
+
+/** Cinder's statuses of an `available` volume that its users have in hand. */
+export const heldStatuses = [
+  'reserved',
+  'attaching',
+  'in-use',
+  'detaching',
+  'extending',
+  'uploading',
+  'creating',
+  'maintenance',
+  'awaiting-transfer',
+  'error',
+  'error_attaching',
+  'error_detaching',
+  'error_deleting',
+  'error_extending',
+] as const;
+export type HeldStatus = (typeof heldStatuses)[number];
+
+/** In which a volume is deleted as one that nobody has in hand. Source: `cinder.volume.api.API.delete`. */
+export const deletableStatuses: readonly HeldStatus[] = ['error', 'error_extending'];
 
 /** How libvirt or QEMU attaches a volume. */
 export type Connection =
@@ -23,25 +47,76 @@ export type Connection =
     };
 
 /** How a create was answered; the operator's word for each is in the decision record. */
-export const outcomes = ['hit', 'miss', 'joined', 'bypassed', 'refused'] as const;
+export const outcomes = ['hit', 'miss', 'joined', 'bypassed', 'blank', 'copied', 'refused'] as const;
 export type Outcome = (typeof outcomes)[number];
+
+/** Of volumes that are made of no image: they say nothing of the cache. */
+export type OutcomeWithoutCache = 'blank' | 'copied';
+
+/** @returns whether an outcome, or the end of a create without one, says something of the cache. */
+export function isOfCache<Ending extends string>(outcome: Ending): outcome is Exclude<Ending, OutcomeWithoutCache> {
+  return outcome !== 'blank' && outcome !== 'copied';
+}
 
 /** Why the cache was not used. */
 export type BypassReason = 'cache-off' | 'too-large-for-cache' | 'requested' | 'no-room';
 
+/** In place of a backend's name. */
+export const ANY_BACKEND = 'any';
+
 /** Input of `CreateVolumeFromImage`, as any Temporal client may send it. Only `imageId` is required. */
-export interface CreateVolumeInput {
+export interface CreateVolumeInput extends Caller {
   /** An image's id, or `follow:<name>`: what that follow has ready. */
   imageId: string;
   volumeId?: string;
+  /** A backend's name, or `ANY_BACKEND`: one of the volume type's, or of all, is chosen. */
   backend?: string;
+  /** Of the configuration. Default: its default type, where the request names no backend either. */
+  volumeType?: string;
   /** Bytes, a multiple of 512. Default: the larger of virtual size and `min_disk`, rounded up to 1 MiB. */
   sizeBytes?: number;
   /** Trusted as given until an identity service is configured. */
   projectId?: string;
   name?: string;
+  description?: string;
   metadata?: Record<string, string>;
   bypassCache?: boolean;
+}
+
+/** Input of `CreateVolume`, as any Temporal client may send it: of a snapshot, of another volume, or, with neither, an empty one of `sizeBytes`. */
+export interface CreatePlainVolumeInput extends Caller {
+  snapshotId?: string;
+  /** A volume of the same project, as it is at one moment. */
+  sourceVolumeId?: string;
+  volumeId?: string;
+  /** Default: the source's, which is the only one for it. */
+  backend?: string;
+  /** As of an image's volume; default: the source's. It must allow the source's backend. */
+  volumeType?: string;
+  /** Bytes, a multiple of 512; not below the source's. Default: the source's. */
+  sizeBytes?: number;
+  projectId?: string;
+  name?: string;
+  description?: string;
+  metadata?: Record<string, string>;
+}
+
+/** What a volume that is made of no image begins with. */
+export type VolumeSource =
+  | { kind: 'blank' }
+  | { kind: 'snapshot'; snapshotId: SnapshotId; volumeId: VolumeId }
+  | { kind: 'volume'; volumeId: VolumeId };
+
+/** What `CreateVolume` was admitted with. */
+export interface PlainVolumePlan {
+  volumeId: VolumeId;
+  backend: BackendName;
+  projectId: ProjectId;
+  name: string | null;
+  sizeBytes: number;
+  bootable: boolean;
+  source: VolumeSource;
+  admitMs: number;
 }
 
 /** Milliseconds of each stage of a create, by stage name. */
@@ -52,7 +127,8 @@ export type TimingsMs = Partial<
 /** Result of `CreateVolumeFromImage`. */
 export interface CreateVolumeResult {
   volumeId: VolumeId;
-  imageId: ImageId;
+  /** Null where its bytes are of no image. */
+  imageId: ImageId | null;
   projectId: ProjectId;
   backend: BackendName;
   name: string | null;
@@ -119,8 +195,17 @@ export interface CreateVolumesResult {
 }
 
 /** Input and result of `DeleteVolume`. */
-export interface DeleteVolumeInput {
+export interface DeleteVolumeInput extends Caller {
+  /**
+   * For operators, so without `projectId`: whatever the row says of an attachment, and with a create that still runs ended instead of waited for.
+   * What somebody has open is never deleted.
+   */
+  force?: boolean;
   volumeId: string;
+  /** Only a volume of this project; another's is `VolumeNotFound`, as what never was. Default, for operators: of any. */
+  projectId?: string;
+  /** Its snapshots are deleted first. Default: it is refused while it has any. */
+  cascade?: boolean;
 }
 export interface DeleteVolumeResult {
   volumeId: VolumeId;
@@ -128,4 +213,6 @@ export interface DeleteVolumeResult {
   outcome: 'deleted' | 'absent';
   /** The retired parent that went with its last clone. */
   deletedParent?: EntryId;
+  /** With `cascade`: those that were deleted. */
+  deletedSnapshots?: SnapshotId[];
 }

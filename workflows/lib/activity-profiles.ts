@@ -8,7 +8,7 @@ import {
 } from '@temporalio/workflow';
 import type { BackendActivities, ControlActivities, HostActivities } from '../../activities';
 import type { FailureType } from '../contract/failures';
-import type { BackendName, HostId, ImageId } from '../contract/ids';
+import type { BackendName, HostId } from '../contract/ids';
 import { siblingQueues } from '../contract/names';
 import { isFinal } from './fail';
 
@@ -25,6 +25,8 @@ const DEFAULT_CONVERSION_MS = 2 * HOUR_MS;
  * Heartbeats tell of a dead one.
  */
 const AROUND_CONVERSION_MS = 4 * HOUR_MS;
+/** One try at reading a whole volume and sending it, with its turn among the host's. */
+const WHOLE_VOLUME_MS = 48 * HOUR_MS;
 /** A host whose queue nobody polls for this long is lost: another is picked. */
 const HOST_SCHEDULE_TO_START_MS = 45 * SECOND_MS;
 /**
@@ -117,11 +119,16 @@ export function polling(step: StepOptions) {
   return control(step, { retry: { initialInterval: 100, backoffCoefficient: 1.5, maximumInterval: 5 * SECOND_MS } });
 }
 
+/** @returns the task queue of the workers that hold a backend. */
+export function backendQueueOf(backend: BackendName): string {
+  return siblingQueues(workflowInfo().taskQueue).backend(backend);
+}
+
 /** Where the backend is reachable. */
 export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptions, options: ActivityOptions = {}) {
   return proxyActivities<BackendActivities>({
     cancellationType,
-    taskQueue: siblingQueues(workflowInfo().taskQueue).backend(backend),
+    taskQueue: backendQueueOf(backend),
     startToCloseTimeout: 2 * MINUTE_MS,
     scheduleToCloseTimeout: budgetMs,
     retry: patient,
@@ -162,9 +169,23 @@ export function onScratch(host: HostId, { summary }: StepOptions) {
   });
 }
 
+/** Reads a whole volume, for as long as it reports progress. */
+export function readingOn(host: HostId, { summary }: StepOptions) {
+  return proxyActivities<HostActivities>({
+    cancellationType,
+    taskQueue: siblingQueues(workflowInfo().taskQueue).host(host),
+    startToCloseTimeout: WHOLE_VOLUME_MS,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
+    scheduleToStartTimeout: HOST_SCHEDULE_TO_START_MS,
+    retry: patient,
+    summary,
+  });
+}
+
 /** The image that moves on a host, for the summaries. */
 export interface MoveOptions extends Omit<StepOptions, 'summary'> {
-  image: ImageId;
+  /** By id, and name where it has one. */
+  image: string;
   /** Such as `volume 4f…`. */
   target: string;
   /** Milliseconds that the tool may run, as the worker that admitted the run was configured. */

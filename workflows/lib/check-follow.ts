@@ -74,7 +74,7 @@ async function giveUpSurplus({
   followId,
   name,
 }: FollowToCheck): Promise<Pick<CheckedFollow, 'retired' | 'deletedEntries'>> {
-  await sleep(SETTLE_MS);
+  await sleep(SETTLE_MS, { summary: `let creates of the former image of follow ${name} have their clones` });
   const step = { summary: `retire the entries that follow ${name} superseded`, budgetMs: LOOK_BUDGET_MS };
   const { retired, free } = await control(step).retireSuperseded({ followId });
   return { retired, deletedEntries: await deleteFreedEntries(free) };

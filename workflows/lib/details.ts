@@ -8,7 +8,9 @@ import type { FailureRecord } from '../contract/failures';
 import type { VolumeId } from '../contract/ids';
 import { code, link, paragraphs, text, workflowPath } from '../contract/markdown';
 import type { Admission, ScratchImage, Verdict } from '../contract/population';
+import type { CreateSnapshotResult, DeleteSnapshotResult } from '../contract/snapshot';
 import type { BypassReason, Connection, CreateVolumeResult, TimingsMs } from '../contract/volume';
+import { describeRemedy } from '../contract/unserved';
 import { plural, formatDuration } from '../contract/words';
 
 export const bypassReasons: Record<BypassReason, string> = {
@@ -30,7 +32,11 @@ export function describeCreated(result: CreateVolumeResult): string {
   const { volumeId, imageId, backend, sizeBytes, outcome, reason, bytesDownloaded, timingsMs } = result;
   const facts = [
     `volume ${code(volumeId)}: available, ${formatBytes(sizeBytes)}, on backend ${code(backend)}`,
-    `image ${code(imageId)}: ${bytesDownloaded === 0 ? 'nothing' : formatBytes(bytesDownloaded)} downloaded for this create`,
+    ...(imageId === null
+      ? []
+      : [
+          `image ${code(imageId)}: ${bytesDownloaded === 0 ? 'nothing' : formatBytes(bytesDownloaded)} downloaded for this create`,
+        ]),
     `attach it as ${describeConnection(result.connection)}`,
     ...(timingsMs.total === undefined ? [] : [`took ${describeTimings(timingsMs)}`]),
   ];
@@ -46,6 +52,19 @@ export function describeWaiting(
     `**waiting** for ${flightLink}`,
     `Image ${code(imageId)} is not cached on backend ${code(backend)} yet; one population serves all creates of it. See its progress there.`,
   );
+}
+
+/** @param taskQueue where the clone waits for a worker of the backend. */
+export function describeCloneStep(
+  { imageId, backend }: Pick<Admission, 'imageId' | 'backend'>,
+  taskQueue: string,
+): string {
+  return paragraphs(`**cloning** image ${code(imageId)} on backend ${code(backend)}`, describeUnserved(taskQueue));
+}
+
+/** Told beforehand: a run that nobody works on cannot say it, and a timer would be one more action of every run. */
+function describeUnserved(taskQueue: string): string {
+  return `If it does not begin within seconds, no worker polls the task queue ${code(taskQueue)}: start one with ${code(describeRemedy(taskQueue))}.`;
 }
 
 /** @param progress Markdown link to the run's heartbeats. */
@@ -133,6 +152,10 @@ export function describeCancelling(volumeId: VolumeId, createLink: string): stri
   return `**cancelling** the create of volume ${code(volumeId)} first: waiting until ${createLink} has closed`;
 }
 
+export function describeDeletingSnapshots(volumeId: VolumeId): string {
+  return `**deleting snapshots** of volume ${code(volumeId)} first`;
+}
+
 export function describeDeleted(volumeId: VolumeId, outcome: 'absent' | 'deleted' | 'with-parent'): string {
   const deleted = {
     absent: 'there was nothing left to delete',
@@ -140,6 +163,24 @@ export function describeDeleted(volumeId: VolumeId, outcome: 'absent' | 'deleted
     'with-parent': 'its bytes were deleted, and with them the retired image-volume that only it needed',
   };
   return `**${outcome === 'absent' ? 'absent' : 'deleted'}**: volume ${code(volumeId)}; ${deleted[outcome]}`;
+}
+
+export function describeSnapshotRun(
+  { snapshotId, volumeId, backend, sizeBytes }: CreateSnapshotResult,
+  state: 'creating' | 'available',
+  progress?: string,
+): string {
+  const told = `**${state}**: snapshot ${code(snapshotId)} of volume ${code(volumeId)}, ${formatBytes(sizeBytes)}, on backend ${code(backend)}`;
+  return progress === undefined ? told : paragraphs(told, whereBytesAre(progress));
+}
+
+export function describeSnapshotRefused(failure: FailureRecord): string {
+  return paragraphs(`**failed**: ${describeFailure(failure)}`, 'What was made of it was removed.');
+}
+
+export function describeSnapshotDeleted({ snapshotId, outcome, deletedParent }: DeleteSnapshotResult): string {
+  const parent = deletedParent === undefined ? '' : '; with it went the retired image-volume that only it needed';
+  return `**${outcome}**: snapshot ${code(snapshotId)}${parent}`;
 }
 
 function describeFailure({ type, message }: FailureRecord): string {

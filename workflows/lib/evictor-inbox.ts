@@ -108,7 +108,7 @@ export function now(): string {
 }
 
 const descriptions: Record<EvictorSignalName, string> = {
-  evict: '{entryId | imageId | cacheKey | bytes | count, reason?, flatten?, dryRun?, requestId?}',
+  evict: '{entryId | imageId | cacheKey | bytes | count, reason?, by?, flatten?, dryRun?, requestId?}',
   sweep: '{reason?, dryRun?, requestId?}: limits, watermarks, idle age, generations',
   pin: '{entryId | imageId | cacheKey, by?, requestId?}: never a victim',
   unpin: '{entryId | imageId | cacheKey, by?, requestId?}',

@@ -1,7 +1,8 @@
 import { log } from '@temporalio/workflow';
 import type { BackendName, HostId } from '../contract/ids';
 import type { NoRoomHere } from '../contract/population';
-import { onBackend } from './activity-profiles';
+import { describeRemedy } from '../contract/unserved';
+import { onBackend, backendQueueOf } from './activity-profiles';
 import { findTimeout } from './fail';
 
 /** Tries to pick a host that has not been tried yet: chance decides which one answers. */
@@ -59,7 +60,7 @@ async function pickHost(
 ): Promise<HostId> {
   for (let picks = 1; ; picks += 1) {
     const { hostId } = await onBackend(backend, {
-      summary: 'pick a host that reaches the backend',
+      summary: `pick a host that reaches the backend; nobody answers: ${describeRemedy(backendQueueOf(backend))}`,
       budgetMs,
     }).pickHost();
     if (!full.has(hostId) || picks === PICKS) return hostId;

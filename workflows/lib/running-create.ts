@@ -5,6 +5,7 @@ import { searchAttributes, siblingQueues } from '../contract/names';
 import type { Admission, FlightVerdict, Story, Verdict } from '../contract/population';
 import type { CreateVolumeResult } from '../contract/volume';
 import type { CreateProgress } from '../messages';
+import { called } from '../contract/markdown';
 import { inTask, waiting } from './activity-profiles';
 import { describeWaiting, workflowLink } from './details';
 import { findFailure, isBudgetSpent } from './fail';
@@ -61,10 +62,11 @@ async function joinAndWait(
 ): Promise<FlightVerdict | null> {
   const { volumeIds, admission } = create;
   const [volumeId, ...others] = volumeIds;
-  const step = { summary: `join ${flight}`, budgetMs: budgetMs(create) };
+  const image = called(admission.imageId, admission.imageName);
+  const step = { summary: `join ${flight} for image ${image}`, budgetMs: budgetMs(create) };
   const joined = await inTask(step, (a) => a.joinPopulation({ volumeId, others, admission, ...join }));
   if (joined.kind === 'answered') return joined.answer;
-  const waitStep = { summary: `wait for ${flight}`, budgetMs: budgetMs(create) };
+  const waitStep = { summary: `wait for ${flight}, which brings image ${image}`, budgetMs: budgetMs(create) };
   const { safetyIntervalMs } = admission;
   return await waiting(waitStep, { activityId: join.activityId, safetyIntervalMs }).awaitVerdict({
     volumeId,

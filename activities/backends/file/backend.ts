@@ -10,11 +10,15 @@ import { checkClaim, ensureDirectory } from './directory';
 import { withFailures } from './errors';
 import { layoutOf } from './layout';
 import { ensureFlattened } from './flatten';
+import { ensureGrown } from './grow';
 import { listObjects } from './list';
 import { findOpener } from './opener';
 import { describeParent, getSealedParent, reclaimableBytes } from './parent';
 import { ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
+import { ensureReplaced, settleReplaced } from './replace';
 import { publishVolume, sealImageVolume } from './seal';
+import { cloneSnapshot, describeSnapshot, ensureSnapshot, ensureSnapshotAbsent } from './volume-snapshot';
+import { openSnapshotReader } from './snapshot-reader';
 import { describeVolume } from './volume';
 import { ensureAttemptAbsent, ensureWriteTarget, takeOverAttempt } from './write-target';
 import { fileSystemSpace } from '../../../lib/files';
@@ -79,9 +83,17 @@ export async function createFileBackend({
     reclaimableBytes: guarded(reclaimableBytes),
     digestParent: guarded(digestParent),
     ensureClone: guarded(ensureClone, (_parent, { sizeBytes }) => sizeBytes),
+    ensureReplaced: guarded(ensureReplaced, ({ marker }) => marker.sizeBytes),
+    settleReplaced: guarded(settleReplaced),
     ensureFlattened: guarded(ensureFlattened),
+    ensureGrown: guarded(ensureGrown, (_volumeId, sizeBytes) => sizeBytes),
     describeVolume: guarded(describeVolume),
     findOpener: guarded(findOpener),
+    ensureSnapshot: guarded(ensureSnapshot, ({ sizeBytes }) => sizeBytes),
+    describeSnapshot: guarded(describeSnapshot),
+    openSnapshotReader: guarded(openSnapshotReader),
+    cloneSnapshot: guarded(cloneSnapshot, ({ marker }) => marker.sizeBytes),
+    ensureSnapshotAbsent: guarded(ensureSnapshotAbsent),
     ensureVolumeAbsent: guarded(ensureVolumeAbsent),
     ensureImageVolumeAbsent: guarded(ensureImageVolumeAbsent),
     list: () => listObjects(context),

@@ -37,7 +37,7 @@ async function findReflinkObstacle(layout: Layout): Promise<string | undefined> 
     await copyFile(source, target, constants.COPYFILE_FICLONE_FORCE | constants.COPYFILE_EXCL);
     return undefined;
   } catch (error) {
-    const code = NO_REFLINK_CODES.find((candidate) => hasCode(error, candidate));
+    const code = reflinkObstacleOf(error);
     if (code === undefined) throw error;
     return code;
   } finally {
@@ -47,4 +47,9 @@ async function findReflinkObstacle(layout: Layout): Promise<string | undefined> 
 
 /** A volume id that nobody has, so that a probe that was killed is an attempt like others. */
 const PROBE_VOLUME = '00000000-0000-0000-0000-000000000000';
+
+/** @returns the code of an error that tells that the file system has no reflinks, or not between these files. */
+export function reflinkObstacleOf(error: unknown): string | undefined {
+  return NO_REFLINK_CODES.find((code) => hasCode(error, code));
+}
 const NO_REFLINK_CODES = ['ENOTSUP', 'EOPNOTSUPP', 'ENOTTY', 'EXDEV', 'EINVAL', 'ENOSYS'];

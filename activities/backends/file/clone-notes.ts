@@ -7,7 +7,10 @@ import {
   imageVolumeOf,
   isImageVolumeName,
   isVolumeId,
+  objectsOf,
   parseFileName,
+  partialsOf,
+  snapshotPaths,
   volumePaths,
   type Layout,
 } from './layout';
@@ -26,10 +29,14 @@ const COMPLETE = '.complete';
 
 interface CloneNote {
   parent: string;
-  volumeId: string;
+  /** Of the volume or the snapshot. */
+  id: string;
 }
 
-/** Notes that the volume needs its parent; durable when this returns. Idempotent. */
+/** What may be an overlay. */
+const OVERLAY_KINDS = ['volume', 'snapshot'] as const;
+
+/** Notes that an overlay needs its parent; durable when this returns. Idempotent. */
 export async function noteClone({ layout }: Pick<FileBackendContext, 'layout'>, note: CloneNote): Promise<void> {
   const directory = clonesPath(layout, note.parent);
   await writeNote(layout, note);
@@ -39,12 +46,12 @@ export async function noteClone({ layout }: Pick<FileBackendContext, 'layout'>, 
 /** As `noteClone`, for one that should be noted already: a person, or a worker of an earlier version, has put it there. */
 export async function ensureCloneNoted(context: Pick<FileBackendContext, 'layout'>, note: CloneNote): Promise<void> {
   if (!isImageVolumeName(note.parent)) return;
-  if (!(await pathExists(join(clonesPath(context.layout, note.parent), note.volumeId)))) await noteClone(context, note);
+  if (!(await pathExists(join(clonesPath(context.layout, note.parent), note.id)))) await noteClone(context, note);
 }
 
-/** After the volume is gone. What a kill leaves goes with its parent. */
-export async function forgetClone({ layout }: FileBackendContext, { parent, volumeId }: CloneNote): Promise<void> {
-  if (isImageVolumeName(parent)) await unlessAbsent(unlink(join(clonesPath(layout, parent), volumeId)));
+/** After the overlay is gone. What a kill leaves goes with its parent. */
+export async function forgetClone({ layout }: FileBackendContext, { parent, id }: CloneNote): Promise<void> {
+  if (isImageVolumeName(parent)) await unlessAbsent(unlink(join(clonesPath(layout, parent), id)));
 }
 
 /** After the image-volume is gone. */
@@ -52,9 +59,9 @@ export async function forgetClonesOf({ layout }: FileBackendContext, imageVolume
   await rm(clonesPath(layout, imageVolume), { recursive: true, force: true });
 }
 
-/** A directory that holds no volume has no clone to note. */
+/** A directory that holds neither a volume nor a snapshot has no clone to note. */
 export async function beginCloneNotes(layout: Layout): Promise<void> {
-  for await (const _ of await opendir(layout.volumes)) return;
+  for (const kind of OVERLAY_KINDS) for await (const _ of await opendir(objectsOf(layout, kind))) return;
   await declareComplete(layout);
 }
 
@@ -64,10 +71,12 @@ export async function findCloneOf(context: FileBackendContext, imageVolume: stri
   await ensureAllNoted(context);
   for (const note of (await unlessAbsent(readdir(clonesPath(layout, imageVolume)))) ?? []) {
     if (!isVolumeId(note)) continue;
-    if ((await findParent(layout, volumePaths(layout, note).qcow2)) === imageVolume) return `${note}.qcow2`;
+    for (const { qcow2 } of [volumePaths(layout, note), snapshotPaths(layout, note)])
+      if ((await findParent(layout, qcow2)) === imageVolume) return `${note}.qcow2`;
   }
-  for (const file of await readdir(layout.partialVolumes))
-    if ((await findParent(layout, join(layout.partialVolumes, file))) === imageVolume) return file;
+  for (const directory of OVERLAY_KINDS.map((kind) => partialsOf(layout, kind)))
+    for (const file of await readdir(directory))
+      if ((await findParent(layout, join(directory, file))) === imageVolume) return file;
   return undefined;
 }
 
@@ -75,14 +84,15 @@ export async function findCloneOf(context: FileBackendContext, imageVolume: stri
 async function ensureAllNoted({ layout }: FileBackendContext): Promise<void> {
   if (await pathExists(join(layout.clones, COMPLETE))) return;
   const parents = new Set<string>();
-  for await (const { name: file } of await opendir(layout.volumes)) {
-    const parsed = parseFileName(file);
-    if (parsed?.extension !== 'qcow2' || !isVolumeId(parsed.name)) continue;
-    const parent = await findParent(layout, join(layout.volumes, file));
-    if (parent === undefined) continue;
-    parents.add(parent);
-    await writeNote(layout, { parent, volumeId: parsed.name });
-  }
+  for (const directory of OVERLAY_KINDS.map((kind) => objectsOf(layout, kind)))
+    for await (const { name: file } of await opendir(directory)) {
+      const parsed = parseFileName(file);
+      if (parsed?.extension !== 'qcow2' || !isVolumeId(parsed.name)) continue;
+      const parent = await findParent(layout, join(directory, file));
+      if (parent === undefined) continue;
+      parents.add(parent);
+      await writeNote(layout, { parent, id: parsed.name });
+    }
   for (const parent of parents) await syncDirectory(clonesPath(layout, parent));
   await declareComplete(layout);
 }
@@ -99,9 +109,9 @@ async function findParent(layout: Layout, path: string): Promise<string | undefi
   return backingFile === undefined ? undefined : imageVolumeOf(layout, backingFile);
 }
 
-async function writeNote(layout: Layout, { parent, volumeId }: CloneNote): Promise<void> {
+async function writeNote(layout: Layout, { parent, id }: CloneNote): Promise<void> {
   const directory = clonesPath(layout, parent);
-  const path = join(directory, volumeId);
+  const path = join(directory, id);
   try {
     await writeEmpty(path);
   } catch (error) {

@@ -81,11 +81,11 @@ function attemptOf({ layout }: FileBackendContext, { volumeId }: VolumeMarker, a
   return attemptPaths(layout, { kind: 'volume', name: volumeId, attempt });
 }
 
-async function removeAttempt({ data, marker }: CloneStep['attempt']): Promise<void> {
+export async function removeAttempt({ data, marker }: CloneStep['attempt']): Promise<void> {
   await Promise.all([removeFile(data), removeFile(marker)]);
 }
 
-interface CloneStep {
+export interface CloneStep {
   context: FileBackendContext;
   parent: string;
   marker: VolumeMarker;
@@ -93,7 +93,13 @@ interface CloneStep {
 }
 
 /** One durable file: the marker is in the overlay's header. Its parent knows of it before it is there. */
-async function publishOverlay({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
+async function publishOverlay(step: CloneStep): Promise<boolean> {
+  const { context, marker, attempt } = step;
+  await writeOverlay(step);
+  return await publishFile(attempt.data, volumePaths(context.layout, marker.volumeId).qcow2);
+}
+
+async function writeOverlay({ context, parent, marker, attempt }: CloneStep): Promise<void> {
   const annotation = JSON.stringify({ marker, parent });
   if (Buffer.byteLength(annotation) > MAX_ANNOTATION_BYTES) {
     throw new Failure('InvalidRequest', {
@@ -104,22 +110,31 @@ async function publishOverlay({ context, parent, marker, attempt }: CloneStep): 
   }
   const backingFile = relative(context.layout.volumes, imagePaths(context.layout, parent).data);
   await settleAll([
-    noteClone(context, { parent, volumeId: marker.volumeId }),
+    noteClone(context, { parent, id: marker.volumeId }),
     writeNewFile(attempt.data, formatOverlay({ virtualBytes: marker.sizeBytes, backingFile, annotation })),
   ]);
-  return await publishFile(attempt.data, volumePaths(context.layout, marker.volumeId).qcow2);
 }
 
 /** Two durable files at once; the marker gets its name first, so that a volume never lacks it. */
-async function publishReflink({ context, parent, marker, attempt }: CloneStep): Promise<boolean> {
+async function publishReflink(step: CloneStep): Promise<boolean> {
+  const { context, marker, attempt } = step;
   const paths = volumePaths(context.layout, marker.volumeId);
+  await writeReflink(step);
+  await replaceFile(attempt.marker, paths.marker);
+  return await publishFile(attempt.data, paths.raw);
+}
+
+/** Writes what a clone consists of, durable, without its name. */
+export async function writeClone(step: CloneStep): Promise<void> {
+  await (step.context.method === 'overlay' ? writeOverlay(step) : writeReflink(step));
+}
+
+async function writeReflink({ context, parent, marker, attempt }: CloneStep): Promise<void> {
   // Both have ended before anybody removes what they have made.
   await settleAll([
     reflinkGrown(imagePaths(context.layout, parent).data, attempt.data, marker.sizeBytes),
     writeJson(attempt.marker, { marker, parent }),
   ]);
-  await replaceFile(attempt.marker, paths.marker);
-  return await publishFile(attempt.data, paths.raw);
 }
 
 async function reflinkGrown(source: string, target: string, sizeBytes: number): Promise<void> {

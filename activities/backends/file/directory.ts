@@ -23,8 +23,8 @@ export async function ensureDirectory(layout: Layout, claim: Claim, known: Known
       ? `${layout.directory} has no backend.json`
       : `${layout.claim} is of the place ${placeIdOf(found)}`;
   await refuseUnexpectedPlace({ claim, found }, known, { there, question: 'Is its file system mounted?' });
-  const { images, volumes, partialImages, partialVolumes, clones } = layout;
-  for (const path of [images, volumes, partialImages, partialVolumes, clones])
+  const { images, volumes, snapshots, partialImages, partialVolumes, partialSnapshots, clones } = layout;
+  for (const path of [images, volumes, snapshots, partialImages, partialVolumes, partialSnapshots, clones])
     await mkdir(path, { recursive: true, mode: 0o700 });
   const placeId = found === undefined ? await makeClaim(layout, claim) : placeIdOf(found);
   await syncDirectory(layout.directory);

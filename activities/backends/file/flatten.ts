@@ -105,7 +105,7 @@ async function replaceByCopy(context: FileBackendContext, copy: Copy): Promise<b
 }
 
 /** Tells a file from what it is after any write: a write moves its time, by more than the kernel's clock for it is coarse, since a copy takes longer. */
-async function versionOf(path: string): Promise<string> {
+export async function versionOf(path: string): Promise<string> {
   const { ino, size, mtimeNs } = await stat(path, { bigint: true });
   return `${ino} ${size} ${mtimeNs}`;
 }

@@ -3,6 +3,7 @@ import { basename, dirname, join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import { uuidPattern, type VolumeId } from '../../../workflows/contract/ids';
 import { quote } from '../../../workflows/contract/words';
+import type { ObjectKind } from '../backend';
 
 /**
  * What lies where in a backend's directory:
@@ -11,10 +12,12 @@ import { quote } from '../../../workflows/contract/words';
  *     images/<name>.raw   <name>.json      a sealed image-volume, 0400, and its marker
  *     volumes/<id>.raw    <id>.json        a volume with all its bytes, 0600, and its marker
  *     volumes/<id>.qcow2                   an overlay on `../images/<name>.raw`, 0600; its marker is in its header
+ *     snapshots/<id>.raw    <id>.qcow2     a copy of a volume in its form, 0400
+ *     snapshots/<id>.json                  its marker
  *     partial-images/<name>.<attempt>.partial        what an attempt has not published yet
  *     partial-images/<name>.<attempt>.json.partial   its marker
- *     partial-volumes/…                              the same of volumes
- *     clones/<name>/<id>                   an empty file: the overlay `<id>` needs image-volume `<name>`
+ *     partial-volumes/…  partial-snapshots/…         the same of volumes and snapshots
+ *     clones/<name>/<id>                   an empty file: the overlay `<id>`, of a volume or a snapshot, needs image-volume `<name>`
  *
  * So nothing that is done to one object reads the names of all of them. The folders of partials are siblings of those that they publish into: the
  * relative name of a backing file holds in both.
@@ -24,12 +27,21 @@ export interface Layout {
   claim: string;
   images: string;
   volumes: string;
+  snapshots: string;
   partialImages: string;
   partialVolumes: string;
+  partialSnapshots: string;
   clones: string;
 }
 
-export type ObjectKind = 'image-volume' | 'volume';
+/** Where a volume or a snapshot lies, in one of two forms. */
+export interface DiskPaths {
+  raw: string;
+  qcow2: string;
+  /** Of a raw volume, and of every snapshot. */
+  marker: string;
+}
+
 export interface AttemptId {
   kind: ObjectKind;
   name: string;
@@ -49,20 +61,22 @@ export function layoutOf(directory: string): Layout {
     claim: join(directory, 'backend.json'),
     images: join(directory, 'images'),
     volumes: join(directory, 'volumes'),
+    snapshots: join(directory, 'snapshots'),
     partialImages: join(directory, 'partial-images'),
     partialVolumes: join(directory, 'partial-volumes'),
+    partialSnapshots: join(directory, 'partial-snapshots'),
     clones: join(directory, 'clones'),
   };
 }
 
 /** Where an attempt's files lie until they are published. */
-export function partialsOf({ partialImages, partialVolumes }: Layout, kind: ObjectKind): string {
-  return kind === 'volume' ? partialVolumes : partialImages;
+export function partialsOf({ partialImages, partialVolumes, partialSnapshots }: Layout, kind: ObjectKind): string {
+  return { 'image-volume': partialImages, volume: partialVolumes, snapshot: partialSnapshots }[kind];
 }
 
 /** Where published objects lie. */
-export function objectsOf({ images, volumes }: Layout, kind: ObjectKind): string {
-  return kind === 'volume' ? volumes : images;
+export function objectsOf({ images, volumes, snapshots }: Layout, kind: ObjectKind): string {
+  return { 'image-volume': images, volume: volumes, snapshot: snapshots }[kind];
 }
 
 /** Paths of one image-volume. @throws InvalidRequest for a name that is no plain file name. */
@@ -72,17 +86,30 @@ export function imagePaths(layout: Layout, name: string) {
 }
 
 /** Paths of one volume. @throws InvalidRequest when the id is no UUID. */
-export function volumePaths(layout: Layout, volumeId: string) {
-  if (!isVolumeId(volumeId)) throw invalidVolumeId(volumeId);
-  const base = join(layout.volumes, volumeId);
+export function volumePaths(layout: Layout, volumeId: string): DiskPaths {
+  checkId('volume', volumeId);
+  return diskPathsIn(layout.volumes, volumeId);
+}
+
+/** Paths of one snapshot. @throws InvalidRequest when the id is no UUID. */
+export function snapshotPaths(layout: Layout, snapshotId: string): DiskPaths {
+  checkId('snapshot', snapshotId);
+  return diskPathsIn(layout.snapshots, snapshotId);
+}
+
+function diskPathsIn(directory: string, id: string): DiskPaths {
+  const base = join(directory, id);
   return { raw: `${base}.raw`, qcow2: `${base}.qcow2`, marker: `${base}.json` };
 }
 
-/** Where an object's bytes and its marker lie; of a volume, where it is no overlay. @throws as `imagePaths`, `volumePaths`. */
-export function objectPaths(layout: Layout, kind: ObjectKind, name: string): { data: string; marker: string } {
-  if (kind === 'image-volume') return imagePaths(layout, name);
-  const { raw: data, marker } = volumePaths(layout, name);
-  return { data, marker };
+/** Where an object's marker lies, and the bytes that it tells of. @throws as `imagePaths`, `volumePaths`, `snapshotPaths`. */
+export function markedPaths(layout: Layout, kind: ObjectKind, name: string): { data: string[]; marker: string } {
+  if (kind === 'image-volume') {
+    const { data, marker } = imagePaths(layout, name);
+    return { data: [data], marker };
+  }
+  const { raw, qcow2, marker } = kind === 'volume' ? volumePaths(layout, name) : snapshotPaths(layout, name);
+  return { data: kind === 'volume' ? [raw] : [raw, qcow2], marker };
 }
 
 /** Paths of what one attempt writes before it is published. @throws InvalidRequest for names that are no plain file names. */
@@ -97,7 +124,7 @@ export function formerAttemptPaths(layout: Layout, attempt: AttemptId) {
 
 function attemptPathsIn(directory: string, { kind, name, attempt }: AttemptId) {
   if (kind === 'image-volume') checkName('name', name);
-  else if (!isVolumeId(name)) throw invalidVolumeId(name);
+  else checkId(kind, name);
   checkName('attempt', attempt);
   const base = join(directory, `${name}.${attempt}`);
   return { data: `${base}.partial`, marker: `${base}.json.partial` };
@@ -121,7 +148,7 @@ export function isImageVolumeName(value: string): boolean {
   return namePattern.test(value);
 }
 
-/** Whether a name from the disk can be a volume's. */
+/** Whether a name from the disk can be a volume's, or a snapshot's. */
 export function isVolumeId(value: string): value is VolumeId {
   return uuidPattern.test(value);
 }
@@ -150,10 +177,7 @@ function checkName(field: string, value: string): void {
   });
 }
 
-function invalidVolumeId(value: string): Failure<'InvalidRequest'> {
-  return new Failure('InvalidRequest', {
-    field: 'volumeId',
-    value: quote(value),
-    allowed: 'a UUID in lower case',
-  });
+function checkId(kind: 'volume' | 'snapshot', value: string): void {
+  if (uuidPattern.test(value)) return;
+  throw new Failure('InvalidRequest', { field: `${kind}Id`, value: quote(value), allowed: 'a UUID in lower case' });
 }

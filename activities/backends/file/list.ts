@@ -1,6 +1,6 @@
 import { opendir, stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { BackendObject, Marker } from '../backend';
+import type { BackendObject, Marker, ObjectKind } from '../backend';
 import { ensureCloneNoted } from './clone-notes';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
@@ -8,15 +8,16 @@ import { toFailure } from './errors';
 import {
   imagePaths,
   isVolumeId,
-  objectPaths,
+  markedPaths,
   objectsOf,
   ORPHANED_MARKER,
   parseFileName,
   partialsOf,
-  type ObjectKind,
+  snapshotPaths,
+  volumePaths,
 } from './layout';
-import { findImageMarker } from './markers';
-import { findVolumeFile, readVolume, usageOf } from './volume';
+import { findImageMarker, findSnapshotMarker } from './markers';
+import { findDisk, readVolume, usageOf } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
 import { pathExists } from '../../../lib/files';
 
@@ -25,8 +26,10 @@ const OWN_ENTRIES = new Set([
   'backend.json',
   'images',
   'volumes',
+  'snapshots',
   'partial-images',
   'partial-volumes',
+  'partial-snapshots',
   'clones',
   'lost+found',
 ]);
@@ -36,7 +39,7 @@ export async function* listObjects(context: FileBackendContext): AsyncIterable<B
   try {
     await checkClaim(context);
     yield* listRoot(context);
-    for (const kind of ['image-volume', 'volume'] as const) {
+    for (const kind of ['image-volume', 'volume', 'snapshot'] as const) {
       yield* listDirectory(context, kind, objectsOf(context.layout, kind));
       yield* listDirectory(context, kind, partialsOf(context.layout, kind));
     }
@@ -81,7 +84,7 @@ async function classify(
     return { kind: 'partial', name: file, partial: { kind, name, attempt } };
   if (directory === partialsOf(context.layout, kind)) return foreign;
   if (extension === 'json') {
-    if (await pathExists(objectPaths(context.layout, kind, name).data)) return undefined;
+    for (const path of markedPaths(context.layout, kind, name).data) if (await pathExists(path)) return undefined;
     return { kind: 'partial', name: file, partial: { kind, name, attempt: ORPHANED_MARKER } };
   }
   const marker = await findMarker(context, kind, name);
@@ -90,11 +93,13 @@ async function classify(
 
 async function findMarker(context: FileBackendContext, kind: ObjectKind, name: string): Promise<Marker | undefined> {
   if (kind === 'image-volume') return (await findImageMarker(imagePaths(context.layout, name).marker))?.marker;
-  const volume = isVolumeId(name) ? await findVolumeFile(context, name) : undefined;
-  const read = volume && (await unlessAbsent(readVolume(volume)));
-  if (read?.neededParent !== undefined && isVolumeId(name))
-    await ensureCloneNoted(context, { parent: read.neededParent, volumeId: name });
-  return read?.stored?.marker;
+  const { layout } = context;
+  // Both have UUIDs, as `classify` has seen.
+  const found = await findDisk(kind === 'volume' ? volumePaths(layout, name) : snapshotPaths(layout, name));
+  if (found === undefined) return undefined;
+  const read = await unlessAbsent(readVolume(found));
+  if (read?.neededParent !== undefined) await ensureCloneNoted(context, { parent: read.neededParent, id: name });
+  return kind === 'volume' ? read?.stored?.marker : await findSnapshotMarker(found.markerPath);
 }
 
 async function describe(path: string): Promise<{ realBytes: number; modifiedAt: Date } | undefined> {

@@ -68,6 +68,27 @@ export function parseOverlay(head: Buffer): (Omit<Overlay, 'annotation'> & { ann
   };
 }
 
+/**
+ * @param head the first `OVERLAY_HEAD_BYTES` of an overlay, which hold nothing but its header, whoever has written it.
+ * @returns the same with another annotation; all that is not known here stays. @throws RangeError when it does not fit.
+ */
+export function withAnnotation(head: Buffer, annotation: string): Buffer {
+  const headerBytes = head.readUInt32BE(100);
+  const backingFile = Buffer.from(parseOverlay(head)?.backingFile ?? '');
+  const others = listExtensions(head).filter(({ type }) => type !== ANNOTATION_EXTENSION);
+  const extensions = Buffer.concat([
+    ...others.map(({ type, data }) => formatExtension(type, data)),
+    formatExtension(ANNOTATION_EXTENSION, annotation),
+    formatExtension(END_OF_EXTENSIONS, ''),
+  ]);
+  const changed = Buffer.alloc(OVERLAY_HEAD_BYTES);
+  const bytes = Buffer.concat([head.subarray(0, headerBytes), extensions, backingFile]);
+  if (bytes.length > changed.length) throw new RangeError(`a header of ${bytes.length} bytes`);
+  bytes.copy(changed);
+  if (backingFile.length > 0) changed.writeBigUInt64BE(BigInt(headerBytes + extensions.length), 8);
+  return changed;
+}
+
 function formatHead(overlay: Overlay, l1Entries: number): Buffer {
   const backingFile = Buffer.from(overlay.backingFile ?? '');
   const extensions = Buffer.concat([
@@ -91,8 +112,8 @@ function formatHead(overlay: Overlay, l1Entries: number): Buffer {
   return Buffer.concat([header, extensions, backingFile]);
 }
 
-function formatExtension(type: number, text: string): Buffer {
-  const data = Buffer.from(text);
+function formatExtension(type: number, content: string | Buffer): Buffer {
+  const data = typeof content === 'string' ? Buffer.from(content) : content;
   const extension = Buffer.alloc(8 + Math.ceil(data.length / 8) * 8);
   extension.writeUInt32BE(type, 0);
   extension.writeUInt32BE(data.length, 4);
@@ -101,15 +122,20 @@ function formatExtension(type: number, text: string): Buffer {
 }
 
 function findExtension(head: Buffer, wanted: number): Buffer | undefined {
+  return listExtensions(head).find(({ type }) => type === wanted)?.data;
+}
+
+function listExtensions(head: Buffer): { type: number; data: Buffer }[] {
+  const found: { type: number; data: Buffer }[] = [];
   let offset = head.readUInt32BE(100);
   while (offset + 8 <= head.length) {
     const type = head.readUInt32BE(offset);
     const length = head.readUInt32BE(offset + 4);
-    if (type === END_OF_EXTENSIONS || offset + 8 + length > head.length) return undefined;
-    if (type === wanted) return head.subarray(offset + 8, offset + 8 + length);
+    if (type === END_OF_EXTENSIONS || offset + 8 + length > head.length) break;
+    found.push({ type, data: head.subarray(offset + 8, offset + 8 + length) });
     offset += 8 + Math.ceil(length / 8) * 8;
   }
-  return undefined;
+  return found;
 }
 
 function bigEndian64(value: number): Buffer {

@@ -3,10 +3,11 @@ import { join } from 'node:path';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import { findCloneOf, forgetClone, forgetClonesOf } from './clone-notes';
+import type { ObjectKind } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, syncDirectory } from './durable';
-import { imagePaths, parseFileName, partialsOf, volumePaths, type ObjectKind } from './layout';
+import { imagePaths, parseFileName, partialsOf, volumePaths } from './layout';
 import { findImageMarker } from './markers';
 import { findVolumeFile, readVolume } from './volume';
 
@@ -21,7 +22,7 @@ export async function ensureVolumeAbsent(context: FileBackendContext, volumeId: 
     for (const path of [paths.raw, paths.qcow2, paths.marker]) await removeFile(path);
   }
   await syncDirectory(context.layout.volumes);
-  if (parent !== undefined) await forgetClone(context, { parent, volumeId });
+  if (parent !== undefined) await forgetClone(context, { parent, id: volumeId });
 }
 
 /** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; this looks at what the disk says as well. */

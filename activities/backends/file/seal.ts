@@ -103,7 +103,8 @@ async function sealFile(
   await file.sync();
 }
 
-async function growFile(path: string, sizeBytes: number): Promise<void> {
+/** Of a file that was written: as large as a volume is, writable, durable. */
+export async function growFile(path: string, sizeBytes: number): Promise<void> {
   await using file = await open(path, 'r+');
   await file.truncate(sizeBytes);
   await file.chmod(0o600);

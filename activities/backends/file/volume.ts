@@ -8,8 +8,8 @@ import type { VolumeDescription } from '../backend';
 import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { syncDirectory } from './durable';
-import { volumePaths } from './layout';
-import { isSameMarker, parseVolumeMarker, type StoredVolumeMarker } from '../markers';
+import { volumePaths, type DiskPaths } from './layout';
+import { checkSameVolume, parseVolumeMarker, type StoredVolumeMarker } from '../markers';
 import { findVolumeMarker } from './markers';
 import { OVERLAY_HEAD_BYTES, parseOverlay } from './qcow2-overlay';
 import { unlessAbsent } from '../../../lib/errno';
@@ -30,25 +30,35 @@ export async function findVolumeFile(
   { layout }: FileBackendContext,
   volumeId: VolumeId,
 ): Promise<FoundVolume | undefined> {
-  const { raw, qcow2, marker } = volumePaths(layout, volumeId);
+  return await findDisk(volumePaths(layout, volumeId));
+}
+
+/** As `findVolumeFile`, of a volume or a snapshot. */
+export async function findDisk({ raw, qcow2, marker }: DiskPaths): Promise<FoundVolume | undefined> {
   const [rawFile, overlay] = await Promise.all([unlessAbsent(stat(raw)), unlessAbsent(stat(qcow2))]);
   if (overlay !== undefined) return { path: qcow2, format: 'qcow2', markerPath: marker, ...usageOf(overlay) };
   return rawFile && { path: raw, format: 'raw', markerPath: marker, ...usageOf(rawFile) };
 }
 
+interface ReadVolume {
+  sizeBytes: number;
+  stored: StoredVolumeMarker | undefined;
+  /** False where a replacement of its bytes was killed at its end: see `findVolumeMarker`. */
+  isSettled: boolean;
+  neededParent?: string;
+}
+
 /** @returns what the volume says of itself; `stored` is undefined when its marker is missing or not one of ours. */
-export async function readVolume({
-  path,
-  format,
-  markerPath,
-}: FoundVolume): Promise<{ sizeBytes: number; stored: StoredVolumeMarker | undefined; neededParent?: string }> {
+export async function readVolume({ path, format, markerPath }: FoundVolume): Promise<ReadVolume> {
   if (format === 'raw') {
-    const [{ size }, stored] = await Promise.all([stat(path), findVolumeMarker(markerPath)]);
-    return { sizeBytes: size, stored };
+    const { size, ino } = await stat(path);
+    const { stored, isSettled = true } = (await findVolumeMarker(markerPath, ino)) ?? {};
+    return { sizeBytes: size, stored, isSettled };
   }
   const overlay = parseOverlay(await readHead(path));
   return {
     sizeBytes: overlay?.virtualBytes ?? 0,
+    isSettled: true,
     stored: overlay?.annotation === undefined ? undefined : parseVolumeMarker(overlay.annotation),
     ...(overlay?.backingFile !== undefined && { neededParent: basename(overlay.backingFile, '.raw') }),
   };
@@ -88,10 +98,7 @@ export async function confirmPublished(context: FileBackendContext, wanted: Stor
   const { stored } = await readVolume(volume);
   if (stored?.marker.installation !== context.installation)
     throw new Failure('ForeignObject', { backend: context.name, object: `volume ${volumeId}` });
-  if (stored.parent !== wanted.parent)
-    throw new Failure('Conflict', { volumeId, found: `${describeOrigin(stored.parent)} is there` });
-  if (!isSameMarker(stored.marker, wanted.marker))
-    throw new Failure('Conflict', { volumeId, found: 'a volume with another size, name, project or image is there' });
+  checkSameVolume(stored, wanted);
   await syncDirectory(context.layout.volumes);
   return connectionOf(volume);
 }
@@ -111,8 +118,4 @@ export async function readHead(path: string): Promise<Buffer> {
 /** @returns what a file takes up on the disk, and when it was written. */
 export function usageOf({ blocks, mtime }: Stats): Pick<FoundVolume, 'realBytes' | 'modifiedAt'> {
   return { realBytes: blocks * STAT_BLOCK_BYTES, modifiedAt: mtime };
-}
-
-function describeOrigin(parent: string | null): string {
-  return parent === null ? 'a volume without a parent' : `a clone of ${parent}`;
 }

@@ -5,7 +5,7 @@ import type { FileBackendContext } from './context';
 import { checkClaim } from './directory';
 import { removeFile, writeNewFile } from './durable';
 import { isReplaced, settleReplaced, settleSecondName } from './flatten';
-import { attemptPaths, formerAttemptPaths, isVolumeId, objectPaths, ORPHANED_MARKER, type AttemptId } from './layout';
+import { attemptPaths, formerAttemptPaths, isVolumeId, markedPaths, ORPHANED_MARKER, type AttemptId } from './layout';
 import { checkSize } from '../sizes';
 import { settleAll } from '../../../lib/settle-all';
 import { unlessAbsent } from '../../../lib/errno';
@@ -61,6 +61,7 @@ async function moveFile(from: string, to: string): Promise<boolean> {
 }
 
 async function removeOrphanedMarker({ layout }: FileBackendContext, { kind, name }: AttemptId): Promise<void> {
-  const { data, marker } = objectPaths(layout, kind, name);
-  if (!(await pathExists(data))) await removeFile(marker);
+  const { data, marker } = markedPaths(layout, kind, name);
+  for (const path of data) if (await pathExists(path)) return;
+  await removeFile(marker);
 }

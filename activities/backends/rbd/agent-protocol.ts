@@ -6,11 +6,27 @@ import type { ClusterIdentity, RbdCluster, RbdPool } from './cluster';
  */
 export interface AgentCalls extends Omit<
   RbdCluster,
-  'access' | 'identify' | 'flatten' | 'hash' | 'read' | 'openReader' | 'openWriter' | 'close' | 'describeSnapshot'
+  | 'access'
+  | 'identify'
+  | 'flatten'
+  | 'emptyImage'
+  | 'hash'
+  | 'read'
+  | 'openReader'
+  | 'openWriter'
+  | 'close'
+  | 'describeSnapshot'
+  | 'listExtents'
+  | 'protectSnapshot'
+  | 'unprotectSnapshot'
 > {
   connect(pool: RbdPool & { operationsAtOnce?: number }): Promise<ClusterIdentity>;
   flatten(name: string): Promise<void>;
+  emptyImage(name: string, sizeBytes: number): Promise<void>;
   describeSnapshot: NonNullable<RbdCluster['describeSnapshot']>;
+  listExtents: NonNullable<RbdCluster['listExtents']>;
+  protectSnapshot: NonNullable<RbdCluster['protectSnapshot']>;
+  unprotectSnapshot: NonNullable<RbdCluster['unprotectSnapshot']>;
   openImage(
     name: string,
     options: { snapshot?: string; writable: boolean },

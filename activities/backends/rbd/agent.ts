@@ -1,12 +1,28 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createHash } from 'node:crypto';
 import { constants } from 'node:os';
 import { unlessAbsent } from '../../../lib/errno';
 import { createSemaphore } from '../../../lib/semaphore';
 import { MAX_PARCEL_BYTES, PARCELS_FD, type AgentCalls, type AgentReply, type AgentRequest } from './agent-protocol';
-import { callCounts, decodeText, koffi, listAll, loadLibraries, type Handle } from './bindings';
+import { describeImage, isProtected, imageSizeOf } from './agent/describe-image';
+import { hashRange } from './agent/hash-range';
+import { countClones, linkedParentOf, withLinked, type LinkedImage } from './agent/linked-images';
+import { extentsOf, joinRanges, usedBytesOf, withoutObjectMap } from './agent/object-map';
+import {
+  closeImage,
+  countOpenImages,
+  getHandle,
+  getImage,
+  openImage,
+  useImage,
+  withImage,
+} from './agent/image-handles';
+import { checkRemoved, removeFromTrash, removeWithSnapshots } from './agent/removal';
+import { calls, connect, connection, handle, ioOf, library, monCommand, plain } from './agent/session';
+import { createStockedSnapshot, stockSnapshot } from './agent/snapshot-stock';
+import { callCounts, listAll, type Handle } from './bindings';
 import { CephError, isCephError } from './ceph-error';
-import { deadlinesOf, monitorsOf, TRASH_OBJECT, usableSpace, type RbdImage, type SnapshotSpec } from './cluster';
-import { addSnapshot, allocateSnapshot, completeUnopened } from './header';
+import { TRASH_OBJECT, usableSpace } from './cluster';
+import { completeUnopened } from './header';
 import { receiveParcels } from './parcels';
 
 /**
@@ -18,94 +34,13 @@ import { receiveParcels } from './parcels';
 const VISITS_AT_ONCE = 16;
 /** What may take minutes: it never keeps clones from a thread. */
 const LONG_VISITS_AT_ONCE = 8;
-const MAX_METADATA_BYTES = 64 * 1024;
 const MAX_OBJECT_BYTES = 64 * 1024;
-const FEATURE_OBJECT_MAP = 1n << 3n;
-const FEATURE_FAST_DIFF = 1n << 4n;
-const FLAG_FAST_DIFF_INVALID = 1n << 1n;
 /** layering, exclusive-lock, object-map, fast-diff, deep-flatten. */
 const IMAGE_FEATURES = 61;
 const OPTION_FORMAT = 0;
 const OPTION_FEATURES = 1;
 const OPTION_CLONE_FORMAT = 12;
 const CREATE_EXCLUSIVE = 1;
-
-const library = loadOrSay();
-const { calls, plain, handle } = library;
-
-function loadOrSay(): ReturnType<typeof loadLibraries> {
-  try {
-    return loadLibraries();
-  } catch (error) {
-    process.send?.({ missing: String(error) } satisfies AgentReply);
-    throw error;
-  }
-}
-
-interface Connection {
-  cluster: Handle;
-  io: Handle;
-  pool: string;
-}
-let connected: Connection | undefined;
-const connection = (): Connection => {
-  if (connected === undefined) throw new Error('the agent is not connected');
-  return connected;
-};
-
-/** Other pools of the cluster, whose images are only read. */
-const otherPools = new Map<string, Promise<Handle>>();
-
-async function ioOf({ pool }: Pick<SnapshotSpec, 'pool'>): Promise<Handle> {
-  const { cluster, io } = connection();
-  if (pool === undefined) return io;
-  const opening = otherPools.get(pool) ?? handle((out) => calls.openPool(cluster, pool, out));
-  otherPools.set(pool, opening);
-  opening.catch(() => otherPools.delete(pool));
-  return await opening;
-}
-
-const openImages = new Map<number, { handle: Handle; hash?: Hash }>();
-let lastImage = 0;
-
-/** Opens an image for one piece of work; it is closed on every path, before a failure is told. */
-async function withImage<Result>(
-  name: string,
-  options: { writable: boolean; snapshot?: string | null; io?: Handle },
-  work: (image: Handle) => Promise<Result>,
-): Promise<Result> {
-  const number = await openImage(name, options);
-  try {
-    return await work(getHandle(number));
-  } finally {
-    await closeImage(number);
-  }
-}
-
-async function openImage(
-  name: string,
-  { writable, snapshot = null, io = connection().io }: { writable: boolean; snapshot?: string | null; io?: Handle },
-): Promise<number> {
-  const opened = await handle((out) => (writable ? calls.open : calls.openReadOnly)(io, name, out, snapshot));
-  const number = (lastImage += 1);
-  openImages.set(number, { handle: opened });
-  return number;
-}
-
-/** A handle that was closed, or never opened, is an error here and not a crash in the library. */
-async function closeImage(number: number): Promise<void> {
-  const image = getHandle(number);
-  openImages.delete(number);
-  await calls.close(image);
-}
-
-const getHandle = (number: number): Handle => getImage(number).handle;
-
-function getImage(number: number): { handle: Handle; hash?: Hash } {
-  const image = openImages.get(number);
-  if (image === undefined) throw new Error(`image ${number} is not open`);
-  return image;
-}
 
 async function withOptions<Result>(
   options: [name: number, value: number][],
@@ -121,157 +56,15 @@ async function withOptions<Result>(
   }
 }
 
-async function monCommand(command: object): Promise<unknown> {
-  const output: [unknown] = [null];
-  const length: [number | bigint] = [0];
-  const status: [unknown] = [null];
-  const statusLength: [number | bigint] = [0];
-  await calls.monCommand(
-    connection().cluster,
-    [JSON.stringify(command)],
-    1,
-    null,
-    0,
-    output,
-    length,
-    status,
-    statusLength,
-  );
-  try {
-    return JSON.parse(decodeText(output[0], Number(length[0])));
-  } finally {
-    if (output[0] !== null) plain.freeBuffer(output[0]);
-    if (status[0] !== null) plain.freeBuffer(status[0]);
-  }
-}
-
-async function getMetadata(image: Handle, key: string): Promise<string | undefined> {
-  const value = Buffer.alloc(MAX_METADATA_BYTES);
-  const found = await unlessAbsent(calls.getMetadata(image, key, value, [value.length]));
-  return found === undefined ? undefined : value.toString('utf8', 0, value.indexOf(0));
-}
-
-async function sizeOf(image: Handle): Promise<number> {
-  const size: [number | bigint] = [0];
-  await calls.size(image, size);
-  return Number(size[0]);
-}
-
 async function complete(image: Handle, sizeBytes: number, metadata: Record<string, string>): Promise<void> {
-  if ((await sizeOf(image)) < sizeBytes) await calls.resize(image, sizeBytes);
+  if ((await imageSizeOf(image)) < sizeBytes) await calls.resize(image, sizeBytes);
   for (const [key, value] of Object.entries(metadata)) await calls.setMetadata(image, key, value);
-}
-
-/** Does `work` without the image's object map, and makes that anew after it. */
-async function withoutObjectMap(image: Handle, work: () => Promise<unknown>): Promise<void> {
-  const features: [number | bigint] = [0];
-  await calls.features(image, features);
-  const found = BigInt(features[0]) & (FEATURE_OBJECT_MAP | FEATURE_FAST_DIFF);
-  if (found !== 0n) await calls.updateFeatures(image, found, 0);
-  await work();
-  if (found === 0n) return;
-  await calls.updateFeatures(image, found, 1);
-  // librbd tells of its progress, whether one asks or not.
-  const onProgress = koffi.register(() => 0, 'rbd_progress *');
-  try {
-    await calls.rebuildObjectMap(image, onProgress, null);
-  } finally {
-    koffi.unregister(onProgress);
-  }
-}
-
-async function snapshotNames(image: Handle): Promise<string[]> {
-  const found = await listAll<{ name: string }>('rbd_snap_info_t', {
-    fill: (array, count) => calls.listSnapshots(image, array, count),
-    // This one answers the count itself.
-    countOf: (count) => count,
-    clean: (array) => plain.cleanSnapshots(array),
-  });
-  return found.map(({ name }) => name);
-}
-
-async function parentOf(image: Handle): Promise<RbdImage['parent']> {
-  const linked = await linkedParentOf(image);
-  if (linked === undefined) return undefined;
-  const { pool_name, pool_namespace, image_name, trash, snapshot } = linked;
-  return { pool: pool_name, namespace: pool_namespace ?? '', image: image_name, snapshot, inTrash: trash };
-}
-
-async function linkedParentOf(image: Handle): Promise<(LinkedImage & { snapshot: string }) | undefined> {
-  const parent = koffi.alloc('rbd_linked_image_spec_t', 1);
-  const snapshot = koffi.alloc('rbd_snap_spec_t', 1);
-  try {
-    if ((await unlessAbsent(calls.parent(image, parent, snapshot))) === undefined) return undefined;
-    const linked = koffi.decode(parent, 'rbd_linked_image_spec_t') as LinkedImage;
-    const { name } = koffi.decode(snapshot, 'rbd_snap_spec_t') as { name: string };
-    plain.cleanLinked(parent);
-    plain.cleanSnapshotSpec(snapshot);
-    return { ...linked, snapshot: name };
-  } finally {
-    koffi.free(parent);
-    koffi.free(snapshot);
-  }
-}
-
-/** By its id, since it may be in the trash, and in its own pool. */
-async function parentOfLinked({ pool_name, pool_namespace, image_id }: LinkedImage): Promise<LinkedImage | undefined> {
-  const io = await handle((out) => calls.openPool(connection().cluster, pool_name, out));
-  try {
-    plain.setNamespace(io, pool_namespace ?? '');
-    const image = await handle((out) => calls.openByIdReadOnly(io, image_id, out, null));
-    try {
-      return await linkedParentOf(image);
-    } finally {
-      await calls.close(image);
-    }
-  } finally {
-    plain.closePool(io);
-  }
 }
 
 interface TrashEntry {
   id: string;
   name: string;
   deletion_time: number | bigint;
-}
-interface LinkedImage {
-  image_id: string;
-  pool_name: string;
-  pool_namespace: string | null;
-  image_name: string;
-  trash: boolean;
-}
-
-/** From the object map, in this thread: milliseconds. Where there is none that holds, the image counts as full. */
-async function usedBytesOf(image: Handle): Promise<number> {
-  const sizeBytes = await sizeOf(image);
-  const features: [number | bigint] = [0];
-  const flags: [number | bigint] = [0];
-  await calls.features(image, features);
-  await calls.flags(image, flags);
-  const isKnown =
-    (BigInt(features[0]) & FEATURE_FAST_DIFF) !== 0n && (BigInt(flags[0]) & FLAG_FAST_DIFF_INVALID) === 0n;
-  if (!isKnown) return sizeBytes;
-  let used = 0;
-  const count = (_offset: number | bigint, length: number | bigint, exists: number): number => {
-    if (exists) used += Number(length);
-    return 0;
-  };
-  const outcome = plain.iterateDiff(image, null, 0, sizeBytes, 0, 1, count, null) as number;
-  if (outcome < 0) throw new CephError('rbd_diff_iterate2', -outcome);
-  return used;
-}
-
-/** Objects can be written into a namespace that nobody has made, and no tool would find them. */
-async function checkNamespace(io: Handle, namespace: string): Promise<void> {
-  const exists: [boolean] = [true];
-  try {
-    await calls.namespaceExists(io, namespace, exists);
-  } catch (error) {
-    // A user of that namespace alone may not ask.
-    if (!isCephError(error, 'forbidden')) throw error;
-  }
-  if (!exists[0]) throw new CephError('rbd_namespace_exists', constants.errno.ENOENT);
 }
 
 async function createObject(name: string, bytes: Buffer): Promise<boolean> {
@@ -289,71 +82,8 @@ async function createObject(name: string, bytes: Buffer): Promise<boolean> {
   }
 }
 
-async function describeImage(name: string, metadataKeys: readonly string[]): Promise<RbdImage | undefined> {
-  const describe = async (image: Handle): Promise<RbdImage> => {
-    const time = {} as { tv_sec: number | bigint };
-    await calls.modified(image, time);
-    const metadata: RbdImage['metadata'] = {};
-    for (const key of metadataKeys) metadata[key] = await getMetadata(image, key);
-    const parent = await parentOf(image);
-    return {
-      sizeBytes: await sizeOf(image),
-      modifiedAt: new Date(Number(time.tv_sec) * 1000),
-      snapshots: await snapshotNames(image),
-      metadata,
-      ...(parent !== undefined && { parent }),
-    };
-  };
-  return await unlessAbsent(withImage(name, { writable: false }, describe));
-}
-
-/** A number for the next snapshot: to have it at hand spares a population the wait. One that is never used costs nothing. */
-let nextSnapshot: Promise<bigint | undefined> | undefined;
-
-/** @returns undefined where there was none: librbd asks for its own then, and tells why it gets none. */
-function stockSnapshot(): Promise<bigint | undefined> {
-  nextSnapshot ??= allocateSnapshot(library, connection().io).catch(() => undefined);
-  return nextSnapshot;
-}
-
-async function createSnapshot(name: string, snapshot: string): Promise<void> {
-  const stocked = stockSnapshot();
-  nextSnapshot = undefined;
-  const id = await stocked;
-  void stockSnapshot();
-  await withImage(name, { writable: true }, async (image) => {
-    if (id === undefined || !(await addSnapshot(library, { io: connection().io, image }, { name: snapshot, id })))
-      await calls.createSnapshot(image, snapshot);
-  });
-}
-
 const agent: AgentCalls = {
-  async connect({ operationsAtOnce, ...place }) {
-    const { pool, namespace, conf, user, keyring } = place;
-    const cluster = await handle((out) => calls.create(out, 'ceph', `client.${user}`, 0));
-    await calls.readConf(cluster, conf);
-    for (const [option, value] of Object.entries(deadlinesOf(place))) await calls.setConf(cluster, option, value);
-    // Writes are as large as objects, and several are on their way: a cache would only keep from them that the pool is full.
-    await calls.setConf(cluster, 'rbd_cache', 'false');
-    if (operationsAtOnce !== undefined)
-      await calls.setConf(cluster, 'rbd_concurrent_management_ops', String(operationsAtOnce));
-    if (keyring !== undefined) await calls.setConf(cluster, 'keyring', keyring);
-    await calls.connect(cluster);
-    const io = await handle((out) => calls.openPool(cluster, pool, out));
-    plain.failWhenFull(io);
-    if (namespace !== undefined) {
-      plain.setNamespace(io, namespace);
-      await checkNamespace(io, namespace);
-    }
-    connected = { cluster, io, pool };
-    const fsid = Buffer.alloc(64);
-    await calls.fsid(cluster, fsid, fsid.length);
-    const map = (await monCommand({ prefix: 'mon dump', format: 'json' })) as {
-      mons: { public_addrs: { addrvec: { type: string; addr: string }[] } }[];
-    };
-    const monitors = monitorsOf(map.mons.map(({ public_addrs }) => public_addrs.addrvec));
-    return { fsid: fsid.toString('utf8', 0, fsid.indexOf(0)), monitors };
-  },
+  connect,
 
   async space() {
     const { pools } = (await monCommand({ prefix: 'df', format: 'json' })) as {
@@ -411,23 +141,19 @@ const agent: AgentCalls = {
 
   usedBytes: (name, snapshot) => withImage(name, { writable: false, snapshot }, usedBytesOf),
 
-  async describeSnapshot({ pool, image: name, snapshot }) {
-    const io = await ioOf({ pool });
+  async describeSnapshot({ image: name, snapshot, ...place }) {
+    const io = await ioOf(place);
     const describe = async (image: Handle) => ({
-      sizeBytes: await sizeOf(image),
+      sizeBytes: await imageSizeOf(image),
       usedBytes: await usedBytesOf(image),
     });
     return await unlessAbsent(withImage(name, { writable: false, snapshot, io }, describe));
   },
 
-  countChildren: (name, snapshot) =>
-    withImage(name, { writable: false, snapshot }, async (image) => {
-      const found = await listAll<LinkedImage>('rbd_linked_image_spec_t', {
-        fill: (array, count) => calls.children(image, array, count),
-        clean: (array, count) => plain.cleanLinkedList(array, count),
-      });
-      return found.length;
-    }),
+  countChildren: (name, snapshot) => withImage(name, { writable: false, snapshot }, countClones),
+
+  listExtents: (name, snapshot, range) =>
+    withImage(name, { writable: false, snapshot }, async (image) => joinRanges(await extentsOf(image, range))),
 
   listWatchers: (name) =>
     withImage(name, { writable: false }, async (image) => {
@@ -442,7 +168,7 @@ const agent: AgentCalls = {
   async countAncestors(name) {
     let count = 0;
     let parent: LinkedImage | undefined = await withImage(name, { writable: false }, linkedParentOf);
-    for (; parent !== undefined; count += 1) parent = await parentOfLinked(parent);
+    for (; parent !== undefined; count += 1) parent = await withLinked(parent, linkedParentOf);
     return count;
   },
 
@@ -475,7 +201,47 @@ const agent: AgentCalls = {
   completeImage: (name, { sizeBytes, metadata }) =>
     withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata)),
 
-  createSnapshot,
+  shrinkImage: (name, sizeBytes) =>
+    withImage(name, { writable: true }, async (image) => void (await calls.resize(image, sizeBytes))),
+
+  createSnapshot: createStockedSnapshot,
+
+  snapshotVolume: (name, snapshot, metadata) =>
+    withImage(name, { writable: true }, async (image) => {
+      for (const [key, value] of Object.entries(metadata)) await calls.setMetadata(image, key, value);
+      await calls.createSnapshot(image, snapshot);
+    }),
+
+  async removeSnapshot(name, snapshot, metadataKey) {
+    const remove = async (image: Handle): Promise<void> => {
+      await unlessAbsent(calls.removeSnapshot(image, snapshot));
+      await unlessAbsent(calls.removeMetadata(image, metadataKey));
+    };
+    await unlessAbsent(withImage(name, { writable: true }, remove));
+  },
+
+  protectSnapshot: (name, snapshot) =>
+    withImage(name, { writable: true }, async (image) => {
+      if (!(await isProtected(image, snapshot))) await calls.protectSnapshot(image, snapshot);
+    }),
+
+  async unprotectSnapshot(name, snapshot) {
+    const unprotect = async (image: Handle): Promise<void> => {
+      if (await isProtected(image, snapshot)) await calls.unprotectSnapshot(image, snapshot);
+    };
+    await unlessAbsent(withImage(name, { writable: true }, unprotect));
+  },
+
+  moveToTrash: async (name) => void (await calls.moveToTrash(connection().io, name, 0)),
+
+  async hasClones(trashId) {
+    const image = await handle((out) => calls.openByIdReadOnly(connection().io, trashId, out, null));
+    try {
+      return (await countClones(image)) > 0;
+    } finally {
+      await calls.close(image);
+    }
+  },
 
   async renameImage(from, to) {
     await calls.rename(connection().io, from, to);
@@ -507,111 +273,49 @@ const agent: AgentCalls = {
   flatten: (name) =>
     withImage(name, { writable: true }, (image) => withoutObjectMap(image, () => calls.flatten(image))),
 
+  emptyImage: (name, sizeBytes) =>
+    withImage(name, { writable: true }, async (image) => {
+      await calls.resize(image, 0);
+      await calls.resize(image, sizeBytes);
+    }),
+
   async openImage(name, options) {
     const image = await openImage(name, options);
     try {
-      return { image, sizeBytes: await sizeOf(getHandle(image)) };
+      return { image, sizeBytes: await imageSizeOf(getHandle(image)) };
     } catch (error) {
       await closeImage(image);
       throw error;
     }
   },
-  async readAt(image, offset, lengthBytes) {
-    const bytes = Buffer.allocUnsafe(lengthBytes);
-    return bytes.subarray(0, await calls.read(getHandle(image), offset, lengthBytes, bytes, 0));
-  },
-  async hashOn(image, algorithm, range) {
-    const opened = getImage(image);
-    opened.hash ??= createHash(algorithm);
-    await hashRange(opened.handle, opened.hash, range);
-  },
+  readAt: (image, offset, lengthBytes) =>
+    useImage(image, async ({ handle: opened }) => {
+      const bytes = Buffer.allocUnsafe(lengthBytes);
+      return bytes.subarray(0, await calls.read(opened, offset, lengthBytes, bytes, 0));
+    }),
+  hashOn: (image, algorithm, range) =>
+    useImage(image, async (opened) => {
+      opened.hash ??= createHash(algorithm);
+      await hashRange(opened.handle, opened.hash, range);
+    }),
   digestOf: (image) => Promise.resolve(getImage(image).hash?.digest('hex') ?? ''),
-  async writeAt(image, offset, bytes) {
-    await calls.write(getHandle(image), offset, bytes.length, bytes, 0);
-  },
-  async flushImage(image) {
-    await calls.flush(getHandle(image));
-  },
+  writeAt: (image, offset, bytes) =>
+    useImage(image, async ({ handle: opened }) => void (await calls.write(opened, offset, bytes.length, bytes, 0))),
+  flushImage: (image) => useImage(image, async ({ handle: opened }) => void (await calls.flush(opened))),
   closeImage,
   countCalls: () => Promise.resolve({ ...callCounts }),
-  countOpenImages: () => Promise.resolve(openImages.size),
+  countOpenImages: () => Promise.resolve(countOpenImages()),
 };
-
-const HASHED_PIECE_BYTES = 4 * 1024 ** 2;
-/** Pieces that are read while an earlier one is hashed. */
-const READS_AHEAD = 6;
-
-async function hashRange(
-  image: Handle,
-  hash: Hash,
-  { offset, lengthBytes }: { offset: number; lengthBytes: number },
-): Promise<void> {
-  const end = offset + lengthBytes;
-  const reads: Promise<Buffer>[] = [];
-  const buffers = Array.from({ length: READS_AHEAD }, () => Buffer.allocUnsafe(HASHED_PIECE_BYTES));
-  const read = async (at: number, buffer: Buffer): Promise<Buffer> => {
-    const wanted = Math.min(HASHED_PIECE_BYTES, end - at);
-    const count = await calls.read(image, at, wanted, buffer, 0);
-    if (count < wanted) throw new Error(`the image ends at byte ${at + count}`);
-    return buffer.subarray(0, wanted);
-  };
-  let next = offset;
-  const readOn = (buffer: Buffer): void => {
-    if (next >= end) return;
-    const piece = read(next, buffer);
-    // It is awaited in its turn.
-    piece.catch(() => undefined);
-    reads.push(piece);
-    next += HASHED_PIECE_BYTES;
-  };
-  for (const buffer of buffers) readOn(buffer);
-  try {
-    for (let piece = await reads.shift(); piece !== undefined; piece = await reads.shift()) {
-      hash.update(piece);
-      readOn(Buffer.from(piece.buffer, piece.byteOffset, HASHED_PIECE_BYTES));
-    }
-  } finally {
-    await Promise.allSettled(reads);
-  }
-}
-
-async function removeWithSnapshots(io: Handle, name: string): Promise<void> {
-  try {
-    await calls.remove(io, name);
-  } catch (error) {
-    if (!isCephError(error, 'not-empty')) throw error;
-    await withImage(name, { writable: true }, async (image) => {
-      for (const snapshot of await snapshotNames(image)) await calls.removeSnapshot(image, snapshot);
-    });
-    await calls.remove(io, name);
-  }
-}
-
-/** The library says ENOENT also where a step on the way to the trash went wrong, such as one that timed out. */
-async function checkRemoved(name: string): Promise<void> {
-  if ((await describeImage(name, [])) !== undefined) throw new CephError('rbd_remove', constants.errno.ETIMEDOUT);
-}
-
-async function removeFromTrash(io: Handle, id: string): Promise<void> {
-  try {
-    await calls.removeFromTrash(io, id, true);
-  } catch (error) {
-    if (!isCephError(error, 'not-empty')) throw error;
-    const image = await handle((out) => calls.openById(io, id, out, null));
-    try {
-      for (const snapshot of await snapshotNames(image)) await calls.removeSnapshot(image, snapshot);
-    } finally {
-      await calls.close(image);
-    }
-    await calls.removeFromTrash(io, id, true);
-  }
-}
 
 const longCalls: readonly string[] = [
   'removeImage',
   'removeFromTrash',
   'prepareSnapshot',
   'createSnapshot',
+  'snapshotVolume',
+  'removeSnapshot',
+  'protectSnapshot',
+  'unprotectSnapshot',
   'listImages',
   'listTrash',
 ];

@@ -1,5 +1,14 @@
-import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
-import { NOTHING_KNOWN, type KnownPlace, type StoredImage, type VolumeBackend, type WriteTarget } from '../backend';
+import type { BackendName, ImageId, InstallationId } from '../../../workflows/contract/ids';
+import {
+  NOTHING_KNOWN,
+  type FlattenOptions,
+  type ImagePointer,
+  type KnownPlace,
+  type PointerOptions,
+  type StoredImage,
+  type VolumeBackend,
+  type WriteTarget,
+} from '../backend';
 import type { GuestWriter } from '../../image/guest-writer';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
@@ -9,10 +18,34 @@ import { listObjects } from './list';
 import { createNames, type AttemptId, type NameTemplates } from './names';
 import { describeParent, digestParent, sealImageVolume } from './parent';
 import { checkClaim, claimPool } from './place';
+import {
+  describeImagePointer,
+  ensureImagePointer,
+  ensureImagePointerAbsent,
+  ensureImagePointerIndependent,
+  type PointerStore,
+} from './pointer';
 import { qemuName } from './qemu-name';
 import { ensureAttemptAbsent, ensureImageVolumeAbsent, ensureVolumeAbsent } from './remove';
+import { ensureReplaced, settleReplaced } from './replace';
+import { ensureRewritten } from './rewrite';
 import { ensureFlattened } from './flatten';
-import { cloneStoredImage, ensureParentIndependent, findStoreFault, openReader, type ImageStore } from './image-store';
+import { ensureGrown } from './grow';
+import {
+  cloneStoredImage,
+  cloneStoredVolume,
+  ensureParentIndependent,
+  findStoreFault,
+  openReader,
+  type ImageStore,
+} from './image-store';
+import {
+  cloneSnapshot,
+  describeSnapshot,
+  ensureSnapshot,
+  ensureSnapshotAbsent,
+  openSnapshotReader,
+} from './volume-snapshot';
 import { describeVolume, ensureClone, findOpener, MAX_IMAGE_BYTES, publishVolume } from './volume';
 
 /** Source: Cinder, `rbd_max_clone_depth`. */
@@ -26,6 +59,8 @@ export interface RbdBackendOptions {
   names: NameTemplates;
   /** Undefined: images are never cloned from it. */
   imageStore?: ImageStore;
+  /** Undefined: images are never made there. */
+  pointerStore?: PointerStore;
   /** How many images a volume may read from, one behind the other; see `sealImageVolume`. Default: as Cinder's. */
   maxCloneDepth?: number;
   /** Default: the inventory holds nothing there. */
@@ -44,6 +79,7 @@ export async function createRbdBackend({
   cluster,
   names,
   imageStore,
+  pointerStore,
   maxCloneDepth = DEFAULT_MAX_CLONE_DEPTH,
   known = NOTHING_KNOWN,
 }: RbdBackendOptions): Promise<VolumeBackend> {
@@ -87,19 +123,47 @@ export async function createRbdBackend({
     publishVolume: guarded(publishVolume),
     readTarget: guarded(readTarget),
     ensureAttemptAbsent: guarded(ensureAttemptAbsent),
+    ensureSnapshot: guarded(ensureSnapshot),
+    describeSnapshot: guarded(describeSnapshot),
+    cloneSnapshot: guarded(cloneSnapshot),
+    ensureSnapshotAbsent: guarded(ensureSnapshotAbsent),
     describeParent: guarded(describeParent),
     digestParent: guarded(digestParent),
     ensureClone: guarded(ensureClone),
+    ensureReplaced: guarded(ensureReplaced),
+    settleReplaced: guarded(settleReplaced),
     ensureFlattened: guarded(ensureFlattened),
     ensureParentIndependent: guarded(ensureParentIndependent),
+    ensureGrown: guarded(ensureGrown),
     describeVolume: guarded(describeVolume),
     findOpener: guarded(findOpener),
     ensureVolumeAbsent: guarded(ensureVolumeAbsent),
     ensureImageVolumeAbsent: guarded(ensureImageVolumeAbsent),
-    ...(cluster.openWriter !== undefined && { openWriter: guarded(openWriter) }),
-    ...(cluster.openReader !== undefined && { openReader: guarded(openReader) }),
+    ...(cluster.openWriter !== undefined && {
+      openWriter: guarded(openWriter),
+      ensureRewritten: guarded(ensureRewritten),
+    }),
+    ...(cluster.openReader !== undefined && {
+      openReader: guarded(openReader),
+      openSnapshotReader: guarded(openSnapshotReader),
+    }),
     ...(imageStore !== undefined && {
+      cloneStoredVolume: guarded(cloneStoredVolume),
       cloneStoredImage: guarded((own, image: StoredImage) => cloneStoredImage(own, imageStore, image)),
+    }),
+    ...(pointerStore !== undefined && {
+      ensureImagePointer: guarded((own, pointer: ImagePointer, options?: PointerOptions) =>
+        ensureImagePointer({ context: own, store: pointerStore }, pointer, options),
+      ),
+      describeImagePointer: guarded((own, imageId: ImageId) =>
+        describeImagePointer({ context: own, store: pointerStore }, imageId),
+      ),
+      ensureImagePointerIndependent: guarded((own, imageId: ImageId, options: FlattenOptions) =>
+        ensureImagePointerIndependent({ context: own, store: pointerStore }, imageId, options),
+      ),
+      ensureImagePointerAbsent: guarded((own, pointer: Omit<ImagePointer, 'projectId'>) =>
+        ensureImagePointerAbsent({ context: own, store: pointerStore }, pointer),
+      ),
     }),
     list: () => listObjects(context),
   };

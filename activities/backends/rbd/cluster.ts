@@ -1,5 +1,6 @@
 import type { GuestReader, HashOptions } from '../../image/guest-reader';
 import type { GuestWriter } from '../../image/guest-writer';
+import type { Extent } from '../extents';
 
 /** One pool, or a namespace of it, of one Ceph cluster. */
 export interface RbdPool {
@@ -46,10 +47,12 @@ export interface RbdWatcher {
   own: boolean;
 }
 
-/** A snapshot of an image, which may be in the default namespace of another pool of the cluster. */
+/** A snapshot of an image, which may be in another pool of the cluster. */
 export interface SnapshotSpec {
   /** Undefined: the pool, and its namespace, that the cluster was opened for. */
   pool?: string;
+  /** With `pool`. Undefined: its default namespace. */
+  namespace?: string;
   image: string;
   snapshot: string;
 }
@@ -109,10 +112,27 @@ export interface RbdCluster {
   ): Promise<void>;
   /** Grows an image, never shrinks it, and sets its metadata. */
   completeImage(name: string, change: { sizeBytes: number; metadata: Record<string, string> }): Promise<void>;
+  /** What is beyond `sizeBytes` is gone. Of an image that nobody has open. */
+  shrinkImage(name: string, sizeBytes: number): Promise<void>;
   /** Of an image that nobody has open. */
   createSnapshot(name: string, snapshot: string): Promise<void>;
+  /** Of an image that anybody may have open, whose client does it then; the image's metadata is set first. @throws CephError `exists`. */
+  snapshotVolume(name: string, snapshot: string, metadata: Record<string, string>): Promise<void>;
+  /** Also where the image is open; one with clones waits for the last of them, without its name. The metadata goes with it. The absent is done. */
+  removeSnapshot(name: string, snapshot: string, metadataKey: string): Promise<void>;
+  /** @throws CephError `absent`. */
+  moveToTrash(name: string): Promise<void>;
+  /** Whether clones need an image in the trash, whose snapshots were deleted. @throws CephError `absent`. */
+  hasClones(trashId: string): Promise<boolean>;
   /** @throws CephError `exists`. */
   renameImage(from: string, to: string): Promise<void>;
+  /**
+   * Protects a snapshot from deletion, as clients want it that make clones of the old format; one that is protected is done. Undefined where it cannot
+   * be done in process.
+   */
+  protectSnapshot?(name: string, snapshot: string): Promise<void>;
+  /** The absent, and the unprotected, is done. @throws CephError `busy` where clones of the old format need it. */
+  unprotectSnapshot?(name: string, snapshot: string): Promise<void>;
   /** Deletes an image with its snapshots; the absent is done. One that a dead client still holds goes to the trash. @throws CephError `not-empty` when it has clones. */
   removeImage(name: string): Promise<void>;
   /** Deletes what is in the trash; the absent is done. @returns whether it is gone: false while a client holds it. */
@@ -124,9 +144,16 @@ export interface RbdCluster {
    * the parent. It makes the map anew at its end; an ended call leaves none. Source: librbd, FlattenRequest. @throws the signal's reason.
    */
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
+  /** Makes all of an image read as zeros, and `sizeBytes` large; its snapshots stay. Of an image without a parent. Undefined where nothing is written in process. */
+  emptyImage?(name: string, options: { sizeBytes: number; signal?: AbortSignal }): Promise<void>;
   read(name: string, options: ReadOptions): Promise<void>;
-  /** Reads an image as it is now, at any place. Undefined where it cannot be done in process. */
-  openReader?(name: string): Promise<Omit<GuestReader, 'hash'>>;
+  /** Reads an image as it is now, or a snapshot, at any place. Undefined where it cannot be done in process. */
+  openReader?(this: void, name: string, snapshot?: string): Promise<Omit<GuestReader, 'hash'> & { sizeBytes: number }>;
+  /**
+   * Parts of a snapshot that may hold data, its own or of the images that it reads from, in order and apart from each other, by whole objects. From the
+   * object maps; where one does not hold, its image counts as full. Undefined where it cannot be done in process.
+   */
+  listExtents?(this: void, name: string, snapshot: string, range: Extent): Promise<Extent[]>;
   /** As `GuestReader.hash`. Undefined where it cannot be done in process. */
   hash?(this: void, name: string, options: HashOptions): Promise<string>;
   /** Undefined where it cannot be done in process. One failed write condemns the image, since a later flush does not tell of it. */

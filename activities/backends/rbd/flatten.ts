@@ -25,7 +25,7 @@ export async function ensureFlattened(
   const { cluster, names } = context;
   const name = names.volumeOf(volumeId);
   const image = await cluster.describeImage(name, [MARKER_KEY, FLATTEN_KEY]);
-  if (image === undefined || isIncompleteClone(context, image)) return 'absent';
+  if (image === undefined || isIncompleteClone(context, name, image)) return 'absent';
   if (image.parent === undefined) return 'independent';
   const { sizeBytes } = image;
   const hasBegun = image.metadata[FLATTEN_KEY] !== undefined;

@@ -10,10 +10,13 @@ import { MARKER_KEY, SEAL } from './names';
  * its own.
  */
 
-/** Whether it has the marker of its parent, which a clone begins with, in place of its own. */
-export function isIncompleteClone({ names, pool }: RbdContext, image: RbdImage): boolean {
-  if (storedOf(image) !== undefined || image.parent?.pool !== pool.pool) return false;
-  return names.parse(image.parent.image)?.kind === 'image-volume' && image.parent.snapshot === SEAL;
+/** Whether it has the marker of its parent, which a clone begins with, in place of its own. @param name of the image. */
+export function isIncompleteClone({ names, pool }: RbdContext, name: string, image: RbdImage): boolean {
+  if (image.parent?.pool !== pool.pool) return false;
+  const stored = storedOf(image);
+  const parent = names.parse(image.parent.image);
+  if (parent?.kind === 'image-volume') return stored === undefined && image.parent.snapshot === SEAL;
+  return parent?.kind === 'volume' && stored?.marker.volumeId !== names.parse(name)?.name;
 }
 
 /** Whether it has neither a parent nor a marker: it is half-made, unless somebody has written into it. */

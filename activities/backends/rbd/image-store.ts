@@ -1,6 +1,7 @@
 import { roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
+import { Failure } from '../../../workflows/contract/failures';
 import type { GuestReader } from '../../image/guest-reader';
-import type { CloneOfStored, FlattenOptions, StoredImage } from '../backend';
+import type { CloneOfStored, FlattenOptions, StoredImage, StoredInVolume, WriteTarget } from '../backend';
 import { checkSize } from '../sizes';
 import { CephError, isCephError } from './ceph-error';
 import type { SnapshotSpec } from './cluster';
@@ -10,6 +11,7 @@ import { qemuName } from './qemu-name';
 import type { AttemptId } from './names';
 import { checkClaim } from './place';
 import { MAX_IMAGE_BYTES } from './volume';
+import { describeSnapshot, specOf } from './volume-snapshot';
 
 /** Glance's store in the same cluster, as the configuration names it. */
 export interface ImageStore {
@@ -20,7 +22,7 @@ export interface ImageStore {
 }
 
 /** The snapshot that Glance makes of each image, and protects. Source: glance_store, `_drivers/rbd.py`, DEFAULT_SNAPNAME. */
-const GLANCE_SNAPSHOT = 'snap';
+export const GLANCE_SNAPSHOT = 'snap';
 
 /** A name that no image has: whether it may be looked for tells whether images may be read. */
 const NO_IMAGE = 'image-volume-cache.none';
@@ -36,14 +38,19 @@ export async function findStoreFault(
     await cluster.describeSnapshot({ pool, image: NO_IMAGE, snapshot: GLANCE_SNAPSHOT });
     return undefined;
   } catch (error) {
-    return describeRefusal(context, error, pool);
+    return describeRefusal(context, error, { pool, verb: 'read' });
   }
 }
 
 /** @throws what is no answer about the store, such as that there was none in time. */
-function describeRefusal({ pool: { user } }: Pick<RbdContext, 'pool'>, error: unknown, pool: string): string {
+export function describeRefusal(
+  { pool: { user } }: Pick<RbdContext, 'pool'>,
+  error: unknown,
+  { pool, verb }: { pool: string; verb: 'read' | 'write' },
+): string {
   if (!(error instanceof CephError) || isCephError(error, 'in-doubt', 'disconnected', 'full')) throw error;
-  if (isCephError(error, 'forbidden')) return `client.${user} may not read pool ${pool}`;
+  if (isCephError(error, 'forbidden'))
+    return `client.${user} may not ${verb} ${verb === 'write' ? 'in ' : ''}pool ${pool}`;
   if (!isCephError(error, 'absent')) return `Ceph refused it (${error.message})`;
   return error.call === 'rados_ioctx_create' ? `there is no pool ${pool}` : 'it was removed meanwhile';
 }
@@ -76,7 +83,7 @@ export async function cloneStoredImage(
           return { kind: 'elsewhere', reason: `its snapshot has ${found.sizeBytes} bytes, not ${sizeBytes}` };
         await cloneAnew(context, snapshot, { name, sizeBytes: virtualBytes });
       } catch (error) {
-        const refusal = describeRefusal(context, error, store.pool);
+        const refusal = describeRefusal(context, error, { pool: store.pool, verb: 'read' });
         await cluster.removeImage(name);
         return { kind: 'elsewhere', reason: refusal };
       }
@@ -87,17 +94,46 @@ export async function cloneStoredImage(
   );
 }
 
+/** See `VolumeBackend.cloneStoredVolume`. */
+export async function cloneStoredVolume(
+  context: RbdContext,
+  { sizeBytes, snapshot: ref, ...attempt }: StoredInVolume,
+): Promise<WriteTarget> {
+  const { cluster, names, pool } = context;
+  const virtualBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
+  const name = names.attemptOf({ kind: 'image-volume', ...attempt });
+  return await withFailures(
+    context,
+    async () => {
+      await checkClaim(context);
+      const found = await describeSnapshot(context, ref);
+      if (found.kind === 'absent') throw new Failure('SnapshotNotFound', { snapshotId: ref.snapshotId });
+      checkSize(virtualBytes, { leastBytes: SECTOR_BYTES, mostBytes: found.sizeBytes });
+      await checkNotFull(context, virtualBytes);
+      await cloneAnew(context, specOf(context, ref), { name, sizeBytes: virtualBytes });
+      if (found.sizeBytes > virtualBytes) await cluster.shrinkImage(name, virtualBytes);
+      return { attempt: attempt.attempt, qemuTarget: qemuName(pool, name), virtualBytes };
+    },
+    virtualBytes,
+  );
+}
+
 /** @returns why none of `locations` is the image's own in the store; undefined when one is. They are compared whole, never taken apart. */
 function findMismatch(
   locations: readonly string[],
   { fsid, pool, imageId }: { fsid: string; pool: string; imageId: string },
 ): string | undefined {
-  if (locations.includes(`rbd://${fsid}/${pool}/${imageId}/${GLANCE_SNAPSHOT}`)) return undefined;
+  if (locations.includes(locationOf({ fsid, pool, imageId }))) return undefined;
   if (locations.length === 0) return 'the image service does not show where it is';
   const inCeph = locations.filter((url) => url.startsWith('rbd://'));
   if (inCeph.length === 0) return 'the image service does not keep it in Ceph';
   if (!inCeph.some((url) => url.startsWith(`rbd://${fsid}/`))) return 'it is in another Ceph cluster';
   return `it is not an image of its own in pool ${pool}`;
+}
+
+/** Where Glance keeps an image of its own. */
+export function locationOf({ fsid, pool, imageId }: { fsid: string; pool: string; imageId: string }): string {
+  return `rbd://${fsid}/${pool}/${imageId}/${GLANCE_SNAPSHOT}`;
 }
 
 async function cloneAnew(

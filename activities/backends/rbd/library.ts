@@ -79,7 +79,15 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     createImage: (name, sizeBytes) => ask('createImage', name, sizeBytes),
     cloneImage: (parent, clone) => ask('cloneImage', parent, clone),
     completeImage: (name, change) => ask('completeImage', name, change),
+    shrinkImage: (name, sizeBytes) => ask('shrinkImage', name, sizeBytes),
     createSnapshot: (name, snapshot) => ask('createSnapshot', name, snapshot),
+    snapshotVolume: (name, snapshot, metadata) => ask('snapshotVolume', name, snapshot, metadata),
+    removeSnapshot: (name, snapshot, metadataKey) => ask('removeSnapshot', name, snapshot, metadataKey),
+    protectSnapshot: (name, snapshot) => ask('protectSnapshot', name, snapshot),
+    unprotectSnapshot: (name, snapshot) => ask('unprotectSnapshot', name, snapshot),
+    moveToTrash: (name) => ask('moveToTrash', name),
+    hasClones: (trashId) => ask('hasClones', trashId),
+    listExtents: (name, snapshot, range) => ask('listExtents', name, snapshot, range),
     renameImage: (from, to) => ask('renameImage', from, to),
     removeImage: (name) => ask('removeImage', name),
     removeFromTrash: (id) => ask('removeFromTrash', id),
@@ -91,13 +99,20 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
       };
       await inAgentOfItsOwn(paced, own, (askOwn) => askOwn('flatten', name));
     },
+    emptyImage: async (name, { sizeBytes, signal }) => {
+      const own = {
+        deadlineMs: LONGEST_TIMER_MS,
+        closings: [closing.signal, ...(signal === undefined ? [] : [signal])],
+      };
+      await inAgentOfItsOwn(pool, own, (askOwn) => askOwn('emptyImage', name, sizeBytes));
+    },
     // The bytes stay in that process, whose thread the hash keeps busy.
     hash: async (name, options) => {
       const own = { deadlineMs, closings: [closing.signal, options.signal] };
       return await inAgentOfItsOwn(pool, own, (askOwn) => hashThrough(askOwn, name, options));
     },
     read: async (name, options) => await readThrough(ask, name, options),
-    openReader: async (name) => await readAnywhere(ask, name),
+    openReader: async (name, snapshot) => await readAnywhere(ask, name, snapshot),
     openWriter: async (name) => await writeThrough(ask, name),
     close: () => {
       closing.abort(isClosed());
@@ -259,9 +274,14 @@ async function hashThrough(
   return await ask('digestOf', image);
 }
 
-async function readAnywhere(ask: Ask, name: string): Promise<Omit<GuestReader, 'hash'>> {
-  const { image, sizeBytes } = await ask('openImage', name, { writable: false });
+async function readAnywhere(
+  ask: Ask,
+  name: string,
+  snapshot: string | undefined,
+): Promise<Omit<GuestReader, 'hash'> & { sizeBytes: number }> {
+  const { image, sizeBytes } = await ask('openImage', name, { snapshot, writable: false });
   return {
+    sizeBytes,
     async read(offset, lengthBytes) {
       const end = Math.min(sizeBytes, offset + lengthBytes);
       return end <= offset ? Buffer.alloc(0) : Buffer.from(await ask('readAt', image, offset, end - offset));

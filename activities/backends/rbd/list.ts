@@ -1,17 +1,18 @@
+import { unlessAbsent } from '../../../lib/errno';
 import type { BackendObject, Marker } from '../backend';
-import { parseVolumeMarker } from '../markers';
-import { isCephError } from './ceph-error';
-import { idObjectOf } from './cluster';
+import { parseSnapshotMarker, parseVolumeMarker } from '../markers';
+import { idObjectOf, type RbdImage } from './cluster';
 import { toFailure, type RbdContext } from './context';
 import { isEmpty, isIncompleteClone, isUnmade } from './half-made';
-import { INCOMPLETE_CLONE, MARKER_KEY, trashAttempt, type ParsedName } from './names';
+import { INCOMPLETE_CLONE, MARKER_KEY, snapshotIdOf, snapshotKeyOf, trashAttempt, type ParsedName } from './names';
 import { checkClaim } from './place';
 import { parseImageMarker } from './markers';
 
 const DESCRIBED_AT_ONCE = 8;
 
 /**
- * Every image of the pool, or its namespace, and what is in its trash; what goes meanwhile is left out. What bears a volume's own name and is none yet, or
+ * Every image of the pool, or its namespace, with the snapshots of volumes, and what is in its trash, but for volumes that wait there for their last clone;
+ * what goes meanwhile is left out. What bears a volume's own name and is none yet, or
  * no longer, is a partial that says so.
  */
 export async function* listObjects(context: RbdContext): AsyncIterable<BackendObject> {
@@ -23,11 +24,11 @@ export async function* listObjects(context: RbdContext): AsyncIterable<BackendOb
       const described = await Promise.all(
         images.slice(at, at + DESCRIBED_AT_ONCE).map(async (image) => await describe(context, image)),
       );
-      for (const object of described) if (object !== undefined) yield object;
+      yield* described.flat();
     }
     for (const { id, name, deletedAt } of await cluster.listTrash()) {
       const parsed = context.names.parse(name);
-      if (parsed === undefined) continue;
+      if (parsed === undefined || (await waitsForClones(context, id))) continue;
       const found = { name: `${name} (in the trash)`, realBytes: 0, modifiedAt: deletedAt };
       yield partialOf(parsed, trashAttempt(id), found);
     }
@@ -37,17 +38,53 @@ export async function* listObjects(context: RbdContext): AsyncIterable<BackendOb
   }
 }
 
-async function describe(context: RbdContext, name: string): Promise<BackendObject | undefined> {
-  const { cluster, names, installation } = context;
+async function waitsForClones({ cluster }: RbdContext, trashId: string): Promise<boolean> {
+  return (await unlessAbsent(cluster.hasClones(trashId))) ?? false;
+}
+
+/** @returns the image, and its snapshots. */
+async function describe(context: RbdContext, name: string): Promise<BackendObject[]> {
+  const { cluster, names } = context;
   const image = await cluster.describeImage(name, [MARKER_KEY]);
   const parsed = names.parse(name);
-  if (image === undefined) return parsed && (await describeUnopened(context, name, parsed));
+  const unopened = image === undefined && parsed && (await describeUnopened(context, name, parsed));
+  if (image === undefined) return unopened ? [unopened] : [];
+  const object = await describeOpened(context, name, image);
+  if (object.kind !== 'volume') return [object];
+  const snapshots = image.snapshots.map(async (snapshot) => await describeSnapshot(context, name, snapshot));
+  return [object, ...(await Promise.all(snapshots)).filter((found) => found !== undefined)];
+}
+
+async function describeSnapshot(
+  { cluster, installation }: RbdContext,
+  image: string,
+  name: string,
+): Promise<BackendObject | undefined> {
+  const snapshotId = snapshotIdOf(name);
+  if (snapshotId === undefined) return undefined;
+  const key = snapshotKeyOf(snapshotId);
+  const found = await cluster.describeImage(image, [key]);
+  const realBytes = await unlessAbsent(cluster.usedBytes(image, name));
+  if (found === undefined || realBytes === undefined) return undefined;
+  const marker = parseSnapshotMarker(found.metadata[key] ?? '');
+  const { modifiedAt } = found;
+  if (marker?.installation !== installation)
+    return { kind: 'foreign', name: `${image}@${name}`, realBytes, modifiedAt, marker };
+  return { kind: 'snapshot', name: snapshotId, realBytes, modifiedAt, marker };
+}
+
+async function describeOpened(context: RbdContext, name: string, image: RbdImage): Promise<BackendObject> {
+  const { names, installation } = context;
+  const parsed = names.parse(name);
   const realBytes = await usedBytes(context, name);
   const found = { name, realBytes, modifiedAt: image.modifiedAt };
   if (parsed === undefined) return { kind: 'foreign', ...found };
   const { kind, attempt } = parsed;
   if (attempt !== undefined) return partialOf(parsed, attempt, found);
-  if (kind === 'volume' && (isIncompleteClone(context, image) || (isUnmade(image) && (await isEmpty(context, name)))))
+  if (
+    kind === 'volume' &&
+    (isIncompleteClone(context, name, image) || (isUnmade(image) && (await isEmpty(context, name))))
+  )
     return partialOf(parsed, INCOMPLETE_CLONE, found);
   const text = image.metadata[MARKER_KEY];
   const marker: Marker | undefined =
@@ -79,10 +116,5 @@ function partialOf(
 }
 
 async function usedBytes({ cluster }: RbdContext, name: string): Promise<number> {
-  try {
-    return await cluster.usedBytes(name);
-  } catch (error) {
-    if (isCephError(error, 'absent')) return 0;
-    throw error;
-  }
+  return (await unlessAbsent(cluster.usedBytes(name))) ?? 0;
 }

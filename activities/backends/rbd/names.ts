@@ -1,16 +1,16 @@
 import { Failure } from '../../../workflows/contract/failures';
-import { uuidPattern, type VolumeId } from '../../../workflows/contract/ids';
+import { uuidPattern, type SnapshotId, type VolumeId } from '../../../workflows/contract/ids';
 
-export type ObjectKind = 'image-volume' | 'volume';
+export type ImageKind = 'image-volume' | 'volume';
 export interface AttemptId {
-  kind: ObjectKind;
+  kind: ImageKind;
   name: string;
   attempt: string;
 }
 
 /** What an image is by its name; `attempt`: it has the name of one, not the object's own. */
 export interface ParsedName {
-  kind: ObjectKind;
+  kind: ImageKind;
   name: string;
   attempt?: string;
 }
@@ -30,6 +30,11 @@ export const MARKER_KEY = 'image-volume-cache.marker';
 
 /** Image metadata: a flatten of this clone has begun. It says nothing of an image without a parent. */
 export const FLATTEN_KEY = 'image-volume-cache.flatten';
+
+/** Before the id of a volume's snapshot. */
+const SNAPSHOT_PREFIX = 'snapshot-';
+/** Image metadata of the volume: before the id of a snapshot, whose marker it is. Clones of the volume have it too, and say nothing by it. */
+const SNAPSHOT_KEY_PREFIX = 'image-volume-cache.snapshot.';
 
 /** The attempt that stands for a clone without its marker: what a kill in its middle leaves. */
 export const INCOMPLETE_CLONE = 'clone';
@@ -59,7 +64,7 @@ export function createNames(templates: NameTemplates) {
     checkPlain('name', name);
     return templates.image.replace(PLACEHOLDERS.image, generatedPattern.exec(name)?.[1] ?? name);
   };
-  const objectOf = (kind: ObjectKind, name: string): string => (kind === 'volume' ? volumeOf(name) : imageOf(name));
+  const objectOf = (kind: ImageKind, name: string): string => (kind === 'volume' ? volumeOf(name) : imageOf(name));
   return {
     volumeOf,
     imageOf,
@@ -81,6 +86,19 @@ export function createNames(templates: NameTemplates) {
   };
 }
 export type Names = ReturnType<typeof createNames>;
+
+/** @throws InvalidRequest when the id is no UUID. */
+export function snapshotNameOf(snapshotId: string): string {
+  if (!uuidPattern.test(snapshotId)) throw refuse('snapshotId', snapshotId, 'a UUID');
+  return `${SNAPSHOT_PREFIX}${snapshotId}`;
+}
+export const snapshotKeyOf = (snapshotId: SnapshotId): string => `${SNAPSHOT_KEY_PREFIX}${snapshotId}`;
+
+/** @returns the id of a snapshot by its name; undefined: nothing of ours. */
+export function snapshotIdOf(name: string): SnapshotId | undefined {
+  const id = name.slice(SNAPSHOT_PREFIX.length);
+  return name.startsWith(SNAPSHOT_PREFIX) && uuidPattern.test(id) ? (id as SnapshotId) : undefined;
+}
 
 export const trashAttempt = (id: string): string => `${TRASH_PREFIX}${id}`;
 export const trashIdOf = (attempt: string): string | undefined =>

@@ -3,6 +3,7 @@ import type { DigestOptions, ImageVolumeMarker, ParentDescription, ParentDigest,
 import { isSameMarker } from '../markers';
 import { createPacedHash } from '../paced-hash';
 import { checkNotFull, withFailures, type RbdContext } from './context';
+import type { RbdCluster, RbdImage } from './cluster';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
@@ -89,14 +90,19 @@ async function sealAttempt(context: RbdContext, attempt: string, marker: ImageVo
   }
   const stored = parseImageMarker(image.metadata[MARKER_KEY]);
   if (stored !== undefined && isSameMarker(stored.marker, marker)) return;
-  // What it is a clone of in the image service's store it will hold itself.
-  const { parent } = image;
-  const ofParent = parent && ((await cluster.describeSnapshot?.(parent))?.usedBytes ?? image.sizeBytes);
-  const realBytes = (await cluster.usedBytes(attempt, SEAL)) + (ofParent ?? 0);
+  // What it reads from others, such as the image service's store, it will hold itself.
+  const realBytes =
+    image.parent === undefined ? await cluster.usedBytes(attempt, SEAL) : await readBytesOf(cluster, attempt, image);
   await cluster.completeImage(attempt, {
     sizeBytes: image.sizeBytes,
     metadata: { [MARKER_KEY]: JSON.stringify({ marker, realBytes }) },
   });
+}
+
+/** Bytes of the objects that a clone reads, its own and those of others. */
+async function readBytesOf({ listExtents }: RbdCluster, name: string, { sizeBytes }: RbdImage): Promise<number> {
+  const extents = await listExtents?.(name, SEAL, { offset: 0, lengthBytes: sizeBytes });
+  return extents === undefined ? sizeBytes : extents.reduce((sum, { lengthBytes }) => sum + lengthBytes, 0);
 }
 
 /** See `VolumeBackend.digestParent`: of the snapshot, which is what clones read. */

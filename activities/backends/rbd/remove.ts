@@ -1,23 +1,47 @@
+import { unlessAbsent } from '../../../lib/errno';
 import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
+import type { VolumeBackend } from '../backend';
 import { parseVolumeMarker } from '../markers';
 import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import type { RbdContext } from './context';
 import { describeMade, isIncompleteClone } from './half-made';
-import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, trashIdOf, type AttemptId, type ObjectKind } from './names';
+import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, snapshotIdOf, trashIdOf, type AttemptId, type ImageKind } from './names';
 import { checkClaim } from './place';
 import { parseImageMarker } from './markers';
 import { removeAttempt } from './rename';
 
-/** See `VolumeBackend.ensureVolumeAbsent`. */
+const NAMED_SNAPSHOTS = 10;
+
+/** See `VolumeBackend.ensureVolumeAbsent`. One whose deleted snapshots still have clones waits in the trash for the last of them, as Cinder's do. */
 export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId): Promise<void> {
-  const { cluster, names } = context;
+  const { cluster, names, pool } = context;
   const image = names.volumeOf(volumeId);
   await checkClaim(context);
-  await describeOwn(context, image, `volume ${volumeId}`);
+  const found = await describeOwn(context, image, `volume ${volumeId}`);
+  refuseSnapshots(volumeId, found);
   await removeAttempts(context, 'volume', volumeId);
-  await cluster.removeImage(image);
+  try {
+    await cluster.removeImage(image);
+  } catch (error) {
+    if (!isCephError(error, 'not-empty')) throw error;
+    await unlessAbsent(cluster.moveToTrash(image));
+  }
+  const parent = found?.parent;
+  if (parent?.inTrash === true && parent.pool === pool.pool) await removeUnneeded(context, parent.image);
+}
+
+/** @throws VolumeHasSnapshots: they lie in their volume's image. */
+export function refuseSnapshots(volumeId: VolumeId, image: RbdImage | undefined): void {
+  const snapshots = image?.snapshots.map(snapshotIdOf).filter((id) => id !== undefined) ?? [];
+  if (snapshots.length > 0)
+    throw new Failure('VolumeHasSnapshots', { volumeId, snapshots: snapshots.slice(0, NAMED_SNAPSHOTS).join(', ') });
+}
+
+/** Removes volumes of this name that wait in the trash, unless clones need them. */
+export async function removeUnneeded({ cluster }: RbdContext, image: string): Promise<void> {
+  for (const { id, name } of await cluster.listTrash()) if (name === image) await cluster.removeFromTrash(id);
 }
 
 /** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; what the pool says counts as well. */
@@ -42,7 +66,13 @@ function stillNeeded({ name: backend }: RbdContext, parent: string, clones: numb
 }
 
 /** See `VolumeBackend.ensureAttemptAbsent`. A clone that somebody completes meanwhile stays. */
-export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptId): Promise<void> {
+export async function ensureAttemptAbsent(
+  context: RbdContext,
+  { kind, ...ofKind }: Parameters<VolumeBackend['ensureAttemptAbsent']>[0],
+): Promise<void> {
+  // They are made in one step.
+  if (kind === 'snapshot') return;
+  const attempt: AttemptId = { kind, ...ofKind };
   const { cluster, names } = context;
   const image = names.attemptOf(attempt);
   await checkClaim(context);
@@ -51,11 +81,11 @@ export async function ensureAttemptAbsent(context: RbdContext, attempt: AttemptI
   const object = names.objectOf(attempt.kind, attempt.name);
   if (attempt.attempt !== INCOMPLETE_CLONE) return await removeAttempt(context, image, object);
   const found = await describeMade(context, object);
-  if (found === undefined || isIncompleteClone(context, found)) await cluster.removeImage(object);
+  if (found === undefined || isIncompleteClone(context, object, found)) await cluster.removeImage(object);
 }
 
 /** Removes all attempts at `name`, those in the trash too. What a dead client still holds stays there, where the reconciler finds it. */
-export async function removeAttempts(context: RbdContext, kind: ObjectKind, name: string): Promise<void> {
+export async function removeAttempts(context: RbdContext, kind: ImageKind, name: string): Promise<void> {
   const { cluster, names } = context;
   const object = names.objectOf(kind, name);
   const isAttempt = (image: string): boolean => {

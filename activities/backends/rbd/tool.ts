@@ -80,6 +80,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
   const place = pool.namespace === undefined ? pool.pool : `${pool.pool}/${pool.namespace}`;
   const specOf = (image: string, snapshot?: string): string =>
     `${place}/${image}${snapshot === undefined ? '' : `@${snapshot}`}`;
+  const inPlace = ['--pool', pool.pool, ...(pool.namespace === undefined ? [] : ['--namespace', pool.namespace])];
   const inRados = ['-p', pool.pool, ...(pool.namespace === undefined ? [] : ['-N', pool.namespace])];
 
   const run = async (
@@ -141,7 +142,6 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       await rbd(...removeIt);
     } catch (error) {
       if (!isCephError(error, 'not-empty')) throw error;
-      const inPlace = ['--pool', pool.pool, ...(pool.namespace === undefined ? [] : ['--namespace', pool.namespace])];
       await rbd('snap', 'purge', ...inPlace, '--image-id', id, '--no-progress');
       await rbd(...removeIt);
     }
@@ -246,12 +246,29 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       rbd('create', specOf(name), '--size', `${sizeBytes}B`, '--image-format', '2', '--image-feature', FEATURES),
     async cloneImage(parent, { name, sizeBytes, metadata }) {
       const own = specOf(parent.image, parent.snapshot);
-      const source = parent.pool === undefined ? own : `${parent.pool}/${parent.image}@${parent.snapshot}`;
+      const elsewhere = [parent.pool, parent.namespace].filter((part) => part !== undefined).join('/');
+      const source = parent.pool === undefined ? own : `${elsewhere}/${parent.image}@${parent.snapshot}`;
       await rbd('clone', '--rbd-default-clone-format', '2', '--image-feature', FEATURES, source, specOf(name));
       await complete(name, sizeBytes, metadata);
     },
     completeImage: (name, { sizeBytes, metadata }) => complete(name, sizeBytes, metadata),
+    shrinkImage: (name, sizeBytes) =>
+      rbd('resize', specOf(name), '--size', `${sizeBytes}B`, '--allow-shrink', '--no-progress'),
     createSnapshot: (name, snapshot) => rbd('snap', 'create', specOf(name, snapshot), '--no-progress'),
+    async snapshotVolume(name, snapshot, metadata) {
+      for (const [key, value] of Object.entries(metadata)) await rbd('image-meta', 'set', specOf(name), key, value);
+      await rbd('snap', 'create', specOf(name, snapshot), '--no-progress');
+    },
+    async removeSnapshot(name, snapshot, metadataKey) {
+      await unlessAbsent(rbd('snap', 'rm', specOf(name, snapshot), '--no-progress'));
+      await unlessAbsent(rbd('image-meta', 'rm', specOf(name), metadataKey));
+    },
+    moveToTrash: (name) => rbd('trash', 'mv', specOf(name)),
+    hasClones: async (trashId) => {
+      const schema = z.array(z.object({ namespace: z.object({ type: z.string() }) }));
+      const found = await ask(schema, 'rbd', ['snap', 'ls', '--all', ...inPlace, '--image-id', trashId]);
+      return found.some(({ namespace }) => namespace.type === 'trash');
+    },
     renameImage: (from, to) => rbd('rename', specOf(from), specOf(to)),
     async removeImage(name) {
       try {

@@ -2,10 +2,10 @@ import { Failure } from '../../../workflows/contract/failures';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import type { Connection } from '../../../workflows/contract/volume';
 import type { VolumeDescription, VolumeMarker, WriteTarget } from '../backend';
-import { isSameMarker, type StoredVolumeMarker } from '../markers';
+import { checkSameVolume, type StoredVolumeMarker } from '../markers';
 import { checkSize } from '../sizes';
 import { isCephError } from './ceph-error';
-import type { RbdImage } from './cluster';
+import type { RbdImage, SnapshotSpec } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
 import { describeMade, isEmpty, isIncompleteClone, isUnmade, storedOf } from './half-made';
 import { MARKER_KEY, SEAL } from './names';
@@ -26,7 +26,7 @@ export async function describeVolume(context: RbdContext, volumeId: VolumeId): P
     await checkClaim(context);
     return { kind: 'absent' };
   }
-  if (isIncompleteClone(context, image)) return { kind: 'absent' };
+  if (isIncompleteClone(context, name, image)) return { kind: 'absent' };
   if (isUnmade(image) && (await isEmpty(context, name))) return { kind: 'absent' };
   const parsedParent = image.parent?.pool === pool.pool ? names.parse(image.parent.image) : undefined;
   return {
@@ -45,10 +45,19 @@ export async function describeVolume(context: RbdContext, volumeId: VolumeId): P
  * is waited for. Two calls at once make one clone: the second finds the first's, and completes what a killed one has left.
  */
 export async function ensureClone(context: RbdContext, parent: string, marker: VolumeMarker): Promise<Connection> {
+  const name = context.names.volumeOf(marker.volumeId);
+  await cloneTo(context, { name, parent, marker });
+  return connectionOf(context, name);
+}
+
+/** As `ensureClone`, under any name. */
+export async function cloneTo(
+  context: RbdContext,
+  { name, parent, marker }: { name: string; parent: string; marker: VolumeMarker },
+): Promise<void> {
   const { cluster, names } = context;
-  const name = names.volumeOf(marker.volumeId);
   const wanted: StoredVolumeMarker = { marker, parent };
-  return await withFailures(
+  await withFailures(
     context,
     async () => {
       const leastBytes = await sealedBytesOf(context, parent).catch(async (error: unknown) => {
@@ -64,9 +73,14 @@ export async function ensureClone(context: RbdContext, parent: string, marker: V
       } catch (error) {
         if (isCephError(error, 'absent')) context.sealedBytes.delete(parent);
         if (!isCephError(error, 'absent', 'exists')) throw error;
-        await completeClone(context, wanted, clone);
+        const checkParent = async (): Promise<unknown> => await getSealedParent(context, parent);
+        await completeClone(context, {
+          wanted,
+          clone,
+          parent: { image: names.imageOf(parent), snapshot: SEAL },
+          checkParent,
+        });
       }
-      return connectionOf(context, name);
     },
     marker.sizeBytes,
   );
@@ -81,20 +95,30 @@ async function sealedBytesOf(context: RbdContext, parent: string): Promise<numbe
 }
 
 /** After a clone that found its name taken, or its parent gone: completes what a killed call has left, or says what is there. */
-async function completeClone(
+export async function completeClone(
   context: RbdContext,
-  wanted: StoredVolumeMarker,
-  clone: { name: string; sizeBytes: number; metadata: Record<string, string> },
+  {
+    wanted,
+    clone,
+    parent,
+    checkParent,
+  }: {
+    wanted: StoredVolumeMarker;
+    clone: { name: string; sizeBytes: number; metadata: Record<string, string> };
+    parent: SnapshotSpec;
+    /** Throws where it is not there. */
+    checkParent: () => Promise<unknown>;
+  },
 ): Promise<void> {
-  const { cluster, names } = context;
-  const parent = { image: names.imageOf(wanted.parent ?? ''), snapshot: SEAL };
+  const { cluster } = context;
   const image = await describeMade(context, clone.name);
   if (image === undefined) {
-    await getSealedParent(context, wanted.parent ?? '');
+    await checkParent();
     await cluster.removeImage(clone.name);
     return await cluster.cloneImage(parent, clone);
   }
-  if (isIncompleteClone(context, image) && image.parent?.image === parent.image)
+  const isOfParent = image.parent?.image === parent.image && image.parent.snapshot === parent.snapshot;
+  if (isOfParent && isIncompleteClone(context, clone.name, image))
     return await cluster.completeImage(clone.name, clone);
   confirm(context, image, wanted);
 }
@@ -105,13 +129,7 @@ function confirm(context: RbdContext, image: RbdImage, wanted: StoredVolumeMarke
   const stored = storedOf(image);
   if (stored?.marker.installation !== context.installation)
     throw new Failure('ForeignObject', { backend: context.name, object: `volume ${volumeId}` });
-  if (stored.parent !== wanted.parent)
-    throw new Failure('Conflict', {
-      volumeId,
-      found: `${stored.parent === null ? 'a volume without a parent' : `a clone of ${stored.parent}`} is there`,
-    });
-  if (!isSameMarker(stored.marker, wanted.marker))
-    throw new Failure('Conflict', { volumeId, found: 'a volume with another size, name, project or image is there' });
+  checkSameVolume(stored, wanted);
 }
 
 /** See `VolumeBackend.publishVolume`. */

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
-import type { FollowOutcome } from '../../../workflows/contract/refresh';
-import { followImage, listFollows, unfollowImage } from '../../refresh';
+import type { FollowOutcome, UnfollowResult } from '../../../workflows/contract/refresh';
 import type { Follow } from '../../records';
 import type { StartedRun } from '../../run-workflow';
-import { formatAge, formatPairs } from '../output/format';
-import { note, print, printJson } from '../output/print';
-import { formatRecord, formatTable } from '../output/table';
+import { expectBackend, listFollows } from '../../reads';
+import { lazy } from '../lazy';
+import { formatPairs } from '../output/format';
+import { note } from '../output/print';
+import { isForProgram, showList, showRecord, type ListView } from '../output/show';
 import { runVerb, showFound, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectPairs, collectTexts, parseBackend, parseWholeNumber } from '../values';
 
@@ -47,8 +48,12 @@ export function registerCacheFollow(cache: Command): void {
     const input = { imageName, name, owner, tags, properties, backend, keep, pin };
     await runVerb(
       options,
-      (client, waiting) => followImage(client, input, waiting),
-      (ran) => showRun(ran, options, { isFailed: ({ outcome }) => outcome === 'failed', show: showFollowed }),
+      (client, waiting) => lazy.refresh.followImage(client, input, waiting),
+      (ran) =>
+        showRun(ran, options, {
+          isFailed: ({ outcome }) => outcome === 'failed',
+          show: (followed) => showFollowed(followed, options),
+        }),
     );
   });
 
@@ -60,12 +65,8 @@ export function registerCacheFollow(cache: Command): void {
   withSharedOptions(unfollow).action(async (name: string, options: SharedOptions & { backend?: string }) => {
     await runVerb(
       options,
-      (client, { signal }) => unfollowImage(client, { name, backend: options.backend }, { signal }),
-      (result) => {
-        if (options.json) return printJson(result);
-        const said = result.outcome === 'removed' ? 'was removed' : 'was absent already';
-        print(`follow ${result.name} on backend ${result.backend} ${said}`);
-      },
+      (client, { signal }) => lazy.refresh.unfollowImage(client, { name, backend: options.backend }, { signal }),
+      (result) => showRecord(result, { id: 'name', text: describeEnded }, options),
     );
   });
 
@@ -76,44 +77,50 @@ export function registerCacheFollow(cache: Command): void {
   withSharedOptions(follows).action(async (options: SharedOptions & { backend?: string }) => {
     await showFound(
       options,
-      async (client) => ({ follows: await listFollows(client, { backend: options.backend }) }),
-      (found) => print(formatTable(head, found.follows.map(toRow))),
+      async (client) => {
+        await expectBackend(client, options.backend);
+        return { follows: await listFollows(client, { backend: options.backend }) };
+      },
+      (found) => showList(found, view, options),
     );
   });
 }
 
-function showFollowed(followed: FollowOutcome & StartedRun): void {
-  const { name, backend, outcome, imageId, summary, retired, workflowId } = followed;
-  print(
-    formatRecord({
-      name,
-      backend,
-      outcome: `${outcome}: ${summary}`,
-      image: imageId ?? undefined,
-      retired: retired.length === 0 ? undefined : retired.join(' '),
-      workflowId,
-    }),
-  );
-  note(`Create volumes from it with \`ivc volume create --image follow:${name} --backend ${backend}\`.`);
+function describeEnded({ name, backend, outcome }: UnfollowResult): string {
+  return `follow ${name} on backend ${backend} ${outcome === 'removed' ? 'was removed' : 'was absent already'}`;
 }
 
-const head = ['NAME', 'BACKEND', 'MATCHES', 'CURRENT', 'SINCE', 'NEWEST', 'KEEP', 'PIN', 'CHECKED', 'PROBLEM'];
-
-function toRow(follow: Follow): string[] {
-  const { name, backend, currentImageId, currentSince, newestImageId, keep, pin, checkedAt, problem } = follow;
-  return [
-    name,
-    backend,
-    describeMatch(follow),
-    currentImageId ?? '-',
-    currentSince === null ? '-' : formatAge(currentSince),
-    newestImageId === currentImageId ? 'current' : (newestImageId ?? '-'),
-    String(keep),
-    pin ? 'yes' : 'no',
-    checkedAt === null ? '-' : formatAge(checkedAt),
-    problem ?? '-',
-  ];
+function showFollowed(followed: FollowOutcome & StartedRun, options: SharedOptions): void {
+  const { name, backend } = followed;
+  showRecord(followed, { id: 'name' }, options);
+  if (!isForProgram(options))
+    note(`Create volumes from it with \`ivc volume create --image follow:${name} --backend ${backend}\`.`);
 }
+
+const view: ListView<Follow> = {
+  list: 'follows',
+  id: 'name',
+  columns: [
+    'name',
+    'backend',
+    { name: 'imageName', head: 'MATCHES', of: describeMatch },
+    { name: 'currentImageId', head: 'CURRENT' },
+    'checkedAt',
+    'problem',
+  ],
+  more: [
+    'currentSince',
+    {
+      name: 'newestImageId',
+      head: 'NEWEST',
+      of: ({ newestImageId, currentImageId }) =>
+        newestImageId === currentImageId ? 'current' : (newestImageId ?? '-'),
+    },
+    'keep',
+    'pin',
+  ],
+  empty: 'no follows',
+};
 
 function describeMatch({ imageName, owner, tags, properties }: Follow): string {
   const pairs = formatPairs(properties);

@@ -2,12 +2,13 @@ import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { CacheLimitValues } from '../../../workflows/contract/eviction';
 import { exitCodes } from '../../errors';
-import { setLimits } from '../../eviction';
 import type { BackendLimits } from '../../records';
+import { lazy } from '../lazy';
 import { exitCodeOf } from '../output/eviction';
-import { formatShare } from '../output/format';
-import { note, print, printJson } from '../output/print';
+import { note } from '../output/print';
+import { formatInstant, formatShare } from '../output/format';
 import { formatTable } from '../output/table';
+import { isForProgram, showRecord } from '../output/show';
 import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectLimits, parseBackend } from '../values';
 import { userName } from './evict';
@@ -25,22 +26,22 @@ export function registerCacheLimits(cache: Command): void {
     .option('--backend <name>', 'backend of the cache (default: the default backend)', parseBackend)
     .option('--set <name=value>', 'maxBytes=10GiB, freeLowWater=5%, idleAge=30d, …; may be repeated', collectLimits);
   withSharedOptions(command).action(async (options: LimitsOptions) => {
-    const { set, json } = options;
+    const { set } = options;
     await runVerb(
       options,
       async (client, { signal }) => {
         const backend = options.backend ?? client.settings.loaded.config.defaultBackend;
-        const answered = set && (await setLimits(client, { limits: set, by: userName() }, { signal, backend }));
+        const answered =
+          set && (await lazy.eviction.setLimits(client, { limits: set, by: userName() }, { signal, backend }));
         const found = (await (await client.inventory()).listBackends()).find((status) => status.backend === backend);
         return { backend, result: answered?.result, limits: found?.limits ?? null };
       },
       ({ backend, result, limits }) => {
-        if (json) printJson({ backend, result, limits });
-        else {
-          if (result) note(`${result.outcome}: ${result.summary}`);
-          if (limits) print(describe(limits));
-          else note(`no worker has ever registered backend ${backend}`);
-        }
+        const tell = isForProgram(options) ? () => undefined : note;
+        if (result) tell(`${result.outcome}: ${result.summary}`);
+        if (limits === null) tell(`no worker has ever registered backend ${backend}`);
+        const text = limits === null ? () => [] : () => describe(limits);
+        showRecord({ backend, result, limits }, { id: 'backend', text }, options);
         if (result) return exitCodeOf(result);
         return limits === null ? exitCodes.notFound : exitCodes.done;
       },
@@ -60,7 +61,7 @@ function describe({ values, setByOperator, setBy, setAt }: BackendLimits): strin
     ['keepSuperseded', 'keepSuperseded', String(keepSuperseded)],
     ['policy', 'policy', policy],
   ];
-  const by = `${setBy ?? 'an operator'}${setAt === null ? '' : `, last at ${setAt}`}`;
+  const by = `${setBy ?? 'an operator'}${setAt === null ? '' : `, last at ${formatInstant(setAt)}`}`;
   return formatTable(
     ['LIMIT', 'VALUE', 'SET BY'],
     written.map(([name, shown, value]) => [shown, value, setByOperator.includes(name) ? by : 'configuration']),

@@ -1,15 +1,19 @@
 import { Option, type Command } from 'commander';
-import { formatBytes } from '../../../workflows/contract/bytes';
 import { cacheEntryStates, type CacheEntry, type CacheEntryState } from '../../records';
 import { stayReasons } from '../../../workflows/contract/eviction';
-import { formatAge, formatOptionalBytes } from '../output/format';
-import { note, print } from '../output/print';
-import { formatTable } from '../output/table';
-import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
+import { expectBackend } from '../../reads';
+import { showList, type ListView } from '../output/show';
+import {
+  noteNextPage,
+  showFound,
+  withSharedOptions,
+  withWatchOption,
+  type SharedOptions,
+  type WatchOptions,
+} from '../run-verb';
 import { parseBackend, parseCount, parseUuid } from '../values';
-import { formatDuration } from '../../../workflows/contract/words';
 
-interface ListOptions extends SharedOptions {
+interface ListOptions extends SharedOptions, WatchOptions {
   backend?: string;
   state?: CacheEntryState;
   limit: number;
@@ -26,59 +30,45 @@ export function registerCacheList(cache: Command): void {
     .addOption(new Option('--state <state>', 'only in this state (default: all but gone)').choices(cacheEntryStates))
     .option('--limit <n>', 'at most this many', parseCount, PAGE_ENTRIES)
     .option('--after <entry-id>', 'the next page: the entries after this one', parseUuid);
-  withSharedOptions(command).action(list);
+  withSharedOptions(withWatchOption(command)).action(list);
 }
 
 async function list({ backend, state, limit, after, ...shared }: ListOptions): Promise<void> {
   await showFound(
     shared,
     async (client) => {
+      await expectBackend(client, backend);
       const entries = await (await client.inventory()).listEntries({ backend, state, limit, after });
       return { entries, next: entries.length < limit ? null : (entries.at(-1)?.entryId ?? null) };
     },
-    ({ entries, next }) => {
-      print(formatTable(head, entries.map(toRow)));
-      if (next !== null) note(`there may be more: --after ${next}`);
+    (found) => {
+      showList(found, view, shared);
+      noteNextPage(found.next, shared);
     },
   );
 }
 
-const head = [
-  'ENTRY ID',
-  'BACKEND',
-  'KEY',
-  'GEN',
-  'STATE',
-  'VIRTUAL',
-  'REAL',
-  'RECLAIMABLE',
-  'CLONES',
-  'USES',
-  'LAST USE',
-  'COST',
-  'PINNED',
-  'WHY IT STAYS',
-  'IMAGES',
-];
-
-function toRow(entry: CacheEntry): string[] {
-  const { entryId, backend, cacheKey, generation, state, reason, virtualBytes, realBytes, reclaimableBytes } = entry;
-  const { uses, clones, costSeconds, lastUsedAt, images, pinned, pinnedBy, whyItStays } = entry;
-  return [
-    entryId,
-    backend,
-    cacheKey.short,
-    String(generation),
-    reason === null ? state : `${state} (${reason})`,
-    formatOptionalBytes(virtualBytes),
-    formatBytes(realBytes),
-    formatOptionalBytes(reclaimableBytes),
-    String(clones),
-    String(uses),
-    lastUsedAt === null ? '-' : formatAge(lastUsedAt),
-    costSeconds === null ? '-' : formatDuration(costSeconds * 1000),
-    pinned ? (pinnedBy ?? 'yes') : '-',
-    whyItStays === null ? '-' : stayReasons[whyItStays],
-    images.map(({ imageId }) => imageId).join(' '),
-  ];
-}
+const view: ListView<CacheEntry> = {
+  list: 'entries',
+  id: 'entryId',
+  columns: [
+    'entryId',
+    { name: 'state', of: ({ state, reason }) => (reason === null ? state : `${state} (${reason})`) },
+    'realBytes',
+    'clones',
+    'uses',
+    { name: 'lastUsedAt', head: 'LAST USE' },
+    { name: 'whyItStays', of: ({ whyItStays }) => (whyItStays === null ? '-' : stayReasons[whyItStays]) },
+  ],
+  more: [
+    'backend',
+    { name: 'cacheKey.short', head: 'KEY' },
+    'generation',
+    'virtualBytes',
+    'reclaimableBytes',
+    'costSeconds',
+    { name: 'pinned', of: ({ pinned, pinnedBy }) => (pinned ? (pinnedBy ?? 'yes') : '-') },
+    { name: 'images.imageId', head: 'IMAGES' },
+  ],
+  empty: 'no cache entries',
+};

@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { forgetRefusal } from '../../eviction';
 import type { Refusal } from '../../records';
+import { expectBackend } from '../../reads';
+import { lazy } from '../lazy';
 import { showAnswer } from '../output/eviction';
-import { formatAge } from '../output/format';
-import { print } from '../output/print';
-import { formatTable } from '../output/table';
+import { showList, type ListView } from '../output/show';
 import { runVerb, showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseKeyPrefix } from '../values';
 import { userName } from './evict';
@@ -24,8 +23,11 @@ export function registerCacheRefusals(cache: Command): void {
     const { backend } = options;
     await showFound(
       options,
-      async (client) => ({ refusals: await (await client.inventory()).listRefusals({ backend }) }),
-      ({ refusals }) => print(formatTable(['KEY', 'BACKEND', 'IMAGE', 'RULE', 'AGE', 'WHY'], refusals.map(toRow))),
+      async (client) => {
+        await expectBackend(client, backend);
+        return { refusals: await (await client.inventory()).listRefusals({ backend }) };
+      },
+      (found) => showList(found, view, options),
     );
   });
 
@@ -39,12 +41,16 @@ export function registerCacheRefusals(cache: Command): void {
     const { backend } = options;
     await runVerb(
       options,
-      (client, waiting) => forgetRefusal(client, { cacheKey, by: userName() }, { ...waiting, backend }),
+      (client, waiting) => lazy.eviction.forgetRefusal(client, { cacheKey, by: userName() }, { ...waiting, backend }),
       (answer) => showAnswer(answer, options),
     );
   });
 }
 
-function toRow({ cacheKey, backend, imageId, rule, message, refusedAt }: Refusal): string[] {
-  return [cacheKey.short, backend, imageId, rule, refusedAt === null ? '-' : formatAge(refusedAt), message];
-}
+const view: ListView<Refusal> = {
+  list: 'refusals',
+  id: 'cacheKey.short',
+  columns: [{ name: 'cacheKey.short', head: 'KEY' }, 'backend', 'rule', 'refusedAt', 'message'],
+  more: ['imageId', 'policyVersion'],
+  empty: 'no refusals',
+};

@@ -1,13 +1,14 @@
 import { Option, type Command } from 'commander';
-import { formatBytes } from '../../../workflows/contract/bytes';
 import type { WarmOutcome } from '../../../workflows/contract/refresh';
-import { warmCache, type WarmReport } from '../../refresh';
-import { formatDuration } from '../../../workflows/contract/words';
-import { note, print } from '../output/print';
+import type { WarmReport } from '../../refresh';
+import { lazy } from '../lazy';
+import { note } from '../output/print';
 import { withProgress, type Shown } from '../output/progress';
-import { formatTable } from '../output/table';
+import { isForProgram, showList, type ListView } from '../output/show';
+import { resolveImage } from '../resolve';
 import { runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
-import { collectBackends, collectUuids } from '../values';
+import { collectBackends, collectTexts } from '../values';
+import { userName } from './evict';
 
 interface WarmOptions extends SharedOptions {
   image: string[];
@@ -21,7 +22,7 @@ export function registerCacheWarm(cache: Command): void {
   const command = cache
     .command('warm')
     .description('populate the cache with images before anybody needs them')
-    .requiredOption('--image <id...>', 'the images', collectUuids)
+    .requiredOption('--image <image...>', 'the images: ids, the first digits of them, or names', collectTexts)
     .option('--backend <name...>', 'where (default: the default backend)', collectBackends)
     .addOption(new Option('--all', 'on all backends').conflicts('backend'))
     .option('--pin', 'pin the entries: they are not evicted')
@@ -31,28 +32,40 @@ export function registerCacheWarm(cache: Command): void {
 
 async function warm(options: WarmOptions): Promise<void> {
   const { image, backend, all, pin } = options;
-  const input = { imageIds: image, backends: backend, allBackends: all, pin };
   await runVerb(
     options,
-    (cache, waiting) =>
-      withProgress((show) =>
-        warmCache(cache, input, { ...waiting, onProgress: (report: WarmReport) => show(toShown(report)) }),
-      ),
+    async (cache, waiting) => {
+      const imageIds = await Promise.all(image.map((called) => resolveImage(cache, called)));
+      const input = { imageIds, backends: backend, allBackends: all, pin, by: userName() };
+      return await withProgress((show) => {
+        const onProgress = (report: WarmReport): void => show(toShown(report));
+        return lazy.refresh.warmCache(cache, input, { ...waiting, onProgress });
+      });
+    },
     (ran) =>
       showRun(ran, options, {
         isFailed: ({ warmed }) => warmed.some(({ outcome }) => outcome === 'failed'),
-        show: ({ warmed, summary }) => {
-          print(formatTable(['IMAGE', 'BACKEND', 'OUTCOME', 'DOWNLOADED', 'TIME', 'ENTRY', 'WHY'], warmed.map(toRow)));
-          note(summary);
+        show: (done) => {
+          showList(done, view, options);
+          if (!isForProgram(options)) note(done.summary);
         },
       }),
   );
 }
 
-function toRow({ imageId, backend, outcome, bytesDownloaded, seconds, entryId, summary }: WarmOutcome): string[] {
-  const downloaded = bytesDownloaded === 0 ? '-' : formatBytes(bytesDownloaded);
-  return [imageId, backend, outcome, downloaded, formatDuration(seconds * 1000), entryId ?? '-', summary];
-}
+const view: ListView<WarmOutcome> = {
+  list: 'warmed',
+  id: 'entryId',
+  columns: [
+    'imageId',
+    'backend',
+    'outcome',
+    { name: 'bytesDownloaded', head: 'DOWNLOADED' },
+    { name: 'summary', head: 'WHY' },
+  ],
+  more: ['entryId', { name: 'seconds', head: 'TIME' }],
+  empty: 'nothing was warmed',
+};
 
 /** One line for all: how many are done, and the stage of the first that runs. */
 function toShown({ total, done, running }: WarmReport): Shown {

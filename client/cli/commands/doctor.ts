@@ -1,24 +1,11 @@
 import type { Command } from 'commander';
 import { ConfigError } from '../../config/config-error';
-import type { ImageVolumeCache } from '../../connection';
-import { exitCodeOfFindings, fault, type DoctorFinding } from '../doctor/check';
-import {
-  checkBackends,
-  checkConfiguration,
-  checkConfinement,
-  checkDatabase,
-  checkImages,
-  checkTools,
-} from '../doctor/parts';
-import { checkIdentity } from '../doctor/account';
-import { checkImageRights } from '../doctor/rights';
-import { checkTemporal } from '../doctor/temporal';
-import { print, printJson } from '../output/print';
+import { exitCodes } from '../../errors';
+import type { DoctorFinding } from '../doctor/check';
+import { lazy } from '../lazy';
 import { formatTable } from '../output/table';
+import { showList, type ListView } from '../output/show';
 import { withClient, withSharedOptions, type SharedOptions } from '../run-verb';
-
-/** The one check whose faults take several lines. */
-const CONFIGURATION = 'configuration';
 
 export function registerDoctor(program: Command): void {
   const command = program
@@ -28,42 +15,36 @@ export function registerDoctor(program: Command): void {
 }
 
 async function doctor(options: SharedOptions): Promise<void> {
-  const findings = await examine(options);
-  const exitCode = exitCodeOfFindings(findings);
-  if (options.json) printJson({ healthy: exitCode === 0, findings });
-  else print(describe(findings));
+  const { findings, exitCode } = await examine(options);
+  showList({ healthy: exitCode === exitCodes.done, findings }, view, options);
   process.exitCode = exitCode;
 }
 
-async function examine(options: SharedOptions): Promise<DoctorFinding[]> {
+async function examine(options: SharedOptions): Promise<{ findings: DoctorFinding[]; exitCode: number }> {
   try {
-    return await withClient(options, examineAll);
+    return await withClient(options, (cache) => lazy.doctor.examine(cache));
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return [fault(CONFIGURATION, error.message, 'fix it; nothing else was checked')];
+    const remedy = 'fix it; nothing else was checked';
+    const finding = { check: 'configuration', state: 'fault', found: error.message, remedy } as const;
+    return { findings: [finding], exitCode: exitCodes.failed };
   }
 }
 
-async function examineAll(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
-  const backends = Object.keys(cache.settings.loaded.config.backends);
-  const parts = await Promise.all([
-    checkTemporal(cache, backends),
-    checkDatabase(cache),
-    checkIdentity(cache),
-    checkImages(cache),
-    checkImageRights(cache),
-    checkTools(),
-    checkConfinement(cache),
-    checkBackends(cache),
-  ]);
-  return [checkConfiguration(cache), ...parts.flat()];
-}
+const view: ListView<DoctorFinding, { healthy: boolean; findings: DoctorFinding[] }> = {
+  list: 'findings',
+  id: 'check',
+  columns: ['state', 'check', 'found', 'remedy'],
+  empty: 'no findings',
+  text: ({ findings }) => describe(findings),
+};
 
 function describe(findings: DoctorFinding[]): string[] {
   const rows = findings.map(({ check, state, found }) => [
     state === 'fault' ? 'FAULT' : state,
     check,
-    check === CONFIGURATION ? found.split('\n') : found,
+    // Faults of the configuration take several lines.
+    found.split('\n'),
   ]);
   const remedies = findings.flatMap(({ check, remedy }) =>
     remedy === undefined ? [] : [`${check}:`, ...remedy.split('\n').map((line) => `  ${line}`)],

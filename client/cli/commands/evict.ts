@@ -1,13 +1,14 @@
 import { userInfo } from 'node:os';
 import type { Command } from 'commander';
 import type { EvictionResult, EvictionStatus, EvictionTarget } from '../../../workflows/contract/eviction';
-import { evict, evictionStatus, pauseEviction, resumeEviction, sweep } from '../../eviction';
-import { formatAge } from '../output/format';
+import { lazy } from '../lazy';
+import { formatInstant } from '../output/format';
 import { showAnswer } from '../output/eviction';
-import { print } from '../output/print';
 import { formatRecord, formatTable } from '../output/table';
+import { showRecord } from '../output/show';
+import { resolveEntry, resolveImage } from '../resolve';
 import { runVerb, showFound, withSharedOptions, type SharedOptions } from '../run-verb';
-import { parseBackend, parseCount, parseKeyPrefix, parseSize, parseUuid } from '../values';
+import { parseBackend, parseBytes, parseCount, parseKeyPrefix } from '../values';
 import { formatDuration } from '../../../workflows/contract/words';
 
 interface EvictOptions extends SharedOptions {
@@ -29,10 +30,10 @@ export function registerEvict(program: Command): void {
     .description('evict cache entries now; without a target, enforce limits, watermarks, idle age and generations')
     .enablePositionalOptions()
     .option('--backend <name>', 'backend of the cache (default: the default backend)', parseBackend)
-    .option('--image <id>', 'the entries of this image', parseUuid)
-    .option('--entry <id>', 'this entry', parseUuid)
+    .option('--image <image>', 'the entries of this image')
+    .option('--entry <entry>', 'this entry')
     .option('--key <hex>', 'the entries of this short cache key; its first digits are enough', parseKeyPrefix)
-    .option('--bytes <size>', 'this many bytes by rank, such as 10GiB', parseSize)
+    .option('--bytes <size>', 'this many bytes by rank: 1048576, or with a unit, such as 10GiB', parseBytes)
     .option('--count <n>', 'this many entries by rank', parseCount)
     .option('--reason <text>', 'why, for the history')
     .option('--flatten', 'make clones independent first, so that their parents can be deleted now')
@@ -48,8 +49,8 @@ export function registerEvict(program: Command): void {
         .option('--backend <name>', 'backend of the evictor (default: the default backend)', parseBackend),
     );
   const verbs = [
-    ['pause', 'stop periodic sweeps; requests are still carried out', pauseEviction],
-    ['resume', 'start periodic sweeps again', resumeEviction],
+    ['pause', 'stop periodic sweeps; requests are still carried out', 'pauseEviction'],
+    ['resume', 'start periodic sweeps again', 'resumeEviction'],
   ] as const;
   for (const [name, description, send] of verbs) {
     add(name, description)
@@ -58,14 +59,18 @@ export function registerEvict(program: Command): void {
         const { backend, reason } = options;
         await runVerb(
           options,
-          (cache, waiting) => send(cache, { reason }, { ...waiting, backend }),
+          (cache, waiting) => lazy.eviction[send](cache, { reason }, { ...waiting, backend }),
           (answer) => showAnswer(answer, options),
         );
       });
   }
   add('status', 'show what the evictor does, and its last answers').action(
     async ({ backend, ...shared }: EvictOptions) => {
-      await showFound(shared, (cache) => evictionStatus(cache, { backend }), showStatus);
+      await showFound(
+        shared,
+        (cache) => lazy.eviction.evictionStatus(cache, { backend }),
+        (status) => showRecord(status, { id: 'backend', text: describeStatus }, shared),
+      );
     },
   );
 }
@@ -77,10 +82,20 @@ async function run(options: EvictOptions, command: Command): Promise<void> {
     command.error("error: option '--flatten' got no target, allowed is one of --image, --entry, --key");
   await runVerb(
     options,
-    (cache, waiting) =>
-      target === undefined
-        ? sweep(cache, { reason, dryRun }, { ...waiting, backend })
-        : evict(cache, { ...target, reason, dryRun, flatten }, { ...waiting, backend }),
+    async (cache, waiting) => {
+      if (target === undefined) return await lazy.eviction.sweep(cache, { reason, dryRun }, { ...waiting, backend });
+      const { image, entry } = options;
+      const resolved = {
+        ...target,
+        ...(image !== undefined && { imageId: await resolveImage(cache, image) }),
+        ...(entry !== undefined && { entryId: await resolveEntry(cache, entry) }),
+      };
+      return await lazy.eviction.evict(
+        cache,
+        { ...resolved, reason, by: userName(), dryRun, flatten },
+        { ...waiting, backend },
+      );
+    },
     (answer) => showAnswer(answer, options),
   );
 }
@@ -94,24 +109,26 @@ function targetOf({ image, entry, key, bytes, count }: EvictOptions, command: Co
   return given.length === 0 ? undefined : (Object.fromEntries(given) as EvictionTarget);
 }
 
-function showStatus({ backend, doing, paused, sweepIntervalMs, results, ...found }: EvictionStatus): void {
+function describeStatus({ backend, doing, paused, sweepIntervalMs, results, ...found }: EvictionStatus): string[] {
   const pace = sweepIntervalMs === null ? 'only on request' : `every ${formatDuration(sweepIntervalMs)}`;
-  print(
-    formatRecord({
-      backend,
-      doing,
-      sweeps: `${found.sweeps}, ${paused ? 'paused' : pace}`,
-      lastSweepAt: found.lastSweepAt ?? undefined,
-      nextSweepAt: found.nextSweepAt ?? undefined,
-      waiting: `${found.waiting} requests`,
-    }),
-  );
+  const { lastSweepAt, nextSweepAt } = found;
+  const fields = formatRecord({
+    backend,
+    doing,
+    sweeps: `${found.sweeps}, ${paused ? 'paused' : pace}`,
+    lastSweepAt: lastSweepAt ? formatInstant(lastSweepAt) : undefined,
+    nextSweepAt: nextSweepAt ? formatInstant(nextSweepAt) : undefined,
+    waiting: `${found.waiting} requests`,
+  });
   const rows = results.map(toRow).toReversed();
-  if (rows.length > 0) print(['', ...formatTable(['AGE', 'SIGNAL', 'OUTCOME', 'REQUEST', 'SUMMARY'], rows)]);
+  return [
+    ...fields,
+    ...(rows.length > 0 ? ['', ...formatTable(['AT', 'SIGNAL', 'OUTCOME', 'REQUEST', 'SUMMARY'], rows)] : []),
+  ];
 }
 
 function toRow({ at, signal, outcome, requestId, summary }: EvictionResult): string[] {
-  return [formatAge(at), signal, outcome, requestId, summary];
+  return [formatInstant(at), signal, outcome, requestId, summary];
 }
 
 /** The name for the history; a process without an account has a number only. */

@@ -1,9 +1,7 @@
 import { Option, type Command } from 'commander';
 import { imageStatuses, type Image, type ImageStatus } from '../../../workflows/contract/image';
 import type { ImageCatalog } from '../../images';
-import { formatAge, formatOptionalBytes } from '../output/format';
-import { print } from '../output/print';
-import { formatTable } from '../output/table';
+import { showList, type ListView } from '../output/show';
 import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseCount } from '../values';
 
@@ -30,11 +28,17 @@ async function list({ name, status, limit, ...shared }: ListOptions): Promise<vo
   await showFound(
     shared,
     async (cache) => ({ images: await readPages(await cache.images(), { name, status, limit }) }),
-    ({ images }) => print(formatTable(head, images.map(toRow))),
+    (found) => showList(found, view, shared),
   );
 }
 
-const head = ['IMAGE ID', 'NAME', 'STATUS', 'FORMAT', 'SIZE', 'VIRTUAL', 'VISIBILITY', 'AGE'];
+const view: ListView<Image> = {
+  list: 'images',
+  id: 'id',
+  columns: ['id', 'name', 'status', 'diskFormat', 'sizeBytes', 'createdAt'],
+  more: ['virtualSizeBytes', 'visibility', 'owner', 'containerFormat', 'minDiskGiB', 'tags'],
+  empty: 'no images',
+};
 
 async function readPages(
   catalog: ImageCatalog,
@@ -48,17 +52,4 @@ async function readPages(
     marker = page.nextMarker;
   } while (marker !== undefined && images.length < limit);
   return images;
-}
-
-function toRow({ id, name, status, diskFormat, sizeBytes, virtualSizeBytes, visibility, createdAt }: Image): string[] {
-  return [
-    id,
-    name ?? '-',
-    status,
-    diskFormat ?? '-',
-    formatOptionalBytes(sizeBytes),
-    formatOptionalBytes(virtualSizeBytes),
-    visibility,
-    formatAge(createdAt),
-  ];
 }

@@ -3,11 +3,10 @@ import { Option, type Command } from 'commander';
 import { supportedDiskFormats, type Image } from '../../../workflows/contract/image';
 import type { ImageVolumeCache } from '../../connection';
 import { failureError, ImageVolumeCacheError } from '../../errors';
-import { print, printJson } from '../output/print';
 import { withProgress, type Shown } from '../output/progress';
+import { showRecord } from '../output/show';
 import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
-import { collectPairs, parseWholeNumber } from '../values';
-import { describeImage } from './image-show';
+import { collectPairs, parseWholeGiB } from '../values';
 import { errorMessage } from '../../../lib/error-message';
 
 interface UploadOptions extends SharedOptions {
@@ -30,7 +29,7 @@ export function registerImageUpload(image: Command): void {
       ),
     )
     .option('--container-format <format>', 'its container format', 'bare')
-    .option('--min-disk <GiB>', 'the least size of a volume made from it', parseWholeNumber)
+    .option('--min-disk <size>', 'the least size of a volume made from it, in whole GiB, such as 10GiB', parseWholeGiB)
     .option('--property <key=value>', 'a property, such as os_distro=debian; may be repeated', collectPairs);
   withSharedOptions(command).action(upload);
 }
@@ -40,7 +39,7 @@ async function upload(path: string, options: UploadOptions): Promise<void> {
   await runVerb(
     options,
     (cache, { signal }) => withProgress((show) => uploadFile(cache, path, { options, show, signal })),
-    (image) => (options.json ? printJson(image) : print(describeImage(image))),
+    (image) => showRecord(image, { id: 'id' }, options),
   );
 }
 

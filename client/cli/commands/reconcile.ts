@@ -1,9 +1,7 @@
 import type { Command } from 'commander';
-import type { ReconcileResult } from '../../../workflows/contract/reconcile';
-import { reconcile } from '../../reconcile';
-import { formatOptionalBytes } from '../output/format';
-import { print } from '../output/print';
-import { formatTable } from '../output/table';
+import type { Finding, ReconcileResult } from '../../../workflows/contract/reconcile';
+import { lazy } from '../lazy';
+import { describeRows, showList, type ListView } from '../output/show';
 import { runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend } from '../values';
 
@@ -28,8 +26,8 @@ export function registerReconcile(program: Command): void {
     const { backend, dryRun, adopt, scrub } = options;
     await runVerb(
       options,
-      (cache, waiting) => reconcile(cache, { backend, dryRun, adopt, scrub }, waiting),
-      (ran) => showRun(ran, options, { isFailed, show }),
+      (cache, waiting) => lazy.reconcile.reconcile(cache, { backend, dryRun, adopt, scrub }, waiting),
+      (ran) => showRun(ran, options, { isFailed, show: (done) => showList(done, view, options) }),
     );
   });
 }
@@ -39,7 +37,19 @@ function isFailed({ problems, findings }: ReconcileResult): boolean {
   return problems.length > 0 || findings.some(({ action }) => action === 'failed');
 }
 
-function show({ findings, summary }: ReconcileResult): void {
-  const rows = findings.map(({ kind, action, bytes, found }) => [kind, action, formatOptionalBytes(bytes), found]);
-  print([...(rows.length === 0 ? [] : [...formatTable(['KIND', 'ACTION', 'SIZE', 'FOUND'], rows), '']), summary]);
-}
+const columns = ['kind', 'action', { name: 'bytes', head: 'SIZE' }, 'found'];
+const more = ['object'];
+
+const view: ListView<Finding, ReconcileResult> = {
+  list: 'findings',
+  id: 'object',
+  columns,
+  more,
+  empty: 'no findings',
+  text: ({ findings, summary }, wide) => [
+    ...(findings.length === 0
+      ? []
+      : [...describeRows(findings, wide ? [...columns, ...more] : columns, { empty: '', wide }), '']),
+    summary,
+  ],
+};

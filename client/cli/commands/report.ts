@@ -1,9 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
-import { formatReportHtml } from '../report/html';
-import { formatReportText } from '../report/text';
-import { note, print, printJson } from '../output/print';
+import { expectBackend } from '../../reads';
+import { lazy } from '../lazy';
+import { note } from '../output/print';
+import { isForProgram, showRecord } from '../output/show';
 import { withClient, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parsePeriod } from '../values';
 
@@ -37,14 +38,15 @@ function parsePeriodOption(text: string): number {
 }
 
 async function report({ since, backend, html, ...shared }: ReportOptions): Promise<void> {
-  const found = await withClient(shared, async (cache) =>
-    (await cache.inventory()).readReport({ withinMs: since, backend }),
-  );
+  const found = await withClient(shared, async (cache) => {
+    await expectBackend(cache, backend);
+    return await (await cache.inventory()).readReport({ withinMs: since, backend });
+  });
   if (html !== undefined) {
     // It names projects' images and volumes.
-    await writeFile(html, formatReportHtml(found), { mode: 0o600 });
+    await writeFile(html, lazy.reportHtml.formatReportHtml(found), { mode: 0o600 });
     note(`wrote ${resolve(html)}`);
   }
-  if (shared.json) printJson(found);
-  else if (html === undefined) print(formatReportText(found));
+  const text = (doc: typeof found) => lazy.reportText.formatReportText(doc);
+  if (html === undefined || isForProgram(shared)) showRecord(found, { id: 'backend', text }, shared);
 }

@@ -1,19 +1,20 @@
 import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { ImageVolumeCache } from '../../connection';
-import { listFlights, type Flight } from '../../progress';
+import type { Flight } from '../../progress';
 import type { BackendStatus } from '../../records';
-import { describeDecisions, formatAge, formatShare } from '../output/format';
-import { print } from '../output/print';
+import { lazy } from '../lazy';
+import { describeDecisions, formatAge } from '../output/format';
 import { formatProgress } from '../output/progress';
 import { formatTable } from '../output/table';
-import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
+import { describeRows, showList, type ListColumn, type ListView } from '../output/show';
+import { showFound, withSharedOptions, withWatchOption, type SharedOptions, type WatchOptions } from '../run-verb';
 import { parseCount } from '../values';
 
 const HOUR_MS = 3_600_000;
 const DEFAULT_HOURS = 24;
 
-interface StatusOptions extends SharedOptions {
+interface StatusOptions extends SharedOptions, WatchOptions {
   hours: number;
 }
 
@@ -22,29 +23,37 @@ export function registerStatus(program: Command): void {
     .command('status')
     .description('show backends, space, cache use, hit rate and running populations')
     .option('--hours <n>', 'period of the hit rate, in hours', parseCount, DEFAULT_HOURS);
-  withSharedOptions(command).action(async ({ hours, ...shared }: StatusOptions) => {
-    await showFound(shared, (cache) => readStatus(cache, hours), show);
+  withSharedOptions(withWatchOption(command)).action(async ({ hours, ...shared }: StatusOptions) => {
+    await showFound(
+      shared,
+      (cache) => readStatus(cache, hours),
+      (found) => showList(found, view, shared),
+    );
   });
 }
 
-function show({ periodHours, temporal, backends, decisions, flights }: Awaited<ReturnType<typeof readStatus>>): void {
+type Status = Awaited<ReturnType<typeof readStatus>>;
+
+function describe({ periodHours, temporal, backends, decisions, flights }: Status, wide: boolean): string[] {
   const ui = temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`;
-  print([`Temporal ${temporal.address}, namespace ${temporal.namespace}${ui}`, '']);
-  print(
-    formatTable(
-      ['BACKEND', 'DRIVER', 'FREE', 'OF', 'CACHE', 'LIMIT', 'ENTRIES', 'PINNED', 'POLICY', 'HIT RATE'],
-      backends.map(toBackendRow),
-    ),
-  );
-  print(['', `Last ${periodHours} h: ${describeDecisions(decisions).join('; ')}.`]);
-  if (flights.length === 0) return print('No population is running.');
-  print(['', ...formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))]);
+  return [
+    `Temporal ${temporal.address}, namespace ${temporal.namespace}${ui}`,
+    '',
+    ...describeRows(backends, wide ? [...columns, ...more] : columns, { empty: 'no backends', wide }),
+    '',
+    `Last ${periodHours} h:`,
+    ...describeDecisions(decisions).map((line) => `  ${line}`),
+    '',
+    ...(flights.length === 0
+      ? ['No population is running.']
+      : ['', ...formatTable(['POPULATION', 'FOR', 'PROGRESS'], flights.map(toFlightRow))]),
+  ];
 }
 
 async function readStatus(cache: ImageVolumeCache, periodHours: number) {
   const inventory = await cache.inventory();
   const withinMs = periodHours * HOUR_MS;
-  const flights = await listFlights(cache);
+  const flights = await lazy.progress.listFlights(cache);
   const { address = null, namespace, uiUrl = null } = cache.settings;
   return {
     periodHours,
@@ -55,20 +64,34 @@ async function readStatus(cache: ImageVolumeCache, periodHours: number) {
   };
 }
 
-function toBackendRow({ backend, driver, space, cache, decisions }: BackendStatus): string[] {
-  return [
-    backend,
-    driver,
-    space === null ? '-' : formatBytes(space.freeBytes),
-    space === null ? '-' : formatBytes(space.totalBytes),
-    cache.enabled ? formatBytes(cache.usedBytes) : 'off',
-    formatBytes(cache.maxBytes),
-    `${cache.count} of ${cache.maxCount}`,
-    formatBytes(cache.pinnedBytes),
-    cache.policy,
-    formatShare(decisions.hitRate),
-  ];
-}
+const columns: ListColumn<BackendStatus>[] = [
+  'backend',
+  'space.freeBytes',
+  { name: 'space.totalBytes', head: 'OF' },
+  {
+    name: 'cache.usedBytes',
+    head: 'CACHE',
+    of: ({ cache }) => (cache.enabled ? formatBytes(cache.usedBytes) : 'off'),
+  },
+  { name: 'cache.maxBytes', head: 'LIMIT' },
+  { name: 'cache.count', head: 'ENTRIES', of: ({ cache }) => `${cache.count} of ${cache.maxCount}` },
+  'decisions.hitRate',
+];
+const more: ListColumn<BackendStatus>[] = [
+  'driver',
+  { name: 'cache.pinnedBytes', head: 'PINNED' },
+  'cache.policy',
+  { name: 'clones.method', head: 'CLONES' },
+];
+
+const view: ListView<BackendStatus, Status> = {
+  list: 'backends',
+  id: 'backend',
+  columns,
+  more,
+  empty: 'no backends',
+  text: describe,
+};
 
 function toFlightRow({ workflowId, startedAt, work }: Flight): string[] {
   return [workflowId, formatAge(startedAt), formatProgress({ stage: 'running', ...(work && { work }) })];

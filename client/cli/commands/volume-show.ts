@@ -1,58 +1,54 @@
 import type { Command } from 'commander';
+import type { TimingsMs } from '../../../workflows/contract/volume';
 import type { ImageVolumeCache } from '../../connection';
 import type { Volume } from '../../records';
-import { getVolume } from '../../volumes';
-import { formatConnection, formatOptionalBytes, formatPairs } from '../output/format';
-import { print } from '../output/print';
-import { formatRecord } from '../output/table';
-import { showFound, withSharedOptions, type SharedOptions } from '../run-verb';
-import { parseUuid } from '../values';
+import { getVolume } from '../../reads';
+import { showRecord } from '../output/show';
+import { projectOf, withProjectOptions, type ProjectOptions } from '../project';
+import { resolveVolume } from '../resolve';
+import { showFound, withSharedOptions, withWatchOption, type SharedOptions, type WatchOptions } from '../run-verb';
 import { libvirtDisk, qemuBlockdev, qemuDrive } from '../output/attach';
 
 export function registerVolumeShow(volume: Command): void {
   const command = volume
     .command('show')
-    .description('show a volume, and how QEMU attaches it')
-    .argument('<volume-id>', 'the volume', parseUuid);
-  withSharedOptions(command).action(async (volumeId: string, options: SharedOptions) => {
-    await showFound(options, (cache) => read(cache, volumeId), show);
-  });
-}
-
-async function read(cache: ImageVolumeCache, volumeId: string): Promise<ShownVolume> {
-  const volume = await getVolume(cache, volumeId);
-  const { connection } = volume;
-  if (connection === null) return { ...volume, qemu: null, blockdev: null, libvirt: null };
-  const attach = { qemu: qemuDrive(connection), blockdev: qemuBlockdev(connection), libvirt: libvirtDisk(connection) };
-  return { ...volume, ...attach };
-}
-
-type ShownVolume = Volume & Record<'qemu' | 'blockdev' | 'libvirt', string | null>;
-
-function show(volume: ShownVolume): void {
-  print(
-    formatRecord({
-      volumeId: volume.volumeId,
-      name: volume.name ?? undefined,
-      state: volume.state,
-      error: volume.error?.message,
-      size: formatOptionalBytes(volume.sizeBytes),
-      backend: volume.backend,
-      imageId: volume.imageId,
-      projectId: volume.projectId,
-      outcome: volume.outcome ?? undefined,
-      entryId: volume.entryId ?? undefined,
-      attachedTo: volume.attachedTo ?? undefined,
-      connection: volume.connection === null ? undefined : formatConnection(volume.connection),
-      qemu: volume.qemu ?? undefined,
-      blockdev: volume.blockdev ?? undefined,
-      metadata: formatPairs(volume.metadata) || undefined,
-      imageMetadata: formatPairs(volume.imageMetadata) || undefined,
-      createdAt: volume.createdAt,
-      availableAt: volume.availableAt ?? undefined,
-      deletedAt: volume.deletedAt ?? undefined,
-      workflowId: volume.workflowId,
-    }),
+    .description('show a volume, why its create was answered so and how long each stage took, and how QEMU attaches it')
+    .argument('<volume>', 'the volume: its id, the first digits of it, or its name');
+  withSharedOptions(withWatchOption(withProjectOptions(command))).action(
+    async (called: string, options: SharedOptions & ProjectOptions & WatchOptions) => {
+      await showFound(
+        options,
+        (cache) => read(cache, called, projectOf(cache.settings, options)),
+        (found) =>
+          showRecord(
+            found,
+            { id: 'volumeId', hidden: ['libvirt'], below: ({ libvirt }) => libvirtOf(libvirt) },
+            options,
+          ),
+      );
+    },
   );
-  if (volume.libvirt !== null) print(['', ...volume.libvirt.split('\n')]);
+}
+
+async function read(cache: ImageVolumeCache, called: string, projectId: string | undefined): Promise<ShownVolume> {
+  const volumeId = await resolveVolume(cache, called, projectId);
+  const volume = await getVolume(cache, volumeId, { projectId });
+  const [decision] = await (await cache.inventory()).listDecisions({ volumeId, limit: 1 });
+  const { reason = null, bytesDownloaded = null, timingsMs = null } = decision ?? {};
+  const decided = { ...volume, reason, bytesDownloaded, timingsMs };
+  const { connection } = volume;
+  if (connection === null) return { ...decided, qemu: null, blockdev: null, libvirt: null };
+  const attach = { qemu: qemuDrive(connection), blockdev: qemuBlockdev(connection), libvirt: libvirtDisk(connection) };
+  return { ...decided, ...attach };
+}
+
+/** With why its create was answered so, what was downloaded for it, and the time of each stage; and how it is attached. */
+type ShownVolume = Volume &
+  Record<'reason' | 'qemu' | 'blockdev' | 'libvirt', string | null> & {
+    bytesDownloaded: number | null;
+    timingsMs: TimingsMs | null;
+  };
+
+function libvirtOf(domain: string | null): string[] {
+  return domain === null ? [] : ['', ...domain.split('\n')];
 }

@@ -1,8 +1,9 @@
 import type { Identity } from '../../../activities/keystone/identity';
 import { findTenant } from '../../../activities/keystone/find-tenant';
+import { maySeeProjects } from '../../../activities/keystone/project-check';
 import type { ImageVolumeCache } from '../../connection';
 import { asClientErrors, exitCodes, ImageVolumeCacheError, type ErrorType } from '../../errors';
-import { fault, ok, warning, type DoctorFinding } from './check';
+import { fault, ok, skipped, warning, type DoctorFinding } from './check';
 
 const CHECK = 'identity';
 
@@ -12,7 +13,7 @@ export async function checkIdentity(cache: ImageVolumeCache): Promise<DoctorFind
     const identity = cache.identity();
     if (identity === undefined) return [];
     const account = await asClientErrors(async () => await describeIdentity(identity));
-    return [account, await checkTenant(identity, cache)];
+    return [account, await checkTenant(identity, cache), await checkProjects(identity)];
   } catch (error) {
     return [describeTrouble(CHECK, error)];
   }
@@ -30,6 +31,19 @@ async function checkTenant(identity: Identity, { settings }: ImageVolumeCache): 
     return warning(TENANT, `${label}; not checked: ${doubt}`, REMEDY);
   } catch (error) {
     return describeTrouble(TENANT, error);
+  }
+}
+
+const PROJECTS = 'projects of creates';
+
+/** That they are trusted as callers say is nobody's fault. */
+async function checkProjects(identity: Identity): Promise<DoctorFinding> {
+  try {
+    const isSeen = await asClientErrors(async () => await maySeeProjects(identity));
+    if (isSeen) return ok(PROJECTS, 'must be in Keystone and enabled');
+    return skipped(PROJECTS, 'not checked: Keystone does not let our account look up projects (identity:get_project)');
+  } catch (error) {
+    return describeTrouble(PROJECTS, error);
   }
 }
 

@@ -17,19 +17,19 @@ const TOOL_TIMEOUT_MS = 5000;
 export function checkConfiguration({ settings }: ImageVolumeCache): DoctorFinding {
   const { path, sources, config } = settings.loaded;
   const overridden = [...new Set(Object.values(sources))];
-  const from = overridden.length === 0 ? '' : `, with ${overridden.join(', ')} from the environment`;
+  const from = overridden.length === 0 ? '' : `, with ${overridden.join(', ')} over it`;
   return ok('configuration', `${path}${from}; backends ${Object.keys(config.backends).join(', ')}`);
 }
 
 export async function checkDatabase(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
-  return await runCheck(
-    'database',
-    'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it',
-    async () => {
-      await (await cache.inventory()).ping();
-      return ok('database', 'reached, migrated');
-    },
-  );
+  const isConfigured = cache.settings.loaded.config.database.url !== 'embedded';
+  const remedy = isConfigured
+    ? 'is database.url (DATABASE_URL) the right one, and does its server run? A worker migrates the database when it starts'
+    : 'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it';
+  return await runCheck('database', remedy, async () => {
+    await (await cache.inventory()).ping();
+    return ok('database', 'reached, migrated');
+  });
 }
 
 export async function checkImages(cache: ImageVolumeCache): Promise<DoctorFinding[]> {

@@ -1,5 +1,6 @@
 import { ScheduleNotFoundError, WorkflowNotFoundError } from '@temporalio/client';
 import { unlessThrown } from '../../../lib/unless-thrown';
+import { formatDuration } from '../../../workflows/contract/words';
 import type { BackendName } from '../../../workflows/contract/ids';
 import type { ImageVolumeCache } from '../../connection';
 import { requestTemporal, runCheck, ok, warning, type DoctorFinding } from './check';
@@ -11,14 +12,18 @@ export async function checkStanding(cache: ImageVolumeCache, backends: string[])
   const { refresh, reconcile, evict } = cache.settings.loaded.config.schedules;
   const evictors = backends.map((name) => cache.queues.ids.evict(name as BackendName));
   const schedules = [
-    { id: cache.queues.ids.refresh, cron: refresh },
-    ...backends.map((name) => ({ id: cache.queues.ids.reconcile(name as BackendName), cron: reconcile })),
+    { id: cache.queues.ids.refresh, when: describeWhen(refresh) },
+    ...backends.map((name) => ({ id: cache.queues.ids.reconcile(name as BackendName), when: describeWhen(reconcile) })),
   ];
   const found = await Promise.all([
     ...evictors.map((id) => runCheck(id, REMEDY, () => checkEvictor(cache, { id, isOff: evict === 'off' }))),
-    ...schedules.map(({ id, cron }) => runCheck(`schedule ${id}`, REMEDY, () => checkSchedule(cache, { id, cron }))),
+    ...schedules.map(({ id, when }) => runCheck(`schedule ${id}`, REMEDY, () => checkSchedule(cache, { id, when }))),
   ]);
   return found.flat();
+}
+
+function describeWhen(when: string | number): string {
+  return typeof when === 'number' ? `every ${formatDuration(when)}` : when;
 }
 
 async function checkEvictor(
@@ -39,14 +44,14 @@ async function checkEvictor(
 
 async function checkSchedule(
   cache: ImageVolumeCache,
-  { id, cron }: { id: string; cron: string },
+  { id, when }: { id: string; when: string },
 ): Promise<DoctorFinding> {
   const check = `schedule ${id}`;
   const found = await requestTemporal(cache, (client) =>
     unlessThrown(ScheduleNotFoundError, client.schedule.getHandle(id).describe()),
   );
-  if (cron === 'off') return ok(check, 'off by configuration');
-  if (found === undefined) return warning(check, `does not exist; ${cron} is configured`, REMEDY);
+  if (when === 'off') return ok(check, 'off by configuration');
+  if (found === undefined) return warning(check, `does not exist; ${when} is configured`, REMEDY);
   if (found.action.taskQueue !== cache.queues.control) return foreign(check, found.action.taskQueue);
   if (found.state.paused)
     return warning(
@@ -55,7 +60,7 @@ async function checkSchedule(
       `temporal schedule toggle --unpause --schedule-id ${id}`,
     );
   const next = found.info.nextActionTimes[0]?.toISOString() ?? 'unknown';
-  return ok(check, `${cron}, next at ${next}`);
+  return ok(check, `${when}, next at ${next}`);
 }
 
 function foreign(check: string, taskQueue: string): DoctorFinding {

@@ -1,20 +1,22 @@
 import { temporal } from '@temporalio/proto';
 import { searchAttributeNames } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
+import { describeRemedy } from '../../../workflows/contract/unserved';
 import type { ImageVolumeCache } from '../../connection';
+import { findPollers } from '../../pollers';
 import { requestTemporal, fault, runCheck, ok, skipped, warning, type DoctorFinding } from './check';
 import { checkStanding } from './standing';
 
 const { INDEXED_VALUE_TYPE_KEYWORD } = temporal.api.enums.v1.IndexedValueType;
-const { TASK_QUEUE_TYPE_ACTIVITY, TASK_QUEUE_TYPE_WORKFLOW } = temporal.api.enums.v1.TaskQueueType;
 
 /** Server and namespace, search attributes, and the workers that poll the task queues of `backends`. */
 export async function checkTemporal(cache: ImageVolumeCache, backends: string[]): Promise<DoctorFinding[]> {
-  const server = await runCheck(
-    'temporal',
-    'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE',
-    () => checkServer(cache),
-  );
+  const { address, endpoints } = cache.settings;
+  const isOurs = endpoints === undefined && cache.settings.loaded.config.temporal.address === 'embedded';
+  const remedy = isOurs
+    ? 'start the stack with `ivc up`, or set TEMPORAL_ADDRESS and TEMPORAL_NAMESPACE'
+    : `is ${address} the right one, and does it run? It is temporal.address (TEMPORAL_ADDRESS), with temporal.namespace (TEMPORAL_NAMESPACE)`;
+  const server = await runCheck('temporal', remedy, () => checkServer(cache));
   if (server.some(({ state }) => state === 'fault')) {
     return [
       ...server,
@@ -81,29 +83,18 @@ async function checkSearchAttributes(cache: ImageVolumeCache): Promise<DoctorFin
 async function checkPollers(cache: ImageVolumeCache, backends: string[]): Promise<DoctorFinding[]> {
   const { control, backend } = cache.queues;
   return await Promise.all([
-    checkQueue(cache, { name: control, type: TASK_QUEUE_TYPE_WORKFLOW, role: 'control' }),
-    ...backends.map((name) =>
-      checkQueue(cache, { name: backend(name as BackendName), type: TASK_QUEUE_TYPE_ACTIVITY, role: 'backend' }),
-    ),
+    checkQueue(cache, { taskQueue: control, of: 'workflows' }),
+    ...backends.map((name) => checkQueue(cache, { taskQueue: backend(name as BackendName), of: 'activities' })),
   ]);
 }
 
-interface Queue {
-  name: string;
-  type: temporal.api.enums.v1.TaskQueueType;
-  role: string;
-}
-
-async function checkQueue(cache: ImageVolumeCache, { name, type, role }: Queue): Promise<DoctorFinding> {
-  const { namespace } = cache.settings;
-  const { pollers } = await requestTemporal(cache, (client) =>
-    client.workflowService.describeTaskQueue({ namespace, taskQueue: { name }, taskQueueType: type }),
-  );
-  const identities = (pollers ?? []).map(({ identity }) => identity).join(', ');
-  if (identities !== '') return ok(`queue ${name}`, `polled by ${identities}`);
-  return fault(
-    `queue ${name}`,
-    'no worker polls it: runs wait for one',
-    `ivc worker --roles ${role}${role === 'backend' ? ',host' : ''}, or \`ivc up\``,
-  );
+async function checkQueue(
+  cache: ImageVolumeCache,
+  queue: { taskQueue: string; of: 'workflows' | 'activities' },
+): Promise<DoctorFinding> {
+  const { taskQueue } = queue;
+  const identities = await requestTemporal(cache, (client) => findPollers(client, queue));
+  if (identities.length > 0) return ok(`queue ${taskQueue}`, `polled by ${identities.join(', ')}`);
+  const remedy = `${describeRemedy(taskQueue)}, or \`ivc up\``;
+  return fault(`queue ${taskQueue}`, 'no worker polls it: runs wait for one', remedy);
 }

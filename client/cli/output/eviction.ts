@@ -8,18 +8,27 @@ import {
 } from '../../../workflows/contract/eviction';
 import { exitCodes } from '../../errors';
 import type { EvictorAnswer } from '../../eviction';
-import { note, print, printJson } from './print';
+import { note } from './print';
+import { isForProgram, showList, showRecord, type OutputOptions } from './show';
 import { formatTable } from './table';
 
 /** Shows the evictor's answer, or that the request was sent. @returns the exit code. */
-export function showAnswer(answered: EvictorAnswer, { json = false }: { json?: boolean }): number {
-  if (json) printJson(answered);
-  if (answered.result === undefined) {
-    if (!json) note(`sent to ${answered.workflowId} as ${answered.requestId}; \`ivc evict status\` shows the answer`);
-    return exitCodes.done;
-  }
-  if (!json) print(describeResult(answered.result));
-  return exitCodeOf(answered.result);
+export function showAnswer(answered: EvictorAnswer, options: OutputOptions): number {
+  showRecord(answered, { id: 'requestId', text: ({ result }) => (result ? describeResult(result) : []) }, options);
+  if (answered.result !== undefined) return exitCodeOf(answered.result);
+  if (!isForProgram(options))
+    note(`sent to ${answered.workflowId} as ${answered.requestId}; \`ivc evict status\` shows the answer`);
+  return exitCodes.done;
+}
+
+/** As `showAnswer`, of several requests: the worst exit code counts. */
+export function showAnswers(answers: EvictorAnswer[], options: OutputOptions): number {
+  const [only] = answers;
+  if (answers.length === 1 && only !== undefined) return showAnswer(only, options);
+  if (!isForProgram(options)) return Math.max(0, ...answers.map((answer) => showAnswer(answer, options)));
+  const columns = ['requestId', 'backend', 'result.outcome', 'result.summary'];
+  showList({ answers }, { list: 'answers', id: 'requestId', columns, empty: 'no answers' }, options);
+  return Math.max(0, ...answers.map(({ result }) => (result ? exitCodeOf(result) : exitCodes.done)));
 }
 
 /** @returns 2 for a request that was refused, 1 for one that failed. */

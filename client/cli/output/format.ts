@@ -11,6 +11,11 @@ export function formatAge(at: string, now = Date.now()): string {
   return seconds < 86_400 ? `${Math.floor(seconds / 3600)} h` : `${Math.floor(seconds / 86_400)} d`;
 }
 
+/** `2026-01-31 14:05:09 UTC` of RFC 3339 in UTC. */
+export function formatInstant(at: string): string {
+  return `${at.slice(0, 19).replace('T', ' ')} UTC`;
+}
+
 export function formatOptionalBytes(bytes: number | null): string {
   return bytes === null ? '-' : formatBytes(bytes);
 }

@@ -1,4 +1,5 @@
 import { visibleJson, visibleText } from '../../../workflows/contract/visible-text';
+import { besidePaint } from './paint';
 
 /**
  * A line, or several. A line holds no line break: one in a name is shown as an escape, like every control character.
@@ -14,6 +15,11 @@ export function printJson(value: unknown): void {
   process.stdout.write(`${visibleJson(JSON.stringify(value, null, 2))}\n`);
 }
 
+/** A document that has its line breaks and escapes already. */
+export function printText(text: string): void {
+  process.stdout.write(text);
+}
+
 /** For people only: never part of what a program reads. */
 export function note(lines: Lines): void {
   process.stderr.write(toText(lines));
@@ -22,6 +28,6 @@ export function note(lines: Lines): void {
 function toText(lines: Lines): string {
   return [lines]
     .flat()
-    .map((line) => `${visibleText(line)}\n`)
+    .map((line) => `${besidePaint(line, visibleText)}\n`)
     .join('');
 }

@@ -1,8 +1,8 @@
-import { SingleBar } from 'cli-progress';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import { visibleText } from '../../../workflows/contract/visible-text';
 import type { CreateReport } from '../../progress';
 import { formatDuration } from '../../../workflows/contract/words';
+import { cutTo, widthOf } from './width';
 
 /** Progress that can be shown: of a create, or of bytes that this process itself transfers. */
 export interface Shown extends CreateReport {
@@ -24,39 +24,33 @@ export async function withProgress<T>(work: (show: ProgressView['show']) => Prom
   }
 }
 
+/** Where progress is shown; `columns` is how wide a terminal is. */
+export type ProgressStream = NodeJS.WritableStream & { isTTY?: boolean; columns?: number };
+
 /** A bar where a person looks at a terminal, a line a change elsewhere. */
-export function createProgressView(stream: NodeJS.WritableStream & { isTTY?: boolean }): ProgressView {
+export function createProgressView(stream: ProgressStream): ProgressView {
   const { show, end } = stream.isTTY ? createBar(stream) : createLines(stream);
   const addRate = createRateMeter();
   return { show: (report) => show(addRate(report)), end };
 }
 
-const BAR_WIDTH = 24;
-const FRAMES_A_SECOND = 10;
+const MOST_FRAMES_A_SECOND = 10;
+/** Of a terminal that does not say how wide it is. */
+const DEFAULT_COLUMNS = 80;
+const CLEAR_LINE = '\r\u001b[K';
 
-function createBar(stream: NodeJS.WritableStream): ProgressView {
-  const bar = new SingleBar({
-    stream,
-    format: (_options, { progress }, payload: { report?: Shown }) => formatBar(payload.report, progress),
-    fps: FRAMES_A_SECOND,
-    clearOnComplete: true,
-    hideCursor: true,
-    // Ctrl-C is handled by who waits.
-    gracefulExit: false,
-    emptyOnZero: true,
-  });
-  let started = false;
+/** One line that is written over and over; it is gone when it ends. */
+function createBar(stream: ProgressStream): ProgressView {
+  let shownAt = 0;
   return {
     show: (report) => {
-      const total = bytesOf(report)?.bytesTotal ?? 1;
-      const done = bytesOf(report)?.bytesDone ?? 0;
-      if (!started) bar.start(total, done, { report });
-      started = true;
-      bar.setTotal(total);
-      bar.update(Math.min(done, total), { report });
+      if (Date.now() - shownAt < 1000 / MOST_FRAMES_A_SECOND) return;
+      shownAt = Date.now();
+      // The last column stays free: a terminal would wrap behind it.
+      stream.write(`${CLEAR_LINE}${formatBar(report, (stream.columns || DEFAULT_COLUMNS) - 1)}`);
     },
     end: () => {
-      if (started) bar.stop();
+      if (shownAt > 0) stream.write(CLEAR_LINE);
     },
   };
 }
@@ -79,11 +73,23 @@ function createLines(stream: NodeJS.WritableStream): ProgressView {
   };
 }
 
-function formatBar(report: Shown | undefined, progress: number): string {
-  if (report === undefined) return '';
-  if (bytesOf(report)?.bytesTotal === undefined) return formatProgress(report);
-  const filled = Math.round(progress * BAR_WIDTH);
-  return `[${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}] ${String(Math.floor(progress * 100)).padStart(3)} %  ${formatProgress(report)}`;
+const WIDEST_BAR = 24;
+/** A shorter one shows nothing. */
+const NARROWEST_BAR = 4;
+
+/**
+ * A bar, its share and what is done in one line of at most `columns`: the bar is what gives way, so that rate and time left stay.
+ */
+export function formatBar(report: Shown, columns: number): string {
+  const said = formatProgress(report);
+  const { bytesDone = 0, bytesTotal } = bytesOf(report) ?? {};
+  if (bytesTotal === undefined) return cutTo(columns, said);
+  const share = bytesTotal === 0 ? 1 : Math.min(1, bytesDone / bytesTotal);
+  const rest = `${String(Math.floor(share * 100)).padStart(3)} %  ${said}`;
+  const width = Math.min(WIDEST_BAR, columns - widthOf(`[] ${rest}`));
+  if (width < NARROWEST_BAR) return cutTo(columns, rest.trimStart());
+  const filled = Math.round(share * width);
+  return `[${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${rest}`;
 }
 
 /** `downloading 120 MiB of 512 MiB, 93.1 MiB/s, 4.2 s left`, as far as it is known. */

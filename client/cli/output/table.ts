@@ -1,19 +1,90 @@
-import Table from 'cli-table3';
 import { visibleText } from '../../../workflows/contract/visible-text';
+import { uuidPattern } from '../../../workflows/contract/ids';
 import type { Lines } from './print';
+import { paint } from './paint';
+import { cutTo, widthOf, wrapTo } from './width';
 
-/** Rows under a head, without lines around each: as wide as its content, fit to be cut by `awk`. @returns its lines. */
-export function formatTable(head: string[], rows: Lines[][]): string[] {
-  const table = new Table({
-    head,
-    chars: plain,
-    style: { head: [], border: [], 'padding-left': 0, 'padding-right': 2 },
-  });
-  table.push(...rows.map((row) => row.map(toCell)));
-  return table
-    .toString()
-    .split('\n')
-    .map((line) => line.trimEnd());
+const GAP = '  ';
+
+/** What gives way on a terminal that is too narrow: texts are cut, the last column is broken at spaces, or nothing. */
+export type Overflow = 'cut' | 'wrap' | 'none';
+
+/**
+ * Rows under a head, without lines around each: as wide as its content, fit to be cut by `awk`. On a terminal no line is
+ * wider than that, unless ids alone are. @returns its lines.
+ */
+export function formatTable(
+  head: string[],
+  rows: Lines[][],
+  { overflow = 'wrap', columns = terminalColumns() }: { overflow?: Overflow; columns?: number } = {},
+): string[] {
+  const cells = [head, ...rows].map((row) => row.map((lines) => [lines].flat().map(visibleText)));
+  const room = overflow === 'none' ? undefined : columns;
+  if (overflow === 'wrap' && room !== undefined) wrapLast(cells, room);
+  const widths = shrink(cells, room);
+  const [heads = [], ...others] = cells;
+  return [
+    ...layRow(heads, widths),
+    ...others.flatMap((row) => layRow(row, widths, (text, column) => paint(head[column] ?? '', text))),
+  ];
+}
+
+/** Undefined where nobody looks: what reads it takes whole lines. */
+function terminalColumns(): number | undefined {
+  return process.stdout.isTTY ? process.stdout.columns : undefined;
+}
+
+function widthsOf(cells: string[][][]): number[] {
+  return (cells[0] ?? []).map((_, column) => Math.max(...cells.flatMap((row) => row[column]?.map(widthOf) ?? [])));
+}
+
+function totalOf(widths: readonly number[]): number {
+  return widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length);
+}
+
+/** A text is broken into lines of this many columns at least. */
+const LEAST_WRAPPED = 24;
+
+/** Breaks what is in the last column where the others leave it no room. */
+function wrapLast(cells: string[][][], columns: number): void {
+  const others = widthsOf(cells).slice(0, -1);
+  const width = Math.max(LEAST_WRAPPED, columns - totalOf(others) - GAP.length);
+  for (const row of cells) row.push((row.pop() ?? []).flatMap((line) => wrapTo(width, line)));
+}
+
+/** Of a column that gives way; below it a table wraps. */
+const LEAST_WIDTH = 8;
+
+/** Takes from the widest column until all fit. An id that is cut is none, so that its column stays. @returns widths. */
+function shrink(cells: string[][][], columns = Infinity): number[] {
+  const widths = widthsOf(cells);
+  const mayShrink = widths.map(
+    (_, column) => !cells.some((row) => row[column]?.some((text) => uuidPattern.test(text))),
+  );
+  for (let over = totalOf(widths) - columns; over > 0; over -= 1) {
+    const shrinkable = widths.map((width, column) => (mayShrink[column] ? width : 0));
+    const widest = shrinkable.indexOf(Math.max(...shrinkable));
+    if ((shrinkable[widest] ?? 0) <= LEAST_WIDTH) break;
+    widths[widest] = (widths[widest] ?? 0) - 1;
+  }
+  return widths;
+}
+
+type Paint = (text: string, column: number) => string;
+
+/** @returns as many lines as the cell with the most of them. */
+function layRow(cells: string[][], widths: number[], painted: Paint = (text) => text): string[] {
+  const height = Math.max(...cells.map((lines) => lines.length));
+  return Array.from({ length: height }, (_, line) =>
+    cells
+      .map((lines, column) => {
+        const text = cutTo(widths[column] ?? 0, lines[line] ?? '');
+        const isLast = column === cells.length - 1;
+        return painted(text, column) + (isLast ? '' : ' '.repeat((widths[column] ?? 0) - widthOf(text)));
+      })
+      .join(GAP)
+      .trimEnd(),
+  );
 }
 
 /** One record: a field a line. What is undefined is left out. @returns its lines. */
@@ -22,25 +93,3 @@ export function formatRecord(fields: Record<string, string | undefined>): string
   const width = Math.max(0, ...known.map(([name]) => name.length));
   return known.map(([name, value]) => `${name.padEnd(width)}  ${visibleText(value)}`);
 }
-
-function toCell(lines: Lines): string {
-  return [lines].flat().map(visibleText).join('\n');
-}
-
-const plain = {
-  top: '',
-  'top-mid': '',
-  'top-left': '',
-  'top-right': '',
-  bottom: '',
-  'bottom-mid': '',
-  'bottom-left': '',
-  'bottom-right': '',
-  left: '',
-  'left-mid': '',
-  mid: '',
-  'mid-mid': '',
-  right: '',
-  'right-mid': '',
-  middle: '',
-};

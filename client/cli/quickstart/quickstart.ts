@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { chooseDataDirectory } from '../../config/data-directory';
 import { findEndpoints } from '../../config/endpoints';
 import { openClient, type ImageVolumeCache } from '../../connection';
+import { exitCodes } from '../../errors';
 import { createVolume } from '../../volumes';
 import { withProgress, type ProgressView } from '../output/progress';
 import { note, print, printJson } from '../output/print';
@@ -14,6 +14,13 @@ import { makeSampleImage } from './sample-image';
 
 const HITS = 5;
 const HERD = 16;
+
+/** Starts a program and keeps what it says, unless it fails. @throws when it fails, or when `signal` has ended it. */
+type RunProgram = (
+  command: string,
+  args: readonly string[],
+  options: { signal?: AbortSignal; detached?: boolean },
+) => Promise<void>;
 
 export interface QuickstartOptions {
   /** The first image; default: one that is made up. */
@@ -24,37 +31,74 @@ export interface QuickstartOptions {
   json: boolean;
   /** Whether the stack stays until Ctrl-C. */
   stays: boolean;
+  /** Shows one step of the set-up while it runs, and how long it took. */
+  step: (title: string, work: (tools: { run: RunProgram }) => Promise<void>) => Promise<void>;
 }
 
-/** The newcomer's first run: a stack, two images, a miss, hits and a herd. @returns the exit code. */
-export async function quickstart({ imagePath, dataDirectory, json, stays }: QuickstartOptions): Promise<number> {
+/**
+ * The newcomer's first run: a stack, two images, a miss, hits and a herd. A stack that it has started ends with it, on
+ * Ctrl-C too, and so do the files of its images. @returns the exit code.
+ */
+export async function quickstart(options: QuickstartOptions): Promise<number> {
   // A newcomer's sample images are not for the cloud whose openrc happens to be sourced.
   for (const variable of ['OS_CLOUD', 'OS_AUTH_URL']) delete process.env[variable];
-  const data = chooseDataDirectory(dataDirectory);
+  const interrupt = new AbortController();
+  const interrupted = new Promise<'interrupted'>((done) =>
+    interrupt.signal.addEventListener('abort', () => done('interrupted')),
+  );
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => interrupt.abort());
+  const data = chooseDataDirectory(options.dataDirectory);
+  const ranBefore = findEndpoints(data) !== undefined;
   const work = await mkdtemp(join(tmpdir(), 'ivc-quickstart-images-'));
-  const stack = await ensureStack(data);
   try {
-    const cache = openClient({ dataDirectory: data });
-    try {
-      const report = await run(cache, { imagePath, work });
-      if (json) printJson(report);
-      else
-        print(formatReport(report, { stays, dataFlag: dataDirectory === undefined ? '' : ` --data ${dataDirectory}` }));
-    } finally {
-      await cache.close();
+    const made = createAllOnStack({ ...options, data, work }, interrupt.signal);
+    if ((await Promise.race([interrupted, made])) === 'made') {
+      if (ranBefore) note('The stack ran before, and goes on; `ivc down` stops it.');
+      else if (options.stays) await waitUntilStopped(data, interrupt.signal);
+      return exitCodes.done;
     }
-    if (stays) {
-      note('The stack runs until Ctrl-C.');
-      await stack.interrupted;
-    }
-    return 0;
+  } catch (error) {
+    // What an interrupt broke off is no fault.
+    if (!interrupt.signal.aborted) throw error;
   } finally {
     await rm(work, { recursive: true, force: true });
-    await stack.stop();
+    if (!ranBefore) await options.step('stack stopped', async ({ run }) => await run(...ivc('down', data), APART));
+  }
+  // Creates may still wait for an answer of the stack that is gone.
+  process.exit(exitCodes.interrupted);
+}
+
+/** In a process group of its own, so that Ctrl-C reaches this process alone, which decides. */
+const APART = { detached: true };
+
+async function createAllOnStack(
+  { step, imagePath, dataDirectory, json, stays, data, work }: QuickstartOptions & { data: string; work: string },
+  signal: AbortSignal,
+): Promise<'made'> {
+  await step('stack started', async ({ run }) => await run(...ivc('up', data, '--detach'), { ...APART, signal }));
+  const cache = openClient({ dataDirectory: data });
+  try {
+    const report = await createAll(cache, { imagePath, work });
+    signal.throwIfAborted();
+    if (json) printJson(report);
+    else
+      print(formatReport(report, { stays, dataFlag: dataDirectory === undefined ? '' : ` --data ${dataDirectory}` }));
+    return 'made';
+  } finally {
+    await cache.close();
   }
 }
 
-async function run(
+const STACK_LOOK_INTERVAL_MS = 500;
+
+/** Until Ctrl-C, or until somebody else stops the stack. */
+async function waitUntilStopped(data: string, signal: AbortSignal): Promise<void> {
+  note('The stack runs until Ctrl-C.');
+  while (!signal.aborted && findEndpoints(data) !== undefined) await sleep(STACK_LOOK_INTERVAL_MS);
+  if (!signal.aborted) note('The stack has ended.');
+}
+
+async function createAll(
   cache: ImageVolumeCache,
   { imagePath, work }: { imagePath?: string; work: string },
 ): Promise<QuickstartReport> {
@@ -109,36 +153,7 @@ async function countUse(cache: ImageVolumeCache, image: Uploaded): Promise<Image
   return { ...image, downloads: await (await cache.images()).countDownloads(image.imageId), populations };
 }
 
-interface StackHandle {
-  /** Resolves at the first Ctrl-C or SIGTERM. */
-  interrupted: Promise<void>;
-  /** Stops the stack unless it ran before. */
-  stop(): Promise<void>;
-}
-
-/** Starts the embedded stack of this data directory, or finds it running. Ctrl-C meanwhile stops what was started. */
-async function ensureStack(dataDirectory: string): Promise<StackHandle> {
-  const ranBefore = findEndpoints(dataDirectory) !== undefined;
-  const interrupted = new Promise<void>((done) => {
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => done());
-  });
-  let stopped = false;
-  const stop = async (): Promise<void> => {
-    if (stopped || ranBefore) return;
-    stopped = true;
-    await ivc('down', dataDirectory);
-  };
-  const started = ivc('up', dataDirectory, '--detach');
-  await started;
-  // An interrupt while volumes are made ends the program by way of the stack's stop.
-  void interrupted.then(stop).then(() => process.exit(130));
-  return { interrupted, stop };
-}
-
-/** Runs a command of the CLI in a process group of its own: Ctrl-C reaches us alone, and we decide. */
-async function ivc(command: string, dataDirectory: string, ...more: string[]): Promise<void> {
-  const args = [join(__dirname, '../main.js'), command, '--data', dataDirectory, ...more];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 2, 2], detached: true });
-  const [code] = (await once(child, 'exit')) as [number | null];
-  if (code !== 0) throw new Error(`ivc ${command} ended with ${code}`);
+/** @returns the program and the arguments of a command of the CLI. */
+function ivc(command: string, data: string, ...more: string[]): [command: string, args: string[]] {
+  return [process.execPath, [join(__dirname, '../main.js'), command, '--data', data, ...more]];
 }

@@ -59,8 +59,9 @@ export function formatReport(
   );
   const [first] = volumes;
   const next = [
-    ...(stays ? [] : [`the stack again             npm run --silent ivc -- up --detach${dataFlag}`]),
-    `Temporal UI                 ${temporalUi ?? 'of your own Temporal server'}`,
+    stays
+      ? `Temporal UI                 ${temporalUi ?? 'of your own Temporal server'}`
+      : `the stack and its UI again  npm run --silent ivc -- up --detach${dataFlag}`,
     `all volumes                 npm run --silent ivc -- volume list${dataFlag}`,
     `how to attach one           npm run --silent ivc -- volume show ${first?.volumeId ?? 'VOLUME'}${dataFlag}`,
     `another volume              npm run --silent ivc -- volume create --image ${first?.imageId ?? 'IMAGE'}${dataFlag}`,

@@ -121,9 +121,15 @@ function table({ title, columns, rows }: Section): string {
   const classOf = (column: Column | undefined) => (typeof column === 'object' ? ' class="number"' : '');
   const head = columns.map((column) => `<th${classOf(column)}>${escapeHtml(nameOf(column))}</th>`);
   const body = rows.map(
-    (row) => `<tr>${row.map((text, index) => `<td${classOf(columns[index])}>${cell(text)}</td>`).join('')}</tr>`,
+    (row) =>
+      `<tr>${row.map((text, index) => `<td${classOf(columns[index])} data-label="${labelOf(columns[index])}">${cell(text)}</td>`).join('')}</tr>`,
   );
   return `<section><h2>${escapeHtml(title)}</h2><div class="scroll"><table><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('\n')}</tbody></table></div></section>`;
+}
+
+/** On a narrow screen, where a row's cells stand below each other. */
+function labelOf(column: Column | undefined): string {
+  return column === undefined ? '' : escapeHtml(nameOf(column));
 }
 
 function cell(text: string): string {

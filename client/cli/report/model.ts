@@ -25,7 +25,7 @@ export function describeReport(report: Report): ReportView {
   const { backend, from, to } = report;
   const sections = [misses(report), left(report), images(report), reasons(report), stages(report)];
   return {
-    period: `${formatInstant(from)} to ${formatInstant(to)} UTC, ${backend === null ? 'all backends' : `backend ${backend}`}`,
+    period: `${formatMinute(from)} to ${formatMinute(to)} UTC, ${backend === null ? 'all backends' : `backend ${backend}`}`,
     figures: figures(report),
     sections: sections.filter(({ rows }) => rows.length > 0),
   };
@@ -36,7 +36,7 @@ export function nameOf(column: Column): string {
 }
 
 /** `2026-01-31 14:05`, in UTC. */
-export function formatInstant(at: string): string {
+export function formatMinute(at: string): string {
   return at.slice(0, 16).replace('T', ' ');
 }
 
@@ -47,7 +47,8 @@ function figures({ totals }: Report): Record<string, string> {
     'Bytes saved': formatBytes(totals.savedBytes),
     'Time saved': formatDuration(totals.savedSeconds * 1000),
     Downloaded: formatBytes(totals.bytesDownloaded),
-    'Refused, failed': `${totals.refused}, ${totals.failed}`,
+    Refused: String(totals.refused),
+    Failed: String(totals.failed),
   };
 }
 
@@ -55,11 +56,11 @@ function misses({ expensiveMisses }: Report): Section {
   const times = [{ number: 'Total' }, { number: 'Download' }, { number: 'Convert' }];
   return {
     title: 'Most expensive misses',
-    columns: ['At', 'Image', 'Backend', ...times, { number: 'Downloaded' }, 'Workflow'],
+    columns: ['At (UTC)', 'Image', 'Backend', ...times, { number: 'Downloaded' }, 'Workflow'],
     rows: expensiveMisses.map(
-      ({ at, imageId, backend, totalMs, downloadMs, convertMs, bytesDownloaded, workflowId }) => [
-        formatInstant(at),
-        orDash(imageId),
+      ({ at, imageId, imageName, backend, totalMs, downloadMs, convertMs, bytesDownloaded, workflowId }) => [
+        formatMinute(at),
+        orDash(imageName ?? imageId),
         backend,
         ...[totalMs, downloadMs, convertMs].map(durationOrDash),
         formatBytes(bytesDownloaded),
@@ -73,9 +74,9 @@ function left(report: Report): Section {
   const numbers = [{ number: 'Bytes' }, { number: 'Uses' }, { number: 'Cost' }];
   return {
     title: 'What left the cache, and for whom',
-    columns: ['At', 'Images', 'Backend', 'What', 'Why', ...numbers, 'For'],
+    columns: ['At (UTC)', 'Images', 'Backend', 'What', 'Why', ...numbers, 'For'],
     rows: report.left.map((entry) => [
-      formatInstant(entry.at),
+      formatMinute(entry.at),
       entry.imageIds.join(' ') || entry.entryId,
       entry.backend,
       entry.kind,
@@ -92,8 +93,9 @@ function images(report: Report): Section {
   const numbers = ['Creates', 'Hits', 'Downloaded', 'Saved', 'Time saved'].map((number) => ({ number }));
   return {
     title: 'Images',
-    columns: ['Image', ...numbers],
-    rows: report.images.map(({ imageId, creates, hits, bytesDownloaded, savedBytes, savedSeconds }) => [
+    columns: ['Image', 'Id', ...numbers],
+    rows: report.images.map(({ imageId, imageName, creates, hits, bytesDownloaded, savedBytes, savedSeconds }) => [
+      orDash(imageName),
       imageId,
       String(creates),
       String(hits),

@@ -12,10 +12,10 @@ h1 { font-size: 24px; margin: 0 0 2px; }
 h2 { font-size: 17px; margin: 34px 0 8px; }
 p { margin: 4px 0; color: var(--soft); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 10px; margin: 18px 0 0; padding: 0; }
-.tile { background: var(--card); border-radius: 8px; padding: 12px 14px; }
+.tile { border-top: 1px solid var(--rule); padding: 8px 0; min-width: 0; }
 .tile dt { color: var(--soft); font-size: 13px; }
-.tile dd { margin: 0; font-size: 20px; font-weight: 600; white-space: nowrap; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 10px 24px; }
+.tile dd { margin: 0; font-size: 20px; font-weight: 600; overflow-wrap: anywhere; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr)); gap: 10px 24px; }
 svg { width: 100%; height: auto; display: block; }
 svg text { fill: var(--soft); font-size: 12px; }
 svg text.label, svg text.value { fill: var(--ink); }
@@ -33,5 +33,13 @@ table { border-collapse: collapse; width: 100%; font-size: 13px; }
 th, td { text-align: left; padding: 5px 12px 5px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+@media (max-width: 640px) {
+  .tiles { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  svg text { font-size: 15px; }
+  thead { display: none; }
+  tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--rule); }
+  td, td.number { display: flex; gap: 12px; justify-content: space-between; padding: 2px 0; border: 0; text-align: right; white-space: normal; overflow-wrap: anywhere; }
+  td::before { content: attr(data-label); color: var(--soft); text-align: left; white-space: nowrap; }
+}
 code { font: 12px ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
 `;

@@ -1,7 +1,7 @@
 import type { Report } from '../../report';
 import { describeDecisions, formatShare, outcomesInOrder } from '../output/format';
 import { formatTable } from '../output/table';
-import { describeReport, formatInstant, nameOf } from './model';
+import { describeReport, formatMinute, nameOf } from './model';
 
 /** Buckets that the text shows one by one; older ones are left out. */
 const MAX_LINES = 24;
@@ -26,7 +26,7 @@ function overTime({ buckets }: Report): string[] {
   const busy = buckets.filter((bucket) => outcomesInOrder.some((outcome) => bucket[outcome] > 0)).slice(-MAX_LINES);
   if (busy.length === 0) return [];
   const rows = busy.map((bucket) => [
-    formatInstant(bucket.at),
+    formatMinute(bucket.at),
     String(outcomesInOrder.reduce((total, outcome) => total + bucket[outcome], 0)),
     formatShare(bucket.hitRate),
     bucket.hitRate === null ? '' : '#'.repeat(Math.round(bucket.hitRate * BAR_WIDTH)).padEnd(BAR_WIDTH, '.'),

@@ -17,6 +17,7 @@ export function entryRow(more: Partial<EntryRow> = {}): EntryRow {
     hashAlgorithm: 'sha512',
     hashValue: id,
     keyImageId: null,
+    keySignature: null,
     generation: 1,
     state: 'ready',
     reason: null,

@@ -12,7 +12,7 @@ import { insertVolume } from '../../../db/creates';
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import { changeLimits } from '../../../db/backends';
 import { useInventory } from '../../support/database/database';
-import { admittance, BACKEND, cacheKey, LIMITS, registerLocal } from '../../support/database/rows';
+import { SOURCE, admittance, BACKEND, cacheKey, LIMITS, registerLocal } from '../../support/database/rows';
 
 const { database } = useInventory();
 
@@ -63,7 +63,7 @@ test('two workers that register one backend at once leave one row', async () => 
 
 test('watermarks are judged where one is set, by the rule of the configuration: equal ones are one mark', async () => {
   await registerLocal(database, { limits: { freeLowWater: 0.2, freeHighWater: 0.2 } });
-  const change = (limits: object) => changeLimits(database, { backend: BACKEND, limits, by: 'alice' });
+  const change = (limits: object) => changeLimits(database, { backend: BACKEND, limits, by: 'alice', source: SOURCE });
   expect(await change({ maxCount: 7 })).toEqual({ kind: 'changed' });
   expect(await change({ freeLowWater: 0.2 })).toEqual({ kind: 'changed' });
   expect(await change({ freeLowWater: 0.3 })).toEqual({

@@ -15,6 +15,7 @@ import { markDeleting, findVolume, markDeleted } from '../../../db/volumes';
 import { markFailed } from '../../../db/creates';
 import { useInventory } from '../../support/database/database';
 import {
+  SOURCE,
   admitted,
   available,
   BACKEND,
@@ -222,8 +223,8 @@ describe('retiring', () => {
       reservedBytes: 0,
       pinnedBytes: GiB,
     });
-    await markDeleting(database, { volumeId: volume.id });
-    await markDeleted(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
+    await markDeleted(database, { volumeId: volume.id, source: SOURCE });
     expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 0, pinnedBytes: GiB });
     await beginEntryDeletion(database, { entryId });
     await confirmEntryGone(database, { entryId });
@@ -327,7 +328,9 @@ describe('victims', () => {
       held: [{ id: cold.id, state: 'retired', counted: false, reason: 'evicted', clones: 1 }],
     });
     expect(await readSums(database, { backend: BACKEND })).toMatchObject({ bytes: 4 * GiB, pinnedBytes: 5 * GiB });
-    expect(await findVolume(database, { volumeId: clone.volume.id })).toMatchObject({ holdsEntry: true });
+    expect(await findVolume(database, { volumeId: clone.volume.id, scope: 'all projects' })).toMatchObject({
+      holdsEntry: true,
+    });
   });
 
   test('are no parents of clones when the backend would fall below its low watermark', async () => {

@@ -98,7 +98,7 @@ test('a closed pool refuses as unavailable', async () => {
 test('a server that is not there is DatabaseUnavailable, from drizzle too', async () => {
   const pool = connectDatabase('postgres://nobody@127.0.0.1:1/nothing', { maxConnections: 1 });
   await expect(pool.ping()).rejects.toMatchObject({ type: 'DatabaseUnavailable' });
-  await expect(findVolume(pool, { volumeId: newVolumeId() })).rejects.toMatchObject({
+  await expect(findVolume(pool, { volumeId: newVolumeId(), scope: 'all projects' })).rejects.toMatchObject({
     type: 'DatabaseUnavailable',
   });
   await expect(withDatabaseErrors(() => pool.orm.execute(sql`select 1`))).rejects.toMatchObject({

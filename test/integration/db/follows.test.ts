@@ -17,7 +17,7 @@ import type { EntryRow, FollowRow } from '../../../db/schema';
 import type { ImageId, VolumeId } from '../../../workflows/contract/ids';
 import type { FollowSpec } from '../../../workflows/contract/refresh';
 import { useInventory } from '../../support/database/database';
-import { admitted, BACKEND, cacheKey, leased, readyEntry, registerLocal } from '../../support/database/rows';
+import { SOURCE, admitted, BACKEND, cacheKey, leased, readyEntry, registerLocal } from '../../support/database/rows';
 
 const { database } = useInventory(registerLocal);
 
@@ -34,7 +34,8 @@ const spec: FollowSpec & { by: string } = {
 };
 const imageOf = (content: string) => `image of ${content}` as ImageId;
 
-const set = (more: Partial<FollowSpec> = {}): Promise<FollowRow> => upsertFollow(database, { ...spec, ...more });
+const set = (more: Partial<FollowSpec> = {}): Promise<FollowRow> =>
+  upsertFollow(database, { ...spec, ...more, source: SOURCE });
 
 /** Lets the follow match the image of a content and flips to its entry. */
 async function flip({ id: followId }: FollowRow, content: string, entry?: EntryRow) {
@@ -136,7 +137,7 @@ describe('updateFollowPointer', () => {
     await database.orm.execute(sql`update cache_entries set state = 'retired' where id = ${next.id}`);
     expect((await flip(follow, 'second', next)).outcome).toEqual({ kind: 'lost' });
     expect(await findFollow(database, { followId: follow.id })).toMatchObject({ currentEntryId: entry.id });
-    await deleteFollow(database, { backend: BACKEND, name: follow.name, workflowId });
+    await deleteFollow(database, { backend: BACKEND, name: follow.name, source: SOURCE });
     expect(await updateFollowPointer(database, flipping)).toEqual({ kind: 'unfollowed' });
   });
 
@@ -198,7 +199,7 @@ describe('deleteFollow', () => {
   test('unpins what was pinned for it, and is done when there is none', async () => {
     const follow = await set({ pin: true });
     const first = await flip(follow, 'first');
-    const removing = { backend: BACKEND, name: follow.name, workflowId };
+    const removing = { backend: BACKEND, name: follow.name, source: SOURCE };
     expect(await deleteFollow(database, removing)).toBe(true);
     expect(await findEntry(database, first)).toMatchObject({ pinned: false, state: 'ready' });
     expect(await deleteFollow(database, removing)).toBe(false);

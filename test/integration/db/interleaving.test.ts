@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { sql, type SQL } from 'drizzle-orm';
 import { beginEntryDeletion, retireEntry } from '../../../db/entries/retirement';
 import { findEntry, readSums } from '../../../db/entries/entries';
 import { insertPopulatingEntry } from '../../../db/entries/reservations';
@@ -8,8 +8,10 @@ import { insertVolume, markFailed } from '../../../db/creates';
 import { markDeleting, findVolume, markDeleted } from '../../../db/volumes';
 import { acquireEntry } from '../../../db/acquire';
 import { GiB } from '../../../workflows/contract/bytes';
+import type { VolumeId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
 import {
+  SOURCE,
   admittance,
   admitted,
   available,
@@ -72,7 +74,10 @@ describe('acquire against retire', () => {
     await lock.commit();
     expect(await retire).toEqual({ kind: 'retired', deletable: true });
     expect(await acquire).toMatchObject({ kind: 'cold' });
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ entryId: null, holdsEntry: false });
+    expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
+      entryId: null,
+      holdsEntry: false,
+    });
   });
 
   test('an acquire that loses the newest generation goes on to the one before', async () => {
@@ -136,9 +141,9 @@ describe('victims against acquire', () => {
     const { id: entryId } = await readyEntry(database, key);
     const { volume } = await available(database, key);
     await retireEntry(database, { entryId, reason: 'superseded' });
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     const finish = await openTransaction(url);
-    await markDeleted(finish.database, { volumeId: volume.id });
+    await markDeleted(finish.database, { volumeId: volume.id, source: SOURCE });
     expect(await beginEntryDeletion(database, { entryId })).toEqual({ kind: 'held', clones: 1 });
     await finish.commit();
     expect(await beginEntryDeletion(database, { entryId })).toMatchObject({ kind: 'deleting' });
@@ -236,8 +241,7 @@ describe('join against join and answer', () => {
 
   test('a join whose volume is deleted while it waits leaves nothing behind', async () => {
     const volume = await admitted(database, key);
-    const remove = await openTransaction(url);
-    await markDeleting(remove.database, { volumeId: volume.id });
+    const remove = await holding(url, markingDeleting(volume.id));
     const join = joinFlight(database, joining(volume, key));
     await untilBlocked(database, { text: 'from volumes' });
     await remove.commit();
@@ -252,8 +256,8 @@ describe('complete against delete', () => {
     const { volume } = await leased(database, key);
     const complete = await openTransaction(url);
     await completeVolume(complete.database, completion(volume));
-    const remove = markDeleting(database, { volumeId: volume.id });
-    await untilBlocked(database, { text: 'update volumes' });
+    const remove = markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
+    await untilBlocked(database, { text: 'from volumes' });
     await complete.commit();
     expect(await remove).toEqual({ kind: 'delete', backend: BACKEND });
   });
@@ -261,26 +265,30 @@ describe('complete against delete', () => {
   test('a completion that waits for the delete completes nothing and records nothing', async () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
-    const remove = await openTransaction(url);
-    await markDeleting(remove.database, { volumeId: volume.id });
+    const remove = await holding(url, markingDeleting(volume.id));
     const complete = completeVolume(database, completion(volume));
     await untilBlocked(database, { text: 'update volumes' });
     await remove.commit();
     expect(await complete).toEqual({ kind: 'not-creating', state: 'deleting' });
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ connection: null, holdsEntry: true });
+    expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
+      connection: null,
+      holdsEntry: true,
+    });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1 });
   });
 
   test('a failure that waits for the delete releases the lease and leaves the row to it', async () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
-    const remove = await openTransaction(url);
-    await markDeleting(remove.database, { volumeId: volume.id });
+    const remove = await holding(url, markingDeleting(volume.id));
     const fail = markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
     await untilBlocked(database);
     await remove.commit();
     await fail;
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'deleting', holdsEntry: false });
+    expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
+      state: 'deleting',
+      holdsEntry: false,
+    });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
   });
 
@@ -288,13 +296,18 @@ describe('complete against delete', () => {
     await readyEntry(database, key);
     const { volume, entryId } = await available(database, key);
     await available(database, key);
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     const first = await openTransaction(url);
-    await markDeleted(first.database, { volumeId: volume.id });
-    const second = markDeleted(database, { volumeId: volume.id });
+    await markDeleted(first.database, { volumeId: volume.id, source: SOURCE });
+    const second = markDeleted(database, { volumeId: volume.id, source: SOURCE });
     await untilBlocked(database);
     await first.commit();
     await second;
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 1 });
   });
 });
+
+/** The change of `markDeleting`, whose transaction ends by itself. */
+function markingDeleting(volumeId: VolumeId): SQL {
+  return sql`update volumes set state_before_delete = state, state = 'deleting' where id = ${volumeId}`;
+}

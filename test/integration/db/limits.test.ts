@@ -19,13 +19,15 @@ import { readSums } from '../../../db/entries/entries';
 import { listDeleting } from '../../../db/evictions/evictor';
 import { markForEviction } from '../../../db/evictions/victims';
 import { insertVolume, markFailed } from '../../../db/creates';
-import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
+import { markDeleting, markDeleted } from '../../../db/volumes';
+import { selectVolumes } from '../../../db/volume-lists';
 import { acquireEntry } from '../../../db/acquire';
 import { inTransaction } from '../../../db/statement';
 import type { EntryRow } from '../../../db/schema';
 import type { BackendName, EntryId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
 import {
+  SOURCE,
   admittance,
   cacheKey,
   completeVolume,
@@ -213,8 +215,8 @@ async function create(backend: BackendName, { key: number, end }: Extract<Action
   }
   if (acquired.kind === 'leased') await completeVolume(database, completion(volume));
   if (end === 'keep') return;
-  await markDeleting(database, { volumeId });
-  await markDeleted(database, { volumeId });
+  await markDeleting(database, { volumeId, scope: 'all projects' });
+  await markDeleted(database, { volumeId, source: SOURCE });
 }
 
 async function change(
@@ -276,7 +278,7 @@ async function expectUnleased(entries: EntryRow[]): Promise<void> {
 }
 
 async function expectCountedClones(backend: BackendName): Promise<void> {
-  const volumes = await selectVolumes(database, { backend, limit: 1000 });
+  const volumes = await selectVolumes(database, { scope: 'all projects', backend, limit: 1000 });
   for (const entry of await listEntries(database, { backend, limit: 1000 })) {
     const holders = volumes.filter(({ entryId, holdsEntry }) => holdsEntry && entryId === entry.id);
     expect(entry.clones).toBe(holders.length);

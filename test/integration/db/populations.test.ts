@@ -56,7 +56,10 @@ describe('joinFlight', () => {
         role: 'joined',
       });
     }
-    expect(await findVolume(database, { volumeId: joiner.id })).toMatchObject({ waitsForFlight: 1, activityId: '1' });
+    expect(await findVolume(database, { volumeId: joiner.id, scope: 'all projects' })).toMatchObject({
+      waitsForFlight: 1,
+      activityId: '1',
+    });
   });
 
   test('gives a verdict only to those who waited for its flight; the next caller leads another', async () => {
@@ -133,7 +136,7 @@ describe('joinFlight', () => {
       kind: 'not-creating',
       state: 'creating',
     });
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     expect(await joinFlight(database, joining(volume, key))).toEqual({ kind: 'not-creating', state: 'deleting' });
     expect(await findFlight(database, flightKey)).toBeUndefined();
   });
@@ -210,7 +213,7 @@ describe('waitersOf', () => {
     await readyEntry(database, key);
     await acquireEntry(database, { ...acquired, backend: BACKEND, key });
     await markFailed(database, { ...failing, to: 'error', decision: DECISION });
-    await markDeleting(database, deleted);
+    await markDeleting(database, { ...deleted, scope: 'all projects' });
     const deadRunId = restarted.runId;
     await insertVolume(database, admittance(key, { volumeId: restarted.volumeId, runId: 'second', deadRunId }));
     expect(await waitersOf(database, { ...flightKey, flight: 1, limit: 10 })).toEqual([]);

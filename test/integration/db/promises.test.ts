@@ -6,6 +6,7 @@ import { GiB, MiB, TiB } from '../../../workflows/contract/bytes';
 import type { BackendName, VolumeId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
 import {
+  SOURCE,
   admittance,
   BACKEND,
   cacheKey,
@@ -88,18 +89,18 @@ test('what ends gives its bytes back, and what comes back takes them again', asy
   await markFailed(database, { volumeId: failed.id, runId: failed.runId, to: 'error', decision: DECISION });
   expect(await noted()).toBe(6);
   // Nothing of it is there any more.
-  await markDeleting(database, { volumeId: failed.id });
+  await markDeleting(database, { volumeId: failed.id, scope: 'all projects' });
   expect(await noted()).toBe(6);
-  await revertDeleting(database, { volumeId: failed.id });
+  await revertDeleting(database, { volumeId: failed.id, usedBy: 'a QEMU process', source: SOURCE });
   expect(await admit(GiB, TiB, { volumeId: failed.id, runId: 'again' })).toMatchObject({ kind: 'admitted' });
   expect(await noted()).toBe(7);
   for (const volume of [deleted, refused]) {
     await completeVolume(database, { ...completion(volume), sizeBytes: volume.sizeBytes ?? 0 });
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
   }
   expect(await noted()).toBe(7);
-  await markDeleted(database, { volumeId: deleted.id });
-  await revertDeleting(database, { volumeId: refused.id });
+  await markDeleted(database, { volumeId: deleted.id, source: SOURCE });
+  await revertDeleting(database, { volumeId: refused.id, usedBy: 'a QEMU process', source: SOURCE });
   expect(await noted()).toBe(5);
   await database.sql`update volumes set size_bytes = ${8 * GiB} where id = ${refused.id}`;
   expect(await noted()).toBe(9);

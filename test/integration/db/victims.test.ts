@@ -18,6 +18,7 @@ import type { EntryId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
 import { notTheDate } from '../../support/timers';
 import {
+  SOURCE,
   admitted,
   available,
   BACKEND,
@@ -84,8 +85,10 @@ describe('parents with clones', () => {
       deleting: [],
       held: [{ id: entryId, state: 'retired', counted: false, reason: 'requested' }],
     });
-    await markDeleting(database, { volumeId: volume.id });
-    expect(await markDeleted(database, { volumeId: volume.id })).toMatchObject({ freedEntry: { entryId } });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
+    expect(await markDeleted(database, { volumeId: volume.id, source: SOURCE })).toMatchObject({
+      freedEntry: { entryId },
+    });
   });
 });
 
@@ -229,8 +232,8 @@ describe('scoring', () => {
 
   async function acquireAndEnd(): Promise<void> {
     const { volume } = await available(database, key);
-    await markDeleting(database, { volumeId: volume.id });
-    await markDeleted(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
+    await markDeleted(database, { volumeId: volume.id, source: SOURCE });
   }
 });
 

@@ -2,12 +2,14 @@ import { findEntry } from '../../../db/entries/entries';
 import { quarantineEntry } from '../../../db/entries/retirement';
 import { listDecisions } from '../../../db/report/decisions';
 import { insertVolume, markFailed, releaseLeases } from '../../../db/creates';
-import { markDeleting, findVolume, markDeleted, selectVolumes, revertDeleting } from '../../../db/volumes';
+import { markDeleting, findVolume, markDeleted, revertDeleting } from '../../../db/volumes';
+import { selectVolumes } from '../../../db/volume-lists';
 import { acquireEntry } from '../../../db/acquire';
 import { setAttached } from '../../support/attach';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import { useInventory } from '../../support/database/database';
 import {
+  SOURCE,
   admittance,
   admitted,
   available,
@@ -41,7 +43,7 @@ describe('insertVolume', () => {
       kind: 'admitted',
       volume: { createdAt: expect.any(Date) },
     });
-    expect(await selectVolumes(database, { limit: 10 })).toHaveLength(1);
+    expect(await selectVolumes(database, { scope: 'all projects', limit: 10 })).toHaveLength(1);
   });
 
   test('treats requests that differ only in the order of their keys as the same', async () => {
@@ -56,7 +58,7 @@ describe('insertVolume', () => {
     const other = { ...request, request: { imageId: 'another' } };
     expect(await insertVolume(database, other)).toEqual({
       kind: 'conflict',
-      found: expect.stringContaining(request.imageId),
+      found: expect.stringContaining(request.imageId ?? ''),
     });
     expect(await insertVolume(database, { ...other, projectId: 'foreign' as ProjectId })).toEqual({
       kind: 'conflict',
@@ -82,7 +84,7 @@ describe('insertVolume', () => {
       expect(taken).toMatchObject({ kind: 'admitted', volume: { runId: 'second run', entryId, holdsEntry: true } });
       expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'creating' });
       await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
-      expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({
+      expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
         state: 'creating',
         holdsEntry: true,
       });
@@ -113,7 +115,7 @@ describe('insertVolume', () => {
     const failing = await admitted(database, key);
     const error = { type: 'NoSpace', message: 'backend local has no space' };
     await markFailed(database, { volumeId: failing.id, runId: failing.runId, to: 'error', error, decision: DECISION });
-    expect(await findVolume(database, { volumeId: failing.id })).toMatchObject({
+    expect(await findVolume(database, { volumeId: failing.id, scope: 'all projects' })).toMatchObject({
       state: 'error',
       errorType: 'NoSpace',
     });
@@ -123,9 +125,9 @@ describe('insertVolume', () => {
       kind: 'admitted',
       volume: { state: 'creating', errorType: null, errorMessage: null, entryId: null },
     });
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     expect(await insertVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
-    await markDeleted(database, { volumeId: volume.id });
+    await markDeleted(database, { volumeId: volume.id, source: SOURCE });
     expect(await insertVolume(database, admittance(key, { volumeId: volume.id }))).toEqual({ kind: 'deleted' });
   });
 });
@@ -144,7 +146,10 @@ describe('acquireEntry', () => {
     });
     expect(await acquireEntry(database, request)).toEqual(first);
     expect(await findEntry(database, { entryId: entry.id })).toMatchObject({ clones: 1, uses: 1 });
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ entryId: entry.id, holdsEntry: true });
+    expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
+      entryId: entry.id,
+      holdsEntry: true,
+    });
   });
 
   test('is cold without an entry, with one that is still populating, and for a full one', async () => {
@@ -172,7 +177,7 @@ describe('acquireEntry', () => {
       kind: 'not-creating',
       state: 'creating',
     });
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     expect(await acquireEntry(database, acquirement(volume, key))).toEqual({
       kind: 'not-creating',
       state: 'deleting',
@@ -226,8 +231,8 @@ describe('completeVolume', () => {
     const { volume, entryId } = await available(database, key);
     expect(volume).toMatchObject({ entryId, holdsEntry: false });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0, uses: 1 });
-    await markDeleting(database, { volumeId: volume.id });
-    await markDeleted(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
+    await markDeleted(database, { volumeId: volume.id, source: SOURCE });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
   });
 });
@@ -256,12 +261,15 @@ describe('markFailed', () => {
   test('leaves a row that a delete has taken over to the delete', async () => {
     await readyEntry(database, key);
     const { volume, entryId } = await leased(database, key);
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     expect(
       await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'deleted', decision: DECISION }),
     ).toEqual({});
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'deleting', holdsEntry: false });
-    await markDeleted(database, { volumeId: volume.id });
+    expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
+      state: 'deleting',
+      holdsEntry: false,
+    });
+    await markDeleted(database, { volumeId: volume.id, source: SOURCE });
     expect(await findEntry(database, { entryId })).toMatchObject({ clones: 0 });
   });
 
@@ -269,7 +277,10 @@ describe('markFailed', () => {
     await readyEntry(database, key);
     const { volume } = await available(database, key);
     await markFailed(database, { volumeId: volume.id, runId: volume.runId, to: 'error', decision: DECISION });
-    expect(await findVolume(database, { volumeId: volume.id })).toMatchObject({ state: 'available', holdsEntry: true });
+    expect(await findVolume(database, { volumeId: volume.id, scope: 'all projects' })).toMatchObject({
+      state: 'available',
+      holdsEntry: true,
+    });
   });
 });
 
@@ -280,22 +291,24 @@ describe('deleting', () => {
     const two = await available(database, key);
     await quarantineEntry(database, { entryId: one.entryId, found: 'changed' });
     const begin = { kind: 'delete', backend: BACKEND };
-    expect(await markDeleting(database, { volumeId: one.volume.id })).toEqual(begin);
-    expect(await markDeleting(database, { volumeId: one.volume.id })).toEqual(begin);
-    expect(await markDeleted(database, { volumeId: one.volume.id })).toEqual({});
-    await markDeleting(database, { volumeId: two.volume.id });
+    expect(await markDeleting(database, { volumeId: one.volume.id, scope: 'all projects' })).toEqual(begin);
+    expect(await markDeleting(database, { volumeId: one.volume.id, scope: 'all projects' })).toEqual(begin);
+    expect(await markDeleted(database, { volumeId: one.volume.id, source: SOURCE })).toEqual({});
+    await markDeleting(database, { volumeId: two.volume.id, scope: 'all projects' });
     const freed = { freedEntry: { entryId: one.entryId, imageVolume: expect.any(String), backend: BACKEND } };
-    expect(await markDeleted(database, { volumeId: two.volume.id })).toEqual(freed);
-    expect(await markDeleted(database, { volumeId: two.volume.id })).toEqual(freed);
+    expect(await markDeleted(database, { volumeId: two.volume.id, source: SOURCE })).toEqual(freed);
+    expect(await markDeleted(database, { volumeId: two.volume.id, source: SOURCE })).toEqual(freed);
     expect(await findEntry(database, { entryId: one.entryId })).toMatchObject({ clones: 0 });
-    expect(await markDeleting(database, { volumeId: two.volume.id })).toEqual({ kind: 'absent' });
+    expect(await markDeleting(database, { volumeId: two.volume.id, scope: 'all projects' })).toEqual({
+      kind: 'deleted',
+    });
   });
 
   test('names the run that still creates the volume, each time it is asked', async () => {
     const volume = await admitted(database, key);
     const creating = { kind: 'creating', workflowId: volume.workflowId, runId: volume.runId, backend: BACKEND };
-    expect(await markDeleting(database, { volumeId: volume.id })).toEqual(creating);
-    expect(await markDeleting(database, { volumeId: volume.id })).toEqual(creating);
+    expect(await markDeleting(database, { volumeId: volume.id, scope: 'all projects' })).toEqual(creating);
+    expect(await markDeleting(database, { volumeId: volume.id, scope: 'all projects' })).toEqual(creating);
     expect(await completeVolume(database, completion(volume))).toEqual({ kind: 'not-creating', state: 'deleting' });
   });
 
@@ -303,36 +316,41 @@ describe('deleting', () => {
     await readyEntry(database, key);
     const { volume } = await available(database, key);
     expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-1' })).toBe(true);
-    expect(await markDeleting(database, { volumeId: volume.id })).toEqual({ kind: 'in-use', by: 'vm-1' });
+    expect(await markDeleting(database, { volumeId: volume.id, scope: 'all projects' })).toEqual({
+      kind: 'in-use',
+      by: 'vm-1',
+    });
     await setAttached(database, { volumeId: volume.id, attachedTo: null });
-    await markDeleting(database, { volumeId: volume.id });
+    await markDeleting(database, { volumeId: volume.id, scope: 'all projects' });
     expect(await setAttached(database, { volumeId: volume.id, attachedTo: 'vm-2' })).toBe(false);
-    expect(await revertDeleting(database, { volumeId: volume.id })).toEqual({
+    expect(await revertDeleting(database, { volumeId: volume.id, usedBy: 'a QEMU process', source: SOURCE })).toEqual({
       kind: 'restored',
       state: 'available',
     });
-    expect(await revertDeleting(database, { volumeId: volume.id })).toEqual({
+    expect(await revertDeleting(database, { volumeId: volume.id, usedBy: 'a QEMU process', source: SOURCE })).toEqual({
       kind: 'not-deleting',
       state: 'available',
     });
   });
 
   test('of a volume that nobody knows is absent', async () => {
-    expect(await markDeleting(database, { volumeId: admittance(key).volumeId })).toEqual({ kind: 'absent' });
+    expect(await markDeleting(database, { volumeId: admittance(key).volumeId, scope: 'all projects' })).toEqual({
+      kind: 'absent',
+    });
   });
 });
 
 test('volumes are listed newest first, page by page, without the deleted ones', async () => {
   const ids = [];
   for (let index = 0; index < 5; index += 1) ids.unshift((await admitted(database, key)).id);
-  const first = await selectVolumes(database, { limit: 3 });
-  const second = await selectVolumes(database, { limit: 3, afterId: first[2]?.id });
+  const first = await selectVolumes(database, { scope: 'all projects', limit: 3 });
+  const second = await selectVolumes(database, { scope: 'all projects', limit: 3, afterId: first[2]?.id });
   expect([...first, ...second].map(({ id }) => id)).toEqual(ids);
   const [newest] = ids;
   if (newest === undefined) throw new Error('no volume');
-  await markDeleting(database, { volumeId: newest });
-  await markDeleted(database, { volumeId: newest });
-  expect(await selectVolumes(database, { limit: 10 })).toHaveLength(4);
-  expect(await selectVolumes(database, { limit: 10, state: 'deleted' })).toHaveLength(1);
-  expect(await selectVolumes(database, { limit: 10, projectId: 'nobody' as ProjectId })).toHaveLength(0);
+  await markDeleting(database, { volumeId: newest, scope: 'all projects' });
+  await markDeleted(database, { volumeId: newest, source: SOURCE });
+  expect(await selectVolumes(database, { scope: 'all projects', limit: 10 })).toHaveLength(4);
+  expect(await selectVolumes(database, { scope: 'all projects', limit: 10, state: 'deleted' })).toHaveLength(1);
+  expect(await selectVolumes(database, { scope: { projectId: 'nobody' as ProjectId }, limit: 10 })).toHaveLength(0);
 });

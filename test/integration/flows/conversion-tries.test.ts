@@ -1,4 +1,5 @@
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { findTool } from '../../../activities/command';
 import { assertCleanSlate } from '../../support/every-step/slate';
@@ -30,7 +31,7 @@ async function failQemuImg(times: number): Promise<{ failures: () => Promise<num
   await chmod(log, 0o666);
   await writeFile(fake, script);
   await chmod(fake, 0o755);
-  for (let path = directory; path !== '/tmp' && path !== '/'; path = join(path, '..')) await chmod(path, 0o755);
+  for (let path = directory; path !== tmpdir() && path !== '/'; path = join(path, '..')) await chmod(path, 0o755);
   process.env['PATH'] = `${directory}${delimiter}${PATH}`;
   return { failures: async () => (await readFile(log, 'utf8')).split('\n').length - 1 };
 }

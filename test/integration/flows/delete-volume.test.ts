@@ -9,6 +9,7 @@ import { setAttached } from '../../support/attach';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { CreateVolumeResult } from '../../../workflows/contract/volume';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
+import { listEvents } from '../../../db/events';
 import { retireEntry } from '../../../db/entries/retirement';
 import { endWithTest } from '../../support/machine/test-process';
 
@@ -67,6 +68,46 @@ describe('DeleteVolume', () => {
     const outcomes = await Promise.all([remove(volumeId), remove(volumeId)]);
     expect(outcomes.map(({ outcome }) => outcome)).toContain('deleted');
     expect(filesOf(volumeId)).toEqual([]);
+  });
+
+  it('deletes by force what a row says is attached, never what is open, and tells that it was forced', async () => {
+    const { image } = await flow.upload('forced');
+    const created = await flow.create(image);
+    const { volumeId } = created;
+    await setAttached(flow.stack.database, { volumeId, attachedTo: 'a machine that is gone' });
+    const force = () => deleteVolume(flow.stack.cache, volumeId, { force: true, by: 'root' });
+    await expect(remove(volumeId)).rejects.toMatchObject({ type: 'VolumeInUse' });
+    const guest = await openInQemu(created);
+    await expect(force()).rejects.toMatchObject({ type: 'VolumeInUse', details: { by: 'a QEMU process' } });
+    expect(await flow.volume(volumeId)).toMatchObject({ state: 'available' });
+    await guest.close();
+    await expect(
+      deleteVolume(flow.stack.cache, volumeId, { force: true, projectId: created.projectId }),
+    ).rejects.toMatchObject({ type: 'InvalidRequest', details: { field: 'force' } });
+    expect(await force()).toMatchObject({ outcome: 'deleted' });
+    expect(filesOf(volumeId)).toEqual([]);
+    const query = { scope: 'all projects', volumeId, kind: 'volume', limit: 9 } as const;
+    const [deleted, ...others] = await listEvents(flow.stack.database, query);
+    expect(deleted).toMatchObject({ kind: 'volume.deleted', requestedBy: 'root', detail: { forced: true } });
+    const refused = others.filter(({ kind }) => kind === 'volume.delete-refused');
+    expect(refused.map(({ detail }) => detail)).toEqual([
+      { usedBy: 'a QEMU process' },
+      { usedBy: 'a machine that is gone' },
+    ]);
+  });
+
+  it('ends a create by force instead of waiting for it', async () => {
+    const { image } = await flow.upload('stuck');
+    await flow.stack.imageService.inject({ kind: 'stall', imageId: image.id, afterBytes: 0 });
+    const stuck = await flow.start(image);
+    await flow.untilWaiting(stuck.volumeId);
+    const result = stuck.result().catch((error: unknown) => error);
+    const forced = deleteVolume(flow.stack.cache, stuck.volumeId, { force: true });
+    expect(await forced).toMatchObject({ outcome: 'deleted' });
+    expect(await result).toMatchObject({ cause: { name: 'TerminatedFailure' } });
+    expect(await flow.volume(stuck.volumeId)).toMatchObject({ state: 'deleted', holdsEntry: false, activityId: null });
+    await flow.stack.imageService.clearFaults();
+    await flow.flightHandle(image).result();
   });
 
   it('cancels a create that waits for a stalled download; the flight goes on and serves the others', async () => {

@@ -78,7 +78,7 @@ describe('a follow', () => {
     const name = named();
     const images = [await publish({ name })];
     await follow({ imageName: name });
-    const created: { imageId: string; outcome: string }[] = [];
+    const created: { imageId: string | null; outcome: string }[] = [];
     const over = new AbortController();
     const creating = Promise.all(
       Array.from({ length: 4 }, async () => {

@@ -1,17 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { ImageVolumeCacheError } from '../../../client/errors';
-import { createVolumes } from '../../../client/volumes';
+import { createSnapshot } from '../../../client/snapshots';
+import { createVolume, createVolumes } from '../../../client/volumes';
+import { MiB } from '../../../workflows/contract/bytes';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import type { Image } from '../../../workflows/contract/image';
 import type { CreateVolumeInput } from '../../../workflows/contract/volume';
 import { createImageMembers } from '../../support/glance/image-members';
 import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
-import { startStandInKeystone } from '../../support/openstack/stand-in-keystone';
+import { startStandInKeystone, type StandInKeystone } from '../../support/openstack/stand-in-keystone';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { refreshFlows } from '../../support/stack/refresh';
 
+let keystone: StandInKeystone;
 const flow = useStack(async ({ after }) => {
-  const keystone = await startStandInKeystone();
+  keystone = await startStandInKeystone();
   after(() => keystone.stop());
   const account = { authUrl: keystone.url, username: 'ivc', projectName: 'service' };
   return { config: { identity: account }, environment: { OS_PASSWORD: 'any' } };
@@ -58,6 +61,26 @@ it('with an identity a create must say for which project it is', async () => {
     type: 'InvalidRequest',
     details: { field: 'projectId' },
   });
+});
+
+it('what is made for a project that is not in Keystone is refused, whatever it is made of', async () => {
+  const image = await publish('public');
+  const { cache, backend } = flow.stack;
+  const { volumeId } = await createFor(image, owner);
+  const { result: snapshot } = await createSnapshot(cache, { volumeId, projectId: owner }, {});
+  keystone.answerProjects({ status: 404 });
+  const ofGone = () => ({ backend, projectId: randomUUID() });
+  const made = [
+    () => flow.create(image, ofGone()),
+    () => createVolume(cache, { ...ofGone(), sizeBytes: MiB }),
+    () => createVolume(cache, { ...ofGone(), snapshotId: snapshot.snapshotId }),
+    () => createVolume(cache, { ...ofGone(), sourceVolumeId: volumeId }),
+    () => createSnapshot(cache, { projectId: randomUUID(), volumeId }, {}),
+  ];
+  for (const make of made)
+    await expect(make()).rejects.toMatchObject({ type: 'InvalidRequest', details: { field: 'projectId' } });
+  keystone.answerProjects({ status: 403 });
+  expect(await createVolume(cache, { ...ofGone(), sizeBytes: MiB })).toMatchObject({ outcome: 'blank' });
 });
 
 it('a project uses its own images', async () => {

@@ -139,7 +139,7 @@ describe('a reconciliation', () => {
       `volumes/${volumeId}.json`,
     ];
     for (const name of names) writeFileSync(inBackend(name), 'x'.repeat(512));
-    const shortKey = volume.imageId.replaceAll('-', '');
+    const shortKey = (volume.imageId ?? '').replaceAll('-', '');
     const foreign = {
       ...marker,
       cacheKey: {
@@ -370,12 +370,13 @@ describe('a reconciliation', () => {
     expect(await flow.volume(volume.volumeId)).toMatchObject({ entryId: entry.id, holdsEntry: true });
   });
 
-  it('refuses a malformed request by name', async () => {
+  it('refuses a malformed request, and an unknown backend, by name', async () => {
     const { client, cache } = flow.stack;
-    for (const [input, field] of [
-      [{ backend: 'nowhere' }, 'backend'],
-      [{ backend: flow.stack.backend, dryRun: 'yes' }, 'dryRun'],
-      [{ backend: flow.stack.backend, fix: true }, 'fix'],
+    const malformed = (field: string) => ({ type: 'InvalidRequest', details: [{ field }] });
+    for (const [input, refusal] of [
+      [{ backend: 'nowhere' }, { type: 'BackendNotFound', details: [{ backend: '"nowhere"' }] }],
+      [{ backend: flow.stack.backend, dryRun: 'yes' }, malformed('dryRun')],
+      [{ backend: flow.stack.backend, fix: true }, malformed('fix')],
     ] as const) {
       const refused = client.workflow.execute(workflowTypes.reconcileBackend, {
         workflowId: `reconcile/${randomUUID()}`,
@@ -384,7 +385,7 @@ describe('a reconciliation', () => {
       });
       const error: unknown = await refused.catch((failure: unknown) => failure);
       expect(error).toBeInstanceOf(WorkflowFailedError);
-      expect((error as WorkflowFailedError).cause).toMatchObject({ type: 'InvalidRequest', details: [{ field }] });
+      expect((error as WorkflowFailedError).cause).toMatchObject(refusal);
     }
   });
 

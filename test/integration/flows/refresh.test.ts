@@ -187,7 +187,6 @@ describe('a refresh', () => {
       { cursor: { afterImageId: null } },
       { field: 'cursor.imagesDone', value: 'nothing' },
     ],
-    ['an unknown backend', { backend: 'nowhere' }, { field: 'backend', value: '"nowhere"' }],
   ])('refuses %s, and names the field and its value', async (_what, input, details) => {
     const { client, cache } = flow.stack;
     const run = client.workflow.execute('RefreshImageCache', {

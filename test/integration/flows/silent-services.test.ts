@@ -41,14 +41,15 @@ describe('a database that falls silent', () => {
   });
   afterEach(() => database.drop());
 
-  it('is told by /livez and by every command, and holds up no stop', async () => {
-    expect((await fetch(worker().livenessUrl)).status).toBe(200);
+  it('is told by /readyz and by every command, and holds up neither /livez nor a stop', async () => {
+    expect((await fetch(worker().readinessUrl)).status).toBe(200);
     gate.fallSilent();
-    const probes = await Promise.all([fetch(worker().livenessUrl), fetch(worker().livenessUrl)]);
+    const probes = await Promise.all([fetch(worker().readinessUrl), fetch(worker().readinessUrl)]);
     for (const probe of probes) {
       expect(probe.status).toBe(503);
       expect(await probe.text()).not.toBe('ok\n');
     }
+    expect((await fetch(worker().livenessUrl)).status).toBe(200);
     const [list, doctor] = await Promise.all([ivc('volume', 'list', '--json'), ivc('doctor', '--json')]);
     expect([list.exitCode, doctor.exitCode]).toEqual([UNAVAILABLE, UNAVAILABLE]);
     expect(JSON.parse(list.stdout)).toMatchObject({ error: { type: 'DatabaseUnavailable' } });

@@ -1,3 +1,4 @@
+import { listEvents } from '../../../db/events';
 import { randomUUID } from 'node:crypto';
 import { warmCache } from '../../../client/refresh';
 import type { WarmInput, WarmResult } from '../../../workflows/contract/refresh';
@@ -36,6 +37,17 @@ describe('warming', () => {
     const image = await publish();
     const { warmed } = await warm({ imageIds: [image.id], pin: true, by: 'an operator' });
     expect(await entry(warmed[0]?.entryId ?? null)).toMatchObject({ pinned: true, pinnedBy: 'an operator' });
+    const { backend, database } = flow.stack;
+    const query = { scope: 'all projects', imageId: image.id, kind: 'warm', limit: 9 } as const;
+    expect(await listEvents(database, query)).toMatchObject([
+      {
+        kind: 'warm.requested',
+        object: `${backend}/${image.id}`,
+        requestedBy: 'an operator',
+        backend,
+        detail: { pin: true },
+      },
+    ]);
   });
 
   it('and creates of the same image share one flight, whoever comes first', async () => {
@@ -101,15 +113,19 @@ describe('warming', () => {
     expect((await warming).warmed).toMatchObject([{ outcome: 'populated' }]);
   });
 
+  it('refuses a backend that there is not, and names those that there are', async () => {
+    const { cache, backend } = flow.stack;
+    await expect(warmCache(cache, { imageIds: [randomUUID()], backends: ['nowhere'] }, {})).rejects.toMatchObject({
+      type: 'BackendNotFound',
+      exitCode: 3,
+      details: { backend: '"nowhere"', known: expect.stringContaining(backend) },
+    });
+  });
+
   it.each<[string, unknown, { field: string; value: string }]>([
     ['nothing', null, { field: 'input', value: 'null' }],
     ['no image', { imageIds: [] }, { field: 'imageIds', value: '[]' }],
     ['what is no image id', { imageIds: ['x'] }, { field: 'imageIds.0', value: '"x"' }],
-    [
-      'an unknown backend',
-      { imageIds: [randomUUID()], backends: ['nowhere'] },
-      { field: 'backends', value: '"nowhere"' },
-    ],
     [
       'all and some',
       { imageIds: [randomUUID()], backends: ['x'], allBackends: true },

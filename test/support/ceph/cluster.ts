@@ -3,7 +3,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../../../activities/command';
 import { readLogTail } from '../../../worker/stack/part';
-import { choosePort } from '../../../worker/stack/ports';
+import { choosePort } from '../../../worker/ports';
 import { waitFor } from '../../../worker/stack/wait';
 import { GiB } from '../../../workflows/contract/bytes';
 import { Failure } from '../../../workflows/contract/failures';

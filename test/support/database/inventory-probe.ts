@@ -3,7 +3,8 @@ import { findEntry, listEntries, readSums } from '../../../db/entries/entries';
 import { listEntryEvents } from '../../../db/entries/entry-events';
 import { findFlight } from '../../../db/flights';
 import { listDecisions } from '../../../db/report/decisions';
-import { findVolume, selectVolumes } from '../../../db/volumes';
+import { findVolume } from '../../../db/volumes';
+import { selectVolumes } from '../../../db/volume-lists';
 import type { EntryState } from '../../../db/schema';
 import type { BackendName } from '../../../workflows/contract/ids';
 
@@ -18,11 +19,11 @@ export class InventoryProbe {
   ) {}
 
   volume(volumeId: string) {
-    return findVolume(this.database, { volumeId: volumeId as never });
+    return findVolume(this.database, { volumeId: volumeId as never, scope: 'all projects' });
   }
 
   volumes() {
-    return selectVolumes(this.database, { backend: this.backend, limit: LIMIT });
+    return selectVolumes(this.database, { scope: 'all projects', backend: this.backend, limit: LIMIT });
   }
 
   entry(entryId: string) {

@@ -1,14 +1,17 @@
-import { completeVolume } from './rows';
+import { SOURCE, completeVolume } from './rows';
 import { randomUUID } from 'node:crypto';
 import { chooseForReservation } from '../../../activities/eviction/choose-evictions';
 import type { Database } from '../../../db/client';
 import { listEntries } from '../../../db/entries/entries';
 import { summarizeDecisions } from '../../../db/report/decisions';
+import { listEvents } from '../../../db/events';
+import { deleteExpired } from '../../../db/retention';
 import { readSums } from '../../../db/entries/entries';
 import { forgetGone } from '../../../db/evictions/evictor';
 import { readBackendGauges, readEntryGauges, readVolumeGauges } from '../../../db/report/gauges';
 import { markForReservation } from '../../../db/evictions/victims';
-import { markDeleting, markDeleted, selectVolumes } from '../../../db/volumes';
+import { markDeleting, markDeleted } from '../../../db/volumes';
+import { selectVolumes } from '../../../db/volume-lists';
 import { acquireEntry } from '../../../db/acquire';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../../../workflows/contract/ids';
 import { GiB } from '../../../workflows/contract/bytes';
@@ -30,6 +33,7 @@ export interface InventoryWork {
 
 const PAGE = 100;
 const PERIOD_MS = 86_400_000;
+const KEPT = { events: 400 * PERIOD_MS, decisions: 400 * PERIOD_MS, goneRows: 400 * PERIOD_MS };
 const FORGOTTEN_VOLUMES = 2000;
 const LIST_PROJECT = 'project-7' as ProjectId;
 
@@ -95,8 +99,8 @@ function creating(database: Database, { backend, entries }: Filling): InventoryW
           decision: { reason: 'the image was cached' },
         }),
       undo: async (n) => {
-        await markDeleting(database, { volumeId: idOf(n, 'complete') });
-        await markDeleted(database, { volumeId: idOf(n, 'complete') });
+        await markDeleting(database, { volumeId: idOf(n, 'complete'), scope: 'all projects' });
+        await markDeleted(database, { volumeId: idOf(n, 'complete'), source: SOURCE });
       },
     },
   ];
@@ -177,11 +181,12 @@ function listing(database: Database, { backend, volumes, entries }: Filling): In
     >`select md5('entry' || ${Math.floor(entries / 2) + 1}::text)::uuid as id`;
     [middleVolume, middleEntry] = [volume?.id, entry?.id];
   };
+  const all = { scope: 'all projects' } as const;
   const pages: [string, Omit<Parameters<typeof selectVolumes>[1], 'limit'>][] = [
-    ['list volumes', {}],
-    ['list volumes of a backend', { backend }],
-    ['list volumes of a project', { projectId: LIST_PROJECT }],
-    ['list volumes in error', { state: 'error' }],
+    ['list volumes', all],
+    ['list volumes of a backend', { ...all, backend }],
+    ['list volumes of a project', { scope: { projectId: LIST_PROJECT } }],
+    ['list volumes in error', { ...all, state: 'error' }],
   ];
   return [
     ...pages.map(([name, filter]) => ({
@@ -193,7 +198,7 @@ function listing(database: Database, { backend, volumes, entries }: Filling): In
       name: 'list volumes, a page in the middle',
       ordered: true,
       prepare: findMiddle,
-      run: () => selectVolumes(database, { limit: PAGE, afterId: middleVolume }),
+      run: () => selectVolumes(database, { ...all, limit: PAGE, afterId: middleVolume }),
     },
     { name: 'list entries', ordered: true, run: () => listEntries(database, { backend, limit: PAGE }) },
     {
@@ -202,6 +207,21 @@ function listing(database: Database, { backend, volumes, entries }: Filling): In
       prepare: findMiddle,
       run: () => listEntries(database, { backend, limit: PAGE, afterId: middleEntry }),
     },
+    { name: 'events, the first page', run: () => listEvents(database, { scope: 'all projects', limit: PAGE }) },
+    {
+      name: 'events of a volume',
+      prepare: findMiddle,
+      run: () => listEvents(database, { scope: 'all projects', limit: PAGE, volumeId: middleVolume }),
+    },
+    {
+      name: 'events of an image',
+      run: () => listEvents(database, { scope: 'all projects', limit: PAGE, imageId: 'scale' as ImageId }),
+    },
+    {
+      name: 'events of a project',
+      run: () => listEvents(database, { scope: { projectId: LIST_PROJECT }, limit: PAGE }),
+    },
+    { name: 'delete what is not kept', run: () => deleteExpired(database, { kept: KEPT, mostRows: PAGE }) },
     { name: 'hit rate of a day', run: () => summarizeDecisions(database, { backend, withinMs: PERIOD_MS }) },
     { name: 'gauges of backends', run: () => readBackendGauges(database) },
     { name: 'gauges of entries', times: 40, run: () => readEntryGauges(database) },

@@ -6,7 +6,7 @@ import { findTool } from '../../../activities/command';
 import { parseDatabaseUrl } from '../../../db/url';
 import { chooseDatabaseUser, giveTo } from '../../../worker/stack/database-user';
 import { startPart } from '../../../worker/stack/part';
-import { choosePort, isListening } from '../../../worker/stack/ports';
+import { choosePort, isListening } from '../../../worker/ports';
 import { waitFor } from '../../../worker/stack/wait';
 import { ensureTools } from '../machine/debian-packages';
 

@@ -31,6 +31,8 @@ export const LIMITS: CacheLimits = {
 };
 
 export const CONNECTION = { driver: 'file', path: '/volumes/v.raw', format: 'raw' } as const;
+/** Who does what a test does. */
+export const SOURCE = { workflowId: 'by hand', runId: 'run 1' };
 export const DECISION = { reason: 'a ready entry was found', bytesDownloaded: 0, timingsMs: { acquire: 3 } };
 
 export function cacheKey(content: string, more: Partial<CacheKey> = {}): CacheKey {
@@ -159,8 +161,12 @@ export function joining(volume: VolumeRow, key: CacheKey, more: Partial<FlightJo
 }
 
 /** Admits a fresh volume and gives it a lease on the key's entry. */
-export async function leased(database: Database, key: CacheKey): Promise<{ volume: VolumeRow; entryId: EntryId }> {
-  const volume = await admitted(database, key);
+export async function leased(
+  database: Database,
+  key: CacheKey,
+  more: Parameters<typeof admittance>[1] = {},
+): Promise<{ volume: VolumeRow; entryId: EntryId }> {
+  const volume = await admitted(database, key, more);
   const outcome = await acquireEntry(database, acquirement(volume, key));
   if (outcome.kind !== 'leased') throw new Error(`the acquire is ${outcome.kind}`);
   return { volume, entryId: outcome.entry.id };
@@ -193,8 +199,12 @@ export function completion(volume: VolumeRow): OneCompletion {
 }
 
 /** A finished volume, cloned from the key's entry. */
-export async function available(database: Database, key: CacheKey): Promise<{ volume: VolumeRow; entryId: EntryId }> {
-  const { volume, entryId } = await leased(database, key);
+export async function available(
+  database: Database,
+  key: CacheKey,
+  more: Parameters<typeof admittance>[1] = {},
+): Promise<{ volume: VolumeRow; entryId: EntryId }> {
+  const { volume, entryId } = await leased(database, key, more);
   const outcome = await completeVolume(database, completion(volume));
   if (outcome.kind !== 'completed') throw new Error(`the volume is ${outcome.state}`);
   return { volume: outcome.volume, entryId };

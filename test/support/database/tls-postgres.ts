@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { startPostgres } from '../../../worker/stack/postgres';
 import { chooseDatabaseUser, giveTo } from '../../../worker/stack/database-user';
 import { readLogTail, startPart } from '../../../worker/stack/part';
-import { choosePort } from '../../../worker/stack/ports';
+import { choosePort } from '../../../worker/ports';
 import { findPostgresBinaries } from '../../../worker/stack/postgres-binaries';
 import { makeCertificates } from '../machine/certificates';
 import { waitFor } from '../../../worker/stack/wait';
@@ -16,7 +16,7 @@ export interface TlsPostgres {
   user: string;
   password: string;
   /** Certificates and keys by name: `ca`, `other-ca`, `client`. */
-  path(name: string): string;
+  path: (name: string) => string;
   stop(): Promise<void>;
 }
 

@@ -5,15 +5,8 @@ import type { ActivityExecuteInput, ActivityInterceptors } from '@temporalio/wor
 import { toApplicationFailure } from '../../../activities/application-failure';
 import { Failure } from '../../../workflows/contract/failures';
 
-/** What can befall a step. In all but the first its real function runs. */
-export const faultKinds = [
-  'fails',
-  'loses-reply',
-  'runs-twice',
-  'finishes-late',
-  'fails-and-finishes-late',
-  'is-cancelled',
-] as const;
+/** What can befall a step. In all but the first its real function runs; after a lost reply, twice. */
+export const faultKinds = ['fails', 'loses-reply', 'finishes-late', 'fails-and-finishes-late', 'is-cancelled'] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
 /** One step of one workflow: its activity and, where a run has several of it, which. */
@@ -117,8 +110,6 @@ async function strikeAt(
     case 'loses-reply':
       await unlessAsync(run());
       throw new Error('the reply was lost');
-    case 'runs-twice':
-      return await runTwice(run);
     case 'finishes-late':
     case 'fails-and-finishes-late':
       strike.late.ended = strike.late.begun.then(run);

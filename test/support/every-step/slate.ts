@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { EntryState } from '../../../db/schema';
+import type { SnapshotState } from '../../../workflows/contract/snapshot';
 import type { VolumeState } from '../../../workflows/contract/volume';
 import { until } from '../stack/flows';
 import type { EveryStepStack } from './step-stack';
@@ -22,30 +23,35 @@ export async function assertCleanSlate(world: World): Promise<void> {
   const unfinished = volumes.filter(({ state, waits }) => state === 'creating' || state === 'deleting' || waits);
   expect(unfinished).toEqual([]);
 
+  const snapshots = await sql<{ id: string; state: SnapshotState; entry_id: string | null; holds_entry: boolean }[]>`
+    select id, state, entry_id, holds_entry from snapshots
+    where volume_id in (select id from volumes where short_key = ${cacheKey.short})`;
+  expect(snapshots.filter(({ state }) => state === 'creating' || state === 'deleting')).toEqual([]);
+
   const entries = await sql<
     { id: string; state: EntryState; clones: number; counted: boolean; image_volume: string }[]
   >`
     select id, state, clones, counted, image_volume from cache_entries where short_key = ${cacheKey.short}`;
   expect(entries.filter(({ state }) => state === 'populating' || state === 'deleting')).toEqual([]);
   expect(entries.filter(({ state, counted }) => state === 'gone' && counted)).toEqual([]);
-  const held = (entryId: string) => volumes.filter((row) => row.holds_entry && row.entry_id === entryId).length;
+  const held = (entryId: string) =>
+    [...volumes, ...snapshots].filter((row) => row.holds_entry && row.entry_id === entryId).length;
   expect(entries.map(({ id, clones }) => ({ id, clones }))).toEqual(
     entries.map(({ id }) => ({ id, clones: held(id) })),
   );
+  const reimages = await sql`select volume_id from reimages where short_key = ${cacheKey.short}`;
+  expect([...reimages]).toEqual([]);
   const unanswered = await sql`select flight from populations where short_key = ${cacheKey.short} and verdict is null`;
   expect([...unanswered]).toEqual([]);
 
-  expect(
-    await filesOf(
-      join(stack.volumesDirectory, 'volumes'),
-      volumes.map(({ id }) => id),
-    ),
-  ).toEqual(
-    volumes
-      .filter(({ state }) => state === 'available')
-      .map(({ id }) => id)
-      .sort(),
-  );
+  for (const [folder, rows] of [
+    ['volumes', volumes],
+    ['snapshots', snapshots],
+  ] as const) {
+    const available = rows.filter(({ state }) => state === 'available').map(({ id }) => id);
+    const all = rows.map(({ id }) => id);
+    expect(await filesOf(join(stack.volumesDirectory, folder), all)).toEqual(available.sort());
+  }
   expect(await filesOf(join(stack.volumesDirectory, 'images'), [`image-volume-${cacheKey.short}`])).toEqual(
     entries
       .filter(({ state }) => state !== 'gone')
@@ -75,10 +81,11 @@ export async function assertStackIsIdle(stack: EveryStepStack): Promise<void> {
   expect(await readdir(join(scratchDirectory, 'images'))).toEqual([]);
   const names = [
     ...(await readdir(join(volumesDirectory, 'volumes'))),
+    ...(await readdir(join(volumesDirectory, 'snapshots'))),
     ...(await readdir(join(volumesDirectory, 'images'))),
   ];
   expect(names.filter((name) => name.endsWith('.partial'))).toEqual([]);
-  for (const folder of ['partial-volumes', 'partial-images'])
+  for (const folder of ['partial-volumes', 'partial-snapshots', 'partial-images'])
     expect(await readdir(join(volumesDirectory, folder))).toEqual([]);
 }
 

@@ -1,13 +1,6 @@
 import { Client } from '@temporalio/client';
 import { openTemporal } from '../../../client/open-temporal';
-import {
-  bundleWorkflowCode,
-  DefaultLogger,
-  NativeConnection,
-  Runtime,
-  Worker,
-  type WorkerOptions,
-} from '@temporalio/worker';
+import { NativeConnection, Runtime, Worker, type WorkerOptions } from '@temporalio/worker';
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,11 +15,13 @@ import { loadConfig } from '../../../client/config/load';
 import { roles } from '../../../client/config/worker-roles';
 import type { Database } from '../../../db/client';
 import { compose } from '../../../worker/compose';
-import { createLogger, createTemporalLogger } from '../../../worker/logger';
+import { createLogger } from '../../../client/logger';
+import { createTemporalLogger } from '../../../worker/temporal-logger';
 import type { RoleDependencies, Slots } from '../../../worker/roles';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { taskQueues } from '../../../workflows/contract/names';
 import { createMigratedDatabase } from '../database/database';
+import { ensureWorkflowBundle } from './workflow-bundle';
 import { createFaultInjector, type FaultInjector } from './faults';
 import { startTestImageService } from '../glance/image-service';
 import { undoneOnFailure, type Undos } from '../machine/undos';
@@ -190,13 +185,9 @@ async function createWorkers(
   const payloadConverterPath = require.resolve('../../../worker/payload-converter');
   const options: WorkerOptions[] = [];
   if (control) {
-    const timeouts = fullTimeouts ? [] : [require.resolve('./step-timeouts')];
-    const workflowBundle = await bundleWorkflowCode({
-      workflowsPath: require.resolve('../../../workflows'),
-      payloadConverterPath,
-      workflowInterceptorModules: lostHosts > 0 ? [require.resolve('./lost-host-timeouts')] : timeouts,
-      logger: new DefaultLogger('ERROR'),
-    });
+    const timeouts = fullTimeouts ? undefined : require.resolve('./step-timeouts');
+    const interceptorModule = lostHosts > 0 ? require.resolve('./lost-host-timeouts') : timeouts;
+    const workflowBundle = { codePath: await ensureWorkflowBundle(interceptorModule) };
     options.push({
       taskQueue: control.queues.control,
       workflowBundle,

@@ -1,11 +1,12 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CephCluster } from '../ceph/cluster';
 import { ensurePackages } from '../machine/debian-packages';
+import { onceARun } from '../machine/once-a-run';
 
 export interface RealGlance {
   endpoint: string;
@@ -13,6 +14,10 @@ export interface RealGlance {
   copyToOtherStore(imageId: string): Promise<string[]>;
   /** How often the bytes of an image were asked for. */
   countDownloads(imageId: string): Promise<number>;
+  /** How often bytes were sent for an image. */
+  countUploads(imageId: string): Promise<number>;
+  /** Says in its database that an image is elsewhere: of what a store's own software has written, which is not here. */
+  relocate(imageId: string, url: string): Promise<void>;
   /** Ends its processes and removes its directory. */
   stop(): Promise<void>;
 }
@@ -20,7 +25,9 @@ export interface RealGlance {
 interface RealGlanceOptions {
   /** Uploads go into the pool `images` of this cluster, and every image's record shows its locations. Default: uploads are files. */
   ceph?: CephCluster;
-  /** Whose tokens it wants; a revoked one is refused at once. Default: it wants none. */
+  /** Of cephx, without `client.`. Default: one that may use the pool `images` alone. */
+  cephUser?: string;
+  /** Whose tokens it wants; a revoked one is refused at once, unless `cachesTokens`. Default: it wants none. */
   keystone?: KeystoneAccount;
   /** A file of rules over its own. */
   policy?: string;
@@ -32,11 +39,14 @@ export interface KeystoneAccount {
   user: string;
   password: string;
   project: string;
+  /** Whether it believes a token for minutes, as it does by default in a cloud: a validation is most of what a request costs. */
+  cachesTokens?: boolean;
 }
 
 /** Where uploads go, and where copies do. */
 const [STORE, OTHER_STORE] = ['files', 'copies'];
 const CEPH_STORE = 'ceph';
+const DATABASE = 'glance.sqlite';
 export const glancePackages = ['glance-api', 'glance-common', 'python3-glance'];
 /** What it takes to ask for tokens besides. */
 export const tokenPackages = ['python3-keystonemiddleware'];
@@ -53,7 +63,12 @@ const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
  * A real OpenStack Glance from Debian's packages (installed when missing and we are root): two file stores, SQLite, on a free port of 127.0.0.1.
  * Without Keystone every caller is an administrator. It ends with this process, however that ends.
  */
-export async function startRealGlance({ ceph, keystone, policy }: RealGlanceOptions = {}): Promise<RealGlance> {
+export async function startRealGlance({
+  ceph,
+  cephUser,
+  keystone,
+  policy,
+}: RealGlanceOptions = {}): Promise<RealGlance> {
   await ensurePackages(keystone === undefined ? glancePackages : [...glancePackages, ...tokenPackages]);
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
   const apis: ChildProcess[] = [];
@@ -63,9 +78,10 @@ export async function startRealGlance({ ceph, keystone, policy }: RealGlanceOpti
   };
   const start = async (identity: Identity): Promise<string> => {
     const port = await findFreePort();
-    const config = await writeConfig(directory, { port, identity, ceph, keystone });
+    const config = await writeConfig(directory, { port, identity, ceph, cephUser, keystone });
     if (policy !== undefined) await copyFile(policy, join(directory, 'policy.d', 'policy.yaml'));
-    if (apis.length === 0) await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
+    if (apis.length === 0)
+      await cp(await onceARun('glance-tables', { make: makeTables, alone: directory }), directory, { recursive: true });
     const endpoint = `http://127.0.0.1:${port}`;
     const log = join(directory, `glance-api-${identity}.log`);
     const api = await startApi(config, log);
@@ -74,15 +90,20 @@ export async function startRealGlance({ ceph, keystone, policy }: RealGlanceOpti
     return endpoint;
   };
   const everyday = keystone === undefined ? 'nobody' : 'tokens';
+  const countRequests = async (begin: string): Promise<number> =>
+    (await readFile(join(directory, `glance-api-${everyday}.log`), 'utf8')).split(begin).length - 1;
   let operators: Promise<string> | undefined;
   try {
     return {
       endpoint: await start(everyday),
       // A task has an owner: that takes a caller with an identity.
-      countDownloads: async (imageId) => {
-        const log = await readFile(join(directory, `glance-api-${everyday}.log`), 'utf8');
-        return log.split(`"GET /v2/images/${imageId}/file `).length - 1;
+      countDownloads: (imageId) => countRequests(`"GET /v2/images/${imageId}/file `),
+      relocate: async (imageId, url) => {
+        const statement = 'update image_locations set value = ? where image_id = ?';
+        const script = `import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('${statement}', sys.argv[2:]); c.commit()`;
+        await run('/usr/bin/python3', ['-c', script, join(directory, 'glance.sqlite'), url, imageId]);
       },
+      countUploads: (imageId) => countRequests(`"PUT /v2/images/${imageId}/file `),
       copyToOtherStore: async (imageId) => await copyToOtherStore(await (operators ??= start('headers')), imageId),
       stop,
     };
@@ -90,6 +111,14 @@ export async function startRealGlance({ ceph, keystone, policy }: RealGlanceOpti
     await stop();
     throw error;
   }
+}
+
+/** Tables, which take longest and are the same for every Glance. */
+async function makeTables(directory: string): Promise<void> {
+  const config = join(directory, 'glance-tables.conf');
+  await writeFile(config, `[database]\nconnection = sqlite:///${join(directory, DATABASE)}\n`);
+  await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
+  await rm(config);
 }
 
 /** Who a caller is: nobody and an administrator, whom the headers name that Keystone's middleware would have set, or whose token it sends. */
@@ -128,7 +157,7 @@ const pipelines: Record<Identity, string> = {
 
 async function writeConfig(
   directory: string,
-  { port, identity, ceph, keystone }: RealGlanceOptions & { port: number; identity: Identity },
+  { port, identity, ceph, cephUser, keystone }: RealGlanceOptions & { port: number; identity: Identity },
 ): Promise<string> {
   const below = (name: string): string => join(directory, name);
   for (const name of [STORE, OTHER_STORE, 'staging', 'tasks', 'lock', 'policy.d'])
@@ -146,14 +175,14 @@ show_image_direct_url = ${ceph !== undefined}
 show_multiple_locations = ${ceph !== undefined}
 use_stderr = true
 [database]
-connection = sqlite:///${below('glance.sqlite')}
+connection = sqlite:///${below(DATABASE)}
 [glance_store]
 default_backend = ${ceph === undefined ? STORE : CEPH_STORE}
 [${STORE}]
 filesystem_store_datadir = ${below(STORE)}
 [${OTHER_STORE}]
 filesystem_store_datadir = ${below(OTHER_STORE)}
-${ceph === undefined ? '' : formatCephStore(ceph)}[os_glance_staging_store]
+${ceph === undefined ? '' : formatCephStore(ceph, cephUser)}[os_glance_staging_store]
 filesystem_store_datadir = ${below('staging')}
 [os_glance_tasks_store]
 filesystem_store_datadir = ${below('tasks')}
@@ -168,7 +197,7 @@ ${keystone === undefined ? '' : formatAuthToken(keystone)}`;
   return path;
 }
 
-function formatAuthToken({ url, user, password, project }: KeystoneAccount): string {
+function formatAuthToken({ url, user, password, project, cachesTokens = false }: KeystoneAccount): string {
   return `[keystone_authtoken]
 www_authenticate_uri = ${url}
 auth_url = ${url}
@@ -178,15 +207,15 @@ password = ${password}
 project_name = ${project}
 user_domain_id = default
 project_domain_id = default
-token_cache_time = -1
+token_cache_time = ${cachesTokens ? 300 : -1}
 service_token_roles_required = true
 `;
 }
 
-function formatCephStore({ confPath, pools }: CephCluster): string {
+function formatCephStore({ confPath, pools }: CephCluster, user = 'glance'): string {
   return `[${CEPH_STORE}]
 rbd_store_ceph_conf = ${confPath}
-rbd_store_user = glance
+rbd_store_user = ${user}
 rbd_store_pool = ${pools.images}
 `;
 }

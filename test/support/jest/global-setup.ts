@@ -8,7 +8,7 @@ import { startTemporalServer } from '../../../worker/stack/temporal-server';
 
 /**
  * Starts one Temporal server (in memory) and one PostgreSQL (nothing flushed) for a whole run, whatever the number of projects that name this file.
- * Tests find them in `IVC_TEST_TEMPORAL_ADDRESS`, `IVC_TEST_TEMPORAL_UI`, `IVC_TEST_TEMPORAL_METRICS` and `IVC_TEST_DATABASE_URL` (the administrator's database `postgres`).
+ * Tests find them in `IVC_TEST_TEMPORAL_ADDRESS`, `IVC_TEST_TEMPORAL_UI`, `IVC_TEST_TEMPORAL_METRICS` and `IVC_TEST_DATABASE_URL` (the administrator's database `postgres`); `IVC_TEST_DIRECTORY` is theirs to share, and ends with the run.
  */
 async function globalSetup(): Promise<void> {
   if (runningStack.directory !== undefined) return;
@@ -17,6 +17,7 @@ async function globalSetup(): Promise<void> {
   // As root the database runs as another user, who must be able to pass through.
   chmodSync(directory, 0o711);
   runningStack.stopWhenKilled();
+  process.env['IVC_TEST_DIRECTORY'] = directory;
   const outcomes = await Promise.allSettled([startTestTemporal(directory), startTestPostgres(directory)]);
   const failed = outcomes.find((outcome) => outcome.status === 'rejected');
   if (!failed) return;

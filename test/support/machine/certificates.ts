@@ -2,14 +2,19 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
+/** What Node.js does not do: it makes keys but no certificates. */
+export function runOpenssl(directory: string, ...args: string[]): void {
+  execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
+}
+
 /**
- * Makes two authorities, and by the first one a server `localhost` and a client `ivc`: Node.js makes keys but no certificates.
+ * Makes two authorities, and by the first one a server `localhost` and a client `ivc`.
  * @returns the path of `ca.crt`, `other-ca.crt`, `server.crt`, `server.key`, `client.crt`, `client.key`.
  */
 export function makeCertificates(directory: string): (name: string) => string {
   mkdirSync(directory, { mode: 0o700 });
   const path = (name: string): string => join(directory, name);
-  const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
+  const openssl = (...args: string[]): void => runOpenssl(directory, ...args);
   const newKey = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
   for (const name of ['ca', 'other-ca'])
     openssl(

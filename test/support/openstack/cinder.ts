@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../../../activities/command';
 import { readLogTail, type Part } from '../../../worker/stack/part';
-import { choosePort } from '../../../worker/stack/ports';
+import { choosePort } from '../../../worker/ports';
 import { waitFor } from '../../../worker/stack/wait';
 import type { CephCluster } from '../ceph/cluster';
 import { ensurePackages } from '../machine/debian-packages';

@@ -43,11 +43,13 @@ export const NOWHERE = 'http://127.0.0.1:9';
 
 interface CloudOptions {
   tokenSeconds: number;
+  /** See `KeystoneAccount`: for tests that revoke none. */
+  cachesTokens?: boolean;
   /** Puts something before Glance. @returns the endpoint that the catalogue shows in its place. */
   before?: (endpoint: string) => Promise<string>;
 }
 
-export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Promise<RealCloud> {
+export async function startRealCloud({ tokenSeconds, cachesTokens, before }: CloudOptions): Promise<RealCloud> {
   return await undoneOnFailure(async (undos) => {
     const directory = await mkdtemp(join(tmpdir(), 'ivc-cloud-'));
     undos.after(() => rm(directory, { recursive: true, force: true }));
@@ -60,7 +62,7 @@ export async function startRealCloud({ tokenSeconds, before }: CloudOptions): Pr
     const ids = await operator.ensureAccount({ ...own, roles: ['member'] });
     const auditor = { user: 'auditor', password: newSecret(), project: 'ivc' };
     await operator.ensureAccount({ ...auditor, roles: ['auditor'] });
-    const glance = await startRealGlance({ keystone: { url, ...glanceAccount }, policy: POLICY });
+    const glance = await startRealGlance({ keystone: { url, ...glanceAccount, cachesTokens }, policy: POLICY });
     undos.after(() => glance.stop());
     await operator.addEndpoints({
       type: 'image',

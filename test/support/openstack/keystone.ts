@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runCommand } from '../../../activities/command';
 import { readLogTail, type Part } from '../../../worker/stack/part';
-import { choosePort } from '../../../worker/stack/ports';
+import { choosePort } from '../../../worker/ports';
 import { waitFor } from '../../../worker/stack/wait';
 import { ensurePackages } from '../machine/debian-packages';
+import { onceARun } from '../machine/once-a-run';
 import { createKeystoneOperator, type KeystoneOperator } from './keystone-operator';
 import { startService } from './service';
 
@@ -43,8 +44,9 @@ export async function startRealKeystone({ directory, tokenSeconds }: KeystoneOpt
   const port = await choosePort(0);
   const url = `http://127.0.0.1:${port}/v3`;
   const password = randomBytes(12).toString('hex');
-  await writeConfig(directory, tokenSeconds);
-  await makeDatabase(directory, { url, password });
+  await writeConfig(directory, { tokenSeconds });
+  await cp(await onceARun('keystone-tables', { make: makeTables, alone: directory }), directory, { recursive: true });
+  await bootstrap(directory, { url, password });
   let part: Part | undefined;
   const stop = async (): Promise<void> => {
     await part?.stop();
@@ -74,7 +76,7 @@ export async function startRealKeystone({ directory, tokenSeconds }: KeystoneOpt
  * With SQLite one process, since with two of them a reader makes a commit fail; then a cache in its memory sees every revocation. Without the cache one
  * validation of a token is some 450 statements, half a second.
  */
-async function writeConfig(directory: string, tokenSeconds: number): Promise<void> {
+async function writeConfig(directory: string, { tokenSeconds }: { tokenSeconds: number }): Promise<void> {
   const below = (name: string): string => join(directory, name);
   await mkdir(below('policy.d'), { mode: 0o700 });
   const config = `[DEFAULT]
@@ -108,21 +110,29 @@ application = initialize_public_application()
   await writeFile(below('keystone_application.py'), application, { mode: 0o600 });
 }
 
-async function makeDatabase(directory: string, { url, password }: { url: string; password: string }): Promise<void> {
-  const manage = async (...args: string[]): Promise<void> => {
-    const command = ['--config-file', join(directory, 'keystone.conf'), ...args];
-    await runCommand('keystone-manage', command, { timeoutMs: MANAGE_TIMEOUT_MS });
-  };
-  await manage('db_sync');
+async function manage(directory: string, ...args: string[]): Promise<void> {
+  const command = ['--config-file', join(directory, 'keystone.conf'), ...args];
+  await runCommand('keystone-manage', command, { timeoutMs: MANAGE_TIMEOUT_MS });
+}
+
+/** Tables and keys, which take longest and are the same for every Keystone. */
+async function makeTables(directory: string): Promise<void> {
+  await writeConfig(directory, { tokenSeconds: 600 });
+  await manage(directory, 'db_sync');
   // With the default journal a reader makes a commit fail.
   const pragma = 'import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute("pragma journal_mode=wal")';
   const database = join(directory, 'keystone.sqlite');
   await runCommand('python3', ['-c', pragma, database], { timeoutMs: MANAGE_TIMEOUT_MS });
   const owner = ['--keystone-user', 'root', '--keystone-group', 'root'];
-  await manage('fernet_setup', ...owner);
-  await manage('credential_setup', ...owner);
+  await manage(directory, 'fernet_setup', ...owner);
+  await manage(directory, 'credential_setup', ...owner);
+  for (const file of ['keystone.conf', 'keystone_application.py', 'policy.d'])
+    await rm(join(directory, file), { recursive: true });
+}
+
+async function bootstrap(directory: string, { url, password }: { url: string; password: string }): Promise<void> {
   const urls = ['admin', 'public', 'internal'].flatMap((name) => [`--bootstrap-${name}-url`, url]);
-  await manage('bootstrap', '--bootstrap-password', password, '--bootstrap-region-id', 'RegionOne', ...urls);
+  await manage(directory, 'bootstrap', '--bootstrap-password', password, '--bootstrap-region-id', 'RegionOne', ...urls);
 }
 
 async function startGunicorn(directory: string, port: number): Promise<Part> {

@@ -1,6 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { choosePort, isListening } from '../../../worker/stack/ports';
+import { choosePort, isListening } from '../../../worker/ports';
 import { waitFor } from '../../../worker/stack/wait';
 import { startService } from './service';
 

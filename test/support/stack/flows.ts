@@ -16,7 +16,8 @@ import { workflowTypes } from '../../../workflows/contract/names';
 import type { CreateVolumeInput, CreateVolumeResult } from '../../../workflows/contract/volume';
 import { makeSampleImage, uploadSample, type SampleImage, type SampleOptions } from '../images/sample-image';
 import { startStack, type Stack, type StackOptions } from './stack';
-import { type EntryRow, type VolumeRow } from '../../../db/schema';
+import { snapshots as snapshotTable, type EntryRow, type VolumeRow } from '../../../db/schema';
+import { query } from '../../../db/statement';
 
 const PATIENCE_MS = 45_000;
 
@@ -175,7 +176,10 @@ export async function expectCleanSlate(stack: Stack): Promise<void> {
   const entryStates = entries.map(({ imageVolume, state, clones }) => ({ imageVolume, state, clones }));
   expect(entryStates.filter(({ state }) => state === 'populating' || state === 'deleting')).toEqual([]);
   expect(entryStates.filter(({ state, clones }) => state === 'retired' && clones === 0)).toEqual([]);
-  const held = (entryId: string) => rows.filter((row) => row.holdsEntry && row.entryId === entryId).length;
+  const snapshots = await query(database, (orm) => orm.select().from(snapshotTable));
+  expect(snapshots.filter(({ state }) => state === 'creating' || state === 'deleting')).toEqual([]);
+  const holders = [...rows, ...snapshots].filter(({ holdsEntry }) => holdsEntry);
+  const held = (entryId: string) => holders.filter((row) => row.entryId === entryId).length;
   expect(entries.map(({ id, clones }) => ({ id, clones }))).toEqual(
     entries.map(({ id }) => ({ id, clones: held(id) })),
   );
@@ -188,6 +192,8 @@ export async function expectCleanSlate(stack: Stack): Promise<void> {
 
   const available = new Set<string>(rows.filter(({ state }) => state === 'available').map(({ id }) => id));
   expect(namesIn(stack.volumesDirectory, 'volumes')).toEqual([...available].sort());
+  const taken = snapshots.filter(({ state }) => state === 'available').map(({ id }) => id);
+  expect(namesIn(stack.volumesDirectory, 'snapshots')).toEqual(taken.sort());
   expect(namesIn(stack.volumesDirectory, 'images')).toEqual(entries.map(({ imageVolume }) => imageVolume).sort());
   expect(readdirSync(join(stack.scratchDirectory, 'images'))).toEqual([]);
 }
@@ -201,9 +207,9 @@ function namesIn(directory: string, folder: string): string[] {
 
 /** The list of runs follows the runs in a moment: a flight closes after its waiters have their answer. */
 async function expectNothingRuns({ client, cache }: Stack): Promise<void> {
-  const query = `TaskQueue = '${cache.queues.control}' AND ExecutionStatus = 'Running'`;
+  const running = `TaskQueue = '${cache.queues.control}' AND ExecutionStatus = 'Running'`;
   await until('all workflows of this stack to close', async () => {
-    const { count } = await client.workflow.count(query);
+    const { count } = await client.workflow.count(running);
     return count === 0;
   });
 }

@@ -15,7 +15,7 @@ import { openClient, type ImageVolumeCache } from '../../../client/connection';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { connectDatabase, type Database } from '../../../db/client';
 import { createMigratedDatabase, type MigratedDatabase } from '../database/database';
-import { choosePort } from '../../../worker/stack/ports';
+import { choosePort } from '../../../worker/ports';
 import { startTestImageService, type TestImageService } from '../glance/image-service';
 import { undoneOnFailure, type Undos } from '../machine/undos';
 import { InventoryProbe } from '../database/inventory-probe';
@@ -50,6 +50,8 @@ export interface StackOptions {
   scratchDirectory?: string;
   /** A Temporal server of the test's own. */
   temporalAddress?: string;
+  /** Of the workers, in place of this checkout: an installed copy. */
+  packageDirectory?: string;
   /** A PostgreSQL of the test's own. */
   databaseUrl?: string;
 }
@@ -91,10 +93,14 @@ export interface StartingWorker {
   stop(signal?: NodeJS.Signals): Promise<number | null>;
 }
 
-export interface TestWorker extends Omit<StartingWorker, 'ready'> {
+/** Where a worker says that it listens. */
+interface WorkerUrls {
   metricsUrl: string;
   livenessUrl: string;
+  readinessUrl: string;
 }
+
+export interface TestWorker extends Omit<StartingWorker, 'ready'>, WorkerUrls {}
 
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   return await undoneOnFailure((undos) => makeStack(options, undos));
@@ -164,6 +170,7 @@ async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
   const spawnWorker = async (own: WorkerOptions = {}): Promise<StartingWorker> => {
     const worker = await launchWorker(own.roles ?? ['control', 'backend', 'host'], {
       environment: { ...environment, IVC_CONFIG: configOf(own), ...own.environment },
+      packageDirectory: options.packageDirectory ?? root,
       logPath: join(directory, `worker-${spawned.length}.log`),
     });
     spawned.push(worker);
@@ -202,24 +209,26 @@ function connectOwnDatabase(url: string): MigratedDatabase {
 
 async function launchWorker(
   roles: string[],
-  { environment, logPath }: { environment: NodeJS.ProcessEnv; logPath: string },
+  {
+    environment,
+    logPath,
+    packageDirectory,
+  }: { environment: NodeJS.ProcessEnv; logPath: string; packageDirectory: string },
 ): Promise<StartingWorker> {
   const port = await choosePort(0);
   const log = openSync(logPath, 'a', 0o600);
-  const child = spawn(process.execPath, [join(root, 'dist/worker/main.js'), '--roles', roles.join(',')], {
-    cwd: root,
-    env: { ...environment, IVC_METRICS_PORT: String(port) },
+  const child = spawn(process.execPath, [join(packageDirectory, 'dist/worker/main.js'), '--roles', roles.join(',')], {
+    cwd: packageDirectory,
+    env: { IVC_METRICS_PORT: String(port), ...environment },
     stdio: ['ignore', 'pipe', log],
   });
   closeSync(log);
   const exited = once(child, 'exit');
   const failure = (what: string) => new Error(`the worker ${what}:\n${readFileSync(logPath, 'utf8')}`);
   let timer: NodeJS.Timeout | undefined;
-  const ready = new Promise<{ metricsUrl: string; livenessUrl: string }>((done, fail) => {
+  const ready = new Promise<WorkerUrls>((done, fail) => {
     if (child.stdout)
-      createInterface({ input: child.stdout }).once('line', (line) =>
-        done(JSON.parse(line) as { metricsUrl: string; livenessUrl: string }),
-      );
+      createInterface({ input: child.stdout }).once('line', (line) => done(JSON.parse(line) as WorkerUrls));
     child.once('exit', (code) => fail(failure(`ended with ${code} before it was ready`)));
     timer = setTimeout(() => fail(failure(`was not ready within ${READY_TIMEOUT_MS} ms`)), READY_TIMEOUT_MS);
   }).finally(() => clearTimeout(timer));

@@ -6,7 +6,8 @@ import {
   RetryState,
   TerminatedFailure,
 } from '@temporalio/common';
-import { clientFailures, ImageVolumeCacheError, toImageVolumeCacheError } from '../../../client/errors';
+import { clientFailures, ImageVolumeCacheError } from '../../../client/errors';
+import { toImageVolumeCacheError } from '../../../client/temporal-errors';
 import { failures, isFailureType } from '../../../workflows/contract/failures';
 
 const context = { temporal: 'localhost:7233', workflowId: 'volume/1' };

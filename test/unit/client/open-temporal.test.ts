@@ -1,7 +1,7 @@
 import { isGrpcCancelledError } from '@temporalio/client';
 import { setTimeout as delay } from 'node:timers/promises';
 import { openTemporal } from '../../../client/open-temporal';
-import { choosePort } from '../../../worker/stack/ports';
+import { choosePort } from '../../../worker/ports';
 
 /** Time enough for the first attempts of a call that nobody answers; the SDK goes on with it for some 20 s. */
 const FIRST_ATTEMPTS_MS = 300;

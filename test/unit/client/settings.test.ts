@@ -1,6 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { writeEndpoints } from '../../../client/config/endpoints';
 import { findProcess } from '../../../lib/process-identity';
 import { ImageVolumeCacheError } from '../../../client/errors';
@@ -120,5 +121,50 @@ describe('missing', () => {
     expect(messageOf(env)).toBe(
       '5 no database is known for the Temporal server at temporal.example:7233: set DATABASE_URL',
     );
+  });
+});
+
+describe('how a Temporal server is reached', () => {
+  const profiles =
+    '[profile.default]\naddress = "own:7233"\n[profile.cloud]\naddress = "cloud:7233"\napi_key = "of-the-profile"\n';
+  /** As it stands in somebody's home. */
+  function homeWithProfiles(): NodeJS.ProcessEnv {
+    mkdirSync(join(data, 'temporalio'));
+    writeFileSync(join(data, 'temporalio/temporal.toml'), profiles);
+    return { ...defaults(), XDG_CONFIG_HOME: data };
+  }
+
+  it('a profile that nobody names is left alone', () => {
+    const settings = resolveSettings({}, homeWithProfiles());
+    expect(settings.address).toBeUndefined();
+    expect(settings.temporalAccess()).toEqual({ tls: false });
+  });
+
+  it('takes an option, then a variable, then the profile, then the file', () => {
+    writeFileSync(config, 'temporal: { address: "file:7233", namespace: of-file, profile: cloud }\n');
+    const env = homeWithProfiles();
+    const found = resolveSettings({}, env);
+    expect(found).toMatchObject({ address: 'cloud:7233', namespace: 'of-file' });
+    expect(found.temporalAccess()).toMatchObject({ tls: true, apiKey: 'of-the-profile' });
+    const over = { ...env, TEMPORAL_ADDRESS: 'variable:7233', TEMPORAL_API_KEY: 'of-variable', TEMPORAL_TLS: 'no' };
+    expect(resolveSettings({}, over)).toMatchObject({ address: 'variable:7233' });
+    expect(resolveSettings({}, over).temporalAccess()).toMatchObject({ tls: false, apiKey: 'of-variable' });
+    const option = resolveSettings({ address: 'option:7233', apiKey: 'of-option', tls: true }, over);
+    expect(option).toMatchObject({ address: 'option:7233' });
+    expect(option.temporalAccess()).toMatchObject({ tls: true, apiKey: 'of-option' });
+  });
+
+  it('gives the server of the running stack no key', () => {
+    startedStack();
+    const settings = resolveSettings({}, { ...defaults(), TEMPORAL_API_KEY: 'of-another' });
+    expect(settings.address).toBe('127.0.0.1:7300');
+    expect(settings.temporalAccess()).toEqual({});
+  });
+
+  it('shows no key to whoever prints the settings', () => {
+    const settings = resolveSettings({}, { ...homeWithProfiles(), TEMPORAL_PROFILE: 'cloud' });
+    expect(settings.temporalAccess().apiKey).toBe('of-the-profile');
+    for (const shown of [JSON.stringify(settings), inspect(settings, { depth: 9 })])
+      expect(shown).not.toContain('of-the-');
   });
 });

@@ -51,6 +51,50 @@ test('another database of the same server keeps everything else', () => {
   });
 });
 
+describe('what the URI leaves out', () => {
+  let home: string;
+  beforeEach(() => (home = mkdtempSync(join(tmpdir(), 'ivc-home-'))));
+  afterEach(() => rmSync(home, { recursive: true }));
+  const passwordsOf = (text: string, mode = 0o600): NodeJS.ProcessEnv => {
+    writeFileSync(join(home, '.pgpass'), text, { mode });
+    return { HOME: home };
+  };
+
+  it("is what libpq's variables say", () => {
+    const env = { HOME: home, PGHOST: 'db', PGPORT: '6000', PGUSER: 'u', PGDATABASE: 'ivc', PGPASSWORD: 'p' };
+    const found = { host: 'db', port: 6000, user: 'u', database: 'ivc', password: 'p' };
+    expect(parseDatabaseUrl('postgres://', env)).toMatchObject(found);
+    expect(parseDatabaseUrl('postgres://v:q@other:7000/two', env)).toMatchObject({
+      host: 'other',
+      port: 7000,
+      user: 'v',
+      database: 'two',
+      password: 'q',
+    });
+  });
+
+  it('a password is in a file of its own, or in the one of all passwords', () => {
+    writeFileSync(join(home, 'one'), 'p:w\n');
+    expect(parseDatabaseUrl('postgres://u@db/ivc', { PGPASSWORD_FILE: join(home, 'one') }).password).toBe('p:w');
+    expect(() => parseDatabaseUrl('postgres://u@db/ivc', { PGPASSWORD_FILE: join(home, 'two') })).toThrow(
+      'PGPASSWORD_FILE',
+    );
+    const env = passwordsOf(
+      '# ours\nother:*:*:*:no\ndb:5432:ivc:u\\:x:p\\\\w\\:1\n*:*:*:*:any\nlocalhost:*:*:*:late\n',
+    );
+    expect(parseDatabaseUrl('postgres://u%3Ax@db/ivc', env).password).toBe('p\\w:1');
+    expect(parseDatabaseUrl('postgres://u@db/ivc', env).password).toBe('any');
+    expect(parseDatabaseUrl('postgres://u:given@db/ivc', env).password).toBe('given');
+  });
+
+  it('a socket is localhost in that file, and one that others may read is passed over', () => {
+    const line = 'localhost:*:*:u:p\n';
+    expect(parseDatabaseUrl('postgres://u@/ivc?host=/run/ivc', passwordsOf(line)).password).toBe('p');
+    rmSync(join(home, '.pgpass'));
+    expect(parseDatabaseUrl('postgres://u@/ivc?host=/run/ivc', passwordsOf(line, 0o644)).password).toBeUndefined();
+  });
+});
+
 describe('TLS', () => {
   let home: string;
   let env: NodeJS.ProcessEnv;

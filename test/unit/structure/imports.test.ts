@@ -26,14 +26,28 @@ const mirrored = new Set([
   'names.ts',
   // One subject in each layer: contract, workflow, activity, inventory, client, command line.
   'volume.ts',
+  'attachment.ts',
+  'volume-changes.ts',
   'delete-volume.ts',
+  'extend-volume.ts',
+  // A verb of every backend.
+  'grow.ts',
   'volumes.ts',
+  'snapshots.ts',
   'eviction.ts',
   'refresh.ts',
   'reconcile.ts',
   'report.ts',
+  'quotas.ts',
   'cache-limits.ts',
   'progress.ts',
+  // A resource in each layer, and the part of the block-storage API that shows it.
+  'attachments.ts',
+  'messages.ts',
+  'transfers.ts',
+  'volume-type.ts',
+  'volume-types.ts',
+  'snapshot.ts',
 ]);
 
 interface Rule {
@@ -41,8 +55,8 @@ interface Rule {
   isBroken(found: Import): boolean;
 }
 
-const sourceFolders = ['workflows', 'activities', 'worker', 'client', 'db', 'lib'];
-const isOwn = (to: string): boolean => /^(workflows|activities|worker|client|db|lib|test)\//.test(to);
+const sourceFolders = ['workflows', 'activities', 'worker', 'client', 'api', 'db', 'lib'];
+const isOwn = (to: string): boolean => /^(workflows|activities|worker|client|api|db|lib|test)\//.test(to);
 const inside = (path: string, ...folders: string[]): boolean => folders.some((folder) => path.startsWith(`${folder}/`));
 const isTemporal = (to: string): boolean => to.startsWith('@temporalio/');
 /** What activities do, each in a room of its own. */
@@ -51,12 +65,14 @@ const verbs = [
   'populate',
   'transfer',
   'delete',
+  'change',
   'flatten',
   'evict',
   'refresh',
   'warm',
   'follow',
   'reconcile',
+  'quota',
 ];
 const verbOf = (path: string): string | undefined => verbs.find((verb) => inside(path, `activities/${verb}`));
 /** The files beside the rooms: what a worker is given, and the list of all activities. */
@@ -102,6 +118,18 @@ const rules: Rule[] = [
       inside(to, 'activities') &&
       !inside(to, 'activities/glance', 'activities/keystone') &&
       !typeOnly,
+  },
+  {
+    says: 'api imports values of the client, the contract and lib, and the client of Keystone, nothing else of ours',
+    isBroken: ({ from, to, typeOnly }) =>
+      inside(from, 'api') &&
+      isOwn(to) &&
+      !inside(to, 'api', 'client', 'workflows/contract', 'lib', 'activities/keystone') &&
+      !typeOnly,
+  },
+  {
+    says: 'nobody imports the api: it is started by its path',
+    isBroken: ({ from, to }) => !inside(from, 'api') && inside(to, 'api'),
   },
   {
     says: 'client imports values of db in client/inventory.ts only',

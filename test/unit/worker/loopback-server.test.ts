@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { request, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { startLiveness } from '../../../worker/liveness';
+import { startProbes } from '../../../worker/probes';
 import { createLoopbackServer } from '../../../worker/loopback-server';
 
 let server: Server;
@@ -55,11 +55,34 @@ describe('an HTTP face', () => {
     expect(await ask(headers)).toEqual({ status: 403, text: expect.stringContaining(why) });
   });
 
-  it('of the worker, its liveness, is one', async () => {
-    const liveness = await startLiveness(0, async () => await Promise.resolve(undefined));
-    const there = { at: Number(new URL(liveness.url).port), path: '/livez' };
+  it('of the worker, its probes, is one', async () => {
+    const probes = await startProbes({ host: '127.0.0.1', port: 0, ...sound });
+    const there = { at: Number(new URL(probes.livenessUrl).port), path: '/livez' };
     expect(await ask({}, there)).toEqual({ status: 200, text: 'ok\n' });
     expect(await ask({ host: 'evil.example' }, there)).toMatchObject({ status: 403 });
-    await liveness.close();
+    await probes.close();
+  });
+
+  it('of the worker answers by any name where an operator has opened it', async () => {
+    const probes = await startProbes({ host: '0.0.0.0', port: 0, ...sound });
+    const there = { at: Number(new URL(probes.readinessUrl).port), path: '/readyz' };
+    expect(await ask({ host: 'worker-1.example' }, there)).toEqual({ status: 200, text: 'ok\n' });
+    expect(await ask({ host: 'worker-1.example', origin: 'https://evil.example' }, there)).toMatchObject({
+      status: 403,
+    });
+    await probes.close();
+  });
+
+  it.each<[string, Partial<Parameters<typeof startProbes>[0]>, number[]]>([
+    ['lives, though it waits', { findTrouble: async () => await Promise.resolve('no database') }, [200, 503]],
+    ['lives, though its check fails', { findTrouble: async () => await Promise.reject(new Error('gone')) }, [200, 503]],
+    ['is dead', { findDeath: () => 'the worker of q is FAILED' }, [503, 503]],
+  ])('of a worker that %s', async (_, trouble, answers) => {
+    const probes = await startProbes({ host: '127.0.0.1', port: 0, ...sound, ...trouble });
+    const statuses = [probes.livenessUrl, probes.readinessUrl].map(async (url) => (await fetch(url)).status);
+    expect(await Promise.all(statuses)).toEqual(answers);
+    await probes.close();
   });
 });
+
+const sound = { findDeath: () => undefined, findTrouble: async () => await Promise.resolve(undefined) };

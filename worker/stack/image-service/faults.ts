@@ -1,4 +1,6 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
+import { KiB } from '../../../workflows/contract/bytes';
 import { HttpError } from './http';
 
 const faultSchema = z.strictObject({
@@ -28,8 +30,8 @@ const faultSchema = z.strictObject({
   retryAfterSeconds: z.int().min(0).optional(),
   /** Of the body. */
   bytesPerSecond: z.int().min(1).optional(),
-  /** Requests that a status strikes; the other kinds strike files alone. */
-  on: z.enum(['record', 'file']).default('file'),
+  /** Requests that a status strikes; the other kinds strike files alone, and some of them uploads. */
+  on: z.enum(['record', 'file', 'upload']).default('file'),
 });
 export type Fault = z.output<typeof faultSchema>;
 /** One that strikes a request. */
@@ -79,4 +81,21 @@ export function strike(fault: Fault | undefined): void {
   const headers: Record<string, string> =
     fault.retryAfterSeconds === undefined ? {} : { 'retry-after': String(fault.retryAfterSeconds) };
   throw new HttpError(503, 'The service is unavailable.', headers);
+}
+
+const SLOW_PIECE_BYTES = 64 * KiB;
+
+/** Passes the bytes on as a link of the fault's rate would. */
+export async function* slowly(
+  source: AsyncIterable<Buffer>,
+  { bytesPerSecond }: Pick<StrikingFault, 'bytesPerSecond'>,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    const pieceBytes = bytesPerSecond === undefined ? chunk.length : SLOW_PIECE_BYTES;
+    for (let start = 0; start < chunk.length; start += pieceBytes) {
+      const piece = chunk.subarray(start, start + pieceBytes);
+      yield piece;
+      if (bytesPerSecond !== undefined) await delay((1000 * piece.length) / bytesPerSecond);
+    }
+  }
 }

@@ -3,6 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import { rm } from 'node:fs/promises';
 import { demandJson, imageOf, mediaType, unsupported, type Exchange, type Handler, type Service } from './exchange';
 import { strike } from './faults';
+import { spoiledUpload } from './spoiled-upload';
 import { HttpError, readBody, readJson, sendEmpty, sendJson } from './http';
 import { listImages } from './list-images';
 import { patchImage, PATCH_MEDIA_TYPE } from './patch-image';
@@ -114,10 +115,13 @@ async function upload(service: Service, exchange: Exchange): Promise<void> {
     throw new HttpError(400, 'Properties disk_format, container_format must be set prior to saving data.');
   if (image.status !== 'queued')
     throw new HttpError(409, `Image status transition from ${image.status} to saving is not allowed`);
+  const fault = service.faults?.take(image.id, 'upload');
+  strike(fault);
   await catalog.change(image.id, { status: 'saving' });
   const path = catalog.dataPath(image.id);
   try {
-    const file = await receiveFile(path, readBody(request), image.disk_format);
+    const body = fault === undefined ? readBody(request) : spoiledUpload(request, fault);
+    const file = await receiveFile(path, body, image.disk_format);
     const saved = await catalog.change(image.id, { ...file, status: 'active' });
     if (saved !== undefined) return sendEmpty(response);
   } catch (error) {

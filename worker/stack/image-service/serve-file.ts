@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pipeline } from 'node:stream/promises';
 import { MiB } from '../../../workflows/contract/bytes';
 import type { Counters } from './counters';
-import { strike, type StrikingFault } from './faults';
+import { slowly, strike, type StrikingFault } from './faults';
 import { sendEmpty } from './http';
 import { HttpError } from './http';
 import { parseRange, type ByteRange } from './range';
@@ -14,7 +14,6 @@ import type { RecordedImage } from './record';
 const READ_BYTES = MiB;
 const FLUSH_POLL_MS = 1;
 const ENDLESS_CHUNK = Buffer.alloc(64 * 1024);
-const SLOW_PIECE_BYTES = 64 * 1024;
 
 export interface ServeFile {
   image: RecordedImage;
@@ -107,21 +106,6 @@ async function* spoil(
   }
   if (kind !== 'endless') return;
   while (!response.destroyed) yield ENDLESS_CHUNK;
-}
-
-/** Passes the bytes on as a link of the fault's rate would. */
-async function* slowly(
-  source: AsyncIterable<Buffer>,
-  { bytesPerSecond }: Pick<StrikingFault, 'bytesPerSecond'>,
-): AsyncGenerator<Buffer> {
-  for await (const chunk of source) {
-    const pieceBytes = bytesPerSecond === undefined ? chunk.length : SLOW_PIECE_BYTES;
-    for (let start = 0; start < chunk.length; start += pieceBytes) {
-      const piece = chunk.subarray(start, start + pieceBytes);
-      yield piece;
-      if (bytesPerSecond !== undefined) await delay((1000 * piece.length) / bytesPerSecond);
-    }
-  }
 }
 
 /** Resolves when what was written has left for the connection. */

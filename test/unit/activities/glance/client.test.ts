@@ -205,6 +205,37 @@ describe('the Glance client', () => {
     });
   });
 
+  describe('adding a location', () => {
+    const location = { imageId: ID, url: 'rbd://f/images/i/snap', hashAlgorithm: 'sha512', hashValue: 'ab' };
+
+    it('patches the record, and tells nothing of a refusal’s text, which has the URL', async () => {
+      answers = [json(RECORD), status(400, {}, location.url), status(500, {}, location.url), status(409)];
+      const client = connect();
+      expect(await client.addLocation(location)).toBe('added');
+      expect(requests[0]).toMatchObject({ method: 'PATCH', url: `/v2/images/${ID}` });
+      for (const told of ['unreadable', 'unreadable', 'refused']) expect(await client.addLocation(location)).toBe(told);
+      answers = [status(502, {}, location.url)];
+      const error: unknown = await client.addLocation(location).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ type: 'ImageServiceUnavailable' });
+      expect(JSON.stringify(error)).not.toContain('rbd:');
+    });
+
+    it.each([
+      { answer: status(202), told: 'added' },
+      { answer: status(404), told: 'refused' },
+      { answer: status(405), told: 'refused' },
+    ])('asks by the call for services where records take none: $told', async ({ answer, told }) => {
+      answers = [status(403), answer];
+      expect(await connect().addLocation(location)).toBe(told);
+      expect(requests[1]).toMatchObject({ method: 'POST', url: `/v2/images/${ID}/locations` });
+    });
+
+    it('says that the image is gone', async () => {
+      answers = [status(404)];
+      await expect(connect().addLocation(location)).rejects.toMatchObject({ type: 'ImageNotFound' });
+    });
+  });
+
   describe('when the service is busy', () => {
     it.each([429, 503])('asks again after a %i as late as Retry-After says', async (code) => {
       answers = [status(code, { 'retry-after': '1' }), json(RECORD)];

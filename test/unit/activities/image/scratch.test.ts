@@ -1,5 +1,6 @@
 import { fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +26,14 @@ afterEach(async () => {
   await scratch.close();
   await rm(directory, { recursive: true, force: true });
 });
+
+/** @returns a directory on another file system than that of temporary files. */
+function otherFileSystem(): string {
+  const { dev } = statSync(tmpdir());
+  const other = ['/dev/shm', '/tmp'].find((path) => statSync(path).dev !== dev);
+  if (other === undefined) throw new Error('this machine has one file system');
+  return other;
+}
 
 interface Caller extends ProgressReporter {
   reports: Progress[];
@@ -259,7 +268,7 @@ describe('a scratch', () => {
   });
 
   it('writes nothing while another file system is in its place, and goes on when its own is back', async () => {
-    const other = await mkdtemp('/dev/shm/ivc-scratch-');
+    const other = await mkdtemp(join(otherFileSystem(), 'ivc-scratch-'));
     try {
       await rename(directory, `${directory}-away`);
       await symlink(other, directory);

@@ -1,4 +1,4 @@
-import { createTransferProgress } from '../../../../activities/image/transfer-progress';
+import { createTransferProgress, describeLeft } from '../../../../activities/image/transfer-progress';
 import type { Progress } from '../../../../activities/progress';
 
 const TOTAL = 64 * 1024 ** 2;
@@ -52,4 +52,15 @@ describe('the progress of a transfer', () => {
     progress.downloading(TOTAL);
     expect(reports.at(-1)).toMatchObject({ bytesDone: TOTAL });
   });
+});
+
+it.each([
+  [100, 10, ', 10 s left'],
+  [1, 10, ', 1 s left'],
+  [6000, 48, ', 2 min 5 s left'],
+  [0, 10, ''],
+  [100, 0, ''],
+  [100, undefined, ''],
+])('of %d bytes at %s a second it says %j', (bytesLeft, rate, said) => {
+  expect(describeLeft(bytesLeft, rate)).toBe(said);
 });

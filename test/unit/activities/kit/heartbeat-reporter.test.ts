@@ -30,6 +30,8 @@ describe('a step that moves bytes', () => {
       summary: 'downloading 13.2 MiB of 64.3 MiB; nothing new for 42 s',
       bytesPerSecond: 0,
     });
+    const withLeft = { ...downloading, summary: `${downloading.summary}, 2 min 5 s left` };
+    expect(silent(withLeft, 42_100).summary).toBe('downloading 13.2 MiB of 64.3 MiB; nothing new for 42 s');
     const sealing = { stage: 'sealing', summary: 'sealing image-volume-1' } as const;
     expect(silent(sealing, 3000)).toEqual({ ...sealing, summary: 'sealing image-volume-1; nothing new for 3 s' });
   });

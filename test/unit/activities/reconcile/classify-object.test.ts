@@ -39,6 +39,7 @@ describe('a volume on the backend', () => {
       error: 'unfinished',
       deleted: 'ended',
       available: 'in-order',
+      reimaging: 'in-order',
       deleting: 'in-order',
     };
     expect(classifyVolume(volumeRow({ state }), backend)).toBe(expected[state]);
@@ -62,6 +63,8 @@ describe('an image-volume on the backend', () => {
 describe('what an attempt has written', () => {
   const rows = (volume?: VolumeRow, entry?: EntryRow) => ({
     volumes: new Map(volume ? [[volume.id, volume]] : []),
+    reimaging: new Set<never>(),
+    snapshots: new Map(),
     entries: new Map(entry ? [[entry.imageVolume, entry]] : []),
   });
 

@@ -1,5 +1,6 @@
 import { ConfigError } from '../../../../client/config/config-error';
 import { createProgram } from '../../../../client/cli/program';
+import { documentFormatIn } from '../../../../client/cli/output/show';
 import { reportError } from '../../../../client/cli/report-error';
 import { failureError, ImageVolumeCacheError } from '../../../../client/errors';
 import { failures, type FailureType } from '../../../../workflows/contract/failures';
@@ -20,7 +21,7 @@ async function exitCodeOf(...args: string[]): Promise<number> {
   try {
     await createProgram().parseAsync(['node', 'ivc', ...args]);
   } catch (error) {
-    return reportError(error, { json: args.includes('--json') });
+    return reportError(error, { format: documentFormatIn(args) });
   }
   return 0;
 }
@@ -40,17 +41,15 @@ describe('usage', () => {
     [['volume', 'create', '--image', 'x', '--size', 'big'], '--size', 'big'],
     [['volume', 'create', '--image', 'x', '--size', ''], '--size', 'nothing'],
     [['volume', 'create', '--image', 'x', '--size-bytes', '100'], '--size-bytes', '100'],
-    [['volume', 'create', '--image', 'x', '--size', '1', '--size-bytes', '512'], '--size-bytes', '512'],
+    [['volume', 'create', '--image', 'x', '--size', '1GiB', '--size-bytes', '512'], '--size-bytes', '512'],
     [['volume', 'create', '--image', 'x', '--backend', 'A'], '--backend', 'A'],
     [['volume', 'create', '--image', 'x', '--metadata', 'novalue'], '--metadata', 'novalue'],
     [['volume', 'create', '--image', 'x', '--sise', '1'], '--sise', ''],
     [['volume', 'create'], '--image', ''],
     [['volume', 'create', '--image', 'x', 'y'], 'create', ''],
-    [['volume', 'show', '12'], 'volume-id', '12'],
     [['volume', 'list', '--state', 'lost'], '--state', 'lost'],
     [['image', 'upload', 'f', '--disk-format', 'zip'], '--disk-format', 'zip'],
     [['cache', 'warm'], '--image', ''],
-    [['cache', 'warm', '--image', 'debian'], '--image', 'debian'],
     [['cache', 'limits', '--set', 'maxSize=1'], '--set', 'maxSize=1'],
     [['cache', 'limits', '--set', 'maxCount=none'], 'maxCount', 'none'],
     [['evict', '--key', 'abc'], '--key', 'abc'],
@@ -67,7 +66,7 @@ describe('usage', () => {
   });
 
   it('shows control characters of what was typed as escapes', async () => {
-    expect(await exitCodeOf('volume', 'show', '\u001b]0;x\u0007\nivc: all is well')).toBe(2);
+    expect(await exitCodeOf('volume', 'extend', 'x', '--size', '\u001b]0;x\u0007\nivc: all is well')).toBe(2);
     expect(stderr).toContain("'\\u001b]0;x\\u0007\\nivc: all is well'");
     expect(await exitCodeOf('evict', 'statux\u202e')).toBe(2);
     expect(await exitCodeOf('volum')).toBe(2);
@@ -76,22 +75,22 @@ describe('usage', () => {
   });
 
   it('is a document for a program', async () => {
-    expect(await exitCodeOf('volume', 'show', '12', '--json')).toBe(2);
+    expect(await exitCodeOf('volume', 'extend', 'x', '--size', 'large', '--json')).toBe(2);
     expect(JSON.parse(stdout)).toMatchObject({
-      error: { type: 'Usage', exitCode: 2, message: expect.stringContaining('Got 12') },
+      error: { type: 'Usage', exitCode: 2, message: expect.stringContaining('Got large') },
     });
   });
 });
 
 describe('reportError', () => {
   it.each(Object.keys(failures) as FailureType[])('prints %s', (type) => {
-    expect(reportError(failureError(type, failureExamples[type]), { json: false })).toBe(failures[type].exitCode);
+    expect(reportError(failureError(type, failureExamples[type]), {})).toBe(failures[type].exitCode);
     expect(stderr).toMatchSnapshot();
     expect(stdout).toBe('');
   });
 
   it('prints one document with stable fields for a program, and the sentence for a person', () => {
-    expect(reportError(failureError('ImageNotActive', { imageId: 'x', status: 'queued' }), { json: true })).toBe(4);
+    expect(reportError(failureError('ImageNotActive', { imageId: 'x', status: 'queued' }), { format: 'json' })).toBe(4);
     expect(Object.keys((JSON.parse(stdout) as { error: object }).error)).toEqual([
       'exitCode',
       'type',
@@ -102,9 +101,7 @@ describe('reportError', () => {
   });
 
   it('says why a service is unavailable', () => {
-    expect(reportError(failureError('DatabaseUnavailable', { cause: 'connect ECONNREFUSED' }), { json: false })).toBe(
-      5,
-    );
+    expect(reportError(failureError('DatabaseUnavailable', { cause: 'connect ECONNREFUSED' }), {})).toBe(5);
     expect(stderr).toContain('connect ECONNREFUSED');
     expect(stderr).toContain('`ivc up`');
   });
@@ -115,7 +112,7 @@ describe('reportError', () => {
       message: 'no longer waiting',
       workflowId: 'volume/1',
     });
-    expect(reportError(error, { json: false })).toBe(130);
+    expect(reportError(error, {})).toBe(130);
     expect(stderr).toMatchSnapshot();
   });
 
@@ -123,21 +120,21 @@ describe('reportError', () => {
     const error = new ConfigError('temporal.yaml', [
       { path: 'scratch.maxBytes', line: 3, received: '"lots"', allowed: 'a size' },
     ]);
-    expect(reportError(error, { json: false })).toBe(2);
+    expect(reportError(error, {})).toBe(2);
     expect(stderr).toMatchSnapshot();
   });
 
   it('shows control characters of a message as escapes, and keeps them exact for a program', () => {
     const message = 'name: got "\u001b]52;c;eA==\u0007\nivc: done\u202e"';
     const error = new ImageVolumeCacheError({ type: 'InvalidRequest', message });
-    reportError(error, { json: true });
+    reportError(error, { format: 'json' });
     expect(stderr).toBe('ivc: name: got "\\u001b]52;c;eA==\\u0007\\nivc: done\\u202e"\n');
     expect(JSON.parse(stdout)).toMatchObject({ error: { message } });
     expect(stdout).not.toMatch(/[^\P{Cc}\n]|\p{Bidi_Control}/u);
   });
 
   it('calls everything else unexpected', () => {
-    expect(reportError(new TypeError('x is undefined'), { json: false })).toBe(1);
+    expect(reportError(new TypeError('x is undefined'), {})).toBe(1);
     expect(stderr).toBe('ivc: x is undefined (IVC_DEBUG=1 shows where)\n');
   });
 });

@@ -5,11 +5,13 @@ import {
   collectPairs,
   collectTexts,
   parseBackend,
+  parseBytes,
   parseCount,
   parseKeyPrefix,
-  parseSize,
   parseSizeBytes,
   parseUuid,
+  parseVolumeSize,
+  parseWholeGiB,
   parseWholeNumber,
 } from '../../../../client/cli/values';
 import { parseEvictorSignal } from '../../../../workflows/contract/eviction-signals';
@@ -26,9 +28,24 @@ describe('parseKeyPrefix', () => {
   });
 });
 
-describe('parseSize', () => {
+describe('parseBytes', () => {
   it.each([
-    ['10', 10 * GiB],
+    ['1048576', MiB],
+    ['1000', 1000],
+    ['512B', 512],
+    ['1MiB', MiB],
+    ['10GiB', 10 * GiB],
+  ])('reads %s', (text, bytes) => {
+    expect(parseBytes(text)).toBe(bytes);
+  });
+
+  it.each(['', '0', '-1', '1.5', '10GB', '99999999999GiB'])('refuses %j and says what it got', (text) => {
+    expect(() => parseBytes(text)).toThrow(`Got ${text === '' ? 'nothing' : text},`);
+  });
+});
+
+describe('parseVolumeSize', () => {
+  it.each([
     ['10GiB', 10 * GiB],
     ['10 GiB', 10 * GiB],
     ['10G', 10 * GiB],
@@ -36,14 +53,15 @@ describe('parseSize', () => {
     ['1536MiB', 1536 * MiB],
     ['1TiB', 1024 * GiB],
     ['4KiB', 4096],
+    ['1024B', 1024],
   ])('reads %s', (text, bytes) => {
-    expect(parseSize(text)).toBe(bytes);
+    expect(parseVolumeSize(text)).toBe(bytes);
   });
 
-  it.each(['', '0', '-1', 'ten', '10GB', '10 gib', '0.0001KiB', '1e3', 'NaN', '99999999999'])(
-    'refuses %j and says what it got',
+  it.each(['', '0', '10', '1048576', '-1', 'ten', '10GB', '10 gib', '0.0001KiB', '511B', '1e3', 'NaN', '9999999TiB'])(
+    'refuses %j and says what it got: a number alone could be anything',
     (text) => {
-      expect(() => parseSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text},`);
+      expect(() => parseVolumeSize(text)).toThrow(`Got ${text === '' ? 'nothing' : text},`);
     },
   );
 
@@ -52,7 +70,7 @@ describe('parseSize', () => {
       property(string(), (text) => {
         let bytes = 512;
         try {
-          bytes = parseSize(text);
+          bytes = parseVolumeSize(text);
         } catch {
           return;
         }
@@ -71,6 +89,11 @@ describe('parseSizeBytes', () => {
   it.each(['0', '511', '1.5', '-512', '1048577', 'x', '0x200'])('refuses %s', (text) => {
     expect(() => parseSizeBytes(text)).toThrow(`Got ${text}`);
   });
+});
+
+it('reads whole GiB, with the unit alone', () => {
+  expect([parseWholeGiB('0'), parseWholeGiB('10GiB'), parseWholeGiB('2048MiB')]).toEqual([0, 10, 2]);
+  for (const text of ['10', '1.5GiB', '1MiB']) expect(() => parseWholeGiB(text)).toThrow(`Got ${text},`);
 });
 
 it('reads a UUID in any case as the lower-case one', () => {

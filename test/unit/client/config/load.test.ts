@@ -76,6 +76,64 @@ test('watermarks may be equal, and limits are what a signal may set them to', ()
     expect(faultsOf(limits(cache)).issues).toMatchObject([{ allowed: expect.stringContaining(allowed) }]);
 });
 
+describe('signatures of images', () => {
+  const id = '0f8fad5b-d9cb-469f-a165-70867728950e';
+
+  test('have a trust store beside the file, a directory or a file for each certificate', () => {
+    const here = (name: string) => join(directory, name);
+    const of = (certificates: string) =>
+      load(
+        `policy: { signatures: { require: always, certificates: ${certificates}, authorities: [root.pem, /ca.pem] } }`,
+      ).config.policy.signatures;
+    expect(of('signers')).toEqual({
+      require: 'always',
+      certificates: here('signers'),
+      authorities: [here('root.pem'), '/ca.pem'],
+    });
+    expect(of(`{ ${id}: signer.pem }`)).toMatchObject({ certificates: { [id]: here('signer.pem') } });
+    expect(load('').config.policy.signatures).toEqual({ require: 'off', authorities: [] });
+  });
+
+  test.each([
+    ['{ require: always }', 'policy.signatures.require', 'off, unless'],
+    ['{ require: sometimes }', 'policy.signatures.require', '"off", "when-present", "always"'],
+    ['{ certificates: { signer: a.pem } }', 'policy.signatures.certificates', 'a directory, or a file for each'],
+    ['{ certificates: 7 }', 'policy.signatures.certificates', 'a directory, or a file for each'],
+    ['{ authorities: root.pem }', 'policy.signatures.authorities', 'a list'],
+  ])('are refused where %s is not as it must be', (signatures, path, allowed) => {
+    expect(faultsOf(`policy: { signatures: ${signatures} }`).issues).toMatchObject([
+      { path, line: 1, allowed: expect.stringContaining(allowed) },
+    ]);
+  });
+});
+
+describe('volume types', () => {
+  const backends = 'backends: { a: { driver: file }, b: { driver: file } }';
+
+  test('name backends, projects and extra specs', () => {
+    const types = 'volumeTypes: { fast: { backends: [b], projects: [p], extraSpecs: { k: v } }, every: {} }';
+    expect(load(`${backends}\n${types}\ndefaultVolumeType: every`).config).toMatchObject({
+      volumeTypes: { fast: { backends: ['b'], projects: ['p'], extraSpecs: { k: 'v' } }, every: { extraSpecs: {} } },
+      defaultVolumeType: 'every',
+    });
+  });
+
+  test.each([
+    ['volumeTypes: { fast: { backends: [c] } }', 'volumeTypes.fast.backends.0', 'one of the backends a, b'],
+    ['volumeTypes: { fast: { backends: [] } }', 'volumeTypes.fast.backends', 'at least 1'],
+    ['volumeTypes: { fast: { extraSpecs: { n: 1 } } }', 'volumeTypes.fast.extraSpecs.n', 'a text'],
+    ['defaultVolumeType: fast', 'defaultVolumeType', 'there is none'],
+    ['{ volumeTypes: { own: { projects: [p] } }, defaultVolumeType: own }', 'defaultVolumeType', 'there is none'],
+  ])('are refused where %s is not as it must be', (types, path, allowed) => {
+    const text = types.startsWith('{') ? types : `${backends}\n${types}`;
+    expect(faultsOf(text).issues).toMatchObject([{ path, allowed: expect.stringContaining(allowed) }]);
+  });
+
+  test('leave no backend the name that stands for all', () => {
+    expect(faultsOf('backends: { any: { driver: file } }').issues).toMatchObject([{ path: 'backends.any' }]);
+  });
+});
+
 describe('all faults', () => {
   const text = [
     'temporal: { adress: x, tls: maybe, retention: 7 }',
@@ -178,6 +236,7 @@ describe('the environment', () => {
 
   test('gives the metrics port as a number', () => {
     expect(load('{}', { IVC_METRICS_PORT: '1234' }).config.worker.metricsPort).toBe(1234);
+    expect(load('{}', { IVC_LIVENESS_PORT: '1235' }).config.worker.livenessPort).toBe(1235);
   });
 
   test('does not override with an empty variable', () => {

@@ -1,4 +1,11 @@
-import type { BackendName, HostId, VolumeId } from '../../../../workflows/contract/ids';
+import type {
+  BackendName,
+  HostId,
+  ImageId,
+  SnapshotId,
+  TransferId,
+  VolumeId,
+} from '../../../../workflows/contract/ids';
 import { CONTROL_QUEUE, siblingQueues, taskQueues } from '../../../../workflows/contract/names';
 
 const backend = 'local' as BackendName;
@@ -9,6 +16,13 @@ describe('names', () => {
     expect(ids.createVolume('v' as VolumeId)).toBe('volume/v');
     expect(ids.populate(backend, 'k')).toBe('populate/local/k');
     expect(ids.deleteVolume('v' as VolumeId)).toBe('delete/v');
+    expect(ids.extendVolume('v' as VolumeId, 512)).toBe('extend/v/512');
+    expect(ids.reimageVolume('v' as VolumeId, 'i', 'p')).toBe('reimage/v/i/p');
+    expect(ids.changeVolume('v' as VolumeId, 'r')).toBe('change/v/r');
+    expect(ids.changeAttachment('v' as VolumeId, 'r')).toBe('attachment/v/r');
+    expect(ids.deleteVolume('v' as VolumeId, 'p/1')).toBe('delete/v/p%2F1');
+    expect(ids.upload('v' as VolumeId, 'i' as ImageId)).toBe('upload/v/i');
+    expect(ids.upload('v' as VolumeId, 'i' as ImageId, 'p/1')).toBe('upload/v/i/p%2F1');
   });
 
   it('of queues have the stack’s prefix, which a workflow finds again in its own queue’s name', () => {
@@ -27,9 +41,25 @@ describe('names', () => {
       ids.createVolumes('r'),
       ids.populate(backend, 'k'),
       ids.deleteVolume('v' as VolumeId),
+      ids.upload('v' as VolumeId, 'i' as ImageId),
+      ids.changeVolume('v' as VolumeId, 'r'),
+      ids.changeAttachment('v' as VolumeId, 'r'),
+      ids.seed('v' as VolumeId, 'i' as ImageId),
+      ids.extendVolume('v' as VolumeId, 512),
+      ids.reimageVolume('v' as VolumeId, 'i'),
+      ids.createSnapshot('s' as SnapshotId),
+      ids.deleteSnapshot('s' as SnapshotId),
+      ids.shareSnapshot('s' as SnapshotId, 'r'),
+      ids.unshareSnapshot('s' as SnapshotId, 'r'),
+      ids.changeSnapshot('s' as SnapshotId, 'r'),
+      ids.changeVolumeType('t', 'r'),
+      ids.createTransfer('t' as TransferId),
+      ids.acceptTransfer('t' as TransferId, 'r'),
+      ids.deleteTransfer('t' as TransferId),
       ids.evict(backend),
       ids.warm('w'),
       ids.follow(backend, 'f'),
+      ids.quotas('p'),
       ids.reconcile(backend),
       ids.refresh,
     ];

@@ -2,6 +2,7 @@ import type { BackendName, EntryId, HostId, ImageId, ProjectId, VolumeId } from 
 import type { CreateVolumeResult } from '../../../../workflows/contract/volume';
 import {
   describeBypass,
+  describeCloneStep,
   describeCreated,
   describeGivenUp,
   describePopulated,
@@ -70,4 +71,9 @@ describe('what the UI shows of a run', () => {
     const connection = { driver: 'file', path: '/a`[b](c)`', format: 'raw' } as const;
     expect(describeCreated({ ...result, connection })).toContain('raw file `/a [b](c) `');
   });
+});
+
+it('tells beforehand what to start where nobody clones', () => {
+  const cloning = describeCloneStep({ imageId: 'i' as ImageId, backend: 'local' as BackendName }, 'backend-local');
+  expect(cloning).toContain('task queue `backend-local`: start one with `ivc worker --roles backend,host`.');
 });

@@ -174,7 +174,7 @@ describe('The version of a policy', () => {
       { ...policy, allowEncrypted: true },
       { ...policy, maxExpansion: 1 },
       { ...policy, strictPartitionTables: true },
-    ].map(policyVersion);
+    ].map((each) => policyVersion(each));
     expect(new Set(versions).size).toBe(versions.length);
   });
 });

@@ -98,6 +98,44 @@ it('lines up a table without lines or trailing spaces', () => {
   ).toEqual(['ID    STATE', '1234  ok', '5     error']);
 });
 
+it('lines up what is wider or narrower than its characters are many', () => {
+  expect(
+    formatTable(
+      ['NAME', 'STATE'],
+      [
+        ['日本', 'ok'],
+        ['e\u0301', 'ok'],
+      ],
+    ),
+  ).toEqual(['NAME  STATE', '日本  ok', 'e\u0301     ok']);
+});
+
+describe('a table on a narrow terminal', () => {
+  const id = '0f8fad5b-d9cb-469f-a165-70867728950e';
+  const head = ['ID', 'NAME', 'WHY'];
+  const rows = [[id, 'a-name-that-is-very-long-indeed', 'it is used by somebody']];
+
+  it('cuts the widest texts, and never an id', () => {
+    const lines = formatTable(head, rows, { overflow: 'cut', columns: 70 });
+    expect(lines[1]).toBe(`${id}  a-name-that-is…  it is used by …`);
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(70);
+  });
+
+  it('breaks the last column at spaces, where all of it is to be read', () => {
+    expect(formatTable(['A', 'WHY'], [['1', 'it is used by somebody else at the moment']], { columns: 30 })).toEqual([
+      'A  WHY',
+      '1  it is used by somebody else',
+      '   at the moment',
+    ]);
+  });
+
+  it('stays as wide as it is with all columns', () => {
+    expect(formatTable(head, rows, { overflow: 'none', columns: 70 })[1]).toContain(
+      'a-name-that-is-very-long-indeed  it',
+    );
+  });
+});
+
 it('shows the head of a table without rows', () => {
   expect(formatTable(['ID', 'STATE'], [])).toEqual(['ID  STATE']);
 });

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { createProgressView, createRateMeter } from '../../../../../client/cli/output/progress';
+import { createProgressView, createRateMeter, formatBar } from '../../../../../client/cli/output/progress';
 import { MiB } from '../../../../../workflows/contract/bytes';
 
 describe('createRateMeter', () => {
@@ -41,5 +41,37 @@ describe('createProgressView', () => {
     });
     view.end();
     expect(String(stream.read())).toBe('admitting\ndownloading 1 MiB of 2 MiB\n');
+  });
+
+  it('writes over one line of a terminal, as wide as that is, and leaves nothing of it', () => {
+    const stream = Object.assign(new PassThrough(), { isTTY: true, columns: 20 });
+    const view = createProgressView(stream);
+    view.show({ stage: 'admitting a volume whose stage is long' });
+    view.end();
+    expect(String(stream.read())).toBe('\r\u001b[Kadmitting a volume…\r\u001b[K');
+  });
+});
+
+describe('formatBar', () => {
+  const work = {
+    stage: 'downloading',
+    summary: '',
+    bytesDone: 120 * MiB,
+    bytesTotal: 480 * MiB,
+    bytesPerSecond: 98 * MiB,
+  } as const;
+  const said = ' 25 %  downloading 120 MiB of 480 MiB, 98 MiB/s, 3.7 s left';
+
+  it.each([
+    [100, `[######------------------] ${said}`],
+    [80, `[#####-------------] ${said}`],
+    [67, `[#----] ${said}`],
+    [60, said.trimStart()],
+  ])('shrinks in %d columns before rate and time left do', (columns, line) => {
+    expect(formatBar({ stage: 'waiting', work }, columns)).toBe(line);
+  });
+
+  it('cuts what is said only where there is no room without a bar', () => {
+    expect(formatBar({ stage: 'waiting', work }, 30)).toBe('25 %  downloading 120 MiB of …');
   });
 });

@@ -1,14 +1,21 @@
-import { bytesAxis, niceTop, secondsAxis } from '../../../../../client/cli/report/axis';
+import { bytesAxis, niceTicks, secondsAxis } from '../../../../../client/cli/report/axis';
 import { GiB, MiB } from '../../../../../workflows/contract/bytes';
 
 it.each([
-  [1, 1],
-  [3, 4],
-  [11, 20],
-  [999, 1000],
-  [0.07, 0.08],
-])('ends an axis for %d at the round number %d', (value, top) => {
-  expect(niceTop(value)).toBeCloseTo(top);
+  [1, 1, 2],
+  [3, 3, 3],
+  [11, 15, 3],
+  [999, 1000, 2],
+  [0.07, 0.08, 4],
+])('an axis for %d ends at %d, in %d steps', (value, top, steps) => {
+  const axis = niceTicks(value);
+  expect(axis.top).toBeCloseTo(top);
+  expect(axis.steps).toBe(steps);
+});
+
+it('counts by whole numbers', () => {
+  expect(niceTicks(1, 1)).toEqual({ top: 1, steps: 1 });
+  expect(niceTicks(10, 1)).toEqual({ top: 10, steps: 2 });
 });
 
 it('ends an axis of bytes at a power of two, also when there are none', () => {
@@ -18,8 +25,11 @@ it('ends an axis of bytes at a power of two, also when there are none', () => {
 });
 
 it('writes all times of an axis in one unit', () => {
-  const { top, format } = secondsAxis(1536);
-  expect([0, top / 2, top].map(format)).toEqual(['0 min', '20 min', '40 min']);
+  const { top, steps, format } = secondsAxis(1536);
+  expect({ steps, shown: [0, top / steps, top].map(format) }).toEqual({
+    steps: 3,
+    shown: ['0 min', '10 min', '30 min'],
+  });
   expect(secondsAxis(0).format(0.25)).toBe('0.25 s');
   expect(secondsAxis(200_000).format(2 * 86_400)).toBe('2 d');
 });

@@ -1,0 +1,55 @@
+import { z } from 'zod';
+import { changeVolume, reimageVolume } from '../../client/volumes';
+import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
+import { ApiError, badRequest } from '../errors';
+import { orGoesOn } from '../or-goes-on';
+import { flag, nonEmptyText, resourceId } from '../schemas/common-fields';
+import { statusOf } from '../views/volume';
+import { DEFAULT_TYPE, visibleType } from '../volume-types';
+import { whoAsks } from '../who-asks';
+import { volumeAction } from './volume-action';
+
+/* Other bytes for a volume, or another place for them. */
+
+const reimage = volumeAction({
+  schema: z.strictObject({ image_id: resourceId, reimage_reserved: flag.optional() }),
+  since: 68,
+  run: async ({ request, context, volume, input }) => {
+    const { volumeId } = volume;
+    const allowed = input.reimage_reserved ? ['available', 'error', 'reserved'] : ['available', 'error'];
+    if (!allowed.includes(statusOf(volume)))
+      throw badRequest(
+        `Invalid volume: status must be ${allowed.join(' or ')} to reimage volume ${volumeId}, but current status is ${statusOf(volume)}`,
+      );
+    const imageId = input.image_id;
+    await orGoesOn((signal) => reimageVolume(context.cache, volumeId, { imageId, signal, ...whoAsks(request) }));
+  },
+});
+
+const retype = volumeAction({
+  schema: z.strictObject({
+    new_type: nonEmptyText(MAX_NAME_CHARACTERS),
+    migration_policy: z.enum(['on-demand', 'never']).nullish(),
+  }),
+  run: async ({ request, context, volume, input }) => {
+    const type = await visibleType(request, context, input.new_type);
+    if (type === undefined) throw badRequest(`Invalid input received: there is no volume type ${input.new_type}`);
+    if (type.name === (volume.volumeType ?? DEFAULT_TYPE)) return;
+    const { volumeId } = volume;
+    await changeVolume(context.cache, volumeId, { volumeType: type.name, ...whoAsks(request) });
+  },
+});
+
+const revert = volumeAction({
+  schema: z.strictObject({ snapshot_id: resourceId }),
+  since: 40,
+  run: async ({ volume }) =>
+    await Promise.reject(
+      new ApiError(
+        409,
+        `Volume ${volume.volumeId} cannot be reverted: a volume made of the snapshot has what it had (snapshot_id).`,
+      ),
+    ),
+});
+
+export const contentActions = { 'os-reimage': reimage, 'os-retype': retype, revert };

@@ -1,0 +1,19 @@
+import type { FastifyInstance } from 'fastify';
+import { getVolume } from '../../client/reads';
+import { changeVolume } from '../../client/volumes';
+import type { ApiContext } from '../api-context';
+import { whoAsks } from '../who-asks';
+import { registerMetadata } from './resource-metadata';
+import { volumeOfPath } from './volumes';
+
+/** `volumes/{id}/metadata`. */
+export function registerVolumeMetadata(app: FastifyInstance, context: ApiContext): void {
+  registerMetadata(app, '/volumes/:volume_id', {
+    read: async (request) => (await volumeOfPath(request, context)).metadata,
+    change: async (request, changeOf) => {
+      const { volumeId, metadata } = await volumeOfPath(request, context);
+      await changeVolume(context.cache, volumeId, { ...changeOf(metadata), ...whoAsks(request) });
+      return (await getVolume(context.cache, volumeId)).metadata;
+    },
+  });
+}

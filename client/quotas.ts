@@ -1,0 +1,27 @@
+import { workflowTypes } from '../workflows/contract/names';
+import type { SetQuotasInput, SetQuotasResult } from '../workflows/contract/quotas';
+import type { ImageVolumeCache } from './connection';
+import { checkProjectId } from './project-id';
+import { runWorkflow, type RunOptions } from './run-workflow';
+
+/**
+ * Sets quotas of a project, for its next creates; what it has stays.
+ * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`
+ */
+export async function setQuotas(
+  cache: ImageVolumeCache,
+  input: SetQuotasInput,
+  options: Pick<RunOptions, 'signal'> = {},
+): Promise<SetQuotasResult> {
+  checkProjectId(input.projectId);
+  const request = {
+    type: workflowTypes.setQuotas,
+    workflowId: cache.queues.ids.quotas(input.projectId),
+    // What is said last holds.
+    conflict: 'TERMINATE_EXISTING',
+    input,
+    summary: `quotas of project ${input.projectId}`,
+  } as const;
+  const { result } = await runWorkflow<SetQuotasResult, typeof options>(cache, request, { options });
+  return result;
+}

@@ -1,0 +1,1 @@
+ALTER TABLE "snapshots" ADD COLUMN "shared_image_id" text;

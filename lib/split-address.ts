@@ -1,0 +1,5 @@
+/** @param address as `127.0.0.1:8776` or `[::1]:8776`. */
+export function splitAddress(address: string): { host: string; port: number } {
+  const colon = address.lastIndexOf(':');
+  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
+}

@@ -1,0 +1,92 @@
+import { randomUUID } from 'node:crypto';
+import { startApi, type TestApi } from '../../support/stack/api';
+import { useStack } from '../../support/stack/flows';
+
+const flow = useStack({ otherBackends: ['beside'] });
+let api: TestApi;
+beforeAll(async () => {
+  api = await startApi(flow.stack);
+});
+afterAll(() => api.stop());
+
+const makeType = async (name: string, more: object = {}) =>
+  (await api.call('POST /v3/p1/types', { volume_type: { name, ...more } })).body.volume_type;
+const makeVolume = async (volume_type: string) =>
+  await api.call('POST /v3/p1/volumes', { volume: { size: 1, volume_type } });
+const whenAvailable = async (id: string) =>
+  await flow.until('the volume to be available', async () => {
+    const { body } = await api.call(`GET /v3/p1/volumes/${id}`);
+    return body.volume.status === 'available' && body.volume;
+  });
+
+describe('volume types', () => {
+  it('are made, changed, listed and removed, each name once', async () => {
+    const type = await makeType('fast', { description: 'of tests', extra_specs: { a: 'b' } });
+    expect(type).toMatchObject({ name: 'fast', description: 'of tests', is_public: true, extra_specs: { a: 'b' } });
+    expect((await api.call('POST /v3/p1/types', { volume_type: { name: 'fast' } })).status).toBe(409);
+    const path = `/v3/p1/types/${type.id}`;
+    const renamed = await api.call(`PUT ${path}`, { volume_type: { name: 'faster', is_public: false } });
+    expect(renamed.body.volume_type).toMatchObject({ id: type.id, name: 'faster', is_public: false });
+    const names = async (query: string) =>
+      (await api.call(`GET /v3/p1/types${query}`)).body.volume_types.map(({ name }: { name: string }) => name);
+    expect(await names('')).toEqual(['__DEFAULT__']);
+    expect(await names('?is_public=None')).toEqual(['__DEFAULT__', 'faster']);
+    expect((await api.call(`DELETE ${path}`)).status).toBe(202);
+    expect((await api.call(`GET ${path}`)).status).toBe(404);
+  });
+
+  it('have extra specs, projects and an encryption of their own', async () => {
+    const { id } = await makeType('detailed', { 'os-volume-type-access:is_public': false });
+    const path = `/v3/p1/types/${id}`;
+    const specs = { extra_specs: { one: '1', two: '2' } };
+    expect((await api.call(`POST ${path}/extra_specs`, specs)).body).toEqual(specs);
+    expect((await api.call(`PUT ${path}/extra_specs/one`, { one: '3' })).body).toEqual({ one: '3' });
+    expect((await api.call(`PUT ${path}/extra_specs/one`, { two: '3' })).status).toBe(400);
+    expect((await api.call(`DELETE ${path}/extra_specs/two`)).status).toBe(202);
+    expect((await api.call(`GET ${path}/extra_specs`)).body).toEqual({ extra_specs: { one: '3' } });
+    expect((await api.call(`GET ${path}/extra_specs/two`)).status).toBe(404);
+    expect((await api.call(`POST ${path}/action`, { addProjectAccess: { project: 'p2' } })).status).toBe(202);
+    expect((await api.call(`POST ${path}/action`, { addProjectAccess: { project: 'p2' } })).status).toBe(409);
+    const access = await api.call(`GET ${path}/os-volume-type-access`);
+    expect(access.body).toEqual({ volume_type_access: [{ volume_type_id: id, project_id: 'p2' }] });
+    expect((await api.call(`POST ${path}/action`, { removeProjectAccess: { project: 'p2' } })).status).toBe(202);
+    const encryption = { provider: 'luks', control_location: 'front-end', cipher: 'aes-xts-plain64', key_size: 256 };
+    const made = await api.call(`POST ${path}/encryption`, { encryption });
+    expect(made.body.encryption).toMatchObject({ ...encryption, volume_type_id: id });
+    const { encryption_id: encryptionId } = made.body.encryption;
+    await api.call(`PUT ${path}/encryption/${encryptionId}`, { encryption: { key_size: 128 } });
+    expect((await api.call(`GET ${path}/encryption`)).body).toMatchObject({ ...encryption, key_size: 128 });
+    await api.call(`PUT ${path}`, { volume_type: { is_public: true } });
+    expect((await makeVolume('detailed')).status).toBe(400);
+    expect((await api.call(`DELETE ${path}/encryption/${encryptionId}`)).status).toBe(202);
+    expect((await api.call(`GET ${path}/encryption`)).body).toEqual({});
+  });
+
+  it('choose the backend of a volume, which has them by name and id until it goes', async () => {
+    const type = await makeType('other', { extra_specs: { volume_backend_name: 'beside', multiattach: '<is> True' } });
+    const { status, body } = await makeVolume('other');
+    expect(status).toBe(202);
+    const volume = await whenAvailable(body.volume.id);
+    expect(volume).toMatchObject({ volume_type: 'other', volume_type_id: type.id, multiattach: true });
+    expect(volume['os-vol-host-attr:host']).toContain('beside');
+    expect((await api.call(`DELETE /v3/p1/types/${type.id}`)).status).toBe(400);
+    await api.call(`PUT /v3/p1/types/${type.id}`, { volume_type: { name: 'renamed' } });
+    const retype = (new_type: string) =>
+      api.call(`POST /v3/p1/volumes/${volume.id}/action`, { 'os-retype': { new_type, migration_policy: 'never' } });
+    const wide = await makeType('wide');
+    expect((await retype('wide')).status).toBe(202);
+    const { body: shown } = await api.call(`GET /v3/p1/volumes/${volume.id}`);
+    expect(shown.volume).toMatchObject({ volume_type: 'wide', volume_type_id: wide.id, multiattach: false });
+    await makeType('elsewhere', { extra_specs: { volume_backend_name: flow.stack.backend } });
+    expect((await retype('elsewhere')).status).toBe(400);
+    expect((await api.call(`DELETE /v3/p1/types/${type.id}`)).status).toBe(202);
+  });
+
+  it('are refused where no backend has what they ask for, and where there is none', async () => {
+    await makeType('nowhere', { extra_specs: { volume_backend_name: 'of-nobody' } });
+    const { status, body } = await makeVolume('nowhere');
+    expect([status, body.badRequest.message]).toEqual([400, expect.stringContaining('no valid backend')]);
+    expect((await makeVolume(randomUUID())).status).toBe(404);
+    expect((await makeVolume('__DEFAULT__')).body.volume).toMatchObject({ volume_type: '__DEFAULT__' });
+  });
+});

@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { createInterface } from 'node:readline';
+import { parse, stringify } from 'yaml';
+import type { Stack } from './stack';
+
+const root = resolve(__dirname, '../../..');
+
+export interface TestApi {
+  url: string;
+  logPath: string;
+  /** @param request such as `GET /v3/p1/volumes`; with `3.70` unless `minor` says another. */
+  call(
+    request: string,
+    body?: object,
+    options?: { minor?: number; headers?: Record<string, string> },
+  ): Promise<ApiAnswer>;
+  stop(): Promise<void>;
+}
+
+export interface ApiAnswer {
+  status: number;
+  headers: Headers;
+  // oxlint-disable-next-line typescript/no-explicit-any -- a test says with its expectations what an answer is.
+  body: any;
+}
+
+/** Starts the block-storage API beside a stack, without tokens. @param api of the section `api`. */
+export async function startApi(stack: Stack, api: Record<string, unknown> = {}): Promise<TestApi> {
+  const configPath = `${stack.environment['IVC_CONFIG']}.api.yaml`;
+  const config: object = parse(readFileSync(stack.environment['IVC_CONFIG'] ?? '', 'utf8'));
+  writeFileSync(configPath, stringify({ ...config, api: { listen: '127.0.0.1:0', auth: 'none', ...api } }));
+  const logPath = `${configPath}.log`;
+  const log = openSync(logPath, 'a', 0o600);
+  const child = spawn(process.execPath, [join(root, 'dist/api/main.js'), '--config', configPath], {
+    env: stack.environment,
+    stdio: ['ignore', 'pipe', log],
+  });
+  closeSync(log);
+  const exited = once(child, 'exit');
+  const url = await new Promise<string>((done, fail) => {
+    const ended = (code: number | null) => fail(new Error(`the API ended with ${code}: see ${logPath}`));
+    child.once('exit', ended);
+    if (child.stdout)
+      createInterface({ input: child.stdout }).once('line', (line) => {
+        child.off('exit', ended);
+        done((JSON.parse(line) as { url: string }).url);
+      });
+  });
+  return {
+    url,
+    logPath,
+    call: async (request, body, { minor = 70, headers = {} } = {}) => {
+      const [method = '', path = ''] = request.split(' ');
+      const answer = await fetch(`${url}${path}`, {
+        method,
+        headers: { 'content-type': 'application/json', 'openstack-api-version': `volume 3.${minor}`, ...headers },
+        // oxlint-disable-next-line unicorn/no-invalid-fetch-options -- a GET is given none.
+        body: body && JSON.stringify(body),
+      });
+      const text = await answer.text();
+      return { status: answer.status, headers: answer.headers, body: text === '' ? undefined : JSON.parse(text) };
+    },
+    stop: async () => {
+      child.kill();
+      await exited;
+    },
+  };
+}

@@ -1,0 +1,107 @@
+import { status } from '@grpc/grpc-js';
+import { isGrpcServiceError } from '@temporalio/client';
+import { openTemporal, type TemporalAccess } from '../client/open-temporal';
+import { connectDatabase } from '../db/client';
+import { parseDatabaseUrl } from '../db/url';
+import { errorMessage } from '../lib/error-message';
+import { splitAddress } from '../lib/split-address';
+import { isListening } from './ports';
+
+/**
+ * A part that the configuration names is not there, or does not let us in. It is never replaced by an embedded one. The
+ * message begins with the key of the configuration, and ends with what to do.
+ */
+export class ExternalUnavailable extends Error {
+  override readonly name = 'ExternalUnavailable';
+}
+
+const TIMEOUT_MS = 10_000;
+const REFUSED: readonly status[] = [status.UNAUTHENTICATED, status.PERMISSION_DENIED];
+
+/** @throws ExternalUnavailable when the server does not answer within 10 s or has no such namespace. */
+export async function requireTemporal({
+  address,
+  namespace,
+  access,
+}: {
+  address: string;
+  namespace: string;
+  access: TemporalAccess;
+}): Promise<void> {
+  try {
+    // gRPC tries a refused connection again until its deadline.
+    const { host, port } = splitAddress(address);
+    if (!(await isListening(port, host))) throw new Error('nothing accepts connections there');
+    const connection = openTemporal({ address, ...access, connectTimeout: TIMEOUT_MS });
+    try {
+      await connection.ensureConnected();
+      await connection.withDeadline(Date.now() + TIMEOUT_MS, () =>
+        connection.workflowService.describeNamespace({ namespace }),
+      );
+    } finally {
+      await connection.close();
+    }
+  } catch (thrown) {
+    // The SDK wraps what the first call has failed for.
+    const cause = thrown instanceof Error && isGrpcServiceError(thrown.cause) ? thrown.cause : thrown;
+    if (isGrpcServiceError(cause) && cause.code === status.NOT_FOUND)
+      throw new ExternalUnavailable(
+        `temporal.namespace: ${address} has no namespace ${namespace}: create it with \`temporal operator namespace create --address ${address} --namespace ${namespace}\`, or name another (TEMPORAL_NAMESPACE)`,
+        { cause },
+      );
+    if (isGrpcServiceError(cause) && REFUSED.includes(cause.code))
+      throw new ExternalUnavailable(
+        `temporal.address: ${address} does not let us in (${errorMessage(cause)}): give the API key or the certificate of namespace ${namespace} (TEMPORAL_API_KEY, TEMPORAL_TLS_CLIENT_CERT_PATH)`,
+        { cause },
+      );
+    throw new ExternalUnavailable(
+      `temporal.address: ${address} does not answer (${errorMessage(cause)}): start it, or name another (TEMPORAL_ADDRESS)`,
+      { cause },
+    );
+  }
+}
+
+/** SQLSTATEs. */
+const NO_DATABASE = /\(3D000\)$/;
+const REFUSED_USER = /\((?:28000|28P01)\)$/;
+
+/** @throws ExternalUnavailable without the password when the server does not answer within seconds or refuses. */
+export async function requireDatabase(url: string): Promise<void> {
+  const { host, port, database: name = '', user } = parseDatabaseUrl(url);
+  const server = `${host}:${port}`;
+  const database = connectDatabase(url, { maxConnections: 1 });
+  try {
+    await database.ping();
+  } catch (cause) {
+    const reason = causeOf(cause);
+    const found = NO_DATABASE.test(reason)
+      ? `${server} has no database ${name}: create it with \`createdb -h ${host} -p ${port} -U ${user} ${name}\`, or name another (DATABASE_URL)`
+      : REFUSED_USER.test(reason)
+        ? `${server} refuses user ${user} (${reason}): give the right password (DATABASE_URL, PGPASSWORD, or the file of PGPASSFILE)`
+        : `${server}/${name} does not answer (${reason}): start it, or name another (DATABASE_URL)`;
+    throw new ExternalUnavailable(`database.url: ${found}`, { cause });
+  } finally {
+    await database.close();
+  }
+}
+
+/** A failure for users says less than its cause. */
+function causeOf(error: unknown): string {
+  return errorMessage(error instanceof Error && error.cause instanceof Error ? error.cause : error);
+}
+
+/**
+ * Any answer shows that a service is there; whether it is the right one, its first use tells.
+ * @throws ExternalUnavailable
+ */
+export async function requireImages(endpoint: string): Promise<void> {
+  try {
+    const response = await fetch(endpoint, { signal: AbortSignal.timeout(TIMEOUT_MS), redirect: 'manual' });
+    await response.body?.cancel();
+  } catch (cause) {
+    throw new ExternalUnavailable(
+      `images.endpoint: ${endpoint} does not answer (${causeOf(cause)}): start it, or name another (OS_IMAGE_ENDPOINT_OVERRIDE)`,
+      { cause },
+    );
+  }
+}

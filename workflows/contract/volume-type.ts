@@ -1,0 +1,41 @@
+import type { Caller } from './event-kinds';
+
+/** How a volume type's volumes are to be encrypted, in Cinder's words. */
+export interface VolumeTypeEncryption {
+  encryptionId: string;
+  provider: string;
+  controlLocation: 'front-end' | 'back-end';
+  cipher: string | null;
+  keySize: number | null;
+}
+
+/** What of a volume type is to be another; what is left out stays as it is. */
+export interface VolumeTypeChange {
+  name?: string;
+  /** Null: none. */
+  description?: string | null;
+  isPublic?: boolean;
+  /** Extra specs to set; other keys stay. */
+  extraSpecs?: Record<string, string>;
+  /** Keys of extra specs to remove; the absent is done. */
+  unsetExtraSpecs?: string[];
+  /** Who may use one that is not public. */
+  addProjects?: string[];
+  removeProjects?: string[];
+  /** Null: none. */
+  encryption?: VolumeTypeEncryption | null;
+}
+
+/** Input of `ChangeVolumeType`: for operators. */
+export interface ChangeVolumeTypeInput extends Caller, VolumeTypeChange {
+  volumeTypeId: string;
+  /** `create`: it is made, with a name; `delete`: it goes, unless volumes have it. Default: what is there is changed. */
+  verb?: 'create' | 'delete';
+}
+
+/** Result of `ChangeVolumeType`. */
+export interface ChangeVolumeTypeResult {
+  volumeTypeId: string;
+  name: string;
+  outcome: 'created' | 'changed' | 'deleted';
+}

@@ -1,0 +1,18 @@
+/** `SetQuotas`: sets quotas of a project, or takes back what was set. Volumes that exist stay, whatever they are. */
+import { setCurrentDetails } from '@temporalio/workflow';
+import { code, paragraphs } from './contract/markdown';
+import type { SetQuotasInput, SetQuotasResult } from './contract/quotas';
+import { inTask } from './lib/activity-profiles';
+import { typed } from './lib/fail';
+
+export async function SetQuotas(input: SetQuotasInput): Promise<SetQuotasResult> {
+  const result = await typed(() => inTask({ summary: 'set the quotas of the project' }, (a) => a.applyQuotas(input)));
+  setCurrentDetails(describeQuotas(result));
+  return result;
+}
+
+function describeQuotas({ projectId, set }: SetQuotasResult): string {
+  const limits = Object.entries(set).map(([quota, limit]) => `${quota} ${limit ?? 'unlimited'}`);
+  const said = limits.length === 0 ? 'no quotas of its own' : limits.join(', ');
+  return paragraphs(`**set**: project ${code(projectId)} has ${said}`);
+}
