@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { workflowTypes } from '../workflows/contract/names';
 import type { SetQuotasInput, SetQuotasResult } from '../workflows/contract/quotas';
 import type { ImageVolumeCache } from './connection';
@@ -16,9 +17,8 @@ export async function setQuotas(
   checkProjectId(input.projectId);
   const request = {
     type: workflowTypes.setQuotas,
-    workflowId: cache.queues.ids.quotas(input.projectId),
-    // What is said last holds.
-    conflict: 'TERMINATE_EXISTING',
+    workflowId: cache.queues.ids.quotas(input.projectId, randomUUID()),
+    conflict: 'FAIL',
     input,
     summary: `quotas of project ${input.projectId}`,
   } as const;

@@ -36,7 +36,7 @@ export async function createTransfer(
 
 /**
  * Takes over a volume that was offered, with its snapshots, into a project, whose quotas count it from here on.
- * @throws ImageVolumeCacheError `TransferNotFound`, `InvalidRequest` for a wrong key, `QuotaExceeded`, `VolumeNotReady`
+ * @throws ImageVolumeCacheError `TransferNotFound`, for a wrong key too, `QuotaExceeded`, `VolumeNotReady`
  */
 export async function acceptTransfer(
   cache: ImageVolumeCache,

@@ -84,7 +84,7 @@ export function createCreateTransfer(deps: ControlDependencies) {
 
 /**
  * Gives an offered volume and its snapshots to a project, with their events. Idempotent.
- * @throws InvalidRequest (also for a wrong key), TransferNotFound, VolumeNotReady, QuotaExceeded (final).
+ * @throws InvalidRequest, TransferNotFound (also for a wrong key), VolumeNotReady, QuotaExceeded (final).
  */
 export function createAcceptTransfer(deps: ControlDependencies) {
   return async function acceptTransfer(input: unknown): Promise<TransferResult> {
@@ -98,14 +98,10 @@ export function createAcceptTransfer(deps: ControlDependencies) {
       source: { by, requestId, ...workflowExecution() },
     });
     switch (accepted.kind) {
+      // Who has not the key learns nothing of the offer.
+      case 'wrong-key':
       case 'absent':
         throw unknownTransfer(transferId);
-      case 'wrong-key':
-        throw new Failure('InvalidRequest', {
-          field: 'keyHash',
-          value: 'another',
-          allowed: 'that of the key which the offer was made with',
-        });
       case 'not-offered': {
         const { volumeId, state } = accepted;
         throw new Failure('VolumeNotReady', { volumeId, state, allowed: 'awaiting-transfer' });

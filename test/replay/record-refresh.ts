@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { followImage, unfollowImage } from '../../client/refresh';
-import { setQuotas } from '../../client/quotas';
 import { refreshCache } from '../../client/refresh';
 import { warmCache } from '../../client/refresh';
+import { workflowTypes } from '../../workflows/contract/names';
 import type { FlowStack } from '../support/stack/flows';
 import { refreshFlows } from '../support/stack/refresh';
 
@@ -34,8 +34,14 @@ export async function recordRefresh(flow: FlowStack, save: Save): Promise<void> 
   await unfollowImage(cache, { name: 'followed', backend });
   await save('unfollow', { workflowId: cache.queues.ids.follow(backend, 'followed') });
 
-  await setQuotas(cache, { projectId: 'limited', quotas: { volumes: 10, bytes: null } });
-  await save('set-quotas', { workflowId: cache.queues.ids.quotas('limited') });
+  const workflowId = cache.queues.ids.quotas('limited', randomUUID());
+  const args = [{ projectId: 'limited', quotas: { volumes: 10, bytes: null } }];
+  await flow.stack.client.workflow.execute(workflowTypes.setQuotas, {
+    workflowId,
+    taskQueue: cache.queues.control,
+    args,
+  });
+  await save('set-quotas', { workflowId });
 }
 
 async function warmRefused({ stack }: FlowStack): Promise<{ workflowId: string }> {

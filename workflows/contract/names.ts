@@ -82,7 +82,9 @@ function workflowIds(prefix: string) {
     /** @param request a UUID: as for a volume. */
     changeVolumeType: (volumeTypeId: string, request: string): string =>
       `${prefix}volume-type/${volumeTypeId}/${request}`,
-    quotas: (projectId: string): string => `${prefix}quotas/${encodeURIComponent(projectId)}`,
+    /** @param request a UUID: what one sets is not given up for what another does. */
+    quotas: (projectId: string, request: string): string =>
+      `${prefix}quotas/${encodeURIComponent(projectId)}/${request}`,
     /** Of a schedule too. */
     reconcile: (backend: BackendName): string => `${prefix}reconcile/${backend}`,
     /** Of the one refresh of a stack, and of its schedule: it is not bound to a backend. */

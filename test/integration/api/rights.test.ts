@@ -2,16 +2,37 @@ import { randomUUID } from 'node:crypto';
 import type { RouteOptions } from 'fastify';
 import { createServer } from '../../../api/http-server';
 import { createLogger } from '../../../client/logger';
-import { createSnapshot } from '../../../client/snapshots';
-import type { ProjectId, SnapshotId } from '../../../workflows/contract/ids';
+import type { ProjectId } from '../../../workflows/contract/ids';
+import {
+  METADATA_KEY,
+  routeCells,
+  type ResourceIds,
+  type ResourceKind,
+  type RouteCell,
+} from '../../support/stack/api-rights';
 import { useStack } from '../../support/stack/flows';
 
 const MINE = 'mine' as ProjectId;
 const THEIRS = 'theirs' as ProjectId;
+const PREFIX = '/v3/:project_id';
+const MAKING_TIMEOUT_MS = 300_000;
+/** Cells that change something run so many at once. */
+const AT_ONCE = 6;
+
+const allowed = {
+  readers: ['reader', 'member', 'service', 'admin'],
+  writers: ['member', 'service', 'admin'],
+  administrators: ['admin'],
+} as const satisfies Record<RouteCell['by'], string[]>;
+/** The first one reads nothing. */
+const roles = ['auditor', 'reader', 'member', 'service', 'admin'] as const;
+type Role = (typeof roles)[number];
+const may = (role: Role, { by }: RouteCell): boolean => (allowed[by] as readonly string[]).includes(role);
+
 const flow = useStack();
 let app: ReturnType<typeof createServer>;
 let base: string;
-const routes: { method: string; url: string }[] = [];
+const registered: string[] = [];
 
 beforeAll(async () => {
   app = createServer(
@@ -19,7 +40,7 @@ beforeAll(async () => {
     {
       logger: createLogger('error'),
       authenticate: async ({ headers }) => ({
-        projectId: MINE,
+        projectId: String(headers['x-project']) as ProjectId,
         userId: 'somebody',
         roles: String(headers['x-roles']).split(','),
         byService: false,
@@ -28,71 +49,276 @@ beforeAll(async () => {
   );
   app.addHook('onRoute', ({ method, url }: RouteOptions) => {
     for (const one of [method].flat())
-      if (one !== 'HEAD' && url.startsWith('/v3/:project_id/')) routes.push({ method: one, url });
+      if (one !== 'HEAD' && url.startsWith(`${PREFIX}/`)) registered.push(`${one} ${url.slice(PREFIX.length)}`);
   });
   base = await app.listen({ host: '127.0.0.1', port: 0 });
 });
 afterAll(() => app.close());
 
-/** @param ids by the names of a path's parameters. */
-async function ask({ method, url }: { method: string; url: string }, roles: string, ids: Record<string, string>) {
-  const path = url.replace(/:(\w+)/g, (_, name: string) => (name === 'project_id' ? MINE : (ids[name] ?? 'a')));
-  const sendsBody = method === 'POST' || method === 'PUT';
-  const answer = await fetch(`${base}${path}`, {
-    method,
-    headers: { 'x-roles': roles, 'openstack-api-version': 'volume 3.70', 'content-type': 'application/json' },
-    ...(sendsBody && { body: JSON.stringify(bodies[url] ?? {}) }),
-  });
-  const body = await answer.text();
-  const named = Object.values(ids).reduce((text, id) => text.replaceAll(id, 'ID'), body);
-  return { method, url, status: answer.status, body: named };
+interface Answer {
+  status: number;
+  text: string;
 }
 
-/** What a route must be sent, so that it comes to look for its resource. */
-const bodies: Record<string, object> = {
-  '/v3/:project_id/volumes/:volume_id': { volume: { name: 'taken' } },
-  '/v3/:project_id/volumes/:volume_id/metadata': { metadata: { taken: 'yes' } },
-  '/v3/:project_id/volumes/:volume_id/metadata/:key': { meta: { a: 'taken' } },
-  '/v3/:project_id/volumes/:volume_id/action': { 'os-extend': { new_size: 9 } },
-  '/v3/:project_id/snapshots/:snapshot_id': { snapshot: { name: 'taken' } },
+/** @param request such as `GET /volumes`. */
+async function ask(
+  request: string,
+  { body, role = 'member', project = MINE }: { body?: object; role?: Role; project?: ProjectId } = {},
+): Promise<Answer> {
+  const [method = '', path = ''] = request.split(' ');
+  const answer = await fetch(`${base}/v3/${project}${path}`, {
+    method,
+    headers: {
+      'x-roles': role,
+      'x-project': project,
+      'openstack-api-version': 'volume 3.70',
+      'content-type': 'application/json',
+    },
+    ...(body && { body: JSON.stringify(body) }),
+  });
+  return { status: answer.status, text: await answer.text() };
+}
+
+/** Asks for what must succeed. @returns what the body has under its one key. */
+async function get(request: string, options: Parameters<typeof ask>[1] = {}): Promise<{ id: string; status: string }> {
+  const { status, text } = await ask(request, options);
+  if (status >= 300) throw new Error(`${request}: ${status} ${text}`);
+  return Object.values(JSON.parse(text) as Record<string, { id: string; status: string }>)[0] ?? { id: '', status: '' };
+}
+
+/** A call of a cell. @param ids of what it names. */
+async function call(route: string, cell: RouteCell, { ids, role }: { ids: ResourceIds; role: Role }): Promise<Answer> {
+  const named: Record<string, string> = {
+    volume_id: ids.volume,
+    snapshot_id: ids.snapshot,
+    attachment_id: ids.attachment,
+    transfer_id: ids.transfer,
+    type_id: ids.type,
+    target: ids.project,
+    key: METADATA_KEY,
+  };
+  const path = route.replace(/:(\w+)/g, (_, name: string) => named[name] ?? 'none');
+  const query = cell.query === undefined ? '' : `?${cell.query}`;
+  const { status, text } = await ask(`${path}${query}`, { role, body: cell.body?.(ids) });
+  return { status, text: cell.of === undefined ? text : text.replaceAll(ids[cell.of], 'ID') };
+}
+
+/** What a project may have of each kind. Each has a volume of its own, which is free for all that is done with it. */
+const makers: Record<ResourceKind, (project: ProjectId) => Promise<string>> = {
+  project: async (project) => await Promise.resolve(project),
+  volume: makeVolume,
+  snapshot: async (project) => {
+    const body = { snapshot: { volume_id: await makeVolume(project), metadata: { [METADATA_KEY]: 'b' } } };
+    const { id } = await get('POST /snapshots', { project, body });
+    await untilAvailable(`GET /snapshots/${id}`, project);
+    return id;
+  },
+  attachment: async (project) => {
+    const body = { attachment: { volume_uuid: await makeVolume(project) } };
+    return (await get('POST /attachments', { project, body })).id;
+  },
+  transfer: async (project) => {
+    const body = { transfer: { volume_id: await makeVolume(project), name: `of-${project}` } };
+    return (await get('POST /volume-transfers', { project, body })).id;
+  },
+  type: async (project) => {
+    const role = 'admin';
+    const body = {
+      volume_type: {
+        name: `of-${project}-${randomUUID()}`,
+        extra_specs: { [METADATA_KEY]: 'b' },
+        'os-volume-type-access:is_public': false,
+      },
+    };
+    const { id } = await get('POST /types', { role, body });
+    await ask(`POST /types/${id}/action`, { role, body: { addProjectAccess: { project } } });
+    return id;
+  },
 };
 
+async function makeVolume(project: ProjectId): Promise<string> {
+  const body = { volume: { size: 1, name: `of-${project}`, metadata: { [METADATA_KEY]: 'b' } } };
+  const { id } = await get('POST /volumes', { project, body });
+  await untilAvailable(`GET /volumes/${id}`, project);
+  const { sql } = flow.stack.database;
+  await sql`update volumes set image_metadata = jsonb_build_object(${METADATA_KEY}::text, 'b') where id = ${id}`;
+  return id;
+}
+
+async function untilAvailable(request: string, project: ProjectId): Promise<void> {
+  await flow.until(`${request} to be available`, async () => (await get(request, { project })).status === 'available');
+}
+
+async function makeAll(project: ProjectId): Promise<ResourceIds> {
+  const entries = Object.entries(makers).map(async ([kind, make]) => [kind, await make(project)] as const);
+  return Object.fromEntries(await Promise.all(entries)) as ResourceIds;
+}
+
+/** All that the inventory has, but for what workers tell of their backends by the clock, and for what was decided of refused creates. */
+async function readInventory(): Promise<unknown> {
+  const { sql } = flow.stack.database;
+  const tables = await sql<{ name: string }[]>`
+    select table_name as name from information_schema.tables
+    where table_schema = 'public' and table_name <> 'decisions' and table_name not like 'backend%'
+    order by 1`;
+  const rows = tables.map(async ({ name }) => {
+    const found = await sql<{ row: string }[]>`select to_jsonb(t)::text as row from ${sql(name)} t order by 1`;
+    return [name, found.map(({ row }) => row)];
+  });
+  return Object.fromEntries((await Promise.all(rows)) as [string, string[]][]);
+}
+
+const everyCell = () =>
+  Object.entries(routeCells).flatMap(([route, cells]) =>
+    cells.map((cell) => ({ route, cell, name: nameOf(route, cell) })),
+  );
+
+/** Says which cell of a route it is. */
+function nameOf(route: string, { of, body, query }: RouteCell): string {
+  const names = { volume: 'V', snapshot: 'S', attachment: 'A', transfer: 'O', type: 'T', project: 'P' };
+  return [route, of, query, body && JSON.stringify(body(names))].filter((part) => part !== undefined).join(' ');
+}
+
 describe('every route', () => {
-  it("answers for another project's resource as for none", async () => {
-    const { image } = await flow.upload('of-theirs');
-    const { volumeId } = await flow.create(image, { projectId: THEIRS, name: 'of-theirs' });
-    const snapshotId = randomUUID() as SnapshotId;
-    await createSnapshot(flow.stack.cache, { volumeId, snapshotId }, {});
-    const absent = { volume_id: randomUUID(), snapshot_id: randomUUID() };
-    const foreign = { volume_id: volumeId as string, snapshot_id: snapshotId as string };
-    const ofResources = routes.filter(({ url }) => /:(?:volume|snapshot)_id/.test(url));
-    expect(ofResources.length).toBeGreaterThan(5);
-    for (const route of ofResources) {
-      const answer = await ask(route, 'member', foreign);
-      expect(answer).toEqual(await ask(route, 'member', absent));
-      expect([400, 403, 404]).toContain(answer.status);
-    }
-    expect(await flow.stack.inventory.volume(volumeId)).toMatchObject({
-      state: 'available',
-      name: 'of-theirs',
-    });
+  let mine: ResourceIds;
+  let theirs: ResourceIds;
+  let absent: ResourceIds;
+  beforeAll(async () => {
+    [mine, theirs] = await Promise.all([makeAll(MINE), makeAll(THEIRS)]);
+    const ids = Object.keys(makers).map((kind) => [kind, randomUUID()]);
+    absent = Object.fromEntries(ids) as ResourceIds;
+  }, MAKING_TIMEOUT_MS);
+
+  /** @returns the ids of my own, but for the one that the cell names. */
+  const namedIn = ({ of }: RouteCell, ids: ResourceIds): ResourceIds =>
+    of === undefined ? mine : { ...mine, [of]: ids[of] };
+
+  /** To each role what it is refused: all that is to be answered in the same way. */
+  const refusalsOf = (cell: RouteCell) => {
+    const ofNobody = cell.of === undefined ? [] : [absent, theirs];
+    const refused = roles
+      .filter((role) => !may(role, cell))
+      .map((role) => ({
+        role,
+        refused: [mine, ...ofNobody],
+        status: 403,
+        told: /Policy doesn't allow [a-z]\S+ to be/,
+      }));
+    const missed = roles
+      .filter((role) => may(role, cell) && role !== 'admin' && cell.of !== undefined)
+      .map((role) => ({ role, refused: ofNobody, status: cell.absent, told: /message/ }));
+    return [...refused, ...missed];
+  };
+
+  it('has its cells', () => {
+    expect(registered.toSorted()).toEqual(Object.keys(routeCells).toSorted());
   });
 
-  it('that changes something is refused to a reader, with the name of the rule', async () => {
-    const ids = { volume_id: randomUUID(), snapshot_id: randomUUID() };
-    const writes = routes.filter(({ method }) => method !== 'GET');
-    for (const route of writes) {
-      const answer = await ask(route, 'reader', ids);
-      expect(answer).toMatchObject({ status: 403, url: route.url });
-      expect(answer.body).toMatch(/Policy doesn't allow [a-z]\S+ to be performed\./);
+  it(
+    "refuses roles that it is not for, and another project's resource as one that is not there, and nothing is changed",
+    async () => {
+      for (const { route, cell, name } of everyCell()) {
+        const before = await readInventory();
+        for (const { role, refused, status, told } of refusalsOf(cell)) {
+          const answers: Answer[] = [];
+          for (const ids of refused) answers.push(await call(route, cell, { ids: namedIn(cell, ids), role }));
+          const [first] = answers;
+          expect({ name, role, answers }).toEqual({ name, role, answers: answers.map(() => first) });
+          expect({ name, role, status: first?.status }).toEqual({ name, role, status });
+          expect(first?.text).toMatch(told);
+        }
+        expect({ name, inventory: await readInventory() }).toEqual({ name, inventory: before });
+      }
+    },
+    MAKING_TIMEOUT_MS,
+  );
+
+  it(
+    'does for each role that it is for what it is for',
+    async () => {
+      const questions = everyCell().flatMap(({ route, cell, name }) => {
+        const callers = roles
+          .filter((role) => may(role, cell))
+          .map((role) => ({ role, project: MINE, expected: role === 'admin' ? cell.ownToAdministrator : cell.own }));
+        const ofOthers = { role: 'admin', project: THEIRS, expected: cell.foreignToAdministrator } as const;
+        return [...callers, ...(cell.of === undefined ? [] : [ofOthers])].map((caller) => ({
+          ...caller,
+          route,
+          cell,
+          name: `${name} as ${caller.role} of ${caller.project}`,
+        }));
+      });
+      const found = new Map<string, number | string>();
+      const waiting = [...questions];
+      const askInTurn = async (): Promise<void> => {
+        for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+          const { route, cell, role, project, name, expected } = next;
+          const ids = await freshIds(route, cell, project);
+          const { status, text } = await call(route, cell, { ids, role });
+          found.set(name, status === expected ? status : `${status} ${text.slice(0, 200)}`);
+        }
+      };
+      await Promise.all(Array.from({ length: AT_ONCE }, askInTurn));
+      const expected = questions.map(({ name, expected: status }) => [name, status]);
+      expect(Object.fromEntries(found)).toEqual(Object.fromEntries(expected));
+    },
+    MAKING_TIMEOUT_MS,
+  );
+
+  /** A call that changes something has resources of its own. */
+  async function freshIds(route: string, cell: RouteCell, project: ProjectId): Promise<ResourceIds> {
+    if (route.startsWith('GET ')) return namedIn(cell, project === MINE ? mine : theirs);
+    const volume = route.includes(':volume_id') && cell.of !== 'volume' ? await makeVolume(MINE) : mine.volume;
+    return { ...mine, volume, ...(cell.of && { [cell.of]: await makers[cell.of](project) }) };
+  }
+
+  it("lists and counts nothing of another project's, whatever a query asks for", async () => {
+    const lists = registered.filter((route) => /^GET \/[^:]+$/.test(route));
+    const foreign = Object.values(theirs).filter((id) => id !== THEIRS);
+    const queries = [
+      'all_tenants=1',
+      `project_id=${THEIRS}`,
+      `tenant_id=${THEIRS}`,
+      `all_tenants=1&project_id=${THEIRS}`,
+      `volume_id=${theirs.volume}`,
+      `name=of-${THEIRS}`,
+      `all_tenants=1&volume_id=${theirs.volume}`,
+      'is_public=None',
+    ];
+    for (const route of lists) {
+      for (const query of queries) {
+        const { status, text } = await ask(`${route}?${query}`, { role: 'reader' });
+        const told = foreign.filter((id) => text.includes(id));
+        expect({ route, query, told, failed: status >= 500 }).toEqual({ route, query, told: [], failed: false });
+      }
+      for (const [kind, id] of Object.entries(theirs).filter(([, each]) => each !== THEIRS)) {
+        const after = async (marker: string) => await ask(`${route}?marker=${marker}`, { role: 'reader' });
+        const [ofForeign, ofNone] = [await after(id), await after(absent[kind as ResourceKind])];
+        const withoutIds = ({ status, text }: Answer) =>
+          [id, absent[kind as ResourceKind]].reduce((rest, one) => rest.replaceAll(one, 'ID'), `${status} ${text}`);
+        expect({ route, kind, answer: withoutIds(ofForeign) }).toEqual({ route, kind, answer: withoutIds(ofNone) });
+      }
     }
-    const create = await ask({ method: 'POST', url: '/v3/:project_id/volumes' }, 'reader', ids);
-    expect(create.body).toContain('volume:create ');
   });
 
-  it('is refused to who has no role that reads', async () => {
-    const list = { method: 'GET', url: '/v3/:project_id/volumes' };
-    expect((await ask(list, 'auditor', {})).status).toBe(403);
-    expect((await ask(list, 'reader', {})).status).toBe(200);
+  it('counts the same for a project, whatever a query asks for', async () => {
+    for (const route of ['GET /volumes/summary', 'GET /limits', 'GET /volumes'])
+      for (const query of ['all_tenants=1', `project_id=${THEIRS}`, `all_tenants=1&project_id=${THEIRS}`]) {
+        const { status, text } = await ask(`${route}?${query}`, { role: 'reader' });
+        expect({ query, status, text }).toEqual({ query, ...(await ask(route, { role: 'reader' })) });
+      }
+  });
+
+  it("lists every project's to an administrator who asks for it", async () => {
+    for (const [path, id] of [
+      ['volumes', theirs.volume],
+      ['snapshots', theirs.snapshot],
+      ['attachments', theirs.attachment],
+      ['volume-transfers', theirs.transfer],
+    ] as const) {
+      const list = async (query: string) => (await ask(`GET /${path}${query}`, { role: 'admin' })).text;
+      expect({ path, has: (await list('')).includes(id) }).toEqual({ path, has: false });
+      expect({ path, has: (await list('?all_tenants=1')).includes(id) }).toEqual({ path, has: true });
+    }
   });
 });

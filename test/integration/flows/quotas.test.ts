@@ -37,6 +37,15 @@ async function projectWith(quotas: SetQuotasInput['quotas']): Promise<string> {
 const create = (projectId: string, more: { sizeBytes?: number; volumeId?: string } = {}) =>
   createVolume(flow.stack.cache, { imageId: uploaded.image.id, backend: flow.stack.backend, projectId, ...more });
 
+it('quotas of one project that are set at once all hold', async () => {
+  const projectId = randomUUID();
+  const set = async (quotas: SetQuotasInput['quotas']) => await setQuotas(flow.stack.cache, { projectId, quotas });
+  await Promise.all([set({ volumes: 3 }), set({ snapshots: 4 }), set({ bytes: 5 * GiB })]);
+  expect(await getQuotas(flow.stack.cache, projectId)).toMatchObject({
+    quotas: { volumes: { limit: 3 }, snapshots: { limit: 4 }, bytes: { limit: 5 * GiB } },
+  });
+});
+
 describe('a create beyond a quota', () => {
   it('is refused with its numbers and leaves one decision and no row', async () => {
     const projectId = await projectWith({ volumes: 1 });
@@ -180,7 +189,7 @@ describe('SetQuotas', () => {
   ])('refuses what is wrong with %s', async (field, input) => {
     const { client, cache } = flow.stack;
     const run = client.workflow.execute(workflowTypes.setQuotas, {
-      workflowId: cache.queues.ids.quotas(randomUUID()),
+      workflowId: cache.queues.ids.quotas('p', randomUUID()),
       taskQueue: cache.queues.control,
       args: [input],
     });

@@ -59,7 +59,7 @@ describe('names', () => {
       ids.evict(backend),
       ids.warm('w'),
       ids.follow(backend, 'f'),
-      ids.quotas('p'),
+      ids.quotas('p', 'r'),
       ids.reconcile(backend),
       ids.refresh,
     ];
