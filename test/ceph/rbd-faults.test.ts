@@ -163,6 +163,21 @@ describe('a pool of Ceph RBD', () => {
       await expectWhole(place, markers);
     });
 
+    it('answers through a new connection where the old one stays silent', async () => {
+      const { backend } = await openSealed(await inNamespace({ operationTimeoutMs: 2000 }));
+      const write = async (): Promise<unknown> => await backend.ensureWriteTarget({ ...population, attempt: 'a1' });
+      await write();
+      const failures: unknown[] = [];
+      const writing = (async () => {
+        while (failures.length < 4) await write().catch((error: unknown) => failures.push(error));
+      })();
+      await ceph.stopOsd('SIGKILL');
+      await writing;
+      for (const failure of failures) expect(failure).toMatchObject(unavailable);
+      await ceph.startOsd();
+      await withRetries(write);
+    });
+
     it('gets the population that waited for it', async () => {
       const place = await openSealed(await inNamespace({ operationTimeoutMs: 20_000 }));
       const image = await makeImage();

@@ -23,6 +23,11 @@ import { sendParcel } from './parcels';
 const AGENT_THREADS = 32;
 /** What the agent may need beyond the cluster's own deadline, several calls of one visit among it. */
 const VISITS_DEADLINE_FACTOR = 4;
+/**
+ * So many calls without one answer, and the next ones get a connection of their own. A connection of librados was seen to stay silent for minutes after
+ * its OSD was back, from a call on that had timed out while the OSD was away; a new one was answered at once.
+ */
+const TIMEOUTS_OF_A_SILENT_CONNECTION = 3;
 /** What is read or written at once. */
 const OBJECT_BYTES = 4 * MiB;
 
@@ -41,6 +46,16 @@ interface Agent {
   pipe: Socket;
   waiting: Map<number, Waiting>;
   identity: Promise<ClusterIdentity>;
+  /** Calls that timed out since the last one that was answered. */
+  timeouts: number;
+  /** Readers and writers with an image that is open in it. */
+  holders: number;
+}
+
+/** One agent for several calls, as an open image is known to the agent that opened it alone. */
+interface Hold {
+  ask: Ask;
+  release(this: void): void;
 }
 
 /** Beside the steps: how many images its agent has open, which is none between them, and what it has called. */
@@ -53,7 +68,7 @@ export type LibraryCluster = RbdCluster & Pick<AgentCalls, 'countOpenImages' | '
 export function openLibraryCluster(pool: RbdPool): LibraryCluster {
   const closing = new AbortController();
   const deadlineMs = VISITS_DEADLINE_FACTOR * pool.operationTimeoutMs;
-  const { ask, identify } = startingAgent(pool, { deadlineMs, closed: closing.signal });
+  const { ask, hold, identify } = startingAgent(pool, { deadlineMs, closed: closing.signal });
   return {
     access: 'library',
     countCalls: () => ask('countCalls'),
@@ -109,11 +124,11 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     // The bytes stay in that process, whose thread the hash keeps busy.
     hash: async (name, options) => {
       const own = { deadlineMs, closings: [closing.signal, options.signal] };
-      return await inAgentOfItsOwn(pool, own, (askOwn) => hashThrough(askOwn, name, options));
+      return await inAgentOfItsOwn(pool, own, (_ask, holdOwn) => hashThrough(holdOwn(), name, options));
     },
-    read: async (name, options) => await readThrough(ask, name, options),
-    openReader: async (name, snapshot) => await readAnywhere(ask, name, snapshot),
-    openWriter: async (name) => await writeThrough(ask, name),
+    read: async (name, options) => await readThrough(hold(), name, options),
+    openReader: async (name, snapshot) => await readAnywhere(hold(), name, snapshot),
+    openWriter: async (name) => await writeThrough(hold(), name),
     close: () => {
       closing.abort(isClosed());
       return Promise.resolve();
@@ -125,12 +140,13 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
 async function inAgentOfItsOwn<Result>(
   pool: Parameters<typeof startingAgent>[0],
   { deadlineMs, closings }: { deadlineMs: number; closings: AbortSignal[] },
-  work: (ask: Ask) => Promise<Result>,
+  work: (ask: Ask, hold: () => Hold) => Promise<Result>,
 ): Promise<Result> {
   const ended = new AbortController();
   const closed = AbortSignal.any([...closings, ended.signal]);
   try {
-    return await work(startingAgent(pool, { deadlineMs, closed }).ask);
+    const { ask, hold } = startingAgent(pool, { deadlineMs, closed });
+    return await work(ask, hold);
   } finally {
     ended.abort(isClosed());
   }
@@ -142,11 +158,14 @@ function startingAgent(
   { deadlineMs, closed }: { deadlineMs: number; closed: AbortSignal },
 ) {
   let current: Agent | undefined;
+  /** The current one, and those that are silent and still have somebody who waits for them. */
+  const agents = new Set<Agent>();
   let lastId = 0;
   let lastParcel = 0;
 
   const end = (agent: Agent, reason: Error): void => {
     if (current === agent) current = undefined;
+    agents.delete(agent);
     agent.child.kill('SIGKILL');
     for (const { reject, timer } of agent.waiting.values()) {
       clearTimeout(timer);
@@ -155,11 +174,16 @@ function startingAgent(
     agent.waiting.clear();
   };
 
+  const endIfUnused = (agent: Agent): void => {
+    if (agent !== current && agent.waiting.size === 0 && agent.holders === 0) end(agent, isClosed());
+  };
+
   const send = async <Call extends AgentCall>(
     agent: Agent,
     call: Call,
     args: Parameters<AgentCalls[Call]>,
   ): Promise<Awaited<ReturnType<AgentCalls[Call]>>> => {
+    if (!agents.has(agent)) throw new CephError('agent', constants.errno.ETIMEDOUT);
     const id = (lastId += 1);
     return await new Promise<Awaited<ReturnType<AgentCalls[Call]>>>((resolve, reject) => {
       const timer = setTimeout(() => end(agent, new CephError(call, constants.errno.ETIMEDOUT)), deadlineMs);
@@ -182,7 +206,9 @@ function startingAgent(
       stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'],
     });
     const pipe = child.stdio[PARCELS_FD] as Socket;
-    const agent: Agent = { child, pipe, waiting: new Map(), identity: Promise.resolve({ fsid: '', monitors: [] }) };
+    const identity = Promise.resolve({ fsid: '', monitors: [] });
+    const agent: Agent = { child, pipe, waiting: new Map(), identity, timeouts: 0, holders: 0 };
+    agents.add(agent);
     child.on('message', (reply: AgentReply) => {
       if ('missing' in reply) return end(agent, new LibraryMissing(reply.missing));
       const waiting = agent.waiting.get(reply.id);
@@ -205,28 +231,53 @@ function startingAgent(
     return agent;
   };
 
-  const ask = async <Call extends AgentCall>(
-    call: Call,
-    ...args: Parameters<AgentCalls[Call]>
-  ): Promise<Awaited<ReturnType<AgentCalls[Call]>>> => {
-    const agent = getAgent();
-    await agent.identity;
-    try {
-      return await send(agent, call, args);
-    } catch (error) {
-      // A client that was blocklisted never gets well again: the next call connects anew.
-      if (isCephError(error, 'disconnected')) end(agent, error as Error);
-      throw error;
-    }
-  };
+  const askThrough =
+    (agentOf: () => Agent) =>
+    async <Call extends AgentCall>(
+      call: Call,
+      ...args: Parameters<AgentCalls[Call]>
+    ): Promise<Awaited<ReturnType<AgentCalls[Call]>>> => {
+      const agent = agentOf();
+      await agent.identity;
+      try {
+        const answer = await send(agent, call, args);
+        agent.timeouts = 0;
+        return answer;
+      } catch (error) {
+        // A client that was blocklisted never gets well again: the next call connects anew.
+        if (isCephError(error, 'disconnected')) end(agent, error as Error);
+        else if (!isCephError(error, 'in-doubt')) agent.timeouts = 0;
+        else if ((agent.timeouts += 1) >= TIMEOUTS_OF_A_SILENT_CONNECTION && current === agent) current = undefined;
+        throw error;
+      } finally {
+        endIfUnused(agent);
+      }
+    };
 
   const getAgent = (): Agent => {
     closed.throwIfAborted();
     return (current ??= start());
   };
-  closed.addEventListener('abort', () => current && end(current, abortReason(closed)), { once: true });
+  const ask = askThrough(getAgent);
 
-  return { ask, identify: async () => await getAgent().identity };
+  const hold = (): Hold => {
+    const agent = getAgent();
+    agent.holders += 1;
+    return {
+      ask: askThrough(() => agent),
+      release: () => {
+        agent.holders -= 1;
+        endIfUnused(agent);
+      },
+    };
+  };
+
+  const endAll = (): void => {
+    for (const agent of agents) end(agent, abortReason(closed));
+  };
+  closed.addEventListener('abort', endAll, { once: true });
+
+  return { ask, hold, identify: async () => await getAgent().identity };
 }
 
 /** The compiled file, wherever this one runs from: a test may have this module as TypeScript. */
@@ -241,11 +292,11 @@ type Ask = <Call extends AgentCall>(
 ) => Promise<Awaited<ReturnType<AgentCalls[Call]>>>;
 
 async function readThrough(
-  ask: Ask,
+  { ask, release }: Hold,
   name: string,
   { snapshot, lengthBytes, signal, consume }: ReadOptions,
 ): Promise<void> {
-  const { image, sizeBytes } = await ask('openImage', name, { snapshot, writable: false });
+  const { image, sizeBytes } = await opened({ ask, release }, name, { snapshot, writable: false });
   try {
     const end = Math.min(sizeBytes, lengthBytes ?? sizeBytes);
     for (let offset = 0; offset < end; offset += OBJECT_BYTES) {
@@ -253,7 +304,21 @@ async function readThrough(
       await consume(Buffer.from(await ask('readAt', image, offset, Math.min(OBJECT_BYTES, end - offset))));
     }
   } finally {
-    await ask('closeImage', image);
+    await ask('closeImage', image).finally(release);
+  }
+}
+
+/** @returns the image's number in the agent that is held, which is let go where it does not open. */
+async function opened(
+  { ask, release }: Hold,
+  name: string,
+  options: { snapshot?: string; writable: boolean },
+): Promise<{ image: number; sizeBytes: number }> {
+  try {
+    return await ask('openImage', name, options);
+  } catch (error) {
+    release();
+    throw error;
   }
 }
 
@@ -261,7 +326,7 @@ async function readThrough(
 const HASH_STEP_BYTES = 64 * MiB;
 
 async function hashThrough(
-  ask: Ask,
+  { ask }: Hold,
   name: string,
   { algorithm, lengthBytes, onProgress }: HashOptions,
 ): Promise<string> {
@@ -275,18 +340,18 @@ async function hashThrough(
 }
 
 async function readAnywhere(
-  ask: Ask,
+  { ask, release }: Hold,
   name: string,
   snapshot: string | undefined,
 ): Promise<Omit<GuestReader, 'hash'> & { sizeBytes: number }> {
-  const { image, sizeBytes } = await ask('openImage', name, { snapshot, writable: false });
+  const { image, sizeBytes } = await opened({ ask, release }, name, { snapshot, writable: false });
   return {
     sizeBytes,
     async read(offset, lengthBytes) {
       const end = Math.min(sizeBytes, offset + lengthBytes);
       return end <= offset ? Buffer.alloc(0) : Buffer.from(await ask('readAt', image, offset, end - offset));
     },
-    close: async () => await ask('closeImage', image),
+    close: async () => await ask('closeImage', image).finally(release),
   };
 }
 
@@ -294,8 +359,8 @@ async function readAnywhere(
 const WRITES_IN_FLIGHT = 8;
 
 /** Neighbours go in one write, up to an object's size; several writes are on their way at once, from memory that is used again and again. */
-async function writeThrough(ask: Ask, name: string): Promise<GuestWriter> {
-  const { image } = await ask('openImage', name, { writable: true });
+async function writeThrough({ ask, release }: Hold, name: string): Promise<GuestWriter> {
+  const { image } = await opened({ ask, release }, name, { writable: true });
   const inFlight = new Set<Promise<void>>();
   const unused: Buffer[] = Array.from({ length: WRITES_IN_FLIGHT }, () => Buffer.allocUnsafeSlow(OBJECT_BYTES));
   let failure: { error: unknown } | undefined;
@@ -348,7 +413,7 @@ async function writeThrough(ask: Ask, name: string): Promise<GuestWriter> {
     },
     async close() {
       await Promise.all(inFlight);
-      await ask('closeImage', image);
+      await ask('closeImage', image).finally(release);
     },
   };
 }
