@@ -6,6 +6,7 @@ import { startServers, type BenchServers } from './bench-stack';
 import { measureBesideCinder } from './beside/cinder';
 import { formatBeside } from './beside/report';
 import type { BareStorage } from './floors';
+import { measureApi } from './measures/api';
 import { measureBulk } from './measures/bulk';
 import { measureClones } from './measures/clones';
 import { measureHerds } from './measures/herd';
@@ -29,6 +30,7 @@ const REFUSALS = 'refusals';
 const POLICIES = 'policies';
 const measures: Record<string, (servers: BenchServers, stack: Stack, storage: BareStorage) => Promise<Measure[]>> = {
   hit: measureHits,
+  api: measureApi,
   clones: measureClones,
   bulk: measureBulk,
   herd: measureHerds,
@@ -125,6 +127,7 @@ function formatResults(results: Measure[]): string {
     'P50 MS',
     'P95 MS',
     'PER S',
+    'POST P50 MS',
     'FLOOR MS',
     'RATIO',
     'HASH MS',
@@ -154,6 +157,7 @@ function formatResults(results: Measure[]): string {
       text(result.p50Ms),
       text(result.p95Ms),
       text(result.perSecond),
+      text(result.postP50Ms),
       text(result.floor.p50Ms),
       text(result.ratio),
       text(result.hashMs),

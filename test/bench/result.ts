@@ -1,6 +1,6 @@
 /** One line of the bench; what does not apply is left out. */
 export interface Measure {
-  measure: 'hit' | 'clones' | 'bulk' | 'herd' | 'miss' | 'resume';
+  measure: 'hit' | 'api' | 'clones' | 'bulk' | 'herd' | 'miss' | 'resume';
   backend: string;
   inFlight?: number;
   callers?: number;
@@ -9,6 +9,8 @@ export interface Measure {
   p50Ms: number;
   p95Ms?: number;
   perSecond?: number;
+  /** Until a POST was answered. */
+  postP50Ms?: number;
   floor: { what: string; p50Ms: number; perSecond?: number };
   ratio: number;
   /** Of the floor. */

@@ -6,7 +6,7 @@ import { choosePort } from '../../../worker/ports';
 import { waitFor } from '../../../worker/stack/wait';
 import type { CephCluster } from '../ceph/cluster';
 import { ensurePackages } from '../machine/debian-packages';
-import { createCinderClient, type CinderClient } from './cinder-client';
+import { createVolumeClient, type VolumeClient } from './volume-client';
 import { mariadbPackages, startMariaDb } from './mariadb';
 import { rabbitMqPackages, startRabbitMq } from './rabbitmq';
 import { readServiceLog, startService } from './service';
@@ -18,7 +18,7 @@ interface CinderOptions {
   glanceEndpoint: string;
 }
 
-export interface RealCinder extends CinderClient {
+export interface RealCinder extends VolumeClient {
   /** Ends its processes; the directory stays. */
   stop(this: void): Promise<void>;
 }
@@ -58,7 +58,7 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
     const port = await choosePort(0);
     const config = await writeConfig(options, { port, databaseUrl: database.url, messagesUrl: messages.url });
     await runCommand('cinder-manage', ['--config-file', config, 'db', 'sync'], { timeoutMs: SYNC_TIMEOUT_MS });
-    const client = createCinderClient(`http://127.0.0.1:${port}`);
+    const client = createVolumeClient(`http://127.0.0.1:${port}`);
     const api = await start('cinder-api', config);
     const scheduler = await start('cinder-scheduler', config);
     // The volume service last: it tells its capabilities once when it starts, and then once a minute.

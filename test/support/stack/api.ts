@@ -1,12 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { parse, stringify } from 'yaml';
+import { checkout } from '../machine/checkout';
 import type { Stack } from './stack';
-
-const root = resolve(__dirname, '../../..');
 
 export interface TestApi {
   url: string;
@@ -17,7 +16,8 @@ export interface TestApi {
     body?: object,
     options?: { minor?: number; headers?: Record<string, string> },
   ): Promise<ApiAnswer>;
-  stop(): Promise<void>;
+  /** @param signal default: SIGTERM. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
 export interface ApiAnswer {
@@ -34,14 +34,15 @@ export async function startApi(stack: Stack, api: Record<string, unknown> = {}):
   writeFileSync(configPath, stringify({ ...config, api: { listen: '127.0.0.1:0', auth: 'none', ...api } }));
   const logPath = `${configPath}.log`;
   const log = openSync(logPath, 'a', 0o600);
-  const child = spawn(process.execPath, [join(root, 'dist/api/main.js'), '--config', configPath], {
+  const child = spawn(process.execPath, [join(checkout, 'dist/api/main.js'), '--config', configPath], {
     env: stack.environment,
     stdio: ['ignore', 'pipe', log],
   });
   closeSync(log);
   const exited = once(child, 'exit');
   const url = await new Promise<string>((done, fail) => {
-    const ended = (code: number | null) => fail(new Error(`the API ended with ${code}: see ${logPath}`));
+    const ended = (code: number | null) =>
+      fail(new Error(`the API ended with ${code}: ${readFileSync(logPath, 'utf8')}`));
     child.once('exit', ended);
     if (child.stdout)
       createInterface({ input: child.stdout }).once('line', (line) => {
@@ -63,8 +64,8 @@ export async function startApi(stack: Stack, api: Record<string, unknown> = {}):
       const text = await answer.text();
       return { status: answer.status, headers: answer.headers, body: text === '' ? undefined : JSON.parse(text) };
     },
-    stop: async () => {
-      child.kill();
+    stop: async (signal) => {
+      child.kill(signal);
       await exited;
     },
   };

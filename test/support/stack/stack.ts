@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { stringify } from 'yaml';
 import { createGlanceClient } from '../../../activities/glance/client';
@@ -17,11 +17,10 @@ import { connectDatabase, type Database } from '../../../db/client';
 import { createMigratedDatabase, type MigratedDatabase } from '../database/database';
 import { choosePort } from '../../../worker/ports';
 import { startTestImageService, type TestImageService } from '../glance/image-service';
+import { checkout } from '../machine/checkout';
 import { undoneOnFailure, type Undos } from '../machine/undos';
 import { InventoryProbe } from '../database/inventory-probe';
 
-/** The checkout, from the sources and from dist alike. */
-const root = resolve(__dirname, __dirname.includes('dist') ? '../../../..' : '../../..');
 const READY_TIMEOUT_MS = 120_000;
 
 export interface StackOptions {
@@ -170,7 +169,7 @@ async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
   const spawnWorker = async (own: WorkerOptions = {}): Promise<StartingWorker> => {
     const worker = await launchWorker(own.roles ?? ['control', 'backend', 'host'], {
       environment: { ...environment, IVC_CONFIG: configOf(own), ...own.environment },
-      packageDirectory: options.packageDirectory ?? root,
+      packageDirectory: options.packageDirectory ?? checkout,
       logPath: join(directory, `worker-${spawned.length}.log`),
     });
     spawned.push(worker);
