@@ -2,6 +2,7 @@ import { chmod } from 'node:fs/promises';
 import { join } from 'node:path';
 import { startPostgres, type PostgresServer } from '../../../worker/stack/postgres';
 import { useStack, type FlowStack } from './flows';
+import type { StackOptions } from './stack';
 
 /** A stack for a whole test file on a PostgreSQL that nobody else uses, so that it may be stopped and killed. */
 export interface OwnDatabaseStack {
@@ -12,7 +13,7 @@ export interface OwnDatabaseStack {
   restart: () => Promise<void>;
 }
 
-export function useStackWithOwnDatabase(): OwnDatabaseStack {
+export function useStackWithOwnDatabase(options: Pick<StackOptions, 'workers'> = {}): OwnDatabaseStack {
   let postgres: PostgresServer | undefined;
   const server = (): PostgresServer => {
     if (postgres === undefined) throw new Error('no database runs');
@@ -27,7 +28,7 @@ export function useStackWithOwnDatabase(): OwnDatabaseStack {
     await chmod(directory, 0o711);
     await start(directory);
     after(() => server().stop());
-    return { databaseUrl: server().url };
+    return { ...options, databaseUrl: server().url };
   });
   return { flow, server, restart: () => start(flow.directory) };
 }
