@@ -11,7 +11,7 @@ import type {
   NewLocation,
   UploadImageRequest,
 } from './image-service';
-import { imagePageSchema, imageSchema, locationsSchema, membersSchema } from './schema';
+import { imagePageSchema, imageSchema, locationsSchema, membersSchema, serviceLocationsSchema } from './schema';
 import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
 import { describeFirstIssue } from '../../lib/issue-words';
 
@@ -36,7 +36,8 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
 
     async listLocations(imageId, signal) {
       const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
-      return parseAnswer(transport, locationsSchema, text);
+      const shown = parseAnswer(transport, locationsSchema, text);
+      return shown.length > 0 ? shown : await listLocationsForServices(transport, { imageId, signal });
     },
 
     addLocation: (location) => addLocation(transport, location),
@@ -159,6 +160,21 @@ async function uploadImage(
   const text = await readErrorText(response);
   if (response.statusCode !== 204)
     throw failureOfStatus({ service: transport.service, method: 'PUT', status: response.statusCode, text, imageId });
+}
+
+/** Where records show no locations API 2.17 has a call for services; one that does not have it, or not for our account, has told all that it tells. */
+async function listLocationsForServices(
+  transport: Transport,
+  { imageId, signal }: { imageId: string; signal?: AbortSignal },
+): Promise<string[]> {
+  const { status, text } = await transport.exchange({
+    method: 'GET',
+    path: `${imagePath(imageId)}/locations`,
+    signal,
+  });
+  if ([403, 404, 405].includes(status)) return [];
+  if (status !== 200) throw failureOfStatus({ service: transport.service, method: 'GET', status, text: '', imageId });
+  return parseAnswer(transport, serviceLocationsSchema, text);
 }
 
 /** As clients before API 2.17 do it, which takes `show_multiple_locations`; then by the call that 2.17 has for services. Neither answer's text is told: it has the URL. */

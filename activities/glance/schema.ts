@@ -62,10 +62,19 @@ const MAX_LOCATION_CHARACTERS = 1000;
 /** Where the service keeps an image's bytes, as far as it says so: URLs that name its stores, never to be shown to users. */
 export const locationsSchema = z
   .looseObject({ direct_url: z.string().nullish(), locations: z.array(z.looseObject({ url: z.string() })).nullish() })
-  .transform(({ direct_url, locations }) => {
-    const urls = [...(typeof direct_url === 'string' ? [direct_url] : []), ...(locations ?? []).map(({ url }) => url)];
-    return [...new Set(urls)].filter((url) => url.length <= MAX_LOCATION_CHARACTERS).slice(0, MAX_LOCATIONS);
-  });
+  .transform(({ direct_url, locations }) =>
+    boundedUrls([...(typeof direct_url === 'string' ? [direct_url] : []), ...(locations ?? []).map(({ url }) => url)]),
+  );
+
+/** The same as API 2.17 tells it to services; none where it is told in another way, since it is of use and never needed. Source: `GET /v2/images/{image_id}/locations` of Glance's API reference. */
+export const serviceLocationsSchema = z
+  .array(z.looseObject({ url: z.string() }))
+  .catch([])
+  .transform((locations) => boundedUrls(locations.map(({ url }) => url)));
+
+function boundedUrls(urls: readonly string[]): string[] {
+  return [...new Set(urls)].filter((url) => url.length <= MAX_LOCATION_CHARACTERS).slice(0, MAX_LOCATIONS);
+}
 
 /** https://docs.openstack.org/api-ref/image/v2/#list-image-members; it has no pages. */
 export const membersSchema = z

@@ -18,6 +18,8 @@ export interface RealGlance {
   countUploads(imageId: string): Promise<number>;
   /** Says in its database that an image is elsewhere: of what a store's own software has written, which is not here. */
   relocate(imageId: string, url: string): Promise<void>;
+  /** A request of an administrator, who has a project: what a task and the cinder store want. @param path such as `/v2/images`. */
+  operate(path: string, init?: RequestInit): Promise<Response>;
   /** Ends its processes and removes its directory. */
   stop(): Promise<void>;
 }
@@ -27,10 +29,21 @@ interface RealGlanceOptions {
   ceph?: CephCluster;
   /** Of cephx, without `client.`. Default: one that may use the pool `images` alone. */
   cephUser?: string;
+  /** Uploads go into volumes of a block-storage API, by Glance's own cinder store. Needs root. */
+  cinder?: CinderStore;
   /** Whose tokens it wants; a revoked one is refused at once, unless `cachesTokens`. Default: it wants none. */
   keystone?: KeystoneAccount;
   /** A file of rules over its own. */
   policy?: string;
+}
+
+/** Where Glance's cinder store keeps images: volumes of one user of cephx. */
+export interface CinderStore {
+  /** Of the block-storage API, without a project. */
+  url: string;
+  user: string;
+  /** The file with that user's key. */
+  keyring: string;
 }
 
 /** Glance's own, to ask whose a token is. */
@@ -46,10 +59,13 @@ export interface KeystoneAccount {
 /** Where uploads go, and where copies do. */
 const [STORE, OTHER_STORE] = ['files', 'copies'];
 const CEPH_STORE = 'ceph';
+const CINDER_STORE = 'cinder';
 const DATABASE = 'glance.sqlite';
 export const glancePackages = ['glance-api', 'glance-common', 'python3-glance'];
 /** What it takes to ask for tokens besides. */
 export const tokenPackages = ['python3-keystonemiddleware'];
+/** What its cinder store needs, to read and write volumes of Ceph. */
+const cinderPackages = ['python3-cinderclient', 'python3-os-brick', 'python3-oslo.rootwrap', 'python3-rbd', 'sudo'];
 const START_TIMEOUT_MS = 60_000;
 const COPY_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 10_000;
@@ -66,10 +82,15 @@ const environment = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin', LANG: 'C.UTF-8' };
 export async function startRealGlance({
   ceph,
   cephUser,
+  cinder,
   keystone,
   policy,
 }: RealGlanceOptions = {}): Promise<RealGlance> {
-  await ensurePackages(keystone === undefined ? glancePackages : [...glancePackages, ...tokenPackages]);
+  await ensurePackages([
+    ...glancePackages,
+    ...(keystone === undefined ? [] : tokenPackages),
+    ...(cinder === undefined ? [] : cinderPackages),
+  ]);
   const directory = await mkdtemp(join(tmpdir(), 'glance-'));
   const apis: ChildProcess[] = [];
   const stop = async (): Promise<void> => {
@@ -78,13 +99,13 @@ export async function startRealGlance({
   };
   const start = async (identity: Identity): Promise<string> => {
     const port = await findFreePort();
-    const config = await writeConfig(directory, { port, identity, ceph, cephUser, keystone });
+    const config = await writeConfig(directory, { port, identity, ceph, cephUser, cinder, keystone });
     if (policy !== undefined) await copyFile(policy, join(directory, 'policy.d', 'policy.yaml'));
     if (apis.length === 0)
       await cp(await onceARun('glance-tables', { make: makeTables, alone: directory }), directory, { recursive: true });
     const endpoint = `http://127.0.0.1:${port}`;
     const log = join(directory, `glance-api-${identity}.log`);
-    const api = await startApi(config, log);
+    const api = await startApi({ config, log, cephDirectory: cinder && join(directory, 'etc-ceph') });
     apis.push(api);
     await waitUntilReady(endpoint, { api, log });
     return endpoint;
@@ -93,10 +114,10 @@ export async function startRealGlance({
   const countRequests = async (begin: string): Promise<number> =>
     (await readFile(join(directory, `glance-api-${everyday}.log`), 'utf8')).split(begin).length - 1;
   let operators: Promise<string> | undefined;
+  const startOperators = async (): Promise<string> => await (operators ??= start('headers'));
   try {
     return {
       endpoint: await start(everyday),
-      // A task has an owner: that takes a caller with an identity.
       countDownloads: (imageId) => countRequests(`"GET /v2/images/${imageId}/file `),
       relocate: async (imageId, url) => {
         const statement = 'update image_locations set value = ? where image_id = ?';
@@ -104,7 +125,11 @@ export async function startRealGlance({
         await run('/usr/bin/python3', ['-c', script, join(directory, 'glance.sqlite'), url, imageId]);
       },
       countUploads: (imageId) => countRequests(`"PUT /v2/images/${imageId}/file `),
-      copyToOtherStore: async (imageId) => await copyToOtherStore(await (operators ??= start('headers')), imageId),
+      copyToOtherStore: async (imageId) => await copyToOtherStore(await startOperators(), imageId),
+      operate: async (path, init = {}) => {
+        const headers = { ...operatorHeaders, ...(init.headers as Record<string, string> | undefined) };
+        return await fetch(`${await startOperators()}${path}`, { ...init, headers });
+      },
       stop,
     };
   } catch (error) {
@@ -129,6 +154,7 @@ const operatorHeaders = {
   'x-user-id': 'operator',
   'x-project-id': 'operators',
   'x-roles': 'admin',
+  'x-service-catalog': '[]',
 };
 
 async function copyToOtherStore(endpoint: string, imageId: string): Promise<string[]> {
@@ -157,7 +183,7 @@ const pipelines: Record<Identity, string> = {
 
 async function writeConfig(
   directory: string,
-  { port, identity, ceph, cephUser, keystone }: RealGlanceOptions & { port: number; identity: Identity },
+  { port, identity, ceph, cephUser, cinder, keystone }: RealGlanceOptions & { port: number; identity: Identity },
 ): Promise<string> {
   const below = (name: string): string => join(directory, name);
   for (const name of [STORE, OTHER_STORE, 'staging', 'tasks', 'lock', 'policy.d'])
@@ -165,24 +191,26 @@ async function writeConfig(
   const paste = await readFile('/etc/glance/glance-api-paste.ini', 'utf8');
   const pastePath = below(`paste-${identity}.ini`);
   await writeFile(pastePath, paste.replace(`${pipelines.nobody}\n`, `${pipelines[identity]}\n`));
+  if (cinder !== undefined) await prepareForCinder(directory, cinder);
+  const shows = ceph !== undefined || cinder !== undefined;
   const path = below(`glance-api-${identity}.conf`);
   const config = `[DEFAULT]
 bind_host = 127.0.0.1
 bind_port = ${port}
 workers = 0
-enabled_backends = ${STORE}:file,${OTHER_STORE}:file${ceph === undefined ? '' : `,${CEPH_STORE}:rbd`}
-show_image_direct_url = ${ceph !== undefined}
-show_multiple_locations = ${ceph !== undefined}
+enabled_backends = ${STORE}:file,${OTHER_STORE}:file${ceph === undefined ? '' : `,${CEPH_STORE}:rbd`}${cinder === undefined ? '' : `,${CINDER_STORE}:cinder`}
+show_image_direct_url = ${shows}
+show_multiple_locations = ${shows}
 use_stderr = true
 [database]
 connection = sqlite:///${below(DATABASE)}
 [glance_store]
-default_backend = ${ceph === undefined ? STORE : CEPH_STORE}
+default_backend = ${cinder === undefined ? (ceph === undefined ? STORE : CEPH_STORE) : CINDER_STORE}
 [${STORE}]
 filesystem_store_datadir = ${below(STORE)}
 [${OTHER_STORE}]
 filesystem_store_datadir = ${below(OTHER_STORE)}
-${ceph === undefined ? '' : formatCephStore(ceph, cephUser)}[os_glance_staging_store]
+${ceph === undefined ? '' : formatCephStore(ceph, cephUser)}${cinder === undefined ? '' : formatCinderStore(directory, cinder)}[os_glance_staging_store]
 filesystem_store_datadir = ${below('staging')}
 [os_glance_tasks_store]
 filesystem_store_datadir = ${below('tasks')}
@@ -220,11 +248,44 @@ rbd_store_pool = ${pools.images}
 `;
 }
 
-async function startApi(config: string, log: string): Promise<ChildProcess> {
+function formatCinderStore(directory: string, { url }: CinderStore): string {
+  return `[${CINDER_STORE}]
+cinder_endpoint_template = ${url}/v3/%(project_id)s
+cinder_state_transition_timeout = 120
+cinder_mount_point_base = ${join(directory, 'mounts')}
+rootwrap_config = ${join(directory, 'rootwrap.conf')}
+`;
+}
+
+/** The files that Glance's cinder store and os-brick below it read, beside its section. */
+async function prepareForCinder(directory: string, { user, keyring }: CinderStore): Promise<void> {
+  const [ceph, filters] = [join(directory, 'etc-ceph'), join(directory, 'rootwrap.d')];
+  for (const path of [ceph, filters, join(directory, 'mounts')]) await mkdir(path, { mode: 0o700, recursive: true });
+  await copyFile(keyring, join(ceph, `ceph.client.${user}.keyring`));
+  const paths = [filters, '/etc/glance/rootwrap.d', '/usr/share/os-brick/rootwrap'];
+  const wrap = `[DEFAULT]\nfilters_path=${paths.join(',')}\nexec_dirs=/sbin,/usr/sbin,/bin,/usr/bin\n`;
+  await writeFile(join(directory, 'rootwrap.conf'), wrap);
+  await writeFile(join(filters, 'glance.filters'), '[Filters]\nprivsep: CommandFilter, privsep-helper, root\n');
+}
+
+/** @param cephDirectory what its processes alone see as `/etc/ceph`, where os-brick looks for keys. */
+async function startApi({
+  config,
+  log,
+  cephDirectory,
+}: {
+  config: string;
+  log: string;
+  cephDirectory?: string;
+}): Promise<ChildProcess> {
   const output = await open(log, 'a', 0o600);
   try {
     // The kernel kills it when this process dies, so that a killed test run leaves nothing.
-    const command = ['--pdeathsig', 'KILL', '/usr/bin/glance-api', '--config-file', config];
+    const lifeline = ['--pdeathsig', 'KILL'];
+    const mount = 'mount --bind "$0" /etc/ceph && exec "$@"';
+    const apart =
+      cephDirectory === undefined ? [] : ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', mount, cephDirectory];
+    const command = [...lifeline, ...apart, '/usr/bin/glance-api', '--config-file', config];
     const api = spawn('/usr/bin/setpriv', command, { env: environment, stdio: ['ignore', output.fd, output.fd] });
     await once(api, 'spawn');
     return api;

@@ -141,8 +141,20 @@ describe('the Glance client', () => {
         { length: 20 },
       ],
     ])('tells locations: %s', async (_title, fields, expected) => {
-      answers = [json({ ...RECORD, ...fields })];
+      answers = [json({ ...RECORD, ...fields }), status(404)];
       expect(await connect().listLocations(ID)).toMatchObject(expected);
+    });
+
+    it.each([
+      { answer: json([{ url: 'cinder://a', metadata: {} }, { url: 'cinder://a' }]), expected: ['cinder://a'] },
+      { answer: json([]), expected: [] },
+      { answer: json({ told: 'otherwise' }), expected: [] },
+      { answer: status(403), expected: [] },
+      { answer: status(405), expected: [] },
+    ])('asks by the call for services where records show none: $expected', async ({ answer, expected }) => {
+      answers = [json(RECORD), answer];
+      expect(await connect().listLocations(ID)).toEqual(expected);
+      expect(requests[1]).toMatchObject({ method: 'GET', url: `/v2/images/${ID}/locations` });
     });
 
     it('reads no answer without end', async () => {
