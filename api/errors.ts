@@ -76,6 +76,7 @@ const statuses: Partial<Record<ErrorType, number>> = {
   DatabaseUnavailable: 503,
   TemporalUnavailable: 503,
   NotConfigured: 503,
+  OtherVersion: 503,
   WaitInterrupted: 503,
 };
 

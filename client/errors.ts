@@ -23,6 +23,8 @@ export const clientFailures = {
   TemporalUnavailable: { exitCode: exitCodes.unavailable },
   /** A part that the call needs, such as the inventory's database, is not configured. */
   NotConfigured: { exitCode: exitCodes.unavailable },
+  /** The inventory is that of another version of this program, and lacks what this one asks for. */
+  OtherVersion: { exitCode: exitCodes.unavailable },
   WorkflowNotFound: { exitCode: exitCodes.notFound },
   EntryNotFound: { exitCode: exitCodes.notFound },
   Terminated: { exitCode: exitCodes.failed },

@@ -12,6 +12,7 @@ import { listRefusals } from '../db/flights';
 import { selectFollows } from '../db/follows/follows';
 import { listDecisions, summarizeDecisions } from '../db/report/decisions';
 import * as report from '../db/report/report';
+import { readSchemaAge } from '../db/schema-age';
 import { scopeOf } from '../db/scope';
 import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
@@ -196,8 +197,8 @@ export interface EventFilter extends OfProject {
 
 /** The one reader of the database. Every call: @throws ImageVolumeCacheError `DatabaseUnavailable` */
 export interface Inventory {
-  /** @throws also when the database holds no inventory yet. */
-  ping(): Promise<void>;
+  /** @throws also when the database holds no inventory yet; `OtherVersion` for one from before this version. @returns false where it is a newer one's. */
+  ping(): Promise<{ isOwnVersion: boolean }>;
   /** The Temporal namespace in which its runs are; undefined while no worker has started. */
   findNamespace(): Promise<{ name: string; id: string | undefined } | undefined>;
   /** Newest first. */
@@ -262,8 +263,13 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
     return await withEntryFacts(database, await listEntries(database, { ...branded(filter), limit, afterId }));
   };
 
-  return reporting({
-    ping: async () => void (await listBackends(database)),
+  return reporting(database, {
+    ping: async () => {
+      await listBackends(database);
+      const age = await readSchemaAge(database).catch(sameWhereRefused);
+      if (age === 'older') throw new ImageVolumeCacheError(unfit.older);
+      return { isOwnVersion: age !== 'newer' };
+    },
     findNamespace: () => findNamespace(database),
     listVolumes: async ({ limit = DEFAULT_LIMIT, offset, after, sort, ...filter } = {}) => {
       const afterId = after as VolumeId | undefined;
@@ -410,7 +416,7 @@ function dated<Row extends { at: Date }>({ at, ...row }: Row) {
 }
 
 /** Every method of `inventory`, its failures as the library's error. */
-function reporting(inventory: Inventory): Inventory {
+function reporting(database: Database, inventory: Inventory): Inventory {
   const wrapped = Object.entries(inventory).map(
     ([name, method]: [string, (...args: unknown[]) => Promise<unknown>]) => [
       name,
@@ -418,7 +424,7 @@ function reporting(inventory: Inventory): Inventory {
         try {
           return await method(...args);
         } catch (error) {
-          throw toInventoryError(error);
+          throw await toInventoryError(database, error);
         }
       },
     ],
@@ -426,14 +432,48 @@ function reporting(inventory: Inventory): Inventory {
   return Object.fromEntries(wrapped) as Inventory;
 }
 
-/** PostgreSQL's SQLSTATE for a table that is not there: nobody has migrated the database. */
-const UNDEFINED_TABLE = '42P01';
+/** PostgreSQL's SQLSTATEs for what the schema does not have: a column, function, table, type. */
+const UNKNOWN_TO_SCHEMA = /^(?:42703|42883|42P01|42704)$/;
+/** PostgreSQL's SQLSTATE for what an account may not read. */
+const NOT_GRANTED = '42501';
 
-function toInventoryError(error: unknown): unknown {
-  if (error instanceof Failure && 'sqlState' in error.details && error.details.sqlState === UNDEFINED_TABLE) {
-    const message =
-      'the database holds no inventory yet: a worker creates it when it starts (`ivc up` or `ivc worker`)';
-    return new ImageVolumeCacheError({ type: 'DatabaseUnavailable', message, cause: error });
-  }
-  return toClientError(error);
+/** A database whose schema is not this program's. */
+const unfit = {
+  none: {
+    type: 'DatabaseUnavailable',
+    message: 'the database holds no inventory yet: a worker creates it when it starts (`ivc up` or `ivc worker`)',
+  },
+  older: {
+    type: 'OtherVersion',
+    message:
+      'the database was made by an older version than this program: a worker of this version brings it up to date when it starts (`ivc worker`; the stack of `ivc up`: `ivc down`, then `ivc up`)',
+  },
+  newer: {
+    type: 'OtherVersion',
+    message:
+      'the database was brought up to date by a newer version than this program: install the version that its workers have',
+  },
+  unread: {
+    type: 'OtherVersion',
+    message:
+      'the database was made by another version than this program: install the version that its workers have, or start workers of this one',
+  },
+} as const;
+
+/** What the schema does not have is told by why: its age. */
+async function toInventoryError(database: Database, error: unknown): Promise<unknown> {
+  const sqlState = sqlStateOf(error);
+  if (sqlState === undefined || !UNKNOWN_TO_SCHEMA.test(sqlState)) return toClientError(error);
+  const age = await readSchemaAge(database).catch(() => 'unread' as const);
+  return age === 'same' ? toClientError(error) : new ImageVolumeCacheError({ ...unfit[age], cause: error });
+}
+
+/** An account that may not read which migrations there were can still read the inventory. */
+function sameWhereRefused(error: unknown): 'same' {
+  if (sqlStateOf(error) === NOT_GRANTED) return 'same';
+  throw error;
+}
+
+function sqlStateOf(error: unknown): string | undefined {
+  return error instanceof Failure && 'sqlState' in error.details ? error.details.sqlState : undefined;
 }

@@ -66,7 +66,10 @@ export async function compose({
   hostSlots = defaultSlots.host,
   tracing,
 }: Compose): Promise<Composition> {
-  await migrateDatabase(config.database.url);
+  if ((await migrateDatabase(config.database.url)) === 'newer')
+    logger.warn(
+      'the schema of the database is newer than this worker: a newer version has migrated it. What this one sends may be refused (DatabaseRefused); install the newer version here too, or go back as the manual says (upgrade)',
+    );
   const metrics = createProcessMetrics();
   onCommandStarted(metrics.countProcess);
   const database = connectDatabase(config.database.url, {

@@ -70,7 +70,7 @@ function causeOf({ exitCode, details }: ImageVolumeCacheError): string {
 function hintFor({ type, exitCode, workflowId, details }: ImageVolumeCacheError): string | undefined {
   if (type === 'WaitInterrupted')
     return workflowId === undefined ? undefined : progressHint(workflowId, details['projectId']);
-  if (type === 'NotConfigured' || exitCode !== exitCodes.unavailable) return undefined;
+  if (type === 'NotConfigured' || type === 'OtherVersion' || exitCode !== exitCodes.unavailable) return undefined;
   return 'Is the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.';
 }
 

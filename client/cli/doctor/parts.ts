@@ -27,8 +27,14 @@ export async function checkDatabase(cache: ImageVolumeCache): Promise<DoctorFind
     ? 'is database.url (DATABASE_URL) the right one, and does its server run? A worker migrates the database when it starts'
     : 'start the stack with `ivc up`, or set DATABASE_URL and start a worker, which migrates it';
   return await runCheck('database', remedy, async () => {
-    await (await cache.inventory()).ping();
-    return ok('database', 'reached, migrated');
+    const { isOwnVersion } = await (await cache.inventory()).ping();
+    return isOwnVersion
+      ? ok('database', 'reached, migrated')
+      : warning(
+          'database',
+          'reached; a newer version than this program has migrated it',
+          'install the version that its workers have',
+        );
   });
 }
 

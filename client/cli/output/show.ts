@@ -3,6 +3,7 @@ import { failureError } from '../../errors';
 import { visibleText } from '../../../workflows/contract/visible-text';
 import { fieldOf, formatCell, formatExact, headOf, plainValue } from './fields';
 import { print, printJson, printText, type Lines } from './print';
+import { shortenIds } from './short-ids';
 import { formatRecord, formatTable } from './table';
 import type * as yamlModule from './yaml';
 
@@ -142,21 +143,6 @@ export function describeFields(doc: object, names = Object.keys(doc)): string[] 
 
 /** Ids that commands take by their first digits. */
 const isTaken = /^id$|(?:volume|snapshot|image|entry)Ids?$/i;
-const SHORT_DIGITS = 8;
-
-/** Cuts the ids of a column to the digits that tell them apart. */
-function shortenIds(cells: string[][], column: number): void {
-  const ids = new Set(cells.flatMap((row) => uuidsIn(row[column] ?? '')));
-  let digits = SHORT_DIGITS;
-  while (new Set([...ids].map((id) => id.slice(0, digits))).size < ids.size) digits += 1;
-  for (const row of cells) row[column] = (row[column] ?? '').replaceAll(uuids, (id) => id.slice(0, digits));
-}
-
-const uuids = /[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
-
-function uuidsIn(text: string): string[] {
-  return text.match(uuids) ?? [];
-}
 
 function cellOf<Row>(row: Row, column: ListColumn<Row>, wide: boolean): string {
   if (typeof column !== 'string' && column.of) return column.of(row);

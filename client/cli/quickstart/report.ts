@@ -1,6 +1,7 @@
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Connection } from '../../../workflows/contract/volume';
 import { formatDuration } from '../../../workflows/contract/words';
+import { shortenIds } from '../output/short-ids';
 import { formatTable } from '../output/table';
 
 export interface ImageReport {
@@ -36,17 +37,16 @@ export function formatReport(
   { stays, dataFlag }: { stays: boolean; dataFlag: string },
 ): string[] {
   const nameOf = (imageId: string) => images.find((image) => image.imageId === imageId)?.name ?? imageId;
-  const volumeTable = formatTable(
-    ['VOLUME', 'IMAGE', 'OUTCOME', 'TIME', 'DOWNLOADED', 'REASON'],
-    volumes.map(({ volumeId, imageId, outcome, ms, bytesDownloaded, reason }) => [
-      volumeId,
-      nameOf(imageId),
-      outcome,
-      formatDuration(ms),
-      bytesDownloaded === 0 ? '-' : formatBytes(bytesDownloaded),
-      reason,
-    ]),
-  );
+  const volumeRows = volumes.map(({ volumeId, imageId, outcome, ms, bytesDownloaded, reason }) => [
+    volumeId,
+    nameOf(imageId),
+    outcome,
+    formatDuration(ms),
+    bytesDownloaded === 0 ? '-' : formatBytes(bytesDownloaded),
+    reason,
+  ]);
+  shortenIds(volumeRows, 0);
+  const volumeTable = formatTable(['VOLUME', 'IMAGE', 'OUTCOME', 'TIME', 'DOWNLOADED', 'REASON'], volumeRows);
   const imageTable = formatTable(
     ['IMAGE', 'SIZE', 'VOLUMES', 'DOWNLOADS', 'POPULATIONS'],
     images.map(({ imageId, name, sizeBytes, downloads, populations }) => [

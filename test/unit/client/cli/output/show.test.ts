@@ -74,6 +74,13 @@ describe('a list', () => {
     );
     expect(written).toContain('1 MiB             1 min 30 s');
     written = '';
+    showList(
+      { images: [{ minDiskGiB: 2, minRamMiB: 512 }] },
+      { list: 'images', id: 'x', columns: ['minDiskGiB', 'minRamMiB'], empty: '' },
+      {},
+    );
+    expect(written).toBe('MIN DISK GIB  MIN RAM MIB\n2             512\n');
+    written = '';
     expect(listed({ output: 'wide' })).toContain(
       'v1         -                512 MiB  1 MiB  2026-01-31 14:05:09 UTC\n',
     );
