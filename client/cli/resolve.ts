@@ -56,7 +56,10 @@ export async function resolveEntry(cache: ImageVolumeCache, text: string): Promi
 export async function resolveImage(cache: ImageVolumeCache, text: string): Promise<string> {
   return await choose('image', text, {
     find: async (called) => await findImages(await cache.images(), called),
-    absent: () => failureError('ImageNotFound', { imageId: text }),
+    absent: () => {
+      const message = `imageId: there is no image ${quote(text)} that this project may read; \`ivc image list\` has those that it may`;
+      return new ImageVolumeCacheError({ type: 'ImageNotFound', message, details: { imageId: text } });
+    },
   });
 }
 

@@ -20,7 +20,10 @@ export function fieldOf(row: unknown, path: string): unknown {
 export function headOf(path: string): string {
   const name = path.slice(path.lastIndexOf('.') + 1);
   const short = name.replace(/(?<=[a-z])(?:Bytes|At|Seconds|Ms)$/, '');
-  return short.replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ').replace(/(?<=Gi|Mi) B$/, 'B').toUpperCase();
+  return short
+    .replaceAll(/(?<=[a-z])(?=[A-Z])/g, ' ')
+    .replace(/(?<=Gi|Mi) B$/, 'B')
+    .toUpperCase();
 }
 
 /** @returns a value in the cell of a table; an instant as how long it is ago. */
