@@ -40,7 +40,7 @@ module.exports = {
     suite('glance', stack),
     suite('ceph', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
     suite('keystone', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
-    suite('tempest', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
+    suite('tempest', { ...stack, globalSetup: '<rootDir>/test/support/openstack/volume-cloud-setup.ts' }),
     suite('filesystems'),
     suite('boot', stack),
     suite('browser', stack),

@@ -97,7 +97,8 @@ export function registerTypes(app: FastifyInstance, context: ApiContext): void {
       expectAdministrator(request, 'volume_extension:volume_type_access:addProjectAccess');
       const type = await typeCalled(request, context, request.params.type_id);
       expectChangeable(type);
-      const { volumeTypeId, projects } = type;
+      const { volumeTypeId, projects, isPublic } = type;
+      if (isPublic) throw badRequest(publicTypeAccess);
       if ('addProjectAccess' in request.body) {
         const { project } = request.body.addProjectAccess;
         if (projects.some((projectId) => projectId === project))
@@ -144,6 +145,9 @@ async function expectFreeName(request: FastifyRequest, context: ApiContext, name
   const types = await listVisibleTypes(request, context);
   if (types.some((type) => type.name === name)) throw new ApiError(409, `Volume Type ${name} already exists.`);
 }
+
+/** Source: `cinder.volume.volume_types.add_volume_type_access`. */
+const publicTypeAccess = 'Invalid volume type: Type access modification is not applicable to public volume type.';
 
 /** Extra specs that are no secret of the operator's. Source: `USER_VISIBLE_EXTRA_SPECS` of Cinder. */
 const VISIBLE_SPECS = new Set(['RESKEY:availability_zones', 'multiattach', 'replication_enabled']);

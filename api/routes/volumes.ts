@@ -40,6 +40,7 @@ export function registerVolumes(app: FastifyInstance, context: ApiContext): void
 
   app.post<{ Body: CreateVolumeBody }>('/volumes', { schema: { body: createVolumeSchema } }, async (request, reply) => {
     const { volume: given } = request.body;
+    expectZone(given.availability_zone, context);
     const type = await typeAskedFor(request, context, given.volume_type);
     const volume = await startVolume(cache, inputOf({ ...given, volume_type: type }, request));
     return reply.code(202).send({ volume: volumeBody(request, context, volume) });
@@ -77,6 +78,11 @@ export async function volumeOfPath(request: FastifyRequest, { cache }: ApiContex
   const volume = await getVolume(cache, volumeId, { projectId: reachOf(request.caller) });
   if (volume.state === 'deleted') throw notFound(`Volume ${volumeId} could not be found.`);
   return volume;
+}
+
+/** @throws ApiError 400 for another zone than the one that is served */
+function expectZone(asked: string | undefined, { availabilityZone }: ApiContext): void {
+  if (asked !== undefined && asked !== availabilityZone) throw badRequest(`Availability zone '${asked}' is invalid.`);
 }
 
 /** @returns the name of the type that a create asks for; undefined for the one of volumes without. @throws ApiError 404 */

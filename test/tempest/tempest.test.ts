@@ -1,19 +1,13 @@
-import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
-import { versionText, MOST_MINOR } from '../../api/microversion';
-import { createGlanceClient } from '../../activities/glance/client';
-import { openIdentity } from '../../activities/keystone/identity';
-import { MiB } from '../../workflows/contract/bytes';
-import { newSecret, startRealCloud, type RealCloud } from '../support/openstack/cloud';
-import { parseExpectations, runTempest, type Outcome, type Outcomes } from '../support/openstack/tempest';
-import { startApi } from '../support/stack/api';
-import { startStack } from '../support/stack/stack';
+import { MOST_MINOR, versionText } from '../../api/microversion';
 import { createUndos } from '../support/machine/undos';
+import { parseExpectations, runTempest, type Outcome, type Outcomes } from '../support/openstack/tempest';
+import { getVolumeCloud } from '../support/openstack/volume-cloud';
 
 const RUN_TIMEOUT_MS = 1_500_000;
-const IMAGE_BYTES = 16 * MiB;
 const list = (name: string): string => readFileSync(join(__dirname, name), 'utf8');
 
 /** What real Cinder answers to each of them. */
@@ -26,20 +20,12 @@ const { after, run } = createUndos();
 let outcomes: Outcomes;
 
 beforeAll(async () => {
-  const cloud = await startRealCloud({ tokenSeconds: 3600 });
-  after(() => cloud.stop());
-  const admin = { user: 'tempest', password: newSecret(), project: 'tempest' };
-  await cloud.keystone.operator.ensureAccount({ ...admin, roles: ['admin'] });
-  await serveVolumes(cloud);
+  const cloud = getVolumeCloud();
+  const directory = await mkdtemp(join(tmpdir(), 'ivc-tempest-'));
+  after(() => rm(directory, { recursive: true, force: true }));
   outcomes = await runTempest(
-    {
-      keystoneUrl: cloud.keystone.url,
-      admin,
-      region: 'RegionOne',
-      imageId: await uploadPublicImage(cloud, admin),
-      maxMicroversion: versionText(MOST_MINOR),
-    },
-    { directory: join(cloud.directory, 'tempest'), tests: [...expected.keys()] },
+    { ...cloud, maxMicroversion: versionText(MOST_MINOR) },
+    { directory: join(directory, 'tempest'), tests: [...expected.keys()] },
   );
 }, RUN_TIMEOUT_MS);
 afterAll(run);
@@ -54,47 +40,6 @@ it.each(classes)('%s answers as on Cinder', (name) => {
 it('nothing is left on the list of what fails that no list expects', () => {
   expect([...notYet].filter((test) => !expected.has(test))).toEqual([]);
 });
-
-/** Our API and one worker on files, with the account that docs/api.md describes, in the catalogue. */
-async function serveVolumes(cloud: RealCloud): Promise<void> {
-  const { operator } = cloud.keystone;
-  const { password } = cloud.account;
-  await operator.ensureAccount({ user: 'ivc', password, project: 'ivc', roles: ['service', 'image_volume_cache'] });
-  const stack = await startStack({
-    config: { identity: { cloud: 'ivc' }, images: { service: 'catalogue' } },
-    environment: cloud.environment,
-    imagesEndpoint: cloud.glance.endpoint,
-  });
-  after(() => stack.stop());
-  const api = await startApi(stack, { auth: 'keystone' });
-  after(() => api.stop());
-  for (const type of ['volumev3', 'block-storage'])
-    await operator.addEndpoints({ type, region: 'RegionOne', url: `${api.url}/v3/$(project_id)s` });
-}
-
-async function uploadPublicImage(
-  cloud: RealCloud,
-  { user, password, project }: { user: string; password: string; project: string },
-): Promise<string> {
-  const identity = openIdentity(
-    { authUrl: cloud.keystone.url, username: user, projectName: project },
-    { OS_PASSWORD: password },
-  );
-  const images = createGlanceClient({ endpoint: cloud.glance.endpoint, getToken: identity.getToken });
-  const bytes = Buffer.concat([randomBytes(MiB), Buffer.alloc(IMAGE_BYTES - MiB)]);
-  try {
-    const { id } = await images.createImage({
-      name: 'tempest',
-      diskFormat: 'raw',
-      containerFormat: 'bare',
-      visibility: 'public',
-    });
-    await images.uploadImage({ imageId: id, body: Readable.from([bytes]), sizeBytes: bytes.length });
-    return id;
-  } finally {
-    await Promise.all([images.close(), identity.close()]);
-  }
-}
 
 /** @returns the class of a test, such as `tempest.api.volume.test_versions.VersionsTest`. */
 function classOf(test: string): string {

@@ -57,6 +57,8 @@ describe('volume types', () => {
     await api.call(`PUT ${path}/encryption/${encryptionId}`, { encryption: { key_size: 128 } });
     expect((await api.call(`GET ${path}/encryption`)).body).toMatchObject({ ...encryption, key_size: 128 });
     await api.call(`PUT ${path}`, { volume_type: { is_public: true } });
+    for (const action of ['addProjectAccess', 'removeProjectAccess'])
+      expect((await api.call(`POST ${path}/action`, { [action]: { project: 'p2' } })).status).toBe(400);
     expect((await makeVolume('detailed')).status).toBe(400);
     expect((await api.call(`DELETE ${path}/encryption/${encryptionId}`)).status).toBe(202);
     expect((await api.call(`GET ${path}/encryption`)).body).toEqual({});

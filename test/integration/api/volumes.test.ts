@@ -82,6 +82,15 @@ describe('volumes', () => {
     expect((await send('p1', 'a b')).status).toBe(400);
   });
 
+  it('are of the one availability zone that is served', async () => {
+    const refused = await create({ size: 1, availability_zone: 'elsewhere' });
+    expect(refused).toMatchObject({
+      status: 400,
+      body: { badRequest: { message: "Availability zone 'elsewhere' is invalid." } },
+    });
+    expect((await create({ size: 1, availability_zone: 'nova' })).status).toBe(202);
+  });
+
   it('tell the version that was served, and refuse one that is not', async () => {
     const answer = await api.call('GET /v3/p1/volumes', undefined, { minor: 59 });
     expect(answer.headers.get('openstack-api-version')).toBe('volume 3.59');

@@ -19,8 +19,12 @@ export const runningStack: RunningStack = (globalThis.ivcRunningStack ??= {
   directory: undefined,
   parts: [],
   async stop() {
-    await Promise.all(this.parts.splice(0).map(({ stop }) => stop()));
+    const errors: unknown[] = [];
+    // The last first: what was started later needs what was there before it.
+    for (let part = this.parts.pop(); part !== undefined; part = this.parts.pop())
+      await part.stop().catch((error: unknown) => errors.push(error));
     removeDirectory(this);
+    if (errors.length > 0) throw errors[0];
   },
   stopWhenKilled() {
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(130));

@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import { runCommand } from '../../../activities/command';
 import { MiB } from '../../../workflows/contract/bytes';
 import { installPythonTools } from '../machine/python-tools';
+import type { VolumeCloud } from './volume-cloud';
 
 const requirements = resolve(__dirname, '../../../tools/tempest/requirements.txt');
 const RUN_TIMEOUT_MS = 1_200_000;
@@ -18,12 +19,7 @@ export interface Outcome {
   why: string;
 }
 
-export interface TempestCloud {
-  keystoneUrl: string;
-  admin: { user: string; password: string; project: string };
-  region: string;
-  /** A raw image that everybody may use. */
-  imageId: string;
+export interface TempestCloud extends VolumeCloud {
   maxMicroversion: string;
 }
 
