@@ -73,7 +73,7 @@ import { createReleaseScratch } from './transfer/scratch-image';
 import { createSeedImageVolume } from './transfer/seed-image-volume';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
 import { createWriteImageVolume, createWriteReimage, createWriteVolume } from './transfer/write-guest-bytes';
-import { createEnsureImageRecord, createRemoveUnfilledImage } from './upload/image-record';
+import { createEnsureImageRecord, createProtectImage, createRemoveUnfilledImage } from './upload/image-record';
 import { createPointImage, createRemoveUnusedPointer } from './upload/point-image';
 import {
   createDeleteSharedImage,
@@ -83,6 +83,7 @@ import {
 } from './upload/share-image';
 import { createPlanShare, createPlanUnshare } from './upload/share-request';
 import { createUploadImage } from './upload/upload-image';
+import { createEndUpload } from './upload/upload-hold';
 import { createPlanUpload } from './upload/upload-request';
 import { createRemoveImageSnapshot, createTakeImageSnapshot } from './upload/image-snapshot';
 import { createCompareVolume } from './seed/compare-volume';
@@ -151,6 +152,8 @@ export function createControlActivities(deps: ControlDependencies) {
     planSeed: createPlanSeed(deps),
     ensureImageRecord: createEnsureImageRecord(deps),
     removeUnfilledImage: createRemoveUnfilledImage(deps),
+    protectImage: createProtectImage(deps),
+    endUploadHold: createEndUpload(deps),
     planShare: createPlanShare(deps),
     publishShare: createPublishShare(deps),
     planUnshare: createPlanUnshare(deps),

@@ -16,6 +16,7 @@ import { readSchemaAge } from '../db/schema-age';
 import { scopeOf } from '../db/scope';
 import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
+import { isImageRecorded } from '../db/uploads';
 import { findVolume, readVolumes } from '../db/volumes';
 import { selectVolumeTypes } from '../db/volume-types';
 import {
@@ -227,6 +228,8 @@ export interface Inventory {
   listVolumeTypes(): Promise<VolumeType[]>;
   listEntries(filter?: EntryFilter): Promise<CacheEntry[]>;
   findEntry(entryId: EntryId): Promise<CacheEntry | undefined>;
+  /** Whether an upload goes on that holds its volume, and the image service has the image's record. */
+  isImageRecorded(imageId: ImageId): Promise<boolean>;
   /** The newest first. */
   listEntryEvents(filter: { entryId: EntryId; limit?: number }): Promise<EntryEvent[]>;
   listDecisions(filter?: DecisionFilter): Promise<Decision[]>;
@@ -323,6 +326,7 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       const scope = scopeOf(projectId as ProjectId | undefined);
       return (await selectQuotas(database, { scope, limit, after })).map(toProjectQuotas);
     },
+    isImageRecorded: (imageId) => isImageRecorded(database, { imageId }),
     readKeptQuotas: (projectId) => readKeptQuotas(database, projectId as ProjectId),
     findEntry: async (entryId) => {
       const row = await findEntry(database, { entryId });

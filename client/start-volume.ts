@@ -9,6 +9,7 @@ import type { OfProject } from './inventory';
 import type { Snapshot, Volume } from './records';
 import { interruptible, reportingErrors, runWorkflow, type StartedRun } from './run-workflow';
 import { createSnapshot, snapshotDeletionOf } from './snapshots';
+import { uploadVolume, type StartedUpload, type UploadRequest } from './uploads';
 import { createVolume, deletionOf, type VolumeDeletion } from './volumes';
 
 /** From the start of a run on: its row is there after some ten milliseconds, or a foreign service is slow. */
@@ -76,19 +77,34 @@ export async function startSnapshotDelete(
   await untilSeen(cache, started, { signal, find });
 }
 
+/** As `startVolume`, of an upload that holds its volume: the image service has the image's record. */
+export async function startUpload(
+  cache: ImageVolumeCache,
+  input: UploadRequest,
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<StartedUpload> {
+  const inventory = await cache.inventory();
+  const started = await uploadVolume(cache, { ...input, holdVolume: true }, { wait: false });
+  const { volumeId, imageId } = started;
+  const find = async (isDone: boolean) => (isDone || (await inventory.isImageRecorded(imageId)) ? true : undefined);
+  await untilSeen(cache, started, { signal, find });
+  return { volumeId, imageId };
+}
+
 /** @returns undefined while it is there and nobody deletes it. */
 function goneOf(found: { state: string } | undefined): true | undefined {
   return found === undefined || found.state === 'deleting' || found.state === 'deleted' ? true : undefined;
 }
 
 /**
- * Waits until the inventory shows what a run does first, or until the run ends. @param find what is looked for; undefined: it is not there yet.
+ * Waits until the inventory shows what a run does first, or until the run ends. @param find what is looked for; undefined: it is not there yet. `isDone`:
+ * the run has ended well.
  * @throws ImageVolumeCacheError why the run failed before; `WaitInterrupted` when `signal` is aborted first.
  */
 export async function untilSeen<Found>(
   cache: ImageVolumeCache,
   { workflowId, runId }: StartedRun,
-  { find, signal }: { find: () => Promise<Found | undefined>; signal?: AbortSignal },
+  { find, signal }: { find: (isDone: boolean) => Promise<Found | undefined>; signal?: AbortSignal },
 ): Promise<Found> {
   const seen = new AbortController();
   const waiting = signal === undefined ? seen.signal : AbortSignal.any([seen.signal, signal]);
@@ -104,7 +120,7 @@ export async function untilSeen<Found>(
       await Promise.race([sleep(pauseMs), run]);
       // Before the look: what ended has written before.
       const last = ended;
-      const found = await find();
+      const found = await find(last !== undefined && last.failure === undefined);
       if (found !== undefined) return found;
       if (last === undefined) continue;
       throw last.failure ?? new Error(`${workflowId} has ended, and the inventory does not show what it did`);

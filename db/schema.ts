@@ -42,7 +42,7 @@ import type { InferSelectModel } from 'drizzle-orm';
 
 /*
  * The inventory. States change only by compare-and-set and unique constraints are the fences.
- * Rows are locked in this order: backends, populations, volumes, snapshots, reimages, cache_entries. A retirement locks entries and only
+ * Rows are locked in this order: backends, populations, volumes, snapshots, reimages, uploads, cache_entries. A retirement locks entries and only
  * reads volumes.
  */
 
@@ -696,6 +696,28 @@ export const reimages = pgTable(
   ],
 );
 
+/** Uploads that hold their volume: it is `uploading` until they have ended. A volume has one at a time. */
+export const uploads = pgTable(
+  'uploads',
+  {
+    /** No foreign key: the volume may be deleted by force meanwhile. */
+    volumeId: uuid('volume_id').$type<VolumeId>().primaryKey(),
+    backend: text()
+      .$type<BackendName>()
+      .notNull()
+      .references(() => backends.name),
+    imageId: text('image_id').$type<ImageId>().notNull(),
+    /** Whether the image service has the image's record. */
+    isRecorded: boolean('is_recorded').notNull().default(false),
+    workflowId: text('workflow_id').notNull(),
+    runId: text('run_id').notNull(),
+    requestedBy: text('requested_by'),
+    requestId: text('request_id'),
+    startedAt: instant('started_at').notNull().defaultNow(),
+  },
+  (table) => [index('uploads_image').on(table.imageId), index('uploads_backend').on(table.backend, table.volumeId)],
+);
+
 /** Image bytes in a host's scratch, by content hash, shared by all who use them. */
 export const scratchFiles = pgTable(
   'scratch_files',
@@ -858,6 +880,7 @@ export type AttachmentRow = InferSelectModel<typeof attachments>;
 export type SnapshotRow = InferSelectModel<typeof snapshots>;
 export type TransferRow = InferSelectModel<typeof transfers>;
 export type PointerRow = InferSelectModel<typeof imagePointers>;
+export type UploadRow = InferSelectModel<typeof uploads>;
 export type ReimageRow = InferSelectModel<typeof reimages>;
 export type VolumeTypeRow = InferSelectModel<typeof volumeTypes>;
 export type VolumeRow = InferSelectModel<typeof volumes>;

@@ -4,6 +4,7 @@
  *   check -> record of the image, queued -> snapshot -> read, hash, and clone it into the image service's store, or else send it, compare
  *     [-> cache it, by a copy] -> remove the snapshot
  *
+ * A run that is asked to holds its volume, which is `uploading` from the first step to the last.
  * The image's id is chosen before, so every step can be repeated. Whatever ends the run early leaves no snapshot, and no image without its bytes.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
@@ -23,12 +24,22 @@ import { describeTransfer, fillImage, undoImage } from './lib/fill-image';
 import { removeSnapshot, takeSnapshot, undoneOnFailure } from './lib/image-snapshots';
 import type { UndoStack } from './lib/undo-stack';
 import { describeUploaded, describeUploading } from './lib/upload-details';
+import { endingHold } from './lib/upload-hold';
 
 export async function UploadVolumeToImage(input: UploadVolumeInput): Promise<UploadVolumeResult> {
-  const plan = await typed(() => inTask({ summary: 'check the request' }, (a) => a.planUpload(input)));
-  const result = await undoneOnFailure((undo) => upload(plan, undo));
+  const result = isHeld(input) ? await endingHold(input, () => uploadAsAsked(input)) : await uploadAsAsked(input);
   setCurrentDetails(describeUploaded(result));
   return result;
+}
+
+/** Only a checked input is known to be an object. */
+function isHeld(input: UploadVolumeInput | null | undefined): boolean {
+  return input?.holdVolume === true;
+}
+
+async function uploadAsAsked(input: UploadVolumeInput): Promise<UploadVolumeResult> {
+  const plan = await typed(() => inTask({ summary: 'check the request' }, (a) => a.planUpload(input)));
+  return await undoneOnFailure((undo) => upload(plan, undo));
 }
 
 async function upload(plan: UploadPlan, undo: UndoStack): Promise<UploadVolumeResult> {
@@ -38,6 +49,7 @@ async function upload(plan: UploadPlan, undo: UndoStack): Promise<UploadVolumeRe
   setCurrentDetails(describeUploading(plan, progressLink()));
   const stored: UploadedImage & Partial<UploadTransfer> =
     made.kind === 'uploaded' ? made.image : await fill(plan, undo);
+  if (plan.isProtected === true) await control({ summary: `protect image ${imageId}` }).protectImage(plan);
   const seed = made.kind === 'uploaded' ? undefined : { volumeId, snapshotId };
   const seeded = plan.seedCache ? await ensureCached({ imageId, backend, seed }) : undefined;
   await removeSnapshot(plan);

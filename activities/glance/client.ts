@@ -23,6 +23,11 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
   const act = (imageId: string, request: { method: HttpRequest['method']; below: string }) =>
     call(transport, { method: request.method, path: `${imagePath(imageId)}${request.below}`, imageId });
 
+  const replace = async (imageId: string, path: string, value: string | boolean): Promise<void> => {
+    const body = JSON.stringify([{ op: 'replace', path, value }]);
+    await call(transport, { method: 'PATCH', path: imagePath(imageId), imageId, headers: jsonPatch, body });
+  };
+
   return {
     endpoint: transport.service,
 
@@ -81,14 +86,8 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
 
     uploadImage: (request) => uploadImage(transport, request),
     deleteImage: async (imageId) => void (await act(imageId, { method: 'DELETE', below: '' })),
-    setVisibility: async (imageId, visibility) =>
-      void (await call(transport, {
-        method: 'PATCH',
-        path: imagePath(imageId),
-        imageId,
-        headers: jsonPatch,
-        body: JSON.stringify([{ op: 'replace', path: '/visibility', value: visibility }]),
-      })),
+    setVisibility: (imageId, visibility) => replace(imageId, '/visibility', visibility),
+    protectImage: (imageId) => replace(imageId, '/protected', true),
     addMember: (imageId, projectId) =>
       unlessStatus(transport, 409, {
         method: 'POST',

@@ -133,6 +133,8 @@ export interface ImageService {
 
   /** Says who may use it. Idempotent. */
   setVisibility(imageId: string, visibility: string): Promise<void>;
+  /** Nobody deletes it from here on. Idempotent. */
+  protectImage(imageId: string): Promise<void>;
   /** Of a shared image. One that is there is done. */
   addMember(imageId: string, projectId: string): Promise<void>;
   /** Of a shared image. The absent is done. */

@@ -22,6 +22,7 @@ export const hasGrace: Record<FindingKind, boolean> = {
   partial: true,
   foreign: false,
   'stuck-reimage': true,
+  'stuck-upload': true,
   'stuck-creating': true,
   'stuck-deleting': true,
   'stuck-populating': true,

@@ -1,3 +1,4 @@
+import { noteImageRecorded } from '../../db/uploads';
 import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { UploadedImage, UploadPlan } from '../../workflows/contract/upload';
@@ -19,6 +20,7 @@ export type EnsuredRecord =
 export function createEnsureImageRecord(deps: ControlDependencies) {
   return async function ensureImageRecord(plan: UploadPlan): Promise<EnsuredRecord> {
     const image = await makeRecord(deps, plan);
+    if (plan.isHeld === true) await noteImageRecorded(deps.database, plan);
     if (image.status === 'active') return { kind: 'uploaded', image: storedBytesOf(image) };
     await removeAfterEnd(deps, plan);
     return { kind: 'queued' };
@@ -80,6 +82,13 @@ async function unlessGone<Found>(work: Promise<Found>): Promise<Found | undefine
     if (isFailure(error, 'ImageNotFound')) return undefined;
     throw error;
   }
+}
+
+/** From here on nobody deletes the image, which has its bytes. Idempotent. @throws ImageNotFound (final); ImageServiceUnavailable (retried). */
+export function createProtectImage({ images }: ControlDependencies) {
+  return async function protectImage({ imageId }: UploadPlan): Promise<void> {
+    await images.protectImage(imageId);
+  };
 }
 
 /** @throws ImageNotUploaded where the record does not say what it holds (final). */

@@ -1,7 +1,8 @@
 import { v5 as uuidV5 } from 'uuid';
 import { z } from 'zod';
-import { scopeOf } from '../../db/scope';
+import { scopeOf, type ProjectScope } from '../../db/scope';
 import type { VolumeRow } from '../../db/schema';
+import { beginUpload, endUpload } from '../../db/uploads';
 import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type ImageId, type ProjectId, type VolumeId } from '../../workflows/contract/ids';
@@ -15,7 +16,7 @@ import {
 import type { ControlDependencies } from '../dependencies';
 import { getAvailableVolume } from '../kit/available-volume';
 import { boundedText, callerSchema, parseRequest, projectId, storableText, uuid } from '../kit/request';
-import { workflowExecution } from '../kit/runs';
+import { isRunning, workflowExecution } from '../kit/runs';
 import { uploadSnapshotId } from '../kit/uploaded-image';
 
 /** Namespace of the image ids that are derived from workflow ids (RFC 9562, version 5). */
@@ -35,6 +36,9 @@ const requestSchema = z.strictObject({
   diskFormat: z.enum(uploadDiskFormats, uploadDiskFormats.join(' or ')).optional(),
   containerFormat: z.literal('bare', 'bare').optional(),
   visibility: z.enum(imageVisibilities, imageVisibilities.join(', ')).optional(),
+  isProtected: z.boolean().optional(),
+  holdVolume: z.boolean().optional(),
+  force: z.boolean().optional(),
   properties: z
     .record(boundedText(MAX_NAME_CHARACTERS), storableText(MAX_VALUE_CHARACTERS))
     .refine((properties) => Object.keys(properties).length <= MAX_PROPERTIES, `at most ${MAX_PROPERTIES} properties`)
@@ -46,8 +50,9 @@ const requestSchema = z.strictObject({
 });
 
 /**
- * @returns what is to be uploaded, and as what: by the request and the volume's row.
- * @throws InvalidRequest naming the first field that is wrong, VolumeNotFound, VolumeDeleted (final).
+ * @returns what is to be uploaded, and as what: by the request and the volume's row, which is held where that is asked for. Idempotent. Undo:
+ *   `endUploadHold`.
+ * @throws InvalidRequest naming the first field that is wrong, VolumeNotFound, VolumeDeleted, VolumeNotReady (final).
  */
 export function createPlanUpload(deps: ControlDependencies) {
   return async function planUpload(input: unknown): Promise<UploadPlan> {
@@ -55,8 +60,11 @@ export function createPlanUpload(deps: ControlDependencies) {
     const scope = scopeOf(request.projectId as ProjectId | undefined);
     const volume = await getAvailableVolume(deps, { volumeId, scope });
     const { projectId: owner, backend, sizeBytes } = volume;
-    const { by, requestId, seedCache = false } = request;
+    const { by, requestId, seedCache = false, isProtected = false, holdVolume = false } = request;
+    if (holdVolume) await hold(deps, { volumeId, imageId, scope, request });
     return {
+      ...(holdVolume && { isHeld: true }),
+      ...(isProtected && { isProtected }),
       by,
       requestId,
       volumeId,
@@ -70,6 +78,28 @@ export function createPlanUpload(deps: ControlDependencies) {
       record: recordOf(request, volume, sizeBytes),
     };
   };
+}
+
+async function hold(
+  deps: ControlDependencies,
+  { scope, volumeId, imageId, request: { force, by, requestId } }: ParsedUpload & { scope: ProjectScope },
+): Promise<void> {
+  const run = workflowExecution();
+  const allowed = force === true ? [null, 'in-use' as const] : [null];
+  const held = await beginUpload(deps.database, {
+    volumeId,
+    imageId,
+    scope,
+    allowed,
+    source: { by, requestId, ...run },
+  });
+  if (held.kind === 'absent') throw new Failure('VolumeNotFound', { volumeId });
+  if (held.kind === 'not-available') {
+    const words = allowed.map((status) => status ?? 'available').join(' or ');
+    throw new Failure('VolumeNotReady', { volumeId, state: held.state, allowed: words });
+  }
+  // A try that was given up and comes late may find its run ended: nobody else would end the hold then.
+  if (!(await isRunning(deps, run))) await endUpload(deps.database, { held: run, source: run });
 }
 
 /** What the image service must be able to read itself is the guest's bytes as they are. */

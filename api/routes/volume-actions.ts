@@ -3,6 +3,7 @@ import { attachActions } from '../actions/attach-volume';
 import { extend } from '../actions/extend';
 import { administratorActions } from '../actions/of-administrators';
 import { contentActions } from '../actions/other-contents';
+import { uploadToImage } from '../actions/upload-to-image';
 import { settingActions } from '../actions/volume-settings';
 import type { VolumeAction } from '../actions/volume-action';
 import type { ApiContext } from '../api-context';
@@ -17,6 +18,7 @@ const actions: Readonly<Record<string, VolumeAction>> = {
   'os-extend': extend,
   ...settingActions,
   ...contentActions,
+  'os-volume_upload_image': uploadToImage,
   ...administratorActions,
 };
 

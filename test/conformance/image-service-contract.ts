@@ -470,7 +470,9 @@ export function describeImageService(name: string, start: () => Promise<StartedI
 
       it('of a protected image is refused', async () => {
         const { id } = await create();
-        await patch(id, [{ op: 'replace', path: '/protected', value: true }]);
+        await images.protectImage(id);
+        await images.protectImage(id);
+        expect(await images.getImage(id)).toMatchObject({ protected: true });
         await expect(images.deleteImage(id)).rejects.toMatchObject({ type: 'InvalidRequest' });
         await patch(id, [{ op: 'replace', path: '/protected', value: false }]);
         await images.deleteImage(id);

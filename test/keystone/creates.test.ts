@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
+import { createGlanceClient } from '../../activities/glance/client';
 import { openIdentity, type Identity } from '../../activities/keystone/identity';
 import { MiB } from '../../workflows/contract/bytes';
 import { createImageMembers } from '../support/glance/image-members';
@@ -240,5 +241,34 @@ it('the block-storage API asks Keystone whose each token is, and lets roles deci
     });
   } finally {
     await Promise.all([api.stop(), members.close(), readers.close()]);
+  }
+});
+
+it('the block-storage API makes an image of a volume, which its project has at once', async () => {
+  const member = await cloud.addProject('api-uploads', ['member']);
+  const account = openIdentity(member.identity, { OS_PASSWORD: member.password });
+  const images = createGlanceClient({ endpoint: cloud.glance.endpoint, getToken: account.getToken });
+  const api = await startApi(flow.stack, { auth: 'keystone' });
+  const ask = async (request: string, body?: object) =>
+    await api.call(request, body, { headers: { 'x-auth-token': (await account.getToken()).reveal() } });
+  const untilAvailable = async (id: string) =>
+    await until('the volume to be available', async () => {
+      return (await ask(`GET /v3/volumes/${id}`)).body.volume.status === 'available';
+    });
+  try {
+    const { id } = (await ask('POST /v3/volumes', { volume: { size: 1 } })).body.volume;
+    await untilAvailable(id);
+    const action = { image_name: 'of-a-volume', disk_format: 'qcow2', protected: true };
+    const upload = async (more: object = {}) =>
+      await ask(`POST /v3/volumes/${id}/action`, { 'os-volume_upload_image': { ...action, ...more } });
+    expect((await upload({ visibility: 'public' })).status).toBe(403);
+    const uploaded = await upload();
+    expect(uploaded).toMatchObject({ status: 202, body: { 'os-volume_upload_image': { status: 'uploading' } } });
+    const imageId: string = uploaded.body['os-volume_upload_image'].image_id;
+    expect(await images.getImage(imageId)).toMatchObject({ name: 'of-a-volume', owner: member.projectId });
+    await untilAvailable(id);
+    expect(await images.getImage(imageId)).toMatchObject({ status: 'active', protected: true, visibility: 'private' });
+  } finally {
+    await Promise.all([api.stop(), images.close(), account.close()]);
   }
 });

@@ -15,10 +15,10 @@ const filled = ['planUpload', 'ensureImageRecord', 'takeImageSnapshot', 'pickHos
 const upload = (
   name: string,
   input: UploadVolumeInput,
-  { cached = [], struck }: { cached?: string[]; struck?: string[] } = {},
+  { cached = [], last = [], struck }: { cached?: string[]; last?: string[]; struck?: string[] } = {},
 ): Scenario => ({
   name,
-  steps: [...filled, ...cached, 'removeImageSnapshot'],
+  steps: [...filled, ...cached, 'removeImageSnapshot', ...last],
   struck,
   prepare: async (world, fault) => {
     const { volumeId } = resultOf(await world.create());
@@ -45,6 +45,9 @@ const upload = (
         else if (fault?.kind !== 'is-cancelled') expect(ending).toMatchObject({ kind: 'done' });
         for (const [imageId, { kind }] of endings) await expectWhole(world, imageId, { mayBeGone: kind !== 'done' });
         expect(await snapshotsOf(world, volumeId)).toEqual([]);
+        const { sql } = world.stack.database;
+        expect(await sql`select status from volumes where id = ${volumeId}`).toEqual([{ status: null }]);
+        expect(await sql`select from uploads where volume_id = ${volumeId}`).toEqual([]);
       },
     };
   },
@@ -53,6 +56,11 @@ const upload = (
 describe('UploadVolumeToImage', () => {
   describeEveryStep([
     upload('an upload as raw', {}),
+    upload(
+      'an upload that holds its volume',
+      { diskFormat: 'qcow2', holdVolume: true },
+      { last: ['endUploadHold'], struck: ['planUpload', 'ensureImageRecord', 'uploadImage', 'endUploadHold'] },
+    ),
     upload('an upload as qcow2', { diskFormat: 'qcow2' }, { struck: ['uploadImage'] }),
     upload(
       'an upload that is cached',

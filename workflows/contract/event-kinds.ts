@@ -20,6 +20,7 @@ const eventKinds = [
   'volume.reimage-failed',
   'volume.flattened',
   'volume.uploaded',
+  'volume.upload-failed',
   'volume.adopted',
   'volume.repaired',
   'volume.missing',

@@ -30,6 +30,7 @@ export const findingKinds = [
   /** Of another installation, or nobody's: never touched. */
   'foreign',
   'stuck-reimage',
+  'stuck-upload',
   'stuck-creating',
   'stuck-deleting',
   'stuck-populating',

@@ -24,6 +24,12 @@ export interface UploadVolumeInput extends Caller {
   containerFormat?: 'bare';
   /** Default: `private`. */
   visibility?: ImageVisibility;
+  /** Whether the image may not be deleted once it has its bytes. */
+  isProtected?: boolean;
+  /** Its volume is `uploading` until the upload ends, and must be `available` before. Default: whatever its users do with it stays as it is. */
+  holdVolume?: boolean;
+  /** With `holdVolume`: also a volume that is in use. */
+  force?: boolean;
   /** Whether the image is to be cached on the volume's backend, without a download. */
   seedCache?: boolean;
   /** Before those that the volume has from its own image. */
@@ -58,6 +64,10 @@ export interface UploadPlan extends Caller, ImageSnapshot {
   seedCache: boolean;
   /** Whether the bytes may be a clone in the image service's own store. Absent in runs of an older version. */
   byPointer?: boolean;
+  /** Whether the volume is `uploading` until the run ends. */
+  isHeld?: boolean;
+  /** Whether the image may not be deleted once it has its bytes. */
+  isProtected?: boolean;
   record: UploadRecord;
 }
 

@@ -72,6 +72,8 @@ const ofWorkflowsAndOperators: Record<string, string[]> = {
   ],
   // Of an offer that was found in its scope, or whose key its caller has.
   'transfers.ts': ['markNotOffered', 'markOffered', 'moveVolume', 'snapshotsThere'],
+  // Of a volume whose upload was begun in its scope.
+  'uploads.ts': ['beginUpload', 'endUpload'],
   // Of the types of volumes, for administrators.
   'volume-types.ts': ['isUsed', 'updateVolumeType'],
   'volumes.ts': ['listSnapshotsOf', 'markDeleted', 'readVolumes', 'revertDeleting'],
