@@ -20,7 +20,7 @@ const upload = async (id: string, input: object = {}, options = {}) =>
 const statusOf = async (id: string): Promise<string> => (await api.call(`GET /v3/p1/volumes/${id}`)).body.volume.status;
 const untilStatus = async (id: string, status: string): Promise<void> =>
   void (await flow.until(`volume ${id} to be ${status}`, async () => (await statusOf(id)) === status));
-const failuresOf = async (id: string): Promise<unknown[]> =>
+const failuresOf = async (id: string): Promise<object> =>
   await flow.stack.database.sql`select detail from events where volume_id = ${id} and kind = 'volume.upload-failed'`;
 /** With an image's bytes, so few that they are soon sent. */
 const create = async (name: string): Promise<string> => {
