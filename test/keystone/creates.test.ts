@@ -246,7 +246,8 @@ it('the block-storage API asks Keystone whose each token is, and lets roles deci
 
 it('the block-storage API makes an image of a volume, which its project has at once', async () => {
   const { password } = cloud.account;
-  await cloud.keystone.operator.ensureAccount({ user: 'ivc', password, project: 'ivc', roles: ['service'] });
+  const roles = ['service', 'image_volume_cache'];
+  await cloud.keystone.operator.ensureAccount({ user: 'ivc', password, project: 'ivc', roles });
   const member = await cloud.addProject('api-uploads', ['member']);
   const account = openIdentity(member.identity, { OS_PASSWORD: member.password });
   const images = createGlanceClient({ endpoint: cloud.glance.endpoint, getToken: account.getToken });
