@@ -83,7 +83,7 @@ import {
 } from './upload/share-image';
 import { createPlanShare, createPlanUnshare } from './upload/share-request';
 import { createUploadImage } from './upload/upload-image';
-import { createEndUpload } from './upload/upload-hold';
+import { createEndUpload } from './upload/end-upload';
 import { createPlanUpload } from './upload/upload-request';
 import { createRemoveImageSnapshot, createTakeImageSnapshot } from './upload/image-snapshot';
 import { createCompareVolume } from './seed/compare-volume';

@@ -16,7 +16,7 @@ import { readSchemaAge } from '../db/schema-age';
 import { scopeOf } from '../db/scope';
 import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
-import { isImageRecorded } from '../db/uploads';
+import { isImageRecorded } from '../db/held-uploads';
 import { findVolume, readVolumes } from '../db/volumes';
 import { selectVolumeTypes } from '../db/volume-types';
 import {

@@ -1,4 +1,4 @@
-import { endUpload, listUploads } from '../../db/uploads';
+import { endUpload, listUploads } from '../../db/held-uploads';
 import { findLiveRun } from '../kit/runs';
 import type { ReconcileRun } from './reconcile-run';
 

@@ -1,4 +1,4 @@
-import { noteImageRecorded } from '../../db/uploads';
+import { noteImageRecorded } from '../../db/held-uploads';
 import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 import type { UploadedImage, UploadPlan } from '../../workflows/contract/upload';

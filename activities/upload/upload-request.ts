@@ -2,7 +2,7 @@ import { v5 as uuidV5 } from 'uuid';
 import { z } from 'zod';
 import { scopeOf, type ProjectScope } from '../../db/scope';
 import type { VolumeRow } from '../../db/schema';
-import { beginUpload, endUpload } from '../../db/uploads';
+import { beginUpload, endUpload } from '../../db/held-uploads';
 import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import { uuidPattern, type ImageId, type ProjectId, type VolumeId } from '../../workflows/contract/ids';

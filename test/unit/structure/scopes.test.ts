@@ -73,7 +73,7 @@ const ofWorkflowsAndOperators: Record<string, string[]> = {
   // Of an offer that was found in its scope, or whose key its caller has.
   'transfers.ts': ['markNotOffered', 'markOffered', 'moveVolume', 'snapshotsThere'],
   // Of a volume whose upload was begun in its scope.
-  'uploads.ts': ['beginUpload', 'endUpload'],
+  'held-uploads.ts': ['endUpload', 'markUploading'],
   // Of the types of volumes, for administrators.
   'volume-types.ts': ['isUsed', 'updateVolumeType'],
   'volumes.ts': ['listSnapshotsOf', 'markDeleted', 'readVolumes', 'revertDeleting'],

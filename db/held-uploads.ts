@@ -1,4 +1,4 @@
-import { asc, eq, sql } from 'drizzle-orm/sql';
+import { and, asc, eq, sql } from 'drizzle-orm/sql';
 import type { Caller } from '../workflows/contract/event-kinds';
 import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
 import type { HeldStatus, VolumeState } from '../workflows/contract/volume';
@@ -6,7 +6,7 @@ import type { Database } from './client';
 import { volumeEventColumns, volumeEventsOf, type EventSource } from './events';
 import { uploads, type UploadRow, type VolumeRow } from './schema';
 import type { ProjectScope } from './scope';
-import { inTransaction, query, readTable, runStatement } from './statement';
+import { inTransaction, query, readTable, runStatement, type Queryable } from './statement';
 import { lockVolume } from './volumes';
 
 export type BeginUploadOutcome =
@@ -56,12 +56,16 @@ export function beginUpload(
           is_recorded = uploads.is_recorded and uploads.image_id = excluded.image_id, requested_by = excluded.requested_by,
           request_id = excluded.request_id, started_at = case when uploads.workflow_id = excluded.workflow_id then uploads.started_at else now() end`,
     );
-    await runStatement(
-      transaction,
-      sql`update volumes set status = 'uploading', updated_at = now() where id = ${volumeId} and status is distinct from 'uploading'`,
-    );
+    await markUploading(transaction, volumeId);
     return { kind: 'begun', volume };
   });
+}
+
+async function markUploading(transaction: Queryable, volumeId: VolumeId): Promise<void> {
+  await runStatement(
+    transaction,
+    sql`update volumes set status = 'uploading', updated_at = now() where id = ${volumeId} and status is distinct from 'uploading'`,
+  );
 }
 
 /** Notes that the image service has the image's record. Idempotent; nothing where no upload of it holds a volume. */
@@ -74,7 +78,9 @@ export async function noteImageRecorded(database: Database, { imageId }: { image
 
 /** @returns whether an upload goes on whose image the image service has a record of. */
 export async function isImageRecorded(database: Database, { imageId }: { imageId: ImageId }): Promise<boolean> {
-  return (await runStatement(database, sql`select from uploads where image_id = ${imageId} and is_recorded`)) > 0;
+  const where = and(eq(uploads.imageId, imageId), uploads.isRecorded);
+  const rows = await query(database, (orm) => orm.select({ volumeId: uploads.volumeId }).from(uploads).where(where));
+  return rows.length > 0;
 }
 
 /** Why an upload has ended without its image. */

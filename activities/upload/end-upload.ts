@@ -1,4 +1,4 @@
-import { endUpload, type UploadFailure } from '../../db/uploads';
+import { endUpload, type UploadFailure } from '../../db/held-uploads';
 import type { Caller } from '../../workflows/contract/event-kinds';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
