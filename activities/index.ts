@@ -73,7 +73,7 @@ import { createReleaseScratch } from './transfer/scratch-image';
 import { createSeedImageVolume } from './transfer/seed-image-volume';
 import { createStreamImageVolume } from './transfer/stream-image-volume';
 import { createWriteImageVolume, createWriteReimage, createWriteVolume } from './transfer/write-guest-bytes';
-import { createEnsureImageRecord, createProtectImage, createRemoveUnfilledImage } from './upload/image-record';
+import { createEnsureImageRecord, createRemoveUnfilledImage } from './upload/image-record';
 import { createPointImage, createRemoveUnusedPointer } from './upload/point-image';
 import {
   createDeleteSharedImage,
@@ -152,7 +152,6 @@ export function createControlActivities(deps: ControlDependencies) {
     planSeed: createPlanSeed(deps),
     ensureImageRecord: createEnsureImageRecord(deps),
     removeUnfilledImage: createRemoveUnfilledImage(deps),
-    protectImage: createProtectImage(deps),
     endUploadHold: createEndUpload(deps),
     planShare: createPlanShare(deps),
     publishShare: createPublishShare(deps),

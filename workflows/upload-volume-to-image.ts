@@ -49,7 +49,6 @@ async function upload(plan: UploadPlan, undo: UndoStack): Promise<UploadVolumeRe
   setCurrentDetails(describeUploading(plan, progressLink()));
   const stored: UploadedImage & Partial<UploadTransfer> =
     made.kind === 'uploaded' ? made.image : await fill(plan, undo);
-  if (plan.isProtected === true) await control({ summary: `protect image ${imageId}` }).protectImage(plan);
   const seed = made.kind === 'uploaded' ? undefined : { volumeId, snapshotId };
   const seeded = plan.seedCache ? await ensureCached({ imageId, backend, seed }) : undefined;
   await removeSnapshot(plan);

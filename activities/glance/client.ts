@@ -87,7 +87,7 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
     uploadImage: (request) => uploadImage(transport, request),
     deleteImage: async (imageId) => void (await act(imageId, { method: 'DELETE', below: '' })),
     setVisibility: (imageId, visibility) => replace(imageId, '/visibility', visibility),
-    protectImage: (imageId) => replace(imageId, '/protected', true),
+    setProtected: (imageId, isProtected) => replace(imageId, '/protected', isProtected),
     addMember: (imageId, projectId) =>
       unlessStatus(transport, 409, {
         method: 'POST',
@@ -214,12 +214,25 @@ function addedBy(
 }
 
 function recordOf(request: CreateImageRequest): Record<string, unknown> {
-  const { id, name, owner, diskFormat, containerFormat, minDiskGiB, minRamMiB, visibility, tags, properties } = request;
+  const {
+    id,
+    name,
+    owner,
+    diskFormat,
+    containerFormat,
+    minDiskGiB,
+    minRamMiB,
+    visibility,
+    isProtected,
+    tags,
+    properties,
+  } = request;
   const fields = {
     id,
     name,
     owner,
     visibility,
+    protected: isProtected,
     tags,
     disk_format: diskFormat,
     container_format: containerFormat,

@@ -58,6 +58,8 @@ export interface CreateImageRequest {
   minDiskGiB?: number;
   minRamMiB?: number;
   visibility?: string;
+  /** Whether nobody may delete it. Default: false. */
+  isProtected?: boolean;
   tags?: string[];
   properties?: Record<string, string>;
 }
@@ -133,8 +135,8 @@ export interface ImageService {
 
   /** Says who may use it. Idempotent. */
   setVisibility(imageId: string, visibility: string): Promise<void>;
-  /** Nobody deletes it from here on. Idempotent. */
-  protectImage(imageId: string): Promise<void>;
+  /** Whether nobody may delete it. Idempotent. */
+  setProtected(imageId: string, isProtected: boolean): Promise<void>;
   /** Of a shared image. One that is there is done. */
   addMember(imageId: string, projectId: string): Promise<void>;
   /** Of a shared image. The absent is done. */

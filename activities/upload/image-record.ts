@@ -28,10 +28,10 @@ export function createEnsureImageRecord(deps: ControlDependencies) {
 }
 
 async function makeRecord({ images }: ControlDependencies, plan: UploadPlan): Promise<Image> {
-  const { volumeId, imageId, projectId, record } = plan;
+  const { volumeId, imageId, projectId, record, isProtected } = plan;
   const properties = { ...record.properties, ...MAKER, [VOLUME_PROPERTY]: volumeId };
   try {
-    return await images.createImage({ ...record, id: imageId, owner: projectId, properties });
+    return await images.createImage({ ...record, id: imageId, owner: projectId, isProtected, properties });
   } catch (error) {
     if (!isFailure(error, 'InvalidRequest') || error.details.field !== 'imageId') throw error;
     const found = await findImage({ images }, plan);
@@ -57,6 +57,7 @@ export function createRemoveUnfilledImage(deps: ControlDependencies) {
 async function removeUnfilled(deps: ControlDependencies, plan: UploadPlan): Promise<void> {
   const image = await findImage(deps, plan);
   if (image === undefined || !isOurs(image, plan) || !isUnfilled(image)) return;
+  if (image.protected) await unlessGone(deps.images.setProtected(plan.imageId, false));
   await unlessGone(deps.images.deleteImage(plan.imageId));
 }
 
@@ -82,13 +83,6 @@ async function unlessGone<Found>(work: Promise<Found>): Promise<Found | undefine
     if (isFailure(error, 'ImageNotFound')) return undefined;
     throw error;
   }
-}
-
-/** From here on nobody deletes the image, which has its bytes. Idempotent. @throws ImageNotFound (final); ImageServiceUnavailable (retried). */
-export function createProtectImage({ images }: ControlDependencies) {
-  return async function protectImage({ imageId }: UploadPlan): Promise<void> {
-    await images.protectImage(imageId);
-  };
 }
 
 /** @throws ImageNotUploaded where the record does not say what it holds (final). */

@@ -470,8 +470,8 @@ export function describeImageService(name: string, start: () => Promise<StartedI
 
       it('of a protected image is refused', async () => {
         const { id } = await create();
-        await images.protectImage(id);
-        await images.protectImage(id);
+        await images.setProtected(id, true);
+        await images.setProtected(id, true);
         expect(await images.getImage(id)).toMatchObject({ protected: true });
         await expect(images.deleteImage(id)).rejects.toMatchObject({ type: 'InvalidRequest' });
         await patch(id, [{ op: 'replace', path: '/protected', value: false }]);

@@ -24,7 +24,7 @@ export interface UploadVolumeInput extends Caller {
   containerFormat?: 'bare';
   /** Default: `private`. */
   visibility?: ImageVisibility;
-  /** Whether the image may not be deleted once it has its bytes. */
+  /** Whether nobody may delete the image. Default: false. */
   isProtected?: boolean;
   /** Its volume is `uploading` until the upload ends, and must be `available` before. Default: whatever its users do with it stays as it is. */
   holdVolume?: boolean;
@@ -66,7 +66,7 @@ export interface UploadPlan extends Caller, ImageSnapshot {
   byPointer?: boolean;
   /** Whether the volume is `uploading` until the run ends. */
   isHeld?: boolean;
-  /** Whether the image may not be deleted once it has its bytes. */
+  /** Whether nobody may delete the image, but for an upload that has failed. */
   isProtected?: boolean;
   record: UploadRecord;
 }

@@ -31,10 +31,10 @@ const create = async (name: string): Promise<string> => {
 const slowDown = async (): Promise<void> =>
   await flow.stack.imageService.inject({ kind: 'slow', on: 'upload', bytesPerSecond: MiB, times: 9 });
 /** An upload that does not end by itself. */
-const startSlow = async (name: string) => {
+const startSlow = async (name: string, input: object = {}) => {
   const id = await create(name);
   await slowDown();
-  const imageId: string = (await upload(id)).body['os-volume_upload_image'].image_id;
+  const imageId: string = (await upload(id, input)).body['os-volume_upload_image'].image_id;
   const [row] = await flow.stack.database.sql<{ workflow_id: string }[]>`
     select workflow_id from uploads where volume_id = ${id}`;
   return { id, imageId, run: flow.stack.client.workflow.getHandle(row?.workflow_id ?? '') };
@@ -68,7 +68,7 @@ describe('os-volume_upload_image', () => {
       protected: true,
       visibility: 'shared',
     });
-    expect(await flow.stack.images.getImage(imageId)).toMatchObject({ name: 'golden', protected: false });
+    expect(await flow.stack.images.getImage(imageId)).toMatchObject({ name: 'golden', protected: true });
     expect(await statusOf(id)).toBe('uploading');
     for (const refused of [await upload(id), await upload(id, { force: true })])
       expect(refused.body.badRequest.message).toContain(`Volume ${id} status must be available`);
@@ -108,9 +108,10 @@ describe('os-volume_upload_image', () => {
   });
 
   it('that is cancelled leaves no volume behind', async () => {
-    const { id, imageId, run } = await startSlow('cancelled');
+    const { id, imageId, run } = await startSlow('cancelled', { protected: true });
     await run.cancel();
     await untilStatus(id, 'available');
+    await expect(flow.stack.images.getImage(imageId)).rejects.toMatchObject({ type: 'ImageNotFound' });
     expect(await failuresOf(id)).toMatchObject([{ detail: { imageId, error: 'Cancelled' } }]);
   });
 
