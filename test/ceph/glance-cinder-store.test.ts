@@ -97,4 +97,38 @@ describe('Glance’s own cinder store on the block-storage API', () => {
     },
     UPLOAD_TIMEOUT_MS,
   );
+
+  it('is told how a host attaches a volume in the words of Cinder’s RBD driver', async () => {
+    const made = await api.call('POST /v3/attached/volumes', { volume: { size: 1 } });
+    const { id } = made.body.volume;
+    const path = `/v3/attached/volumes/${id}`;
+    await flow.until('the volume to be available', async () => {
+      const { body } = await api.call(`GET ${path}`);
+      return body.volume.status === 'available';
+    });
+    const asked = { 'os-initialize_connection': { connector: { host: 'h1' } } };
+    const { body } = await api.call(`POST ${path}/action`, asked);
+    const [host, port] = ceph.monAddress.split(':');
+    // Source: `RBDDriver.initialize_connection`, and what `VolumeManager` adds to it.
+    expect(body.connection_info).toEqual({
+      driver_volume_type: 'rbd',
+      data: {
+        name: `${place.pool}/volume-${id}`,
+        hosts: [host],
+        ports: [port],
+        cluster_name: 'ceph',
+        auth_enabled: true,
+        auth_username: place.user,
+        secret_type: 'ceph',
+        secret_uuid: null,
+        volume_id: id,
+        discard: true,
+        qos_specs: null,
+        access_mode: 'rw',
+        encrypted: false,
+        cacheable: false,
+      },
+    });
+    expect((await api.call(`DELETE ${path}`)).status).toBe(202);
+  });
 });
