@@ -22,6 +22,7 @@ import { createChangeAttachment } from './attach/apply-attachment-change';
 import { createChangeVolume } from './change/apply-volume-change';
 import { createBeginReimage, createDropReimage } from './reimage/begin-reimage';
 import { createReplaceBytes, createSettleReimage } from './reimage/replace-bytes';
+import { createDeleteMessage } from './change/forget-message';
 import { createBeginExtend, createGrowVolume, createRevertExtend } from './change/extend-volume';
 import {
   createAdmitSnapshot,
@@ -158,6 +159,7 @@ export function createControlActivities(deps: ControlDependencies) {
     planUnshare: createPlanUnshare(deps),
     revokeShare: createRevokeShare(deps),
     deleteSharedImage: createDeleteSharedImage(deps),
+    deleteMessage: createDeleteMessage(deps),
     applyQuotas: createApplyQuotas(deps),
   };
 }

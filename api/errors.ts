@@ -58,6 +58,8 @@ const statuses: Partial<Record<ErrorType, number>> = {
   SnapshotNotFound: 404,
   TransferNotFound: 404,
   VolumeTypeNotFound: 404,
+  NoBackendFits: 400,
+  MessageNotFound: 404,
   BackendNotFound: 400,
   ImageNotFound: 400,
   FollowNotFound: 400,

@@ -17,6 +17,7 @@ import { registerTransfers } from './routes/transfers';
 import { registerAbsent } from './routes/absent';
 import { registerExtensions } from './routes/known-extensions';
 import { registerLimits } from './routes/limits';
+import { registerMessages } from './routes/messages';
 import { registerQuotaSets } from './routes/quota-sets';
 import { registerServices } from './routes/services';
 import { registerAttachments } from './routes/attachments';
@@ -49,6 +50,7 @@ const resources: RegisterRoutes[] = [
   registerSnapshotMetadata,
   registerSnapshotActions,
   registerTransfers,
+  registerMessages,
   registerTypes,
   registerExtraSpecs,
   registerTypeEncryption,

@@ -1,3 +1,4 @@
+import type { MessageRow } from '../db/messages';
 import type { BackendCapabilities } from '../activities/backends/backend';
 import type { CacheKey } from '../workflows/contract/image';
 import { stayReasonOf, type StayReason } from '../workflows/contract/eviction';
@@ -22,6 +23,7 @@ import type {
   ProjectQuotas,
   Refusal,
   Snapshot,
+  Message,
   Transfer,
   Volume,
 } from './records';
@@ -82,6 +84,10 @@ export function toVolume(row: VolumeRow, attachments: AttachmentRow[] = []): Vol
 function sourceOf({ request }: VolumeRow, field: 'snapshotId' | 'sourceVolumeId'): string | null {
   const value: unknown = Reflect.get(request, field);
   return typeof value === 'string' ? value : null;
+}
+
+export function toMessage({ at, volumeId: _volume, imageId: _image, ...row }: MessageRow): Message {
+  return { ...row, at: at.toISOString() };
 }
 
 export function toTransfer({ id, volumeId, projectId, name, noSnapshots, createdAt }: TransferRow): Transfer {

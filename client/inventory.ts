@@ -7,6 +7,7 @@ import { readKeptQuotas, selectQuotas } from '../db/quotas';
 import { findEntry, listEntries, listEntryImages, readSums } from '../db/entries/entries';
 import { listEntryEvents } from '../db/entries/entry-events';
 import { listEvents } from '../db/events';
+import { findMessage, selectMessages, type MessageQuery } from '../db/messages';
 import { withFacts } from '../db/evictions/eviction-view';
 import { listRefusals } from '../db/flights';
 import { selectFollows } from '../db/follows/follows';
@@ -52,6 +53,7 @@ import {
   toEntryEvent,
   toFollow,
   toImageVolume,
+  toMessage,
   toProjectQuotas,
   toRefusal,
   toSnapshot,
@@ -68,6 +70,7 @@ import type {
   DecisionSummary,
   EntryEvent,
   Follow,
+  Message,
   ImageVolume,
   ProjectQuotas,
   Refusal,
@@ -154,6 +157,11 @@ export interface SnapshotFilter extends OfProject {
   /** A snapshot's id: those that follow it. */
   after?: string;
 }
+export interface MessageFilter extends OfProject, Omit<MessageQuery, 'scope' | 'limit'> {
+  /** Default: `DEFAULT_LIMIT`. */
+  limit?: number;
+}
+
 export interface TransferFilter extends OfProject {
   name?: string;
   volumeId?: string;
@@ -224,6 +232,9 @@ export interface Inventory {
   /** Oldest first. */
   listTransfers(filter?: TransferFilter): Promise<Transfer[]>;
   findTransfer(transferId: TransferId, filter?: OfProject): Promise<Transfer | undefined>;
+  /** The newest first. */
+  listMessages(filter?: MessageFilter): Promise<Message[]>;
+  findMessage(messageId: string, filter?: OfProject): Promise<Message | undefined>;
   /** Those that administrators have made, in that order. */
   listVolumeTypes(): Promise<VolumeType[]>;
   listEntries(filter?: EntryFilter): Promise<CacheEntry[]>;
@@ -312,6 +323,14 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
     findTransfer: async (transferId, { projectId } = {}) => {
       const row = await findTransfer(database, { transferId, scope: scopeOf(projectId as ProjectId | undefined) });
       return row && toTransfer(row);
+    },
+    listMessages: async ({ limit = DEFAULT_LIMIT, projectId, ...filter } = {}) => {
+      const scope = scopeOf(projectId as ProjectId | undefined);
+      return (await selectMessages(database, { ...filter, scope, limit })).map(toMessage);
+    },
+    findMessage: async (messageId, { projectId } = {}) => {
+      const row = await findMessage(database, { messageId, scope: scopeOf(projectId as ProjectId | undefined) });
+      return row && toMessage(row);
     },
     listVolumeTypes: async () =>
       (await selectVolumeTypes(database)).map(

@@ -1,3 +1,4 @@
+import type { FailedKind } from '../workflows/contract/message';
 import type { AttachmentStatus, AttachMode, Connector } from '../workflows/contract/attachment';
 import type { CacheLimitValues, StayReason } from '../workflows/contract/eviction';
 import type {
@@ -132,6 +133,21 @@ export interface Transfer {
   name: string | null;
   noSnapshots: boolean;
   createdAt: string;
+}
+
+/** About what has failed after its request was accepted. */
+export interface Message {
+  messageId: string;
+  at: string;
+  kind: FailedKind;
+  /** One of the failures' types; an empty one where it is not known. */
+  error: string;
+  /** Whether its volume has, or was to have, the bytes of an image. */
+  ofImage: boolean;
+  /** Id of the volume or the snapshot. */
+  object: string;
+  requestId: string | null;
+  projectId: ProjectId | null;
 }
 
 export const cacheEntryStates = ['populating', 'ready', 'retired', 'deleting', 'gone'] as const;

@@ -27,6 +27,7 @@ export async function deleteExpired(
     oldest('events', sql`at < ${before(kept.events)}`, sql`at`),
     oldest('entry_events', sql`at < ${before(kept.events)}`, sql`at`),
     oldest('decisions', sql`at < ${before(kept.decisions)}`, sql`at`),
+    oldest('deleted_messages', sql`deleted_at < ${before(Math.max(kept.events, kept.decisions))}`, sql`deleted_at`),
     oldest('volumes', sql`state = 'deleted' and deleted_at < ${before(kept.goneRows)}`, sql`deleted_at`),
     oldest('snapshots', sql`state = 'deleted' and deleted_at < ${before(kept.goneRows)}`, sql`deleted_at`),
   ];

@@ -34,6 +34,7 @@ import type { EntryVerdict } from '../workflows/contract/image';
 import type { Verdict } from '../workflows/contract/population';
 import { entryEventKinds, type EventKind } from '../workflows/contract/event-kinds';
 import { attachmentStatuses, attachModes } from '../workflows/contract/attachment';
+import { failedKinds } from '../workflows/contract/message';
 import { keptQuotaNames, quotaNames, type Quotas } from '../workflows/contract/quotas';
 import { heldSnapshotStatuses, snapshotStates } from '../workflows/contract/snapshot';
 import { heldStatuses, outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
@@ -767,6 +768,10 @@ export const decisions = pgTable(
     index('decisions_image').on(table.imageId, table.at),
     index('decisions_project').on(table.projectId, table.at),
     index('decisions_entry').on(table.entryId),
+    // Few of many: what messages tell of.
+    index('decisions_failed')
+      .on(table.at)
+      .where(sql`${table.outcome} = 'failed' and ${table.errorType} is not null`),
     check('decisions_outcome', oneOf(table.outcome, decisionOutcomes)),
   ],
 );
@@ -833,6 +838,7 @@ export const events = pgTable(
     index('events_volume').on(table.volumeId),
     index('events_image').on(table.imageId, table.at),
     index('events_project').on(table.projectId, table.at),
+    index('events_failed').on(table.at).where(oneOf(table.kind, failedKinds)),
   ],
 );
 

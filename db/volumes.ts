@@ -85,7 +85,7 @@ export async function revertDeleting(
         update volumes set state = case when state_before_delete = 'creating' then 'error' else state_before_delete end,
           state_before_delete = null, updated_at = now()
         where id = ${volumeId} and state = 'deleting' returning state, ${volumeEventColumns}
-      ), noted as (${volumeEventsOf('changed', { kind: 'volume.delete-refused', detail: { usedBy }, ...source })})
+      ), noted as (${volumeEventsOf('changed', { kind: 'volume.delete-refused', detail: { usedBy, begun: true }, ...source })})
       select ${columns} from changed`,
   );
   if (row) return { kind: 'restored', state: row.state };

@@ -1,6 +1,7 @@
 export { AcceptTransfer } from './accept-transfer';
 export { ChangeSnapshot } from './change-snapshot';
 export { CreateTransfer } from './create-transfer';
+export { DeleteMessage } from './delete-message';
 export { DeleteTransfer } from './delete-transfer';
 export { ChangeAttachment } from './change-attachment';
 export { ChangeVolumeType } from './change-volume-type';

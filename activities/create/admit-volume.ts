@@ -1,5 +1,7 @@
+import { admitUnplaced } from './admit-unplaced';
 import { recordDecision } from '../../db/report/decisions';
-import { insertVolume, markAllFailed, type InsertVolumeOutcome } from '../../db/creates';
+import { markAllFailed } from '../../db/creates';
+import { insertOrTakeOver, refusalOf } from './insert-row';
 import { GiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import {
@@ -17,7 +19,7 @@ import { cacheKeyOf } from '../kit/cache-key';
 import { checkImage } from '../kit/check-image';
 import { promiseLimitOf } from '../kit/promise-limit';
 import { chooseProject } from '../kit/request';
-import { isDead, workflowExecution } from '../kit/runs';
+import { workflowExecution } from '../kit/runs';
 import { resultOf, sizeOf } from '../kit/created-volume';
 import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
 import { placesFor, placeVolume } from './place-volume';
@@ -41,17 +43,19 @@ export function createAdmitVolume(deps: ControlDependencies) {
     const startedAtMs = performance.now();
     const { workflowId } = workflowExecution();
     let volumeId: VolumeId | undefined;
+    let request: CreateVolumeInput | undefined;
     try {
-      const request = parseCreateVolumeRequest(input);
+      request = parseCreateVolumeRequest(input);
       volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
       const { admission, image } = await checkRequest(deps, { request, volumeId, startedAtMs });
       const bypass = request.bypassCache ? 'requested' : admission.bypass;
       return await insert(deps, { volumeId, admission: { ...admission, bypass }, request, image });
     } catch (error) {
       // A failure that may pass is no refusal yet.
-      if (error instanceof Failure && error.isFinal)
-        await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure: error });
-      throw error;
+      if (!(error instanceof Failure && error.isFinal)) throw error;
+      const failure = await admitUnplaced(deps, { request, volumeId, failure: error });
+      await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure });
+      throw failure;
     }
   };
 }
@@ -148,43 +152,6 @@ async function insert(
   if (inserted.kind !== 'available') throw refusalOf(inserted, { volumeId, admission });
   const reason = 'the same request was answered before';
   return { kind: 'available', result: resultOf(inserted.volume, { reason, bytesDownloaded: 0, timingsMs: {} }) };
-}
-
-/** @returns why no row is inserted. */
-export function refusalOf(
-  refused: Exclude<InsertVolumeOutcome, { kind: 'admitted' | 'available' }>,
-  {
-    volumeId,
-    admission: { backend, projectId },
-  }: { volumeId: VolumeId; admission: Pick<Admission, 'backend' | 'projectId'> },
-): Failure {
-  switch (refused.kind) {
-    case 'conflict':
-      return new Failure('Conflict', { volumeId, found: refused.found });
-    case 'busy':
-      return new Failure('VolumeBusy', { volumeId, workflowId: refused.workflowId });
-    case 'deleted':
-      return new Failure('VolumeDeleted', { volumeId });
-    case 'no-room': {
-      const { neededBytes, promisedBytes, mostBytes } = refused;
-      const freeBytes = Math.max(0, mostBytes - promisedBytes);
-      return new Failure('NoSpace', { backend, neededBytes, freeBytes, promisedBytes, mostBytes });
-    }
-    case 'over-quota': {
-      const { kind: _, ...exceeded } = refused;
-      return new Failure('QuotaExceeded', { projectId, ...exceeded });
-    }
-  }
-}
-
-/**
- * Temporal knows whether the run that makes the volume lives; the row does not. A dead run's row is taken over at once,
- * under any workflow id.
- */
-export async function insertOrTakeOver(deps: ControlDependencies, row: Parameters<typeof insertVolume>[1]) {
-  const inserted = await insertVolume(deps.database, row);
-  if (inserted.kind !== 'busy' || !(await isDead(deps, inserted))) return inserted;
-  return await insertVolume(deps.database, { ...row, deadRunId: inserted.runId });
 }
 
 /** As Cinder says it of a volume: absent while signatures are not looked at. */

@@ -8,7 +8,8 @@ import type { ControlDependencies } from '../dependencies';
 import { isDead, workflowExecution } from '../kit/runs';
 import { goOnAfterReset, resultOf } from '../kit/created-volume';
 import { readVolumes } from '../../db/volumes';
-import { checkRequest, endRefused, refusalOf, sharedRow } from './admit-volume';
+import { checkRequest, endRefused, sharedRow } from './admit-volume';
+import { refusalOf } from './insert-row';
 import { namedVolumesOf, parseCreateVolumesRequest } from './create-volume-request';
 
 /** Dead runs whose rows one admission takes over: each costs a question to Temporal. */

@@ -44,11 +44,12 @@ const requestSchema = z.strictObject({
   description: volumeDescription.optional(),
   metadata: volumeMetadata.optional(),
   bypassCache: z.boolean().optional(),
+  acceptUnplaced: z.boolean().optional(),
   ...callerSchema,
 });
 
 const countAllowed = `a whole number from 1 to ${MAX_VOLUMES}`;
-const bulkSchema = requestSchema.omit({ volumeId: true, bypassCache: true }).extend({
+const bulkSchema = requestSchema.omit({ volumeId: true, bypassCache: true, acceptUnplaced: true }).extend({
   count: z.number(countAllowed).int(countAllowed).min(1, countAllowed).max(MAX_VOLUMES, countAllowed).optional(),
   volumeIds: z
     .array(uuid, 'a list of UUIDs in lower case')

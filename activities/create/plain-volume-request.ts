@@ -25,6 +25,7 @@ const schema = z.strictObject({
   name: volumeName.optional(),
   description: volumeDescription.optional(),
   metadata: volumeMetadata.optional(),
+  acceptUnplaced: z.boolean().optional(),
   ...callerSchema,
 });
 

@@ -1,3 +1,4 @@
+import { admitUnplaced } from './admit-unplaced';
 import { randomUUID } from 'node:crypto';
 import { holdEntryOf } from '../../db/creates';
 import type { VolumeRow } from '../../db/schema';
@@ -21,7 +22,8 @@ import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter
 import { promiseLimitOf } from '../kit/promise-limit';
 import { chooseProject } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
-import { endRefused, insertOrTakeOver, refusalOf } from './admit-volume';
+import { endRefused } from './admit-volume';
+import { insertOrTakeOver, refusalOf } from './insert-row';
 import { volumeIdOf } from './create-volume-request';
 import { placesFor } from './place-volume';
 import { parseCreatePlainVolumeRequest } from './plain-volume-request';
@@ -40,15 +42,17 @@ export function createAdmitPlainVolume(deps: ControlDependencies) {
     const startedAtMs = performance.now();
     const { workflowId } = workflowExecution();
     let volumeId: VolumeId | undefined;
+    let request: CreatePlainVolumeInput | undefined;
     try {
-      const request = parseCreatePlainVolumeRequest(input);
+      request = parseCreatePlainVolumeRequest(input);
       volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
       return await admit(deps, { request, volumeId, startedAtMs });
     } catch (error) {
       // A failure that may pass is no refusal yet.
-      if (error instanceof Failure && error.isFinal)
-        await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure: error });
-      throw error;
+      if (!(error instanceof Failure && error.isFinal)) throw error;
+      const failure = await admitUnplaced(deps, { request, volumeId, failure: error });
+      await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure });
+      throw failure;
     }
   };
 }

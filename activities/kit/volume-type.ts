@@ -17,7 +17,7 @@ export interface ResolvedType {
 
 /**
  * @param called a name, or the id of one that administrators have made; the configuration's come first.
- * @throws VolumeTypeNotFound, one and the same for what is not there and for what is not this project's; InvalidRequest for one that no backend fits (final).
+ * @throws VolumeTypeNotFound, one and the same for what is not there and for what is not this project's; InvalidRequest, NoBackendFits (final).
  */
 export async function resolveVolumeType(
   { config, database }: Pick<ControlDependencies, 'config' | 'database'>,
@@ -38,10 +38,7 @@ export async function resolveVolumeType(
   const backends = all.filter((backend) =>
     fits(made.extraSpecs, poolCapabilitiesOf(backend, config.backends[backend]?.driver ?? '')),
   );
-  if (backends.length === 0) {
-    const allowed = 'a type that a backend fits: no valid backend was found for its extra specs';
-    throw new Failure('InvalidRequest', { field, value: quote(made.name), allowed });
-  }
+  if (backends.length === 0) throw new Failure('NoBackendFits', { volumeType: quote(made.name) });
   return { name: made.name, id: made.id, backends, multiattach: isMultiattach(made) };
 }
 

@@ -101,6 +101,8 @@ function inputOf(body: CreateVolumeBody['volume'], request: FastifyRequest) {
     name: body.name,
     description: body.description,
     metadata: body.metadata,
+    // As with Cinder, whose scheduler looks for a backend after the answer.
+    acceptUnplaced: true,
     ...whoAsks(request),
     projectId: caller.projectId,
   };

@@ -22,6 +22,8 @@ export const failureExamples: FailureDetails = {
   ImageNotFound: { imageId: 'i' },
   FollowNotFound: { follow: 'f', backend: 'b', found: 'unknown' },
   VolumeTypeNotFound: { volumeType: 't' },
+  NoBackendFits: { volumeType: 't' },
+  MessageNotFound: { messageId: 'm' },
   BackendNotFound: { backend: 'b', known: 'local, ceph' },
   ImageNotActive: { imageId: 'i', status: 'queued' },
   ImageUnsupported: { imageId: 'i', found: 'ploop', allowed: 'raw' },

@@ -18,6 +18,8 @@ export const refusals: readonly FailureType[] = [
   'ImageNotFound',
   'FollowNotFound',
   'VolumeTypeNotFound',
+  'NoBackendFits',
+  'MessageNotFound',
   'BackendNotFound',
   'ImageNotActive',
   'ImageUnsupported',

@@ -19,6 +19,7 @@ export interface FailureDetails {
   SnapshotNotFound: { snapshotId: string };
   SnapshotConflict: { snapshotId: string; found: string };
   TransferNotFound: { transferId: string };
+  MessageNotFound: { messageId: string };
   /** `snapshots`: their ids, the first of many. */
   VolumeHasSnapshots: { volumeId: string; snapshots: string };
   /** What is asked for is not done in this state. */
@@ -32,6 +33,8 @@ export interface FailureDetails {
   FollowNotFound: { follow: string; backend: string; found: 'unknown' | 'without an image' };
   /** Not configured, or not for this project. */
   VolumeTypeNotFound: { volumeType: string };
+  /** No backend has what the volume type asks for. */
+  NoBackendFits: { volumeType: string };
   /** `known`: the names that there are. */
   BackendNotFound: { backend: string; known: string };
   ImageNotActive: { imageId: string; status: string };
@@ -222,6 +225,19 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
       found === 'unknown'
         ? `imageId: there is no follow ${follow} on backend ${backend}`
         : `imageId: follow ${follow} on backend ${backend} has found no image that matches`,
+  },
+  NoBackendFits: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 2,
+    publicMessage: ({ volumeType }) =>
+      `volumeType: got ${volumeType}, allowed is a type that a backend fits: no valid backend was found for its extra specs`,
+  },
+  MessageNotFound: {
+    retry: false,
+    holdsFor: 'cache-key',
+    exitCode: 3,
+    publicMessage: ({ messageId }) => `messageId: there is no message ${messageId}`,
   },
   BackendNotFound: {
     retry: false,

@@ -17,6 +17,7 @@ export const workflowTypes = {
   createTransfer: 'CreateTransfer',
   acceptTransfer: 'AcceptTransfer',
   deleteTransfer: 'DeleteTransfer',
+  deleteMessage: 'DeleteMessage',
   shareSnapshot: 'ShareSnapshot',
   unshareSnapshot: 'UnshareSnapshot',
   evictImageCache: 'EvictImageCache',
@@ -71,6 +72,9 @@ function workflowIds(prefix: string) {
     /** @param projectId as for a delete of a volume. */
     deleteTransfer: (transferId: TransferId, projectId?: string): string =>
       `${prefix}delete-transfer/${transferId}${ofProject(projectId)}`,
+    /** @param projectId as for a delete of a volume. */
+    deleteMessage: (messageId: string, projectId?: string): string =>
+      `${prefix}delete-message/${messageId}${ofProject(projectId)}`,
     /** @param request a UUID: what one asks for is not joined to what another does. */
     shareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}share/${snapshotId}/${request}`,
     unshareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}unshare/${snapshotId}/${request}`,

@@ -81,6 +81,8 @@ export interface CreateVolumeInput extends Caller {
   description?: string;
   metadata?: Record<string, string>;
   bypassCache?: boolean;
+  /** For callers that hear no more of it: where no backend fits the volume type, the volume is there all the same, and in `error`. Default: it is refused. */
+  acceptUnplaced?: boolean;
 }
 
 /** Input of `CreateVolume`, as any Temporal client may send it: of a snapshot, of another volume, or, with neither, an empty one of `sizeBytes`. */
@@ -99,6 +101,8 @@ export interface CreatePlainVolumeInput extends Caller {
   name?: string;
   description?: string;
   metadata?: Record<string, string>;
+  /** As of an image's volume. */
+  acceptUnplaced?: boolean;
 }
 
 /** What a volume that is made of no image begins with. */
@@ -153,7 +157,7 @@ export const failurePolicies = ['keep', 'undo'] as const;
 export type FailurePolicy = (typeof failurePolicies)[number];
 
 /** Input of `CreateVolumesFromImage`: as for one volume, and either `count` or `volumeIds`. */
-export interface CreateVolumesInput extends Omit<CreateVolumeInput, 'volumeId' | 'bypassCache'> {
+export interface CreateVolumesInput extends Omit<CreateVolumeInput, 'volumeId' | 'bypassCache' | 'acceptUnplaced'> {
   /** 1 to `MAX_VOLUMES`; the ids follow from the workflow's id, so that a repeated start is the same volumes. */
   count?: number;
   /** The volumes' ids, each once, `MAX_VOLUMES` at most. */

@@ -1,0 +1,2 @@
+CREATE INDEX "decisions_failed" ON "decisions" USING btree ("at") WHERE "decisions"."outcome" = 'failed' and "decisions"."error_type" is not null;--> statement-breakpoint
+CREATE INDEX "events_failed" ON "events" USING btree ("at") WHERE "events"."kind" in ('volume.create-failed', 'volume.delete-refused', 'volume.extend-failed', 'volume.reimage-failed', 'volume.upload-failed', 'snapshot.create-failed');
