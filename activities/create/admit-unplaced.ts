@@ -1,5 +1,5 @@
 import { findVolumeType } from '../../db/volume-types';
-import { Failure, isFailure } from '../../workflows/contract/failures';
+import { isFailure, type Failure } from '../../workflows/contract/failures';
 import type { BackendName, VolumeId } from '../../workflows/contract/ids';
 import type { CreatePlainVolumeInput, CreateVolumeInput } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';

@@ -56,6 +56,7 @@ describe('names', () => {
       ids.createTransfer('t' as TransferId),
       ids.acceptTransfer('t' as TransferId, 'r'),
       ids.deleteTransfer('t' as TransferId),
+      ids.deleteMessage('m'),
       ids.evict(backend),
       ids.warm('w'),
       ids.follow(backend, 'f'),
