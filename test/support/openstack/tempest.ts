@@ -147,5 +147,6 @@ manage_snapshot = false
 extend_attached_volume = false
 consistency_group = false
 volume_revert = false
+enable_volume_image_dep_tests = true
 `;
 }
