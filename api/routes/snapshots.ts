@@ -12,6 +12,7 @@ import {
 } from '../../workflows/contract/snapshot';
 import type { ApiContext } from '../api-context';
 import { isAdmin, reachOf } from '../caller';
+import { idOfKey } from '../idempotency';
 import { badRequest, notFound } from '../errors';
 import { nextLink } from '../links';
 import { orGoesOn } from '../or-goes-on';
@@ -46,7 +47,8 @@ export function registerSnapshots(app: FastifyInstance, context: ApiContext): vo
     async (request, reply) => {
       const { name, display_name: displayName, description, metadata } = request.body.snapshot;
       const volumeId = await checkVolume(request, context);
-      const input = { volumeId, name: name ?? displayName, description, metadata, ...whoAsks(request) };
+      const snapshotId = idOfKey(request, 'snapshot');
+      const input = { snapshotId, volumeId, name: name ?? displayName, description, metadata, ...whoAsks(request) };
       return reply.code(202).send({ snapshot: snapshotBody(request, await startSnapshot(cache, input)) });
     },
   );

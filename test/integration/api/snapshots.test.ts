@@ -31,6 +31,22 @@ const ids = async (query: string): Promise<string[]> => {
 };
 
 describe('snapshots', () => {
+  it('are one for the same request with the same key', async () => {
+    const snapshot = { volume_id: await createVolume(), name: 'once' };
+    const send = async (key: string) => {
+      const headers = { 'idempotency-key': key };
+      const { status, body } = await api.call('POST /v3/p1/snapshots', { snapshot }, { headers });
+      expect(status).toBe(202);
+      await whenAvailable(`snapshots/${body.snapshot.id}`, 'snapshot');
+      return body.snapshot.id as string;
+    };
+    const key = randomUUID();
+    const first = await send(key);
+    expect(await send(key)).toBe(first);
+    expect(await send(randomUUID())).not.toBe(first);
+    expect(await ids(`volume_id=${snapshot.volume_id}`)).toHaveLength(2);
+  });
+
   it('are taken, listed by pages and orders, changed and deleted, and keep their volume', async () => {
     const volume = await createVolume();
     const [b, a] = [await take(volume, { name: 'b', metadata: { k: 'v' } }), await take(volume, { name: 'a' })];
