@@ -1,6 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Identity } from '../activities/keystone/identity';
 import type { TokenValidation } from '../activities/keystone/validate-token';
+import { findForeignPage } from '../lib/foreign-page';
 import { Secret } from '../lib/secret';
 import type { ProjectId } from '../workflows/contract/ids';
 import type { ApiCaller } from './caller';
@@ -9,15 +10,22 @@ import { createTokenCache } from './token-cache';
 
 export type Authenticate = (request: FastifyRequest) => Promise<ApiCaller>;
 
-/** Every caller administers, and says with the path whose volumes they are: for the loopback interface alone. */
+/**
+ * Every caller administers, and says with the path whose volumes they are: for the loopback interface alone.
+ * @throws ApiError 403 for what a browser sends on behalf of somebody's web page.
+ */
 export function trustPath(defaultProjectId: string): Authenticate {
   const projectOf = (path: string): string => (path === NO_PROJECT ? defaultProjectId : path);
-  return async (request) => ({
-    projectId: projectOf(projectOfPath(request)) as ProjectId,
-    userId: headerOf(request, 'x-user-id') ?? 'anonymous',
-    roles: ['admin', 'member', 'reader'],
-    byService: headerOf(request, 'x-service-token') !== undefined,
-  });
+  return async (request) => {
+    const why = findForeignPage(request.headers);
+    if (why !== undefined) throw new ApiError(403, why);
+    return {
+      projectId: projectOf(projectOfPath(request)) as ProjectId,
+      userId: headerOf(request, 'x-user-id') ?? 'anonymous',
+      roles: ['admin', 'member', 'reader'],
+      byService: headerOf(request, 'x-service-token') !== undefined,
+    };
+  };
 }
 
 /** Roles of a service's own account. Source: `service_token_roles` of keystonemiddleware. */

@@ -38,8 +38,9 @@ const faultNames: Record<number, string> = {
 };
 
 /** @returns the body of an error as clients read it. */
-export function faultOf(status: number, message: string): object {
-  return { [faultNames[status] ?? 'computeFault']: { code: status, message } };
+export function faultOf({ status, message, headers }: ApiError): object {
+  const retryAfter = headers['retry-after'];
+  return { [faultNames[status] ?? 'computeFault']: { code: status, message, ...(retryAfter && { retryAfter }) } };
 }
 
 /** Statuses that Cinder answers for what these failures say; others are 500. */

@@ -1,15 +1,27 @@
-import { randomUUID } from 'node:crypto';
-import { fastify, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import {
+  fastify,
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
 import type { z } from 'zod';
-import { toClientError } from '../client/errors';
+import type { ApiTls } from '../client/config/api-tls';
 import type { Logger } from '../client/logger';
 import { parseJson } from '../lib/json';
 import { NO_PROJECT, projectOfPath, type Authenticate } from './authentication';
 import type { ApiCaller } from './caller';
 import type { ApiContext } from './api-context';
-import { answerTo, ApiError, badRequest, faultOf } from './errors';
+import { measureRequests, type RequestMetrics } from './measure-requests';
+import { answerBroken, answerErrors, answerUnreadable } from './answer-errors';
+import { ApiError, badRequest } from './errors';
+import { createListener, type ApiLimits } from './listener';
+import { limitProjects } from './limit-projects';
 import { checkInput } from './validation';
-import { parseMicroversion, versionText } from './microversion';
+import { serveOpenApi } from './open-api';
+import { globalRequestIdOf, newRequestId } from './request-id';
+import { LEAST_MINOR, parseMicroversion, versionText } from './microversion';
 import { registerSnapshotActions } from './routes/snapshot-actions';
 import { registerSnapshotMetadata } from './routes/snapshot-metadata';
 import { registerSnapshots } from './routes/snapshots';
@@ -62,35 +74,53 @@ const resources: RegisterRoutes[] = [
   registerAbsent,
 ];
 
-/** Of a body. Source: `osapi_max_request_body_size` of Cinder. */
-const MAX_BODY_BYTES = 114_688;
-const REQUEST_TIMEOUT_MS = 30_000;
+interface ServerOptions {
+  authenticate: Authenticate;
+  logger: Logger;
+  limits: ApiLimits;
+  /** Undefined: plain HTTP. */
+  tls?: ApiTls;
+  /** Undefined: nothing is counted. */
+  metrics?: RequestMetrics;
+}
+
+/** Keys of metadata are the longest: 255 characters, each of up to 12 in a path. */
+const MAX_PATH_PART = 255 * 12;
 
 /** @returns the API, which listens nowhere yet. */
-export function createServer(
-  context: ApiContext,
-  { authenticate, logger }: { authenticate: Authenticate; logger: Logger },
-) {
+export function createServer(context: ApiContext, { authenticate, logger, limits, tls, metrics }: ServerOptions) {
   const loggerInstance: FastifyBaseLogger = logger;
   const app = fastify({
-    bodyLimit: MAX_BODY_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    genReqId: () => `req-${randomUUID()}`,
+    bodyLimit: limits.bodyBytes,
+    serverFactory: (answer) => createListener(answer, { limits, tls }),
+    genReqId: newRequestId,
     rewriteUrl: ({ url = '/' }) => withProject(url),
     routerOptions: {
+      maxParamLength: MAX_PATH_PART,
       // Of a key that comes twice the last one.
       querystringParser: (text) => Object.fromEntries(new URLSearchParams(text)),
     },
     loggerInstance,
     // One line a request is ours.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
+    // What comes by a connection that is there is answered while the server stops.
+    return503OnClosing: false,
+    clientErrorHandler: (error, socket) => answerBroken(error, socket, logger),
+    // No hook sees such a request.
+    frameworkErrors: (_error, request, reply) => {
+      request.minor = LEAST_MINOR;
+      answerUnreadable(reply.headers(headersOf(request)));
+      logAnswer(request, reply);
+    },
   });
+  if (metrics) measureRequests(app, metrics);
   app.decorateRequest('caller');
   app.decorateRequest('minor', 0);
   readJson(app);
   app.setValidatorCompiler(({ schema }) => validatorOf(schema as z.ZodType));
   answerErrors(app);
   answerHeaders(app);
+  serveOpenApi(app);
   registerVersions(app, context);
   void app.register(
     async (authenticated) => {
@@ -99,6 +129,7 @@ export function createServer(
         request.minor = parseMicroversion(microversionHeader(request));
         checkProject(request);
       });
+      limitProjects(authenticated, limits.requestsPerMinute);
       // A refusal names the action of a body.
       authenticated.addHook('preValidation', async (request) => checkRoles(request));
       for (const register of resources) register(authenticated, context);
@@ -149,45 +180,35 @@ function validatorOf(schema: z.ZodType) {
   };
 }
 
-function answerErrors(app: FastifyInstance): void {
-  app.setNotFoundHandler((_request, reply) => reply.code(404).send(faultOf(404, 'The resource could not be found.')));
-  app.setErrorHandler((thrown: unknown, request, reply) => {
-    const error = toClientError(thrown);
-    const answer = answerTo(error) ?? answerOfFastify(error);
-    if (answer === undefined) request.log.error({ err: error }, 'a request has failed');
-    const { status, message, headers } =
-      answer ?? new ApiError(500, `The server has failed; ask for request ${request.id} in its log.`);
-    return reply.code(status).headers(headers).send(faultOf(status, message));
-  });
-}
-
-/** What the HTTP server itself refuses, such as a body that is too long. */
-function answerOfFastify(error: unknown): ApiError | undefined {
-  if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return undefined;
-  return error.statusCode < 500 ? new ApiError(error.statusCode, error.message) : undefined;
+function headersOf({ id, minor }: FastifyRequest): Record<string, string> {
+  return {
+    'x-openstack-request-id': id,
+    'x-compute-request-id': id,
+    'openstack-api-version': `volume ${versionText(minor)}`,
+    vary: 'OpenStack-API-Version',
+  };
 }
 
 function answerHeaders(app: FastifyInstance): void {
   app.addHook('onSend', async (request, reply) => {
-    void reply.headers({
-      'x-openstack-request-id': request.id,
-      'x-compute-request-id': request.id,
-      'openstack-api-version': `volume ${versionText(request.minor)}`,
-      vary: 'OpenStack-API-Version',
-    });
+    void reply.headers(headersOf(request));
+    // A server that stops waits for no further request of a client.
+    if (!app.server.listening) void reply.header('connection', 'close');
   });
-  app.addHook('onResponse', async (request, reply) => {
-    const { method, url, caller, minor } = request;
-    const who = { projectId: caller?.projectId, userId: caller?.userId };
-    const line = {
-      requestId: request.id,
-      method,
-      url,
-      status: reply.statusCode,
-      ms: Math.round(reply.elapsedTime),
-      ...who,
-      minor,
-    };
-    request.log.info(line, 'request');
-  });
+  app.addHook('onResponse', async (request, reply) => logAnswer(request, reply));
+}
+
+function logAnswer({ id, log, headers, method, url, caller, minor }: FastifyRequest, reply: FastifyReply): void {
+  const line = {
+    requestId: id,
+    globalRequestId: globalRequestIdOf(headers),
+    method,
+    url,
+    status: reply.statusCode,
+    ms: Math.round(reply.elapsedTime),
+    projectId: caller?.projectId,
+    userId: caller?.userId,
+    minor,
+  };
+  log.info(line, 'request');
 }

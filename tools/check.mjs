@@ -16,6 +16,7 @@ const checks = [
   // Without the tests: what only they use belongs to test/support.
   { name: 'unused in the product', command: bin('knip'), args: ['--no-progress', '--production'] },
   { name: 'library page', command: process.execPath, args: [join(root, 'tools/library-page.mjs'), '--check'] },
+  { name: 'calls of the API', command: process.execPath, args: [join(root, 'tools/openapi-page.mjs'), '--check'] },
 ];
 
 await main(async () => {

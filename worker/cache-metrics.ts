@@ -11,10 +11,14 @@ const STAGE_BUCKETS_SECONDS = [0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 
 /** Seconds: a hit's worth of time up to a create that spends its budget; 1 s and 5 s are what objectives name. */
 const CREATE_BUCKETS_SECONDS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 21_600];
 
+/** Seconds: a read's worth of time up to an answer that a client has given up. */
+const REQUEST_BUCKETS_SECONDS = [0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
 /** For the runtime's options: a histogram's buckets are chosen before it is made. */
 export const histogramBuckets: Record<string, number[]> = {
   ivc_population_stage_seconds: STAGE_BUCKETS_SECONDS,
   ivc_create_seconds: CREATE_BUCKETS_SECONDS,
+  ivc_api_request_seconds: REQUEST_BUCKETS_SECONDS,
 };
 
 const bypassReasons: readonly BypassReason[] = ['cache-off', 'too-large-for-cache', 'requested', 'no-room'];

@@ -122,14 +122,16 @@ function describeStanding({ schedules }: Pick<ResolvedConfig, 'schedules'>): str
 }
 
 /** Where everything listens, for people: the database's URL stays in `endpoints.json`, since it holds a password. */
-function formatEndpoints({ temporal, database, images, worker, dataDirectory }: Endpoints): string[] {
+function formatEndpoints({ temporal, database, images, worker, api, dataDirectory }: Endpoints): string[] {
   return formatRecord({
     'Temporal UI': temporal.uiUrl,
     Temporal: `${temporal.address}, namespace ${temporal.namespace}`,
     'Temporal metrics': temporal.metricsUrl,
     Images: images.endpoint,
+    'Block storage': api?.url,
     PostgreSQL: withoutPassword(database.url),
     'Worker metrics': worker?.metricsUrl,
+    'Block-storage metrics': api?.metricsUrl,
     Data: dataDirectory,
     Logs: join(dataDirectory, 'logs'),
   });

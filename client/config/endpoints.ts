@@ -20,6 +20,8 @@ export const endpointsSchema = z.object({
   database: z.object({ url: z.string(), embedded: z.boolean() }),
   images: z.object({ endpoint: z.string(), embedded: z.boolean() }),
   worker: z.object({ pid: z.int(), metricsUrl: z.string().optional() }).optional(),
+  /** The block-storage API. */
+  api: z.object({ url: z.string(), metricsUrl: z.string().optional() }).optional(),
 });
 
 /** Where everything of a running stack really listens. */

@@ -12,6 +12,7 @@ const overrides: { variable: string; path: string; parse?: (text: string) => unk
   { variable: 'DATABASE_URL', path: 'database.url' },
   { variable: 'IVC_METRICS_PORT', path: 'worker.metricsPort', parse: asNumber },
   { variable: 'IVC_LIVENESS_PORT', path: 'worker.livenessPort', parse: asNumber },
+  { variable: 'IVC_API_LISTEN', path: 'api.listen' },
   // The file names either the embedded service or an endpoint, so the variable replaces the whole section.
   { variable: 'OS_IMAGE_ENDPOINT_OVERRIDE', path: 'images', parse: (endpoint) => ({ endpoint }) },
 ];

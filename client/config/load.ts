@@ -153,7 +153,7 @@ function resolveDirectories(
     const { conf, keyring } = backend;
     return [name, { ...backend, conf: absolute(conf, conf), keyring: keyring && absolute(keyring, keyring) }];
   });
-  const { identity, policy } = config;
+  const { identity, policy, api } = config;
   const { certificates, authorities } = policy.signatures;
   const fileAt = (path: string) => absolute(path, path);
   const trusted =
@@ -171,7 +171,12 @@ function resolveDirectories(
     scratch: { ...config.scratch, directory: absolute(config.scratch.directory, 'scratch') },
     identity: identity && 'authUrl' in identity ? { ...identity, ...written } : identity,
     policy: { ...policy, signatures },
+    api: { ...api, tls: api.tls && filesOf(api.tls, fileAt) },
     backends: Object.fromEntries(backends),
     defaultBackend: config.defaultBackend ?? backends[0]?.[0] ?? '',
   };
+}
+
+function filesOf<Files extends object>(files: Files, at: (path: string) => string): Files {
+  return Object.fromEntries(Object.entries(files).map(([key, file]) => [key, at(String(file))])) as Files;
 }

@@ -6,6 +6,7 @@ import { cron, cronOrInterval } from './cron';
 import { duration, percentage, size } from './units';
 
 const path = z.string('a path').min(1);
+const ipAddress = z.union([z.ipv4(), z.ipv6()], 'an IP address');
 
 const { maxBytes, maxCount, idleAgeMs, keepSuperseded } = limitBounds;
 
@@ -320,18 +321,53 @@ export const configSchema = z.strictObject({
         .default('127.0.0.1:8776'),
       /** Default: `keystone` where `identity` names one. `none`: the project is that of the path, every caller administers. */
       auth: z.enum(['keystone', 'none']).optional(),
+      /** PEM files; left out: plain HTTP. */
+      tls: z
+        .strictObject({
+          cert: path,
+          key: path,
+          /** Of whom each client must show a certificate; left out: it needs none. */
+          clientCa: path.optional(),
+        })
+        .optional(),
       /** How its clients reach it, for the links that it gives them. Default: as each of them has called it. */
       publicUrl: z.url({ protocol: /^https?$/, error: 'an http:// or https:// URL' }).optional(),
       /** A token that was valid is taken without another question for so long. */
       tokenCache: duration.refine((ms) => ms <= 300_000, 'at most 5m').default(60_000),
       /** Of volumes, in the one zone that there is. */
       availabilityZone: name.default('nova'),
+      /** Where its metrics and probes listen, as those of a worker. */
+      metrics: z
+        .strictObject({
+          address: ipAddress.default('127.0.0.1'),
+          /** 0: no metrics endpoint. */
+          port: z.int().min(0).max(65535).default(9470),
+          /** 0: any free port. */
+          livenessPort: z.int().min(0).max(65535).default(0),
+        })
+        .prefault({}),
+      limits: z
+        .strictObject({
+          /** Of a request. Default: `osapi_max_request_body_size` of Cinder. */
+          bodyBytes: size.refine((bytes) => bytes >= 1024 && bytes <= 16 * 1024 ** 2, '1KiB to 16MiB').default(114_688),
+          /** For the head of a request to come. */
+          headersTimeout: duration.refine((ms) => ms >= 1000, 'at least 1s').default(10_000),
+          /** For head and body. */
+          requestTimeout: duration.refine((ms) => ms >= 1000, 'at least 1s').default(30_000),
+          /** Of one project, at one process. */
+          requestsPerMinute: z
+            .union([z.literal('off'), z.int().min(1)], 'off, or a number of requests')
+            .default(60_000),
+        })
+        .prefault({}),
+      /** How long requests may take that are under way when it stops. */
+      shutdownGrace: duration.default(10_000),
     })
     .prefault({}),
   worker: z
     .strictObject({
       /** Where metrics and probes listen. */
-      address: z.union([z.ipv4(), z.ipv6()], 'an IP address').default('127.0.0.1'),
+      address: ipAddress.default('127.0.0.1'),
       /** 0: no metrics endpoint. */
       metricsPort: z.int().min(0).max(65535).default(9464),
       /** Between two readings of the inventory for the gauges. */

@@ -1,5 +1,5 @@
 interface Part {
-  stop(this: void): Promise<void>;
+  stop(this: void): Promise<unknown>;
 }
 
 const parts: Part[] = [];

@@ -30,19 +30,20 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 describe('the systemd units', () => {
   const units = readdirSync(join(deploy, 'systemd'));
 
-  it('are one for each role', () => {
+  it('are one for each role, and one for the API', () => {
     const commands = units.map(
-      (unit) => /^ExecStart=.* --roles (\w+)$/m.exec(readFileSync(join(deploy, 'systemd', unit), 'utf8'))?.[1],
+      (unit) =>
+        /^ExecStart=\S+ ivc (?:worker --roles )?(\w+)$/m.exec(readFileSync(join(deploy, 'systemd', unit), 'utf8'))?.[1],
     );
-    expect(new Set(commands)).toEqual(new Set(roles));
-    expect(commands).toHaveLength(roles.length);
+    expect(new Set(commands)).toEqual(new Set([...roles, 'api']));
+    expect(commands).toHaveLength(roles.length + 1);
   });
 
   it.each(units)('%s is one that systemd takes without a word, and hardened', async (unit) => {
     const path = join(deploy, 'systemd', unit);
     const { stdout, stderr } = await run('systemd-analyze', ['verify', '--man=no', path]);
     expect(stdout + stderr).toBe('');
-    const threshold = unit === 'ivc-control.service' ? '20' : '50';
+    const threshold = ['ivc-control.service', 'ivc-api.service'].includes(unit) ? '20' : '50';
     await run('systemd-analyze', ['security', '--offline=true', `--threshold=${threshold}`, path]);
   });
 
@@ -56,6 +57,7 @@ describe('the systemd units', () => {
         path: join(deploy, 'temporal.yaml'),
         env: { ...external, IVC_DATA: '/data', ...env },
       });
+      if (unit === 'ivc-api.service') return [config.api.metrics.port, config.api.metrics.livenessPort];
       return [config.worker.metricsPort, config.worker.livenessPort];
     });
     expect(new Set(ports).size).toBe(2 * units.length);
@@ -67,6 +69,7 @@ describe('the systemd units', () => {
     ).toMatchObject({
       database: { url: 'postgres://' },
       worker: { livenessPort: 9465 },
+      api: { listen: '0.0.0.0:8776', metrics: { livenessPort: 9471 } },
     });
   });
 });
@@ -95,13 +98,15 @@ const composeSchema = z.looseObject({
 });
 
 describe('the compose file', () => {
-  it('is valid, and its workers have every role between them', async () => {
+  it('is valid, its workers have every role between them, and the API is one that somebody asks for', async () => {
     // The program reads no environment.
     const text = readFileSync(join(deploy, 'compose.yaml'), 'utf8').replaceAll(/\$\{\w+:\?[^}]*\}/g, 'elsewhere:7233');
     writeFileSync(join(directory, 'compose.yaml'), text);
     const { stdout } = await run(composeGo, [join(directory, 'compose.yaml')]);
     const { services } = composeSchema.parse(parse(stdout));
-    const given = Object.values(services).flatMap(({ command }) => command.at(-1)?.split(',') ?? []);
+    const { api, ...workers } = services;
+    expect(api).toMatchObject({ command: ['api'], scale: 0 });
+    const given = Object.values(workers).flatMap(({ command }) => command.at(-1)?.split(',') ?? []);
     expect(given.toSorted()).toEqual([...roles].sort());
   });
 
@@ -122,35 +127,45 @@ describe('the Helm chart', () => {
     expect(stdout).toContain('1 chart(s) linted, 0 chart(s) failed');
   });
 
-  it.each<[string, string[]]>([
-    ['with its defaults', []],
+  const withApi = ['--set', 'api.replicas=2,api.tlsSecret=pem,config.identity.cloud=mycloud'];
+
+  it.each<[string, string[], number]>([
+    ['with its defaults', [], 4],
     [
       'with an API key and a storage class',
       ['--set', 'temporal.apiKeySecret=key,host.storage.className=fast,host.replicas=3'],
+      4,
     ],
-  ])('renders manifests that Kubernetes takes, %s', async (_, more) => {
+    ['with the block-storage API', withApi, 6],
+  ])('renders manifests that Kubernetes takes, %s', async (_, more, manifests) => {
     const { stdout } = await template(...more);
     const path = join(directory, 'rendered.yaml');
     writeFileSync(path, stdout);
     const env = { ...process.env, PYTHONPATH: python };
     const checked = await run(join(python, 'bin/kubernetes-validate'), ['--strict', path], { env });
-    expect((checked.stdout + checked.stderr).match(/ passed /g)).toHaveLength(4);
+    expect((checked.stdout + checked.stderr).match(/ passed /g)).toHaveLength(manifests);
     expect(stdout).not.toContain('runAsUser: 0');
   });
 
-  it('gives the workers a configuration that is valid', async () => {
-    const { stdout } = await template();
+  it('gives workers and API a configuration that is valid', async () => {
+    const { stdout } = await template(...withApi);
     const documents = parseAllDocuments(stdout).map(
       (document) => document.toJS() as { kind: string; data?: Record<string, string> },
     );
     const text = documents.find(({ kind }) => kind === 'ConfigMap')?.data?.['temporal.yaml'] ?? '';
     const path = join(directory, 'temporal.yaml');
     writeFileSync(path, text);
-    expect(loadConfig({ path, env: { ...external, IVC_DATA: '/data' } }).config.worker).toMatchObject({
-      address: '0.0.0.0',
-      metricsPort: 9464,
-      livenessPort: 9465,
+    const { worker, api } = loadConfig({ path, env: { ...external, IVC_DATA: '/data' } }).config;
+    expect(worker).toMatchObject({ address: '0.0.0.0', metricsPort: 9464, livenessPort: 9465 });
+    expect(api).toMatchObject({
+      listen: '0.0.0.0:8776',
+      tls: { cert: '/run/secrets/tls/tls.crt', key: '/run/secrets/tls/tls.key' },
+      metrics: { address: '0.0.0.0', port: 9470, livenessPort: 9471 },
     });
+  });
+
+  it('refuses an API that would know nobody', async () => {
+    await expect(template('--set', 'api.replicas=1')).rejects.toThrow('needs config.identity');
   });
 
   it.each([

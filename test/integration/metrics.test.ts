@@ -3,6 +3,9 @@ import { join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { createVolume } from '../../client/volumes';
+import { choosePort } from '../../worker/ports';
+import { openRawHttp, requestHead } from '../support/machine/raw-http';
+import { startApi, type TestApi } from '../support/stack/api';
 import { useStack } from '../support/stack/flows';
 import { readIvc, runIvc } from '../support/stack/ivc';
 
@@ -13,6 +16,7 @@ const NO_IMAGE = 'b5fbf39f-0000-4000-8000-000000000000';
 const flows = useStack({ config: { worker: { metricsInterval: '200ms' } } });
 let metricsUrl: string;
 let hit: { volumeId: string };
+let api: TestApi;
 
 /** One create of every outcome, on one worker. */
 beforeAll(async () => {
@@ -28,7 +32,9 @@ beforeAll(async () => {
   // Refused, both: no such image, and no such backend.
   await createVolume(stack.cache, { imageId: NO_IMAGE, backend: stack.backend }).catch(() => undefined);
   await createVolume(stack.cache, { imageId: first.image.id, backend: 'nowhere' }).catch(() => undefined);
+  api = await startApi(stack, { metrics: { port: await choosePort(0) } });
 });
+afterAll(() => api.stop());
 
 const count = (name: string, ...labels: string[]) => readLabelled(name, labels);
 
@@ -43,8 +49,9 @@ async function readLabelled(name: string, labels: string[]): Promise<number> {
 
 /** Names of our own metrics that the endpoint serves. */
 async function servedNames(): Promise<string[]> {
-  const text = await (await fetch(metricsUrl)).text();
-  return [...text.matchAll(/^# TYPE (ivc_\w+) /gm)].flatMap(([, name = '']) => name).sort();
+  const endpoints = [metricsUrl, api.metricsUrl ?? ''];
+  const text = (await Promise.all(endpoints.map(async (url) => await (await fetch(url)).text()))).join('\n');
+  return [...new Set([...text.matchAll(/^# TYPE (ivc_\w+) /gm)].flatMap(([, name = '']) => name))].sort();
 }
 
 describe('the metrics endpoint', () => {
@@ -105,6 +112,41 @@ describe('the metrics endpoint', () => {
     const [statements, readAt] = [await count('ivc_sql_statements_total'), await count(READ_AT)];
     await flows.until('another reading', async () => (await count(READ_AT)) > readAt);
     expect(await count('ivc_sql_statements_total')).toBe(statements);
+  });
+});
+
+describe('the metrics endpoint of the block-storage API', () => {
+  const requests = async (...labels: string[]) =>
+    (await (await fetch(api.metricsUrl ?? '')).text())
+      .split('\n')
+      .filter((line) => line.startsWith('ivc_api_request_seconds_count{'))
+      .filter((line) => labels.every((label) => line.includes(label)))
+      .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+
+  it('has how long requests took by method, route and status', async () => {
+    for (const path of ['volumes', 'volumes/x', 'volumes/y', 'nowhere/x']) await api.call(`GET /v3/p1/${path}`);
+    await flows.until('the requests to be counted', async () => (await requests()) === 4);
+    const get = 'method="GET"';
+    expect({
+      list: await requests(get, 'route="/v3/:project_id/volumes"', 'status="200"'),
+      show: await requests(get, 'route="/v3/:project_id/volumes/:volume_id"', 'status="404"'),
+      none: await requests(get, 'route="none"', 'status="404"'),
+    }).toEqual({ list: 1, show: 2, none: 1 });
+  });
+
+  it('counts what is being answered, and who goes before the answer', async () => {
+    const inFlight = async () =>
+      /^ivc_api_requests_in_flight (\d+)$/m.exec(await (await fetch(api.metricsUrl ?? '')).text())?.[1];
+    const connection = await openRawHttp(api.url);
+    connection.say(requestHead('POST /v3/p1/volumes', 100));
+    await flows.until('the request to be counted', async () => (await inFlight()) === '1');
+    connection.socket.destroy();
+    await flows.until('it to be over', async () => (await inFlight()) === '0');
+    expect(await requests('method="POST"', 'status="499"')).toBe(1);
+  });
+
+  it('has probes beside it, which are asked by no client', async () => {
+    for (const url of [api.livenessUrl, api.readinessUrl]) expect((await fetch(url)).status).toBe(200);
   });
 });
 

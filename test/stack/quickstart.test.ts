@@ -12,6 +12,7 @@ const CTRL_C = '\u0003';
 const configuration = `
 temporal: { port: 0, uiPort: 0 }
 images: { service: embedded, port: 0 }
+api: { listen: '127.0.0.1:0', metrics: { port: 0 } }
 worker: { metricsPort: 0 }
 `;
 

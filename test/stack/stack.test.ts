@@ -27,10 +27,11 @@ import { createTestDatabase, type TestDatabase } from '../support/database/postg
 const configuration = `
 temporal: { port: 0, uiPort: 0, retention: 3d }
 images: { service: embedded, port: 0 }
+api: { listen: '127.0.0.1:0', metrics: { port: 0 } }
 worker: { metricsPort: 0 }
 `;
 const lightConfiguration = configuration.replace('retention: 3d', `taskQueuePrefix: up-${process.pid}-`);
-const partNames = ['images', 'postgres', 'temporal', 'worker'];
+const partNames = ['api', 'images', 'postgres', 'temporal', 'worker'];
 
 let directory: string;
 let data: string;
@@ -123,11 +124,15 @@ describe('a stack that ivc up --detach left running', () => {
 
   test('answers everywhere, and where is printed and written', async () => {
     expect(started).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('`ivc down`') });
-    const { temporal, images, database } = running();
-    for (const url of [temporal.uiUrl, temporal.address, images.endpoint, data]) expect(started.stdout).toContain(url);
+    const { temporal, images, database, api } = running();
+    for (const url of [temporal.uiUrl, temporal.address, images.endpoint, api?.url, data])
+      expect(started.stdout).toContain(url);
     expect(started.stdout).not.toContain(parseDatabaseUrl(database.url).password);
     expect((await fetch(temporal.uiUrl ?? '')).status).toBe(200);
     expect((await fetch(`${images.endpoint}/v2/images`)).status).toBe(200);
+    expect((await fetch(`${api?.url}/v3/default/volumes`)).status).toBe(200);
+    for (const command of ['status', 'doctor'])
+      expect((await ivc(command)).stdout).toMatch(new RegExp(`block-storage API +${api?.url}`, 'i'));
     expect(await query(async (sql) => (await sql`SELECT count(*)::int AS rows FROM installation`)[0]?.['rows'])).toBe(
       1,
     );
@@ -203,9 +208,18 @@ describe('ivc up', () => {
     expect(existsSync(endpointsPath(data))).toBe(false);
   });
 
+  test('an API that may not serve is a fault of the configuration, before anything starts', async () => {
+    write(lightConfiguration.replace('127.0.0.1:0', '0.0.0.0:0'));
+    const { exitCode, stderr } = await ivc('up', '--detach');
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('api.listen: got 0.0.0.0:0, allowed is a loopback address');
+    expect(partProcesses()).toEqual([]);
+  });
+
   test('parts that are configured are used and not started', async () => {
     const { temporal, database: used } = await up();
     expect(readdirSync(join(data, 'run')).filter((name) => name.endsWith('.pid'))).toEqual([
+      'api.pid',
       'images.pid',
       'worker.pid',
     ]);
@@ -230,12 +244,12 @@ describe('ivc up', () => {
     stack.process.kill('SIGINT');
     const { exitCode, stderr } = await stack.ended;
     expect(exitCode).toBe(0);
-    expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual(['worker', 'images']);
+    expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual(['api', 'worker', 'images']);
     expect(parts.filter(isProcessRunning)).toEqual([]);
     expect(existsSync(endpointsPath(data))).toBe(false);
   });
 
-  test.each(['worker', 'images'])('%s is started again when it is killed', async (name) => {
+  test.each(['worker', 'images', 'api'])('%s is started again when it is killed', async (name) => {
     const endpoints = await up();
     const pid = () => readProcessFile(join(data, `run/${name}.pid`))?.pid;
     const before = pid();
@@ -253,7 +267,7 @@ describe('ivc up', () => {
       },
       { what: 'the stack to be sound and to tell its worker', deadlineMs: 30_000 },
     );
-    expect(running().images).toEqual(endpoints.images);
+    expect(running()).toMatchObject({ images: endpoints.images, api: endpoints.api });
   });
 
   test('a worker that ends again and again stops everything, and the next command tells of it', async () => {
@@ -311,7 +325,7 @@ describe('after kill -9', () => {
     await untilGone([supervisor]);
     const { exitCode, stderr } = await ivc('up', '--detach');
     expect(exitCode).toBe(0);
-    expect(stderr).toContain('worker, images, postgres, temporal');
+    expect(stderr).toContain('api, worker, images, postgres, temporal');
     expect(lost.filter(isProcessRunning)).toEqual([]);
     expect(await recall()).toEqual(remembered);
   });
@@ -345,6 +359,7 @@ describe('after kill -9', () => {
     expect(exitCode).toBe(1);
     expect(stderr).toMatch(new RegExp(`postgres .*SIGKILL.*${join(data, 'logs/postgres.log')}`));
     expect([...stderr.matchAll(/^(\w+) +stopped/gm)].map((match) => match[1])).toEqual([
+      'api',
       'worker',
       'images',
       'postgres',
@@ -376,10 +391,11 @@ describe('stacks that start at the same moment', () => {
   afterEach(() => rmSync(directory, { recursive: true, force: true }));
 
   it('all run, though they want the same ports', async () => {
-    const [port, uiPort, imagesPort] = [await choosePort(0), await choosePort(0), await choosePort(0)];
+    const [port, uiPort, imagesPort, apiPort] = await Promise.all([0, 0, 0, 0].map((any) => choosePort(any)));
     const config = write(`
 temporal: { port: ${port}, uiPort: ${uiPort} }
 images: { service: embedded, port: ${imagesPort} }
+api: { listen: '127.0.0.1:${apiPort}', metrics: { port: 0 } }
 worker: { metricsPort: 0 }
 `);
     const places = ['one', 'two', 'three'].map((name) => join(directory, name));
@@ -390,6 +406,9 @@ worker: { metricsPort: 0 }
       const addresses = places.map((place) => findEndpoints(place)?.temporal.address);
       expect(new Set(addresses).size).toBe(3);
       expect(addresses).toContain(`127.0.0.1:${port}`);
+      const apis = places.map((place) => findEndpoints(place)?.api?.url);
+      expect(new Set(apis).size).toBe(3);
+      expect(apis).toContain(`http://127.0.0.1:${apiPort}`);
     } finally {
       expect((await each(['down'])).map(({ exitCode }) => exitCode)).toEqual([0, 0, 0]);
     }

@@ -16,7 +16,7 @@ export interface StackLayout {
 }
 
 /** The order in which parts stop: whoever uses another goes before it. */
-export const stopOrder: readonly string[] = ['worker', 'images', 'postgres', 'temporal'];
+export const stopOrder: readonly string[] = ['api', 'worker', 'images', 'postgres', 'temporal'];
 
 /** Makes the directories of a stack. Idempotent. */
 export function ensureLayout(data: string): StackLayout {

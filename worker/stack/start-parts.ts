@@ -1,10 +1,14 @@
+import { requireApiAccess } from '../../client/config/api-access';
+import { readApiTls } from '../../client/config/api-tls';
 import { findEndpoints, writeEndpoints, type Endpoints } from '../../client/config/endpoints';
 import { openIdentity } from '../../activities/keystone/identity';
 import type { LoadedConfig, ResolvedConfig } from '../../client/config/load';
 import { findProcess } from '../../lib/process-identity';
+import { splitAddress } from '../../lib/split-address';
 import { findImagesEndpoint } from '../open-images';
 import { requireDatabase, requireImages, requireTemporal } from '../external';
 import { startImageServiceProcess } from './image-service-process';
+import { startApiProcess } from './api-process';
 import type { StackLayout } from './stack-layout';
 import type { Part } from './part';
 import type { OnPortMoved } from '../ports';
@@ -27,25 +31,37 @@ export interface StartContext {
   signal: AbortSignal;
 }
 
-/** Starts what the configuration does not name elsewhere, then the worker. @returns where everything listens. */
+/** Starts what the configuration does not name elsewhere, then the worker and the block-storage API. @returns where everything listens. */
 export async function startParts(context: StartContext): Promise<Endpoints> {
+  requireApiAccess(context.loaded);
+  readApiTls(context.loaded);
   const supervisor = findProcess(process.pid);
   if (!supervisor) throw new Error('the kernel does not show this process in /proc');
-  const { temporal, database, images } = await provideAll(context);
-  const endpoints = { dataDirectory: context.layout.data, supervisor, temporal, database, images };
-  return { ...endpoints, worker: await provideWorker(endpoints, context) };
+  const parts = await sideBySide(context, (shared) => ({
+    temporal: provideTemporal(shared),
+    database: provideDatabase(shared),
+    images: provideImages(shared),
+  }));
+  const endpoints = { dataDirectory: context.layout.data, supervisor, ...parts };
+  const ours = await sideBySide(context, (shared) => ({
+    worker: provideWorker(endpoints, shared),
+    api: provideApi(endpoints, shared),
+  }));
+  return { ...endpoints, ...ours };
 }
 
-/** Side by side. The first failure ends the others, a build for one, and is told when nothing is starting any more. */
-async function provideAll(context: StartContext): Promise<Pick<Endpoints, 'temporal' | 'database' | 'images'>> {
+/** The first failure ends the others, a build for one, and is told when nothing is starting any more. */
+async function sideBySide<Starting extends Record<string, Promise<unknown>>>(
+  context: StartContext,
+  start: (shared: StartContext) => Starting,
+): Promise<{ [Name in keyof Starting]: Awaited<Starting[Name]> }> {
   const failure = new AbortController();
-  const shared = { ...context, signal: AbortSignal.any([context.signal, failure.signal]) };
-  const provisions = [provideTemporal(shared), provideDatabase(shared), provideImages(shared)] as const;
-  for (const provision of provisions) provision.catch((error: unknown) => failure.abort(error));
-  await Promise.allSettled(provisions);
+  const starting = start({ ...context, signal: AbortSignal.any([context.signal, failure.signal]) });
+  for (const one of Object.values(starting)) one.catch((error: unknown) => failure.abort(error));
+  await Promise.allSettled(Object.values(starting));
   failure.signal.throwIfAborted();
-  const [temporal, database, images] = await Promise.all(provisions);
-  return { temporal, database, images };
+  const started = Object.entries(starting).map(async ([name, one]) => [name, await one] as const);
+  return Object.fromEntries(await Promise.all(started)) as { [Name in keyof Starting]: Awaited<Starting[Name]> };
 }
 
 async function provideTemporal(context: StartContext): Promise<Endpoints['temporal']> {
@@ -120,14 +136,20 @@ async function provideImages({ loaded, layout, say, onStarted, signal }: StartCo
   const start = async (port: number, onMoved?: OnPortMoved) =>
     await startImageServiceProcess({ directory: layout.images, port, ...files(layout, 'images'), onMoved, signal });
   const service = await start(images.port, sayMoved('images', say));
-  onStarted(service.part, async () => {
-    const again = await start(Number(new URL(service.endpoint).port));
-    if (again.endpoint === service.endpoint) return again.part;
-    await again.stop();
-    throw new Error(`${service.endpoint} is taken by another program`);
-  });
+  onStarted(service.part, () => startWhereItWas(service.endpoint, start));
   say('images', `${service.endpoint} (${took()})`);
   return { endpoint: service.endpoint, embedded: true };
+}
+
+/** Its clients know where it was. */
+async function startWhereItWas(
+  url: string,
+  start: (port: number) => Promise<{ part: Part; endpoint: string }>,
+): Promise<Part> {
+  const again = await start(Number(new URL(url).port));
+  if (again.endpoint === url) return again.part;
+  await again.part.stop();
+  throw new Error(`${url} is taken by another program`);
 }
 
 async function findConfiguredImages(config: ResolvedConfig): Promise<string> {
@@ -139,17 +161,40 @@ async function findConfiguredImages(config: ResolvedConfig): Promise<string> {
   }
 }
 
-type WithoutWorker = Omit<Endpoints, 'worker'>;
+type WithoutOurs = Omit<Endpoints, 'worker' | 'api'>;
+
+/** Beside a worker that migrates the database: what asks it before fails, and nobody knows it before. */
+async function provideApi(
+  endpoints: WithoutOurs,
+  { loaded, layout, say, onStarted, signal }: StartContext,
+): Promise<Endpoints['api']> {
+  const took = stopwatch();
+  const { listen, shutdownGrace } = loaded.config.api;
+  const { host, port } = splitAddress(listen);
+  const start = async (wanted: number, onMoved?: OnPortMoved) =>
+    await startApiProcess({
+      env: environmentOf(endpoints, loaded),
+      address: { host, port: wanted },
+      ...files(layout, 'api'),
+      shutdownGraceMs: shutdownGrace,
+      onMoved,
+      signal,
+    });
+  const { part, endpoint: url, metricsUrl } = await start(port, sayMoved('api', say));
+  onStarted(part, () => startWhereItWas(url, start));
+  say('api', `${url} (${took()})`);
+  return { url, metricsUrl };
+}
 
 async function provideWorker(
-  endpoints: WithoutWorker,
+  endpoints: WithoutOurs,
   { loaded, layout, say, onStarted, signal }: StartContext,
 ): Promise<Endpoints['worker']> {
   const took = stopwatch();
   const { metricsPort, shutdownGrace } = loaded.config.worker;
   const start = async () =>
     await startWorkerProcess({
-      env: workerEnvironment(endpoints, loaded),
+      env: environmentOf(endpoints, loaded),
       ...files(layout, 'worker'),
       shutdownGraceMs: shutdownGrace,
       signal,
@@ -172,8 +217,8 @@ function noteWorker({ data }: StackLayout, { part, metricsUrl }: WorkerProcess):
   if (endpoints) writeEndpoints({ ...endpoints, worker: { pid: part.process.pid, metricsUrl } });
 }
 
-function workerEnvironment(
-  { temporal, database, images }: WithoutWorker,
+function environmentOf(
+  { temporal, database, images }: WithoutOurs,
   { path, dataDirectory }: LoadedConfig,
 ): NodeJS.ProcessEnv {
   return {

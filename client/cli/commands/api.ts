@@ -7,5 +7,5 @@ export function registerApi(program: Command): void {
     .description('run the block-storage API in the foreground')
     .option('--config <path>', 'temporal.yaml to use')
     .option('--data <directory>', 'data directory')
-    .action(async (options: { config?: string; data?: string }) => await runProcess('api/main.js', options));
+    .action(async (options: { config?: string; data?: string }) => await runProcess('worker/api/main.js', options));
 }

@@ -34,10 +34,11 @@ export function registerStatus(program: Command): void {
 
 type Status = Awaited<ReturnType<typeof readStatus>>;
 
-function describe({ periodHours, temporal, backends, decisions, flights }: Status, wide: boolean): string[] {
+function describe({ periodHours, temporal, api, backends, decisions, flights }: Status, wide: boolean): string[] {
   const ui = temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`;
   return [
     `Temporal ${temporal.address}, namespace ${temporal.namespace}${ui}`,
+    ...(api === null ? [] : [`Block-storage API ${api.url}`]),
     '',
     ...describeRows(backends, wide ? [...columns, ...more] : columns, { empty: 'no backends', wide }),
     '',
@@ -54,10 +55,12 @@ async function readStatus(cache: ImageVolumeCache, periodHours: number) {
   const inventory = await cache.inventory();
   const withinMs = periodHours * HOUR_MS;
   const flights = await lazy.progress.listFlights(cache);
-  const { address = null, namespace, uiUrl = null } = cache.settings;
+  const { address = null, namespace, uiUrl = null, endpoints } = cache.settings;
   return {
     periodHours,
     temporal: { address, namespace, uiUrl },
+    /** Of the stack of this data directory. */
+    api: endpoints?.api ?? null,
     backends: await inventory.listBackends({ withinMs }),
     decisions: await inventory.summarizeDecisions({ withinMs }),
     flights,

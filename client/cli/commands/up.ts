@@ -7,7 +7,9 @@ import type { StackOptions } from '../stack';
 export function registerStack(program: Command): void {
   const start = program
     .command('up')
-    .description('start Temporal, PostgreSQL, an image service and a worker, except those that temporal.yaml names')
+    .description(
+      'start Temporal, PostgreSQL and an image service, except those that temporal.yaml names, a worker and the block-storage API',
+    )
     .option('-d, --detach', 'return when everything is ready; `ivc down` stops it')
     .option('--config <path>', 'temporal.yaml to use (default: $IVC_CONFIG, ./temporal.yaml, the one of the package)')
     .option(

@@ -1,5 +1,6 @@
 import type { ImageVolumeCache } from '../../connection';
 import { checkIdentity } from './account';
+import { checkApi } from './block-storage';
 import { exitCodeOfFindings, type DoctorFinding } from './check';
 import { checkBackends, checkConfiguration, checkConfinement, checkDatabase, checkImages, checkTools } from './parts';
 import { checkImageRights } from './rights';
@@ -23,6 +24,7 @@ async function examineAll(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
     checkTools(),
     checkConfinement(cache),
     checkBackends(cache),
+    checkApi(cache),
   ]);
   return [checkConfiguration(cache), checkSignatures(cache), ...parts.flat()];
 }

@@ -114,7 +114,8 @@ async function createAll(
   note(`creating ${HERD} at once of a second image: one population`);
   volumes.push(...(await Promise.all(Array.from({ length: HERD }, () => create(cache, second)))));
   const images = await Promise.all([first, second].map((image) => countUse(cache, image)));
-  return { images, volumes, temporalUi: cache.settings.uiUrl };
+  const { uiUrl: temporalUi, endpoints } = cache.settings;
+  return { images, volumes, temporalUi, blockStorageApi: endpoints?.api?.url };
 }
 
 interface Uploaded {

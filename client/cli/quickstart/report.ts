@@ -29,11 +29,12 @@ export interface QuickstartReport {
   images: ImageReport[];
   volumes: VolumeReport[];
   temporalUi: string | undefined;
+  blockStorageApi: string | undefined;
 }
 
 /** The text for a newcomer at the end. @returns its lines. */
 export function formatReport(
-  { images, volumes, temporalUi }: QuickstartReport,
+  { images, volumes, temporalUi, blockStorageApi }: QuickstartReport,
   { stays, dataFlag }: { stays: boolean; dataFlag: string },
 ): string[] {
   const nameOf = (imageId: string) => images.find((image) => image.imageId === imageId)?.name ?? imageId;
@@ -58,10 +59,12 @@ export function formatReport(
     ]),
   );
   const [first] = volumes;
+  const whileItStays = [
+    `Temporal UI                 ${temporalUi ?? 'of your own Temporal server'}`,
+    ...(blockStorageApi === undefined ? [] : [`OpenStack's block-storage   ${blockStorageApi}/v3`]),
+  ];
   const next = [
-    stays
-      ? `Temporal UI                 ${temporalUi ?? 'of your own Temporal server'}`
-      : `the stack and its UI again  npm run --silent ivc -- up --detach${dataFlag}`,
+    ...(stays ? whileItStays : [`the stack and its UI again  npm run --silent ivc -- up --detach${dataFlag}`]),
     `all volumes                 npm run --silent ivc -- volume list${dataFlag}`,
     `how to attach one           npm run --silent ivc -- volume show ${first?.volumeId ?? 'VOLUME'}${dataFlag}`,
     `another volume              npm run --silent ivc -- volume create --image ${first?.imageId ?? 'IMAGE'}${dataFlag}`,

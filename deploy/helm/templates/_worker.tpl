@@ -3,7 +3,7 @@ app.kubernetes.io/name: image-volume-cache
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
-{{/* The pod of a worker. `roles`, `component`, `resources`, `root`. */}}
+{{/* The pod of a worker or of the API. `args`, `component`, `resources`, `ports`, `root`. */}}
 {{- define "ivc.pod" -}}
 metadata:
   labels:
@@ -12,7 +12,7 @@ metadata:
   annotations:
     checksum/config: {{ .root.Values.config | toYaml | sha256sum }}
     prometheus.io/scrape: 'true'
-    prometheus.io/port: '9464'
+    prometheus.io/port: {{ .ports.metrics | quote }}
 spec:
   automountServiceAccountToken: false
   terminationGracePeriodSeconds: 45
@@ -23,10 +23,10 @@ spec:
     fsGroup: 60640
     seccompProfile: { type: RuntimeDefault }
   containers:
-    - name: worker
+    - name: {{ ternary "api" "worker" (eq .component "api") }}
       image: '{{ .root.Values.image.repository }}:{{ .root.Values.image.tag | default .root.Chart.AppVersion }}'
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-      args: [worker, --roles, {{ .roles | quote }}]
+      args: {{ .args | toJson }}
       env:
         {{- with .root.Values.temporal }}
         - { name: TEMPORAL_ADDRESS, value: {{ .address | quote }} }
@@ -46,8 +46,9 @@ spec:
         {{- end }}
         - { name: PGPASSWORD_FILE, value: /run/secrets/database/password }
       ports:
-        - { name: metrics, containerPort: 9464 }
-        - { name: probes, containerPort: 9465 }
+        {{- range $name, $port := .ports }}
+        - { name: {{ $name }}, containerPort: {{ $port }} }
+        {{- end }}
       startupProbe: { httpGet: { path: /livez, port: probes }, failureThreshold: 30, periodSeconds: 2 }
       livenessProbe: { httpGet: { path: /livez, port: probes } }
       readinessProbe: { httpGet: { path: /readyz, port: probes }, timeoutSeconds: 6 }
@@ -62,6 +63,9 @@ spec:
         {{- if .root.Values.temporal.apiKeySecret }}
         - { name: temporal, mountPath: /run/secrets/temporal, readOnly: true }
         {{- end }}
+        {{- if and (eq .component "api") .root.Values.api.tlsSecret }}
+        - { name: tls, mountPath: /run/secrets/tls, readOnly: true }
+        {{- end }}
         - { name: data, mountPath: /var/lib/image-volume-cache }
         - { name: tmp, mountPath: /tmp }
   volumes:
@@ -70,8 +74,11 @@ spec:
     {{- if .root.Values.temporal.apiKeySecret }}
     - { name: temporal, secret: { secretName: {{ .root.Values.temporal.apiKeySecret | quote }}, defaultMode: 0440 } }
     {{- end }}
+    {{- if and (eq .component "api") .root.Values.api.tlsSecret }}
+    - { name: tls, secret: { secretName: {{ .root.Values.api.tlsSecret | quote }}, defaultMode: 0440 } }
+    {{- end }}
     - { name: tmp, emptyDir: {} }
-    {{- if eq .component "control" }}
+    {{- if ne .component "host" }}
     - { name: data, emptyDir: {} }
     {{- end }}
 {{- end }}

@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { RouteOptions } from 'fastify';
 import { createServer } from '../../../api/http-server';
+import type { OpenApi } from '../../../api/open-api';
+import { configSchema } from '../../../client/config/schema';
 import { createLogger } from '../../../client/logger';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import {
@@ -39,6 +41,7 @@ beforeAll(async () => {
     { cache: flow.stack.cache, availabilityZone: 'nova', publicUrl: undefined },
     {
       logger: createLogger('error'),
+      limits: configSchema.parse({}).api.limits,
       authenticate: async ({ headers }) => ({
         projectId: String(headers['x-project']) as ProjectId,
         userId: 'somebody',
@@ -54,6 +57,16 @@ beforeAll(async () => {
   base = await app.listen({ host: '127.0.0.1', port: 0 });
 });
 afterAll(() => app.close());
+
+it('every route that is served is in the description of the API', async () => {
+  const { paths } = (await (await fetch(`${base}/v3/openapi.json`)).json()) as OpenApi;
+  const missing = registered.filter((route) => {
+    const [method = '', path = ''] = route.split(' ');
+    return paths[`${PREFIX}${path}`.replaceAll(/:(\w+)/g, '{$1}')]?.[method.toLowerCase()] === undefined;
+  });
+  expect(registered.length).toBeGreaterThan(80);
+  expect(missing).toEqual([]);
+});
 
 interface Answer {
   status: number;

@@ -1,7 +1,7 @@
 import type { FastifyRequest } from 'fastify';
 import type { Identity } from '../../../activities/keystone/identity';
 import type { TokenValidation } from '../../../activities/keystone/validate-token';
-import { askKeystone } from '../../../api/authentication';
+import { askKeystone, trustPath } from '../../../api/authentication';
 
 const valid: TokenValidation = { userId: 'u', projectId: 'p', roles: ['member'], expiresAtMs: Infinity };
 const asked: string[] = [];
@@ -58,4 +58,15 @@ it('no token is 401, and one for no project 403', async () => {
 it('a service is one by the role of its own token alone', async () => {
   const by = async (service: string) => (await ask({ 'x-auth-token': 'user', 'x-service-token': service })).byService;
   expect([await by('nova'), await by('somebody')]).toEqual([true, false]);
+});
+
+it('where nobody is asked for a token, a web page of somebody else is refused', async () => {
+  const trust = async (headers: Record<string, string>) =>
+    await trustPath('default')({ headers, params: { project_id: 'p' } } as unknown as FastifyRequest);
+  expect(await trust({ host: '127.0.0.1:8776' })).toMatchObject({ projectId: 'p' });
+  const foreign: Record<string, string>[] = [
+    { host: 'evil.example:8776' },
+    { host: 'localhost', origin: 'http://evil.example' },
+  ];
+  for (const headers of foreign) await expect(trust(headers)).rejects.toMatchObject({ status: 403 });
 });

@@ -21,7 +21,10 @@ test('on a terminal of 80 columns the table of the quickstart has every word of 
   const { isTTY, columns } = process.stdout;
   Object.assign(process.stdout, { isTTY: true, columns: COLUMNS });
   try {
-    const lines = formatReport({ images, volumes, temporalUi: undefined }, { stays: false, dataFlag: '' });
+    const lines = formatReport(
+      { images, volumes, temporalUi: undefined, blockStorageApi: undefined },
+      { stays: false, dataFlag: '' },
+    );
     const table = lines.slice(1, lines.indexOf('', 1));
     expect(Math.max(...table.map((line) => line.length))).toBeLessThanOrEqual(COLUMNS);
     expect(table.join(' ')).not.toContain('…');

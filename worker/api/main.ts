@@ -1,0 +1,106 @@
+import { Command } from 'commander';
+import { openIdentity } from '../../activities/keystone/identity';
+import { connectClient, type ImageVolumeCache } from '../../client/connection';
+import { requireApiAccess } from '../../client/config/api-access';
+import { readApiTls } from '../../client/config/api-tls';
+import { ConfigError } from '../../client/config/config-error';
+import { note } from '../../client/cli/output/print';
+import { exitCodes, ImageVolumeCacheError } from '../../client/errors';
+import { createLogger, type Logger } from '../../client/logger';
+import { errorMessage } from '../../lib/error-message';
+import { splitAddress } from '../../lib/split-address';
+import { createApiMetrics } from './api-metrics';
+import { startProbes } from '../probes';
+import { installRuntime } from '../runtime';
+import { askKeystone, trustPath, type Authenticate } from '../../api/authentication';
+import { followCertificate } from '../../api/follow-certificate';
+import { createServer } from '../../api/http-server';
+import { stopServer } from '../../api/stop-server';
+
+/** For closing what the API uses when every request is answered, a silent database or server included. */
+const CLOSE_TIMEOUT_MS = 5000;
+
+/** The block-storage API as a process: ends with 0 after SIGTERM or SIGINT, when every request is answered. */
+async function main(): Promise<void> {
+  const options = new Command('image-volume-cache api')
+    .option('--config <path>', 'temporal.yaml to use')
+    .option('--data <directory>', 'data directory')
+    .parse()
+    .opts<{ config?: string; data?: string }>();
+  const stopped = untilSignal();
+  const cache = await connectClient({ config: options.config, dataDirectory: options.data });
+  const { config } = cache.settings.loaded;
+  const logger = createLogger(config.worker.logLevel);
+  const { authenticate, close } = authenticationOf(cache);
+  const { availabilityZone, publicUrl, listen, shutdownGrace, limits } = config.api;
+  const { metrics } = config.api;
+  const metricsUrl = await installRuntime({ host: metrics.address, port: metrics.port }, logger);
+  const readTls = () => readApiTls(cache.settings.loaded);
+  const tls = readTls();
+  const app = createServer(
+    { cache, availabilityZone, publicUrl },
+    {
+      authenticate,
+      logger,
+      limits,
+      tls,
+      metrics: createApiMetrics(),
+    },
+  );
+  const files = Object.values(config.api.tls ?? {});
+  const unfollow = followCertificate(app.server, { files, read: readTls, logger });
+  const url = (await app.listen(splitAddress(listen))).replace(/^http:/, tls === undefined ? 'http:' : 'https:');
+  let stopping = false;
+  const probes = await startProbes({
+    host: metrics.address,
+    port: metrics.livenessPort,
+    findDeath: () => undefined,
+    findTrouble: async () => {
+      await (await cache.inventory()).ping();
+      return stopping ? 'the API stops' : undefined;
+    },
+  });
+  const { livenessUrl, readinessUrl } = probes;
+  const urls = { url, metricsUrl, livenessUrl, readinessUrl };
+  logger.info(urls, 'the block-storage API listens');
+  process.stdout.write(`${JSON.stringify({ ready: true, ...urls })}\n`);
+  const why = await stopped;
+  stopping = true;
+  logger.info({ why, atMostMs: shutdownGrace }, 'the block-storage API stops: what has been asked is answered');
+  endAfter(shutdownGrace + CLOSE_TIMEOUT_MS, logger);
+  unfollow();
+  await stopServer(app, { graceMs: shutdownGrace });
+  await Promise.all([probes.close(), close(), cache.close()]);
+  logger.info('the block-storage API has stopped');
+}
+
+/** A second signal changes nothing: the stop is bounded. */
+async function untilSignal(): Promise<NodeJS.Signals> {
+  return await new Promise((resolve) => process.on('SIGTERM', resolve).on('SIGINT', resolve));
+}
+
+/** Keeps no process alive whose work is done. */
+function endAfter(ms: number, logger: Logger): void {
+  setTimeout(() => {
+    logger.error({ atMostMs: ms }, 'the block-storage API could not stop in time and ends now');
+    logger.flush(() => process.exit(exitCodes.failed));
+  }, ms).unref();
+}
+
+function authenticationOf({ settings }: ImageVolumeCache): { authenticate: Authenticate; close: () => Promise<void> } {
+  const { config } = settings.loaded;
+  const access = requireApiAccess(settings.loaded);
+  if (access.auth === 'none') return { authenticate: trustPath(config.defaultProjectId), close: async () => undefined };
+  const keystone = openIdentity(access.identity);
+  return { authenticate: askKeystone(keystone, { cacheMs: config.api.tokenCache }), close: () => keystone.close() };
+}
+
+main().catch((error: unknown) => {
+  note(errorMessage(error));
+  process.exitCode = exitCodeOf(error);
+});
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof ConfigError) return exitCodes.usage;
+  return error instanceof ImageVolumeCacheError ? error.exitCode : exitCodes.failed;
+}
