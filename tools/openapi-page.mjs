@@ -27,7 +27,7 @@ async function writePage() {
 async function render() {
   // oxlint-disable-next-line import/no-unassigned-import -- it teaches `require` TypeScript.
   require('../test/support/register-typescript.cjs');
-  const { describeApi } = require('../api/describe-api.ts');
+  const { describeApi } = require('../test/support/stack/describe-api.ts');
   const { paths } = await describeApi();
   const operations = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, operation]) => ({ path, method, operation })),

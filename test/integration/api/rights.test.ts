@@ -107,6 +107,7 @@ async function call(route: string, cell: RouteCell, { ids, role }: { ids: Resour
     attachment_id: ids.attachment,
     transfer_id: ids.transfer,
     type_id: ids.type,
+    message_id: ids.message,
     target: ids.project,
     key: METADATA_KEY,
   };
@@ -120,6 +121,7 @@ async function call(route: string, cell: RouteCell, { ids, role }: { ids: Resour
 const makers: Record<ResourceKind, (project: ProjectId) => Promise<string>> = {
   project: async (project) => await Promise.resolve(project),
   volume: makeVolume,
+  message: makeMessage,
   snapshot: async (project) => {
     const body = { snapshot: { volume_id: await makeVolume(project), metadata: { [METADATA_KEY]: 'b' } } };
     const { id } = await get('POST /snapshots', { project, body });
@@ -148,6 +150,19 @@ const makers: Record<ResourceKind, (project: ProjectId) => Promise<string>> = {
     return id;
   },
 };
+
+/** Of a volume whose type no backend fits. */
+async function makeMessage(project: ProjectId): Promise<string> {
+  const type = { name: `of-nobody-${randomUUID()}`, extra_specs: { vendor_name: 'nobody' } };
+  const { id: volumeType } = await get('POST /types', { role: 'admin', body: { volume_type: type } });
+  const body = { volume: { size: 1, volume_type: volumeType } };
+  const { id } = await get('POST /volumes', { project, body });
+  return await flow.until('the message', async () => {
+    const { text } = await ask(`GET /messages?resource_uuid=${id}`, { project });
+    const { messages } = JSON.parse(text) as { messages: { id: string }[] };
+    return messages[0]?.id;
+  });
+}
 
 async function makeVolume(project: ProjectId): Promise<string> {
   const body = { volume: { size: 1, name: `of-${project}`, metadata: { [METADATA_KEY]: 'b' } } };
@@ -188,7 +203,7 @@ const everyCell = () =>
 
 /** Says which cell of a route it is. */
 function nameOf(route: string, { of, body, query }: RouteCell): string {
-  const names = { volume: 'V', snapshot: 'S', attachment: 'A', transfer: 'O', type: 'T', project: 'P' };
+  const names = { volume: 'V', snapshot: 'S', attachment: 'A', transfer: 'O', type: 'T', message: 'M', project: 'P' };
   return [route, of, query, body && JSON.stringify(body(names))].filter((part) => part !== undefined).join(' ');
 }
 

@@ -1,5 +1,5 @@
 /** What a route's path, body or query may name. A type is private, for one project. */
-export type ResourceKind = 'volume' | 'snapshot' | 'attachment' | 'transfer' | 'type' | 'project';
+export type ResourceKind = 'volume' | 'snapshot' | 'attachment' | 'transfer' | 'type' | 'message' | 'project';
 export type ResourceIds = Record<ResourceKind, string>;
 
 /** One way to call a route of the block-storage API, and what it answers. */
@@ -249,6 +249,10 @@ export const routeCells: Readonly<Record<string, RouteCell[]>> = {
     administers('snapshot', { own: 400, ...action('os-update_snapshot_status', () => ({ status: 'available' })) }),
     administers('snapshot', { own: 202, ...action('os-force_delete') }),
   ],
+
+  'GET /messages': [reads(nothing, { own: 200 })],
+  'GET /messages/:message_id': [reads('message', { own: 200 })],
+  'DELETE /messages/:message_id': [writes('message', { own: 204 })],
 
   ...attachments,
   ...transfersAt('/os-volume-transfer'),

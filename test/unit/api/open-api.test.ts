@@ -1,4 +1,4 @@
-import { describeApi } from '../../../api/describe-api';
+import { describeApi } from '../../support/stack/describe-api';
 import type { OpenApi } from '../../../api/open-api';
 
 let document: OpenApi;

@@ -1,8 +1,8 @@
-import type { ImageVolumeCache } from '../client/connection';
-import { configSchema } from '../client/config/schema';
-import { createLogger } from '../client/logger';
-import { createServer } from './http-server';
-import type { OpenApi } from './open-api';
+import type { ImageVolumeCache } from '../../../client/connection';
+import { configSchema } from '../../../client/config/schema';
+import { createLogger } from '../../../client/logger';
+import { createServer } from '../../../api/http-server';
+import type { OpenApi } from '../../../api/open-api';
 
 /** @returns the description of every call, without a service that could answer one. */
 export async function describeApi(): Promise<OpenApi> {
