@@ -91,7 +91,7 @@ describe('DeleteVolume', () => {
     expect(deleted).toMatchObject({ kind: 'volume.deleted', requestedBy: 'root', detail: { forced: true } });
     const refused = others.filter(({ kind }) => kind === 'volume.delete-refused');
     expect(refused.map(({ detail }) => detail)).toEqual([
-      { usedBy: 'a QEMU process' },
+      { usedBy: 'a QEMU process', begun: true },
       { usedBy: 'a machine that is gone' },
     ]);
   });
