@@ -412,5 +412,5 @@ worker: { metricsPort: 0 }
     } finally {
       expect((await each(['down'])).map(({ exitCode }) => exitCode)).toEqual([0, 0, 0]);
     }
-  }, 120_000);
+  });
 });
