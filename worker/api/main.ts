@@ -1,3 +1,4 @@
+import { Runtime } from '@temporalio/worker';
 import { Command } from 'commander';
 import { openIdentity } from '../../activities/keystone/identity';
 import { connectClient, type ImageVolumeCache } from '../../client/connection';
@@ -71,6 +72,8 @@ async function main(): Promise<void> {
   unfollow();
   await stopServer(app, { graceMs: shutdownGrace });
   await Promise.all([probes.close(), close(), cache.close()]);
+  // With it the metrics end, and nothing keeps this process alive: no worker is here that would end it.
+  await Runtime.instance().shutdown();
   logger.info('the block-storage API has stopped');
 }
 

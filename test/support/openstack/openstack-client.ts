@@ -8,7 +8,7 @@ import { installPythonTools } from '../machine/python-tools';
 import type { VolumeCloud } from './volume-cloud';
 
 const tools = resolve(__dirname, '../../../tools/openstack-client');
-const UNTIL_TIMEOUT_MS = 60_000;
+const UNTIL_TIMEOUT_MS = 240_000;
 const UNTIL_INTERVAL_MS = 200;
 
 /** What one command of `openstack` has answered. */
