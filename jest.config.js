@@ -45,6 +45,7 @@ module.exports = {
     suite('boot', stack),
     suite('browser', stack),
     suite('crash', stack),
+    suite('soak', stack),
     suite('deploy'),
   ],
 };
