@@ -9,7 +9,7 @@ import { note } from '../../client/cli/output/print';
 import { exitCodes, ImageVolumeCacheError } from '../../client/errors';
 import { createLogger, type Logger } from '../../client/logger';
 import { errorMessage } from '../../lib/error-message';
-import { splitAddress } from '../../lib/split-address';
+import { splitAddress } from '../../lib/listen-address';
 import { createApiMetrics } from './api-metrics';
 import { startProbes } from '../probes';
 import { installRuntime } from '../runtime';
@@ -33,20 +33,13 @@ async function main(): Promise<void> {
   const { config } = cache.settings.loaded;
   const logger = createLogger(config.worker.logLevel);
   const { authenticate, close } = authenticationOf(cache);
-  const { availabilityZone, publicUrl, listen, shutdownGrace, limits } = config.api;
-  const { metrics } = config.api;
+  const { availabilityZone, publicUrl, listen, shutdownGrace, limits, metrics } = config.api;
   const metricsUrl = await installRuntime({ host: metrics.address, port: metrics.port }, logger);
   const readTls = () => readApiTls(cache.settings.loaded);
   const tls = readTls();
   const app = createServer(
     { cache, availabilityZone, publicUrl },
-    {
-      authenticate,
-      logger,
-      limits,
-      tls,
-      metrics: createApiMetrics(),
-    },
+    { authenticate, logger, limits, tls, metrics: createApiMetrics() },
   );
   const files = Object.values(config.api.tls ?? {});
   const unfollow = followCertificate(app.server, { files, read: readTls, logger });
@@ -100,7 +93,8 @@ function authenticationOf({ settings }: ImageVolumeCache): { authenticate: Authe
 
 main().catch((error: unknown) => {
   note(errorMessage(error));
-  process.exitCode = exitCodeOf(error);
+  // What was started before keeps this process alive, and nobody else ends it.
+  process.exit(exitCodeOf(error));
 });
 
 function exitCodeOf(error: unknown): number {
