@@ -13,7 +13,7 @@ import { listRefusals } from '../db/flights';
 import { selectFollows } from '../db/follows/follows';
 import { listDecisions, summarizeDecisions } from '../db/report/decisions';
 import * as report from '../db/report/report';
-import { readSchemaAge } from '../db/schema-age';
+import type * as schemaAge from '../db/schema-age';
 import { scopeOf } from '../db/scope';
 import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
@@ -280,7 +280,7 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
   return reporting(database, {
     ping: async () => {
       await listBackends(database);
-      const age = await readSchemaAge(database).catch(sameWhereRefused);
+      const age = await schemaAges().readSchemaAge(database).catch(sameWhereRefused);
       if (age === 'older') throw new ImageVolumeCacheError(unfit.older);
       return { isOwnVersion: age !== 'newer' };
     },
@@ -460,6 +460,9 @@ const UNKNOWN_TO_SCHEMA = /^(?:42703|42883|42P01|42704)$/;
 /** PostgreSQL's SQLSTATE for what an account may not read. */
 const NOT_GRANTED = '42501';
 
+/** Loaded when the schema is in question: a list needs nothing of it. */
+const schemaAges = (): typeof schemaAge => require('../db/schema-age');
+
 /** A database whose schema is not this program's. */
 const unfit = {
   none: {
@@ -487,7 +490,9 @@ const unfit = {
 async function toInventoryError(database: Database, error: unknown): Promise<unknown> {
   const sqlState = sqlStateOf(error);
   if (sqlState === undefined || !UNKNOWN_TO_SCHEMA.test(sqlState)) return toClientError(error);
-  const age = await readSchemaAge(database).catch(() => 'unread' as const);
+  const age = await schemaAges()
+    .readSchemaAge(database)
+    .catch(() => 'unread' as const);
   return age === 'same' ? toClientError(error) : new ImageVolumeCacheError({ ...unfit[age], cause: error });
 }
 
