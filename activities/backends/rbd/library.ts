@@ -124,7 +124,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     // The bytes stay in that process, whose thread the hash keeps busy.
     hash: async (name, options) => {
       const own = { deadlineMs, closings: [closing.signal, options.signal] };
-      return await inAgentOfItsOwn(pool, own, (_ask, holdOwn) => hashThrough(holdOwn(), name, options));
+      return await inAgentOfItsOwn(pool, own, (askOwn) => hashThrough(askOwn, name, options));
     },
     read: async (name, options) => await readThrough(hold(), name, options),
     openReader: async (name, snapshot) => await readAnywhere(hold(), name, snapshot),
@@ -140,13 +140,12 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
 async function inAgentOfItsOwn<Result>(
   pool: Parameters<typeof startingAgent>[0],
   { deadlineMs, closings }: { deadlineMs: number; closings: AbortSignal[] },
-  work: (ask: Ask, hold: () => Hold) => Promise<Result>,
+  work: (ask: Ask) => Promise<Result>,
 ): Promise<Result> {
   const ended = new AbortController();
   const closed = AbortSignal.any([...closings, ended.signal]);
   try {
-    const { ask, hold } = startingAgent(pool, { deadlineMs, closed });
-    return await work(ask, hold);
+    return await work(startingAgent(pool, { deadlineMs, closed }).ask);
   } finally {
     ended.abort(isClosed());
   }
@@ -206,8 +205,14 @@ function startingAgent(
       stdio: ['ignore', 'ignore', 'inherit', 'ipc', 'pipe'],
     });
     const pipe = child.stdio[PARCELS_FD] as Socket;
-    const identity = Promise.resolve({ fsid: '', monitors: [] });
-    const agent: Agent = { child, pipe, waiting: new Map(), identity, timeouts: 0, holders: 0 };
+    const agent: Agent = {
+      child,
+      pipe,
+      waiting: new Map(),
+      identity: Promise.resolve({ fsid: '', monitors: [] }),
+      timeouts: 0,
+      holders: 0,
+    };
     agents.add(agent);
     child.on('message', (reply: AgentReply) => {
       if ('missing' in reply) return end(agent, new LibraryMissing(reply.missing));
@@ -292,30 +297,31 @@ type Ask = <Call extends AgentCall>(
 ) => Promise<Awaited<ReturnType<AgentCalls[Call]>>>;
 
 async function readThrough(
-  { ask, release }: Hold,
+  hold: Hold,
   name: string,
   { snapshot, lengthBytes, signal, consume }: ReadOptions,
 ): Promise<void> {
-  const { image, sizeBytes } = await opened({ ask, release }, name, { snapshot, writable: false });
+  const { image, sizeBytes, close } = await openIn(hold, name, { snapshot, writable: false });
   try {
     const end = Math.min(sizeBytes, lengthBytes ?? sizeBytes);
     for (let offset = 0; offset < end; offset += OBJECT_BYTES) {
       signal?.throwIfAborted();
-      await consume(Buffer.from(await ask('readAt', image, offset, Math.min(OBJECT_BYTES, end - offset))));
+      await consume(Buffer.from(await hold.ask('readAt', image, offset, Math.min(OBJECT_BYTES, end - offset))));
     }
   } finally {
-    await ask('closeImage', image).finally(release);
+    await close();
   }
 }
 
-/** @returns the image's number in the agent that is held, which is let go where it does not open. */
-async function opened(
+/** Opens an image in the agent that is held, until it is closed or does not open. */
+async function openIn(
   { ask, release }: Hold,
   name: string,
   options: { snapshot?: string; writable: boolean },
-): Promise<{ image: number; sizeBytes: number }> {
+): Promise<{ image: number; sizeBytes: number; close(this: void): Promise<void> }> {
   try {
-    return await ask('openImage', name, options);
+    const opened = await ask('openImage', name, options);
+    return { ...opened, close: async () => await ask('closeImage', opened.image).finally(release) };
   } catch (error) {
     release();
     throw error;
@@ -326,7 +332,7 @@ async function opened(
 const HASH_STEP_BYTES = 64 * MiB;
 
 async function hashThrough(
-  { ask }: Hold,
+  ask: Ask,
   name: string,
   { algorithm, lengthBytes, onProgress }: HashOptions,
 ): Promise<string> {
@@ -340,18 +346,18 @@ async function hashThrough(
 }
 
 async function readAnywhere(
-  { ask, release }: Hold,
+  hold: Hold,
   name: string,
   snapshot: string | undefined,
 ): Promise<Omit<GuestReader, 'hash'> & { sizeBytes: number }> {
-  const { image, sizeBytes } = await opened({ ask, release }, name, { snapshot, writable: false });
+  const { image, sizeBytes, close } = await openIn(hold, name, { snapshot, writable: false });
   return {
     sizeBytes,
+    close,
     async read(offset, lengthBytes) {
       const end = Math.min(sizeBytes, offset + lengthBytes);
-      return end <= offset ? Buffer.alloc(0) : Buffer.from(await ask('readAt', image, offset, end - offset));
+      return end <= offset ? Buffer.alloc(0) : Buffer.from(await hold.ask('readAt', image, offset, end - offset));
     },
-    close: async () => await ask('closeImage', image).finally(release),
   };
 }
 
@@ -359,8 +365,9 @@ async function readAnywhere(
 const WRITES_IN_FLIGHT = 8;
 
 /** Neighbours go in one write, up to an object's size; several writes are on their way at once, from memory that is used again and again. */
-async function writeThrough({ ask, release }: Hold, name: string): Promise<GuestWriter> {
-  const { image } = await opened({ ask, release }, name, { writable: true });
+async function writeThrough(hold: Hold, name: string): Promise<GuestWriter> {
+  const { ask } = hold;
+  const { image, close } = await openIn(hold, name, { writable: true });
   const inFlight = new Set<Promise<void>>();
   const unused: Buffer[] = Array.from({ length: WRITES_IN_FLIGHT }, () => Buffer.allocUnsafeSlow(OBJECT_BYTES));
   let failure: { error: unknown } | undefined;
@@ -413,7 +420,7 @@ async function writeThrough({ ask, release }: Hold, name: string): Promise<Guest
     },
     async close() {
       await Promise.all(inFlight);
-      await ask('closeImage', image).finally(release);
+      await close();
     },
   };
 }
