@@ -51,11 +51,7 @@ export function createAdmitVolume(deps: ControlDependencies) {
       const bypass = request.bypassCache ? 'requested' : admission.bypass;
       return await insert(deps, { volumeId, admission: { ...admission, bypass }, request, image });
     } catch (error) {
-      // A failure that may pass is no refusal yet.
-      if (!(error instanceof Failure && error.isFinal)) throw error;
-      const failure = await admitUnplaced(deps, { request, volumeId, failure: error });
-      await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure });
-      throw failure;
+      throw await endAdmission(deps, { input, request, volumeId, error });
     }
   };
 }
@@ -188,6 +184,19 @@ function checkSize({ sizeBytes }: Pick<CreateVolumeInput, 'sizeBytes'>, image: I
     throw refuse(`at least ${minDiskBytes}, the image's min_disk of ${image.minDiskGiB} GiB`);
   if (sizeBytes < (image.virtualSizeBytes ?? 0))
     throw refuse(`at least ${image.virtualSizeBytes}, the image's virtual size`);
+}
+
+/** Ends the admission of one volume that has failed. @returns what it is told to have failed of. */
+export async function endAdmission(
+  deps: ControlDependencies,
+  { input, error, ...known }: Omit<Parameters<typeof admitUnplaced>[1], 'failure'> & { input: unknown; error: unknown },
+): Promise<unknown> {
+  // A failure that may pass is no refusal yet.
+  if (!(error instanceof Failure && error.isFinal)) return error;
+  const failure = await admitUnplaced(deps, { ...known, failure: error });
+  const { volumeId } = known;
+  await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure });
+  return failure;
 }
 
 /** Records the refusal. An earlier try whose answer was lost may have inserted rows: those end here. */

@@ -1,4 +1,3 @@
-import { admitUnplaced } from './admit-unplaced';
 import { randomUUID } from 'node:crypto';
 import { holdEntryOf } from '../../db/creates';
 import type { VolumeRow } from '../../db/schema';
@@ -22,7 +21,7 @@ import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter
 import { promiseLimitOf } from '../kit/promise-limit';
 import { chooseProject } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
-import { endRefused } from './admit-volume';
+import { endAdmission } from './admit-volume';
 import { insertOrTakeOver, refusalOf } from './insert-row';
 import { volumeIdOf } from './create-volume-request';
 import { placesFor } from './place-volume';
@@ -48,11 +47,7 @@ export function createAdmitPlainVolume(deps: ControlDependencies) {
       volumeId = volumeIdOf(workflowId, request, deps.queues.prefix);
       return await admit(deps, { request, volumeId, startedAtMs });
     } catch (error) {
-      // A failure that may pass is no refusal yet.
-      if (!(error instanceof Failure && error.isFinal)) throw error;
-      const failure = await admitUnplaced(deps, { request, volumeId, failure: error });
-      await endRefused(deps, { input, volumeIds: volumeId === undefined ? [] : [volumeId], failure });
-      throw failure;
+      throw await endAdmission(deps, { input, request, volumeId, error });
     }
   };
 }
