@@ -4,7 +4,7 @@ import { openTemporal, type TemporalAccess } from '../client/open-temporal';
 import { connectDatabase } from '../db/client';
 import { parseDatabaseUrl } from '../db/url';
 import { errorMessage } from '../lib/error-message';
-import { splitAddress } from '../lib/split-address';
+import { splitAddress } from '../lib/listen-address';
 import { isListening } from './ports';
 
 /**

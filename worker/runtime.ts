@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net';
 import { Runtime, type RuntimeOptions } from '@temporalio/worker';
+import { joinAddress } from '../lib/listen-address';
 import { histogramBuckets } from './cache-metrics';
 import type { Logger } from '../client/logger';
 import { createTemporalLogger } from './temporal-logger';
@@ -22,7 +22,7 @@ export async function installRuntime(
   return await startOnFreePorts(
     async () => ({ port: await choosePort(wanted, { what: 'metrics', host, onMoved }) }),
     ({ port }) => {
-      const address = `${isIPv6(host) ? `[${host}]` : host}:${port}`;
+      const address = joinAddress({ host, port });
       // Core binds the port at once.
       Runtime.install(runtimeOptions(logger, address));
       return `http://${address}/metrics`;

@@ -1,4 +1,4 @@
-import { splitAddress } from '../../lib/split-address';
+import { splitAddress } from '../../lib/listen-address';
 import { ConfigError, type ConfigIssue } from './config-error';
 import type { LoadedConfig, ResolvedConfig } from './load';
 

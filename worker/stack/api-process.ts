@@ -1,5 +1,5 @@
-import { isIPv6 } from 'node:net';
 import { z } from 'zod';
+import { joinAddress } from '../../lib/listen-address';
 import { choosePort, startOnFreePorts, type OnPortMoved } from '../ports';
 import { startNodeProcess } from './node-process';
 import type { Part } from './part';
@@ -37,7 +37,7 @@ export async function startApiProcess({
         ...options,
         name: 'api',
         script: 'worker/api/main.js',
-        env: { ...env, IVC_API_LISTEN: `${isIPv6(host) ? `[${host}]` : host}:${port}` },
+        env: { ...env, IVC_API_LISTEN: joinAddress({ host, port }) },
         ready: readySchema,
         readyDeadlineMs: READY_DEADLINE_MS,
         stopDeadlineMs: shutdownGraceMs + STOP_MARGIN_MS,

@@ -4,7 +4,7 @@ import { findEndpoints, writeEndpoints, type Endpoints } from '../../client/conf
 import { openIdentity } from '../../activities/keystone/identity';
 import type { LoadedConfig, ResolvedConfig } from '../../client/config/load';
 import { findProcess } from '../../lib/process-identity';
-import { splitAddress } from '../../lib/split-address';
+import { splitAddress } from '../../lib/listen-address';
 import { findImagesEndpoint } from '../open-images';
 import { requireDatabase, requireImages, requireTemporal } from '../external';
 import { startImageServiceProcess } from './image-service-process';
