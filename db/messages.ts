@@ -21,8 +21,13 @@ const MIDDLE = '8000';
 const idOf = (source: Source): SQL =>
   sql`(${sql.raw(`'${FIRST}-${sources[source]}-${MIDDLE}-'`)} || lpad(to_hex(id), 12, '0'))::uuid`;
 
+interface Place {
+  source: Source;
+  id: number;
+}
+
 /** @returns undefined for what is no message's id. */
-function placeOf(messageId: string): { source: Source; id: number } | undefined {
+function placeOf(messageId: string): Place | undefined {
   const [, middle = '', digits = ''] = new RegExp(`^${FIRST}-(\\d{4})-${MIDDLE}-([0-9a-f]{12})$`).exec(messageId) ?? [];
   const source = (['decisions', 'events'] as const).find((known) => sources[known] === middle);
   return source === undefined ? undefined : { source, id: Number.parseInt(digits, 16) };
@@ -97,11 +102,10 @@ export async function findMessage(
 ): Promise<MessageRow | undefined> {
   const place = placeOf(messageId);
   if (place === undefined) return undefined;
-  const branch = place.source === 'decisions' ? decided : happened;
   const [row] = await readRows(
     database,
     fields,
-    (columns) => sql`select ${columns} from (${branch(scope, sql`id = ${place.id}`)}) told
+    (columns) => sql`select ${columns} from (${messageAt(place, scope)}) told
       where not exists (select from deleted_messages d where d.id = message_id)`,
   );
   return row;
@@ -114,15 +118,17 @@ export async function hideMessage(
 ): Promise<boolean> {
   const place = placeOf(messageId);
   if (place === undefined) return false;
-  const branch = place.source === 'decisions' ? decided : happened;
   const found = await runStatement(
     database,
-    sql`with found as (${branch(scope, sql`id = ${place.id}`)}), noted as (
+    sql`with found as (${messageAt(place, scope)}), noted as (
         insert into deleted_messages (id) select message_id from found on conflict (id) do nothing
       ) select from found`,
   );
   return found > 0;
 }
+
+const messageAt = ({ source, id }: Place, scope: ProjectScope): SQL =>
+  (source === 'decisions' ? decided : happened)(scope, sql`id = ${id}`);
 
 /** A create that was cancelled has no type of failure. */
 function decided(scope: ProjectScope, which: SQL = sql`true`): SQL {

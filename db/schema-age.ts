@@ -32,8 +32,14 @@ export async function readSchemaAge(on: Queryable): Promise<SchemaAge> {
   return last.at < own ? 'older' : 'newer';
 }
 
+let lastMigration: number | undefined;
+
 /** @returns when the last migration of this program was made: by this Drizzle orders them, and knows those that a database has had. */
 function lastMigrationAt(): number {
+  return (lastMigration ??= readLastMigration());
+}
+
+function readLastMigration(): number {
   const journal = JSON.parse(readFileSync(join(migrationsFolder, 'meta/_journal.json'), 'utf8')) as {
     entries: { when: number }[];
   };
