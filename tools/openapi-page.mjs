@@ -1,11 +1,8 @@
 /** Writes `docs/openapi.md`, the calls of the block-storage API with their bodies, from the sources; `--check` says whether it is current. */
-import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import * as prettier from 'prettier';
-import { isMain, main, root } from './lib/run.mjs';
+import { writePage } from './lib/page.mjs';
+import { isMain, main } from './lib/run.mjs';
 
-const page = join(root, 'docs/openapi.md');
 const require = createRequire(import.meta.url);
 
 const head = `# Calls of the block-storage API
@@ -13,16 +10,6 @@ const head = `# Calls of the block-storage API
 What \`GET /v3/openapi.json\` of a running API says too, as OpenAPI 3.1; made from the sources by \`npm run openapi\`. [api.md](api.md) says what differs from Cinder.
 
 `;
-
-async function writePage() {
-  const text = await render();
-  if (!process.argv.includes('--check')) writeFileSync(page, text);
-  else if (readFileSync(page, 'utf8') !== text) {
-    console.error('docs/openapi.md is not what the sources say: npm run openapi');
-    return 1;
-  }
-  return 0;
-}
 
 async function render() {
   // oxlint-disable-next-line import/no-unassigned-import -- it teaches `require` TypeScript.
@@ -37,8 +24,7 @@ async function render() {
     const calls = operations.filter(({ operation }) => operation.tags.includes(tag));
     return `## ${tag}\n\n${calls.map(callOf).join('\n\n')}\n`;
   });
-  const made = `${head}${sections.join('\n')}`;
-  return await prettier.format(made, { ...(await prettier.resolveConfig(page)), filepath: page });
+  return `${head}${sections.join('\n')}`;
 }
 
 function callOf({ path, method, operation }) {
@@ -47,4 +33,5 @@ function callOf({ path, method, operation }) {
   return schema === undefined ? line : `${line}\n\n\`\`\`json\n${JSON.stringify(schema, undefined, 2)}\n\`\`\``;
 }
 
-if (isMain(import.meta.url)) await main(writePage);
+if (isMain(import.meta.url))
+  await main((args) => writePage(args, { path: 'docs/openapi.md', script: 'openapi', render }));
