@@ -74,7 +74,7 @@ describe('ivc cache warm', () => {
 it('warms no image that has neither such an id nor such a name', async () => {
   expect(await ivcJson('cache', 'warm', '--image', 'debian')).toMatchObject({
     exitCode: 3,
-    document: { error: { type: 'ImageNotFound', message: expect.stringContaining('no image debian') } },
+    document: { error: { type: 'ImageNotFound', message: expect.stringContaining('no image "debian"') } },
   });
 });
 
