@@ -1,12 +1,12 @@
 import { getTableColumns } from 'drizzle-orm/utils';
-import { sql, type SQL } from 'drizzle-orm/sql';
+import { and, eq, sql, type SQL } from 'drizzle-orm/sql';
 import type { Caller, EventKind } from '../workflows/contract/event-kinds';
 import { Failure } from '../workflows/contract/failures';
 import type { BackendName, EntryId, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { Database } from './client';
 import { events } from './schema';
 import { isInScope, type ProjectScope } from './scope';
-import { cast, json, readRows, recordset, runStatement, type Queryable, type RowRead } from './statement';
+import { cast, json, query, readRows, recordset, runStatement, type Queryable, type RowRead } from './statement';
 
 /** Who has asked, and the run that does it. */
 export interface EventSource extends Caller {
@@ -71,6 +71,16 @@ export async function recordEvent(
         ${workflowId}, ${runId})
       on conflict (workflow_id, run_id, kind, object) do nothing`,
   );
+}
+
+/** What a run has recorded already: a lost reply costs nothing. */
+export async function findEventOfRun(
+  on: Queryable,
+  { kind, source: { workflowId, runId } }: { kind: EventKind; source: EventSource },
+): Promise<typeof events.$inferSelect | undefined> {
+  const where = and(eq(events.workflowId, workflowId), eq(events.runId, runId), eq(events.kind, kind));
+  const [found] = await query(on, (orm) => orm.select().from(events).where(where).limit(1));
+  return found;
 }
 
 /** As `recordEvent`, for requests about several images. Each `object` once in a run. */

@@ -4,8 +4,8 @@ import type { ProjectId, TransferId, VolumeId } from '../workflows/contract/ids'
 import type { HeldStatus, VolumeState } from '../workflows/contract/volume';
 import type { Database } from './client';
 import type { OverQuota } from './room';
-import { snapshotEventsOf, volumeEventColumns, volumeEventsOf, type EventSource } from './events';
-import { events, snapshots, transfers, type SnapshotRow, type TransferRow, type VolumeRow } from './schema';
+import { findEventOfRun, snapshotEventsOf, volumeEventColumns, volumeEventsOf, type EventSource } from './events';
+import { snapshots, transfers, type SnapshotRow, type TransferRow, type VolumeRow } from './schema';
 import { isInScope, type ProjectScope } from './scope';
 import { cast, inTransaction, query, readRows, readTable, runStatement, type Queryable } from './statement';
 import { lockVolume } from './volumes';
@@ -153,9 +153,7 @@ async function findInEvents(
   on: Queryable,
   { transferId, kind, source }: { transferId: TransferId; kind: EventKind; source: EventSource },
 ): Promise<EndedOffer | undefined> {
-  const { workflowId, runId } = source;
-  const where = and(eq(events.workflowId, workflowId), eq(events.runId, runId), eq(events.kind, kind));
-  const [found] = await query(on, (orm) => orm.select().from(events).where(where));
+  const found = await findEventOfRun(on, { kind, source });
   if (found === undefined || found.volumeId === null) return undefined;
   const { volumeId, detail } = found;
   const name = typeof detail['transferName'] === 'string' ? detail['transferName'] : null;

@@ -2,7 +2,7 @@ import { and, asc, eq, ne, or, sql } from 'drizzle-orm/sql';
 import { uuidPattern, type ProjectId } from '../workflows/contract/ids';
 import type { VolumeTypeChange } from '../workflows/contract/volume-type';
 import type { Database } from './client';
-import { recordEvent, type EventSource } from './events';
+import { findEventOfRun, recordEvent, type EventSource } from './events';
 import { volumes, volumeTypes, type VolumeTypeRow } from './schema';
 import { inTransaction, query, runStatement, transactionTime, type Queryable } from './statement';
 
@@ -10,7 +10,7 @@ export type ChangeTypeOutcome =
   | { kind: 'absent' | 'name-taken' }
   /** Volumes have it: what they are made by stays. */
   | { kind: 'in-use' }
-  | { kind: 'done'; type: VolumeTypeRow };
+  | { kind: 'done'; type: Pick<VolumeTypeRow, 'name'> };
 
 type Verb<Request> = (database: Database, request: Request) => Promise<ChangeTypeOutcome>;
 
@@ -69,11 +69,14 @@ export const updateVolumeType: Verb<{ id: string; change: VolumeTypeChange; sour
     return { kind: 'done', type: type ?? found };
   });
 
-/** Removes a volume type that no volume has, with its event. The absent is `absent`. */
+/** Removes a volume type that no volume has, with its event. Repeated by the same run it is `done` again; else the absent is `absent`. */
 export const deleteVolumeType: Verb<{ id: string; source: EventSource }> = (database, { id, source }) =>
   inTransaction(database, async (transaction) => {
     const found = await lockVolumeType(transaction, id);
-    if (found === undefined) return { kind: 'absent' };
+    if (found === undefined) {
+      const removed = await findEventOfRun(transaction, { kind: 'volume-type.removed', source });
+      return removed === undefined ? { kind: 'absent' } : { kind: 'done', type: { name: removed.object } };
+    }
     if (await isUsed(transaction, id)) return { kind: 'in-use' };
     await query(transaction, (orm) => orm.delete(volumeTypes).where(eq(volumeTypes.id, id)));
     await recordEvent(transaction, { kind: 'volume-type.removed', object: found.name, ...source });

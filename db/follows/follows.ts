@@ -17,7 +17,7 @@ import {
   transactionTime,
 } from '../statement';
 import { eventsOf } from '../entries/entry-events';
-import { recordEvent, type EventSource } from '../events';
+import { findEventOfRun, recordEvent, type EventSource } from '../events';
 
 /** `pinned_by` of what is pinned for a follow. */
 export function pinnedByFollow(name: string): string {
@@ -55,7 +55,7 @@ export function upsertFollow(
   });
 }
 
-/** Ends a follow; what was pinned for it is pinned no more. @returns whether there was one. */
+/** Ends a follow; what was pinned for it is pinned no more. @returns whether there was one, for the run that has ended it at any time. */
 export function deleteFollow(
   database: Database,
   { backend, name, source }: { backend: BackendName; name: string; source: EventSource },
@@ -70,9 +70,10 @@ export function deleteFollow(
           where backend = ${backend} and pinned_by = ${pinnedByFollow(name)} returning ${columnsOf(cacheEntries)}
         ) ${eventsOf('changed', { kind: 'unpinned', reason: 'unfollowed', workflowId: source.workflowId })}`,
     );
-    if (removed.length > 0)
-      await recordEvent(transaction, { kind: 'follow.removed', object: name, backend, ...source });
-    return removed.length > 0;
+    if (removed.length === 0)
+      return (await findEventOfRun(transaction, { kind: 'follow.removed', source })) !== undefined;
+    await recordEvent(transaction, { kind: 'follow.removed', object: name, backend, ...source });
+    return true;
   });
 }
 

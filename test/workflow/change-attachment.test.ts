@@ -52,5 +52,5 @@ async function countEvents({ stack }: World, volumeId: VolumeId): Promise<number
 }
 
 describe('ChangeAttachment', () => {
-  describeEveryStep([ofAvailable]);
+  describeEveryStep({ ChangeAttachment: [ofAvailable] });
 });

@@ -70,7 +70,7 @@ function ownId(volumeId: VolumeId): string {
 }
 
 describe('CreateVolumeFromImage', () => {
-  describeEveryStep([hit, miss, joined, bypassing, missUnderOwnId, bypassingUnderOwnId]);
+  describeEveryStep({ CreateVolumeFromImage: [hit, miss, joined, bypassing, missUnderOwnId, bypassingUnderOwnId] });
 });
 
 interface CreateCase {

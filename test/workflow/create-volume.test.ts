@@ -85,7 +85,7 @@ const ofVolume: Scenario = {
 const copied: Partial<VolumeRow> = { outcome: 'copied', bootable: true, holdsEntry: true };
 
 describe('CreateVolume', () => {
-  describeEveryStep([blank, ofSnapshot, ofVolume]);
+  describeEveryStep({ CreateVolume: [blank, ofSnapshot, ofVolume] });
 });
 
 /** What was made for the volume of the copy alone. */

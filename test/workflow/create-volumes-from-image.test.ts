@@ -30,7 +30,7 @@ const allOrNone: Scenario = {
 };
 
 describe('CreateVolumesFromImage', () => {
-  describeEveryStep([hits, misses, allOrNone]);
+  describeEveryStep({ CreateVolumesFromImage: [hits, misses, allOrNone] });
 });
 
 function actOf(world: World, { fault, onFailure }: { fault?: CaseFault; onFailure: FailurePolicy }): Act {

@@ -47,7 +47,7 @@ const ofCreating: Scenario = {
 };
 
 describe('DeleteVolume', () => {
-  describeEveryStep([ofAvailable, ofLastClone, ofCreating]);
+  describeEveryStep({ DeleteVolume: [ofAvailable, ofLastClone, ofCreating] });
 });
 
 async function createAvailable(world: World): Promise<CreateVolumeResult> {

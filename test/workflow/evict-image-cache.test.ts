@@ -38,7 +38,7 @@ const ofPin: Scenario = {
 };
 
 describe('EvictImageCache', () => {
-  describeEveryStep([ofFreeEntry, ofHeldEntry, ofPin]);
+  describeEveryStep({ EvictImageCache: [ofFreeEntry, ofHeldEntry, ofPin] });
 });
 
 async function createAvailable(world: World): Promise<CreateVolumeResult> {

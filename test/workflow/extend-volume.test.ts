@@ -59,5 +59,5 @@ async function countEvents({ stack }: World, volumeId: VolumeId): Promise<number
 }
 
 describe('ExtendVolume', () => {
-  describeEveryStep([ofAvailable]);
+  describeEveryStep({ ExtendVolume: [ofAvailable] });
 });

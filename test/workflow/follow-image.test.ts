@@ -50,7 +50,7 @@ const ofNewerImage: Scenario = {
 };
 
 describe('FollowImage', () => {
-  describeEveryStep([ofNewerImage]);
+  describeEveryStep({ FollowImage: [ofNewerImage] });
 });
 
 async function rename({ stack, image }: World, name: string): Promise<void> {

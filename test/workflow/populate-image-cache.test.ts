@@ -32,7 +32,7 @@ const streaming: Scenario = {
 };
 
 describe('PopulateImageCache', () => {
-  describeEveryStep([converting, unpacking, streaming]);
+  describeEveryStep({ PopulateImageCache: [converting, unpacking, streaming] });
 });
 
 /** Two creates wait for the flight: whatever happens to it, both are answered. */

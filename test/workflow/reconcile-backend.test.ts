@@ -36,7 +36,7 @@ const ofEverything: Scenario = {
 };
 
 describe('ReconcileBackend', () => {
-  describeEveryStep([ofEverything]);
+  describeEveryStep({ ReconcileBackend: [ofEverything] });
 });
 
 interface Disagreement {

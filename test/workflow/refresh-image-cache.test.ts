@@ -39,5 +39,5 @@ async function ensureKnownImage(stack: EveryStepStack): Promise<void> {
 }
 
 describe('RefreshImageCache', () => {
-  describeEveryStep([ofGoneImage]);
+  describeEveryStep({ RefreshImageCache: [ofGoneImage] });
 });

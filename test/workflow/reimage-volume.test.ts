@@ -55,5 +55,5 @@ const bypassing: Scenario = {
 };
 
 describe('ReimageVolume', () => {
-  describeEveryStep([ofCached, bypassing]);
+  describeEveryStep({ ReimageVolume: [ofCached, bypassing] });
 });

@@ -68,5 +68,5 @@ const ofFlight: Scenario = {
 };
 
 describe('SeedImageCache', () => {
-  describeEveryStep([ofVolume, ofFlight]);
+  describeEveryStep({ SeedImageCache: [ofVolume], PopulateImageCache: [ofFlight] });
 });

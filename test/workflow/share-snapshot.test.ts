@@ -83,5 +83,5 @@ const unshare: Scenario = {
 };
 
 describe('ShareSnapshot and UnshareSnapshot', () => {
-  describeEveryStep([share, unshare]);
+  describeEveryStep({ ShareSnapshot: [share], UnshareSnapshot: [unshare] });
 });

@@ -98,7 +98,7 @@ const cascade: Scenario = {
 };
 
 describe('CreateSnapshot, DeleteSnapshot and DeleteVolume with snapshots', () => {
-  describeEveryStep([ofVolume, deletion, lastHolder, cascade]);
+  describeEveryStep({ CreateSnapshot: [ofVolume], DeleteSnapshot: [deletion, lastHolder], DeleteVolume: [cascade] });
 });
 
 function deleteAct(

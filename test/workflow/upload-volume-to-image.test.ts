@@ -54,20 +54,22 @@ const upload = (
 });
 
 describe('UploadVolumeToImage', () => {
-  describeEveryStep([
-    upload('an upload as raw', {}),
-    upload(
-      'an upload that holds its volume',
-      { diskFormat: 'qcow2', holdVolume: true },
-      { last: ['endUploadHold'], struck: ['planUpload', 'ensureImageRecord', 'uploadImage', 'endUploadHold'] },
-    ),
-    upload('an upload as qcow2', { diskFormat: 'qcow2' }, { struck: ['uploadImage'] }),
-    upload(
-      'an upload that is cached',
-      { diskFormat: 'qcow2', seedCache: true },
-      { cached: ['openWarming', 'awaitVerdict', 'openWarming'], struck: ['openWarming', 'awaitVerdict'] },
-    ),
-  ]);
+  describeEveryStep({
+    UploadVolumeToImage: [
+      upload('an upload as raw', {}),
+      upload(
+        'an upload that holds its volume',
+        { diskFormat: 'qcow2', holdVolume: true },
+        { last: ['endUploadHold'], struck: ['planUpload', 'ensureImageRecord', 'uploadImage', 'endUploadHold'] },
+      ),
+      upload('an upload as qcow2', { diskFormat: 'qcow2' }, { struck: ['uploadImage'] }),
+      upload(
+        'an upload that is cached',
+        { diskFormat: 'qcow2', seedCache: true },
+        { cached: ['openWarming', 'awaitVerdict', 'openWarming'], struck: ['openWarming', 'awaitVerdict'] },
+      ),
+    ],
+  });
 });
 
 /** The image has all its bytes, or it is not there. */

@@ -23,5 +23,5 @@ const ofColdImage: Scenario = {
 };
 
 describe('WarmImageCache', () => {
-  describeEveryStep([ofColdImage]);
+  describeEveryStep({ WarmImageCache: [ofColdImage] });
 });

@@ -3,6 +3,7 @@
  * loses its reply, which runs it twice, finishes late, or is cancelled. Whatever happens, the promise is kept and the slate is clean.
  */
 import { createSemaphore } from '../../../lib/semaphore';
+import type { workflowTypes } from '../../../workflows/contract/names';
 import { faultKinds, type FaultKind, type Step } from './faults';
 import { assertCleanSlate, assertStackIsIdle } from './slate';
 import { startEveryStepStack, type EveryStepStack } from './step-stack';
@@ -40,11 +41,17 @@ export interface Act {
   check(): Promise<void>;
 }
 
+/** Scenarios by the workflow whose run is struck. */
+export type ScenariosByWorkflow = Partial<Record<WorkflowType, Scenario[]>>;
+type WorkflowType = (typeof workflowTypes)[keyof typeof workflowTypes];
+
 /** Declares the tests: one for each clean run and one for each fault at each step. */
-export function describeEveryStep(scenarios: Scenario[]): void {
+export function describeEveryStep(byWorkflow: ScenariosByWorkflow): void {
   const outcomes = new Map<string, Promise<{ error?: unknown }>>();
   let stack: EveryStepStack | undefined;
-  const cases = scenarios.flatMap((scenario) => casesOf(scenario));
+  const cases = Object.entries(byWorkflow).flatMap(([workflowType, scenarios]) =>
+    scenarios.flatMap((scenario) => casesOf(scenario, workflowType)),
+  );
 
   beforeAll(async () => {
     const started = await startEveryStepStack();
@@ -84,12 +91,12 @@ interface Case {
   run: (stack: EveryStepStack) => Promise<void>;
 }
 
-function casesOf(scenario: Scenario): Case[] {
+function casesOf(scenario: Scenario, workflowType: string): Case[] {
   const steps = stepsOf(scenario.steps);
   const clean: Case = {
     title: `${scenario.name} takes the steps ${scenario.steps.join(', ')}`,
     mostly: 'working',
-    run: (stack) => runClean(stack, scenario),
+    run: (stack) => runClean(stack, scenario, workflowType),
   };
   const { struck = scenario.steps } = scenario;
   const unknown = struck.filter((activity) => !scenario.steps.includes(activity));
@@ -123,11 +130,12 @@ function faultKindsOf({ activity }: Step): FaultKind[] {
   return faultKinds.filter((kind) => kind !== 'fails-and-finishes-late' || !neverOutlived.includes(activity));
 }
 
-async function runClean(stack: EveryStepStack, scenario: Scenario): Promise<void> {
+async function runClean(stack: EveryStepStack, scenario: Scenario, workflowType: string): Promise<void> {
   const world = await createWorld(stack, scenario.image);
   const act = await scenario.prepare(world);
   await act.run();
   await world.untilClosed();
+  expect(await stack.client.workflow.getHandle(act.workflowId).describe()).toMatchObject({ type: workflowType });
   expect(await readSteps(stack, act.workflowId)).toEqual(scenario.steps);
   await act.check();
   await assertCleanSlate(world);
