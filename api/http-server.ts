@@ -30,6 +30,7 @@ import { registerAbsent } from './routes/absent';
 import { registerExtensions } from './routes/known-extensions';
 import { registerLimits } from './routes/limits';
 import { registerMessages } from './routes/messages';
+import { registerDefaultTypes } from './routes/default-types';
 import { registerQuotaSets } from './routes/quota-sets';
 import { registerServices } from './routes/services';
 import { registerAttachments } from './routes/attachments';
@@ -66,6 +67,7 @@ const resources: RegisterRoutes[] = [
   registerTypes,
   registerExtraSpecs,
   registerTypeEncryption,
+  registerDefaultTypes,
   registerQuotaSets,
   registerLimits,
   registerServices,

@@ -2,11 +2,9 @@ import type { FastifyRequest } from 'fastify';
 import { v5 as uuidV5 } from 'uuid';
 import type { VolumeType } from '../client/records';
 import type { ProjectId } from '../workflows/contract/ids';
+import { NO_TYPE } from '../workflows/contract/volume-type';
 import type { ApiContext } from './api-context';
 import { isAdmin } from './caller';
-
-/** Cinder's own name of the type of a volume that asks for none. */
-export const DEFAULT_TYPE = '__DEFAULT__';
 
 /** Namespace of the ids of types that the configuration has, which are made from their names (RFC 9562, version 5). */
 const CONFIGURED_NAMESPACE = '5a0f7d8e-2f4e-4c0b-9a39-1f7c9e1d2b64';
@@ -19,7 +17,7 @@ export interface ListedType extends VolumeType {
 /** @returns all volume types: those of the configuration, then those that administrators have made. */
 export async function listTypes({ cache }: ApiContext): Promise<ListedType[]> {
   const { volumeTypes, defaultVolumeType } = cache.settings.loaded.config;
-  const unnamed = defaultVolumeType === undefined ? [configuredType(DEFAULT_TYPE, { extraSpecs: {} })] : [];
+  const unnamed = defaultVolumeType === undefined ? [configuredType(NO_TYPE, { extraSpecs: {} })] : [];
   const configured = Object.entries(volumeTypes).map(([name, type]) => configuredType(name, type));
   const made = await (await cache.inventory()).listVolumeTypes();
   return [...unnamed, ...configured, ...made.map((type) => ({ ...type, isConfigured: false }))];
@@ -64,12 +62,19 @@ export async function visibleType(
 
 /** The name of the type of volumes that ask for none. */
 export function defaultTypeName({ cache }: ApiContext): string {
-  return cache.settings.loaded.config.defaultVolumeType ?? DEFAULT_TYPE;
+  return cache.settings.loaded.config.defaultVolumeType ?? NO_TYPE;
+}
+
+/** @returns the type that a project has as its default; undefined: nobody has said one, and the installation's counts. */
+export async function defaultTypeOf(context: ApiContext, projectId: ProjectId): Promise<ListedType | undefined> {
+  const [found] = await (await context.cache.inventory()).listDefaultTypes({ projectId });
+  if (found === undefined) return undefined;
+  return (await listTypes(context)).find(({ volumeTypeId }) => volumeTypeId === found.volumeTypeId);
 }
 
 /** @returns what the view of a volume says of its type. */
 export function typeOfVolume({ volumeType, volumeTypeId }: { volumeType: string | null; volumeTypeId: string | null }) {
-  const name = volumeType ?? DEFAULT_TYPE;
+  const name = volumeType ?? NO_TYPE;
   return { name, id: volumeTypeId ?? uuidV5(name, CONFIGURED_NAMESPACE) };
 }
 

@@ -19,7 +19,7 @@ import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
 import { isImageRecorded } from '../db/held-uploads';
 import { findVolume, readVolumes } from '../db/volumes';
-import { selectVolumeTypes } from '../db/volume-types';
+import { selectDefaultTypes, selectVolumeTypes } from '../db/volume-types';
 import {
   selectVolumes,
   totalVolumes,
@@ -77,6 +77,7 @@ import type {
   Snapshot,
   Transfer,
   Volume,
+  DefaultType,
   VolumeType,
 } from './records';
 import { chooseBucketMs, toBuckets, toTotals, type Report, type ReportFilter } from './report';
@@ -237,6 +238,8 @@ export interface Inventory {
   findMessage(messageId: string, filter?: OfProject): Promise<Message | undefined>;
   /** Those that administrators have made, in that order. */
   listVolumeTypes(): Promise<VolumeType[]>;
+  /** Which type the volumes of each project have that ask for none, by their projects' ids; a project that is not there has the configuration's. */
+  listDefaultTypes(filter?: OfProject): Promise<DefaultType[]>;
   listEntries(filter?: EntryFilter): Promise<CacheEntry[]>;
   findEntry(entryId: EntryId): Promise<CacheEntry | undefined>;
   /** Whether an upload goes on that holds its volume, and the image service has the image's record. */
@@ -336,6 +339,8 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       (await selectVolumeTypes(database)).map(
         ({ id: volumeTypeId, createdAt: _at, updatedAt: _changedAt, ...type }) => ({ volumeTypeId, ...type }),
       ),
+    listDefaultTypes: ({ projectId } = {}) =>
+      selectDefaultTypes(database, { projectId: projectId as ProjectId | undefined }),
     listEntries: listCacheEntries,
     listImageVolumes: async (filter) => {
       const owner = (await findInternalTenant(database))?.projectId ?? null;

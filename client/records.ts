@@ -94,6 +94,12 @@ export interface VolumeType extends Required<Pick<VolumeTypeChange, 'name' | 'is
   encryption: VolumeTypeEncryption | null;
 }
 
+/** Which type the volumes of a project have that ask for none: one of the configuration or of the others. */
+export interface DefaultType {
+  projectId: ProjectId;
+  volumeTypeId: string;
+}
+
 /** A snapshot of a volume. */
 export interface Snapshot {
   snapshotId: SnapshotId;

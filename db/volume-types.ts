@@ -1,9 +1,10 @@
-import { and, asc, eq, ne, or, sql } from 'drizzle-orm/sql';
+import { and, asc, eq, inArray, ne, or, sql } from 'drizzle-orm/sql';
+import { getTableColumns } from 'drizzle-orm/utils';
 import { uuidPattern, type ProjectId } from '../workflows/contract/ids';
 import type { VolumeTypeChange } from '../workflows/contract/volume-type';
 import type { Database } from './client';
 import { findEventOfRun, recordEvent, type EventSource } from './events';
-import { volumes, volumeTypes, type VolumeTypeRow } from './schema';
+import { defaultVolumeTypes, volumes, volumeTypes, type VolumeTypeRow } from './schema';
 import { inTransaction, query, runStatement, transactionTime, type Queryable } from './statement';
 
 export type ChangeTypeOutcome =
@@ -77,11 +78,59 @@ export const deleteVolumeType: Verb<{ id: string; source: EventSource }> = (data
       const removed = await findEventOfRun(transaction, { kind: 'volume-type.removed', source });
       return removed === undefined ? { kind: 'absent' } : { kind: 'done', type: { name: removed.object } };
     }
-    if (await isUsed(transaction, id)) return { kind: 'in-use' };
+    if ((await isUsed(transaction, id)) || (await isDefault(transaction, id))) return { kind: 'in-use' };
     await query(transaction, (orm) => orm.delete(volumeTypes).where(eq(volumeTypes.id, id)));
     await recordEvent(transaction, { kind: 'volume-type.removed', object: found.name, ...source });
     return { kind: 'done', type: found };
   });
+
+/** Makes a type the default of projects, in place of another, or of none; with its event. Repeated it changes nothing. */
+export function changeDefaultType(
+  database: Database,
+  { id, add, remove, source }: { id: string; add: ProjectId[]; remove: ProjectId[]; source: EventSource },
+): Promise<void> {
+  return inTransaction(database, async (transaction) => {
+    // Nobody deletes it meanwhile.
+    await lockVolumeType(transaction, id);
+    const { projectId, volumeTypeId } = defaultVolumeTypes;
+    const unset = and(inArray(projectId, remove), eq(volumeTypeId, id));
+    if (remove.length > 0) await query(transaction, (orm) => orm.delete(defaultVolumeTypes).where(unset));
+    const rows = add.map((project) => ({ projectId: project, volumeTypeId: id }));
+    const set = { volumeTypeId: id, setAt: transactionTime };
+    if (rows.length > 0)
+      await query(transaction, (orm) =>
+        orm.insert(defaultVolumeTypes).values(rows).onConflictDoUpdate({ target: projectId, set }),
+      );
+    const detail = { addDefaultOf: add, removeDefaultOf: remove };
+    await recordEvent(transaction, { kind: 'volume-type.set', object: id, detail, ...source });
+  });
+}
+
+/** Projects with a default type of their own that are listed at once. */
+const MOST_DEFAULTS = 10_000;
+
+/** @returns the ids of the types that projects have by default; of one project where it is named. */
+export function selectDefaultTypes(
+  database: Queryable,
+  { projectId }: { projectId?: ProjectId } = {},
+): Promise<{ projectId: ProjectId; volumeTypeId: string }[]> {
+  const where = projectId === undefined ? undefined : eq(defaultVolumeTypes.projectId, projectId);
+  const { setAt: _at, ...columns } = getTableColumns(defaultVolumeTypes);
+  return query(database, (orm) =>
+    orm
+      .select(columns)
+      .from(defaultVolumeTypes)
+      .where(where)
+      .orderBy(asc(defaultVolumeTypes.projectId))
+      .limit(MOST_DEFAULTS),
+  );
+}
+
+async function isDefault(transaction: Queryable, id: string): Promise<boolean> {
+  const where = eq(defaultVolumeTypes.volumeTypeId, id);
+  const rows = await query(transaction, (orm) => orm.select().from(defaultVolumeTypes).where(where).limit(1));
+  return rows.length > 0;
+}
 
 /** @param called its name or its id. */
 export async function findVolumeType(database: Queryable, called: string): Promise<VolumeTypeRow | undefined> {

@@ -1,6 +1,13 @@
 import { z } from 'zod';
-import { deleteVolumeType, insertVolumeType, updateVolumeType } from '../../db/volume-types';
+import {
+  changeDefaultType,
+  deleteVolumeType,
+  insertVolumeType,
+  findVolumeType,
+  updateVolumeType,
+} from '../../db/volume-types';
 import { Failure } from '../../workflows/contract/failures';
+import type { ProjectId } from '../../workflows/contract/ids';
 import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
 import type { ChangeVolumeTypeInput, ChangeVolumeTypeResult } from '../../workflows/contract/volume-type';
 import { quote } from '../../workflows/contract/words';
@@ -43,6 +50,8 @@ const typeSchema = z.strictObject({
     })
     .nullable()
     .optional(),
+  addDefaultOf: z.array(projectId).max(MAX_SPECS).optional(),
+  removeDefaultOf: z.array(projectId).max(MAX_SPECS).optional(),
   ...callerSchema,
 });
 
@@ -60,7 +69,11 @@ export function createChangeVolumeType({ config, database }: ControlDependencies
       case 'name-taken':
         throw refuseName(name ?? '');
       case 'in-use':
-        throw new Failure('InvalidRequest', { field: 'volumeTypeId', value: id, allowed: 'a type that no volume has' });
+        throw new Failure('InvalidRequest', {
+          field: 'volumeTypeId',
+          value: id,
+          allowed: 'a type that no volume has, and that is no project’s default',
+        });
       case 'done':
         return { volumeTypeId: id, name: outcome.type.name, outcome: outcomeOf(verb) };
     }
@@ -68,8 +81,20 @@ export function createChangeVolumeType({ config, database }: ControlDependencies
 
   async function run({ id, verb, change, source }: Asked) {
     if (verb === 'delete') return await deleteVolumeType(database, { id, source });
-    if (verb === undefined) return await updateVolumeType(database, { id, change, source });
-    const { name, ...rest } = change;
+    const { addDefaultOf: add = [], removeDefaultOf: remove = [], ...ofType } = change;
+    if (add.length > 0 || remove.length > 0) {
+      const [other] = [...(verb === undefined ? [] : ['verb']), ...Object.keys(ofType)];
+      if (other !== undefined)
+        throw new Failure('InvalidRequest', {
+          field: other,
+          value: 'a change',
+          allowed: 'nothing beside its projects',
+        });
+      await changeDefaultType(database, { id, add: add as ProjectId[], remove: remove as ProjectId[], source });
+      return { kind: 'done', type: { name: (await findVolumeType(database, id))?.name ?? id } } as const;
+    }
+    if (verb === undefined) return await updateVolumeType(database, { id, change: ofType, source });
+    const { name, ...rest } = ofType;
     if (name === undefined) throw new Failure('InvalidRequest', { field: 'name', value: 'nothing', allowed: 'a name' });
     return await insertVolumeType(database, { id, name, change: rest, source });
   }

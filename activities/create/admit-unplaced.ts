@@ -19,19 +19,11 @@ export async function admitUnplaced(
 ): Promise<Failure> {
   if (!isFailure(failure, 'NoBackendFits') || volumeId === undefined || request?.acceptUnplaced !== true)
     return failure;
-  const {
-    name = null,
-    sizeBytes = null,
-    metadata = {},
-    description,
-    volumeType = '',
-    imageId,
-    by,
-    requestId,
-  } = request;
+  const { name = null, sizeBytes = null, metadata = {}, description, imageId, by, requestId } = request;
   const projectId = chooseProject(deps, request.projectId);
   // It lies nowhere, and a row names a backend.
   const backend = (deps.config.defaultBackend ?? Object.keys(deps.config.backends)[0]) as BackendName;
+  const { volumeType } = failure.details;
   const type = await findVolumeType(deps.database, volumeType);
   const inserted = await insertOrTakeOver(deps, {
     volumeId,

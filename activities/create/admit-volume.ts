@@ -13,6 +13,7 @@ import {
 } from '../../workflows/contract/ids';
 import type { Image } from '../../workflows/contract/image';
 import type { Admission } from '../../workflows/contract/population';
+import { IMAGE_TYPE_PROPERTY } from '../../workflows/contract/volume-type';
 import { ANY_BACKEND, type CreateVolumeInput, type CreateVolumeResult } from '../../workflows/contract/volume';
 import type { ControlDependencies } from '../dependencies';
 import { cacheKeyOf } from '../kit/cache-key';
@@ -22,7 +23,7 @@ import { chooseProject } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
 import { resultOf, sizeOf } from '../kit/created-volume';
 import { parseCreateVolumeRequest, volumeIdOf, followNameOf } from './create-volume-request';
-import { placesFor, placeVolume } from './place-volume';
+import { placesFor, placeVolume, type Places } from './place-volume';
 import { imageMetadataOf } from '../kit/image-metadata';
 import { readRequestedImage } from './requested-image';
 
@@ -71,9 +72,7 @@ export async function checkRequest(
 ): Promise<{ admission: Admission; image: Image }> {
   const projectId = chooseProject(deps, request.projectId);
   await deps.checkProject(projectId);
-  const places = await placesFor(deps, request, projectId);
-  const read = { given: request.imageId, backend: places.backends[0], volumeId, projectId };
-  const image = await readRequestedImage(deps, read);
+  const { image, places } = await findImageAndPlaces(deps, { request, volumeId, projectId });
   checkImage(deps, image);
   checkSize(request, image);
   const minDiskBytes = image.minDiskGiB * GiB;
@@ -106,6 +105,23 @@ export async function checkRequest(
     admitMs: Math.round(performance.now() - startedAtMs),
   };
   return { admission, image };
+}
+
+/** A follow is of a backend; any other image may say of which type its volumes are, unless the request does. */
+async function findImageAndPlaces(
+  deps: ControlDependencies,
+  {
+    request,
+    volumeId,
+    projectId,
+  }: { request: Omit<CreateVolumeInput, 'volumeId'>; volumeId: VolumeId; projectId: ProjectId },
+): Promise<{ image: Image; places: Places }> {
+  const { imageId: given, volumeType, backend } = request;
+  const byImage = volumeType === undefined && backend === undefined && followNameOf(given) === undefined;
+  const known = byImage ? undefined : await placesFor(deps, request, projectId);
+  const image = await readRequestedImage(deps, { given, backend: known?.backends[0], volumeId, projectId });
+  const imageType = image.properties[IMAGE_TYPE_PROPERTY];
+  return { image, places: known ?? (await placesFor(deps, { ...request, imageType }, projectId)) };
 }
 
 interface Checked {

@@ -38,6 +38,7 @@ const requestSchema = z.strictObject({
   volumeId: uuid.optional(),
   backend: boundedText(40).optional(),
   volumeType: boundedText(MAX_NAME_CHARACTERS).optional(),
+  defaultVolumeType: boundedText(MAX_NAME_CHARACTERS).optional(),
   sizeBytes: volumeSizeBytes.optional(),
   projectId: projectId.optional(),
   name: volumeName.optional(),

@@ -4,6 +4,7 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { formatBytes } from '../../workflows/contract/bytes';
+import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { plural, quote } from '../../workflows/contract/words';
 import type { ControlDependencies } from '../dependencies';
 import { chooseBackend } from '../kit/request';
@@ -22,7 +23,11 @@ export interface Places {
   isAny: boolean;
 }
 
-type Meant = Pick<CreateVolumeInput, 'backend' | 'volumeType'> & { imageId?: string };
+type Meant = Pick<CreateVolumeInput, 'backend' | 'volumeType' | 'defaultVolumeType'> & {
+  imageId?: string;
+  /** As its image says. */
+  imageType?: string;
+};
 
 /**
  * @returns the one backend that a request names, else those of its volume type, else the default ones.
@@ -31,9 +36,9 @@ type Meant = Pick<CreateVolumeInput, 'backend' | 'volumeType'> & { imageId?: str
 export async function placesFor(deps: ControlDependencies, request: Meant, projectId: ProjectId): Promise<Places> {
   const { config } = deps;
   const { backend, imageId } = request;
-  const asked = request.volumeType ?? (backend === undefined ? config.defaultVolumeType : undefined) ?? null;
+  const asked = typeAskedFor(deps, request);
   const all = Object.keys(config.backends);
-  const type = asked === null ? undefined : await resolveVolumeType(deps, asked, projectId);
+  const type = asked === undefined ? undefined : await resolveVolumeType(deps, asked, projectId);
   const ofType = {
     volumeType: type?.name ?? null,
     volumeTypeId: type?.id ?? null,
@@ -60,6 +65,14 @@ export async function placesFor(deps: ControlDependencies, request: Meant, proje
     throw new Failure('InvalidRequest', { field: 'backend', value: quote(backend), allowed: known });
   }
   return { backends: [first, ...more], ...ofType, isAny: true };
+}
+
+/** As Cinder chooses it: the request's, else the image's, else the project's or the installation's. Source: its `_get_volume_type`. */
+function typeAskedFor({ config }: ControlDependencies, request: Meant): string | undefined {
+  const { volumeType, backend, imageType, defaultVolumeType } = request;
+  const byDefault = backend === undefined ? (imageType ?? defaultVolumeType ?? config.defaultVolumeType) : undefined;
+  const asked = volumeType ?? byDefault;
+  return asked === NO_TYPE && !Object.hasOwn(config.volumeTypes, NO_TYPE) ? undefined : asked;
 }
 
 interface Wanted {

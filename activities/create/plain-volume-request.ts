@@ -20,6 +20,7 @@ const schema = z.strictObject({
   volumeId: uuid.optional(),
   backend: boundedText(40).optional(),
   volumeType: boundedText(MAX_NAME_CHARACTERS).optional(),
+  defaultVolumeType: boundedText(MAX_NAME_CHARACTERS).optional(),
   sizeBytes: volumeSizeBytes.optional(),
   projectId: projectId.optional(),
   name: volumeName.optional(),

@@ -7,13 +7,20 @@ import type { ControlDependencies } from '../dependencies';
 import { readImageFor } from '../kit/read-image-for';
 import { followNameOf } from './create-volume-request';
 
+interface Meant {
+  given: string;
+  /** Of a follow. */
+  backend: BackendName | undefined;
+  volumeId: VolumeId;
+}
+
 /**
  * Reads the record of the image that a create means, on every create: access to an image can change without any timestamp moving.
  * @throws ImageNotFound, FollowNotFound, as for what is not there where the project may not see it (final); ImageServiceUnavailable, DatabaseUnavailable (retried).
  */
 export async function readRequestedImage(
   deps: ControlDependencies,
-  { projectId, ...meant }: { given: string; backend: BackendName; volumeId: VolumeId; projectId: ProjectId },
+  { projectId, ...meant }: Meant & { projectId: ProjectId },
 ): Promise<Image> {
   const imageId = await resolveImageId(deps, meant);
   try {
@@ -22,7 +29,7 @@ export async function readRequestedImage(
     const follow = followNameOf(meant.given);
     // Which image it has found is not for a project that may not see it.
     if (follow !== undefined && deps.config.identity !== undefined && isFailure(error, 'ImageNotFound'))
-      throw new Failure('FollowNotFound', { follow, backend: meant.backend, found: 'unknown' });
+      throw new Failure('FollowNotFound', { follow, backend: meant.backend ?? '', found: 'unknown' });
     throw error;
   }
 }
@@ -32,12 +39,9 @@ export async function readRequestedImage(
  * from a follow keeps its image.
  * @throws FollowNotFound (final); DatabaseUnavailable (retried).
  */
-async function resolveImageId(
-  { database }: ControlDependencies,
-  { given, backend, volumeId }: { given: string; backend: BackendName; volumeId: VolumeId },
-): Promise<string> {
+async function resolveImageId({ database }: ControlDependencies, { given, backend, volumeId }: Meant): Promise<string> {
   const name = followNameOf(given);
-  if (name === undefined) return given;
+  if (name === undefined || backend === undefined) return given;
   const resolved = await resolveFollow(database, { backend, name, volumeId });
   if (resolved.kind === 'image') return resolved.imageId;
   const found = resolved.kind === 'unknown' ? 'unknown' : 'without an image';

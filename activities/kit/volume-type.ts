@@ -38,7 +38,7 @@ export async function resolveVolumeType(
   const backends = all.filter((backend) =>
     fits(made.extraSpecs, poolCapabilitiesOf(backend, config.backends[backend]?.driver ?? '')),
   );
-  if (backends.length === 0) throw new Failure('NoBackendFits', { volumeType: quote(made.name) });
+  if (backends.length === 0) throw new Failure('NoBackendFits', { volumeType: made.name });
   return { name: made.name, id: made.id, backends, multiattach: isMultiattach(made) };
 }
 

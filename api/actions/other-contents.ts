@@ -5,7 +5,8 @@ import { ApiError, badRequest } from '../errors';
 import { orGoesOn } from '../or-goes-on';
 import { flag, nonEmptyText, resourceId } from '../schemas/common-fields';
 import { statusOf } from '../views/volume';
-import { DEFAULT_TYPE, visibleType } from '../volume-types';
+import { NO_TYPE } from '../../workflows/contract/volume-type';
+import { visibleType } from '../volume-types';
 import { whoAsks } from '../who-asks';
 import { volumeAction } from './volume-action';
 
@@ -34,7 +35,7 @@ const retype = volumeAction({
   run: async ({ request, context, volume, input }) => {
     const type = await visibleType(request, context, input.new_type);
     if (type === undefined) throw badRequest(`Invalid input received: there is no volume type ${input.new_type}`);
-    if (type.name === (volume.volumeType ?? DEFAULT_TYPE)) return;
+    if (type.name === (volume.volumeType ?? NO_TYPE)) return;
     const { volumeId } = volume;
     await changeVolume(context.cache, volumeId, { volumeType: type.name, ...whoAsks(request) });
   },

@@ -10,7 +10,8 @@ import { specsFor } from '../routes/types';
 import { flag, nonEmptyText } from '../schemas/common-fields';
 import { sizeGiB, statusOf } from '../views/volume';
 import { timeOf } from '../views/time';
-import { DEFAULT_TYPE, visibleType } from '../volume-types';
+import { NO_TYPE } from '../../workflows/contract/volume-type';
+import { visibleType } from '../volume-types';
 import { whoAsks } from '../who-asks';
 import { volumeAction, type ActionCall } from './volume-action';
 
@@ -81,7 +82,7 @@ function expectKnown({ request, input }: UploadCall): void {
 
 /** As Cinder's own record of it. */
 async function typeOf({ request, context, volume }: UploadCall): Promise<object | null> {
-  const type = await visibleType(request, context, volume.volumeType ?? DEFAULT_TYPE);
+  const type = await visibleType(request, context, volume.volumeType ?? NO_TYPE);
   if (type === undefined) return null;
   return {
     id: type.volumeTypeId,

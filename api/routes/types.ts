@@ -16,7 +16,7 @@ import {
   type TypeActionBody,
   type UpdateTypeBody,
 } from '../schemas/type';
-import { defaultTypeName, listVisibleTypes, visibleType, type ListedType } from '../volume-types';
+import { defaultTypeName, defaultTypeOf, listVisibleTypes, visibleType, type ListedType } from '../volume-types';
 import { whoAsks } from '../who-asks';
 
 interface OfType {
@@ -37,7 +37,10 @@ export function registerTypes(app: FastifyInstance, context: ApiContext): void {
     return { volume_types: listed.map((type) => typeView(request, type)) };
   });
 
-  app.get('/types/default', async (request) => await shown(request, defaultTypeName(context)));
+  app.get('/types/default', async (request) => {
+    const own = await defaultTypeOf(context, request.caller.projectId);
+    return await shown(request, own?.name ?? defaultTypeName(context));
+  });
   app.get<OfType>('/types/:type_id', async (request) => await shown(request, request.params.type_id));
 
   app.post<{ Body: CreateTypeBody }>('/types', { schema: { body: createTypeSchema } }, async (request) => {

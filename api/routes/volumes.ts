@@ -17,7 +17,7 @@ import type { ApiContext } from '../api-context';
 import { isTrue, type Query } from '../query';
 import { idOfKey } from '../idempotency';
 import { orGoesOn } from '../or-goes-on';
-import { DEFAULT_TYPE } from '../volume-types';
+import { defaultTypeOf } from '../volume-types';
 import { whoAsks } from '../who-asks';
 import { typeCalled } from './types';
 import { statusOf, volumeBody, volumeDetail } from '../views/volume';
@@ -41,8 +41,8 @@ export function registerVolumes(app: FastifyInstance, context: ApiContext): void
   app.post<{ Body: CreateVolumeBody }>('/volumes', { schema: { body: createVolumeSchema } }, async (request, reply) => {
     const { volume: given } = request.body;
     expectZone(given.availability_zone, context);
-    const type = await typeAskedFor(request, context, given.volume_type);
-    const volume = await startVolume(cache, inputOf({ ...given, volume_type: type }, request));
+    const type = await typeAskedFor(request, context, given);
+    const volume = await startVolume(cache, { ...inputOf(given, request), ...type });
     return reply.code(202).send({ volume: volumeBody(request, context, volume) });
   });
 
@@ -85,11 +85,15 @@ function expectZone(asked: string | undefined, { availabilityZone }: ApiContext)
   if (asked !== undefined && asked !== availabilityZone) throw badRequest(`Availability zone '${asked}' is invalid.`);
 }
 
-/** @returns the name of the type that a create asks for; undefined for the one of volumes without. @throws ApiError 404 */
-async function typeAskedFor(request: FastifyRequest, context: ApiContext, called: string | undefined) {
-  if (called === undefined) return undefined;
-  const { name } = await typeCalled(request, context, called);
-  return name === DEFAULT_TYPE ? undefined : name;
+/** @returns the name of the type that a create asks for, or of its project's default. A copy has its source's. @throws ApiError 404 */
+async function typeAskedFor(
+  request: FastifyRequest,
+  context: ApiContext,
+  { volume_type: called, snapshot_id: snapshotId, source_volid: sourceVolumeId }: CreateVolumeBody['volume'],
+) {
+  if (called !== undefined) return { volumeType: (await typeCalled(request, context, called)).name };
+  if ((snapshotId ?? sourceVolumeId) !== undefined) return {};
+  return { defaultVolumeType: (await defaultTypeOf(context, request.caller.projectId))?.name };
 }
 
 function inputOf(body: CreateVolumeBody['volume'], request: FastifyRequest) {
@@ -97,7 +101,6 @@ function inputOf(body: CreateVolumeBody['volume'], request: FastifyRequest) {
   const shared = {
     volumeId: idOfKey(request, 'volume'),
     sizeBytes: body.size === undefined ? undefined : body.size * GiB,
-    volumeType: body.volume_type,
     name: body.name,
     description: body.description,
     metadata: body.metadata,

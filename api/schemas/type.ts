@@ -33,6 +33,12 @@ export const extraSpecsSchema = z.strictObject({ extra_specs: extraSpecs });
 export type ExtraSpecsBody = z.output<typeof extraSpecsSchema>;
 export const extraSpecSchema = extraSpecs.refine((spec) => Object.keys(spec).length === 1, 'one extra spec');
 
+/** Source: `cinder.api.schemas.default_types`. */
+export const defaultTypeSchema = z.object({
+  default_type: z.strictObject({ volume_type: nonEmptyText(MAX_NAME_CHARACTERS) }),
+});
+export type DefaultTypeBody = z.output<typeof defaultTypeSchema>;
+
 export const typeActionSchema = z.union([
   z.strictObject({ addProjectAccess: z.strictObject({ project: nonEmptyText(MAX_NAME_CHARACTERS) }) }),
   z.strictObject({ removeProjectAccess: z.strictObject({ project: nonEmptyText(MAX_NAME_CHARACTERS) }) }),

@@ -1,4 +1,5 @@
 import { quotaUnits, type QuotaName } from './quotas';
+import { quote } from './words';
 
 /**
  * Every way in which this product fails on purpose. A new type cannot be added without deciding all of it:
@@ -231,7 +232,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 2,
     publicMessage: ({ volumeType }) =>
-      `volumeType: got ${volumeType}, allowed is a type that a backend fits: no valid backend was found for its extra specs`,
+      `volumeType: got ${quote(volumeType)}, allowed is a type that a backend fits: no valid backend was found for its extra specs`,
   },
   MessageNotFound: {
     retry: false,

@@ -1,5 +1,11 @@
 import type { Caller } from './event-kinds';
 
+/** Cinder's own name of the type of a volume that has none. Asked for, it is in place of every default. */
+export const NO_TYPE = '__DEFAULT__';
+
+/** The property of an image that names the type of its volumes, where a request names none. Source: `cinder.volume.flows.api.create_volume`. */
+export const IMAGE_TYPE_PROPERTY = 'cinder_img_volume_type';
+
 /** How a volume type's volumes are to be encrypted, in Cinder's words. */
 export interface VolumeTypeEncryption {
   encryptionId: string;
@@ -26,10 +32,16 @@ export interface VolumeTypeChange {
   encryption?: VolumeTypeEncryption | null;
 }
 
+/** Projects whose volumes have a type, of the configuration too, that ask for none. */
+export interface DefaultTypeChange {
+  addDefaultOf?: string[];
+  removeDefaultOf?: string[];
+}
+
 /** Input of `ChangeVolumeType`: for operators. */
-export interface ChangeVolumeTypeInput extends Caller, VolumeTypeChange {
+export interface ChangeVolumeTypeInput extends Caller, VolumeTypeChange, DefaultTypeChange {
   volumeTypeId: string;
-  /** `create`: it is made, with a name; `delete`: it goes, unless volumes have it. Default: what is there is changed. */
+  /** `create`: it is made, with a name; `delete`: it goes, unless volumes have it or it is a project's default. Default: what is there is changed. */
   verb?: 'create' | 'delete';
 }
 

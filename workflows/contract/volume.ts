@@ -71,8 +71,10 @@ export interface CreateVolumeInput extends Caller {
   volumeId?: string;
   /** A backend's name, or `ANY_BACKEND`: one of the volume type's, or of all, is chosen. */
   backend?: string;
-  /** Of the configuration. Default: its default type, where the request names no backend either. */
+  /** A name, or the id of one that administrators have made. Default, where the request names no backend either: the image's, by its property `cinder_img_volume_type`. */
   volumeType?: string;
+  /** The type where neither the request nor its image says one. Default: the configuration's. */
+  defaultVolumeType?: string;
   /** Bytes, a multiple of 512. Default: the larger of virtual size and `min_disk`, rounded up to 1 MiB. */
   sizeBytes?: number;
   /** Trusted as given until an identity service is configured. */
@@ -95,6 +97,8 @@ export interface CreatePlainVolumeInput extends Caller {
   backend?: string;
   /** As of an image's volume; default: the source's. It must allow the source's backend. */
   volumeType?: string;
+  /** Of an empty one, as of an image's volume. */
+  defaultVolumeType?: string;
   /** Bytes, a multiple of 512; not below the source's. Default: the source's. */
   sizeBytes?: number;
   projectId?: string;

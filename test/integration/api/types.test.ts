@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
 import { startApi, type TestApi } from '../../support/stack/api';
 import { useStack } from '../../support/stack/flows';
 
@@ -82,6 +83,38 @@ describe('volume types', () => {
     await makeType('elsewhere', { extra_specs: { volume_backend_name: flow.stack.backend } });
     expect((await retype('elsewhere')).status).toBe(400);
     expect((await api.call(`DELETE /v3/p1/types/${type.id}`)).status).toBe(202);
+  });
+
+  it('are the default of a project where one is said, and the image’s where it has one, each before the former', async () => {
+    const [ofProject, ofImage] = [await makeType('of-project'), await makeType('of-image')];
+    const path = '/v3/default-types/p3';
+    expect((await api.call(`GET ${path}`)).status).toBe(404);
+    expect((await api.call(`PUT ${path}`, { default_type: { volume_type: 'none' } })).status).toBe(400);
+    const set = { default_type: { project_id: 'p3', volume_type_id: ofProject.id } };
+    expect((await api.call(`PUT ${path}`, { default_type: { volume_type: 'of-project' } })).body).toEqual(set);
+    expect((await api.call(`GET ${path}`)).body).toEqual(set);
+    expect((await api.call('GET /v3/default-types')).body).toEqual({ default_types: [set.default_type] });
+    expect((await api.call(`GET ${path}`, undefined, { minor: 61 })).status).toBe(404);
+    expect((await api.call('GET /v3/p3/types/default')).body.volume_type).toMatchObject({ id: ofProject.id });
+    expect((await api.call(`DELETE /v3/p3/types/${ofProject.id}`)).status).toBe(400);
+
+    const sample = await makeSampleImage({ directory: flow.directory, name: 'typed' });
+    const uploadOf = async (type: string) =>
+      await uploadSample(flow.stack.images, sample, { properties: { cinder_img_volume_type: type } });
+    const [typed, foreign] = [await uploadOf('of-image'), await uploadOf('of-nobody')];
+    const { image: untyped } = await flow.upload('untyped');
+    const create = async (volume: object) => await api.call('POST /v3/p3/volumes', { volume: { size: 1, ...volume } });
+    const typeOf = async (volume: object) => (await create(volume)).body.volume.volume_type;
+    expect(await typeOf({})).toBe('of-project');
+    expect(await typeOf({ imageRef: untyped.id })).toBe('of-project');
+    expect(await typeOf({ imageRef: typed.id })).toBe(ofImage.name);
+    expect(await typeOf({ imageRef: typed.id, volume_type: 'of-project' })).toBe('of-project');
+    expect(await typeOf({ imageRef: typed.id, volume_type: '__DEFAULT__' })).toBe('__DEFAULT__');
+    expect((await create({ imageRef: foreign.id })).status).toBe(404);
+
+    expect((await api.call(`DELETE ${path}`)).status).toBe(204);
+    expect((await api.call(`DELETE ${path}`)).status).toBe(204);
+    expect(await typeOf({ imageRef: untyped.id })).toBe('__DEFAULT__');
   });
 
   it('leave a volume in error where no backend has what they ask for, and are refused where there is none', async () => {

@@ -156,6 +156,12 @@ const quotas: Record<string, RouteCell[]> = {
   'PUT /os-quota-class-sets/:target': [
     administers('project', { own: 400, absent: 400, body: () => ({ quota_class_set: { volumes: 1 } }) }),
   ],
+  'GET /default-types': [administers(nothing, { own: 200 })],
+  'GET /default-types/:target': [administers('project', { own: 404 })],
+  'PUT /default-types/:target': [
+    administers('project', { own: 200, absent: 200, body: () => ({ default_type: { volume_type: '__DEFAULT__' } }) }),
+  ],
+  'DELETE /default-types/:target': [administers('project', { own: 204, absent: 204 })],
   'GET /limits': [reads(nothing, { own: 200 })],
 };
 
