@@ -16,7 +16,7 @@ export class CephError extends Error {
   }
 }
 
-const { ENOENT, EEXIST, EBUSY, ENOTEMPTY, ENOSPC, EDQUOT, ETIMEDOUT, EPERM, EACCES, ENOTCONN, EINVAL } =
+const { ENOENT, EEXIST, EBUSY, ENOTEMPTY, ENOSPC, EDQUOT, ETIMEDOUT, EPERM, EACCES, ENOTCONN, EINVAL, ESTALE } =
   constants.errno;
 /** Ceph's EBLOCKLISTED. */
 const ESHUTDOWN = 108;
@@ -25,6 +25,8 @@ const kinds = {
   absent: [ENOENT],
   exists: [EEXIST],
   busy: [EBUSY],
+  /** By another client meanwhile: the image has lost its name. */
+  changed: [ESTALE],
   'not-empty': [ENOTEMPTY],
   full: [ENOSPC, EDQUOT],
   /** Whether it was done is not known: what is there must be read again. */

@@ -84,15 +84,21 @@ export async function ensureAttemptAbsent(
   if (found === undefined || isIncompleteClone(context, object, found)) await cluster.removeImage(object);
 }
 
-/** Removes all attempts at `name`, those in the trash too. What a dead client still holds stays there, where the reconciler finds it. */
-export async function removeAttempts(context: RbdContext, kind: ImageKind, name: string): Promise<void> {
+/** Removes all attempts at `name`, those in the trash too, but for the image `except`. What a dead client still holds stays there, where the reconciler finds it. */
+export async function removeAttempts(
+  context: RbdContext,
+  kind: ImageKind,
+  name: string,
+  { except }: { except?: string } = {},
+): Promise<void> {
   const { cluster, names } = context;
   const object = names.objectOf(kind, name);
   const isAttempt = (image: string): boolean => {
     const parsed = names.parse(image);
     return parsed?.kind === kind && parsed.name === name && parsed.attempt !== undefined;
   };
-  for (const image of await cluster.listImages()) if (isAttempt(image)) await removeAttempt(context, image, object);
+  for (const image of await cluster.listImages())
+    if (isAttempt(image) && image !== except) await removeAttempt(context, image, object);
   for (const { id, name: image } of await cluster.listTrash()) if (isAttempt(image)) await cluster.removeFromTrash(id);
 }
 

@@ -15,18 +15,28 @@ export async function renameUnlessTaken({ cluster }: RbdContext, attempt: string
   }
 }
 
-/**
- * Removes the image of an attempt at `name`. Where that name has it already, its rename was killed in its middle, and is finished. A rename gives the image
- * its new name first, then lists it under that in place of the old one, then takes the old one from it. Source: librbd, RenameRequest.
- */
+/** Removes the image of an attempt at `name`. Where that name has it already, its rename was killed in its middle, and is finished. */
 export async function removeAttempt(context: RbdContext, attempt: string, name: string): Promise<void> {
+  if (!(await finishRename(context, attempt, name))) await context.cluster.removeImage(attempt);
+}
+
+/**
+ * Finishes a rename from one of two names to the other that was killed in its middle: the image has `name` then. A rename gives the image its new name
+ * first, then lists it under that in place of the old one, then takes the old one from it. Source: librbd, RenameRequest.
+ * @returns whether there was one.
+ */
+export async function finishRename(context: RbdContext, attempt: string, name: string): Promise<boolean> {
   const { cluster } = context;
-  if (!(await haveOneImage(context, attempt, name))) return await cluster.removeImage(attempt);
+  if (!(await haveOneImage(context, attempt, name))) return false;
   await delay(RENAMING_MS);
-  if (!(await haveOneImage(context, attempt, name))) return await cluster.removeImage(attempt);
-  if (!(await cluster.listImages()).includes(attempt)) return await cluster.removeObject(idObjectOf(attempt));
-  await cluster.removeObject(idObjectOf(name));
-  await cluster.renameImage(attempt, name);
+  if (!(await haveOneImage(context, attempt, name))) return false;
+  if (!(await cluster.listImages()).includes(attempt)) {
+    await cluster.removeObject(idObjectOf(attempt));
+  } else {
+    await cluster.removeObject(idObjectOf(name));
+    await cluster.renameImage(attempt, name);
+  }
+  return true;
 }
 
 async function haveOneImage({ cluster }: RbdContext, attempt: string, name: string): Promise<boolean> {

@@ -12,11 +12,12 @@ import { isIncompleteClone, storedOf } from './half-made';
 import { MARKER_KEY } from './names';
 import { checkClaim } from './place';
 import { refuseSnapshots, removeAttempts, removeUnneeded } from './remove';
-import { removeAttempt, renameUnlessTaken } from './rename';
+import { finishRename, removeAttempt, renameUnlessTaken } from './rename';
 import { cloneTo, findOpener, MAX_IMAGE_BYTES } from './volume';
 
-/** The names of a replacement: of the volume's image, of the clone that takes its place, and of the old image that gives it up. */
+/** Of a replacement by `content`: of the volume's image, of the clone that takes its place, and of the old image that gives it up. */
 interface Names {
+  content: ContentId;
   volume: string;
   clone: string;
   old: string;
@@ -24,41 +25,58 @@ interface Names {
 
 function namesOf({ names }: RbdContext, volumeId: VolumeId, content: ContentId): Names {
   const attempt = (name: string): string => names.attemptOf({ kind: 'volume', name: volumeId, attempt: name });
-  return { volume: names.volumeOf(volumeId), clone: attempt(content), old: attempt(`${content}-old`) };
+  return { content, volume: names.volumeOf(volumeId), clone: attempt(content), old: attempt(`${content}-old`) };
 }
+
+/** Of calls for one volume at once each goes on where the others have got it: one that lost a step to another looks again. */
+const MOST_LOOKS = 5;
 
 /**
  * See `VolumeBackend.ensureReplaced`. The clone is made whole under a name of its own; then the old image gives its name up, and the clone gets it.
- * Killed between the two, there is no volume until the next call, which finds the clone.
+ * Killed between the two, there is no volume until the next call, which finds the clone. What has new bytes is never removed, under whatever name.
  */
 export async function ensureReplaced(context: RbdContext, replacement: VolumeReplacement): Promise<Connection> {
-  const { pool } = context;
-  const { marker } = replacement;
-  const { volumeId, content } = marker;
+  const { volumeId, content, sizeBytes } = replacement.marker;
   const names = namesOf(context, volumeId, content);
   return await withFailures(
     context,
     async () => {
       await checkClaim(context);
-      const image = await findImage(context, names);
-      if (image === undefined || isIncompleteClone(context, names.volume, image))
-        throw new Failure('VolumeNotFound', { volumeId });
-      if (!checkSameContent(context, storedOf(image), replacement)) {
-        const by = await findOpener(context, volumeId);
-        if (by !== undefined) throw new Failure('VolumeInUse', { volumeId, by });
-        refuseSnapshots(volumeId, image);
-        await makeWhole(context, names, replacement);
-        await putAside(context, { names, volumeId, content });
-        await renameUnlessTaken(context, names.clone, names.volume);
+      for (let looks = 1; ; looks += 1) {
+        try {
+          if (await isReplaced(context, names, replacement)) return connectionOf(context, names.volume);
+        } catch (error) {
+          if (looks === MOST_LOOKS || !isLostToAnother(error)) throw error;
+        }
       }
-      await removeOld(context, names);
-      await removeAttempts(context, 'volume', volumeId);
-      const itsParent = image.parent;
-      if (itsParent?.inTrash === true && itsParent.pool === pool.pool) await removeUnneeded(context, itsParent.image);
-      return connectionOf(context, names.volume);
     },
-    marker.sizeBytes,
+    sizeBytes,
   );
+}
+
+/** Whether an image was taken from under a step, or put there before it. */
+function isLostToAnother(error: unknown): boolean {
+  return isCephError(error instanceof Failure ? error.cause : error, 'absent', 'exists', 'busy', 'changed');
+}
+
+/** @returns whether the volume has its new bytes, and nothing else is left of it; false when it should have them now. */
+async function isReplaced(context: RbdContext, names: Names, replacement: VolumeReplacement): Promise<boolean> {
+  const { volumeId } = replacement.marker;
+  const image = await findImage(context, names);
+  if (image === undefined || isIncompleteClone(context, names.volume, image))
+    throw new Failure('VolumeNotFound', { volumeId });
+  if (checkSameContent(context, storedOf(image), replacement)) {
+    await removeOld(context, names);
+    await removeAttempts(context, 'volume', volumeId, { except: names.old });
+    return true;
+  }
+  const by = await findOpener(context, volumeId);
+  if (by !== undefined) throw new Failure('VolumeInUse', { volumeId, by });
+  refuseSnapshots(volumeId, image);
+  await makeWhole(context, names, replacement);
+  await putAside(context, volumeId, names);
+  await renameUnlessTaken(context, names.clone, names.volume);
+  return false;
 }
 
 /** The new bytes, grown and marked, under a name of their own. */
@@ -75,36 +93,35 @@ async function makeWhole(
   await renameUnlessTaken(context, written, names.clone);
 }
 
-/** The volume's image; where a killed call has left none, the clone is finished, or the old one gets its name back. */
-async function findImage(context: RbdContext, { volume, clone, old }: Names): Promise<RbdImage | undefined> {
+/** The volume's image; where a killed call has left none, what has the new bytes gets the name, or else the old one gets it back. */
+async function findImage(context: RbdContext, names: Names): Promise<RbdImage | undefined> {
   const { cluster } = context;
+  const { volume, clone, old, content } = names;
   const image = await cluster.describeImage(volume, [MARKER_KEY]);
   if (image !== undefined) return image;
-  if (await isWhole(context, clone)) await renameUnlessTaken(context, clone, volume);
-  else if ((await cluster.describeImage(old, [])) !== undefined) await renameUnlessTaken(context, old, volume);
+  const aside = await cluster.describeImage(old, [MARKER_KEY]);
+  if (hasContent(aside, content)) await renameUnlessTaken(context, old, volume);
+  else if (await isWhole(context, clone)) await renameUnlessTaken(context, clone, volume);
+  else if (aside !== undefined) await renameUnlessTaken(context, old, volume);
   return await cluster.describeImage(volume, [MARKER_KEY]);
 }
 
 /**
- * Takes the volume's name from the old image. What has lost its name is looked at again: where another call was faster, or somebody has taken a snapshot
- * meanwhile, it gets it back.
+ * Takes the volume's name from the old image, unless another call has. What has lost its name is looked at again: where it has the new bytes, or somebody
+ * has taken a snapshot meanwhile, it gets it back.
  */
-async function putAside(
-  context: RbdContext,
-  { names: { volume, old }, volumeId, content }: { names: Names; volumeId: VolumeId; content: ContentId },
-): Promise<void> {
+async function putAside(context: RbdContext, volumeId: VolumeId, { volume, old, content }: Names): Promise<void> {
   const { cluster } = context;
-  // A rename that was killed in its middle: the image has its own name again.
-  await removeAttempt(context, old, volume);
+  await finishRename(context, old, volume);
   try {
     await cluster.renameImage(volume, old);
   } catch (error) {
-    if (isCephError(error, 'absent')) return;
+    if (isCephError(error, 'absent', 'exists')) return;
     throw error;
   }
   const moved = await cluster.describeImage(old, [MARKER_KEY]);
   if (moved === undefined) return;
-  if (storedOf(moved)?.marker.content === content) return await cluster.renameImage(old, volume);
+  if (hasContent(moved, content)) return await cluster.renameImage(old, volume);
   try {
     refuseSnapshots(volumeId, moved);
   } catch (error) {
@@ -113,14 +130,25 @@ async function putAside(
   }
 }
 
-/** One whose deleted snapshots still have clones waits in the trash for the last of them. */
-async function removeOld(context: RbdContext, { volume, old }: Names): Promise<void> {
+/** What a call that is late has put aside though it has the new bytes gets its name back. One whose deleted snapshots still have clones waits in the trash for the last of them. */
+async function removeOld(context: RbdContext, { volume, old, content }: Names): Promise<void> {
+  const { cluster, pool } = context;
+  if (await finishRename(context, old, volume)) return;
+  const image = await cluster.describeImage(old, [MARKER_KEY]);
+  if (hasContent(image, content)) return await renameUnlessTaken(context, old, volume);
   try {
-    await removeAttempt(context, old, volume);
+    // Also what does not open: a removal that was killed.
+    await cluster.removeImage(old);
   } catch (error) {
     if (!isCephError(error, 'not-empty')) throw error;
-    await unlessAbsent(context.cluster.moveToTrash(old));
+    await unlessAbsent(cluster.moveToTrash(old));
   }
+  if (image?.parent?.inTrash === true && image.parent.pool === pool.pool)
+    await removeUnneeded(context, image.parent.image);
+}
+
+function hasContent(image: RbdImage | undefined, content: ContentId): boolean {
+  return image !== undefined && storedOf(image)?.marker.content === content;
 }
 
 /** See `VolumeBackend.settleReplaced`. */
@@ -136,7 +164,7 @@ export async function settleReplaced(
     await removeAttempt(context, names.clone, names.volume);
     if (image === undefined) return undefined;
     await removeOld(context, names);
-    return storedOf(image)?.marker.content === content ? connectionOf(context, names.volume) : undefined;
+    return hasContent(image, content) ? connectionOf(context, names.volume) : undefined;
   });
 }
 
