@@ -60,7 +60,7 @@ export async function sealImageVolume(
       }
       const sealed = await getSealedParent(context, marker.name);
       context.sealedBytes.set(marker.name, sealed.virtualBytes);
-      await removeAttempts(context, 'image-volume', marker.name);
+      await removeAttempts(context, { kind: 'image-volume', name: marker.name });
       return { virtualBytes: sealed.virtualBytes, realBytes: sealed.realBytes };
     },
     marker.virtualBytes,

@@ -21,7 +21,7 @@ export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId
   await checkClaim(context);
   const found = await describeOwn(context, image, `volume ${volumeId}`);
   refuseSnapshots(volumeId, found);
-  await removeAttempts(context, 'volume', volumeId);
+  await removeAttempts(context, { kind: 'volume', name: volumeId });
   try {
     await cluster.removeImage(image);
   } catch (error) {
@@ -58,7 +58,7 @@ export async function ensureImageVolumeAbsent(context: RbdContext, name: string)
     throw isCephError(error, 'not-empty') ? stillNeeded(context, name, 1) : error;
   }
   context.sealedBytes.delete(name);
-  await removeAttempts(context, 'image-volume', name);
+  await removeAttempts(context, { kind: 'image-volume', name });
 }
 
 function stillNeeded({ name: backend }: RbdContext, parent: string, clones: number): Failure<'ParentUnusable'> {
@@ -87,9 +87,7 @@ export async function ensureAttemptAbsent(
 /** Removes all attempts at `name`, those in the trash too, but for the image `except`. What a dead client still holds stays there, where the reconciler finds it. */
 export async function removeAttempts(
   context: RbdContext,
-  kind: ImageKind,
-  name: string,
-  { except }: { except?: string } = {},
+  { kind, name, except }: { kind: ImageKind; name: string; except?: string },
 ): Promise<void> {
   const { cluster, names } = context;
   const object = names.objectOf(kind, name);

@@ -67,7 +67,7 @@ async function isReplaced(context: RbdContext, names: Names, replacement: Volume
     throw new Failure('VolumeNotFound', { volumeId });
   if (checkSameContent(context, storedOf(image), replacement)) {
     await removeOld(context, names);
-    await removeAttempts(context, 'volume', volumeId, { except: names.old });
+    await removeAttempts(context, { kind: 'volume', name: volumeId, except: names.old });
     return true;
   }
   const by = await findOpener(context, volumeId);

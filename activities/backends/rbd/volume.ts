@@ -161,7 +161,7 @@ export async function publishVolume(
           cause: 'the volume was deleted while it was made',
         });
       confirm(context, image, wanted);
-      await removeAttempts(context, 'volume', marker.volumeId);
+      await removeAttempts(context, { kind: 'volume', name: marker.volumeId });
       return connectionOf(context, name);
     },
     marker.sizeBytes,
