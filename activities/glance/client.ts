@@ -11,11 +11,22 @@ import type {
   NewLocation,
   UploadImageRequest,
 } from './image-service';
-import { imagePageSchema, imageSchema, locationsSchema, membersSchema, serviceLocationsSchema } from './schema';
+import {
+  imagePageSchema,
+  imageSchema,
+  importSchema,
+  locationsSchema,
+  membersSchema,
+  serviceLocationsSchema,
+} from './schema';
 import { createTransport, readErrorText, type HttpRequest, type Transport, type TransportOptions } from './transport';
+import { pause } from '../../lib/abort';
 import { describeFirstIssue } from '../../lib/issue-words';
 
 export type GlanceClientOptions = TransportOptions;
+
+const MOST_READING_MS = 60 * 60_000;
+const READING_POLL_MS = 500;
 
 /** The OpenStack Image API v2 at `endpoint`; connections are made on first use and kept until `close`. @throws Failure InvalidRequest (endpoint). */
 export function createGlanceClient(options: GlanceClientOptions): ImageService {
@@ -199,7 +210,27 @@ async function addLocation(
     signal,
   });
   if (status === 404 || status === 405) return 'refused';
-  return addedBy(transport, { imageId, method: 'POST', status });
+  const answered = addedBy(transport, { imageId, method: 'POST', status });
+  // 409: an earlier call of ours, whose answer was lost, may be at work.
+  if (answered !== 'added' && status !== 409) return answered;
+  const isRead = await untilRead(transport, { imageId, signal });
+  if (status === 409) return isRead ? 'added' : 'refused';
+  return isRead ? 'added' : 'unreadable';
+}
+
+/** API 2.17 answers before it has looked at what lies there: a task then reads and hashes it, and takes the location back where it could not. */
+async function untilRead(
+  transport: Transport,
+  { imageId, signal }: { imageId: string; signal: AbortSignal },
+): Promise<boolean> {
+  const deadline = Date.now() + MOST_READING_MS;
+  while (Date.now() < deadline) {
+    const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
+    const { status, isAtWork } = parseAnswer(transport, importSchema, text);
+    if (!isAtWork) return status === 'active';
+    await pause(READING_POLL_MS, signal);
+  }
+  return false;
 }
 
 function addedBy(

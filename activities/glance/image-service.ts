@@ -81,7 +81,7 @@ export interface NewLocation {
   hashAlgorithm: string;
   /** Hex. */
   hashValue: string;
-  signal?: AbortSignal;
+  signal: AbortSignal;
 }
 
 /**
@@ -107,7 +107,8 @@ export interface ImageService {
    */
   listLocations(imageId: string, signal?: AbortSignal): Promise<string[]>;
   /**
-   * Fills a queued image by a place where its bytes lie already. The record tells what came of it: `active` at once, or when the service has read the bytes.
+   * Fills a queued image by a place where its bytes lie already; waits until the service has read them, where it does. An earlier call of the same that was answered
+   * or is at work is `added` too.
    * @throws ImageNotFound. Undo: `deleteImage`, which deletes what lies there.
    */
   addLocation(location: NewLocation): Promise<AddedLocation>;

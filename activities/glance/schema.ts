@@ -72,6 +72,14 @@ export const serviceLocationsSchema = z
   .catch([])
   .transform((locations) => boundedUrls(locations.map(({ url }) => url)));
 
+/** Whether the service is still at work on an image's bytes. Source: `_ImageLock` in Glance's `async_/flows/api_image_import.py`. */
+export const importSchema = z
+  .looseObject({ status: z.enum(imageStatuses), os_glance_import_task: z.string().optional() })
+  .transform(({ status, os_glance_import_task: task }) => ({
+    status,
+    isAtWork: status === 'importing' || (status === 'queued' && task !== undefined),
+  }));
+
 function boundedUrls(urls: readonly string[]): string[] {
   return [...new Set(urls)].filter((url) => url.length <= MAX_LOCATION_CHARACTERS).slice(0, MAX_LOCATIONS);
 }

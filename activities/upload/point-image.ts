@@ -21,6 +21,8 @@ import { recordUpload } from './upload-event';
 /** A service that hashes what it was pointed to does so in the background. */
 const MOST_HASHING_MS = 60 * 60_000;
 const POLL_MS = 500;
+/** `importing`: a try before this one has told the service where it lies. */
+const pointable: Image['status'][] = ['queued', 'importing', 'active'];
 const NO_LIBRARY = 'librbd was not found';
 
 /**
@@ -52,9 +54,9 @@ async function point(deps: HostDependencies, pointing: Pointing, reporter: Progr
   const { imageId, projectId, volumeId, snapshotId, sizeBytes } = plan;
   const { signal } = reporter;
   const { status } = await deps.images.getImage(imageId, signal);
-  if (status !== 'queued' && status !== 'active') return { kind: 'impossible', reason: `the image is ${status}` };
+  if (!pointable.includes(status)) return { kind: 'impossible', reason: `the image is ${status}` };
   const hash = await hashSnapshot(deps, plan, reporter);
-  if (status === 'queued') {
+  if (status !== 'active') {
     const pointer = { imageId, backend: backend.name, projectId, volumeId, snapshotId, sizeBytes };
     await notePointer(deps.database, { ...pointer, ...workflowExecution() });
     const reason = await makeAndTell(deps, pointing, { hash, reporter });

@@ -25,6 +25,9 @@ import { startStack, type Stack } from '../support/stack/stack';
 
 jest.setTimeout(300_000);
 
+/** `IVC_TEST_GLANCE=pypi`: Glance's newest release, which takes locations by the call that API 2.17 has for services, in place of Debian's. */
+const ofPyPI = process.env['IVC_TEST_GLANCE'] === 'pypi';
+
 const both = 'profile rbd pool=volumes, profile rbd pool=images';
 const inBothPools = { mon: 'profile rbd', osd: both, mgr: both };
 
@@ -44,7 +47,7 @@ describe.each([
   beforeAll(async () => {
     directory = await mkdtemp(join(tmpdir(), 'ivc-pointer-'));
     for (const user of ['glance-of-both', 'pointing']) await ceph.createUser(user, inBothPools);
-    glance = await startRealGlance({ ceph, cephUser });
+    glance = await startRealGlance({ ceph, cephUser, ofPyPI });
     namespace = await ceph.createNamespace();
     const place = { driver: 'rbd', pool: 'volumes', conf: ceph.confPath };
     const backends = {

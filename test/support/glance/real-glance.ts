@@ -1,12 +1,14 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, cp, mkdir, mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
+import { writeFileSync } from 'node:fs';
+import { copyFile, cp, mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { CephCluster } from '../ceph/cluster';
 import { ensurePackages } from '../machine/debian-packages';
 import { onceARun } from '../machine/once-a-run';
+import { installPythonTools } from '../machine/python-tools';
 
 export interface RealGlance {
   endpoint: string;
@@ -35,6 +37,8 @@ interface RealGlanceOptions {
   keystone?: KeystoneAccount;
   /** A file of rules over its own. */
   policy?: string;
+  /** In place of Debian's: a release that has the location API of 2.17, from PyPI (installed once for this user). Each caller is a service, whom headers name. */
+  ofPyPI?: boolean;
 }
 
 /** Where Glance's cinder store keeps images: volumes of one user of cephx. */
@@ -61,6 +65,9 @@ const [STORE, OTHER_STORE] = ['files', 'copies'];
 const CEPH_STORE = 'ceph';
 const CINDER_STORE = 'cinder';
 const DATABASE = 'glance.sqlite';
+/** What Debian's python3 imports. */
+const DEBIAN_MODULES = '/usr/lib/python3/dist-packages';
+const requirements = join(__dirname, '../../../tools/glance/requirements.txt');
 export const glancePackages = ['glance-api', 'glance-common', 'python3-glance'];
 /** What it takes to ask for tokens besides. */
 export const tokenPackages = ['python3-keystonemiddleware'];
@@ -85,7 +92,9 @@ export async function startRealGlance({
   cinder,
   keystone,
   policy,
+  ofPyPI = false,
 }: RealGlanceOptions = {}): Promise<RealGlance> {
+  const release = ofPyPI ? await installRelease() : debianRelease;
   await ensurePackages([
     ...glancePackages,
     ...(keystone === undefined ? [] : tokenPackages),
@@ -99,18 +108,18 @@ export async function startRealGlance({
   };
   const start = async (identity: Identity): Promise<string> => {
     const port = await findFreePort();
-    const config = await writeConfig(directory, { port, identity, ceph, cephUser, cinder, keystone });
+    const config = await writeConfig(directory, { port, identity, ceph, cephUser, cinder, keystone, release });
     if (policy !== undefined) await copyFile(policy, join(directory, 'policy.d', 'policy.yaml'));
-    if (apis.length === 0)
-      await cp(await onceARun('glance-tables', { make: makeTables, alone: directory }), directory, { recursive: true });
+    if (apis.length === 0) await cp(await makeTablesOnce(release, directory), directory, { recursive: true });
     const endpoint = `http://127.0.0.1:${port}`;
     const log = join(directory, `glance-api-${identity}.log`);
-    const api = await startApi({ config, log, cephDirectory: cinder && join(directory, 'etc-ceph') });
+    const cephDirectory = cinder && join(directory, 'etc-ceph');
+    const api = await startApi({ command: release.command({ directory, config, port }), log, cephDirectory });
     apis.push(api);
     await waitUntilReady(endpoint, { api, log });
     return endpoint;
   };
-  const everyday = keystone === undefined ? 'nobody' : 'tokens';
+  const everyday = ofPyPI ? 'headers' : keystone === undefined ? 'nobody' : 'tokens';
   const countRequests = async (begin: string): Promise<number> =>
     (await readFile(join(directory, `glance-api-${everyday}.log`), 'utf8')).split(begin).length - 1;
   let operators: Promise<string> | undefined;
@@ -138,12 +147,77 @@ export async function startRealGlance({
   }
 }
 
-/** Tables, which take longest and are the same for every Glance. */
-async function makeTables(directory: string): Promise<void> {
-  const config = join(directory, 'glance-tables.conf');
-  await writeFile(config, `[database]\nconnection = sqlite:///${join(directory, DATABASE)}\n`);
-  await run('/usr/bin/glance-manage', ['--config-file', config, 'db_sync']);
-  await rm(config);
+/** Tables, which take longest and are the same for every Glance of a release. */
+async function makeTablesOnce({ name, manage }: Release, alone: string): Promise<string> {
+  const make = async (directory: string): Promise<void> => {
+    const config = join(directory, 'glance-tables.conf');
+    await writeFile(config, `[database]\nconnection = sqlite:///${join(directory, DATABASE)}\n`);
+    const [command = '', ...args] = manage;
+    await run(command, [...args, '--config-file', config, 'db_sync']);
+    await rm(config);
+  };
+  return await onceARun(`glance-tables-${name}`, { make, alone });
+}
+
+/** How a release of Glance is run. */
+interface Release {
+  name: string;
+  paste: string;
+  manage: string[];
+  command: (of: { directory: string; config: string; port: number }) => string[];
+}
+
+const debianRelease: Release = {
+  name: 'debian',
+  paste: '/etc/glance/glance-api-paste.ini',
+  manage: ['/usr/bin/glance-manage'],
+  command: ({ config }) => ['/usr/bin/glance-api', '--config-file', config],
+};
+
+/** It is an application of WSGI and nothing else. Of Debian's packages, which do not go with it, it is shown those of Ceph. */
+async function installRelease(): Promise<Release> {
+  const packages = await installPythonTools('glance', requirements);
+  const ceph = await onceARun('python-ceph', {
+    make: linkCephModules,
+    alone: await mkdtemp(join(tmpdir(), 'python-')),
+  });
+  const python = ['/usr/bin/env', `PYTHONPATH=${packages}:${ceph}`, '/usr/bin/python3', '-S', '-W', 'ignore'];
+  return {
+    name: 'pypi',
+    paste: join(packages, 'etc/glance/glance-api-paste.ini'),
+    manage: [...python, join(packages, 'bin/glance-manage')],
+    command: ({ directory, config, port }) => {
+      const script = join(directory, 'service.py');
+      writeFileSync(script, formatService(config));
+      const gunicorn = ['-m', 'gunicorn', '--bind', `127.0.0.1:${port}`, '--threads', '4', '--access-logfile', '-'];
+      return [...python, ...gunicorn, '--chdir', directory, 'service:application'];
+    },
+  };
+}
+
+async function linkCephModules(directory: string): Promise<void> {
+  const modules = (await readdir(DEBIAN_MODULES)).filter((name) => /^(?:rbd|rados)\./.test(name));
+  for (const name of modules) await symlink(join(DEBIAN_MODULES, name), join(directory, name));
+}
+
+/** In place of Keystone's middleware, which sets these headers: who names nobody is a service. */
+function formatService(config: string): string {
+  const named = Object.entries(operatorHeaders).filter(([name]) => name.startsWith('x-'));
+  const headers = { ...Object.fromEntries(named), 'x-roles': 'admin,service' };
+  const variables = Object.entries(headers).map(([name, value]) => [
+    `HTTP_${name.toUpperCase().replaceAll('-', '_')}`,
+    value,
+  ]);
+  return `import json, sys
+sys.argv = ['glance-api']
+from oslo_config import cfg
+from glance.common import wsgi_app
+wsgi_app._get_config_files = lambda env=None: [${JSON.stringify(config)}]
+glance = wsgi_app.init_app()
+named = json.loads('${JSON.stringify(Object.fromEntries(variables))}')
+def application(environ, start_response):
+    return glance({**named, **environ}, start_response)
+`;
 }
 
 /** Who a caller is: nobody and an administrator, whom the headers name that Keystone's middleware would have set, or whose token it sends. */
@@ -183,16 +257,24 @@ const pipelines: Record<Identity, string> = {
 
 async function writeConfig(
   directory: string,
-  { port, identity, ceph, cephUser, cinder, keystone }: RealGlanceOptions & { port: number; identity: Identity },
+  {
+    port,
+    identity,
+    ceph,
+    cephUser,
+    cinder,
+    keystone,
+    release,
+  }: RealGlanceOptions & { port: number; identity: Identity; release: Release },
 ): Promise<string> {
   const below = (name: string): string => join(directory, name);
   for (const name of [STORE, OTHER_STORE, 'staging', 'tasks', 'lock', 'policy.d'])
     await mkdir(below(name), { mode: 0o700, recursive: true });
-  const paste = await readFile('/etc/glance/glance-api-paste.ini', 'utf8');
+  const paste = await readFile(release.paste, 'utf8');
   const pastePath = below(`paste-${identity}.ini`);
   await writeFile(pastePath, paste.replace(`${pipelines.nobody}\n`, `${pipelines[identity]}\n`));
   if (cinder !== undefined) await prepareForCinder(directory, cinder);
-  const shows = ceph !== undefined || cinder !== undefined;
+  const shows = release === debianRelease && (ceph !== undefined || cinder !== undefined);
   const path = below(`glance-api-${identity}.conf`);
   const config = `[DEFAULT]
 bind_host = 127.0.0.1
@@ -202,6 +284,7 @@ enabled_backends = ${STORE}:file,${OTHER_STORE}:file${ceph === undefined ? '' : 
 show_image_direct_url = ${shows}
 show_multiple_locations = ${shows}
 use_stderr = true
+worker_self_reference_url = http://127.0.0.1:${port}
 [database]
 connection = sqlite:///${below(DATABASE)}
 [glance_store]
@@ -270,11 +353,11 @@ async function prepareForCinder(directory: string, { user, keyring }: CinderStor
 
 /** @param cephDirectory what its processes alone see as `/etc/ceph`, where os-brick looks for keys. */
 async function startApi({
-  config,
+  command: own,
   log,
   cephDirectory,
 }: {
-  config: string;
+  command: string[];
   log: string;
   cephDirectory?: string;
 }): Promise<ChildProcess> {
@@ -285,7 +368,7 @@ async function startApi({
     const mount = 'mount --bind "$0" /etc/ceph && exec "$@"';
     const apart =
       cephDirectory === undefined ? [] : ['/usr/bin/unshare', '--mount', '/bin/sh', '-c', mount, cephDirectory];
-    const command = [...lifeline, ...apart, '/usr/bin/glance-api', '--config-file', config];
+    const command = [...lifeline, ...apart, ...own];
     const api = spawn('/usr/bin/setpriv', command, { env: environment, stdio: ['ignore', output.fd, output.fd] });
     await once(api, 'spawn');
     return api;

@@ -218,7 +218,10 @@ describe('the Glance client', () => {
   });
 
   describe('adding a location', () => {
-    const location = { imageId: ID, url: 'rbd://f/images/i/snap', hashAlgorithm: 'sha512', hashValue: 'ab' };
+    const { signal } = new AbortController();
+    const location = { imageId: ID, url: 'rbd://f/images/i/snap', hashAlgorithm: 'sha512', hashValue: 'ab', signal };
+    const shown = (fields: object): Answer => json({ ...RECORD, ...fields });
+    const locked = shown({ status: 'queued', os_glance_import_task: 't' });
 
     it('patches the record, and tells nothing of a refusal’s text, which has the URL', async () => {
       answers = [json(RECORD), status(400, {}, location.url), status(500, {}, location.url), status(409)];
@@ -233,13 +236,29 @@ describe('the Glance client', () => {
     });
 
     it.each([
-      { answer: status(202), told: 'added' },
-      { answer: status(404), told: 'refused' },
-      { answer: status(405), told: 'refused' },
-    ])('asks by the call for services where records take none: $told', async ({ answer, told }) => {
-      answers = [status(403), answer];
+      {
+        what: 'what the service has read',
+        given: [status(202), locked, shown({ status: 'importing' }), shown({})],
+        told: 'added',
+      },
+      {
+        what: 'what the service could not read',
+        given: [status(202), locked, shown({ status: 'queued' })],
+        told: 'unreadable',
+      },
+      {
+        what: 'what an earlier call has told',
+        given: [status(409), shown({ status: 'importing' }), shown({})],
+        told: 'added',
+      },
+      { what: 'what another is told of', given: [status(409), shown({ status: 'queued' })], told: 'refused' },
+      { what: 'a call that is not there', given: [status(404)], told: 'refused' },
+      { what: 'a call that is not there', given: [status(405)], told: 'refused' },
+    ])('asks by the call for services where records take none: $what is $told', async ({ given, told }) => {
+      answers = [status(403), ...given];
       expect(await connect().addLocation(location)).toBe(told);
       expect(requests[1]).toMatchObject({ method: 'POST', url: `/v2/images/${ID}/locations` });
+      expect(requests).toHaveLength(given.length + 1);
     });
 
     it('says that the image is gone', async () => {
