@@ -94,12 +94,13 @@ export function answerTo(error: unknown): ApiError | undefined {
 
 /** In Cinder's words. Source: `cinder.exception`. */
 function overLimit(error: ImageVolumeCacheError): ApiError {
-  const { quota, limit, used, asked } = error.details as unknown as FailureDetails['QuotaExceeded'];
+  const { quota, volumeType, limit, used, asked } = error.details as unknown as FailureDetails['QuotaExceeded'];
   const inGiB = (bytes: number) => Math.ceil(bytes / GiB);
+  const ofType = volumeType === undefined ? '' : `_${volumeType}`;
   const words = {
-    volumes: `Maximum number of volumes allowed (${limit}) exceeded for quota 'volumes'.`,
+    volumes: `Maximum number of volumes allowed (${limit}) exceeded for quota 'volumes${ofType}'.`,
     snapshots: `Maximum number of snapshots allowed (${limit}) exceeded`,
-    bytes: `Requested volume or snapshot exceeds allowed gigabytes quota. Requested ${inGiB(asked)}G, quota is ${Math.floor(limit / GiB)}G and ${inGiB(used)}G has been consumed.`,
+    bytes: `Requested volume or snapshot exceeds allowed gigabytes${ofType} quota. Requested ${inGiB(asked)}G, quota is ${Math.floor(limit / GiB)}G and ${inGiB(used)}G has been consumed.`,
     volumeBytes: `Requested volume size ${inGiB(asked)}G is larger than maximum allowed limit ${Math.floor(limit / GiB)}G.`,
   };
   return new ApiError(413, words[quota], { cause: error, headers: { 'retry-after': '0' } });

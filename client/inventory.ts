@@ -3,7 +3,7 @@ import { readPeriodUntilNow } from '../db/clock';
 import { findAttachment, listAttachmentsOf, selectAttachments } from '../db/attachments';
 import { listBackends } from '../db/backends';
 import { findInternalTenant, findNamespace } from '../db/installation';
-import { readKeptQuotas, selectQuotas } from '../db/quotas';
+import { readOtherQuotas, readQuotaClass, readTypeUsage, selectQuotas, type TypeUsage } from '../db/quotas';
 import { findEntry, listEntries, listEntryImages, readSums } from '../db/entries/entries';
 import { listEntryEvents } from '../db/entries/entry-events';
 import { listEvents } from '../db/events';
@@ -38,7 +38,7 @@ import type {
   VolumeId,
 } from '../workflows/contract/ids';
 import { Failure } from '../workflows/contract/failures';
-import type { KeptQuotaName } from '../workflows/contract/quotas';
+import type { KeptQuotaName, SetQuotasResult, TypeQuotaName } from '../workflows/contract/quotas';
 import type { HeldSnapshotStatus, SnapshotSort, SnapshotState } from '../workflows/contract/snapshot';
 import type { VolumeSort } from '../workflows/contract/volume-changes';
 import type { VolumeState } from '../workflows/contract/volume';
@@ -225,8 +225,12 @@ export interface Inventory {
   listImageVolumes(filter?: EntryFilter): Promise<ImageVolume[]>;
   /** Of a project; else of all that have volumes or quotas of their own, by their ids, `after` one of them. */
   listQuotas(filter?: OfProject & { limit?: number; after?: string }): Promise<ProjectQuotas[]>;
-  /** What is kept for a project and limits nothing; a name that is not there was not set. */
-  readKeptQuotas(projectId: string): Promise<Partial<Record<KeptQuotaName, number | null>>>;
+  /** Of volume types, and what is kept for a project and limits nothing; a name that is not there was not set. */
+  readOtherQuotas(projectId: string): Promise<Partial<Record<KeptQuotaName | TypeQuotaName, number | null>>>;
+  /** What was set for a class of quotas. */
+  readQuotaClass(quotaClass: string): Promise<SetQuotasResult['set']>;
+  /** What a project has of volume types; null: of volumes without one. */
+  readTypeUsage(projectId: string, volumeTypes: readonly (string | null)[]): Promise<TypeUsage[]>;
   /** Newest first. */
   listSnapshots(filter?: SnapshotFilter): Promise<Snapshot[]>;
   findSnapshot(snapshotId: SnapshotId, filter?: OfProject): Promise<Snapshot | undefined>;
@@ -351,7 +355,10 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
       return (await selectQuotas(database, { scope, limit, after })).map(toProjectQuotas);
     },
     isImageRecorded: (imageId) => isImageRecorded(database, { imageId }),
-    readKeptQuotas: (projectId) => readKeptQuotas(database, projectId as ProjectId),
+    readOtherQuotas: (projectId) => readOtherQuotas(database, projectId as ProjectId),
+    readQuotaClass: (quotaClass) => readQuotaClass(database, quotaClass),
+    readTypeUsage: (projectId, volumeTypes) =>
+      readTypeUsage(database, { projectId: projectId as ProjectId, volumeTypes }),
     findEntry: async (entryId) => {
       const row = await findEntry(database, { entryId });
       return (await withEntryFacts(database, row ? [row] : []))[0];

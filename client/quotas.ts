@@ -6,7 +6,7 @@ import { checkProjectId } from './project-id';
 import { runWorkflow, type RunOptions } from './run-workflow';
 
 /**
- * Sets quotas of a project, for its next creates; what it has stays.
+ * Sets quotas of a project, or of a class, for its next creates; what it has stays.
  * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`
  */
 export async function setQuotas(
@@ -14,13 +14,15 @@ export async function setQuotas(
   input: SetQuotasInput,
   options: Pick<RunOptions, 'signal'> = {},
 ): Promise<SetQuotasResult> {
-  checkProjectId(input.projectId);
+  const { projectId, quotaClass } = input;
+  if (projectId !== undefined) checkProjectId(projectId);
+  const whose = projectId ?? `class:${quotaClass}`;
   const request = {
     type: workflowTypes.setQuotas,
-    workflowId: cache.queues.ids.quotas(input.projectId, randomUUID()),
+    workflowId: cache.queues.ids.quotas(whose, randomUUID()),
     conflict: 'FAIL',
     input,
-    summary: `quotas of project ${input.projectId}`,
+    summary: `quotas of ${projectId === undefined ? `class ${quotaClass}` : `project ${projectId}`}`,
   } as const;
   const { result } = await runWorkflow<SetQuotasResult, typeof options>(cache, request, { options });
   return result;

@@ -160,7 +160,8 @@ async function insertOrTakeOver(
   // What a single volume has been promised before is read by the function itself, under its lock.
   const wantedBytes = request.volumes.length === 1 ? undefined : unpromisedBytes(request);
   const volumeIds = request.volumes.map(({ volumeId }) => volumeId);
-  const room = roomFor({ backend, projectId, volumeIds, sizeBytes, wantedBytes, limit: request.promise });
+  const { volumeType = null, promise: limit } = request;
+  const room = roomFor({ backend, projectId, volumeType, volumeIds, sizeBytes, wantedBytes, limit });
   const fields = {
     ...getTableColumns(volumes),
     ...roomFields,
@@ -239,10 +240,10 @@ export async function holdSize(
     database,
     { overQuota: cast.json<Omit<OverQuota, 'kind'> | null>(sql`over_quota`) },
     (columns) => sql`with volume as (
-        select id, project_id from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and size_bytes is null
+        select id, project_id, volume_type from volumes where id = ${volumeId} and run_id = ${runId} and state = 'creating' and size_bytes is null
       ), room as materialized (
         select v.id, over_quota from volume v
-          cross join lateral quota_room(true, v.project_id, array[v.id], ${sizeBytes}::bigint) over_quota
+          cross join lateral quota_room(true, v.project_id, array[v.id], ${sizeBytes}::bigint, v.volume_type) over_quota
       ), sized as (
         update volumes set size_bytes = ${sizeBytes}::bigint, updated_at = now() from room
         where volumes.id = room.id and over_quota is null

@@ -46,14 +46,14 @@ export async function promiseExtension(
   for (let attempt = 1; attempt <= RACE_TRIES; attempt += 1) {
     const found = await findVolume(database, { volumeId, scope });
     if (found === undefined || found.state === 'deleted') return { kind: 'absent' };
-    const { backend, projectId, state, status, sizeBytes: former } = found;
+    const { backend, projectId, volumeType, state, status, sizeBytes: former } = found;
     if (state !== 'available' || former === null) return { kind: 'not-available', state };
     if (status !== null && !extendable.includes(status)) return { kind: 'not-available', state: status };
     if (sizeBytes < former) return { kind: 'smaller', formerSizeBytes: former };
     const promised = { kind: 'promised', backend, formerSizeBytes: former } as const;
     if (sizeBytes === former) return promised;
     const limit = await limitOf(backend);
-    const room = await promise(database, { volumeId, projectId, backend, sizeBytes, former, limit });
+    const room = await promise(database, { volumeId, projectId, volumeType, backend, sizeBytes, former, limit });
     if (room.isWritten) return promised;
     const refusal = refusalIn(room, sizeBytes - former);
     if (refusal?.kind === 'no-room') return { ...refusal, backend };
@@ -68,19 +68,20 @@ async function promise(
   wanted: {
     volumeId: VolumeId;
     projectId: ProjectId;
+    volumeType: string | null;
     backend: BackendName;
     sizeBytes: number;
     former: number;
     limit: PromiseLimit;
   },
 ) {
-  const { volumeId, projectId, backend, sizeBytes, former, limit } = wanted;
+  const { volumeId, projectId, volumeType, backend, sizeBytes, former, limit } = wanted;
   const fields = { ...roomFields, isWritten: cast.boolean(sql`extended.id is not null`) };
   const [row] = await readRows(
     database,
     fields,
     (columns) => sql`with room as materialized (
-        ${roomFor({ backend, projectId, volumeIds: [volumeId], sizeBytes, limit })}
+        ${roomFor({ backend, projectId, volumeType, volumeIds: [volumeId], sizeBytes, limit })}
       ), extended as (
         update volumes set size_bytes = ${sizeBytes}, status = coalesce(nullif(status, 'error_extending'), 'extending'), updated_at = now() from room
         where volumes.id = ${volumeId} and state = 'available' and size_bytes = ${former} and room.fits and room.over_quota is null

@@ -1,19 +1,31 @@
 import { and, asc, eq, inArray, sql } from 'drizzle-orm/sql';
 import type { ProjectId } from '../workflows/contract/ids';
 import {
-  keptQuotaNames,
+  DEFAULT_CLASS,
   quotaNames,
+  typeQuotaNames,
   type KeptQuotaName,
   type QuotaName,
   type Quotas,
+  type SettableQuota,
   type SetQuotasInput,
   type SetQuotasResult,
+  type TypeQuotaName,
 } from '../workflows/contract/quotas';
 import type { Database } from './client';
 import { recordEvent, type EventSource } from './events';
-import { installation, projectQuotas, projectUsage } from './schema';
+import { installation, projectQuotas, projectUsage, quotaClasses } from './schema';
 import { type ProjectScope } from './scope';
-import { cast, inTransaction, query, readRows, transactionTime, type Queryable, type RowRead } from './statement';
+import {
+  cast,
+  inTransaction,
+  query,
+  readRows,
+  recordset,
+  transactionTime,
+  type Queryable,
+  type RowRead,
+} from './statement';
 
 /**
  * Sets quotas of a project, null for no limit; `default` takes back what was set. A create that is admitted at this moment
@@ -28,25 +40,20 @@ export function writeQuotas(
     source,
   }: { projectId: ProjectId; quotas: SetQuotasInput['quotas']; by: string; source: EventSource },
 ): Promise<SetQuotasResult['set']> {
-  const named = [...quotaNames, ...keptQuotaNames].filter((quota) => quotas[quota] !== undefined);
-  const unset = named.filter((quota) => quotas[quota] === 'default');
-  const set = named.flatMap((quota) => {
-    const most = quotas[quota];
-    return most === undefined || most === 'default' ? [] : [{ projectId, quota, most, setBy: by }];
-  });
+  const { unset, set } = changesIn(quotas);
   return inTransaction(database, async (transaction) => {
     if (unset.length > 0) {
       const where = and(eq(projectQuotas.projectId, projectId), inArray(projectQuotas.quota, unset));
       await query(transaction, (orm) => orm.delete(projectQuotas).where(where));
     }
-    for (const row of set)
+    for (const { quota, most } of set)
       await query(transaction, (orm) =>
         orm
           .insert(projectQuotas)
-          .values(row)
+          .values({ projectId, quota, most, setBy: by })
           .onConflictDoUpdate({
             target: [projectQuotas.projectId, projectQuotas.quota],
-            set: { most: row.most, setBy: row.setBy, setAt: transactionTime },
+            set: { most, setBy: by, setAt: transactionTime },
           }),
       );
     const event = { kind: 'quotas.set', object: projectId, projectId, detail: quotas, ...source, by } as const;
@@ -54,6 +61,82 @@ export function writeQuotas(
     const rows = await readSet(transaction, [projectId]);
     return Object.fromEntries(rows.map(({ quota, most }) => [quota, most]));
   });
+}
+
+/** As `writeQuotas`, of a class of quotas. */
+export function writeQuotaClass(
+  database: Database,
+  {
+    quotaClass,
+    quotas,
+    by,
+    source,
+  }: { quotaClass: string; quotas: SetQuotasInput['quotas']; by: string; source: EventSource },
+): Promise<SetQuotasResult['set']> {
+  const { unset, set } = changesIn(quotas);
+  return inTransaction(database, async (transaction) => {
+    if (unset.length > 0) {
+      const where = and(eq(quotaClasses.quotaClass, quotaClass), inArray(quotaClasses.quota, unset));
+      await query(transaction, (orm) => orm.delete(quotaClasses).where(where));
+    }
+    for (const { quota, most } of set)
+      await query(transaction, (orm) =>
+        orm
+          .insert(quotaClasses)
+          .values({ quotaClass, quota, most, setBy: by })
+          .onConflictDoUpdate({
+            target: [quotaClasses.quotaClass, quotaClasses.quota],
+            set: { most, setBy: by, setAt: transactionTime },
+          }),
+      );
+    await recordEvent(transaction, {
+      kind: 'quotas.set',
+      object: `class ${quotaClass}`,
+      detail: quotas,
+      ...source,
+      by,
+    });
+    return await readQuotaClass(transaction, quotaClass);
+  });
+}
+
+function changesIn(quotas: SetQuotasInput['quotas']) {
+  const named = Object.entries(quotas) as [SettableQuota, number | null | 'default'][];
+  return {
+    unset: named.flatMap(([quota, most]) => (most === 'default' ? [quota] : [])),
+    set: named.flatMap(([quota, most]) => (most === 'default' ? [] : [{ quota, most }])),
+  };
+}
+
+/** @returns what was set for a class; null: no limit. */
+export async function readQuotaClass(on: Queryable, quotaClass: string): Promise<SetQuotasResult['set']> {
+  const where = eq(quotaClasses.quotaClass, quotaClass);
+  const rows = await query(on, (orm) =>
+    orm.select().from(quotaClasses).where(where).orderBy(asc(quotaClasses.quota)).limit(MOST_OF_CLASS),
+  );
+  return Object.fromEntries(rows.map(({ quota, most }) => [quota, most]));
+}
+
+/** Three of each volume type, and those of the project itself. */
+const MOST_OF_CLASS = 4000;
+
+/** Follows a volume type to its new name, or, without one, forgets its quotas. */
+export async function renameTypeQuotas(
+  transaction: Queryable,
+  { from, to }: { from: string; to: string | undefined },
+): Promise<void> {
+  for (const table of [projectQuotas, quotaClasses])
+    for (const kind of typeQuotaNames) {
+      const where = eq(table.quota, `${kind}:${from}`);
+      await query(transaction, (orm) =>
+        to === undefined
+          ? orm.delete(table).where(where)
+          : orm
+              .update(table)
+              .set({ quota: `${kind}:${to}` })
+              .where(where),
+      );
+    }
 }
 
 /** A limit of a project; `setBy`: null where it is the installation's. */
@@ -78,28 +161,59 @@ export async function selectQuotas(
   const projectIds = scope === 'all projects' ? await listProjects(database, { limit, after }) : [scope.projectId];
   if (projectIds.length === 0) return [];
   const [held] = await query(database, (orm) => orm.select().from(installation));
+  const defaults = { ...held?.defaultQuotas, ...(await readQuotaClass(database, DEFAULT_CLASS)) };
   const set = await readSet(database, projectIds);
   const usage = new Map((await readUsage(database, projectIds)).map((row) => [row.projectId, row]));
   return projectIds.map((projectId) => ({
     projectId,
     quotas: quotasOf(
       set.filter((row) => row.projectId === projectId),
-      held?.defaultQuotas ?? {},
+      defaults,
     ),
     used: usedOf(usage.get(projectId), held?.snapshotBytesCount ?? true),
   }));
 }
 
-/** @returns what is kept for a project, and limits nothing; a name that is not there was not set. */
-export async function readKeptQuotas(
+/** @returns what is set for a project, by its class or itself, beside what `selectQuotas` tells: of volume types, and what limits nothing. */
+export async function readOtherQuotas(
   database: Database,
   projectId: ProjectId,
-): Promise<Partial<Record<KeptQuotaName, number | null>>> {
-  const rows = await readSet(database, [projectId]);
-  const kept = keptQuotaNames
-    .map((quota) => rows.find((row) => row.quota === quota))
-    .filter((row) => row !== undefined);
-  return Object.fromEntries(kept.map(({ quota, most }) => [quota, most]));
+): Promise<Partial<Record<KeptQuotaName | TypeQuotaName, number | null>>> {
+  const ofClass = await readQuotaClass(database, DEFAULT_CLASS);
+  const own = (await readSet(database, [projectId])).map(({ quota, most }): [string, number | null] => [quota, most]);
+  const all = new Map<string, number | null | undefined>([...Object.entries(ofClass), ...own]);
+  for (const known of quotaNames) all.delete(known);
+  return Object.fromEntries(all);
+}
+
+/** What a project has of a volume type; `bytes` as the quota counts them. */
+export interface TypeUsage {
+  volumeType: string | null;
+  volumes: number;
+  snapshots: number;
+  bytes: number;
+}
+
+/** @returns what a project has of each volume type; null: of volumes without one. */
+export async function readTypeUsage(
+  database: Database,
+  { projectId, volumeTypes }: { projectId: ProjectId; volumeTypes: readonly (string | null)[] },
+): Promise<TypeUsage[]> {
+  const given = volumeTypes.map((name) => ({ volume_type: name }));
+  const fields = {
+    volumeType: cast.text<string | null>(sql`given.volume_type`),
+    volumes: cast.integer(sql`used.volumes`),
+    snapshots: cast.integer(sql`used.snapshots`),
+    bytes: cast.integer(
+      sql`used.bytes + case when coalesce((select i.snapshot_bytes_count from installation i), true) then used.snapshot_bytes else 0 end`,
+    ),
+  };
+  return await readRows(
+    database,
+    fields,
+    (columns) =>
+      sql`select ${columns} from ${recordset(given, sql`volume_type text`)} cross join lateral type_usage(${projectId}, given.volume_type) used`,
+  );
 }
 
 function usedOf(usage: Usage | undefined, countsSnapshots: boolean): ProjectQuotasRow['used'] {

@@ -82,7 +82,7 @@ async function beginWithBytes(database: Database, request: ReimageRequest): Prom
 async function beginAgain(
   database: Database,
   request: ReimageRequest,
-  { id, backend, projectId, sizeBytes: former }: VolumeRow,
+  { id, backend, projectId, volumeType, sizeBytes: former }: VolumeRow,
 ): Promise<BeginReimageOutcome | undefined> {
   const sizeBytes = former ?? request.sizeBytes;
   if (sizeBytes === undefined) return { kind: 'no-size' };
@@ -92,7 +92,7 @@ async function beginAgain(
     database,
     fields,
     (columns) => sql`with room as materialized (
-        ${roomFor({ backend, projectId, volumeIds: [id], sizeBytes, limit })}
+        ${roomFor({ backend, projectId, volumeType, volumeIds: [id], sizeBytes, limit })}
       ), changed as (
         update volumes set state = 'reimaging', size_bytes = ${sizeBytes}, updated_at = now() from room
         where volumes.id = ${id} and ${isInScope(volumes.projectId, request.scope)} and state = 'error' and attached_to is null and size_bytes is not distinct from ${former}::bigint

@@ -23,6 +23,8 @@ export type NoRoom = {
 export type OverQuota = {
   kind: 'over-quota';
   quota: QuotaName;
+  /** Where it is that of a volume type, its name. */
+  volumeType?: string;
   limit: number;
   used: number;
   /** By those that do not count already. */
@@ -31,12 +33,13 @@ export type OverQuota = {
 
 /**
  * As the SQL of one row, under the locks of the sums that it reads: whether the backend may promise `wantedBytes` more (`fits`; null: ask again), what it
- * has promised and may at most, and the quota that volumes of `sizeBytes` each would exceed.
+ * has promised and may at most, and the quota that volumes of `sizeBytes` each would exceed. @param volumeType of all; null: they have none.
  * @param wantedBytes of those that are not promised yet. Default: of one volume, whose former promise is taken off.
  */
 export function roomFor({
   backend,
   projectId,
+  volumeType,
   volumeIds,
   sizeBytes,
   wantedBytes,
@@ -44,6 +47,7 @@ export function roomFor({
 }: {
   backend: BackendName;
   projectId: ProjectId;
+  volumeType: string | null;
   volumeIds: readonly VolumeId[];
   sizeBytes: number | null;
   wantedBytes?: SQL;
@@ -54,7 +58,7 @@ export function roomFor({
           select floor(coalesce(${totalBytes ?? null}::float8, total_bytes) * ${overSubscription ?? null}::float8)::bigint as most
           from backends where name = ${backend}
         ) b cross join promise_room(${backend}, ${promisedBefore ?? null}::uuid, ${wantedBytes ?? sql`${sizeBytes}::bigint`}, b.most) r
-          cross join lateral quota_room(r.fits, ${projectId}, ${uuids(volumeIds)}, ${sizeBytes}::bigint) over_quota limit 1`;
+          cross join lateral quota_room(r.fits, ${projectId}, ${uuids(volumeIds)}, ${sizeBytes}::bigint, ${volumeType}::text) over_quota limit 1`;
 }
 
 /** What is read of `room`. */

@@ -35,7 +35,7 @@ import type { Verdict } from '../workflows/contract/population';
 import { entryEventKinds, type EventKind } from '../workflows/contract/event-kinds';
 import { attachmentStatuses, attachModes } from '../workflows/contract/attachment';
 import { failedKinds } from '../workflows/contract/message';
-import { keptQuotaNames, quotaNames, type Quotas } from '../workflows/contract/quotas';
+import { keptQuotaNames, quotaNames, type Quotas, type SettableQuota } from '../workflows/contract/quotas';
 import { heldSnapshotStatuses, snapshotStates } from '../workflows/contract/snapshot';
 import { heldStatuses, outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
 import type { VolumeTypeEncryption } from '../workflows/contract/volume-type';
@@ -429,6 +429,10 @@ export const volumes = pgTable(
     index('volumes_type')
       .on(table.volumeTypeId)
       .where(sql`${table.volumeTypeId} is not null and ${table.state} <> 'deleted'`),
+    // Of one type, for that type's quotas.
+    index('volumes_project_type')
+      .on(table.projectId, table.volumeType)
+      .where(sql`${table.volumeType} is not null and ${table.state} <> 'deleted'`),
     index('volumes_state').on(table.state, table.createdAt, table.id),
     // Deleted rows are forgotten in the end.
     index('volumes_deleted')
@@ -445,14 +449,16 @@ export const volumes = pgTable(
   ],
 );
 
-const settableQuotas = [...quotaNames, ...keptQuotaNames] as const;
+/** A quota that can be set: one of the known names, or one of a volume type. */
+const isSettable = (quota: AnyPgColumn) =>
+  sql`(${oneOf(quota, [...quotaNames, ...keptQuotaNames])} or ${quota} ~ '^(volumes|snapshots|bytes):.')`;
 
 /** Limits of a project that an operator has set; the other ones are the installation's. */
 export const projectQuotas = pgTable(
   'project_quotas',
   {
     projectId: text('project_id').$type<ProjectId>().notNull(),
-    quota: text({ enum: settableQuotas }).notNull(),
+    quota: text().$type<SettableQuota>().notNull(),
     /** Null: no limit. */
     most: bytes('most'),
     setBy: text('set_by').notNull(),
@@ -460,8 +466,26 @@ export const projectQuotas = pgTable(
   },
   (table) => [
     primaryKey({ columns: [table.projectId, table.quota] }),
-    check('project_quotas_quota', oneOf(table.quota, settableQuotas)),
+    check('project_quotas_quota', isSettable(table.quota)),
     check('project_quotas_most', sql`${table.most} is null or ${table.most} >= 0`),
+  ],
+);
+
+/** Limits of a class of quotas; those of the class `default` are every project's that has no others. */
+export const quotaClasses = pgTable(
+  'quota_classes',
+  {
+    quotaClass: text('quota_class').notNull(),
+    quota: text().$type<SettableQuota>().notNull(),
+    /** Null: no limit. */
+    most: bytes('most'),
+    setBy: text('set_by').notNull(),
+    setAt: instant('set_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.quotaClass, table.quota] }),
+    check('quota_classes_quota', isSettable(table.quota)),
+    check('quota_classes_most', sql`${table.most} is null or ${table.most} >= 0`),
   ],
 );
 

@@ -114,7 +114,7 @@ async function writeSnapshot(
     on,
     fields,
     (columns) => sql`with room as materialized (
-        select snapshot_quota_room(${!forCopy}::boolean, ${volume.projectId}, ${snapshotId}::uuid, ${volume.sizeBytes}::bigint) as over_quota
+        select snapshot_quota_room(${!forCopy}::boolean, ${volume.projectId}, ${snapshotId}::uuid, ${volume.sizeBytes}::bigint, ${volume.volumeType}::text) as over_quota
       ), written as (
         insert into snapshots as s (id, project_id, volume_id, backend, name, description, metadata, size_bytes, state, entry_id,
           holds_entry, workflow_id, run_id, requested_by, request_id, for_copy)

@@ -1,5 +1,5 @@
 import { and, eq, sql } from 'drizzle-orm/sql';
-import type { VolumeId } from '../workflows/contract/ids';
+import type { ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { VolumeState } from '../workflows/contract/volume';
 import {
   MAX_IMAGE_METADATA_ENTRIES,
@@ -9,9 +9,10 @@ import {
 import type { Database } from './client';
 import { volumeEventsOf, type EventSource } from './events';
 import { changeEntries } from './metadata';
+import type { OverQuota } from './room';
 import { volumes, type VolumeRow } from './schema';
 import { isInScope, type ProjectScope } from './scope';
-import { columnsOf, inTransaction, json, query, readTable } from './statement';
+import { cast, columnsOf, inTransaction, json, query, readRows, readTable, type Queryable } from './statement';
 
 export type ChangeOutcome =
   | { kind: 'absent' }
@@ -20,6 +21,8 @@ export type ChangeOutcome =
   | { kind: 'not-available'; state: VolumeState }
   /** It would have more metadata than a volume may have. Nothing is changed. */
   | { kind: 'too-many'; field: 'metadata' | 'imageMetadata'; entries: number; most: number }
+  /** Of its new type. Nothing is changed. */
+  | (OverQuota & { projectId: ProjectId })
   | { kind: 'changed'; volume: VolumeRow };
 
 /** Changes what of a volume is the inventory's alone, with its event. Repeated it changes nothing and answers the same. */
@@ -60,6 +63,10 @@ export function updateVolume(
     if (imageEntries > MAX_IMAGE_METADATA_ENTRIES)
       return { kind: 'too-many', field: 'imageMetadata', entries: imageEntries, most: MAX_IMAGE_METADATA_ENTRIES };
     if (Object.keys(detail).length === 0) return { kind: 'changed', volume: found };
+    if (to.volumeType !== found.volumeType) {
+      const overQuota = await quotaOfType(transaction, found, to.volumeType);
+      if (overQuota !== null) return { kind: 'over-quota', projectId: found.projectId, ...overQuota };
+    }
     const [changed] = await readTable(
       transaction,
       volumes,
@@ -73,6 +80,22 @@ export function updateVolume(
     );
     return { kind: 'changed', volume: changed ?? found };
   });
+}
+
+/** @returns the quota of a type that does not allow one more volume of it; null where all do. It counts from the commit on. */
+async function quotaOfType(
+  on: Queryable,
+  { projectId, sizeBytes }: VolumeRow,
+  volumeType: string | null,
+): Promise<Omit<OverQuota, 'kind'> | null> {
+  const [row] = await readRows(
+    on,
+    { overQuota: cast.json<Omit<OverQuota, 'kind'> | null>(sql`over_quota`) },
+    (columns) => sql`select ${columns} from (
+        select type_quota_room(quota_limits(${projectId}), ${projectId}, ${volumeType}::text, 1, ${sizeBytes ?? 0}::bigint, 0) as over_quota
+      ) room`,
+  );
+  return row?.overQuota ?? null;
 }
 
 /** What a volume is after a change, and what of it is told: of metadata its keys. */

@@ -4,6 +4,7 @@ import { uuidPattern, type ProjectId } from '../workflows/contract/ids';
 import type { VolumeTypeChange } from '../workflows/contract/volume-type';
 import type { Database } from './client';
 import { findEventOfRun, recordEvent, type EventSource } from './events';
+import { renameTypeQuotas } from './quotas';
 import { defaultVolumeTypes, volumes, volumeTypes, type VolumeTypeRow } from './schema';
 import { inTransaction, query, runStatement, transactionTime, type Queryable } from './statement';
 
@@ -63,8 +64,10 @@ export const updateVolumeType: Verb<{ id: string; change: VolumeTypeChange; sour
     const [type] = await query(transaction, (orm) =>
       orm.update(volumeTypes).set(values).where(eq(volumeTypes.id, id)).returning(),
     );
-    if (name !== found.name)
+    if (name !== found.name) {
       await runStatement(transaction, sql`update volumes set volume_type = ${name} where volume_type_id = ${id}::uuid`);
+      await renameTypeQuotas(transaction, { from: found.name, to: name });
+    }
     const detail = { isPublic, extraSpecs, projects, ...(name !== found.name && { formerName: found.name }) };
     await recordEvent(transaction, { kind: 'volume-type.set', object: name, detail, ...source });
     return { kind: 'done', type: type ?? found };
@@ -80,6 +83,7 @@ export const deleteVolumeType: Verb<{ id: string; source: EventSource }> = (data
     }
     if ((await isUsed(transaction, id)) || (await isDefault(transaction, id))) return { kind: 'in-use' };
     await query(transaction, (orm) => orm.delete(volumeTypes).where(eq(volumeTypes.id, id)));
+    await renameTypeQuotas(transaction, { from: found.name, to: undefined });
     await recordEvent(transaction, { kind: 'volume-type.removed', object: found.name, ...source });
     return { kind: 'done', type: found };
   });

@@ -1,6 +1,6 @@
-/** `SetQuotas`: sets quotas of a project, or takes back what was set. Volumes that exist stay, whatever they are. */
+/** `SetQuotas`: sets quotas of a project or of a class, or takes back what was set. Volumes that exist stay, whatever they are. */
 import { setCurrentDetails } from '@temporalio/workflow';
-import { code, paragraphs } from './contract/markdown';
+import { code, paragraphs, text } from './contract/markdown';
 import type { SetQuotasInput, SetQuotasResult } from './contract/quotas';
 import { inTask } from './lib/activity-profiles';
 import { typed } from './lib/fail';
@@ -11,8 +11,9 @@ export async function SetQuotas(input: SetQuotasInput): Promise<SetQuotasResult>
   return result;
 }
 
-function describeQuotas({ projectId, set }: SetQuotasResult): string {
-  const limits = Object.entries(set).map(([quota, limit]) => `${quota} ${limit ?? 'unlimited'}`);
+function describeQuotas({ projectId, quotaClass, set }: SetQuotasResult): string {
+  const whose = projectId === undefined ? `quota class ${code(quotaClass ?? '')}` : `project ${code(projectId)}`;
+  const limits = Object.entries(set).map(([quota, limit]) => `${text(quota)} ${limit ?? 'unlimited'}`);
   const said = limits.length === 0 ? 'no quotas of its own' : limits.join(', ');
-  return paragraphs(`**set**: project ${code(projectId)} has ${said}`);
+  return paragraphs(`**set**: ${whose} has ${said}`);
 }

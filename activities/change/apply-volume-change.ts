@@ -52,7 +52,7 @@ const changeSchema = z.strictObject({
 
 /**
  * Changes what of a volume is the inventory's alone, with its event. Idempotent.
- * @throws InvalidRequest, VolumeNotFound, VolumeNotReady (final).
+ * @throws InvalidRequest, VolumeNotFound, VolumeNotReady, QuotaExceeded of another type (final).
  */
 export function createChangeVolume(deps: ControlDependencies) {
   return async function applyVolumeChange(input: unknown): Promise<ChangeVolumeResult> {
@@ -79,6 +79,10 @@ export function createChangeVolume(deps: ControlDependencies) {
         const { field, entries, most } = changed;
         const allowed = `at most ${most} entries with those that it has`;
         throw new Failure('InvalidRequest', { field, value: `${entries} entries`, allowed });
+      }
+      case 'over-quota': {
+        const { kind: _, ...exceeded } = changed;
+        throw new Failure('QuotaExceeded', exceeded);
       }
       case 'changed': {
         const { name, description, metadata, bootable } = changed.volume;

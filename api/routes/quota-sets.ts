@@ -1,14 +1,14 @@
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance } from 'fastify';
 import { setQuotas } from '../../client/quotas';
 import { getQuotas } from '../../client/reads';
 import { GiB } from '../../workflows/contract/bytes';
-import type { SetQuotasInput } from '../../workflows/contract/quotas';
+import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { expectAdministrator, expectOwner } from '../administrator';
 import type { ApiContext } from '../api-context';
 import { badRequest } from '../errors';
 import { isTrue, type Query } from '../query';
-import { quotaSetSchema, type QuotaSetBody } from '../schemas/quota-limits';
-import { limitsOf, quotaNamesOf, quotaSetOf, type CinderQuota, type QuotaOfSet } from '../views/quota-set';
+import { quotaClassSchema, quotaSetSchema, type QuotaClassBody, type QuotaSetBody } from '../schemas/quota-limits';
+import { limitsOf, ourQuotaName, quotaNamesOf, quotaSetOf, toLimit, type QuotaOfSet } from '../views/quota-set';
 import { volumeTypeNames } from '../volume-types';
 
 interface OfProject {
@@ -18,7 +18,7 @@ interface OfProject {
 
 const rule = (name: string) => `volume_extension:quotas:${name}`;
 
-/** `os-quota-sets`: what a project may have, and `os-quota-class-sets`: what one may that nobody has set. */
+/** `os-quota-sets`: what a project may have, and `os-quota-class-sets`: what projects may that nobody has set, in the class `default`; others are kept. */
 export function registerQuotaSets(app: FastifyInstance, context: ApiContext): void {
   const { cache } = context;
   const path = '/os-quota-sets/:target';
@@ -26,14 +26,14 @@ export function registerQuotaSets(app: FastifyInstance, context: ApiContext): vo
   app.get<OfProject>(path, async (request) => {
     const { target } = request.params;
     expectOwner(request, rule('show'), target);
-    const quotas = await readQuotaSet(context, target);
+    const quotas = await readQuotaSet(context, target, { ofTypes: true });
     return { quota_set: { ...(isTrue(request.query['usage']) ? quotas : limitsOf(quotas)), id: target } };
   });
 
   app.get<OfProject>(`${path}/detail`, async (request) => {
     const { target } = request.params;
     expectOwner(request, rule('show'), target);
-    return { quota_set: { ...(await readQuotaSet(context, target)), id: target } };
+    return { quota_set: { ...(await readQuotaSet(context, target, { ofTypes: true })), id: target } };
   });
 
   app.get<OfProject>(`${path}/defaults`, async (request) => {
@@ -44,69 +44,97 @@ export function registerQuotaSets(app: FastifyInstance, context: ApiContext): vo
 
   app.put<OfProject & { Body: QuotaSetBody }>(path, { schema: { body: quotaSetSchema } }, async (request) => {
     expectAdministrator(request, rule('update'));
-    const { target } = request.params;
-    const quotas = await readQuotaSet(context, target);
+    const { target: projectId } = request.params;
     const given = request.body.quota_set;
-    checkKnown(Object.keys(given), quotas);
-    for (const [name, limit] of Object.entries(given)) checkLimit(name, limit, quotas[name]);
-    await setLimits(request, Object.fromEntries(Object.entries(given).map(([name, limit]) => toOurs(name, limit))));
-    return { quota_set: limitsOf(await readQuotaSet(context, target)) };
+    const quotas = toOurs(given, await volumeTypeNames(context));
+    const now = await readQuotaSet(context, projectId, { ofTypes: true });
+    for (const [name, limit] of Object.entries(given)) checkLimit(name, limit, now[name]);
+    if (Object.keys(quotas).length > 0) await setQuotas(cache, { projectId, quotas, by: request.caller.userId });
+    return { quota_set: limitsOf(await readQuotaSet(context, projectId, { ofTypes: true })) };
   });
 
   app.delete<OfProject>(path, async (request, reply) => {
     expectAdministrator(request, rule('delete'));
-    await setLimits(request, Object.fromEntries(Object.values(quotaNamesOf).map((name) => [name, 'default'])));
+    const { target: projectId } = request.params;
+    const others = await (await cache.inventory()).readOtherQuotas(projectId);
+    const names = [...Object.values(quotaNamesOf), ...Object.keys(others)];
+    const quotas = Object.fromEntries(names.map((name) => [name, 'default' as const]));
+    await setQuotas(cache, { projectId, quotas, by: request.caller.userId });
     return reply.code(200).send();
   });
 
   app.get<OfProject>('/os-quota-class-sets/:target', async (request) => {
     expectAdministrator(request, 'volume_extension:quota_classes:get');
-    return { quota_class_set: { ...(await readDefaults(context)), id: request.params.target } };
+    const { target } = request.params;
+    return { quota_class_set: { ...(await readClass(context, target)), id: target } };
   });
 
-  app.put<OfProject>('/os-quota-class-sets/:target', async (request) => {
-    expectAdministrator(request, 'volume_extension:quota_classes:update');
-    throw badRequest(
-      'Invalid input received: the defaults of projects are the configuration’s, and no request changes them.',
-    );
-  });
-
-  const setLimits = async (request: FastifyRequest<OfProject>, quotas: SetQuotasInput['quotas']) => {
-    if (Object.keys(quotas).length === 0) return;
-    await setQuotas(cache, { projectId: request.params.target, quotas, by: request.caller.userId });
-  };
+  app.put<OfProject & { Body: QuotaClassBody }>(
+    '/os-quota-class-sets/:target',
+    { schema: { body: quotaClassSchema } },
+    async (request) => {
+      expectAdministrator(request, 'volume_extension:quota_classes:update');
+      const { target: quotaClass } = request.params;
+      const quotas = toOurs(request.body.quota_class_set, await volumeTypeNames(context));
+      if (Object.keys(quotas).length > 0) await setQuotas(cache, { quotaClass, quotas, by: request.caller.userId });
+      return { quota_class_set: await readClass(context, quotaClass) };
+    },
+  );
 }
 
-/** @returns what a project may have and what it has, by Cinder's names. */
-export async function readQuotaSet(context: ApiContext, projectId: string): Promise<Record<string, QuotaOfSet>> {
+/** @param ofTypes whether those of volume types too. @returns what a project may have and what it has, by Cinder's names. */
+export async function readQuotaSet(
+  context: ApiContext,
+  projectId: string,
+  { ofTypes = false }: { ofTypes?: boolean } = {},
+): Promise<Record<string, QuotaOfSet>> {
   const inventory = await context.cache.inventory();
-  const [quotas, kept] = await Promise.all([getQuotas(context.cache, projectId), inventory.readKeptQuotas(projectId)]);
-  return quotaSetOf(quotas, kept, await volumeTypeNames(context));
+  const [quotas, others, names] = await Promise.all([
+    getQuotas(context.cache, projectId),
+    inventory.readOtherQuotas(projectId),
+    ofTypes ? volumeTypeNames(context) : [],
+  ]);
+  const asked = names.map((name) => (name === NO_TYPE ? null : name));
+  const usage = asked.length === 0 ? [] : await inventory.readTypeUsage(projectId, asked);
+  return quotaSetOf(quotas, others, new Map(usage.map((used) => [used.volumeType ?? NO_TYPE, used])));
 }
 
 /** A project's that nobody has set quotas for: no project has an empty id. */
 async function readDefaults(context: ApiContext): Promise<Record<string, number>> {
-  return limitsOf(await readQuotaSet(context, ''));
+  return limitsOf(await readQuotaSet(context, '', { ofTypes: true }));
 }
 
-function checkKnown(given: readonly string[], known: object): void {
-  const unknown = given.filter((name) => !Object.hasOwn(known, name));
+/** What a class says, and what every project has where it says nothing. */
+async function readClass(context: ApiContext, quotaClass: string): Promise<Record<string, number>> {
+  const inventory = await context.cache.inventory();
+  const [defaults, own, types] = await Promise.all([
+    readDefaults(context),
+    inventory.readQuotaClass(quotaClass),
+    volumeTypeNames(context),
+  ]);
+  const said = Object.keys(defaults).flatMap((name) => {
+    const ours = ourQuotaName(name, types);
+    const limit = ours && own[ours];
+    return ours === undefined || limit === undefined ? [] : [[name, toLimit(ours, limit)]];
+  });
+  return { ...defaults, ...Object.fromEntries(said) };
+}
+
+/** @throws ApiError 400 for a name of no quota */
+function toOurs(given: Record<string, number>, types: readonly string[]): Record<string, number | null> {
+  const unknown = Object.keys(given).filter((name) => ourQuotaName(name, types) === undefined);
   if (unknown.length > 0)
     throw badRequest(`Invalid input received: Bad key(s) in quota set: ${unknown.join(', ').slice(0, 255)}`);
+  const named = Object.entries(given).map(([name, limit]) => {
+    const ours = ourQuotaName(name, types) ?? name;
+    return [ours, limit === -1 ? null : ours.split(':')[0]?.endsWith('ytes') ? limit * GiB : limit];
+  });
+  return Object.fromEntries(named) as Record<string, number | null>;
 }
 
 function checkLimit(name: string, limit: number, { in_use: used }: QuotaOfSet = { limit: -1, in_use: 0, reserved: 0 }) {
-  if (limit === -1) return;
-  if (!(name in quotaNamesOf))
-    throw badRequest(`Invalid input received: ${name}: a volume type has no limits of its own, -1 is allowed.`);
-  if (name !== 'per_volume_gigabytes' && limit < used)
+  if (limit !== -1 && name !== 'per_volume_gigabytes' && limit < used)
     throw badRequest(
       `Quota ${name} limit must be equal or greater than existing resources. Current usage is ${used} and the requested limit is ${limit}.`,
     );
-}
-
-function toOurs(name: string, limit: number): [string, number | null] {
-  const ours = quotaNamesOf[name as CinderQuota];
-  if (limit === -1) return [ours, null];
-  return [ours, ours.endsWith('ytes') ? limit * GiB : limit];
 }

@@ -19,4 +19,8 @@ const limits = z
 export const quotaSetSchema = z.object({
   quota_set: limits.refine((quotas) => Object.keys(quotas).length > 0, 'one quota at least'),
 });
+export const quotaClassSchema = z.object({
+  quota_class_set: limits.refine((quotas) => Object.keys(quotas).length > 0, 'one quota at least'),
+});
+export type QuotaClassBody = z.output<typeof quotaClassSchema>;
 export type QuotaSetBody = z.output<typeof quotaSetSchema>;

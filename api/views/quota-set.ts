@@ -1,6 +1,6 @@
 import type { ProjectQuotas } from '../../client/records';
 import { GiB } from '../../workflows/contract/bytes';
-import type { KeptQuotaName, QuotaName } from '../../workflows/contract/quotas';
+import type { KeptQuotaName, QuotaName, SettableQuota, TypeQuotaName } from '../../workflows/contract/quotas';
 
 /** Cinder's names, in its order, of what is limited or kept; in GiB where ours is in bytes. */
 export const quotaNamesOf = {
@@ -23,29 +23,55 @@ export interface QuotaOfSet {
 
 /** What has limits for each volume type. */
 const ofType = ['volumes', 'gigabytes', 'snapshots'] as const;
-const unlimited: QuotaOfSet = { limit: -1, in_use: 0, reserved: 0 };
 
-/** @returns every quota of a project by Cinder's name. No volume type has limits of its own. */
+/** What a project has of a volume type. */
+export interface UsageOfType {
+  volumes: number;
+  snapshots: number;
+  bytes: number;
+}
+
+/** @param others what is set beside `quotas`. @returns every quota of a project by Cinder's name, of each of these volume types too. */
 export function quotaSetOf(
   { quotas }: ProjectQuotas,
-  kept: Partial<Record<KeptQuotaName, number | null>>,
-  typeNames: readonly string[],
+  others: Partial<Record<KeptQuotaName | TypeQuotaName, number | null>>,
+  types: ReadonlyMap<string, UsageOfType>,
 ): Record<string, QuotaOfSet> {
   const known = Object.entries(quotaNamesOf).map(([name, ours]): [string, QuotaOfSet] => {
-    const { limit, used } =
-      ours in quotas ? quotas[ours as QuotaName] : { limit: kept[ours as KeptQuotaName] ?? null, used: null };
-    const inGiB = ours.endsWith('ytes');
-    return [
-      name,
-      {
-        limit: limit === null ? -1 : inGiB ? Math.floor(limit / GiB) : limit,
-        in_use: inGiB ? Math.ceil((used ?? 0) / GiB) : (used ?? 0),
-        reserved: 0,
-      },
-    ];
+    const quota =
+      ours in quotas ? quotas[ours as QuotaName] : { limit: others[ours as KeptQuotaName] ?? null, used: null };
+    return [name, quotaOf(ours, quota)];
   });
-  const types = typeNames.flatMap((type) => ofType.map((name): [string, QuotaOfSet] => [`${name}_${type}`, unlimited]));
-  return Object.fromEntries([...known, ...types]);
+  const typed = [...types].flatMap(([type, usage]) =>
+    ofType.map((name): [string, QuotaOfSet] => {
+      const ours = quotaNamesOf[name];
+      return [`${name}_${type}`, quotaOf(ours, { limit: others[`${ours}:${type}`] ?? null, used: usage[ours] })];
+    }),
+  );
+  return Object.fromEntries([...known, ...typed]);
+}
+
+function quotaOf(ours: string, { limit, used }: { limit: number | null; used: number | null }): QuotaOfSet {
+  const inGiB = ours.endsWith('ytes');
+  return {
+    limit: toLimit(ours, limit),
+    in_use: inGiB ? Math.ceil((used ?? 0) / GiB) : (used ?? 0),
+    reserved: 0,
+  };
+}
+
+/** -1 for no limit; in GiB where ours is in bytes. @param ours our name of it. */
+export function toLimit(ours: string, limit: number | null): number {
+  if (limit === null) return -1;
+  return ours.split(':')[0]?.endsWith('ytes') ? Math.floor(limit / GiB) : limit;
+}
+
+/** @param types the names of all volume types. @returns our name of a quota, such as `bytes:fast` of `gigabytes_fast`; undefined: there is none of this name. */
+export function ourQuotaName(name: string, types: readonly string[]): SettableQuota | undefined {
+  if (Object.hasOwn(quotaNamesOf, name)) return quotaNamesOf[name as CinderQuota];
+  for (const kind of ofType)
+    for (const type of types) if (name === `${kind}_${type}`) return `${quotaNamesOf[kind]}:${type}`;
+  return undefined;
 }
 
 /** @returns the limits alone. */

@@ -69,7 +69,15 @@ export interface FailureDetails {
     mostBytes?: number;
   };
   /** In volumes, or in bytes; `asked` is what the request adds to `used`. */
-  QuotaExceeded: { projectId: string; quota: QuotaName; limit: number; used: number; asked: number };
+  QuotaExceeded: {
+    projectId: string;
+    quota: QuotaName;
+    /** Where it is that of a type. */
+    volumeType?: string;
+    limit: number;
+    used: number;
+    asked: number;
+  };
   /** Several volumes are clones of the cached image or nothing. */
   NotCached: { imageId: string; backend: string; reason: string };
   CloneLimitReached: { backend: string; parent: string; limit: number };
@@ -312,8 +320,8 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: false,
     holdsFor: 'image',
     exitCode: 1,
-    publicMessage: ({ projectId, quota, limit, used, asked }) =>
-      `project ${projectId} has a quota of ${limit} ${quotaUnits[quota]}: ${used} used, ${asked} asked for`,
+    publicMessage: ({ projectId, quota, volumeType, limit, used, asked }) =>
+      `project ${projectId} has a quota of ${limit} ${quotaUnits[quota]}${volumeType === undefined ? '' : ` of type ${quote(volumeType)}`}: ${used} used, ${asked} asked for`,
   },
   NotCached: {
     retry: false,

@@ -9,6 +9,22 @@ export type QuotaName = (typeof quotaNames)[number];
 export const keptQuotaNames = ['backups', 'backupBytes', 'groups'] as const;
 export type KeptQuotaName = (typeof keptQuotaNames)[number];
 
+/** What of a volume type's volumes is limited. */
+export const typeQuotaNames = ['volumes', 'snapshots', 'bytes'] as const satisfies readonly QuotaName[];
+/** Such as `bytes:fast`, of the type `fast`. */
+export type TypeQuotaName = `${(typeof typeQuotaNames)[number]}:${string}`;
+
+/** @returns whether it is of a volume type. */
+export function isTypeQuota(name: string): name is TypeQuotaName {
+  const [kind, ...rest] = name.split(':');
+  return rest.join(':') !== '' && typeQuotaNames.some((known) => known === kind);
+}
+
+export type SettableQuota = QuotaName | KeptQuotaName | TypeQuotaName;
+
+/** The class whose quotas every project has that nobody has set others for; they go before the configuration's. */
+export const DEFAULT_CLASS = 'default';
+
 /** What stands behind a number of each. */
 export const quotaUnits: Record<QuotaName, string> = {
   volumes: 'volumes',
@@ -20,16 +36,19 @@ export const quotaUnits: Record<QuotaName, string> = {
 /** Their limits; null: none. */
 export type Quotas = Record<QuotaName, number | null>;
 
-/** Input of `SetQuotas`. A quota that is left out stays as it is; `default` is what the configuration has. */
-export interface SetQuotasInput {
-  projectId: string;
-  quotas: Partial<Record<QuotaName | KeptQuotaName, number | null | 'default'>>;
+/** Input of `SetQuotas`: of a project, or of a class of quotas. A quota that is left out stays as it is; `default` takes back what was set. */
+export type SetQuotasInput = (
+  { projectId: string; quotaClass?: undefined } | { quotaClass: string; projectId?: undefined }
+) & {
+  quotas: Partial<Record<SettableQuota, number | null | 'default'>>;
   /** Who asks, for the record. */
   by?: string;
-}
+};
 
 export interface SetQuotasResult {
-  projectId: string;
+  /** Of one of the two. */
+  projectId?: string;
+  quotaClass?: string;
   /** Those that an operator has set, with this run's. */
-  set: Partial<Quotas & Record<KeptQuotaName, number | null>>;
+  set: Partial<Record<SettableQuota, number | null>>;
 }

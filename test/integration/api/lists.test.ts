@@ -126,7 +126,6 @@ describe('quotas of projects', () => {
     [{ quota_set: { volumes: 'many' } }],
     [{ quota_set: {} }],
     [{ quota_set: { colours: 1 } }],
-    [{ quota_set: { volumes___DEFAULT__: 1 } }],
     [{}],
   ])('are refused as %j', async (body) => {
     expect(await api.call(`PUT ${path}`, body)).toMatchObject({ status: 400, body: { badRequest: { code: 400 } } });

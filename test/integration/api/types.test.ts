@@ -14,11 +14,12 @@ const makeType = async (name: string, more: object = {}) =>
   (await api.call('POST /v3/p1/types', { volume_type: { name, ...more } })).body.volume_type;
 const makeVolume = async (volume_type: string) =>
   await api.call('POST /v3/p1/volumes', { volume: { size: 1, volume_type } });
-const whenAvailable = async (id: string) =>
+const whenOf = async (project: string, id: string) =>
   await flow.until('the volume to be available', async () => {
-    const { body } = await api.call(`GET /v3/p1/volumes/${id}`);
+    const { body } = await api.call(`GET /v3/${project}/volumes/${id}`);
     return body.volume.status === 'available' && body.volume;
   });
+const whenAvailable = async (id: string) => await whenOf('p1', id);
 
 describe('volume types', () => {
   it('are made, changed, listed and removed, each name once', async () => {
@@ -115,6 +116,62 @@ describe('volume types', () => {
     expect((await api.call(`DELETE ${path}`)).status).toBe(204);
     expect((await api.call(`DELETE ${path}`)).status).toBe(204);
     expect(await typeOf({ imageRef: untyped.id })).toBe('__DEFAULT__');
+  });
+
+  it('have quotas of their own, also in the class default, which count volumes, their bytes and snapshots', async () => {
+    const { name } = await makeType('counted');
+    const set = async (quota_set: object) => await api.call('PUT /v3/p1/os-quota-sets/p4', { quota_set });
+    const make = async () => await api.call('POST /v3/p4/volumes', { volume: { size: 1, volume_type: 'counted' } });
+    expect((await set({ volumes_of_nobody: 1 })).status).toBe(400);
+    expect((await set({ [`volumes_${name}`]: 2, [`gigabytes_${name}`]: 2 })).body.quota_set).toMatchObject({
+      volumes_counted: 2,
+      gigabytes_counted: 2,
+      snapshots_counted: -1,
+    });
+    // Two of three that ask at once, and no other type's.
+    const made = await Promise.all([make(), make(), make()]);
+    expect(made.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([202, 202, 413]);
+    const refused = made.find(({ status }) => status === 413);
+    expect(refused?.body.overLimit.message).toBe(
+      "Maximum number of volumes allowed (2) exceeded for quota 'volumes_counted'.",
+    );
+    const { id } = await whenOf('p4', made.find(({ status }) => status === 202)?.body.volume.id);
+    const shown = async () => (await api.call('GET /v3/p1/os-quota-sets/p4?usage=true')).body.quota_set;
+    expect(await shown()).toMatchObject({
+      volumes_counted: { limit: 2, in_use: 2, reserved: 0 },
+      gigabytes_counted: { limit: 2, in_use: 2 },
+      volumes___DEFAULT__: { limit: -1, in_use: 0 },
+    });
+    expect((await set({ volumes_counted: 1 })).status).toBe(400);
+    const extended = await api.call(`POST /v3/p4/volumes/${id}/action`, { 'os-extend': { new_size: 2 } });
+    expect(extended.body.overLimit.message).toContain('gigabytes_counted quota');
+    const { body } = await api.call('POST /v3/p4/volumes', { volume: { size: 1 } });
+    const other = await whenOf('p4', body.volume.id);
+    const retype = { 'os-retype': { new_type: 'counted', migration_policy: 'never' } };
+    expect((await api.call(`POST /v3/p4/volumes/${other.id}/action`, retype)).status).toBe(413);
+
+    const ofClass = async (quota_class_set: object) =>
+      (await api.call('PUT /v3/p1/os-quota-class-sets/default', { quota_class_set })).body.quota_class_set;
+    expect(await ofClass({ snapshots_counted: 0, backups: 7 })).toMatchObject({ snapshots_counted: 0, backups: 7 });
+    expect(await shown()).toMatchObject({ snapshots_counted: { limit: 0 }, backups: { limit: 7 } });
+    const snapshot = async () => await api.call('POST /v3/p4/snapshots', { snapshot: { volume_id: id } });
+    expect((await snapshot()).status).toBe(413);
+    // A type takes its quotas along when it is renamed.
+    const types = (await api.call('GET /v3/p1/types')).body.volume_types;
+    const { id: typeId } = types.find((type: { name: string }) => type.name === 'counted');
+    await api.call(`PUT /v3/p1/types/${typeId}`, { volume_type: { name: 'recounted' } });
+    expect(await shown()).toMatchObject({
+      volumes_recounted: { limit: 2, in_use: 2 },
+      snapshots_recounted: { limit: 0 },
+    });
+    await ofClass({ snapshots_recounted: -1 });
+    expect((await snapshot()).body.overLimit.message).toContain('gigabytes_recounted quota');
+    expect((await set({ gigabytes_recounted: 3 })).status).toBe(200);
+    expect((await snapshot()).status).toBe(202);
+    expect((await api.call('DELETE /v3/p1/os-quota-sets/p4')).status).toBe(200);
+    expect(await shown()).toMatchObject({ volumes_recounted: { limit: -1, in_use: 2 } });
+    const others = (await api.call('GET /v3/p1/os-quota-class-sets/others')).body.quota_class_set;
+    expect(others).toMatchObject({ id: 'others', backups: 7, volumes: -1 });
   });
 
   it('leave a volume in error where no backend has what they ask for, and are refused where there is none', async () => {

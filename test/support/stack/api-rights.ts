@@ -154,7 +154,7 @@ const quotas: Record<string, RouteCell[]> = {
   'DELETE /os-quota-sets/:target': [administers('project', { own: 200, absent: 200 })],
   'GET /os-quota-class-sets/:target': [administers('project', { own: 200, absent: 200 })],
   'PUT /os-quota-class-sets/:target': [
-    administers('project', { own: 400, absent: 400, body: () => ({ quota_class_set: { volumes: 1 } }) }),
+    administers('project', { own: 200, absent: 200, body: () => ({ quota_class_set: { volumes: 1 } }) }),
   ],
   'GET /default-types': [administers(nothing, { own: 200 })],
   'GET /default-types/:target': [administers('project', { own: 404 })],
