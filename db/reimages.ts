@@ -7,7 +7,7 @@ import { cloneLimitOf } from './backends';
 import type { Database } from './client';
 import { freed, releaseOf } from './entries/clones';
 import { findEntry } from './entries/entries';
-import { volumeEventColumns, volumeEventsOf, type EventSource } from './events';
+import { recordVolumeEvent, volumeEventColumns, volumeEventsOf, type EventSource } from './events';
 import { hasKey } from './key-columns';
 import { holdsNothing, lockReimage, whyNotReimagable, type NotReimagable } from './reimage-admission';
 import { cacheEntries, reimages, snapshots, type EntryRow, type ReimageRow, type VolumeRow } from './schema';
@@ -212,6 +212,16 @@ export function settleReimage(
     if (connection !== undefined && volume !== undefined && volume.state !== 'deleted')
       return await writeReplaced(transaction, { reimage, connection, source });
     if (volume?.state === 'reimaging') await endWithout(transaction, { reimage, source });
+    else {
+      // It has the bytes that it had, and whoever has asked is told.
+      const detail = { to: reimage.imageId };
+      await recordVolumeEvent(transaction, {
+        kind: 'volume.reimage-failed',
+        volumeId,
+        detail,
+        ...askedFor(reimage, source),
+      });
+    }
     const [row] = await readRows(
       transaction,
       { freed },
@@ -227,11 +237,21 @@ export function settleReimage(
 /** The public error of a volume that was left half-written. */
 const HALF_WRITTEN = 'ReimageUnfinished';
 
+/** Who has asked for the reimage, whoever ends it. */
+function askedFor({ requestedBy, requestId }: ReimageRow, source: EventSource): EventSource {
+  return {
+    ...source,
+    by: source.by ?? requestedBy ?? undefined,
+    requestId: source.requestId ?? requestId ?? undefined,
+  };
+}
+
 /** A volume that was in `error` is so again; one that was being written says that it has no image's bytes. */
 async function endWithout(
   on: Queryable,
-  { reimage: { volumeId, imageId, stage }, source }: { reimage: ReimageRow; source: EventSource },
+  { reimage, source }: { reimage: ReimageRow; source: EventSource },
 ): Promise<void> {
+  const { volumeId, imageId, stage } = reimage;
   const message = `its reimage with image ${imageId} has not ended, and it has the bytes of no image: reimage it again`;
   const error = sql`, error_type = ${HALF_WRITTEN}, error_message = ${message}`;
   await runStatement(
@@ -239,7 +259,7 @@ async function endWithout(
     sql`with changed as (
         update volumes set state = 'error', updated_at = now()${stage === 'in-place' ? error : sql``} where id = ${volumeId}
         returning ${volumeEventColumns}
-      ) ${volumeEventsOf('changed', { kind: 'volume.reimage-failed', detail: { to: imageId }, ...source })}`,
+      ) ${volumeEventsOf('changed', { kind: 'volume.reimage-failed', detail: { to: imageId }, ...askedFor(reimage, source) })}`,
   );
 }
 
