@@ -18,6 +18,8 @@ export interface ImageVolumeCache {
   readonly queues: ReturnType<typeof taskQueues>;
   /** @throws ImageVolumeCacheError `TemporalUnavailable` */
   temporal(): Promise<Client>;
+  /** Whose creates a worker of this very process begins at once (an eager start), over the connection that both share; undefined: the server hands them on. */
+  readonly eager?: Client;
   /** The one reader of the database. @throws ImageVolumeCacheError `NotConfigured` */
   inventory(): Promise<inventoryModule.Inventory>;
   /** @throws ImageVolumeCacheError `NotConfigured`; `CredentialsRefused`, `IdentityUnavailable` where Keystone is asked for the endpoint. */

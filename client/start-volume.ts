@@ -15,7 +15,7 @@ import { createVolume, deletionOf, type VolumeDeletion } from './volumes';
 /** From the start of a run on: its row is there after some ten milliseconds, or a foreign service is slow. */
 const FIRST_LOOK_MS = 4;
 const MOST_BETWEEN_LOOKS_MS = 250;
-const SLOWER = 1.5;
+const SLOWER = 1.15;
 
 /**
  * Starts a create and returns as soon as its request was admitted and its row is in the inventory; the volume comes afterwards.

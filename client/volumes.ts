@@ -41,6 +41,9 @@ import {
   type Ran,
 } from './run-workflow';
 
+/** A server that lives starts a workflow in this time; the shared connection of an eager start has no deadline of its own. */
+const START_TIMEOUT_MS = 30_000;
+
 /** A create that runs, whether or not anybody waits for it. */
 export interface StartedVolume extends StartedRun {
   volumeId: VolumeId;
@@ -68,7 +71,12 @@ export async function createVolume<Options extends WaitOptions = { wait?: true }
   const workflowId = cache.queues.ids.createVolume(volumeId);
   const taskQueue = cache.queues.control;
   const created = await reportingErrors(cache, workflowId, async (client): Promise<StartedVolume | CreatedVolume> => {
-    const run = await startCreate(client, { workflowId, taskQueue }, { ...input, volumeId });
+    const { eager } = cache;
+    const run = await startCreate(
+      eager ?? client,
+      { workflowId, taskQueue, eager: eager !== undefined },
+      { ...input, volumeId },
+    );
     if (run.reused) await refuseForeignRun(client, cache, workflowId);
     const started: StartedVolume = { volumeId, workflowId, ...run };
     if (options?.wait === false) return started;
@@ -226,7 +234,7 @@ export async function reimageVolume(
  */
 async function startCreate(
   client: Client,
-  { workflowId, taskQueue }: { workflowId: string; taskQueue: string },
+  { workflowId, taskQueue, eager }: { workflowId: string; taskQueue: string; eager: boolean },
   input: CreateVolumeInput | CreatePlainVolumeInput,
 ): Promise<Pick<StartedVolume, 'runId' | 'reused'>> {
   const { type, summary } = describeCreate(input);
@@ -238,7 +246,7 @@ async function startCreate(
   const span = () => ({ name: `StartWorkflow:${type}`, attributes, mayBegin: true });
   return await traced(span, async ({ say }) => {
     const tracing = findTracing();
-    const { runId, started } = await workflowService.startWorkflowExecution({
+    const request = {
       namespace: options.namespace,
       identity: options.identity,
       requestId: randomUUID(),
@@ -250,7 +258,11 @@ async function startCreate(
       input: { payloads },
       userMetadata,
       header: tracing && { fields: tracing.headers() },
-    });
+      requestEagerExecution: eager,
+    };
+    const { runId, started } = await client.withDeadline(Date.now() + START_TIMEOUT_MS, () =>
+      workflowService.startWorkflowExecution(request),
+    );
     say({ run_id: runId });
     return { runId, reused: !started };
   });

@@ -51,6 +51,8 @@ interface Compose {
   hostSlots?: number;
   /** Undefined where no traces are wanted. */
   tracing?: OpenTelemetry;
+  /** Whether the control role alone holds the backends too, as far as this host reaches them. */
+  holdBackends?: boolean;
 }
 
 /**
@@ -65,6 +67,7 @@ export async function compose({
   words = {},
   hostSlots = defaultSlots.host,
   tracing,
+  holdBackends = false,
 }: Compose): Promise<Composition> {
   if ((await migrateDatabase(config.database.url)) === 'newer')
     logger.warn(
@@ -87,7 +90,9 @@ export async function compose({
   const holdsBackends = roles.includes('backend') || roles.includes('host');
   const backends = holdsBackends
     ? await openBackends(config, { database, lostPlace: words.lostPlace })
-    : new Map<BackendName, VolumeBackend>();
+    : holdBackends
+      ? await openReachable(config, database, logger)
+      : new Map<BackendName, VolumeBackend>();
   const policy = policyOf(config);
   const signatures = openSignatures(config);
   const control: ControlDependencies = {
@@ -149,6 +154,23 @@ export async function compose({
       await database.close();
     },
   };
+}
+
+/** Where they cannot be opened, another worker clones. */
+async function openReachable(
+  config: ResolvedConfig,
+  database: Database,
+  logger: Logger,
+): Promise<ReadonlyMap<BackendName, VolumeBackend>> {
+  try {
+    return await openBackends(config, { database, lostPlace: undefined });
+  } catch (error) {
+    logger.warn(
+      { error: errorMessage(error) },
+      'the backends are not reached from here: other workers make the clones',
+    );
+    return new Map();
+  }
 }
 
 /** gRPC's code for a caller without permission. */

@@ -2,6 +2,9 @@ import { findTool, runCommand } from '../activities/command';
 
 const TIMEOUT_MS = 10_000;
 
+/** What the log says where they cannot be forbidden. */
+export const CORES_REMAIN = 'a crash may leave a core file with secrets in it: install prlimit (util-linux)';
+
 /**
  * Lets this process, and what it starts, leave no core file when they crash: there would be tokens, passwords and keys in it. For good, since the hard
  * limit goes too. Before any of those is read. Idempotent.

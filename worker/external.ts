@@ -1,5 +1,7 @@
 import { status } from '@grpc/grpc-js';
 import { isGrpcServiceError } from '@temporalio/client';
+import { ConfigError, type ConfigIssue } from '../client/config/config-error';
+import type { LoadedConfig } from '../client/config/load';
 import { openTemporal, type TemporalAccess } from '../client/open-temporal';
 import { connectDatabase } from '../db/client';
 import { parseDatabaseUrl } from '../db/url';
@@ -104,4 +106,17 @@ export async function requireImages(endpoint: string): Promise<void> {
       { cause },
     );
   }
+}
+
+/** @throws ConfigError for each part that only `ivc up` starts. */
+export function refuseEmbedded({ path, config: { temporal, database, images } }: LoadedConfig): void {
+  const issue = (key: string, allowed: string): ConfigIssue => ({ path: key, received: 'embedded', allowed });
+  const issues = [
+    temporal.address === 'embedded' ? [issue('temporal.address', 'host:port (or TEMPORAL_ADDRESS)')] : [],
+    database.url === 'embedded' ? [issue('database.url', 'a postgres:// URL (or DATABASE_URL)')] : [],
+    'service' in images && images.service === 'embedded'
+      ? [issue('images.service', 'catalogue, or images.endpoint (or OS_IMAGE_ENDPOINT_OVERRIDE)')]
+      : [],
+  ].flat();
+  if (issues.length > 0) throw new ConfigError(path, issues);
 }

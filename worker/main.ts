@@ -4,16 +4,16 @@ import { Command } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
 import { endLostAttempts } from '../activities/transfer/lost-attempts';
 import { note } from '../client/cli/output/print';
-import { ConfigError, type ConfigIssue } from '../client/config/config-error';
-import { loadConfig, type LoadedConfig } from '../client/config/load';
+import { ConfigError } from '../client/config/config-error';
+import { loadConfig } from '../client/config/load';
 import { parseRoles, roles, type Role } from '../client/config/worker-roles';
 import { exitCodes } from '../client/errors';
 import { openTemporal } from '../client/open-temporal';
 import type { OpenTelemetry } from '../client/open-telemetry';
 import { findTracing } from '../client/tracing';
 import { compose } from './compose';
-import { forbidCoreDumps } from './core-dumps';
-import { ExternalUnavailable, requireDatabase, requireTemporal } from './external';
+import { CORES_REMAIN, forbidCoreDumps } from './core-dumps';
+import { ExternalUnavailable, refuseEmbedded, requireDatabase, requireTemporal } from './external';
 import { createLogger, type Logger } from '../client/logger';
 import { readOperatorWords } from './operator-words';
 import { startProbes } from './probes';
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   const { config } = loaded;
   const words = readOperatorWords(process.env);
   const logger = createLogger(config.worker.logLevel);
-  if (!withoutCores) logger.warn({}, 'a crash may leave a core file with secrets in it: install prlimit (util-linux)');
+  if (!withoutCores) logger.warn({}, CORES_REMAIN);
   const { address, namespace } = config.temporal;
   refuseEmbedded(loaded);
   const access = loaded.temporalAccess();
@@ -120,19 +120,6 @@ async function main(): Promise<void> {
 function loadWorkerTracing(tracing: OpenTelemetry): workerTracingModule.WorkerTracing {
   const { createWorkerTracing }: typeof workerTracingModule = require('./worker-tracing');
   return createWorkerTracing(tracing);
-}
-
-/** @throws ConfigError for each part that only `ivc up` starts. */
-function refuseEmbedded({ path, config: { temporal, database, images } }: LoadedConfig): void {
-  const issue = (key: string, allowed: string): ConfigIssue => ({ path: key, received: 'embedded', allowed });
-  const issues = [
-    temporal.address === 'embedded' ? [issue('temporal.address', 'host:port (or TEMPORAL_ADDRESS)')] : [],
-    database.url === 'embedded' ? [issue('database.url', 'a postgres:// URL (or DATABASE_URL)')] : [],
-    'service' in images && images.service === 'embedded'
-      ? [issue('images.service', 'catalogue, or images.endpoint (or OS_IMAGE_ENDPOINT_OVERRIDE)')]
-      : [],
-  ].flat();
-  if (issues.length > 0) throw new ConfigError(path, issues);
 }
 
 /** Where it cannot be done, their heartbeats time out. */

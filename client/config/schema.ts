@@ -336,6 +336,8 @@ export const configSchema = z.strictObject({
       tokenCache: duration.refine((ms) => ms <= 300_000, 'at most 5m').default(60_000),
       /** Of volumes, in the one zone that there is. */
       availabilityZone: name.default('nova'),
+      /** Whether it runs a control worker too, which begins the creates of this process without the way through the server. */
+      worker: z.boolean().default(false),
       /** Where its metrics and probes listen, as those of a worker. */
       metrics: z
         .strictObject({

@@ -1,6 +1,6 @@
 /** One line of the bench; what does not apply is left out. */
 export interface Measure {
-  measure: 'hit' | 'api' | 'clones' | 'bulk' | 'herd' | 'miss' | 'resume';
+  measure: 'hit' | 'api' | 'api-eager' | 'clones' | 'bulk' | 'herd' | 'miss' | 'resume';
   backend: string;
   inFlight?: number;
   callers?: number;

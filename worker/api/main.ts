@@ -11,7 +11,10 @@ import { createLogger, type Logger } from '../../client/logger';
 import { errorMessage } from '../../lib/error-message';
 import { splitAddress } from '../../lib/listen-address';
 import { createApiMetrics } from './api-metrics';
+import { startOwnWorker } from './own-worker';
+import { CORES_REMAIN, forbidCoreDumps } from '../core-dumps';
 import { startProbes } from '../probes';
+import { FORCE_AFTER_GRACE_MS } from '../roles';
 import { installRuntime } from '../runtime';
 import { askKeystone, trustPath, type Authenticate } from '../../api/authentication';
 import { followCertificate } from '../../api/follow-certificate';
@@ -29,12 +32,16 @@ async function main(): Promise<void> {
     .parse()
     .opts<{ config?: string; data?: string }>();
   const stopped = untilSignal();
-  const cache = await connectClient({ config: options.config, dataDirectory: options.data });
-  const { config } = cache.settings.loaded;
+  const withoutCores = await forbidCoreDumps();
+  const connected = await connectClient({ config: options.config, dataDirectory: options.data });
+  const { config } = connected.settings.loaded;
   const logger = createLogger(config.worker.logLevel);
-  const { authenticate, close } = authenticationOf(cache);
+  if (!withoutCores) logger.warn({}, CORES_REMAIN);
+  const { authenticate, close } = authenticationOf(connected);
   const { availabilityZone, publicUrl, listen, shutdownGrace, limits, metrics } = config.api;
   const metricsUrl = await installRuntime({ host: metrics.address, port: metrics.port }, logger);
+  const worker = config.api.worker ? await startOwnWorker(connected, logger) : undefined;
+  const cache = worker?.cache ?? connected;
   const readTls = () => readApiTls(cache.settings.loaded);
   const tls = readTls();
   const app = createServer(
@@ -58,12 +65,14 @@ async function main(): Promise<void> {
   const urls = { url, metricsUrl, livenessUrl, readinessUrl };
   logger.info(urls, 'the block-storage API listens');
   process.stdout.write(`${JSON.stringify({ ready: true, ...urls })}\n`);
-  const why = await stopped;
+  const why = await (worker === undefined ? stopped : Promise.race([stopped, worker.ended]));
   stopping = true;
   logger.info({ why, atMostMs: shutdownGrace }, 'the block-storage API stops: what has been asked is answered');
-  endAfter(shutdownGrace + CLOSE_TIMEOUT_MS, logger);
+  const workerGrace = worker === undefined ? 0 : config.worker.shutdownGrace + FORCE_AFTER_GRACE_MS;
+  endAfter(shutdownGrace + workerGrace + CLOSE_TIMEOUT_MS, logger);
   unfollow();
   await stopServer(app, { graceMs: shutdownGrace });
+  await worker?.stop();
   await Promise.all([probes.close(), close(), cache.close()]);
   // With it the metrics end, and nothing keeps this process alive: no worker is here that would end it.
   await Runtime.instance().shutdown();

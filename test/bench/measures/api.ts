@@ -17,15 +17,34 @@ const VOLUME_GIB = 1;
 /** Alone a client asks without a pause; with others it leaves them the machine. */
 const POLL_MS = { 1: 0, 8: 50 } as const;
 
-/** Hits through the block-storage API at 1 and 8 clients, from the POST until the volume is seen as available, each beside the same by the library. */
+/** Hits through the block-storage API at 1 and 8 clients, from the POST until the volume is seen as available, each beside the same by the library: by an API that is a client alone, and by one with a worker of its own (`api.worker`), which starts them eagerly. */
 export async function measureApi(servers: BenchServers, stack: Stack, storage: BareStorage): Promise<Measure[]> {
+  const plain = await measureThrough(servers, stack, { storage, measure: 'api', settings: {} });
+  return [
+    ...plain,
+    ...(await measureThrough(servers, stack, { storage, measure: 'api-eager', settings: { worker: true } })),
+  ];
+}
+
+interface Through {
+  storage: BareStorage;
+  measure: 'api' | 'api-eager';
+  /** Of the section `api`. */
+  settings: Record<string, unknown>;
+}
+
+async function measureThrough(
+  servers: BenchServers,
+  stack: Stack,
+  { storage, measure, settings }: Through,
+): Promise<Measure[]> {
   const sample = await makeSampleImage({
     directory: servers.directory,
-    name: `api-${basename(storage.backend)}`,
+    name: `${measure}-${basename(storage.backend)}`,
     virtualBytes: IMAGE_BYTES,
   });
   const { id: imageId } = await uploadSample(servers.images, sample);
-  const api = await startApi(stack);
+  const api = await startApi(stack, settings);
   try {
     const client = createVolumeClient(api.url);
     await createVolume(stack.cache, { imageId, backend: stack.backend });
@@ -44,7 +63,7 @@ export async function measureApi(servers: BenchServers, stack: Stack, storage: B
       });
       const [p50Ms, floorMs] = [percentile(hits.eachMs, 0.5), percentile(floor.eachMs, 0.5)];
       measures.push({
-        measure: 'api',
+        measure,
         backend: storage.backend,
         inFlight,
         imageBytes: IMAGE_BYTES,

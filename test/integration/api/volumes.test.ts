@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { startApi, type TestApi } from '../../support/stack/api';
 import { useStack } from '../../support/stack/flows';
 
@@ -65,6 +66,27 @@ describe('volumes', () => {
     const answer = await create(volume);
     expect(answer.status).toBe(status);
     expect(answer.body).toEqual({ [fault]: { code: status, message: expect.any(String) } });
+  });
+
+  it('are begun at once by an API with a worker of its own, and by one without it over the server', async () => {
+    const { image } = await flow.upload('eager');
+    const isEager = async (served: TestApi) => {
+      const { body } = await served.call('POST /v3/p1/volumes', { volume: { size: 1, imageRef: image.id } });
+      const { id } = body.volume;
+      await whenAvailable(id);
+      const handle = flow.stack.client.workflow.getHandle(flow.stack.cache.queues.ids.createVolume(id));
+      const { events } = await handle.fetchHistory();
+      return events?.[0]?.workflowExecutionStartedEventAttributes?.eagerExecutionAccepted === true;
+    };
+    const eager = await startApi(flow.stack, { worker: true });
+    try {
+      expect([await isEager(api), await isEager(eager)]).toEqual([false, true]);
+      // A crash leaves no core file, in which there would be tokens.
+      for (const { process } of [api, eager])
+        expect(readFileSync(`/proc/${process.pid}/limits`, 'utf8')).toMatch(/^Max core file size +0 +0 /m);
+    } finally {
+      expect(await eager.stop()).toBe(0);
+    }
   });
 
   it('are one for one key of a project, however often it is sent', async () => {
