@@ -9,6 +9,15 @@ import { isAdmin } from './caller';
 /** Namespace of the ids of types that the configuration has, which are made from their names (RFC 9562, version 5). */
 const CONFIGURED_NAMESPACE = '5a0f7d8e-2f4e-4c0b-9a39-1f7c9e1d2b64';
 
+/** Made once: a list of volumes asks for each of them, and a configuration has a few. */
+const configuredIds = new Map<string, string>();
+
+function configuredId(name: string): string {
+  const id = configuredIds.get(name) ?? uuidV5(name, CONFIGURED_NAMESPACE);
+  configuredIds.set(name, id);
+  return id;
+}
+
 export interface ListedType extends VolumeType {
   /** Whether it is the configuration's, which no request changes. */
   isConfigured: boolean;
@@ -25,7 +34,7 @@ export async function listTypes({ cache }: ApiContext): Promise<ListedType[]> {
 
 function configuredType(name: string, { description = null, extraSpecs, projects }: ConfiguredType): ListedType {
   return {
-    volumeTypeId: uuidV5(name, CONFIGURED_NAMESPACE),
+    volumeTypeId: configuredId(name),
     name,
     description,
     isPublic: projects === undefined,
@@ -75,7 +84,7 @@ export async function defaultTypeOf(context: ApiContext, projectId: ProjectId): 
 /** @returns what the view of a volume says of its type. */
 export function typeOfVolume({ volumeType, volumeTypeId }: { volumeType: string | null; volumeTypeId: string | null }) {
   const name = volumeType ?? NO_TYPE;
-  return { name, id: volumeTypeId ?? uuidV5(name, CONFIGURED_NAMESPACE) };
+  return { name, id: volumeTypeId ?? configuredId(name) };
 }
 
 /** @returns the names of all volume types. */
