@@ -1,5 +1,6 @@
 import type { FastifyInstance, RouteOptions } from 'fastify';
 import { z } from 'zod';
+import { answers } from './schemas/answers';
 import { LEAST_MINOR, MOST_MINOR, versionText } from './microversion';
 
 /** OpenAPI 3.1, of what is served. Source: spec.openapis.org/oas/v3.1.0. */
@@ -15,8 +16,12 @@ interface OpenApiOperation {
   tags: string[];
   security: Record<string, string[]>[];
   parameters: object[];
-  requestBody?: { required: true; content: { 'application/json': { schema: object } } };
-  responses: Record<string, { description: string } | { $ref: string }>;
+  requestBody?: { required: true; content: JsonContent };
+  responses: Record<string, { description: string; content?: JsonContent } | { $ref: string }>;
+}
+
+interface JsonContent {
+  'application/json': { schema: object };
 }
 
 const OF_PROJECT = '/v3/:project_id/';
@@ -84,20 +89,24 @@ function operationOf(method: string, { url, schema }: RouteOptions): OpenApiOper
   const names = [...url.matchAll(/:(\w+)/g)].map(([, name = '']) => name);
   const inPath = names.map((name) => ({ name, in: 'path', required: true, schema: { type: 'string' } }));
   const body = schema?.body as z.ZodType | undefined;
+  const answer = ofProject ? answers[`${method} /${url.slice(OF_PROJECT.length)}`] : undefined;
   return {
     operationId: `${method.toLowerCase()}${url.replaceAll(/[^A-Za-z0-9]+/g, '_').replace(/_$/, '')}`,
     tags: [ofProject ? (url.slice(OF_PROJECT.length).split('/')[0] ?? '') : 'versions'],
     security: ofProject ? [{ token: [] }] : [],
     parameters: [...inPath, ...(ofProject ? [{ $ref: '#/components/parameters/microversion' }] : [])],
-    ...(body && { requestBody: { required: true, content: { 'application/json': { schema: jsonSchemaOf(body) } } } }),
-    responses: { '2XX': { description: 'Done, or begun' }, default: { $ref: '#/components/responses/fault' } },
+    ...(body && { requestBody: { required: true, content: jsonContentOf(body) } }),
+    responses: {
+      '2XX': { description: 'Done, or begun', ...(answer && { content: jsonContentOf(answer) }) },
+      default: { $ref: '#/components/responses/fault' },
+    },
   };
 }
 
-/** What a client may send: rules that JSON Schema cannot say are left out. */
-function jsonSchemaOf(schema: z.ZodType): object {
-  const { $schema: _dialect, ...rest } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
-  return rest;
+/** What a client may send, or is answered: rules that JSON Schema cannot say are left out. */
+function jsonContentOf(body: z.ZodType): JsonContent {
+  const { $schema: _dialect, ...schema } = z.toJSONSchema(body, { io: 'input', unrepresentable: 'any' });
+  return { 'application/json': { schema } };
 }
 
 function inOrder(paths: OpenApi['paths']): OpenApi['paths'] {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { RouteOptions } from 'fastify';
 import { createServer } from '../../../api/http-server';
 import type { OpenApi } from '../../../api/open-api';
+import { answers as described } from '../../../api/schemas/answers';
 import { configSchema } from '../../../client/config/schema';
 import { createLogger } from '../../../client/logger';
 import type { ProjectId } from '../../../workflows/contract/ids';
@@ -114,7 +115,16 @@ async function call(route: string, cell: RouteCell, { ids, role }: { ids: Resour
   const path = route.replace(/:(\w+)/g, (_, name: string) => named[name] ?? 'none');
   const query = cell.query === undefined ? '' : `?${cell.query}`;
   const { status, text } = await ask(`${path}${query}`, { role, body: cell.body?.(ids) });
+  if (status < 300) expectDescribed(route, text);
   return { status, text: cell.of === undefined ? text : text.replaceAll(ids[cell.of], 'ID') };
+}
+
+/** An answer is as the description of the API says. */
+function expectDescribed(route: string, text: string): void {
+  const schema = described[route];
+  if (schema === undefined) return;
+  const { error } = schema.safeParse(JSON.parse(text));
+  expect({ route, problems: error?.issues ?? [] }).toEqual({ route, problems: [] });
 }
 
 /** What a project may have of each kind. Each has a volume of its own, which is free for all that is done with it. */
@@ -240,6 +250,7 @@ describe('every route', () => {
 
   it('has its cells', () => {
     expect(registered.toSorted()).toEqual(Object.keys(routeCells).toSorted());
+    expect(Object.keys(described).filter((route) => !registered.includes(route))).toEqual([]);
   });
 
   it(
