@@ -1,9 +1,13 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import type { Command } from 'commander';
 import { pauseEviction, pin, resumeEviction, setLimits } from '../../client';
+import { widthOf } from '../../client/cli/output/width';
 import { createProgram } from '../../client/cli/program';
+import { packageRoot } from '../../client/config/package-root';
 import { makeSampleImage, type SampleImage } from '../support/images/sample-image';
+import { startOnTerminal } from '../support/machine/terminal';
 import { runIvc } from '../support/stack/ivc';
 import { useStack } from '../support/stack/flows';
 
@@ -14,11 +18,16 @@ const SHOWN = 'a\\u001b]52;c;ZQ==\\u0007\\r\\nb  available\\u009b2J\\u007f\\u202
 const RAW = /[^\P{Cc}\n]|[\p{Zl}\p{Zp}\p{Bidi_Control}]/u;
 /** A row of its own that a name has faked. */
 const FAKED = /^b {2}available/m;
+const COLUMNS = 80;
 
 const flow = useStack();
 let sample: SampleImage;
 /** Command lines that were run, by the path of their command. */
 const ran = new Set<string>();
+/** Those that were run on a terminal. */
+const seen = new Set<string>();
+/** What has no face of its own on a terminal: it prints a script or a help, or nothing before it is ready. */
+const faceless = ['up', 'down', 'worker', 'api', 'completion', 'help'];
 
 beforeAll(async () => {
   sample = await makeSampleImage({ directory: flow.directory, name: 'sample' });
@@ -33,6 +42,24 @@ async function say(...args: string[]): Promise<string> {
   return said;
 }
 
+/** Runs a command on a terminal of 80 columns. @returns what it has printed there, of which no line is wider. */
+async function see(...args: string[]): Promise<string> {
+  seen.add(remember(args));
+  // Notes on standard error are sentences, which a terminal wraps by itself.
+  const printing = ['sh', '-c', 'exec "$@" 2>/dev/null', 'sh'];
+  const main = join(packageRoot(), 'dist/client/cli/main.js');
+  const command = [...printing, process.execPath, main, ...args];
+  const screen = stripVTControlCharacters((await startOnTerminal(command, flow.stack.environment).ended).screen);
+  const lines = screen.split('\r\n');
+  // What is indented is a command, or a part of a document, to copy.
+  const wide = lines.filter((line) => widthOf(line) > COLUMNS && !/^ {2}\S/.test(line));
+  expect({ args, wide, raw: RAW.exec(lines.join('\n'))?.[0], faked: FAKED.exec(screen)?.[0] }).toEqual({
+    args,
+    wide: [],
+  });
+  return screen;
+}
+
 /** Runs a command for a program. @returns its document. */
 async function read(...args: string[]): Promise<Record<string, unknown>> {
   remember(args);
@@ -41,9 +68,12 @@ async function read(...args: string[]): Promise<Record<string, unknown>> {
   return JSON.parse(stdout) as Record<string, unknown>;
 }
 
-function remember(args: string[]): void {
+/** @returns the path of the command. */
+function remember(args: string[]): string {
   const path = args.slice(0, 2).filter((arg) => /^[a-z][a-z-]*$/.test(arg));
-  ran.add(leaves(createProgram()).find((leaf) => leaf === path.join(' ')) ?? path[0] ?? '');
+  const command = leaves(createProgram()).find((leaf) => leaf === path.join(' ')) ?? path[0] ?? '';
+  ran.add(command);
+  return command;
 }
 
 function leaves(command: Command, path: string[] = []): string[] {
@@ -65,7 +95,9 @@ describe('names that others have chosen', () => {
     expect(await say('image', 'upload', sample.path, '--name', HOSTILE)).toContain(SHOWN);
     expect(await say('image', 'list')).toContain(SHOWN);
     expect(await say('image', 'show', imageId)).toContain(`p=${SHOWN}`);
-    expect(await read('image', 'list', '--name', HOSTILE)).toMatchObject({ images: [{ name: HOSTILE }, {}] });
+    await see('image', 'upload', sample.path, '--name', HOSTILE);
+    for (const verb of [['list'], ['show', imageId]]) await see('image', ...verb);
+    expect(await read('image', 'list', '--name', HOSTILE)).toMatchObject({ images: [{ name: HOSTILE }, {}, {}] });
 
     const own = ['--name', HOSTILE, '--metadata', `m=${HOSTILE}`, '--project', HOSTILE];
     const created = await read('volume', 'create', '--image', imageId, ...own);
@@ -73,6 +105,12 @@ describe('names that others have chosen', () => {
     volumeId = String(created['volumeId']);
     expect(await say('volume', 'create', '--image', imageId, ...own)).toContain(SHOWN);
     expect(await say('volume', 'list', '--all-projects')).toContain(SHOWN);
+    await see('volume', 'create', '--image', imageId, ...own);
+    for (const verb of [
+      ['list', '--all'],
+      ['show', volumeId, '--all-projects'],
+    ])
+      await see('volume', ...verb);
     const shown = await say('volume', 'show', volumeId, '--project', HOSTILE);
     expect(shown).toContain(`m=${SHOWN}`);
     expect(shown).toContain(`p=${SHOWN}`);
@@ -82,7 +120,7 @@ describe('names that others have chosen', () => {
       metadata: { m: HOSTILE },
       imageMetadata: { p: HOSTILE },
     });
-    expect(await read('volume', 'list', '--project', HOSTILE)).toMatchObject({ volumes: [{ name: HOSTILE }, {}] });
+    expect(await read('volume', 'list', '--project', HOSTILE)).toMatchObject({ volumes: [{ name: HOSTILE }, {}, {}] });
   });
 
   it('are so in what operators see', async () => {
@@ -98,23 +136,31 @@ describe('names that others have chosen', () => {
     expect(await read('cache', 'show', entryId)).toMatchObject({ pinnedBy: HOSTILE });
     expect(await say('cache', 'limits')).toContain(SHOWN);
     expect(await say('evict', 'status')).toContain(SHOWN);
-    await say('evict', 'pause', '--reason', HOSTILE);
-    await say('evict', 'resume', '--reason', HOSTILE);
-    await say('evict', '--dry-run', '--reason', HOSTILE);
-    await say('cache', 'unpin', entryId);
-    await say('cache', 'pin', entryId);
-    await say('cache', 'warm', '--image', imageId);
-    await say('cache', 'refusals');
-    await say('status');
-    await say('reconcile', '--dry-run');
-    await say('doctor');
+    for (const verb of [
+      ['cache', 'list'],
+      ['cache', 'show', entryId],
+      ['cache', 'limits'],
+      ['evict', 'status'],
+    ])
+      await see(...verb);
+    await see('evict', 'pause', '--reason', HOSTILE);
+    await see('evict', 'resume', '--reason', HOSTILE);
+    await see('evict', '--dry-run', '--reason', HOSTILE);
+    await see('cache', 'unpin', entryId);
+    await see('cache', 'pin', entryId);
+    await see('cache', 'warm', '--image', imageId);
+    await see('cache', 'refusals');
+    await see('status');
+    await see('reconcile', '--dry-run');
+    await see('doctor');
 
     const follow = ['--name', HOSTILE, '--as', 'followed', '--tag', HOSTILE, '--property', `f=${HOSTILE}`];
-    await say('cache', 'follow', ...follow);
+    await see('cache', 'follow', ...follow);
+    await see('cache', 'follows');
     expect(await say('cache', 'follows')).toContain(`${SHOWN}, ${SHOWN}, f=${SHOWN}`);
     expect(await read('cache', 'follows')).toMatchObject({ follows: [{ imageName: HOSTILE, tags: [HOSTILE] }] });
-    await say('refresh');
-    await say('cache', 'unfollow', 'followed');
+    await see('refresh');
+    await see('cache', 'unfollow', 'followed');
   });
 
   it('are so in what is made of volumes, and in what is told of it', async () => {
@@ -122,34 +168,42 @@ describe('names that others have chosen', () => {
     expect(await say('volume', 'set', volumeId, '--name', HOSTILE, '--property', `k=${HOSTILE}`, ...own)).toContain(
       SHOWN,
     );
-    await say('volume', 'unset', volumeId, '--property', HOSTILE, ...own);
-    await say('volume', 'extend', volumeId, '--size', '1GiB', ...own);
-    await say('volume', 'reimage', volumeId, '--image', imageId, ...own);
-    const taken = await read('snapshot', 'create', volumeId, '--name', HOSTILE, '--description', HOSTILE, ...own);
-    expect(taken).toMatchObject({ name: HOSTILE });
-    const snapshotId = String(taken['snapshotId']);
+    await see('volume', 'unset', volumeId, '--property', HOSTILE, ...own);
+    await see('volume', 'extend', volumeId, '--size', '1GiB', ...own);
+    await see('volume', 'reimage', volumeId, '--image', imageId, ...own);
+    await see('volume', 'set', volumeId, '--name', HOSTILE, ...own);
+    await see('snapshot', 'create', volumeId, '--name', HOSTILE, '--description', HOSTILE, ...own);
+    const taken = await read('snapshot', 'list', ...own);
+    expect(taken).toMatchObject({ snapshots: [{ name: HOSTILE }] });
+    const [{ snapshotId = '' } = {}] = taken['snapshots'] as { snapshotId: string }[];
     expect(await say('snapshot', 'list', ...own)).toContain(SHOWN);
+    for (const verb of [['list'], ['show', snapshotId]]) await see('snapshot', ...verb, ...own);
+    await see('snapshot', 'share', snapshotId, '--name', HOSTILE, '--member', HOSTILE, ...own);
     expect(await say('snapshot', 'show', snapshotId, ...own)).toContain(SHOWN);
     expect(await say('volume', 'delete', volumeId, ...own)).toContain(snapshotId);
     expect(await say('snapshot', 'share', snapshotId, '--name', HOSTILE, '--member', HOSTILE, ...own)).toContain(SHOWN);
     expect(await say('snapshot', 'unshare', snapshotId, '--member', HOSTILE, ...own)).toContain(snapshotId);
     expect(await say('snapshot', 'unshare', snapshotId, ...own)).toContain('deleted');
-    await say('snapshot', 'delete', snapshotId, ...own);
+    await see('snapshot', 'unshare', snapshotId, ...own);
+    await see('snapshot', 'delete', snapshotId, ...own);
+    await see('volume', 'upload', volumeId, '--name', HOSTILE, ...own);
     expect(await say('volume', 'upload', volumeId, '--name', HOSTILE, '--property', `u=${HOSTILE}`, ...own)).toContain(
       SHOWN,
     );
-    await say('cache', 'seed', '--image', imageId, '--volume', volumeId);
-    await say('volume', 'types', ...own);
-    await say('quota', 'set', '--volumes', '9', ...own);
+    await see('cache', 'seed', '--image', imageId, '--volume', volumeId);
+    await see('volume', 'types', ...own);
+    await see('quota', 'set', '--volumes', '9', ...own);
     expect(await say('quota', 'show', ...own)).toContain(SHOWN);
     expect(await say('quota', 'list')).toContain(SHOWN);
     expect(await say('events', '--volume', volumeId)).toContain(SHOWN);
+    for (const verb of [['quota', 'show', ...own], ['quota', 'list'], ['events']]) await see(...verb);
   });
 
   it('are so in the report, on a terminal and as a page', async () => {
     // A refusal's reason quotes what was asked for.
     await flow.stack.database.sql`update decisions set outcome = 'refused', reason = ${HOSTILE}`;
     expect(await say('report')).toContain(SHOWN);
+    await see('report');
     expect(await read('report')).toMatchObject({ reasons: [{ reason: HOSTILE }] });
     const path = join(flow.directory, 'report.html');
     await say('report', '--html', path);
@@ -162,7 +216,7 @@ describe('names that others have chosen', () => {
     expect(await say('cache', 'follow', '--name', HOSTILE)).toContain(SHOWN.slice(0, 8));
     expect(await say('cache', 'unfollow', HOSTILE)).toContain('name');
     expect(await say('volume', 'show', HOSTILE)).toContain(SHOWN);
-    await say('cache', 'forget-refusal', HOSTILE);
+    await see('cache', 'forget-refusal', HOSTILE);
     const config = join(flow.directory, HOSTILE);
     for (const command of ['up', 'down', 'worker', 'api'])
       expect(await say(command, '--config', config)).toContain(SHOWN);
@@ -172,11 +226,13 @@ describe('names that others have chosen', () => {
 
   it('are so when they go', async () => {
     expect(await say('volume', 'delete', volumeId, '--project', HOSTILE)).toContain(volumeId);
+    await see('volume', 'delete', volumeId, '--project', HOSTILE);
     expect(await say('image', 'delete', HOSTILE)).toContain(SHOWN);
+    await see('image', 'delete', imageId);
     await say('completion', 'bash');
     await say('help', HOSTILE);
-    await say('cache', 'evict', entryId, '--reason', HOSTILE, '--flatten');
-    await say('cache', 'show', entryId);
+    await see('cache', 'evict', entryId, '--reason', HOSTILE, '--flatten');
+    await see('cache', 'show', entryId);
   });
 
   it('are so in the log of a worker', async () => {
@@ -186,5 +242,9 @@ describe('names that others have chosen', () => {
 
   it('were given to every command that there is', () => {
     expect(leaves(createProgram()).filter((leaf) => !ran.has(leaf))).toEqual([]);
+  });
+
+  it('fit a terminal in every command that prints', () => {
+    expect(leaves(createProgram()).filter((leaf) => !seen.has(leaf) && !faceless.includes(leaf))).toEqual([]);
   });
 });

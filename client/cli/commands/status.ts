@@ -6,7 +6,7 @@ import type { BackendStatus } from '../../records';
 import { lazy } from '../lazy';
 import { describeDecisions, formatAge } from '../output/format';
 import { formatProgress } from '../output/progress';
-import { formatTable } from '../output/table';
+import { formatRecord, formatTable } from '../output/table';
 import { describeRows, showList, type ListColumn, type ListView } from '../output/show';
 import { showFound, withSharedOptions, withWatchOption, type SharedOptions, type WatchOptions } from '../run-verb';
 import { parseCount } from '../values';
@@ -35,10 +35,13 @@ export function registerStatus(program: Command): void {
 type Status = Awaited<ReturnType<typeof readStatus>>;
 
 function describe({ periodHours, temporal, api, backends, decisions, flights }: Status, wide: boolean): string[] {
-  const ui = temporal.uiUrl === null ? '' : `, UI ${temporal.uiUrl}`;
+  const where = formatRecord({
+    Temporal: `${temporal.address}, namespace ${temporal.namespace}`,
+    'Temporal UI': temporal.uiUrl ?? undefined,
+    'Block-storage API': api?.url,
+  });
   return [
-    `Temporal ${temporal.address}, namespace ${temporal.namespace}${ui}`,
-    ...(api === null ? [] : [`Block-storage API ${api.url}`]),
+    ...where,
     '',
     ...describeRows(backends, wide ? [...columns, ...more] : columns, { empty: 'no backends', wide }),
     '',

@@ -58,7 +58,7 @@ function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string[]
           `These would be evicted, in this order, which frees ${formatBytes(reclaimableBytes)}:`,
           '',
           ...formatTable(
-            ['#', 'ENTRY ID', 'KEY', 'CLASS', 'SCORE', 'REAL', 'RECLAIMABLE', 'CLONES', 'WHY'],
+            ['#', 'ENTRY ID', 'CLASS', 'SCORE', 'REAL', 'FREES', 'CLONES', 'WHY'],
             evict.map(toPlannedRow),
           ),
         ];
@@ -67,11 +67,10 @@ function describePlan({ evict, stay, reclaimableBytes }: EvictionPlan): string[]
 }
 
 function toPlannedRow(planned: PlannedEviction, index: number): string[] {
-  const { entryId, shortKey, score, realBytes, reclaimableBytes, clones, why } = planned;
+  const { entryId, score, realBytes, reclaimableBytes, clones, why } = planned;
   return [
     String(index + 1),
     entryId,
-    shortKey.slice(0, SHOWN_KEY_DIGITS),
     planned.class,
     score.toPrecision(SCORE_DIGITS),
     formatBytes(realBytes),

@@ -41,3 +41,7 @@ export function besidePaint(line: string, change: (text: string) => string): str
     .map((part, at) => (at % 2 === 0 ? change(part) : part))
     .join('');
 }
+
+export function isPainted(line: string): boolean {
+  return painted.test(line);
+}

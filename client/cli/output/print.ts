@@ -1,13 +1,22 @@
 import { visibleJson, visibleText } from '../../../workflows/contract/visible-text';
-import { besidePaint } from './paint';
+import { besidePaint, isPainted } from './paint';
+import { terminalColumns, wrapTo } from './width';
 
 /**
  * A line, or several. A line holds no line break: one in a name is shown as an escape, like every control character.
  */
 export type Lines = string | readonly string[];
 
-/** The one document of a `--json` run, or what a person reads: all that goes to stdout. */
+/** What a person reads: on a terminal no line is wider than that, but for one that is indented, which may be a command to copy. */
 export function print(lines: Lines): void {
+  const columns = terminalColumns();
+  // A table, which alone has colours, fits by itself.
+  const stays = (line: string): boolean => columns === undefined || line.startsWith('  ') || isPainted(line);
+  process.stdout.write(toText(lines, (line) => (stays(line) ? [line] : wrapTo(columns ?? Infinity, line))));
+}
+
+/** What is taken as it is: values, ids, and tables of all columns. */
+export function printExact(lines: Lines): void {
   process.stdout.write(toText(lines));
 }
 
@@ -25,9 +34,10 @@ export function note(lines: Lines): void {
   process.stderr.write(toText(lines));
 }
 
-function toText(lines: Lines): string {
+function toText(lines: Lines, fold = (line: string): string[] => [line]): string {
   return [lines]
     .flat()
-    .map((line) => `${besidePaint(line, visibleText)}\n`)
+    .flatMap((line) => fold(besidePaint(line, visibleText)))
+    .map((line) => `${line}\n`)
     .join('');
 }

@@ -78,18 +78,24 @@ const WIDEST_BAR = 24;
 const NARROWEST_BAR = 4;
 
 /**
- * A bar, its share and what is done in one line of at most `columns`: the bar is what gives way, so that rate and time left stay.
+ * A bar, its share and what is done in one line of at most `columns`. The bar gives way first, then the bytes, so that rate and
+ * time left stay.
  */
 export function formatBar(report: Shown, columns: number): string {
-  const said = formatProgress(report);
   const { bytesDone = 0, bytesTotal } = bytesOf(report) ?? {};
-  if (bytesTotal === undefined) return cutTo(columns, said);
+  if (bytesTotal === undefined) return cutTo(columns, formatProgress(report));
   const share = bytesTotal === 0 ? 1 : Math.min(1, bytesDone / bytesTotal);
-  const rest = `${String(Math.floor(share * 100)).padStart(3)} %  ${said}`;
+  const [stage = '', done = '', ...pace] = partsOf(report).map(visibleText);
+  const percent = `${String(Math.floor(share * 100)).padStart(3)} %`;
+  const rest = `${percent}  ${[`${stage} ${done}`, ...pace].join(', ')}`;
   const width = Math.min(WIDEST_BAR, columns - widthOf(`[] ${rest}`));
-  if (width < NARROWEST_BAR) return cutTo(columns, rest.trimStart());
-  const filled = Math.round(share * width);
-  return `[${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${rest}`;
+  if (width >= NARROWEST_BAR) {
+    const filled = Math.round(share * width);
+    return `[${'#'.repeat(filled)}${'-'.repeat(width - filled)}] ${rest}`;
+  }
+  const shorter = [rest, `${percent}  ${[stage, ...pace].join(', ')}`, [percent, ...pace].join(', ')];
+  const fits = shorter.find((line) => widthOf(line.trimStart()) <= columns) ?? rest;
+  return cutTo(columns, fits.trimStart());
 }
 
 /** `downloading 120 MiB of 512 MiB, 93.1 MiB/s, 4.2 s left`, as far as it is known. */
@@ -99,19 +105,25 @@ export function formatProgress(report: Shown): string {
 
 function describe(report: Shown): string {
   const { stage, flightWorkflowId, work } = report;
-  const bytes = bytesOf(report);
-  if (bytes === undefined)
+  if (bytesOf(report) === undefined)
     return work?.summary ?? (flightWorkflowId === undefined ? stage : `${stage} for ${flightWorkflowId}`);
-  const { bytesDone, bytesTotal, bytesPerSecond } = bytes;
+  const [what = '', done = '', ...pace] = partsOf(report);
+  return [`${what} ${done}`, ...pace].join(', ');
+}
+
+/** @returns what is done, how much of it, the rate, and the time that is left, as far as they are known. */
+function partsOf(report: Shown): string[] {
+  const { bytesDone = 0, bytesTotal, bytesPerSecond = 0 } = bytesOf(report) ?? {};
   const parts = [
-    `${work?.stage ?? stage} ${formatBytes(bytesDone)}${bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`}`,
+    report.work?.stage ?? report.stage,
+    `${formatBytes(bytesDone)}${bytesTotal === undefined ? '' : ` of ${formatBytes(bytesTotal)}`}`,
   ];
-  if (bytesPerSecond !== undefined && bytesPerSecond > 0) {
+  if (bytesPerSecond > 0) {
     parts.push(`${formatBytes(Math.round(bytesPerSecond))}/s`);
     if (bytesTotal !== undefined)
       parts.push(`${formatDuration(((bytesTotal - bytesDone) / bytesPerSecond) * 1000)} left`);
   }
-  return parts.join(', ');
+  return parts;
 }
 
 interface Bytes {

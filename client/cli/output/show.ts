@@ -2,7 +2,7 @@ import { Option, type Command } from 'commander';
 import { failureError } from '../../errors';
 import { visibleText } from '../../../workflows/contract/visible-text';
 import { fieldOf, formatCell, formatExact, headOf, plainValue } from './fields';
-import { print, printJson, printText, type Lines } from './print';
+import { print, printExact, printJson, printText, type Lines } from './print';
 import { shortenIds } from './short-ids';
 import { formatRecord, formatTable } from './table';
 import type * as yamlModule from './yaml';
@@ -81,12 +81,13 @@ export function showList<Row, Doc extends object>(doc: Doc, view: ListView<Row, 
     const chosen = options.column && chooseColumns(view, options, rows);
     return printDocument(chosen ? { [view.list]: rows.map((row) => pick(row, chosen)) } : doc, format);
   }
-  if (format === 'name') return print(rows.map((row) => plainValue(fieldOf(row, view.id))));
+  if (format === 'name') return printExact(rows.map((row) => plainValue(fieldOf(row, view.id))));
   const columns = chooseColumns(view, options, rows);
   if (format === 'value') return printText(rows.map((row) => `${toValues(row, columns)}\n`).join(''));
   const wide = format === 'wide';
-  if (view.text !== undefined && options.column === undefined) return print(view.text(doc, wide));
-  print(describeRows(rows, columns, { empty: view.empty, wide }));
+  const say = wide ? printExact : print;
+  if (view.text !== undefined && options.column === undefined) return say(view.text(doc, wide));
+  say(describeRows(rows, columns, { empty: view.empty, wide }));
 }
 
 /** Prints a document that is one thing. @throws ImageVolumeCacheError `InvalidRequest` for a field that there is not. */
@@ -95,9 +96,9 @@ export function showRecord<Doc extends object>(doc: Doc, view: RecordView<Doc>, 
   const known = Object.entries(doc).flatMap(([name, value]) => (value === undefined ? [] : [name]));
   const chosen = options.column && chooseNames(options.column, known);
   if (format === 'json' || format === 'yaml') return printDocument(chosen ? pick(doc, chosen) : doc, format);
-  if (format === 'name') return print(plainValue(fieldOf(doc, view.id)));
+  if (format === 'name') return printExact(plainValue(fieldOf(doc, view.id)));
   const names = chosen ?? known;
-  if (format === 'value') return print(names.flatMap((name) => linesOf(plainValue(fieldOf(doc, name)), name)));
+  if (format === 'value') return printExact(names.flatMap((name) => linesOf(plainValue(fieldOf(doc, name)), name)));
   if (chosen === undefined && format === 'table' && view.text !== undefined) return print(view.text(doc));
   const { hidden = [] } = view;
   print(describeFields(doc, chosen ?? names.filter((name) => !hidden.some((other) => other === name))));

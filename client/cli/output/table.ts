@@ -1,8 +1,8 @@
 import { visibleText } from '../../../workflows/contract/visible-text';
-import { uuidPattern } from '../../../workflows/contract/ids';
 import type { Lines } from './print';
 import { paint } from './paint';
-import { cutTo, widthOf, wrapTo } from './width';
+import { shortIdsIn } from './short-ids';
+import { cutTo, terminalColumns, widthOf, wrapTo } from './width';
 
 const GAP = '  ';
 
@@ -11,7 +11,7 @@ export type Overflow = 'cut' | 'wrap' | 'none';
 
 /**
  * Rows under a head, without lines around each: as wide as its content, fit to be cut by `awk`. On a terminal no line is
- * wider than that, unless ids alone are. @returns its lines.
+ * wider than that. @returns its lines.
  */
 export function formatTable(
   head: string[],
@@ -20,6 +20,7 @@ export function formatTable(
 ): string[] {
   const cells = [head, ...rows].map((row) => row.map((lines) => [lines].flat().map(visibleText)));
   const room = overflow === 'none' ? undefined : columns;
+  if (room !== undefined) shortenIdsOf(cells, room);
   if (overflow === 'wrap' && room !== undefined) wrapLast(cells, room);
   const widths = shrink(cells, room);
   const [heads = [], ...others] = cells;
@@ -27,11 +28,6 @@ export function formatTable(
     ...layRow(heads, widths),
     ...others.flatMap((row) => layRow(row, widths, (text, column) => paint(head[column] ?? '', text))),
   ];
-}
-
-/** Undefined where nobody looks: what reads it takes whole lines. */
-function terminalColumns(): number | undefined {
-  return process.stdout.isTTY ? process.stdout.columns : undefined;
 }
 
 function widthsOf(cells: string[][][]): number[] {
@@ -42,8 +38,17 @@ function totalOf(widths: readonly number[]): number {
   return widths.reduce((sum, width) => sum + width + GAP.length, -GAP.length);
 }
 
+/** Where a table is too wide, ids are their first digits, which commands take. */
+function shortenIdsOf(cells: string[][][], columns: number): void {
+  if (totalOf(widthsOf(cells)) <= columns) return;
+  widthsOf(cells).forEach((_, column) => {
+    const short = shortIdsIn(cells.flatMap((row) => row[column] ?? []));
+    for (const row of cells) row[column] = (row[column] ?? []).map(short);
+  });
+}
+
 /** A text is broken into lines of this many columns at least. */
-const LEAST_WRAPPED = 24;
+const LEAST_WRAPPED = 16;
 
 /** Breaks what is in the last column where the others leave it no room. */
 function wrapLast(cells: string[][][], columns: number): void {
@@ -55,12 +60,13 @@ function wrapLast(cells: string[][][], columns: number): void {
 /** Of a column that gives way; below it a table wraps. */
 const LEAST_WIDTH = 8;
 
-/** Takes from the widest column until all fit. An id that is cut is none, so that its column stays. @returns widths. */
+/** `2026-01-31 14:05:09 UTC`: a time that is cut is none. */
+const instant = /^\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d)? UTC$/;
+
+/** Takes from the widest column until all fit. @returns widths. */
 function shrink(cells: string[][][], columns = Infinity): number[] {
   const widths = widthsOf(cells);
-  const mayShrink = widths.map(
-    (_, column) => !cells.some((row) => row[column]?.some((text) => uuidPattern.test(text))),
-  );
+  const mayShrink = widths.map((_, column) => !cells.some((row) => row[column]?.some((text) => instant.test(text))));
   for (let over = totalOf(widths) - columns; over > 0; over -= 1) {
     const shrinkable = widths.map((width, column) => (mayShrink[column] ? width : 0));
     const widest = shrinkable.indexOf(Math.max(...shrinkable));
@@ -87,9 +93,15 @@ function layRow(cells: string[][], widths: number[], painted: Paint = (text) => 
   );
 }
 
-/** One record: a field a line. What is undefined is left out. @returns its lines. */
-export function formatRecord(fields: Record<string, string | undefined>): string[] {
+/** One record: a field a line, or several on a terminal that is too narrow. What is undefined is left out. @returns its lines. */
+export function formatRecord(
+  fields: Record<string, string | undefined>,
+  { columns = terminalColumns() }: { columns?: number } = {},
+): string[] {
   const known = Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined);
   const width = Math.max(0, ...known.map(([name]) => name.length));
-  return known.map(([name, value]) => `${name.padEnd(width)}  ${visibleText(value)}`);
+  const room = columns === undefined ? Infinity : Math.max(LEAST_WRAPPED, columns - width - GAP.length);
+  return known.flatMap(([name, value]) =>
+    wrapTo(room, visibleText(value)).map((line, at) => `${(at === 0 ? name : '').padEnd(width)}${GAP}${line}`),
+  );
 }

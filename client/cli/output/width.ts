@@ -16,18 +16,41 @@ export function cutTo(width: number, text: string): string {
   return `${kept}…`;
 }
 
-/** @returns `text` in lines of at most `width`, broken at spaces; a longer word has a line of its own. */
+/** @returns `text` in lines of at most `width`, broken at spaces, and within a word that is longer. */
 export function wrapTo(width: number, text: string): string[] {
   const lines: string[] = [];
   let line = '';
   for (const word of text.split(' ')) {
     const longer = line === '' ? word : `${line} ${word}`;
-    if (line !== '' && widthOf(longer) > width) {
-      lines.push(line);
-      line = word;
-    } else line = longer;
+    if (widthOf(longer) <= width) {
+      line = longer;
+      continue;
+    }
+    if (line !== '') lines.push(line);
+    const parts = partsOf(width, word);
+    line = parts.pop() ?? '';
+    lines.push(...parts);
   }
   return [...lines, line];
+}
+
+/** @returns `word` in parts of at most `width`, each as long as it can be. */
+function partsOf(width: number, word: string): string[] {
+  const parts: string[] = [];
+  let part = '';
+  for (const character of word) {
+    if (part !== '' && widthOf(part + character) > width) {
+      parts.push(part);
+      part = '';
+    }
+    part += character;
+  }
+  return [...parts, part];
+}
+
+/** @returns the columns of the terminal that reads standard output; undefined where nobody looks: what reads it takes whole lines. */
+export function terminalColumns(): number | undefined {
+  return process.stdout.isTTY ? process.stdout.columns || undefined : undefined;
 }
 
 const combining = /[\p{Mn}\p{Me}\p{Cf}]/u;

@@ -2,7 +2,7 @@ import { formatBytes } from '../../../workflows/contract/bytes';
 import type { Connection } from '../../../workflows/contract/volume';
 import { formatDuration } from '../../../workflows/contract/words';
 import { shortenIds } from '../output/short-ids';
-import { formatTable } from '../output/table';
+import { formatRecord, formatTable } from '../output/table';
 
 export interface ImageReport {
   imageId: string;
@@ -58,17 +58,22 @@ export function formatReport(
       String(populations),
     ]),
   );
-  const [first] = volumes;
-  const whileItStays = [
-    `Temporal UI                 ${temporalUi ?? 'of your own Temporal server'}`,
-    ...(blockStorageApi === undefined ? [] : [`OpenStack's block-storage   ${blockStorageApi}/v3`]),
-  ];
-  const next = [
-    ...(stays ? whileItStays : [`the stack and its UI again  npm run --silent ivc -- up --detach${dataFlag}`]),
-    `all volumes                 npm run --silent ivc -- volume list${dataFlag}`,
-    `how to attach one           npm run --silent ivc -- volume show ${first?.volumeId ?? 'VOLUME'}${dataFlag}`,
-    `another volume              npm run --silent ivc -- volume create --image ${first?.imageId ?? 'IMAGE'}${dataFlag}`,
-    `what is cached              npm run --silent ivc -- cache list${dataFlag}`,
-  ];
-  return ['', ...volumeTable, '', ...imageTable, '', 'Next steps:', ...next.map((line) => `  ${line}`), ''];
+  const [first] = volumeRows;
+  const command = (verb: string): string => `npm run --silent ivc -- ${verb}${dataFlag}`;
+  const stack: Record<string, string | undefined> = stays
+    ? {
+        'Temporal UI': temporalUi ?? 'of your own Temporal server',
+        'Block storage': blockStorageApi && `${blockStorageApi}/v3`,
+      }
+    : { 'the stack again': command('up --detach') };
+  const steps = {
+    ...stack,
+    'all volumes': command('volume list'),
+    'how to attach one': command(`volume show ${first?.[0] ?? 'VOLUME'}`),
+    'another volume': command(`volume create --image ${first?.[1] ?? 'IMAGE'}`),
+    'what is cached': command('cache list'),
+  };
+  // To copy: a terminal alone breaks them.
+  const next = formatRecord(steps, { columns: Infinity }).map((line) => `  ${line}`);
+  return ['', ...volumeTable, '', ...imageTable, '', 'Next steps:', ...next, ''];
 }

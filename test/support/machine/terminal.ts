@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { endWithTest } from './test-process';
 
-/** A program on a terminal of its own: its input and output are a pseudo-terminal of 80 columns that `script` holds. */
+/** A program on a terminal of its own: its input and output are a pseudo-terminal, of 80 columns by default, that `script` holds. */
 export interface OnTerminal {
   /** Resolves when the terminal has shown it. @throws with what it has shown when the program ends before. */
   shows(expected: string): Promise<void>;
@@ -12,11 +12,11 @@ export interface OnTerminal {
   ended: Promise<{ exitCode: number | null; screen: string }>;
 }
 
-export function startOnTerminal(command: readonly string[], env: NodeJS.ProcessEnv): OnTerminal {
+export function startOnTerminal(command: readonly string[], env: NodeJS.ProcessEnv, columns = 80): OnTerminal {
   const quoted = command.map((word) => `'${word.replaceAll("'", String.raw`'\''`)}'`).join(' ');
   const child = endWithTest(
     // Without `stty` the terminal of a pipe has no width.
-    spawn('script', ['-qefc', `stty columns 80 rows 24; exec ${quoted}`, '/dev/null'], {
+    spawn('script', ['-qefc', `stty columns ${columns} rows 24; exec ${quoted}`, '/dev/null'], {
       env: { PATH: process.env['PATH'], HOME: process.env['HOME'], TERM: 'xterm-256color', ...env },
       stdio: ['pipe', 'pipe', 'inherit'],
     }),

@@ -17,7 +17,7 @@ const volumes = ['fc71456d-3010-448a-8001-b28547994cee', 'fc71456d-9999-448a-800
 }));
 const images = [{ imageId, name: 'sample', sizeBytes: 50_646_221, downloads: 1, populations: 1 }];
 
-test('on a terminal of 80 columns the table of the quickstart has every word of a reason', () => {
+test('on a terminal of 80 columns the table of the quickstart has every word of a reason, and the next steps fit', () => {
   const { isTTY, columns } = process.stdout;
   Object.assign(process.stdout, { isTTY: true, columns: COLUMNS });
   try {
@@ -29,6 +29,7 @@ test('on a terminal of 80 columns the table of the quickstart has every word of 
     expect(Math.max(...table.map((line) => line.length))).toBeLessThanOrEqual(COLUMNS);
     expect(table.join(' ')).not.toContain('…');
     expect(table.filter((line) => /^fc71456d-\w/.test(line))).toHaveLength(volumes.length);
+    expect(lines.filter((line) => line.length > COLUMNS)).toEqual([]);
     expect(table[1]).toMatch(/ {2}joined {3}12\.3 s {2}48\.3 MiB {4}another create/);
   } finally {
     Object.assign(process.stdout, { isTTY, columns });

@@ -115,10 +115,20 @@ describe('a table on a narrow terminal', () => {
   const head = ['ID', 'NAME', 'WHY'];
   const rows = [[id, 'a-name-that-is-very-long-indeed', 'it is used by somebody']];
 
-  it('cuts the widest texts, and never an id', () => {
-    const lines = formatTable(head, rows, { overflow: 'cut', columns: 70 });
-    expect(lines[1]).toBe(`${id}  a-name-that-is…  it is used by …`);
-    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(70);
+  it('shows the first digits of ids, and cuts the widest texts where that is not enough', () => {
+    expect(formatTable(head, rows, { overflow: 'cut', columns: 70 })[1]).toBe(
+      '0f8fad5b  a-name-that-is-very-long-indeed  it is used by somebody',
+    );
+    const lines = formatTable(head, rows, { overflow: 'cut', columns: 50 });
+    expect(lines[1]).toBe('0f8fad5b  a-name-that-is-ver…  it is used by some…');
+    expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(50);
+  });
+
+  it('never cuts a time', () => {
+    const at = '2026-01-31 14:05:09 UTC';
+    expect(formatTable(['AT', 'NAME'], [[at, 'a-name-that-is-long']], { overflow: 'cut', columns: 36 })[1]).toBe(
+      `${at}  a-name-tha…`,
+    );
   });
 
   it('breaks the last column at spaces, where all of it is to be read', () => {
@@ -126,6 +136,19 @@ describe('a table on a narrow terminal', () => {
       'A  WHY',
       '1  it is used by somebody else',
       '   at the moment',
+    ]);
+  });
+
+  it('breaks what has no spaces where the line ends, in a record too', () => {
+    expect(formatTable(['A', 'WHY'], [['1', '0123456789012345 and so on']], { columns: 19 })).toEqual([
+      'A  WHY',
+      '1  0123456789012345',
+      '   and so on',
+    ]);
+    expect(formatRecord({ hash: '0123456789abcdef0123', a: 'b c' }, { columns: 22 })).toEqual([
+      'hash  0123456789abcdef',
+      '      0123',
+      'a     b c',
     ]);
   });
 

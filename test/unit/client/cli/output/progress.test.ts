@@ -67,11 +67,13 @@ describe('formatBar', () => {
     [80, `[#####-------------] ${said}`],
     [67, `[#----] ${said}`],
     [60, said.trimStart()],
-  ])('shrinks in %d columns before rate and time left do', (columns, line) => {
+    [50, '25 %  downloading, 98 MiB/s, 3.7 s left'],
+    [30, '25 %, 98 MiB/s, 3.7 s left'],
+  ])('gives way in %d columns before rate and time left do', (columns, line) => {
     expect(formatBar({ stage: 'waiting', work }, columns)).toBe(line);
   });
 
-  it('cuts what is said only where there is no room without a bar', () => {
-    expect(formatBar({ stage: 'waiting', work }, 30)).toBe('25 %  downloading 120 MiB of …');
+  it('cuts what is said where not even these have room', () => {
+    expect(formatBar({ stage: 'waiting', work }, 20)).toBe('25 %  downloading 1…');
   });
 });
