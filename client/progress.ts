@@ -137,13 +137,20 @@ async function queryCreate(
 }
 
 /** @returns what holds a create that nobody works on, if it is that. */
-async function findIdleQueue(client: Client, { taskQueue }: Run): Promise<CreateReport | undefined> {
-  const pollers = await findPollers(client, { taskQueue, of: 'workflows' });
-  return pollers.length > 0 ? undefined : { stage: waitingForWorker(taskQueue) };
+async function findIdleQueue(client: Client, { workflowId, runId, taskQueue }: Run): Promise<CreateReport | undefined> {
+  const [pollers, { raw }] = await Promise.all([
+    findPollers(client, { taskQueue, of: 'workflows' }),
+    client.workflow.getHandle(workflowId, runId).describe(),
+  ]);
+  if (pollers.length === 0) return { stage: waitingForWorker(taskQueue) };
+  const { state, scheduledTime } = raw.pendingWorkflowTask ?? {};
+  if (state !== PENDING_WORKFLOW_TASK_STATE_SCHEDULED || !hasWaited(scheduledTime)) return undefined;
+  return { stage: waitingForWorker(taskQueue, 'takes it from') };
 }
 
-function waitingForWorker(taskQueue: string): string {
-  return `waiting for a worker: none polls the task queue ${taskQueue}; start one with \`${describeRemedy(taskQueue)}\``;
+/** @param none the server may still count pollers that are gone. */
+function waitingForWorker(taskQueue: string, none: 'polls' | 'takes it from' = 'polls'): string {
+  return `waiting for a worker: none ${none} the task queue ${taskQueue}; start one with \`${describeRemedy(taskQueue)}\``;
 }
 
 /**
@@ -154,9 +161,14 @@ export async function findWork(client: Client, workflowId: string): Promise<Prog
   return (await findPending(client, workflowId)).work;
 }
 
-/** An activity that no worker has taken for so long may have none that could. */
+/** What no worker has taken for so long may have none that could. */
 const UNSERVED_MS = 5000;
 const { PENDING_ACTIVITY_STATE_SCHEDULED } = temporal.api.enums.v1.PendingActivityState;
+const { PENDING_WORKFLOW_TASK_STATE_SCHEDULED } = temporal.api.enums.v1.PendingWorkflowTaskState;
+
+function hasWaited(scheduledTime: { seconds?: unknown } | null | undefined): boolean {
+  return Date.now() - Number(scheduledTime?.seconds ?? 0) * 1000 >= UNSERVED_MS;
+}
 
 /** @returns what a run's activities are about: the last progress, and the task queue of one that no worker polls for. */
 async function findPending(client: Client, workflowId: string): Promise<{ work?: Progress; unserved?: string }> {
@@ -169,8 +181,7 @@ async function findPending(client: Client, workflowId: string): Promise<{ work?:
   }
   for (const { state, scheduledTime, activityOptions } of pending) {
     const taskQueue = activityOptions?.taskQueue?.name;
-    const waitedMs = Date.now() - Number(scheduledTime?.seconds ?? 0) * 1000;
-    if (state !== PENDING_ACTIVITY_STATE_SCHEDULED || !taskQueue || waitedMs < UNSERVED_MS) continue;
+    if (state !== PENDING_ACTIVITY_STATE_SCHEDULED || !taskQueue || !hasWaited(scheduledTime)) continue;
     if ((await findPollers(client, { taskQueue, of: 'activities' })).length === 0) return { unserved: taskQueue };
   }
   return {};

@@ -30,8 +30,12 @@ export async function installRuntime(
   );
 }
 
+/** By these heartbeats who waits for a worker is told soon that none is there any more. */
+const WORKER_HEARTBEAT_MS = 2000;
+
 function runtimeOptions(logger: Logger, metricsAddress?: string): RuntimeOptions {
   return {
+    workerHeartbeatInterval: WORKER_HEARTBEAT_MS,
     logger: createTemporalLogger(logger),
     // Signals are ours: a second one must not skip the graceful stop.
     shutdownSignals: [],

@@ -1,3 +1,4 @@
+import { findPollers } from '../../../client/pollers';
 import { registerBackend } from '../../../db/backends';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import { LIMITS } from '../../support/database/rows';
@@ -18,6 +19,22 @@ beforeAll(async () => {
     capabilities,
     limits: LIMITS,
   });
+});
+
+it.each(['SIGTERM', 'SIGKILL'] as const)('a worker that has ended by %s polls no more', async (signal) => {
+  const { client, cache, backend } = flow.stack;
+  const queue = { taskQueue: cache.queues.backend(backend), of: 'activities' } as const;
+  const worker = await flow.stack.startWorker(['backend']);
+  await flow.until('the worker to poll', async () => (await findPollers(client, queue)).length > 0);
+  // The first heartbeat does not tell how often it comes.
+  await flow.until('its second heartbeat', async () => {
+    const query = `TaskQueue = '${queue.taskQueue}'`;
+    const { workersInfo } = await client.workflowService.listWorkers({ namespace: client.options.namespace, query });
+    return workersInfo.some(({ workerHeartbeat }) => workerHeartbeat?.elapsedSinceLastHeartbeat);
+  });
+  await worker.stop(signal);
+  // Temporal counts it for minutes.
+  await flow.until('the worker to be gone', async () => (await findPollers(client, queue)).length === 0);
 });
 
 it('a create whose backend no worker holds says so, and what to start', async () => {
