@@ -17,6 +17,7 @@ import { workflowTypes } from '../workflows/contract/names';
 import { isOpenRun } from '../workflows/contract/run-status';
 import type { ImageVolumeCache } from './connection';
 import { ImageVolumeCacheError } from './errors';
+import { expectBackend } from './reads';
 import {
   backendOf,
   interruptible,
@@ -90,6 +91,7 @@ export async function evictionStatus(
   cache: ImageVolumeCache,
   { backend }: { backend?: string } = {},
 ): Promise<EvictionStatus> {
+  await expectBackend(cache, backend);
   const workflowId = cache.queues.ids.evict(backendOf(cache, backend));
   return await reportingErrors(cache, workflowId, async (client) => {
     const query = (): Promise<EvictionStatus> => client.workflow.getHandle(workflowId).query<EvictionStatus>('status');
@@ -119,6 +121,7 @@ async function sendRequest(
   if (parsed.kind === 'refused') throw new ImageVolumeCacheError({ type: 'InvalidRequest', message: parsed.why });
   const workflowId = cache.queues.ids.evict(backend);
   const sent: SentToEvictor = { backend, workflowId, requestId };
+  await expectBackend(cache, backend);
   return await reportingErrors(cache, workflowId, async (client) => {
     await refuseForeignRun(client, cache, workflowId);
     await client.workflow.signalWithStart<(input: EvictImageCacheInput) => Promise<void>, [object]>(

@@ -1,5 +1,5 @@
 import type { EntryId, SnapshotId, TransferId, VolumeId } from '../workflows/contract/ids';
-import { quote } from '../workflows/contract/words';
+import { listed, quote } from '../workflows/contract/words';
 import type { ImageVolumeCache } from './connection';
 import { failureError, ImageVolumeCacheError } from './errors';
 import type { EntryFilter, OfProject, SnapshotFilter, TransferFilter, VolumeFilter } from './inventory';
@@ -99,12 +99,15 @@ export async function getEntry(cache: ImageVolumeCache, entryId: string): Promis
   throw new ImageVolumeCacheError({ type: 'EntryNotFound', message, details: { entryId } });
 }
 
-/** @throws ImageVolumeCacheError `BackendNotFound` with those that there are, for what is neither configured nor was ever registered. */
+/**
+ * @throws ImageVolumeCacheError `BackendNotFound` with those that there are, for what is neither configured nor was ever registered; without an
+ * inventory it is left to the workers.
+ */
 export async function expectBackend(cache: ImageVolumeCache, backend: string | undefined): Promise<void> {
   const configured = Object.keys(cache.settings.loaded.config.backends);
-  if (backend === undefined || configured.includes(backend)) return;
+  if (backend === undefined || configured.includes(backend) || cache.settings.databaseUrl === undefined) return;
   const registered = (await (await cache.inventory()).listBackends()).map(({ backend: name }) => name as string);
   if (registered.includes(backend)) return;
-  const known = [...new Set([...configured, ...registered])].join(', ');
+  const known = listed([...new Set([...configured, ...registered])]);
   throw failureError('BackendNotFound', { backend: quote(backend), known });
 }

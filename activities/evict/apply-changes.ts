@@ -5,7 +5,7 @@ import { changeLimits } from '../../db/backends';
 import type { EventSource } from '../../db/events';
 import { pinEntries } from '../../db/evictions/evictor';
 import { clearRefusal } from '../../db/flights';
-import { quote } from '../../workflows/contract/words';
+import { listed, quote } from '../../workflows/contract/words';
 import type { CacheLimitValues, EvictionResult, PinTarget } from '../../workflows/contract/eviction';
 import { Failure } from '../../workflows/contract/failures';
 import type { BackendName } from '../../workflows/contract/ids';
@@ -79,7 +79,7 @@ export function createApplyLimits(deps: ControlDependencies) {
     if (changed.kind === 'unknown-backend')
       throw new Failure('BackendNotFound', {
         backend: quote(backend),
-        known: Object.keys(deps.config.backends).join(', '),
+        known: listed(Object.keys(deps.config.backends)),
       });
     if (changed.kind === 'low-above-high') {
       const { freeLowWater, freeHighWater } = changed;
@@ -132,7 +132,10 @@ export function createReadEvictorSettings({ config, database }: ControlDependenc
   }): Promise<{ sweepIntervalMs: number | null }> {
     const configured = Object.keys(config.backends);
     if (!configured.includes(backend) && (await findBackend(database, { name: backend })) === undefined)
-      throw new Failure('BackendNotFound', { backend: quote(backend), known: configured.join(', ') });
+      throw new Failure('BackendNotFound', {
+        backend: quote(backend),
+        known: listed(configured),
+      });
     const { evict } = config.schedules;
     return { sweepIntervalMs: evict === 'off' ? null : evict };
   };

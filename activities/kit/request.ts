@@ -8,7 +8,7 @@ import { followNamePattern } from '../../workflows/contract/refresh';
 import { MAX_METADATA_ENTRIES, MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
 import { isStorableText } from '../../workflows/contract/storable-text';
 import type { ControlDependencies } from '../dependencies';
-import { quote } from '../../workflows/contract/words';
+import { listed, quote } from '../../workflows/contract/words';
 import { describeAllowed } from '../../lib/issue-words';
 
 export const storableText = (maxCharacters: number) =>
@@ -89,7 +89,7 @@ export function chooseBackend({ config }: Pick<ControlDependencies, 'config'>, g
   const known = Object.keys(config.backends);
   const name = given ?? config.defaultBackend ?? known[0];
   if (name === undefined || !known.includes(name))
-    throw new Failure('BackendNotFound', { backend: quote(given), known: known.join(', ') });
+    throw new Failure('BackendNotFound', { backend: quote(given), known: listed(known) });
   return name as BackendName;
 }
 

@@ -1,10 +1,12 @@
 import { exitCodes, ImageVolumeCacheError } from '../errors';
 import type { ImageVolumeCache } from '../connection';
+import { lazy } from './lazy';
 import { note } from './output/print';
 import { isForProgram, showList, showRecord } from './output/show';
+import type { ProjectOptions } from './project';
 import { runVerb, type SharedOptions, type Waiting } from './run-verb';
 
-export interface DeleteEachOptions extends SharedOptions {
+export interface DeleteEachOptions extends SharedOptions, ProjectOptions {
   ignoreMissing?: boolean;
 }
 
@@ -46,10 +48,11 @@ export async function deleteEach<Result extends object>(
     options,
     async (cache, waiting) => {
       const ended = await Promise.allSettled(called.map((one) => removeOne(cache, one, waiting)));
-      return {
-        deleted: ended.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : [])),
-        failed: ended.flatMap((end, at) => (end.status === 'rejected' ? [toFailed(called[at] ?? '', end.reason)] : [])),
-      };
+      const failed: Failed[] = [];
+      for (const [at, end] of ended.entries())
+        if (end.status === 'rejected')
+          failed.push(toFailed(called[at] ?? '', await lazy.known.withKnown(end.reason, { cache, options })));
+      return { deleted: ended.flatMap((end) => (end.status === 'fulfilled' ? [end.value] : [])), failed };
     },
     (done) => {
       const text = ({ deleted }: typeof done): string[] => deleted.map(describe);

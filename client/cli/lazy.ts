@@ -1,6 +1,7 @@
 import type * as connection from '../connection';
 import type * as doctor from './doctor/examine';
 import type * as eviction from '../eviction';
+import type * as known from './known';
 import type * as limits from './limit-values';
 import type * as progress from '../progress';
 import type * as quotas from '../quotas';
@@ -30,6 +31,9 @@ export const lazy = {
   },
   get eviction(): typeof eviction {
     return require('../eviction');
+  },
+  get known(): typeof known {
+    return require('./known');
   },
   get limits(): typeof limits {
     return require('./limit-values');

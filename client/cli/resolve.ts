@@ -47,7 +47,7 @@ export async function resolveEntry(cache: ImageVolumeCache, text: string): Promi
       return found.map(({ entryId: id, imageVolume: name }) => ({ id, name }));
     },
     absent: () => {
-      const message = `entryId: there is no cache entry ${quote(text)}; \`ivc cache list\` has them`;
+      const message = `entryId: there is no cache entry ${quote(text)}`;
       return new ImageVolumeCacheError({ type: 'EntryNotFound', message, details: { entryId: text } });
     },
   });
@@ -57,11 +57,34 @@ export async function resolveImage(cache: ImageVolumeCache, text: string): Promi
   return await choose('image', text, {
     find: async (called) => await findImages(await cache.images(), called),
     absent: () => {
-      const message = `imageId: there is no image ${quote(text)} that this project may read; \`ivc image list\` has those that it may`;
+      const message = `imageId: there is no image ${quote(text)} that this project may read`;
       return new ImageVolumeCacheError({ type: 'ImageNotFound', message, details: { imageId: text } });
     },
   });
 }
+
+/** As `resolveImage`; a whole id is asked for as well. @throws ImageVolumeCacheError `ImageNotFound` also for it. */
+export async function resolveReadableImage(cache: ImageVolumeCache, text: string): Promise<string> {
+  const imageId = await resolveImage(cache, text);
+  if (imageId === text.toLowerCase()) await (await cache.images()).getImage(imageId);
+  return imageId;
+}
+
+/** As `resolveReadableImage`, of what is cached: an image that the service has no more is known by the entries of it. */
+export async function resolveCachedImage(cache: ImageVolumeCache, text: string): Promise<string> {
+  try {
+    return await resolveReadableImage(cache, text);
+  } catch (error) {
+    const id = text.toLowerCase();
+    if (!uuidPattern.test(id)) throw error;
+    const entries = await (await cache.inventory()).listEntries({ limit: MOST_ENTRIES });
+    if (entries.some(({ images }) => images.some(({ imageId }) => imageId === id))) return id;
+    throw error;
+  }
+}
+
+/** That are looked through for an image. */
+const MOST_ENTRIES = 2000;
 
 /** An image by what a create takes: `follow:NAME` is left to it. */
 export async function resolveSource(cache: ImageVolumeCache, text: string): Promise<string> {

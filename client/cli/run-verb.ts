@@ -4,6 +4,7 @@ import type { ImageVolumeCache } from '../connection';
 import { exitCodes } from '../errors';
 import type { StartedRun } from '../run-workflow';
 import { lazy } from './lazy';
+import type { ProjectOptions } from './project';
 import { note, printText } from './output/print';
 import { isForProgram, showRecord, withOutputOptions, type OutputOptions } from './output/show';
 import { parseCount } from './values';
@@ -25,12 +26,17 @@ export function withSharedOptions(command: Command): Command {
     .option('--namespace <name>', 'Temporal namespace');
 }
 
-/** Runs `work` with a client and closes it, whatever happened. */
-export async function withClient<T>(options: SharedOptions, work: (cache: ImageVolumeCache) => Promise<T>): Promise<T> {
+/** Runs `work` with a client and closes it, whatever happened. What is not found is told with what is known. */
+export async function withClient<T>(
+  options: SharedOptions & ProjectOptions,
+  work: (cache: ImageVolumeCache) => Promise<T>,
+): Promise<T> {
   const { config, data, address, namespace } = options;
   const cache = lazy.connection.openClient({ config, dataDirectory: data, address, namespace });
   try {
     return await work(cache);
+  } catch (error) {
+    throw await lazy.known.withKnown(error, { cache, options });
   } finally {
     await cache.close();
   }

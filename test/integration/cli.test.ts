@@ -369,29 +369,54 @@ describe('an error', () => {
     {
       about: 'an image that nobody knows by this name',
       args: ['volume', 'create', '--image', 'x'],
-      error: { type: 'ImageNotFound', exitCode: 3, details: { imageId: 'x' } },
+      error: { type: 'ImageNotFound', exitCode: 3, details: { imageId: 'x', known: expect.stringContaining('first') } },
     },
     {
       about: 'an unknown backend',
       args: ['volume', 'create', '--image', absent, '--backend', 'nowhere'],
       error: { type: 'BackendNotFound', exitCode: 3, details: { backend: '"nowhere"' } },
     },
-    {
-      about: 'an unknown backend of a list',
-      args: ['volume', 'list', '--backend', 'nowhere'],
-      error: { type: 'BackendNotFound', exitCode: 3, details: { backend: '"nowhere"' } },
-    },
+    ...[['volume', 'list'], ['evict'], ['evict', 'status'], ['cache', 'limits']].map((verb) => ({
+      about: `an unknown backend of \`${verb.join(' ')}\``,
+      args: [...verb, '--backend', 'nowhere'],
+      error: { type: 'BackendNotFound', exitCode: 3, details: { backend: '"nowhere"', known: expect.any(String) } },
+    })),
     {
       about: 'an absent image',
       args: ['volume', 'create', '--image', absent],
+      error: {
+        type: 'ImageNotFound',
+        exitCode: 3,
+        details: { imageId: absent, known: expect.stringContaining('first') },
+      },
+    },
+    {
+      about: 'an absent image that nothing is cached of',
+      args: ['evict', '--image', absent],
       error: { type: 'ImageNotFound', exitCode: 3, details: { imageId: absent } },
     },
     {
       about: 'an absent volume',
       args: ['volume', 'show', absent],
-      error: { type: 'VolumeNotFound', exitCode: 3, details: { volumeId: absent } },
+      error: {
+        type: 'VolumeNotFound',
+        exitCode: 3,
+        details: { volumeId: absent, known: expect.stringContaining('root') },
+      },
     },
-    { about: 'an absent entry', args: ['cache', 'show', absent], error: { type: 'EntryNotFound', exitCode: 3 } },
+    ...[
+      ['cache', 'show', absent],
+      ['evict', '--entry', absent],
+    ].map((args) => ({
+      about: `an absent entry of \`${args.slice(0, 2).join(' ')}\``,
+      args,
+      error: { type: 'EntryNotFound', exitCode: 3, details: { entryId: absent, known: expect.any(String) } },
+    })),
+    {
+      about: 'a follow that there is not',
+      args: ['cache', 'unfollow', 'nobody'],
+      error: { type: 'FollowNotFound', exitCode: 3, details: { follow: 'nobody', known: 'none' } },
+    },
     {
       about: 'a server that does not answer',
       args: ['volume', 'create', '--image', absent, '--address', '127.0.0.1:1'],
@@ -540,21 +565,19 @@ describe('what operators look at', () => {
   });
 });
 
-describe('on a terminal of 80 columns', () => {
-  it.each(['image list', 'volume list', 'snapshot list', 'cache list', 'events', 'quota list', 'status'])(
-    'ivc %s fits it, and has colours there alone',
-    async (words) => {
-      const main = join(packageRoot(), 'dist/client/cli/main.js');
-      const command = [process.execPath, main, ...words.split(' ')];
-      const { exitCode, screen } = await startOnTerminal(command, flow.stack.environment).ended;
-      expect(exitCode).toBe(0);
-      const lines = stripVTControlCharacters(screen).split(/[\r\n]+/);
-      expect(lines.filter((line) => line.length > 80 && !line.startsWith('Temporal '))).toEqual([]);
-      expect(lines.length).toBeGreaterThan(1);
-      const plain = await runIvc(words.split(' '), flow.stack.environment);
-      expect(stripVTControlCharacters(plain.stdout)).toBe(plain.stdout);
-    },
-  );
+describe('the progress of a create on a terminal', () => {
+  it.each([80, 60])('is one line of %d columns, which has rate and time left', async (columns) => {
+    const file = await makeSampleImage({ directory: flow.directory, name: `slow-${columns}` });
+    const slow = await uploadSample(flow.stack.images, file);
+    await flow.stack.imageService.inject({ kind: 'slow', imageId: slow.id, bytesPerSecond: 2 * MiB });
+    const main = join(packageRoot(), 'dist/client/cli/main.js');
+    const command = [process.execPath, main, 'volume', 'create', '--image', slow.id];
+    const { exitCode, screen } = await startOnTerminal(command, flow.stack.environment, columns).ended;
+    expect(exitCode).toBe(0);
+    const lines = stripVTControlCharacters(screen).split(/[\r\n]+/);
+    expect(lines.filter((line) => line.length > columns)).toEqual([]);
+    expect(lines).toContainEqual(expect.stringMatching(/downloading.*, \S+ MiB\/s, .+ left$/));
+  });
 });
 
 describe('ivc worker', () => {

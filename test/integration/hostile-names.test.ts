@@ -175,7 +175,7 @@ describe('names that others have chosen', () => {
     await see('snapshot', 'create', volumeId, '--name', HOSTILE, '--description', HOSTILE, ...own);
     const taken = await read('snapshot', 'list', ...own);
     expect(taken).toMatchObject({ snapshots: [{ name: HOSTILE }] });
-    const [{ snapshotId = '' } = {}] = taken['snapshots'] as { snapshotId: string }[];
+    const [{ snapshotId } = { snapshotId: '' }] = taken['snapshots'] as { snapshotId: string }[];
     expect(await say('snapshot', 'list', ...own)).toContain(SHOWN);
     for (const verb of [['list'], ['show', snapshotId]]) await see('snapshot', ...verb, ...own);
     await see('snapshot', 'share', snapshotId, '--name', HOSTILE, '--member', HOSTILE, ...own);

@@ -252,7 +252,7 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     retry: false,
     holdsFor: 'cache-key',
     exitCode: 3,
-    publicMessage: ({ backend, known }) => `backend: there is no backend ${backend}; there are ${known}`,
+    publicMessage: ({ backend, known }) => `backend: there is no backend ${backend}; known: ${known}`,
   },
   VolumeTypeNotFound: {
     retry: false,

@@ -16,6 +16,18 @@ export function shorten(text: string, maxCharacters: number): string {
   return text.length <= maxCharacters ? text : `${text.slice(0, maxCharacters)}…`;
 }
 
+/** Names that a sentence holds; the others are counted. */
+const MOST_LISTED = 6;
+const MAX_LISTED_CHARACTERS = 64;
+
+/** @returns `a, b`, `a, b … and 2 more`, or `none`. @param isMore whether there are more than these. */
+export function listed(names: readonly string[], { isMore = false }: { isMore?: boolean } = {}): string {
+  if (names.length === 0) return 'none';
+  const others = names.length - MOST_LISTED;
+  const shown = names.slice(0, MOST_LISTED).map((name) => shorten(name, MAX_LISTED_CHARACTERS));
+  return `${shown.join(', ')}${others > 0 ? ` … and ${isMore ? 'more than ' : ''}${others} more` : ''}`;
+}
+
 const SECOND_MS = 1000;
 const MINUTE_S = 60;
 const HOUR_S = 3600;

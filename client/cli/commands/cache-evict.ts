@@ -5,7 +5,7 @@ import type { EvictorAnswer, EvictorOptions } from '../../eviction';
 import { getEntry } from '../../reads';
 import { lazy } from '../lazy';
 import { showAnswer, showAnswers } from '../output/eviction';
-import { resolveEntry, resolveImage } from '../resolve';
+import { resolveEntry, resolveCachedImage } from '../resolve';
 import { runVerb, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectTexts, parseBackend, parseKeyPrefix } from '../values';
 import { userName } from './evict';
@@ -71,7 +71,7 @@ export function registerCachePin(cache: Command): void {
       await runVerb(
         options,
         async (client, waiting) => {
-          const resolved = image === undefined ? target : { imageId: await resolveImage(client, image) };
+          const resolved = image === undefined ? target : { imageId: await resolveCachedImage(client, image) };
           return await lazy.eviction[name](client, { ...resolved, by }, { ...waiting, backend });
         },
         (answer) => showAnswer(answer, options),

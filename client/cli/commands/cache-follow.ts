@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import type { FollowOutcome, UnfollowResult } from '../../../workflows/contract/refresh';
 import type { Follow } from '../../records';
 import type { StartedRun } from '../../run-workflow';
+import { failureError } from '../../errors';
 import { expectBackend, listFollows } from '../../reads';
 import { lazy } from '../lazy';
 import { formatPairs } from '../output/format';
@@ -20,6 +21,11 @@ interface FollowOptions extends SharedOptions {
   keep?: number;
   pin?: boolean;
   wait: boolean;
+}
+
+interface UnfollowOptions extends SharedOptions {
+  backend?: string;
+  ignoreMissing?: boolean;
 }
 
 /** `ivc cache follow`, `unfollow`, `follows`. */
@@ -61,11 +67,17 @@ export function registerCacheFollow(cache: Command): void {
     .command('unfollow')
     .description('end a follow; what was cached for it stays')
     .argument('<name>', 'name of the follow')
-    .option('--backend <name>', 'where (default: the default backend)', parseBackend);
-  withSharedOptions(unfollow).action(async (name: string, options: SharedOptions & { backend?: string }) => {
+    .option('--backend <name>', 'where (default: the default backend)', parseBackend)
+    .option('--ignore-missing', 'a follow that there is not is as good as ended');
+  withSharedOptions(unfollow).action(async (name: string, options: UnfollowOptions) => {
     await runVerb(
       options,
-      (client, { signal }) => lazy.refresh.unfollowImage(client, { name, backend: options.backend }, { signal }),
+      async (client, { signal }) => {
+        const input = { name, backend: options.backend };
+        const ended = await lazy.refresh.unfollowImage(client, input, { signal });
+        if (ended.outcome === 'removed' || options.ignoreMissing) return ended;
+        throw failureError('FollowNotFound', { follow: name, backend: ended.backend, found: 'unknown' });
+      },
       (result) => showRecord(result, { id: 'name', text: describeEnded }, options),
     );
   });

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { formatBytes } from '../../../workflows/contract/bytes';
 import type { CacheLimitValues } from '../../../workflows/contract/eviction';
 import { exitCodes } from '../../errors';
+import { expectBackend } from '../../reads';
 import type { BackendLimits } from '../../records';
 import { lazy } from '../lazy';
 import { exitCodeOf } from '../output/eviction';
@@ -31,6 +32,7 @@ export function registerCacheLimits(cache: Command): void {
       options,
       async (client, { signal }) => {
         const backend = options.backend ?? client.settings.loaded.config.defaultBackend;
+        await expectBackend(client, backend);
         const answered =
           set && (await lazy.eviction.setLimits(client, { limits: set, by: userName() }, { signal, backend }));
         const found = (await (await client.inventory()).listBackends()).find((status) => status.backend === backend);

@@ -5,7 +5,7 @@ import { lazy } from '../lazy';
 import { note } from '../output/print';
 import { withProgress, type Shown } from '../output/progress';
 import { isForProgram, showList, type ListView } from '../output/show';
-import { resolveImage } from '../resolve';
+import { resolveReadableImage } from '../resolve';
 import { runVerb, showRun, withSharedOptions, type SharedOptions } from '../run-verb';
 import { collectBackends, collectTexts } from '../values';
 import { userName } from './evict';
@@ -35,7 +35,7 @@ async function warm(options: WarmOptions): Promise<void> {
   await runVerb(
     options,
     async (cache, waiting) => {
-      const imageIds = await Promise.all(image.map((called) => resolveImage(cache, called)));
+      const imageIds = await Promise.all(image.map((called) => resolveReadableImage(cache, called)));
       const input = { imageIds, backends: backend, allBackends: all, pin, by: userName() };
       return await withProgress((show) => {
         const onProgress = (report: WarmReport): void => show(toShown(report));

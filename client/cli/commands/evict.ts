@@ -6,7 +6,8 @@ import { formatInstant } from '../output/format';
 import { showAnswer } from '../output/eviction';
 import { formatRecord, formatTable } from '../output/table';
 import { showRecord } from '../output/show';
-import { resolveEntry, resolveImage } from '../resolve';
+import { resolveEntry, resolveCachedImage } from '../resolve';
+import { getEntry } from '../../reads';
 import { runVerb, showFound, withSharedOptions, type SharedOptions } from '../run-verb';
 import { parseBackend, parseBytes, parseCount, parseKeyPrefix } from '../values';
 import { formatDuration } from '../../../workflows/contract/words';
@@ -87,8 +88,8 @@ async function run(options: EvictOptions, command: Command): Promise<void> {
       const { image, entry } = options;
       const resolved = {
         ...target,
-        ...(image !== undefined && { imageId: await resolveImage(cache, image) }),
-        ...(entry !== undefined && { entryId: await resolveEntry(cache, entry) }),
+        ...(image !== undefined && { imageId: await resolveCachedImage(cache, image) }),
+        ...(entry !== undefined && { entryId: (await getEntry(cache, await resolveEntry(cache, entry))).entryId }),
       };
       return await lazy.eviction.evict(
         cache,

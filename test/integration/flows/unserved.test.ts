@@ -35,6 +35,7 @@ it.each(['SIGTERM', 'SIGKILL'] as const)('a worker that has ended by %s polls no
   await worker.stop(signal);
   // Temporal counts it for minutes.
   await flow.until('the worker to be gone', async () => (await findPollers(client, queue)).length === 0);
+  expect(await findPollers(client, queue)).toEqual([]);
 });
 
 it('a create whose backend no worker holds says so, and what to start', async () => {
