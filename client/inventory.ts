@@ -17,6 +17,7 @@ import type * as schemaAge from '../db/schema-age';
 import { scopeOf } from '../db/scope';
 import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
+import { describeUnreachable, isUnreachable } from '../db/unreachable';
 import { isImageRecorded } from '../db/held-uploads';
 import { findVolume, readVolumes } from '../db/volumes';
 import { selectDefaultTypes, selectVolumeTypes } from '../db/volume-types';
@@ -42,7 +43,7 @@ import type { KeptQuotaName, SetQuotasResult, TypeQuotaName } from '../workflows
 import type { HeldSnapshotStatus, SnapshotSort, SnapshotState } from '../workflows/contract/snapshot';
 import type { VolumeSort } from '../workflows/contract/volume-changes';
 import type { VolumeState } from '../workflows/contract/volume';
-import { ImageVolumeCacheError, toClientError } from './errors';
+import { failureError, ImageVolumeCacheError, toClientError } from './errors';
 import {
   toAttachment,
   toAuditEvent,
@@ -284,7 +285,8 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
     return await withEntryFacts(database, await listEntries(database, { ...branded(filter), limit, afterId }));
   };
 
-  return reporting(database, {
+  const where = { database, url };
+  return reporting(where, {
     ping: async () => {
       await listBackends(database);
       const age = await schemaAges().readSchemaAge(database).catch(sameWhereRefused);
@@ -451,7 +453,7 @@ function dated<Row extends { at: Date }>({ at, ...row }: Row) {
 }
 
 /** Every method of `inventory`, its failures as the library's error. */
-function reporting(database: Database, inventory: Inventory): Inventory {
+function reporting(where: Where, inventory: Inventory): Inventory {
   const wrapped = Object.entries(inventory).map(
     ([name, method]: [string, (...args: unknown[]) => Promise<unknown>]) => [
       name,
@@ -459,7 +461,7 @@ function reporting(database: Database, inventory: Inventory): Inventory {
         try {
           return await method(...args);
         } catch (error) {
-          throw await toInventoryError(database, error);
+          throw await toInventoryError(where, error);
         }
       },
     ],
@@ -498,8 +500,17 @@ const unfit = {
   },
 } as const;
 
-/** What the schema does not have is told by why: its age. */
-async function toInventoryError(database: Database, error: unknown): Promise<unknown> {
+interface Where {
+  database: Database;
+  url: string;
+}
+
+/** What the schema does not have is told by why: its age; what does not let us in by the key of the configuration. */
+async function toInventoryError({ database, url }: Where, error: unknown): Promise<unknown> {
+  if (isUnreachable(error)) {
+    const { message, details } = failureError('DatabaseUnavailable', { cause: describeUnreachable(url, error) });
+    return new ImageVolumeCacheError({ type: 'DatabaseUnavailable', message, details, cause: error });
+  }
   const sqlState = sqlStateOf(error);
   if (sqlState === undefined || !UNKNOWN_TO_SCHEMA.test(sqlState)) return toClientError(error);
   const age = await schemaAges()

@@ -82,18 +82,24 @@ function ofService(error: unknown, { temporal, workflowId }: ErrorContext): Imag
   switch (status?.code) {
     case UNAVAILABLE:
     case DEADLINE_EXCEEDED:
-      return unavailable('does not answer');
+      return unavailable(`does not answer: ${START}`);
     case PERMISSION_DENIED:
     case UNAUTHENTICATED:
-      return unavailable(`refused our credentials: ${status.details}`);
+      return unavailable(
+        `refused our credentials: ${status.details} (TEMPORAL_API_KEY, TEMPORAL_TLS_CLIENT_CERT_PATH)`,
+      );
     case NOT_FOUND:
-      return unavailable(`answers: ${status.details}`);
+      return unavailable(`answers: ${status.details}${/namespace/i.test(status.details) ? ` ${NAMESPACE}` : ''}`);
     case undefined:
-      return isConnectError(error) ? unavailable('does not answer') : undefined;
+      return isConnectError(error) ? unavailable(`does not answer: ${START}`) : undefined;
     default:
       return undefined;
   }
 }
+
+/** What to do, and the keys of the configuration. */
+const START = 'start it, or name another (temporal.address, TEMPORAL_ADDRESS)';
+const NAMESPACE = 'Create it, or name another (temporal.namespace, TEMPORAL_NAMESPACE).';
 
 /** Causes are nested at most this deep in practice; a longer chain is a loop. */
 const MAX_CAUSES = 10;

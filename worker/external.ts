@@ -4,7 +4,7 @@ import { ConfigError, type ConfigIssue } from '../client/config/config-error';
 import type { LoadedConfig } from '../client/config/load';
 import { openTemporal, type TemporalAccess } from '../client/open-temporal';
 import { connectDatabase } from '../db/client';
-import { parseDatabaseUrl } from '../db/url';
+import { describeUnreachable } from '../db/unreachable';
 import { errorMessage } from '../lib/error-message';
 import { splitAddress } from '../lib/listen-address';
 import { isListening } from './ports';
@@ -63,25 +63,13 @@ export async function requireTemporal({
   }
 }
 
-/** SQLSTATEs. */
-const NO_DATABASE = /\(3D000\)$/;
-const REFUSED_USER = /\((?:28000|28P01)\)$/;
-
 /** @throws ExternalUnavailable without the password when the server does not answer within seconds or refuses. */
 export async function requireDatabase(url: string): Promise<void> {
-  const { host, port, database: name = '', user } = parseDatabaseUrl(url);
-  const server = `${host}:${port}`;
   const database = connectDatabase(url, { maxConnections: 1 });
   try {
     await database.ping();
   } catch (cause) {
-    const reason = causeOf(cause);
-    const found = NO_DATABASE.test(reason)
-      ? `${server} has no database ${name}: create it with \`createdb -h ${host} -p ${port} -U ${user} ${name}\`, or name another (DATABASE_URL)`
-      : REFUSED_USER.test(reason)
-        ? `${server} refuses user ${user} (${reason}): give the right password (DATABASE_URL, PGPASSWORD, or the file of PGPASSFILE)`
-        : `${server}/${name} does not answer (${reason}): start it, or name another (DATABASE_URL)`;
-    throw new ExternalUnavailable(`database.url: ${found}`, { cause });
+    throw new ExternalUnavailable(describeUnreachable(url, cause), { cause });
   } finally {
     await database.close();
   }

@@ -453,6 +453,20 @@ describe('an error', () => {
     });
   });
 
+  it('about a database that does not let us in says where it is, and which key names another', async () => {
+    const url = flow.stack.cache.settings.databaseUrl ?? '';
+    const nobody = { ...flow.stack.environment, DATABASE_URL: url.replace(/:\/\/[^@]*@/, '://nobody:hidden@') };
+    const nowhere = { ...flow.stack.environment, DATABASE_URL: url.replace(/\/[^/?]+(\?|$)/, '/nowhere$1') };
+    for (const [environment, said] of [
+      [nobody, 'refuses user nobody'],
+      [nowhere, 'has no database nowhere'],
+    ] as const) {
+      const { exitCode, stderr } = await runIvc(['volume', 'list'], environment);
+      expect([exitCode, stderr]).toEqual([5, expect.stringMatching(new RegExp(`database.url: \\S+ ${said}`))]);
+      expect(stderr).not.toContain('hidden');
+    }
+  });
+
   it('about the configuration names path, value and what is allowed', async () => {
     const path = join(flow.directory, 'broken.yaml');
     await writeFile(path, 'scratch: { downloadsAtOnce: 0 }\n');

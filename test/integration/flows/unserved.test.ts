@@ -1,9 +1,12 @@
+import { temporal } from '@temporalio/proto';
 import { findPollers } from '../../../client/pollers';
 import { registerBackend } from '../../../db/backends';
 import type { VolumeId } from '../../../workflows/contract/ids';
 import { LIMITS } from '../../support/database/rows';
 import { useStack } from '../../support/stack/flows';
 import { readIvc, spawnIvc } from '../../support/stack/ivc';
+
+const { WORKER_STATUS_RUNNING } = temporal.api.enums.v1.WorkerStatus;
 
 const flow = useStack({ workers: [['control']] });
 
@@ -26,11 +29,12 @@ it.each(['SIGTERM', 'SIGKILL'] as const)('a worker that has ended by %s polls no
   const queue = { taskQueue: cache.queues.backend(backend), of: 'activities' } as const;
   const worker = await flow.stack.startWorker(['backend']);
   await flow.until('the worker to poll', async () => (await findPollers(client, queue)).length > 0);
-  // The first heartbeat does not tell how often it comes.
+  // The first heartbeat does not tell how often it comes; a worker of before has told that it stops.
   await flow.until('its second heartbeat', async () => {
     const query = `TaskQueue = '${queue.taskQueue}'`;
     const { workersInfo } = await client.workflowService.listWorkers({ namespace: client.options.namespace, query });
-    return workersInfo.some(({ workerHeartbeat }) => workerHeartbeat?.elapsedSinceLastHeartbeat);
+    const running = workersInfo.filter(({ workerHeartbeat }) => workerHeartbeat?.status === WORKER_STATUS_RUNNING);
+    return running.some(({ workerHeartbeat }) => workerHeartbeat?.elapsedSinceLastHeartbeat);
   });
   await worker.stop(signal);
   // Temporal counts it for minutes.

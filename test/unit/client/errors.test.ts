@@ -98,7 +98,8 @@ describe('toImageVolumeCacheError', () => {
     expect(error).toMatchObject({
       type: 'TemporalUnavailable',
       exitCode: 5,
-      message: 'Temporal at localhost:7233 does not answer',
+      message:
+        'Temporal at localhost:7233 does not answer: start it, or name another (temporal.address, TEMPORAL_ADDRESS)',
     });
   });
 
@@ -114,7 +115,8 @@ describe('toImageVolumeCacheError', () => {
     );
     expect(error).toMatchObject({
       type: 'TemporalUnavailable',
-      message: 'Temporal at localhost:7233 answers: Namespace other is not found.',
+      message:
+        'Temporal at localhost:7233 answers: Namespace other is not found. Create it, or name another (temporal.namespace, TEMPORAL_NAMESPACE).',
     });
   });
 
