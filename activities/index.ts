@@ -67,6 +67,10 @@ import {
   createReadEvictorSettings,
 } from './evict/apply-changes';
 import { createAbandonEntry, createMakeRoom, createRegisterEntry, createReserveEntry } from './populate/reservation';
+import { createPlanImport, createPlanRevert } from './import/import-request';
+import { createGiveBackSettings, createImportSettings } from './import/import-settings';
+import { createImportVolumes } from './import/import-volumes';
+import { createGiveBackVolumes } from './import/give-back';
 import { createApplyQuotas } from './quota/apply-quotas';
 import { createFlattenVolume, createListClones } from './flatten/flatten-volume';
 import { createDownloadToScratch } from './transfer/download-to-scratch';
@@ -88,7 +92,7 @@ import { createEndUpload } from './upload/end-upload';
 import { createPlanUpload } from './upload/upload-request';
 import { createRemoveImageSnapshot, createTakeImageSnapshot } from './upload/image-snapshot';
 import { createCompareVolume } from './seed/compare-volume';
-import { createPlanSeed } from './seed/seed-request';
+import { createNoteTold, createPlanSeed } from './seed/seed-request';
 import { createSemaphore } from '../lib/semaphore';
 import { givingUpAfter } from './kit/heartbeat-reporter';
 
@@ -151,6 +155,7 @@ export function createControlActivities(deps: ControlDependencies) {
     recheckPolicy: createRecheckPolicy(deps),
     planUpload: createPlanUpload(deps),
     planSeed: createPlanSeed(deps),
+    noteTold: createNoteTold(deps),
     ensureImageRecord: createEnsureImageRecord(deps),
     removeUnfilledImage: createRemoveUnfilledImage(deps),
     endUploadHold: createEndUpload(deps),
@@ -161,6 +166,10 @@ export function createControlActivities(deps: ControlDependencies) {
     deleteSharedImage: createDeleteSharedImage(deps),
     deleteMessage: createDeleteMessage(deps),
     applyQuotas: createApplyQuotas(deps),
+    planImport: createPlanImport(deps),
+    importSettings: createImportSettings(deps),
+    planRevert: createPlanRevert(deps),
+    giveBackSettings: createGiveBackSettings(deps),
   };
 }
 
@@ -196,6 +205,8 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
     removeImageSnapshot: createRemoveImageSnapshot(deps, backend),
     freeParents: createFreeParents(deps, backend),
     removeUnusedPointer: createRemoveUnusedPointer(deps, backend),
+    importVolumes: createImportVolumes(deps, backend),
+    giveBackVolumes: createGiveBackVolumes(deps, backend),
   };
 }
 

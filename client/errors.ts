@@ -25,6 +25,10 @@ export const clientFailures = {
   NotConfigured: { exitCode: exitCodes.unavailable },
   /** The inventory is that of another version of this program, and lacks what this one asks for. */
   OtherVersion: { exitCode: exitCodes.unavailable },
+  /** The database of a Cinder whose volumes are to be taken over. */
+  CinderUnavailable: { exitCode: exitCodes.unavailable },
+  /** Its services would go on changing what is taken over. */
+  CinderRunning: { exitCode: exitCodes.failed },
   WorkflowNotFound: { exitCode: exitCodes.notFound },
   EntryNotFound: { exitCode: exitCodes.notFound },
   Terminated: { exitCode: exitCodes.failed },

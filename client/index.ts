@@ -64,6 +64,14 @@ export {
   listVolumes,
 } from './reads';
 export { reconcile } from './reconcile';
+export {
+  importFromCinder,
+  revertImport,
+  type CinderImportOptions,
+  type CinderImportReport,
+  type CinderImportRequest,
+} from './cinder-imports';
+export type { ImportFinding, RevertImportInput, RevertImportResult } from '../workflows/contract/cinder-import';
 export { followImage, refreshCache, unfollowImage, warmCache, type WarmOptions, type WarmReport } from './refresh';
 export { shareSnapshot, unshareSnapshot } from './share-snapshots';
 export { createSnapshot, deleteSnapshot } from './snapshots';

@@ -175,6 +175,14 @@ export async function findAttachment(
   return row;
 }
 
+/** @returns those of these ids that attachments have, of whatever project. */
+export async function findAttachmentIds(database: Database, ids: readonly string[]): Promise<Set<string>> {
+  if (ids.length === 0) return new Set();
+  const where = isOneOf(sql`${attachments.id}`, ids);
+  const rows = await query(database, (orm) => orm.select({ id: attachments.id }).from(attachments).where(where));
+  return new Set(rows.map(({ id }) => id));
+}
+
 /** @returns attachments of these volumes, the oldest first. */
 export async function listAttachmentsOf(database: Database, volumeIds: readonly VolumeId[]): Promise<AttachmentRow[]> {
   if (volumeIds.length === 0) return [];

@@ -216,6 +216,11 @@ export async function readTypeUsage(
   );
 }
 
+/** @returns what an operator has set for a project, kept or limiting. */
+export function readSetQuotas(database: Database, projectId: ProjectId) {
+  return readSet(database, [projectId]);
+}
+
 function usedOf(usage: Usage | undefined, countsSnapshots: boolean): ProjectQuotasRow['used'] {
   const { volumes = 0, bytes = 0, snapshots = 0, snapshotBytes = 0 } = usage ?? {};
   return { volumes, snapshots, bytes: countsSnapshots ? bytes + snapshotBytes : bytes };

@@ -38,6 +38,7 @@ import { failedKinds } from '../workflows/contract/message';
 import { keptQuotaNames, quotaNames, type Quotas, type SettableQuota } from '../workflows/contract/quotas';
 import { heldSnapshotStatuses, snapshotStates } from '../workflows/contract/snapshot';
 import { heldStatuses, outcomes, volumeStates, type Connection, type TimingsMs } from '../workflows/contract/volume';
+import { importedKinds, type ImportedDetail } from '../workflows/contract/cinder-import';
 import type { VolumeTypeEncryption } from '../workflows/contract/volume-type';
 import type { InferSelectModel } from 'drizzle-orm';
 
@@ -743,6 +744,35 @@ export const uploads = pgTable(
   (table) => [index('uploads_image').on(table.imageId), index('uploads_backend').on(table.backend, table.volumeId)],
 );
 
+/** `taking`, `giving-back`: its objects on the backend may be as before or as after. `given-back`: nothing of it is here any more. */
+export const importStates = ['taking', 'taken', 'giving-back', 'given-back'] as const;
+
+/** What has been taken over from another service, so that it can be given back. No foreign keys: an import that has been worked with survives what it took. */
+export const imports = pgTable(
+  'imports',
+  {
+    kind: text({ enum: importedKinds }).notNull(),
+    /** Id of the volume, the snapshot, the type or the entry; project and name of the quota. */
+    object: text().notNull(),
+    backend: text().$type<BackendName>(),
+    /** Database of the service, without a password. */
+    source: text().notNull(),
+    state: text({ enum: importStates }).notNull().default('taking'),
+    /** Of the workflow that has taken it over, or given it back, last. */
+    runId: text('run_id').notNull(),
+    /** What it was when it was taken over. */
+    detail: jsonb().$type<ImportedDetail>().notNull().default({}),
+    /** With the row that it was taken over as, whose later changes are known by their time. */
+    importedAt: instant('imported_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ columns: [table.kind, table.object] }),
+    index('imports_backend').on(table.backend, table.kind, table.object),
+    check('imports_kind', oneOf(table.kind, importedKinds)),
+    check('imports_state', oneOf(table.state, importStates)),
+  ],
+);
+
 /** Image bytes in a host's scratch, by content hash, shared by all who use them. */
 export const scratchFiles = pgTable(
   'scratch_files',
@@ -919,3 +949,4 @@ export type EntryEventRow = InferSelectModel<typeof entryEvents>;
 export type FollowRow = InferSelectModel<typeof follows>;
 export type DecisionRow = InferSelectModel<typeof decisions>;
 export type EventRow = InferSelectModel<typeof events>;
+export type ImportRow = InferSelectModel<typeof imports>;

@@ -14,6 +14,8 @@ export { DeleteSnapshot } from './delete-snapshot';
 export { DeleteVolume } from './delete-volume';
 export { EvictImageCache } from './evict-image-cache';
 export { PopulateImageCache } from './populate-image-cache';
+export { ImportFromCinder } from './import-from-cinder';
+export { RevertImport } from './revert-import';
 export { ExtendVolume } from './extend-volume';
 export { FollowImage } from './follow-image';
 export { ReimageVolume } from './reimage-volume';

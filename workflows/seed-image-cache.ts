@@ -27,13 +27,21 @@ async function seed(plan: SeedPlan, undo: UndoStack): Promise<SeedResult> {
   const { imageId, volumeId, snapshotId, backend } = plan;
   setCurrentDetails(describeSeeding(plan, progressLink()));
   await takeSnapshot(plan, undo);
+  if (plan.isTold !== true) await compare(plan);
+  const seeded = await ensureCached({ imageId, backend, seed: { volumeId, snapshotId } });
+  const { outcome, entryId } = seeded;
+  if (plan.isTold === true && outcome === 'populated' && entryId !== null)
+    await inTask({ summary: 'note which volume it is a clone of' }, (a) => a.noteTold({ entryId, volumeId, imageId }));
+  await removeSnapshot(plan);
+  return { imageId, volumeId, backend, ...seeded };
+}
+
+async function compare(plan: SeedPlan): Promise<void> {
+  const { imageId, volumeId, backend } = plan;
   await withHost(backend, {}, async ({ hostId }) => {
     await readingOn(hostId, {
       summary: `compare volume ${volumeId} with image ${imageId} on host ${hostId}`,
     }).compareVolume(plan);
     return {};
   });
-  const seeded = await ensureCached({ imageId, backend, seed: { volumeId, snapshotId } });
-  await removeSnapshot(plan);
-  return { imageId, volumeId, backend, ...seeded };
 }

@@ -10,6 +10,7 @@ import {
 import { Failure } from '../../workflows/contract/failures';
 import type { HeldStatus } from '../../workflows/contract/volume';
 import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
+import { nameHolder } from '../kit/name-holder';
 
 /** A change of attachments that is asked for, with an id for the one that may be made. */
 export interface AskedChange extends Omit<AttachmentChange, 'attachmentId'> {
@@ -233,11 +234,6 @@ function hold(
   const holder = put ?? others[0];
   const attachedTo = !isHold(status) ? null : holder === undefined ? 'a reservation' : nameHolder(holder);
   return { status, attachedTo, put, detail: put === undefined ? {} : detailOf(put) };
-}
-
-function nameHolder({ instanceId, hostName, id }: AttachmentRow): string {
-  if (instanceId !== null) return `server ${instanceId}`;
-  return hostName === null || hostName === '' ? `attachment ${id}` : `host ${hostName}`;
 }
 
 function detailOf({ id: attachmentId, instanceId, hostName, mode }: AttachmentRow): Record<string, unknown> {

@@ -106,6 +106,21 @@ export type SnapshotDescription =
     }
   | { kind: 'absent' };
 
+/** What another service has made under the name that a volume has here. */
+export type ForeignVolume =
+  | {
+      kind: 'present';
+      /** For people: where it lies. */
+      name: string;
+      sizeBytes: number;
+      modifiedAt: Date;
+      /** Of its own, where it has been taken over. */
+      marker?: VolumeMarker;
+      /** That have names of volumes' snapshots. */
+      snapshots: SnapshotId[];
+    }
+  | { kind: 'absent'; name: string };
+
 /** Reads what a guest would see of a snapshot. Several calls may run at once. */
 export interface SnapshotReader {
   readonly sizeBytes: number;
@@ -318,8 +333,8 @@ export interface VolumeBackend {
   cloneStoredImage?(image: StoredImage): Promise<CloneOfStored>;
 
   /**
-   * Makes an attempt at an image-volume as a clone of the beginning of a snapshot of one of its volumes, which may be deleted afterwards. Drivers without
-   * `cloneStoredImage` leave it out.
+   * Makes an attempt at an image-volume as a clone of the beginning of a snapshot of one of its volumes, which may be deleted afterwards. Drivers
+   * whose clones would not outlive it leave it out.
    * @throws SnapshotNotFound, NoSpace, InvalidRequest (size), BackendUnavailable.  Undo: `ensureAttemptAbsent`.
    */
   cloneStoredVolume?(image: StoredInVolume): Promise<WriteTarget>;
@@ -463,6 +478,25 @@ export interface VolumeBackend {
 
   /** Deletes an image-volume, its marker and its attempts; the absent is done. @throws BackendUnavailable; ParentUnusable when clones still need it and the driver can tell. */
   ensureImageVolumeAbsent(name: string): Promise<void>;
+
+  /**
+   * Tells of a volume that another service has made here, and calls as this backend calls its own. Drivers for which no other service makes any leave it out,
+   * and the two below with it. @throws BackendUnavailable.
+   */
+  describeForeign?(volumeId: VolumeId): Promise<ForeignVolume>;
+
+  /**
+   * Makes such a volume and its snapshots this installation's where they lie: neither their bytes nor their names change, and whoever has them open goes on.
+   * A second call changes nothing. Undo: `ensureGivenBack`. @returns also when its bytes were last written.
+   * @throws VolumeNotFound, Conflict (of another size, or taken over as another), ForeignObject (final); BackendUnavailable (retried).
+   */
+  ensureTakenOver?(taken: {
+    marker: VolumeMarker;
+    snapshots: readonly SnapshotMarker[];
+  }): Promise<{ connection: Connection; modifiedAt: Date }>;
+
+  /** Leaves it as it was before it was taken over, but for what was written since. The absent is done. @throws ForeignObject (final); BackendUnavailable. */
+  ensureGivenBack?(given: { volumeId: VolumeId; snapshotIds: readonly SnapshotId[] }): Promise<void>;
 
   /** Everything in the backend's place, foreign objects included. */
   list(): AsyncIterable<BackendObject>;

@@ -1,9 +1,10 @@
 import { v5 as uuidV5 } from 'uuid';
 import { z } from 'zod';
 import { recordImageEvents } from '../../db/events';
+import { findCachedImageOf, noteCachedImage } from '../../db/imports';
 import { getAvailableVolume } from '../kit/available-volume';
 import { Failure } from '../../workflows/contract/failures';
-import type { ImageId, SnapshotId, VolumeId } from '../../workflows/contract/ids';
+import type { EntryId, ImageId, SnapshotId, VolumeId } from '../../workflows/contract/ids';
 import type { SeedPlan } from '../../workflows/contract/upload';
 import type { ControlDependencies } from '../dependencies';
 import { parseExpectedBytes } from '../image/expected-bytes';
@@ -33,7 +34,10 @@ export function createPlanSeed(deps: ControlDependencies) {
     const unfit = (found: string) =>
       new Failure('ImageUnsupported', { imageId, found, allowed: 'an unsigned raw or iso image in a bare container' });
     const { containerFormat, diskFormat } = image;
-    if (!isGuestBytes({ containerFormat: containerFormat ?? '', diskFormat: diskFormat ?? '' }))
+    const isFlat = isGuestBytes({ containerFormat: containerFormat ?? '', diskFormat: diskFormat ?? '' });
+    // Cinder has told it of a volume that was taken over.
+    const isTold = (await findCachedImageOf(deps.database, volumeId)) === imageId;
+    if (!isFlat && !isTold)
       throw unfit(`${diskFormat} in ${containerFormat}: whether a volume holds its bytes cannot be told by its hash`);
     if (deps.signatures.signatureOf(image) !== undefined) throw unfit('signed, which a download verifies');
     const { sizeBytes: imageBytes, algorithm, hash } = parseExpectedBytes(image);
@@ -46,6 +50,14 @@ export function createPlanSeed(deps: ControlDependencies) {
       detail: { volumeId },
       ...source,
     });
-    return { imageId, volumeId, snapshotId, projectId, backend, sizeBytes, imageBytes, algorithm, hash };
+    const plan = { imageId, volumeId, snapshotId, projectId, backend, sizeBytes, imageBytes, algorithm, hash };
+    return isTold ? { ...plan, isTold } : plan;
+  };
+}
+
+/** Notes that the image is cached by a clone of a volume that was taken over, which is not to be given back before it. Idempotent. */
+export function createNoteTold({ database }: ControlDependencies) {
+  return async function noteTold(told: { entryId: EntryId; volumeId: VolumeId; imageId: ImageId }): Promise<void> {
+    await noteCachedImage(database, { ...told, runId: workflowExecution().runId });
   };
 }

@@ -9,12 +9,14 @@ import type {
   ReservedEntry,
   StreamedImageVolume,
 } from '../../workflows/contract/population';
-import type { SnapshotReader, VolumeBackend, WriteTarget } from '../backends/backend';
+import { findCachedImageOf } from '../../db/imports';
+import type { SnapshotReader, StoredInVolume, VolumeBackend, WriteTarget } from '../backends/backend';
 import type { HostDependencies } from '../dependencies';
 import { parseExpectedBytes } from '../image/expected-bytes';
 import { firstBytesOf, rawFileOf, readFileParts, type SparseReader } from '../image/file-parts';
 import { createFileWriter, type GuestWriter } from '../image/guest-writer';
 import { createHashedBody } from '../image/hashed-body';
+import { dataRuns } from '../image/sparse-write';
 import { backendHeld } from '../kit/backend-held';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { reserveInspected } from '../kit/reserve-inspected';
@@ -33,7 +35,7 @@ export interface SeedImageVolumeRequest {
 /**
  * Makes the image-volume a copy of a volume's snapshot, which is told to have the image's bytes: no byte is downloaded, and it needs neither snapshot nor
  * volume then. Where the image's file is what the guest sees, the copy is made the parent only if it has the hash of the record; of another format only
- * what was uploaded to this very image. By the same rules as bytes that come over the network. Heartbeats. Idempotent: a sealed image-volume is described.
+ * what was uploaded to this very image, or what Cinder has cached of it and was taken over: that becomes a clone, by which no byte moves. By the same rules as bytes that come over the network. Heartbeats. Idempotent: a sealed image-volume is described.
  * Undo: `removeImageVolume`.
  * @returns `unsuitable`, and why in `transfer`, where the bytes must be downloaded.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, NoSpace (final); ImageServiceUnavailable, BackendUnavailable (retried).
@@ -92,9 +94,13 @@ async function copyAndSeal(
   reporter: ProgressReporter,
 ): Promise<{ virtualBytes: number; realBytes: number } | StreamedImageVolume | NotCached> {
   const isFlat = isGuestBytes(input.cacheKey);
-  if (!isFlat && !isUploadOf(image, input.seed)) return mustBeDownloaded('it was not uploaded from that volume');
+  const isTold = (await findCachedImageOf(deps.database, input.seed.volumeId)) === input.imageId;
+  if (!isFlat && !isTold && !isUploadOf(image, input.seed))
+    return mustBeDownloaded('it was not uploaded from that volume');
   const expected = isFlat ? parseExpectedBytes(image) : undefined;
-  const sizeBytes = expected?.sizeBytes ?? disk.sizeBytes;
+  // Cinder's volume has whole GiB, whatever the image has.
+  const told = isTold && image.virtualSizeBytes !== null ? image.virtualSizeBytes : disk.sizeBytes;
+  const sizeBytes = expected?.sizeBytes ?? told;
   if (sizeBytes > disk.sizeBytes) return mustBeDownloaded('the volume is smaller than the image');
   const bytes = firstBytesOf(disk, sizeBytes);
   const virtualBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
@@ -105,10 +111,16 @@ async function copyAndSeal(
   if (notCached !== undefined) return notCached;
   await checkFreeSpace(backend, 0);
   const object = { kind: 'image-volume', name: entry.imageVolume } as const;
-  const target = await backend.ensureWriteTarget({ ...object, attempt: attemptName(), virtualBytes });
+  if (isTold && (await hasDataFrom(disk, sizeBytes, reporter)))
+    return mustBeDownloaded(`the volume has data behind the image's ${sizeBytes} bytes`);
+  const attempt = attemptName();
+  const isCloned = isTold && backend.cloneStoredVolume !== undefined;
+  const target = isCloned
+    ? await cloneSnapshot(backend, { ...input.seed, name: entry.imageVolume, attempt, sizeBytes })
+    : await backend.ensureWriteTarget({ ...object, attempt, virtualBytes });
   try {
     const hash = await copy(bytes, {
-      writer: await openWriter(backend, { ...object, target }),
+      writer: isCloned ? undefined : await openWriter(backend, { ...object, target }),
       algorithm: expected?.algorithm,
       reporter,
     });
@@ -129,6 +141,25 @@ async function copyAndSeal(
   }
 }
 
+async function cloneSnapshot(
+  backend: VolumeBackend,
+  { volumeId, snapshotId, ...image }: CacheSeed & Omit<StoredInVolume, 'snapshot'>,
+): Promise<WriteTarget> {
+  if (backend.cloneStoredVolume === undefined) throw new Error(`backend ${backend.name} clones no volumes`);
+  return await backend.cloneStoredVolume({ ...image, snapshot: { snapshotId, volumeId } });
+}
+
+/** Whether a disk reads as anything but zeros from a byte on. */
+async function hasDataFrom(disk: SparseReader, from: number, { signal }: ProgressReporter): Promise<boolean> {
+  for await (const { offset, lengthBytes } of disk.extents())
+    for (let at = Math.max(offset, from); at < offset + lengthBytes; at += READ_BYTES) {
+      signal.throwIfAborted();
+      const bytes = await disk.read(at, Math.min(READ_BYTES, offset + lengthBytes - at));
+      if (dataRuns(bytes).length > 0) return true;
+    }
+  return false;
+}
+
 async function openWriter(
   backend: VolumeBackend,
   { target, ...object }: { kind: 'image-volume'; name: string; target: WriteTarget },
@@ -138,14 +169,20 @@ async function openWriter(
   return await backend.openWriter({ ...object, attempt: target.attempt });
 }
 
+const READ_BYTES = 4 * MiB;
 /** Progress is told once in so many bytes. */
 const TELL_BYTES = 64 * MiB;
 
-/** @returns the hash in hex, where one is asked for. */
+/** Reads all of it, and writes it where there is a writer. @returns the hash in hex, where one is asked for. */
 async function copy(
   disk: SparseReader,
-  { writer, algorithm, reporter }: { writer: GuestWriter; algorithm: string | undefined; reporter: ProgressReporter },
+  {
+    writer,
+    algorithm,
+    reporter,
+  }: { writer: GuestWriter | undefined; algorithm: string | undefined; reporter: ProgressReporter },
 ): Promise<string | undefined> {
+  if (writer === undefined && algorithm === undefined) return undefined;
   const hashed = algorithm === undefined ? undefined : createHashedBody(algorithm);
   const bytesTotal = disk.sizeBytes;
   let bytesDone = 0;
@@ -154,16 +191,16 @@ async function copy(
     const blocks = readFileParts(rawFileOf(disk), disk);
     for await (const block of hashed?.pass(blocks, () => undefined) ?? blocks) {
       reporter.signal.throwIfAborted();
-      await writer.write(block, bytesDone);
+      await writer?.write(block, bytesDone);
       bytesDone += block.length;
       if (bytesDone - told < TELL_BYTES) continue;
       told = bytesDone;
       reporter.report({ stage: 'cloning', summary: 'copying the snapshot into the cache', bytesDone, bytesTotal });
     }
-    await writer.flush();
+    await writer?.flush();
     return await hashed?.digest();
   } finally {
     await hashed?.close();
-    await writer.close();
+    await writer?.close();
   }
 }

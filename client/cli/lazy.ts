@@ -1,3 +1,4 @@
+import type * as cinderImports from '../cinder-imports';
 import type * as connection from '../connection';
 import type * as doctor from './doctor/examine';
 import type * as eviction from '../eviction';
@@ -25,6 +26,9 @@ export const lazy = {
   get connection(): typeof connection {
     quickenValidation();
     return require('../connection');
+  },
+  get cinderImports(): typeof cinderImports {
+    return require('../cinder-imports');
   },
   get doctor(): typeof doctor {
     return require('./doctor/examine');

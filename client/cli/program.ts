@@ -18,6 +18,7 @@ import type * as volumeModule from './nouns/volume-verbs';
 import type * as quotaModule from './commands/quota';
 import type * as snapshotModule from './nouns/snapshot-verbs';
 import type * as cacheModule from './nouns/cache-verbs';
+import type * as importModule from './nouns/import-verbs';
 import { visibleText } from '../../workflows/contract/visible-text';
 import { packageRoot } from '../config/package-root';
 
@@ -57,6 +58,11 @@ const nouns: { name: string; description: string; register(noun: Command): void 
     name: 'cache',
     description: 'image-volumes that serve as parents of clones',
     register: (cache) => (require('./nouns/cache-verbs') as typeof cacheModule).registerCacheVerbs(cache),
+  },
+  {
+    name: 'import',
+    description: 'what another service has made, taken over where it lies',
+    register: (noun) => (require('./nouns/import-verbs') as typeof importModule).registerImportVerbs(noun),
   },
 ];
 

@@ -224,6 +224,8 @@ describe('names that others have chosen', () => {
     const config = join(flow.directory, HOSTILE);
     for (const command of ['up', 'down', 'worker', 'api'])
       expect(await say(command, '--config', config)).toContain(SHOWN);
+    expect(await say('import', 'cinder', '--database', HOSTILE)).toContain('no URL');
+    await say('import', 'revert', '--dry-run');
     await mkdir(config);
     expect(await say('image', 'upload', config)).toContain(SHOWN);
   });

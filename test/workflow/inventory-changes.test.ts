@@ -1,12 +1,13 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { listEvents } from '../../db/events';
 import { selectFollows, upsertFollow } from '../../db/follows/follows';
+import { readImports } from '../../db/imports';
 import { selectMessages } from '../../db/messages';
 import { selectQuotas } from '../../db/quotas';
 import { findSnapshot } from '../../db/snapshots';
 import { findTransfer } from '../../db/transfers';
 import { findVolumeType } from '../../db/volume-types';
-import { MiB } from '../../workflows/contract/bytes';
+import { GiB, MiB } from '../../workflows/contract/bytes';
 import type { EventKind } from '../../workflows/contract/event-kinds';
 import type { ProjectId, SnapshotId, TransferId, VolumeId } from '../../workflows/contract/ids';
 import { workflowTypes } from '../../workflows/contract/names';
@@ -35,11 +36,11 @@ interface Change {
 /** One step in one transaction: a run that did not end well has changed all of it or nothing, and what has changed is told once. */
 function changing(
   type: keyof typeof workflowTypes,
-  { name, step = type, prepare }: { name: string; step?: string; prepare: (world: World) => Promise<Change> },
+  { name, steps = [type], prepare }: { name: string; steps?: string[]; prepare: (world: World) => Promise<Change> },
 ): Scenario {
   return {
     name,
-    steps: [step],
+    steps,
     prepare: async (world, fault) => {
       const { workflowId, input, result, read, before, after, event } = await prepare(world);
       const count = async () => (event === undefined ? 0 : await countEvents(world, event));
@@ -192,7 +193,7 @@ const message = changing('deleteMessage', {
 
 const quotas = changing('setQuotas', {
   name: 'a change of quotas',
-  step: 'applyQuotas',
+  steps: ['applyQuotas'],
   prepare: (world) => {
     const projectId = `limited-${randomUUID()}` as ProjectId;
     return Promise.resolve({
@@ -212,7 +213,7 @@ const quotas = changing('setQuotas', {
 
 const unfollow = changing('unfollowImage', {
   name: 'the end of a follow',
-  step: 'removeFollow',
+  steps: ['removeFollow'],
   prepare: async (world) => {
     const { backend, database, ids } = world.stack;
     const name = randomUUID();
@@ -230,6 +231,58 @@ const unfollow = changing('unfollowImage', {
   },
 });
 
+const imported = changing('importFromCinder', {
+  name: 'an import of quotas',
+  steps: ['planImport', 'importSettings'],
+  prepare: (world) => {
+    const { projectId, input, read } = importOf(world);
+    const finding = { kind: 'quota', projectId, bytes: null, reason: null, action: 'taken' };
+    return Promise.resolve({
+      workflowId: world.stack.ids.importFromCinder(world.stack.backend, projectId, 1),
+      input,
+      result: {
+        backend: world.stack.backend,
+        dryRun: false,
+        findings: [
+          { ...finding, object: `${projectId}/gigabytes`, name: 'gigabytes 5' },
+          { ...finding, object: `${projectId}/snapshots`, name: 'snapshots -1' },
+        ],
+      },
+      read,
+      before: [null, false, []],
+      after: [5 * GiB, true, ['taken', 'taken']],
+      event: { kind: 'quotas.set', object: projectId },
+    });
+  },
+});
+
+const reverted = changing('revertImport', {
+  name: 'the end of an import',
+  steps: ['planRevert', 'giveBackVolumes', 'giveBackSettings'],
+  prepare: async (world) => {
+    const { projectId, input, read } = importOf(world);
+    const { backend, ids } = world.stack;
+    resultOf(await world.run(workflowTypes.importFromCinder, ids.importFromCinder(backend, projectId, 1), input));
+    const finding = { kind: 'quota', projectId, bytes: null, reason: null, action: 'given-back' };
+    return {
+      // One for each world: it gives back what was taken over from one source.
+      workflowId: `${ids.revertImport(backend)}/${projectId}`,
+      input: { backend, source: input.source },
+      result: {
+        backend,
+        dryRun: false,
+        findings: [
+          { ...finding, object: `${projectId}/gigabytes`, name: 'bytes' },
+          { ...finding, object: `${projectId}/snapshots`, name: 'snapshots' },
+        ],
+      },
+      read,
+      before: [5 * GiB, true, ['taken', 'taken']],
+      after: [null, false, ['given-back', 'given-back']],
+    };
+  },
+});
+
 describe('changes of the inventory alone', () => {
   describeEveryStep({
     ChangeVolume: [ofVolume],
@@ -241,8 +294,29 @@ describe('changes of the inventory alone', () => {
     DeleteMessage: [message],
     SetQuotas: [quotas],
     UnfollowImage: [unfollow],
+    ImportFromCinder: [imported],
+    RevertImport: [reverted],
   });
 });
+
+function importOf({ stack }: World) {
+  const projectId = `imported-${randomUUID()}` as ProjectId;
+  const limits = [
+    { projectId, resource: 'gigabytes', limit: 5 },
+    { projectId, resource: 'snapshots', limit: -1 },
+  ];
+  const objects = limits.map(({ resource }) => `${projectId}/${resource}`);
+  return {
+    projectId,
+    input: { backend: stack.backend, source: `mysql://cinder/${projectId}`, quotas: limits },
+    read: async () => {
+      const [row] = await selectQuotas(stack.database, { scope: { projectId }, limit: 1 });
+      const notes = await readImports(stack.database, { kind: 'quota', objects });
+      const { bytes, snapshots } = row?.quotas ?? {};
+      return [bytes?.limit, snapshots?.setBy !== null, [...notes.values()].map(({ state }) => state)];
+    },
+  };
+}
 
 async function countEvents({ stack }: World, { kind, object }: { kind: EventKind; object: string }): Promise<number> {
   const events = await listEvents(stack.database, { scope: 'all projects', kind, limit: 1000 });

@@ -22,6 +22,8 @@ const eventKinds = [
   'volume.uploaded',
   'volume.upload-failed',
   'volume.adopted',
+  'volume.imported',
+  'volume.given-back',
   'volume.repaired',
   'volume.missing',
   'volume.found',

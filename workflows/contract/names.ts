@@ -30,6 +30,8 @@ export const workflowTypes = {
   setQuotas: 'SetQuotas',
   changeVolumeType: 'ChangeVolumeType',
   seedImageCache: 'SeedImageCache',
+  importFromCinder: 'ImportFromCinder',
+  revertImport: 'RevertImport',
 } as const;
 
 /**
@@ -78,6 +80,11 @@ function workflowIds(prefix: string) {
     /** @param request a UUID: what one asks for is not joined to what another does. */
     shareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}share/${snapshotId}/${request}`,
     unshareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}unshare/${snapshotId}/${request}`,
+    /** @param request a UUID, and the number of the part. */
+    importFromCinder: (backend: BackendName, request: string, part: number): string =>
+      `${prefix}import/${backend}/${request}/${part}`,
+    /** One at a time. */
+    revertImport: (backend: BackendName): string => `${prefix}revert-import/${backend}`,
     evict: (backend: BackendName): string => `${prefix}evict/${backend}`,
     /** @param request a UUID: one run warms all that it names. */
     warm: (request: string): string => `${prefix}warm/${request}`,

@@ -131,6 +131,11 @@ export interface SeedPlan extends ImageSnapshot {
   algorithm: string;
   /** Hex. */
   hash: string;
+  /**
+   * The volume was taken over from Cinder, whose cache it served for this image: it is compared as it becomes the parent, as far as a
+   * hash tells of its bytes.
+   */
+  isTold?: boolean;
 }
 
 /** Result of `SeedImageCache`. */

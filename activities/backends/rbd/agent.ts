@@ -16,7 +16,7 @@ import {
   useImage,
   withImage,
 } from './agent/image-handles';
-import { checkRemoved, removeFromTrash, removeWithSnapshots } from './agent/removal';
+import { checkRemoved, removeFromTrash, removeOneSnapshot, removeWithSnapshots } from './agent/removal';
 import { calls, connect, connection, handle, ioOf, library, monCommand, plain } from './agent/session';
 import { createStockedSnapshot, stockSnapshot } from './agent/snapshot-stock';
 import { callCounts, listAll, type Handle } from './bindings';
@@ -201,6 +201,11 @@ const agent: AgentCalls = {
   completeImage: (name, { sizeBytes, metadata }) =>
     withImage(name, { writable: true }, async (image) => await complete(image, sizeBytes, metadata)),
 
+  removeMetadata: (name, keys) =>
+    withImage(name, { writable: true }, async (image) => {
+      for (const key of keys) await unlessAbsent(calls.removeMetadata(image, key));
+    }),
+
   shrinkImage: (name, sizeBytes) =>
     withImage(name, { writable: true }, async (image) => void (await calls.resize(image, sizeBytes))),
 
@@ -214,8 +219,8 @@ const agent: AgentCalls = {
 
   async removeSnapshot(name, snapshot, metadataKey) {
     const remove = async (image: Handle): Promise<void> => {
-      await unlessAbsent(calls.removeSnapshot(image, snapshot));
-      await unlessAbsent(calls.removeMetadata(image, metadataKey));
+      await unlessAbsent(removeOneSnapshot(image, snapshot));
+      if (metadataKey !== undefined) await unlessAbsent(calls.removeMetadata(image, metadataKey));
     };
     await unlessAbsent(withImage(name, { writable: true }, remove));
   },

@@ -46,6 +46,7 @@ import {
   ensureSnapshotAbsent,
   openSnapshotReader,
 } from './volume-snapshot';
+import { describeForeign, ensureGivenBack, ensureTakenOver } from './take-over';
 import { describeVolume, ensureClone, findOpener, MAX_IMAGE_BYTES, publishVolume } from './volume';
 
 /** Source: Cinder, `rbd_max_clone_depth`. */
@@ -145,10 +146,10 @@ export async function createRbdBackend({
     }),
     ...(cluster.openReader !== undefined && {
       openReader: guarded(openReader),
+      cloneStoredVolume: guarded(cloneStoredVolume),
       openSnapshotReader: guarded(openSnapshotReader),
     }),
     ...(imageStore !== undefined && {
-      cloneStoredVolume: guarded(cloneStoredVolume),
       cloneStoredImage: guarded((own, image: StoredImage) => cloneStoredImage(own, imageStore, image)),
     }),
     ...(pointerStore !== undefined && {
@@ -165,6 +166,9 @@ export async function createRbdBackend({
         ensureImagePointerAbsent({ context: own, store: pointerStore }, pointer),
       ),
     }),
+    describeForeign: guarded(describeForeign),
+    ensureTakenOver: guarded(ensureTakenOver),
+    ensureGivenBack: guarded(ensureGivenBack),
     list: () => listObjects(context),
   };
 }

@@ -112,14 +112,19 @@ export interface RbdCluster {
   ): Promise<void>;
   /** Grows an image, never shrinks it, and sets its metadata. */
   completeImage(name: string, change: { sizeBytes: number; metadata: Record<string, string> }): Promise<void>;
+  /** Takes metadata off an image that anybody may have open; the absent is done. @throws CephError `absent` (of the image). */
+  removeMetadata(name: string, keys: readonly string[]): Promise<void>;
   /** What is beyond `sizeBytes` is gone. Of an image that nobody has open. */
   shrinkImage(name: string, sizeBytes: number): Promise<void>;
   /** Of an image that nobody has open. */
   createSnapshot(name: string, snapshot: string): Promise<void>;
   /** Of an image that anybody may have open, whose client does it then; the image's metadata is set first. @throws CephError `exists`. */
   snapshotVolume(name: string, snapshot: string, metadata: Record<string, string>): Promise<void>;
-  /** Also where the image is open; one with clones waits for the last of them, without its name. The metadata goes with it. The absent is done. */
-  removeSnapshot(name: string, snapshot: string, metadataKey: string): Promise<void>;
+  /**
+   * Also where the image is open, and where it is protected, as Cinder's are; one with clones waits for the last of them, without its name. The metadata goes
+   * with it. The absent is done. @throws CephError `busy` where clones of the old format need it.
+   */
+  removeSnapshot(name: string, snapshot: string, metadataKey?: string): Promise<void>;
   /** @throws CephError `absent`. */
   moveToTrash(name: string): Promise<void>;
   /** Whether clones need an image in the trash, whose snapshots were deleted. @throws CephError `absent`. */

@@ -94,6 +94,7 @@ export function openLibraryCluster(pool: RbdPool): LibraryCluster {
     createImage: (name, sizeBytes) => ask('createImage', name, sizeBytes),
     cloneImage: (parent, clone) => ask('cloneImage', parent, clone),
     completeImage: (name, change) => ask('completeImage', name, change),
+    removeMetadata: (name, keys) => ask('removeMetadata', name, keys),
     shrinkImage: (name, sizeBytes) => ask('shrinkImage', name, sizeBytes),
     createSnapshot: (name, snapshot) => ask('createSnapshot', name, snapshot),
     snapshotVolume: (name, snapshot, metadata) => ask('snapshotVolume', name, snapshot, metadata),

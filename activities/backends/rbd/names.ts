@@ -94,6 +94,9 @@ export function snapshotNameOf(snapshotId: string): string {
 }
 export const snapshotKeyOf = (snapshotId: SnapshotId): string => `${SNAPSHOT_KEY_PREFIX}${snapshotId}`;
 
+/** The snapshot that Cinder makes of a volume to clone it. Source: `cinder.volume.drivers.rbd`. @param image the clone. */
+export const cinderCloneSnapshotOf = (image: string): string => `${image}.clone_snap`;
+
 /** @returns the id of a snapshot by its name; undefined: nothing of ours. */
 export function snapshotIdOf(name: string): SnapshotId | undefined {
   const id = name.slice(SNAPSHOT_PREFIX.length);

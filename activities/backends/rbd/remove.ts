@@ -7,7 +7,16 @@ import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import type { RbdContext } from './context';
 import { describeMade, isIncompleteClone } from './half-made';
-import { INCOMPLETE_CLONE, MARKER_KEY, SEAL, snapshotIdOf, trashIdOf, type AttemptId, type ImageKind } from './names';
+import {
+  cinderCloneSnapshotOf,
+  INCOMPLETE_CLONE,
+  MARKER_KEY,
+  SEAL,
+  snapshotIdOf,
+  trashIdOf,
+  type AttemptId,
+  type ImageKind,
+} from './names';
 import { checkClaim } from './place';
 import { parseImageMarker } from './markers';
 import { removeAttempt } from './rename';
@@ -29,6 +38,9 @@ export async function ensureVolumeAbsent(context: RbdContext, volumeId: VolumeId
     await unlessAbsent(cluster.moveToTrash(image));
   }
   const parent = found?.parent;
+  // Of a volume that was Cinder's: the snapshot that it is a clone of was made for it alone.
+  if (parent?.inTrash === false && parent.pool === pool.pool && parent.snapshot === cinderCloneSnapshotOf(image))
+    await cluster.removeSnapshot(parent.image, parent.snapshot);
   if (parent?.inTrash === true && parent.pool === pool.pool) await removeUnneeded(context, parent.image);
 }
 

@@ -122,12 +122,22 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
     if (size < sizeBytes) await rbd('resize', specOf(name), '--size', `${sizeBytes}B`, '--no-progress');
     for (const [key, value] of Object.entries(metadata)) await rbd('image-meta', 'set', specOf(name), key, value);
   };
+  /** See `agent/removal.ts`. */
+  const removeOne = async (snapshot: string): Promise<void> => {
+    try {
+      await rbd('snap', 'rm', snapshot, '--no-progress');
+    } catch (error) {
+      if (!isCephError(error, 'busy')) throw error;
+      await rbd('snap', 'unprotect', snapshot);
+      await rbd('snap', 'rm', snapshot, '--no-progress');
+    }
+  };
   const remove = async (name: string): Promise<void> => {
     try {
       await rbd('rm', specOf(name), '--no-progress');
     } catch (error) {
       if (!isCephError(error, 'not-empty')) throw error;
-      for (const snapshot of await snapshotsOf(name)) await rbd('snap', 'rm', specOf(name, snapshot), '--no-progress');
+      for (const snapshot of await snapshotsOf(name)) await removeOne(specOf(name, snapshot));
       await rbd('rm', specOf(name), '--no-progress');
     }
   };
@@ -142,7 +152,11 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       await rbd(...removeIt);
     } catch (error) {
       if (!isCephError(error, 'not-empty')) throw error;
-      await rbd('snap', 'purge', ...inPlace, '--image-id', id, '--no-progress');
+      const inTrash = [...inPlace, '--image-id', id];
+      const schema = z.array(z.object({ name: z.string(), protected: z.string() }));
+      for (const snapshot of await ask(schema, 'rbd', ['snap', 'ls', ...inTrash]))
+        if (snapshot.protected === 'true') await rbd('snap', 'unprotect', ...inTrash, '--snap', snapshot.name);
+      await rbd('snap', 'purge', ...inTrash, '--no-progress');
       await rbd(...removeIt);
     }
   };
@@ -252,6 +266,9 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       await complete(name, sizeBytes, metadata);
     },
     completeImage: (name, { sizeBytes, metadata }) => complete(name, sizeBytes, metadata),
+    async removeMetadata(name, keys) {
+      for (const key of keys) await unlessAbsent(rbd('image-meta', 'rm', specOf(name), key));
+    },
     shrinkImage: (name, sizeBytes) =>
       rbd('resize', specOf(name), '--size', `${sizeBytes}B`, '--allow-shrink', '--no-progress'),
     createSnapshot: (name, snapshot) => rbd('snap', 'create', specOf(name, snapshot), '--no-progress'),
@@ -260,8 +277,8 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
       await rbd('snap', 'create', specOf(name, snapshot), '--no-progress');
     },
     async removeSnapshot(name, snapshot, metadataKey) {
-      await unlessAbsent(rbd('snap', 'rm', specOf(name, snapshot), '--no-progress'));
-      await unlessAbsent(rbd('image-meta', 'rm', specOf(name), metadataKey));
+      await unlessAbsent(removeOne(specOf(name, snapshot)));
+      if (metadataKey !== undefined) await unlessAbsent(rbd('image-meta', 'rm', specOf(name), metadataKey));
     },
     moveToTrash: (name) => rbd('trash', 'mv', specOf(name)),
     hasClones: async (trashId) => {

@@ -20,7 +20,14 @@ const statement = new RegExp(
  */
 const ofWorkflowsAndOperators: Record<string, string[]> = {
   'acquire.ts': ['leaseEntries'],
-  'attachments.ts': ['listAttachmentsOf', 'putAttachment', 'readAttachments', 'removeAttachment', 'writeHold'],
+  'attachments.ts': [
+    'findAttachmentIds',
+    'listAttachmentsOf',
+    'putAttachment',
+    'readAttachments',
+    'removeAttachment',
+    'writeHold',
+  ],
   'backends.ts': ['countHoldings'],
   'creates.ts': [
     'completeVolumes',
@@ -45,6 +52,7 @@ const ofWorkflowsAndOperators: Record<string, string[]> = {
   'flights.ts': ['isWanted', 'waitersOf'],
   'follows/follow-surplus.ts': ['retire'],
   'follows/follows.ts': ['resolveFollow'],
+  'imports.ts': ['beginGivingBack', 'insertTaken'],
   'installation.ts': ['adoptInstallation'],
   'join-flight.ts': ['lockWaiters', 'wait'],
   'placement.ts': ['viewBackends'],

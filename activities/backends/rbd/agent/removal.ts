@@ -2,13 +2,24 @@ import { constants } from 'node:os';
 import { unlessAbsent } from '../../../../lib/errno';
 import type { Handle } from '../bindings';
 import { CephError, isCephError } from '../ceph-error';
-import { describeImage, snapshotNames } from './describe-image';
+import { describeImage, isProtected, snapshotNames } from './describe-image';
 import { withImage } from './image-handles';
 import { calls, handle } from './session';
 
+/** One that is protected, as Cinder's are, is so no longer. @throws CephError `busy` where clones of the old format need it. */
+export async function removeOneSnapshot(image: Handle, snapshot: string): Promise<void> {
+  try {
+    await calls.removeSnapshot(image, snapshot);
+  } catch (error) {
+    if (!isCephError(error, 'busy') || !(await isProtected(image, snapshot))) throw error;
+    await calls.unprotectSnapshot(image, snapshot);
+    await calls.removeSnapshot(image, snapshot);
+  }
+}
+
 /** Those that were deleted already and wait for their last clone are listed too, and have no name by which they could be removed. */
 async function removeSnapshots(image: Handle): Promise<void> {
-  for (const snapshot of await snapshotNames(image)) await unlessAbsent(calls.removeSnapshot(image, snapshot));
+  for (const snapshot of await snapshotNames(image)) await unlessAbsent(removeOneSnapshot(image, snapshot));
 }
 
 export async function removeWithSnapshots(io: Handle, name: string): Promise<void> {
