@@ -202,6 +202,8 @@ describe('deleteFollow', () => {
     const removing = { backend: BACKEND, name: follow.name, source: SOURCE };
     expect(await deleteFollow(database, removing)).toBe(true);
     expect(await findEntry(database, first)).toMatchObject({ pinned: false, state: 'ready' });
-    expect(await deleteFollow(database, removing)).toBe(false);
+    // A run whose reply was lost is told so again; another is not.
+    expect(await deleteFollow(database, removing)).toBe(true);
+    expect(await deleteFollow(database, { ...removing, source: { ...SOURCE, runId: 'run 2' } })).toBe(false);
   });
 });
