@@ -17,6 +17,7 @@ import {
 const schema = z.strictObject({
   snapshotId: uuid.optional(),
   sourceVolumeId: uuid.optional(),
+  ofAnyProject: z.boolean('true or false').optional(),
   volumeId: uuid.optional(),
   backend: boundedText(40).optional(),
   volumeType: boundedText(MAX_NAME_CHARACTERS).optional(),

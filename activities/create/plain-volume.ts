@@ -121,14 +121,14 @@ async function admit(
   return { kind: 'admitted', plan: { volumeId, backend, projectId, name, sizeBytes, bootable, source, admitMs } };
 }
 
-/** A project's own snapshot or volume, on the backend where the volume is made. */
+/** A snapshot or volume, of the project itself unless an operator asks, on the backend where the volume is made. */
 async function findSource(
   deps: ControlDependencies,
   request: CreatePlainVolumeInput,
   projectId: ProjectId,
 ): Promise<Source> {
-  const { snapshotId, sourceVolumeId, sizeBytes = 0 } = request;
-  const scope = { projectId };
+  const { snapshotId, sourceVolumeId, sizeBytes = 0, ofAnyProject = false } = request;
+  const scope = ofAnyProject ? 'all projects' : { projectId };
   if (snapshotId === undefined && sourceVolumeId === undefined) {
     const places = await placesFor(deps, request, projectId);
     return { source: { kind: 'blank' }, sizeBytes, backend: places.backends[0], holdsEntry: false, type: places };

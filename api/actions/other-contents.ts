@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ImageVolumeCacheError } from '../../client/errors';
 import { changeVolume, reimageVolume } from '../../client/volumes';
 import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
 import { ApiError, badRequest } from '../errors';
@@ -23,7 +24,14 @@ const reimage = volumeAction({
         `Invalid volume: status must be ${allowed.join(' or ')} to reimage volume ${volumeId}, but current status is ${statusOf(volume)}`,
       );
     const imageId = input.image_id;
-    await orGoesOn((signal) => reimageVolume(context.cache, volumeId, { imageId, signal, ...whoAsks(request) }));
+    try {
+      await orGoesOn((signal) => reimageVolume(context.cache, volumeId, { imageId, signal, ...whoAsks(request) }));
+    } catch (error) {
+      // As with Cinder, which answers so here alone: to a create it says 400.
+      if (error instanceof ImageVolumeCacheError && error.type === 'ImageNotFound')
+        throw new ApiError(404, error.message, { cause: error });
+      throw error;
+    }
   },
 });
 

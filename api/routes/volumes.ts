@@ -111,7 +111,9 @@ function inputOf(body: CreateVolumeBody['volume'], request: FastifyRequest) {
   };
   const { imageRef, snapshot_id: snapshotId, source_volid: sourceVolumeId } = body;
   if (imageRef !== undefined) return { imageId: imageRef.split('/').at(-1) ?? imageRef, ...shared };
-  if (snapshotId !== undefined || sourceVolumeId !== undefined) return { snapshotId, sourceVolumeId, ...shared };
+  // As with Cinder: the new volume is the administrator's own project's, whosever the source is.
+  if (snapshotId !== undefined || sourceVolumeId !== undefined)
+    return { snapshotId, sourceVolumeId, ...shared, ...(isAdmin(caller) && { ofAnyProject: true }) };
   if (body.size === undefined)
     throw badRequest("Invalid input received: 'size' must be given for a volume of no source.");
   return shared;

@@ -90,8 +90,10 @@ export interface CreateVolumeInput extends Caller {
 /** Input of `CreateVolume`, as any Temporal client may send it: of a snapshot, of another volume, or, with neither, an empty one of `sizeBytes`. */
 export interface CreatePlainVolumeInput extends Caller {
   snapshotId?: string;
-  /** A volume of the same project, as it is at one moment. */
+  /** A volume, as it is at one moment. */
   sourceVolumeId?: string;
+  /** For operators: the source may be another project's. */
+  ofAnyProject?: boolean;
   volumeId?: string;
   /** Default: the source's, which is the only one for it. */
   backend?: string;

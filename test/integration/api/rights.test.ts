@@ -5,6 +5,7 @@ import type { OpenApi } from '../../../api/open-api';
 import { answers as described } from '../../../api/schemas/answers';
 import { configSchema } from '../../../client/config/schema';
 import { createLogger } from '../../../client/logger';
+import { GiB } from '../../../workflows/contract/bytes';
 import type { ProjectId } from '../../../workflows/contract/ids';
 import {
   METADATA_KEY,
@@ -310,6 +311,14 @@ describe('every route', () => {
     const volume = route.includes(':volume_id') && cell.of !== 'volume' ? await makeVolume(MINE) : mine.volume;
     return { ...mine, volume, ...(cell.of && { [cell.of]: await makers[cell.of](project) }) };
   }
+
+  it("makes an administrator's volume of another project's source for the administrator's project", async () => {
+    for (const source of [{ source_volid: theirs.volume }, { snapshot_id: theirs.snapshot }]) {
+      const { id } = await get('POST /volumes', { role: 'admin', body: { volume: source } });
+      await untilAvailable(`GET /volumes/${id}`, MINE);
+      expect(await flow.volume(id)).toMatchObject({ projectId: MINE, sizeBytes: GiB });
+    }
+  });
 
   it("lists and counts nothing of another project's, whatever a query asks for", async () => {
     const lists = registered.filter((route) => /^GET \/[^:]+$/.test(route));

@@ -72,7 +72,7 @@ const volumeActions: RouteCell[] = [
   writes('volume', { own: 200, ...action('os-show_image_metadata') }),
   writes('volume', { own: 200, ...action('os-unset_image_metadata', () => ({ key: KEY })) }),
   // There is no such image.
-  writes('volume', { own: 400, ...action('os-reimage', () => ({ image_id: IMAGE })) }),
+  writes('volume', { own: 404, ...action('os-reimage', () => ({ image_id: IMAGE })) }),
   writes('volume', { own: 409, ...action('revert', ({ snapshot }) => ({ snapshot_id: snapshot })) }),
   writes('volume', { own: 202, ...action('os-retype', () => ({ new_type: '__DEFAULT__' })) }),
   administers('volume', { own: 202, ...action('os-reset_status', () => ({ status: 'error' })) }),
@@ -207,12 +207,10 @@ export const routeCells: Readonly<Record<string, RouteCell[]>> = {
     writes(nothing, { own: 202, body: () => ({ volume: { size: 1 } }) }),
     writes('volume', {
       own: 202,
-      foreignToAdministrator: 404,
       body: ({ volume }) => ({ volume: { source_volid: volume } }),
     }),
     writes('snapshot', {
       own: 202,
-      foreignToAdministrator: 404,
       body: ({ snapshot }) => ({ volume: { snapshot_id: snapshot } }),
     }),
     writes('type', {
