@@ -5,6 +5,9 @@ import type { Image } from '../../workflows/contract/image';
 /** Property of an image that was made of a volume: its id. It tells an image of ours from one that was there. */
 export const VOLUME_PROPERTY = 'ivc_volume_id';
 
+/** The workflow that gives it its bytes: one that is queued when that has ended gets none any more. */
+export const RUN_PROPERTY = 'ivc_made_in';
+
 /** Tells an image of ours from others as its volume's id does, for Glance's policy, which compares with a word; see `docs/glance/policy.yaml`. */
 export const MAKER = { ivc_made_by: 'image-volume-cache' };
 

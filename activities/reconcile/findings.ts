@@ -23,6 +23,7 @@ export const hasGrace: Record<FindingKind, boolean> = {
   foreign: false,
   'stuck-reimage': true,
   'stuck-upload': true,
+  'image-without-bytes': true,
   'stuck-creating': true,
   'stuck-deleting': true,
   'stuck-populating': true,

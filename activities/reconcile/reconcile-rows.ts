@@ -20,7 +20,7 @@ import { findEndingOfCreate, isRunning } from '../kit/runs';
 import { beginRun, volumesIn, type Repaired, type ReconcileRequest, type ReconcileRun } from './reconcile-run';
 import { repairPointers } from './reconcile-pointers';
 import { repairReimages } from './reconcile-reimages';
-import { repairUploads } from './reconcile-uploads';
+import { repairUnfilledImages, repairUploads } from './reconcile-uploads';
 import { repairSnapshots } from './reconcile-snapshots';
 import { keptAsNewer } from './remove-leftovers';
 
@@ -44,6 +44,7 @@ export function createReconcileRows(deps: BackendDependencies, name: BackendName
     await repairPointers(run);
     await repairReimages(run);
     await repairUploads(run);
+    await repairUnfilledImages(run);
     await repairPopulating(run);
     await repairCloneCounts(run);
     await repairEntryDeletions(run);

@@ -4,7 +4,8 @@ import type { Image } from '../../workflows/contract/image';
 import type { UploadedImage, UploadPlan } from '../../workflows/contract/upload';
 import type { ControlDependencies } from '../dependencies';
 import { isRunning, workflowExecution } from '../kit/runs';
-import { MAKER, VOLUME_PROPERTY } from '../kit/uploaded-image';
+import { findImage, isMadeOf, removeUnfilledImage } from '../kit/unfilled-image';
+import { MAKER, RUN_PROPERTY, VOLUME_PROPERTY } from '../kit/uploaded-image';
 
 export type EnsuredRecord =
   | { kind: 'queued' }
@@ -20,6 +21,9 @@ export type EnsuredRecord =
 export function createEnsureImageRecord(deps: ControlDependencies) {
   return async function ensureImageRecord(plan: UploadPlan): Promise<EnsuredRecord> {
     const image = await makeRecord(deps, plan);
+    const { visibility } = plan.record;
+    if (isForAll(plan.record) && image.status === 'queued' && image.visibility !== visibility)
+      await deps.images.setVisibility(image.id, visibility);
     if (plan.isHeld === true) await noteImageRecorded(deps.database, plan);
     if (image.status === 'active') return { kind: 'uploaded', image: storedBytesOf(image) };
     await removeAfterEnd(deps, plan);
@@ -27,15 +31,22 @@ export function createEnsureImageRecord(deps: ControlDependencies) {
   };
 }
 
+function isForAll({ visibility }: UploadPlan['record']): boolean {
+  return visibility === 'public' || visibility === 'community';
+}
+
 async function makeRecord({ images }: ControlDependencies, plan: UploadPlan): Promise<Image> {
   const { volumeId, imageId, projectId, record, isProtected } = plan;
-  const properties = { ...record.properties, ...MAKER, [VOLUME_PROPERTY]: volumeId };
+  const { workflowId } = workflowExecution();
+  const properties = { ...record.properties, ...MAKER, [VOLUME_PROPERTY]: volumeId, [RUN_PROPERTY]: workflowId };
+  // A policy for what everybody sees can tell our images by their properties, and at a create it is shown none of them.
+  const visibility = isForAll(record) ? 'private' : record.visibility;
   try {
-    return await images.createImage({ ...record, id: imageId, owner: projectId, isProtected, properties });
+    return await images.createImage({ ...record, visibility, id: imageId, owner: projectId, isProtected, properties });
   } catch (error) {
     if (!isFailure(error, 'InvalidRequest') || error.details.field !== 'imageId') throw error;
     const found = await findImage({ images }, plan);
-    if (found !== undefined && isOurs(found, plan)) return found;
+    if (found !== undefined && isMadeOf(found, plan)) return found;
     // The id is another image's, or was one's: Glance never gives one twice. Else the service's own words tell why.
     throw error;
   }
@@ -44,45 +55,12 @@ async function makeRecord({ images }: ControlDependencies, plan: UploadPlan): Pr
 /** A try that was given up and comes late may find its run ended: nobody else would remove the record then. */
 async function removeAfterEnd(deps: ControlDependencies, plan: UploadPlan): Promise<void> {
   const { workflowId } = workflowExecution();
-  if (!(await isRunning(deps, { workflowId }))) await removeUnfilled(deps, plan);
+  if (!(await isRunning(deps, { workflowId }))) await removeUnfilledImage(deps, plan);
 }
 
-/** Removes the image unless it has its bytes; one that is not ours stays, the absent is done. Idempotent. @throws ImageServiceUnavailable (retried). */
+/** As `kit/unfilled-image.ts` has it. */
 export function createRemoveUnfilledImage(deps: ControlDependencies) {
-  return async function removeUnfilledImage(plan: UploadPlan): Promise<void> {
-    await removeUnfilled(deps, plan);
-  };
-}
-
-async function removeUnfilled(deps: ControlDependencies, plan: UploadPlan): Promise<void> {
-  const image = await findImage(deps, plan);
-  if (image === undefined || !isOurs(image, plan) || !isUnfilled(image)) return;
-  if (image.protected) await unlessGone(deps.images.setProtected(plan.imageId, false));
-  await unlessGone(deps.images.deleteImage(plan.imageId));
-}
-
-function isOurs({ owner, properties }: Image, { volumeId, projectId }: UploadPlan): boolean {
-  return owner === projectId && properties[VOLUME_PROPERTY] === volumeId;
-}
-
-function isUnfilled({ status }: Image): boolean {
-  return status === 'queued' || status === 'saving';
-}
-
-async function findImage(
-  { images }: Pick<ControlDependencies, 'images'>,
-  { imageId }: UploadPlan,
-): Promise<Image | undefined> {
-  return await unlessGone(images.getImage(imageId));
-}
-
-async function unlessGone<Found>(work: Promise<Found>): Promise<Found | undefined> {
-  try {
-    return await work;
-  } catch (error) {
-    if (isFailure(error, 'ImageNotFound')) return undefined;
-    throw error;
-  }
+  return async (plan: UploadPlan): Promise<void> => void (await removeUnfilledImage(deps, plan));
 }
 
 /** @throws ImageNotUploaded where the record does not say what it holds (final). */

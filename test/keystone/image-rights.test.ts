@@ -1,7 +1,10 @@
 import { readFileSync } from 'node:fs';
+import { createServer } from '../../api/http-server';
 import { createGlanceClient } from '../../activities/glance/client';
 import type { ImageService } from '../../activities/glance/image-service';
 import { openIdentity, type Identity } from '../../activities/keystone/identity';
+import { configSchema } from '../../client/config/schema';
+import { createLogger } from '../../client/logger';
 import type { ImageVolumeCacheError } from '../../client/errors';
 import { shareSnapshot, unshareSnapshot } from '../../client/share-snapshots';
 import { uploadVolume } from '../../client/uploads';
@@ -106,6 +109,86 @@ const verbs: Record<string, (image: Image, project: CloudProject) => Promise<unk
   },
 };
 
+/** The same through the block-storage API, by a member of the project that a header names. Each says what Cinder answers to what it refuses. */
+const apiVerbs: typeof verbs = {
+  'create through the API': async (image, { projectId }) => {
+    const body = { volume: { imageRef: image.id, size: 1 } };
+    const answer = await throughApi(
+      '/volumes',
+      { projectId, image, body },
+      { ImageNotFound: 400, ImageNotActive: 400 },
+    );
+    await untilAvailable((JSON.parse(answer) as { volume: { id: string } }).volume.id);
+  },
+  'os-reimage through the API': async (image, { projectId }) => {
+    const { volumeId } = await makeBlank(projectId);
+    const body = { 'os-reimage': { image_id: image.id } };
+    const path = `/volumes/${volumeId}/action`;
+    await throughApi(path, { projectId, image, body }, { ImageNotFound: 404, ImageNotActive: 400 });
+    await untilAvailable(volumeId);
+  },
+};
+
+let api: ReturnType<typeof createServer>;
+let apiUrl: string;
+/** What was answered by status, without ids. */
+const refusals = new Map<string, Set<string>>();
+beforeAll(async () => {
+  api = createServer(
+    { cache: flow.stack.cache, availabilityZone: 'nova', publicUrl: undefined },
+    {
+      logger: createLogger('error'),
+      limits: configSchema.parse({}).api.limits,
+      authenticate: async ({ headers }) => {
+        const projectId = String(headers['x-project']) as ProjectId;
+        return await Promise.resolve({ projectId, userId: 'somebody', roles: ['member'], byService: false });
+      },
+    },
+  );
+  apiUrl = await api.listen({ host: '127.0.0.1', port: 0 });
+});
+afterAll(() => api.close());
+
+type Refusal = Exclude<Told, 'volume'>;
+const refusalTexts: Record<Refusal, RegExp> = {
+  ImageNotFound: /there is no image ID that this project may read/,
+  ImageNotActive: /image ID is \w+; only an active/,
+};
+
+/** @returns what is answered. @throws as the client does, where the answer is that of a refusal. */
+async function throughApi(
+  path: string,
+  { projectId, image, body }: { projectId: ProjectId; image: Image; body: object },
+  statuses: Record<Refusal, number>,
+): Promise<string> {
+  const answer = await fetch(`${apiUrl}/v3/${projectId}${path}`, {
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      'openstack-api-version': 'volume 3.70',
+      'x-project': projectId,
+    },
+    body: JSON.stringify(body),
+  });
+  const text = await answer.text();
+  if (answer.status === 202) return text;
+  const said = text.replaceAll(image.id, 'ID');
+  const type = (['ImageNotFound', 'ImageNotActive'] as const).find(
+    (each) => statuses[each] === answer.status && refusalTexts[each].test(said),
+  );
+  if (type === undefined) throw new Error(`${answer.status} ${said}`);
+  const key = `${path.startsWith('/volumes/') ? 'os-reimage' : 'create'}: ${type}`;
+  refusals.set(key, (refusals.get(key) ?? new Set()).add(said));
+  throw Object.assign(new Error(said), { type });
+}
+
+async function untilAvailable(volumeId: string): Promise<void> {
+  await flow.until(`volume ${volumeId} to be available`, async () => {
+    const row = await flow.volume(volumeId);
+    return row?.state === 'available' && row.status === null;
+  });
+}
+
 const blanks = new Map<ProjectId, ReturnType<typeof makeBlank>>();
 const makeBlank = async (projectId: ProjectId) =>
   await createVolume(flow.stack.cache, { backend: flow.stack.backend, projectId, sizeBytes: MiB });
@@ -123,7 +206,7 @@ async function* someBytes(): AsyncGenerator<Buffer> {
 async function told(work: Promise<unknown>): Promise<string> {
   return await work.then(
     () => 'volume',
-    ({ type }: ImageVolumeCacheError) => type,
+    ({ type, message }: ImageVolumeCacheError) => type ?? message,
   );
 }
 
@@ -189,7 +272,7 @@ describe('what a project may make volumes of', () => {
     );
     const questions = rows.flatMap(({ image, visibility, state, project, expected }) => [
       { cell: `${visibility} ${state} ${project}: Glance`, expected, ask: () => askGlance(image, project) },
-      ...Object.entries(verbs).map(([verb, work]) => ({
+      ...Object.entries({ ...verbs, ...apiVerbs }).map(([verb, work]) => ({
         cell: `${visibility} ${state} ${project}: ${verb}`,
         expected,
         ask: () => told(work(image, userOf(project))),
@@ -205,6 +288,8 @@ describe('what a project may make volumes of', () => {
     expect(Object.fromEntries(found)).toEqual(
       Object.fromEntries(questions.map(({ cell, expected }) => [cell, expected])),
     );
+    // What a project may not see is told of as what is not there.
+    for (const verb of ['create', 'os-reimage']) expect(refusals.get(`${verb}: ImageNotFound`)?.size).toBe(1);
     await expectCleanSlate(flow.stack);
   });
 
@@ -255,6 +340,21 @@ describe('what a project may make volumes of', () => {
     expect(quotas.snapshots).toMatchObject({ used: 2 });
     await deleteVolume(cache, volumeId, { projectId: member.projectId, cascade: true });
     await expectCleanSlate(flow.stack);
+  });
+
+  it('may be given an image of a volume by an operator, for everybody to see', async () => {
+    const { cache } = flow.stack;
+    const { projectId } = userOf('owner');
+    const { volumeId } = await makeBlank(projectId);
+    const ofStranger = asUserOf(userOf('stranger'));
+    for (const visibility of ['public', 'community'] as const) {
+      const { imageId } = await uploadVolume(cache, { volumeId, visibility }, { wait: true });
+      expect(await ofStranger.getImage(imageId)).toMatchObject({ owner: projectId, visibility, status: 'active' });
+    }
+    await ofStranger.close();
+    expect(await told(uploadVolume(cache, { volumeId, projectId, visibility: 'public' }, { wait: true }))).toBe(
+      'InvalidRequest',
+    );
   });
 
   describe('the account of the installation, by the policy that is shipped', () => {

@@ -31,6 +31,8 @@ export const findingKinds = [
   'foreign',
   'stuck-reimage',
   'stuck-upload',
+  /** Its upload has ended early, and could not remove it. */
+  'image-without-bytes',
   'stuck-creating',
   'stuck-deleting',
   'stuck-populating',

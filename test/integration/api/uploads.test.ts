@@ -120,11 +120,13 @@ describe('os-volume_upload_image', () => {
     await run.terminate();
     expect(await statusOf(id)).toBe('uploading');
     const look = async () => (await reconcile(flow.stack.cache, { backend: flow.stack.backend }, {})).result.findings;
-    expect(await look()).toContainEqual(expect.objectContaining({ kind: 'stuck-upload', object: id }));
+    const found = await look();
+    expect(found).toContainEqual(expect.objectContaining({ kind: 'stuck-upload', object: id }));
+    expect(found).toContainEqual(expect.objectContaining({ kind: 'image-without-bytes', object: imageId }));
     expect(await statusOf(id)).toBe('available');
     expect(await failuresOf(id)).toMatchObject([{ detail: { imageId } }]);
+    await expect(flow.stack.images.getImage(imageId)).rejects.toMatchObject({ type: 'ImageNotFound' });
     await flow.stack.imageService.clearFaults();
-    await flow.stack.images.deleteImage(imageId);
     await look();
   });
 
