@@ -124,8 +124,11 @@ const apiVerbs: typeof verbs = {
     const { volumeId } = await makeBlank(projectId);
     const body = { 'os-reimage': { image_id: image.id } };
     const path = `/volumes/${volumeId}/action`;
-    await throughApi(path, { projectId, image, body }, { ImageNotFound: 404, ImageNotActive: 400 });
-    await untilAvailable(volumeId);
+    // An answer of 202 may also be one that could not wait for the refusal: asked again, it tells.
+    do {
+      await throughApi(path, { projectId, image, body }, { ImageNotFound: 404, ImageNotActive: 400 });
+      await untilAvailable(volumeId);
+    } while ((await flow.volume(volumeId))?.imageId !== image.id);
   },
 };
 
