@@ -202,10 +202,10 @@ describe('UploadVolumeToImage', () => {
     await expectCleanSlate(flow.stack);
   });
 
-  it('leaves no snapshot when its run is terminated: a reconciliation removes it then, and none of a run that goes on', async () => {
+  it('leaves no snapshot and no image when its run is terminated: a reconciliation removes them then, and none of a run that goes on', async () => {
     const { volumeId } = await written('terminated');
     const imageId = randomUUID();
-    await flow.stack.imageService.inject({ kind: 'slow', imageId, on: 'upload', bytesPerSecond: SLOW });
+    await flow.stack.imageService.inject({ kind: 'slow', imageId, on: 'upload', bytesPerSecond: MiB / 4 });
     const { handle } = await start(volumeId, { imageId });
     await untilSaving(imageId);
     const { cache, backend } = flow.stack;
@@ -213,11 +213,14 @@ describe('UploadVolumeToImage', () => {
     expect(await findings()).toEqual([]);
     await handle.terminate();
     await flow.stack.imageService.clearFaults();
-    expect(await findings()).toMatchObject([{ kind: 'snapshot-of-ended-run', action: 'repaired' }]);
+    expect(await findings()).toMatchObject([
+      { kind: 'image-without-bytes', action: 'repaired' },
+      { kind: 'snapshot-of-ended-run', action: 'repaired' },
+    ]);
+    expect(await findImage(imageId)).toBeUndefined();
     await expectNoSnapshots();
     expect(await findings()).toEqual([]);
     await deleteVolume(cache, volumeId);
-    await flow.stack.images.deleteImage(imageId);
     await expectCleanSlate(flow.stack);
   });
 
