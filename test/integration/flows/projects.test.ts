@@ -191,6 +191,7 @@ describe('ivc', () => {
     'cache',
     'quota',
     'events',
+    'import',
   ];
 
   it('has no other commands', () => {
