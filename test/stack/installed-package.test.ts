@@ -35,7 +35,7 @@ it('holds what runs, its types and its documentation, and nothing else', () => {
     /^dist\/workflow-bundle(?:-traced)?\.js$/,
     /^dist\/(?:client|db|lib|workflows\/contract|activities\/(?:glance|keystone)|activities)\/.+\.d\.ts$/,
     /^dist\/db\/migrations\/(?:\d{4}_[\w-]+\.sql|meta\/_journal\.json)$/,
-    /^docs\/.+\.(?:md|json|ya?ml|png|diff|patch)$/,
+    /^docs\/.+\.(?:md|json|ya?ml|diff|patch)$/,
     /^docs\/glance\//,
     /^deploy\//,
     /^tools\/temporal\/go\.(?:mod|sum)$/,
