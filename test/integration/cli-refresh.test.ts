@@ -31,8 +31,10 @@ describe('ivc cache warm', () => {
   });
 
   it('exits with 1 when an image cannot be warmed, and warms the others', async () => {
-    const image = await publish();
-    const { document, exitCode } = await ivcJson('cache', 'warm', '--image', randomUUID(), image.id);
+    const [image, broken] = [await publish(), await publish({ diskFormat: 'qcow2' })];
+    const absent = await ivcJson('cache', 'warm', '--image', randomUUID(), image.id);
+    expect(absent).toMatchObject({ exitCode: 3, document: { error: { type: 'ImageNotFound' } } });
+    const { document, exitCode } = await ivcJson('cache', 'warm', '--image', broken.id, image.id);
     expect(exitCode).toBe(1);
     expect((document['warmed'] as { outcome: string }[]).map(({ outcome }) => outcome).sort()).toEqual([
       'failed',
