@@ -10,6 +10,7 @@ import { unlessThrown } from '../../../lib/unless-thrown';
 import { workflowTypes } from '../../../workflows/contract/names';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { useStack, type FlowStack, type UploadedImage } from '../../support/stack/flows';
+import { BACKEND, registerLocal } from '../../support/database/rows';
 import { makeSampleImage, uploadSample } from '../../support/images/sample-image';
 
 /** Both have a backend of this name, as two installations that share a namespace may. */
@@ -87,9 +88,10 @@ describe('two stacks in one namespace', () => {
     const { ids } = cache.queues;
     const taskQueue = green.stack.cache.queues.control;
     const volumeId = randomUUID();
+    await registerLocal(blue.stack.database);
     const foreign = await Promise.all([
       client.workflow.start(workflowTypes.evictImageCache, {
-        workflowId: ids.evict('other' as BackendName),
+        workflowId: ids.evict(BACKEND),
         taskQueue,
         args: [{ backend }],
       }),
@@ -100,8 +102,8 @@ describe('two stacks in one namespace', () => {
       }),
     ]);
     const refusal = { type: 'ForeignRun', details: { allowed: cache.queues.control } };
-    await expect(pauseEviction(cache, {}, { backend: 'other' })).rejects.toMatchObject(refusal);
-    await expect(evictionStatus(cache, { backend: 'other' })).rejects.toMatchObject(refusal);
+    await expect(pauseEviction(cache, {}, { backend: BACKEND })).rejects.toMatchObject(refusal);
+    await expect(evictionStatus(cache, { backend: BACKEND })).rejects.toMatchObject(refusal);
     await expect(createVolume(cache, { imageId: randomUUID(), volumeId })).rejects.toMatchObject(refusal);
     await Promise.all(foreign.map((handle) => handle.terminate('the test is over')));
   });
