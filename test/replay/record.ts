@@ -16,6 +16,7 @@ import { holdAsGuest } from '../support/images/qemu';
 import { evictorOf } from '../support/stack/evictor';
 import { flowsOf, type FlowStack } from '../support/stack/flows';
 import { startStack } from '../support/stack/stack';
+import { recordImports } from './record-imports';
 import { recordMessages } from './record-messages';
 import { recordPointer } from './record-pointer';
 import { recordReconcile } from './record-reconcile';
@@ -52,6 +53,7 @@ async function main(): Promise<void> {
     await recordSnapshots(flow, saverOf(flow));
     await recordTransfers(flow, saverOf(flow));
     await recordMessages(flow, saverOf(flow));
+    await recordImports(flow, saverOf(flow));
     await recordPointer(directory, saverOf);
   } finally {
     for (let stop = stops.pop(); stop !== undefined; stop = stops.pop()) await stop();

@@ -57,6 +57,8 @@ describe('names', () => {
       ids.acceptTransfer('t' as TransferId, 'r'),
       ids.deleteTransfer('t' as TransferId),
       ids.deleteMessage('m'),
+      ids.importFromCinder(backend, 'r', 1),
+      ids.revertImport(backend),
       ids.evict(backend),
       ids.warm('w'),
       ids.follow(backend, 'f'),
