@@ -42,13 +42,15 @@ export async function ensureReplaced(context: RbdContext, replacement: VolumeRep
     context,
     async () => {
       await checkClaim(context);
-      for (let looks = 1; ; looks += 1) {
+      for (let looks = 1; looks <= MOST_LOOKS; looks += 1) {
         try {
           if (await isReplaced(context, names, replacement)) return connectionOf(context, names.volume);
         } catch (error) {
           if (looks === MOST_LOOKS || !isLostToAnother(error)) throw error;
         }
       }
+      const cause = `volume ${volumeId} has not got its new bytes in ${MOST_LOOKS} tries`;
+      throw new Failure('BackendUnavailable', { backend: context.name, cause });
     },
     sizeBytes,
   );
