@@ -3,13 +3,14 @@ import { assembleCinder, type CinderContents } from '../activities/cinder/assemb
 import { CinderDatabaseError } from '../activities/cinder/client';
 import { describeCinderUrl, parseCinderUrl } from '../activities/cinder/cinder-url';
 import { readCinderTables } from '../activities/cinder/read-tables';
-import type {
-  CinderVolume,
-  ImportFinding,
-  ImportFromCinderInput,
-  ImportFromCinderResult,
-  RevertImportInput,
-  RevertImportResult,
+import {
+  countFindings,
+  type CinderVolume,
+  type ImportFinding,
+  type ImportFromCinderInput,
+  type ImportFromCinderResult,
+  type RevertImportInput,
+  type RevertImportResult,
 } from '../workflows/contract/cinder-import';
 import type { Caller } from '../workflows/contract/event-kinds';
 import type { BackendName } from '../workflows/contract/ids';
@@ -88,7 +89,7 @@ export async function importFromCinder(
   }
   findings.push(...(await cacheImages({ cache, findings, dryRun, caller, signal }, contents.volumes)));
   findings.push(...contents.leftovers.map((left) => ({ ...left, bytes: null, action: 'refused' as const })));
-  return { backend: named, dryRun, findings, counts: countsOf(findings) };
+  return { backend: named, dryRun, findings, counts: countFindings(findings) };
 }
 
 async function readCinder(database: string): Promise<{ contents: CinderContents; source: string }> {
@@ -166,15 +167,6 @@ async function cacheImage(
     if (!(error instanceof ImageVolumeCacheError) || error.type === 'WaitInterrupted') throw error;
     return finding('refused', error.message);
   }
-}
-
-function countsOf(findings: readonly ImportFinding[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const { kind, action } of findings) {
-    const what = `${kind} ${action}`;
-    counts[what] = (counts[what] ?? 0) + 1;
-  }
-  return counts;
 }
 
 /**

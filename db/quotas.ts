@@ -40,22 +40,9 @@ export function writeQuotas(
     source,
   }: { projectId: ProjectId; quotas: SetQuotasInput['quotas']; by: string; source: EventSource },
 ): Promise<SetQuotasResult['set']> {
-  const { unset, set } = changesIn(quotas);
   return inTransaction(database, async (transaction) => {
-    if (unset.length > 0) {
-      const where = and(eq(projectQuotas.projectId, projectId), inArray(projectQuotas.quota, unset));
-      await query(transaction, (orm) => orm.delete(projectQuotas).where(where));
-    }
-    for (const { quota, most } of set)
-      await query(transaction, (orm) =>
-        orm
-          .insert(projectQuotas)
-          .values({ projectId, quota, most, setBy: by })
-          .onConflictDoUpdate({
-            target: [projectQuotas.projectId, projectQuotas.quota],
-            set: { most, setBy: by, setAt: transactionTime },
-          }),
-      );
+    const place = { table: projectQuotas, key: projectQuotas.projectId, values: { projectId } };
+    await writeLimits(transaction, place, { owner: projectId, quotas, by });
     const event = { kind: 'quotas.set', object: projectId, projectId, detail: quotas, ...source, by } as const;
     await recordEvent(transaction, event);
     const rows = await readSet(transaction, [projectId]);
@@ -73,22 +60,9 @@ export function writeQuotaClass(
     source,
   }: { quotaClass: string; quotas: SetQuotasInput['quotas']; by: string; source: EventSource },
 ): Promise<SetQuotasResult['set']> {
-  const { unset, set } = changesIn(quotas);
   return inTransaction(database, async (transaction) => {
-    if (unset.length > 0) {
-      const where = and(eq(quotaClasses.quotaClass, quotaClass), inArray(quotaClasses.quota, unset));
-      await query(transaction, (orm) => orm.delete(quotaClasses).where(where));
-    }
-    for (const { quota, most } of set)
-      await query(transaction, (orm) =>
-        orm
-          .insert(quotaClasses)
-          .values({ quotaClass, quota, most, setBy: by })
-          .onConflictDoUpdate({
-            target: [quotaClasses.quotaClass, quotaClasses.quota],
-            set: { most, setBy: by, setAt: transactionTime },
-          }),
-      );
+    const place = { table: quotaClasses, key: quotaClasses.quotaClass, values: { quotaClass } };
+    await writeLimits(transaction, place, { owner: quotaClass, quotas, by });
     await recordEvent(transaction, {
       kind: 'quotas.set',
       object: `class ${quotaClass}`,
@@ -100,12 +74,32 @@ export function writeQuotaClass(
   });
 }
 
-function changesIn(quotas: SetQuotasInput['quotas']) {
+/** Whose limits they are, and where they are kept. */
+type Owner =
+  | { table: typeof projectQuotas; key: typeof projectQuotas.projectId; values: { projectId: ProjectId } }
+  | { table: typeof quotaClasses; key: typeof quotaClasses.quotaClass; values: { quotaClass: string } };
+
+async function writeLimits(
+  transaction: Queryable,
+  { table, key, values }: Owner,
+  { owner, quotas, by }: { owner: string; quotas: SetQuotasInput['quotas']; by: string },
+): Promise<void> {
   const named = Object.entries(quotas) as [SettableQuota, number | null | 'default'][];
-  return {
-    unset: named.flatMap(([quota, most]) => (most === 'default' ? [quota] : [])),
-    set: named.flatMap(([quota, most]) => (most === 'default' ? [] : [{ quota, most }])),
-  };
+  const unset = named.flatMap(([quota, most]) => (most === 'default' ? [quota] : []));
+  if (unset.length > 0) {
+    const where = and(eq(key, owner), inArray(table.quota, unset));
+    await query(transaction, (orm) => orm.delete(table).where(where));
+  }
+  for (const [quota, most] of named) {
+    if (most === 'default') continue;
+    const set = { most, setBy: by, setAt: transactionTime };
+    await query(transaction, (orm) =>
+      orm
+        .insert(table)
+        .values({ ...values, quota, most, setBy: by })
+        .onConflictDoUpdate({ target: [key, table.quota], set }),
+    );
+  }
 }
 
 /** @returns what was set for a class; null: no limit. */

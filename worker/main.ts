@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { NativeConnection, type Worker } from '@temporalio/worker';
+import type { Worker } from '@temporalio/worker';
 import { Command } from 'commander';
 import type { HostDependencies } from '../activities/dependencies';
 import { endLostAttempts } from '../activities/transfer/lost-attempts';
@@ -8,10 +8,10 @@ import { ConfigError } from '../client/config/config-error';
 import { loadConfig } from '../client/config/load';
 import { parseRoles, roles, type Role } from '../client/config/worker-roles';
 import { exitCodes } from '../client/errors';
-import { openTemporal } from '../client/open-temporal';
 import type { OpenTelemetry } from '../client/open-telemetry';
 import { findTracing } from '../client/tracing';
 import { compose } from './compose';
+import { connectForWorkers } from './connect-worker';
 import { CORES_REMAIN, forbidCoreDumps } from './core-dumps';
 import { ExternalUnavailable, refuseEmbedded, requireDatabase, requireTemporal } from './external';
 import { createLogger, type Logger } from '../client/logger';
@@ -23,8 +23,6 @@ import { ensureStandingWorkflows } from './standing-workflows';
 import type * as workerTracingModule from './worker-tracing';
 import { errorMessage } from '../lib/error-message';
 
-/** A worker gives up, and says so, on a server that does not answer for so long. */
-const CONNECT_TIMEOUT_MS = 10_000;
 /** For closing everything when all work has ended, a silent database or server included. */
 const CLOSE_TIMEOUT_MS = 20_000;
 /** How long a server may need to notice that the workers are gone, and how often their states are read until then. */
@@ -63,9 +61,7 @@ async function main(): Promise<void> {
     onProblem: (problem) => logger.warn({ problem }, 'traces do not reach their collector'),
   });
   const metricsUrl = await installRuntime({ host: config.worker.address, port: config.worker.metricsPort }, logger);
-  const connection = openTemporal({ address, ...access, connectTimeout: CONNECT_TIMEOUT_MS });
-  await connection.ensureConnected();
-  const native = await NativeConnection.connect({ address, ...access, tls: access.tls || undefined });
+  const { connection, native } = await connectForWorkers(address, access);
   const composition = await compose({ config, roles: options.roles, connection, logger, words, tracing });
   const workers = await createWorkers(composition.roles, {
     connection: native,

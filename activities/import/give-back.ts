@@ -1,8 +1,8 @@
 import { findEntry } from '../../db/entries/entries';
 import { retireEntry } from '../../db/entries/retirement';
-import { beginGivingBack, markGivenBack, listImports } from '../../db/imports';
+import { beginGivingBack, markGivenBack } from '../../db/imports';
 import type { ImportRow } from '../../db/schema';
-import type { ImportedKind, ImportFinding } from '../../workflows/contract/cinder-import';
+import type { ImportFinding } from '../../workflows/contract/cinder-import';
 import type { BackendName, EntryId, VolumeId } from '../../workflows/contract/ids';
 import type { VolumeBackend } from '../backends/backend';
 import type { BackendDependencies } from '../dependencies';
@@ -12,8 +12,7 @@ import { deleteEntry } from '../kit/delete-entry';
 import { createHeartbeatReporter, keepingAlive } from '../kit/heartbeat-reporter';
 import { workflowExecution } from '../kit/runs';
 import { parseRevert, type RevertOrder } from './import-request';
-
-const PAGE = 200;
+import { notedImports } from './noted-imports';
 
 /**
  * Gives the volumes back that were taken over to a backend, with their snapshots, as far as neither they nor their bytes have changed since. On the backend's
@@ -30,7 +29,7 @@ export function createGiveBackVolumes(deps: BackendDependencies, name: BackendNa
       const findings: ImportFinding[] = [];
       // What is cached is a clone of a volume, which goes after it.
       for (const kind of ['cached-image', 'volume'] as const)
-        for await (const note of importsOf(deps, { kind, backend: name, source: order.source })) {
+        for await (const note of notedImports(deps, { kind, backend: name, source: order.source })) {
           reporter.signal.throwIfAborted();
           reporter.report({ ...first, summary: `giving ${kind} ${note.object} back` });
           findings.push(await (kind === 'volume' ? giveBack : evictClone)(giving, note));
@@ -38,19 +37,6 @@ export function createGiveBackVolumes(deps: BackendDependencies, name: BackendNa
       return findings;
     });
   };
-}
-
-async function* importsOf(
-  { database }: BackendDependencies,
-  listed: { kind: ImportedKind; backend: BackendName; source: string | undefined },
-): AsyncIterable<ImportRow> {
-  const { runId } = workflowExecution();
-  for (let after: string | undefined; ;) {
-    const page = await listImports(database, { ...listed, runId, after, limit: PAGE });
-    yield* page;
-    after = page.at(-1)?.object;
-    if (page.length < PAGE) return;
-  }
 }
 
 interface GivingVolumes {

@@ -1,21 +1,17 @@
-import { listImports, markGivenBack, markTaken, noteImports, readImports } from '../../db/imports';
+import { markGivenBack, markTaken, noteImports, readImports } from '../../db/imports';
 import { readSetQuotas, writeQuotas } from '../../db/quotas';
 import type { ImportRow } from '../../db/schema';
 import type { EventSource } from '../../db/events';
 import { deleteVolumeType, findVolumeType, insertVolumeType } from '../../db/volume-types';
 import { GiB } from '../../workflows/contract/bytes';
-import type {
-  CinderProjectQuota,
-  CinderVolumeType,
-  ImportedKind,
-  ImportFinding,
-} from '../../workflows/contract/cinder-import';
+import type { CinderProjectQuota, CinderVolumeType, ImportFinding } from '../../workflows/contract/cinder-import';
 import { uuidPattern, type ProjectId } from '../../workflows/contract/ids';
 import type { KeptQuotaName, QuotaName } from '../../workflows/contract/quotas';
 import { NO_TYPE } from '../../workflows/contract/volume-type';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
 import { parseImport, parseRevert, type ImportOrder } from './import-request';
+import { notedImports } from './noted-imports';
 
 /** What Cinder calls its quotas. The others are of its types and of what is not there here. */
 const quotas: Record<string, { quota: QuotaName | KeptQuotaName; unit: number }> = {
@@ -73,7 +69,7 @@ async function importType({ deps, order, source }: SettingsRun, type: CinderVolu
   const there = (await findVolumeType(deps.database, id)) ?? (await findVolumeType(deps.database, name));
   const note = (await readImports(deps.database, { kind: 'type', objects: [id] })).get(id);
   // Another try of this run finds what one before has made.
-  const isOwn = note?.runId === source.runId && note.state !== 'given-back';
+  const isOwn = isOfRun(note, source);
   if (there?.id === id && there.name === name) {
     if (isOwn) await markTaken(deps.database, { kind: 'type', objects: [id] });
     return finding(isOwn ? 'taken' : 'present', unkept);
@@ -89,6 +85,11 @@ async function importType({ deps, order, source }: SettingsRun, type: CinderVolu
   return finding('taken', unkept);
 }
 
+/** Whether a run has taken over, or has begun to, what a note is of. */
+function isOfRun(note: ImportRow | undefined, { runId }: EventSource): boolean {
+  return note?.runId === runId && note.state !== 'given-back';
+}
+
 /** One after the other what one project has, in one step: an event tells of all of it. */
 async function importQuotas(
   run: SettingsRun,
@@ -99,10 +100,7 @@ async function importQuotas(
   const set = await readSetQuotas(deps.database, projectId);
   const objects = given.map(({ resource }) => `${projectId}/${resource}`);
   const known = await readImports(deps.database, { kind: 'quota', objects });
-  const isOwn = (object: string): boolean => {
-    const note = known.get(object);
-    return note?.runId === source.runId && note.state !== 'given-back';
-  };
+  const isOwn = (object: string): boolean => isOfRun(known.get(object), source);
   const planned = given.map((quota) => ({
     ...quota,
     object: `${projectId}/${quota.resource}`,
@@ -151,8 +149,6 @@ function planQuota(set: Awaited<ReturnType<typeof readSetQuotas>>, { resource, l
   return { action: 'refused', reason: `${found.setBy} has set it to ${found.most ?? 'no limit'}` };
 }
 
-const PAGE = 1000;
-
 /** Gives types and quotas back that were taken over and are as they were then: those that volumes have stay. Idempotent. @throws InvalidRequest (final). */
 export function createGiveBackSettings(deps: ControlDependencies) {
   return async function giveBackSettings(input: unknown): Promise<ImportFinding[]> {
@@ -160,29 +156,17 @@ export function createGiveBackSettings(deps: ControlDependencies) {
     const source = { by, requestId, ...workflowExecution() };
     const findings: ImportFinding[] = [];
     const giving = { deps, dryRun, source };
-    for (const note of await readAll(deps, { kind: 'type', source: ofSource }))
+    for await (const note of notedImports(deps, { kind: 'type', backend: null, source: ofSource }))
       findings.push(await giveTypeBack(giving, note));
-    const ofQuotas = await readAll(deps, { kind: 'quota', source: ofSource });
+    const ofQuotas: ImportRow[] = [];
+    for await (const note of notedImports(deps, { kind: 'quota', backend: null, source: ofSource }))
+      ofQuotas.push(note);
     for (const projectId of new Set(ofQuotas.map(({ detail }) => detail.projectId ?? ''))) {
       const own = ofQuotas.filter(({ detail }) => detail.projectId === projectId);
       findings.push(...(await giveQuotasBack(giving, projectId as ProjectId, own)));
     }
     return findings;
   };
-}
-
-async function readAll(
-  { database }: ControlDependencies,
-  listed: { kind: ImportedKind; source: string | undefined },
-): Promise<ImportRow[]> {
-  const { runId } = workflowExecution();
-  const all: ImportRow[] = [];
-  for (let after: string | undefined; ;) {
-    const page = await listImports(database, { ...listed, backend: null, runId, after, limit: PAGE });
-    all.push(...page);
-    after = page.at(-1)?.object;
-    if (page.length < PAGE) return all;
-  }
 }
 
 interface GivingBack {

@@ -1,14 +1,21 @@
 import type { FastifyInstance } from 'fastify';
 import { setQuotas } from '../../client/quotas';
 import { getQuotas } from '../../client/reads';
-import { GiB } from '../../workflows/contract/bytes';
 import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { expectAdministrator, expectOwner } from '../administrator';
 import type { ApiContext } from '../api-context';
 import { badRequest } from '../errors';
 import { isTrue, type Query } from '../query';
 import { quotaClassSchema, quotaSetSchema, type QuotaClassBody, type QuotaSetBody } from '../schemas/quota-limits';
-import { limitsOf, ourQuotaName, quotaNamesOf, quotaSetOf, toLimit, type QuotaOfSet } from '../views/quota-set';
+import {
+  fromLimit,
+  limitsOf,
+  ourQuotaName,
+  quotaNamesOf,
+  quotaSetOf,
+  toLimit,
+  type QuotaOfSet,
+} from '../views/quota-set';
 import { volumeTypeNames } from '../volume-types';
 
 interface OfProject {
@@ -127,7 +134,7 @@ function toOurs(given: Record<string, number>, types: readonly string[]): Record
     throw badRequest(`Invalid input received: Bad key(s) in quota set: ${unknown.join(', ').slice(0, 255)}`);
   const named = Object.entries(given).map(([name, limit]) => {
     const ours = ourQuotaName(name, types) ?? name;
-    return [ours, limit === -1 ? null : ours.split(':')[0]?.endsWith('ytes') ? limit * GiB : limit];
+    return [ours, fromLimit(ours, limit)];
   });
   return Object.fromEntries(named) as Record<string, number | null>;
 }

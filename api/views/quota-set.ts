@@ -52,10 +52,9 @@ export function quotaSetOf(
 }
 
 function quotaOf(ours: string, { limit, used }: { limit: number | null; used: number | null }): QuotaOfSet {
-  const inGiB = ours.endsWith('ytes');
   return {
     limit: toLimit(ours, limit),
-    in_use: inGiB ? Math.ceil((used ?? 0) / GiB) : (used ?? 0),
+    in_use: isInBytes(ours) ? Math.ceil((used ?? 0) / GiB) : (used ?? 0),
     reserved: 0,
   };
 }
@@ -63,7 +62,17 @@ function quotaOf(ours: string, { limit, used }: { limit: number | null; used: nu
 /** -1 for no limit; in GiB where ours is in bytes. @param ours our name of it. */
 export function toLimit(ours: string, limit: number | null): number {
   if (limit === null) return -1;
-  return ours.split(':')[0]?.endsWith('ytes') ? Math.floor(limit / GiB) : limit;
+  return isInBytes(ours) ? Math.floor(limit / GiB) : limit;
+}
+
+/** As `toLimit`, the other way round. */
+export function fromLimit(ours: string, limit: number): number | null {
+  if (limit === -1) return null;
+  return isInBytes(ours) ? limit * GiB : limit;
+}
+
+function isInBytes(ours: string): boolean {
+  return ours.split(':')[0]?.endsWith('ytes') ?? false;
 }
 
 /** @param types the names of all volume types. @returns our name of a quota, such as `bytes:fast` of `gigabytes_fast`; undefined: there is none of this name. */

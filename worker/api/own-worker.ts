@@ -1,15 +1,11 @@
 import { Client } from '@temporalio/client';
-import { NativeConnection } from '@temporalio/worker';
 import type { ImageVolumeCache } from '../../client/connection';
 import type { Logger } from '../../client/logger';
-import { openTemporal } from '../../client/open-temporal';
 import { compose } from '../compose';
+import { connectForWorkers } from '../connect-worker';
 import { refuseEmbedded } from '../external';
 import { createWorkers } from '../roles';
 import { ensureStandingWorkflows } from '../standing-workflows';
-
-/** A server that does not answer for so long is told of. */
-const CONNECT_TIMEOUT_MS = 10_000;
 
 /** A control worker in the process of the API, and the API's client, whose creates it begins at once. */
 export interface OwnWorker {
@@ -29,10 +25,7 @@ export async function startOwnWorker(cache: ImageVolumeCache, logger: Logger): P
   const { config } = loaded;
   refuseEmbedded(loaded);
   const { address, namespace } = config.temporal;
-  const access = loaded.temporalAccess();
-  const connection = openTemporal({ address, ...access, connectTimeout: CONNECT_TIMEOUT_MS });
-  await connection.ensureConnected();
-  const native = await NativeConnection.connect({ address, ...access, tls: access.tls || undefined });
+  const { connection, native } = await connectForWorkers(address, loaded.temporalAccess());
   const composition = await compose({ config, roles: ['control'], connection, logger, holdBackends: true });
   const workers = await createWorkers(composition.roles, {
     connection: native,

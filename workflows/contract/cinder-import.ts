@@ -147,6 +147,16 @@ export interface ImportFromCinderResult {
   findings: ImportFinding[];
 }
 
+/** @returns how many there are of each kind and action, such as `volume taken`. */
+export function countFindings(findings: readonly ImportFinding[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { kind, action } of findings) {
+    const what = `${kind} ${action}`;
+    counts[what] = (counts[what] ?? 0) + 1;
+  }
+  return counts;
+}
+
 /** Input of `RevertImport`. */
 export interface RevertImportInput extends Caller {
   backend?: string;

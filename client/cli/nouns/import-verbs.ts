@@ -1,5 +1,9 @@
 import { Option, type Command } from 'commander';
-import type { ImportFinding, ImportFromCinderResult } from '../../../workflows/contract/cinder-import';
+import {
+  countFindings,
+  type ImportFinding,
+  type ImportFromCinderResult,
+} from '../../../workflows/contract/cinder-import';
 import { userName } from '../commands/evict';
 import { lazy } from '../lazy';
 import { describeRows, showList, type ListView } from '../output/show';
@@ -67,10 +71,6 @@ const view: ListView<ImportFinding, ImportFromCinderResult> = {
 };
 
 function summarize(findings: readonly ImportFinding[]): string {
-  const counts = new Map<string, number>();
-  for (const { kind, action } of findings) {
-    const what = `${kind} ${action}`;
-    counts.set(what, (counts.get(what) ?? 0) + 1);
-  }
-  return [...counts].map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing';
+  const counts = Object.entries(countFindings(findings));
+  return counts.map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing';
 }
