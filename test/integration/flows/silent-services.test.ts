@@ -67,8 +67,9 @@ describe('a Temporal server that falls silent', () => {
   });
 
   it('is told by every command, and holds up neither /livez nor a stop', async () => {
+    const image = await stack?.images.createImage({ name: 'silent', diskFormat: 'raw' });
     gate.fallSilent();
-    const create = ['volume', 'create', '--json', '--image', '7d3c1e7e-0000-4000-8000-000000000000'];
+    const create = ['volume', 'create', '--json', '--image', image?.id ?? ''];
     const outcomes = await Promise.all([
       ivc(...create),
       ivc('cache', 'warm', '--image', create.at(-1) ?? ''),
