@@ -47,13 +47,14 @@ afterEach(async () => {
 
 const ofProject = () => ({ projectId: cloud.account.projectId });
 
-/** Starts a create of an image that nobody has cached, and returns in the middle of its download. */
+/** Starts a create of an image that nobody has cached, and returns in the middle of its download, which is held. */
 async function startSlowly(name: string) {
   const uploaded = await flow.upload(name, { diskFormat: 'raw', virtualBytes: 8 * MiB, dataBytes: 8 * MiB });
   const before = gate.bytesPassed();
   gate.pace(SLOW);
   const running = await flow.start(uploaded.image, ofProject());
   await until('some of the image to come', async () => gate.bytesPassed() > before + MiB);
+  gate.pace(0);
   return { uploaded, running };
 }
 
@@ -86,13 +87,16 @@ it('a download whose token is revoked and whose connection is cut goes on from i
 it('a download goes on after Keystone was down and the connection cut meanwhile', async () => {
   const { uploaded, running } = await startSlowly('restarted');
   await cloud.keystone.stop();
-  gate.cut();
-  gate.pace(Infinity);
-  await until('the download to be tried again', async () =>
-    (await flow.heartbeatOf(uploaded.image)).includes('failure'),
-  );
-  expect((await running.handle.describe()).status.name).toBe('RUNNING');
-  await cloud.keystone.start();
+  try {
+    gate.cut();
+    gate.pace(Infinity);
+    await until('the download to be tried again', async () =>
+      (await flow.heartbeatOf(uploaded.image)).includes('failure'),
+    );
+    expect((await running.handle.describe()).status.name).toBe('RUNNING');
+  } finally {
+    await cloud.keystone.start();
+  }
   await expectWhole(uploaded, await running.result());
 });
 

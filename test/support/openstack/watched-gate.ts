@@ -11,11 +11,13 @@ export interface WatchedGate {
   tokens(): string[];
   /** Bytes of answers that came through. */
   bytesPassed(): number;
-  /** Of each connection's answers; Infinity: as they come. */
+  /** Of each connection's answers; 0: they are held; Infinity: as they come. */
   pace(bytesPerSecond: number): void;
   cut(): void;
   close(): Promise<void>;
 }
+
+const TICK_MS = 20;
 
 export async function startWatchedGate(target: string): Promise<WatchedGate> {
   const { hostname, port } = new URL(target);
@@ -35,9 +37,15 @@ export async function startWatchedGate(target: string): Promise<WatchedGate> {
       outgoing.write(chunk);
     });
     incoming.on('close', end);
+    const wait = async (bytes: number): Promise<void> => {
+      for (let left = bytes; left > 0 && Number.isFinite(bytesPerSecond) && !incoming.destroyed;) {
+        await delay(TICK_MS);
+        left -= (bytesPerSecond * TICK_MS) / 1000;
+      }
+    };
     const answer = async (): Promise<void> => {
       for await (const chunk of outgoing as AsyncIterable<Buffer>) {
-        if (Number.isFinite(bytesPerSecond)) await delay((chunk.length / bytesPerSecond) * 1000);
+        await wait(chunk.length);
         bytesPassed += chunk.length;
         if (!incoming.write(chunk)) await Promise.race([once(incoming, 'drain'), once(incoming, 'close')]);
       }
