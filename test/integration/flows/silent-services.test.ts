@@ -67,7 +67,7 @@ describe('a Temporal server that falls silent', () => {
   });
 
   it('is told by every command, and holds up neither /livez nor a stop', async () => {
-    const image = await stack?.images.createImage({ name: 'silent', diskFormat: 'raw' });
+    const image = await stack?.images.createImage({ name: 'silent', diskFormat: 'raw', containerFormat: 'bare' });
     gate.fallSilent();
     const create = ['volume', 'create', '--json', '--image', image?.id ?? ''];
     const outcomes = await Promise.all([
