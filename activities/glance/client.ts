@@ -51,8 +51,7 @@ export function createGlanceClient(options: GlanceClientOptions): ImageService {
     },
 
     async listLocations(imageId, signal) {
-      const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
-      const shown = parseAnswer(transport, locationsSchema, text);
+      const shown = await readLocations(transport, { imageId, signal });
       return shown.length > 0 ? shown : await listLocationsForServices(transport, { imageId, signal });
     },
 
@@ -172,6 +171,14 @@ async function uploadImage(
     throw failureOfStatus({ service: transport.service, method: 'PUT', status: response.statusCode, text, imageId });
 }
 
+async function readLocations(
+  transport: Transport,
+  { imageId, signal }: { imageId: string; signal?: AbortSignal },
+): Promise<string[]> {
+  const text = await call(transport, { method: 'GET', path: imagePath(imageId), imageId, signal });
+  return parseAnswer(transport, locationsSchema, text);
+}
+
 /** Where records show no locations API 2.17 has a call for services; one that does not have it, or not for our account, has told all that it tells. */
 async function listLocationsForServices(
   transport: Transport,
@@ -200,7 +207,12 @@ async function addLocation(
     body: JSON.stringify([{ op: 'add', path: '/locations/-', value: location }]),
     signal,
   });
-  if (patched.status !== 403) return addedBy(transport, { imageId, method: 'PATCH', status: patched.status });
+  if (patched.status !== 403) {
+    const answered = addedBy(transport, { imageId, method: 'PATCH', status: patched.status });
+    // An earlier call of ours, whose answer was lost, may have been heard: then this one is a duplicate.
+    const isShown = answered !== 'added' && (await readLocations(transport, { imageId, signal })).includes(url);
+    return isShown ? 'added' : answered;
+  }
   const { metadata: _, ...added } = location;
   const { status } = await transport.exchange({
     method: 'POST',

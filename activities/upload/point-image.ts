@@ -60,7 +60,8 @@ async function point(deps: HostDependencies, pointing: Pointing, reporter: Progr
     const pointer = { imageId, backend: backend.name, projectId, volumeId, snapshotId, sizeBytes };
     await notePointer(deps.database, { ...pointer, ...workflowExecution() });
     const reason = await makeAndTell(deps, pointing, { hash, reporter });
-    if (reason !== undefined) {
+    // A service that was told by an earlier try, and heard late, has the pointer and needs it.
+    if (reason !== undefined && (await deps.images.getImage(imageId, signal)).status === 'queued') {
       await remove(deps, backend, plan);
       return { kind: 'impossible', reason };
     }

@@ -104,6 +104,14 @@ describe.each([
     expect([await glance.countUploads(imageId), await glance.countDownloads(imageId)]).toEqual([0, 0]);
   });
 
+  it('is told twice, when the first answer was lost', async () => {
+    const { imageId, result } = await upload(await written('told-twice'));
+    const [url = ''] = await running.images.listLocations(imageId);
+    const { hashAlgorithm, hashValue } = result;
+    const { signal } = new AbortController();
+    expect(await running.images.addLocation({ imageId, url, hashAlgorithm, hashValue, signal })).toBe('added');
+  });
+
   it('outlives its volume, which is gone for good after a reconciliation; and is gone when its image is deleted', async () => {
     const volume = await written('outlives');
     const { imageId } = await upload(volume);

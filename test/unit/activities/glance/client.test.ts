@@ -224,7 +224,8 @@ describe('the Glance client', () => {
     const locked = shown({ status: 'queued', os_glance_import_task: 't' });
 
     it('patches the record, and tells nothing of a refusal’s text, which has the URL', async () => {
-      answers = [json(RECORD), status(400, {}, location.url), status(500, {}, location.url), status(409)];
+      const refusals = [status(400, {}, location.url), status(500, {}, location.url), status(409)];
+      answers = [json(RECORD), ...refusals.flatMap((refusal) => [refusal, shown({ status: 'queued', locations: [] })])];
       const client = connect();
       expect(await client.addLocation(location)).toBe('added');
       expect(requests[0]).toMatchObject({ method: 'PATCH', url: `/v2/images/${ID}` });
@@ -234,6 +235,14 @@ describe('the Glance client', () => {
       expect(error).toMatchObject({ type: 'ImageServiceUnavailable' });
       expect(JSON.stringify(error)).not.toContain('rbd:');
     });
+
+    it.each([400, 500, 409])(
+      'takes a place that the record shows for added, whatever is answered: %i',
+      async (code) => {
+        answers = [status(code), shown({ locations: [{ url: location.url, metadata: {} }] })];
+        expect(await connect().addLocation(location)).toBe('added');
+      },
+    );
 
     it.each([
       {
