@@ -45,8 +45,11 @@ export interface Act {
 export type ScenariosByWorkflow = Partial<Record<WorkflowType, Scenario[]>>;
 type WorkflowType = (typeof workflowTypes)[keyof typeof workflowTypes];
 
-/** Declares the tests: one for each clean run and one for each fault at each step. */
-export function describeEveryStep(byWorkflow: ScenariosByWorkflow): void {
+/** Declares the tests: one for each clean run and one for each fault at each step. @param startStack default: on files. */
+export function describeEveryStep(
+  byWorkflow: ScenariosByWorkflow,
+  { startStack = () => startEveryStepStack() }: { startStack?: () => Promise<EveryStepStack> } = {},
+): void {
   const outcomes = new Map<string, Promise<{ error?: unknown }>>();
   let stack: EveryStepStack | undefined;
   const cases = Object.entries(byWorkflow).flatMap(([workflowType, scenarios]) =>
@@ -54,7 +57,7 @@ export function describeEveryStep(byWorkflow: ScenariosByWorkflow): void {
   );
 
   beforeAll(async () => {
-    const started = await startEveryStepStack();
+    const started = await startStack();
     stack = started;
     const slots = { working: createSemaphore(CASES_AT_ONCE.working), waiting: createSemaphore(CASES_AT_ONCE.waiting) };
     for (const { title, mostly, run } of cases) {

@@ -44,22 +44,23 @@ export async function assertCleanSlate(world: World): Promise<void> {
   const unanswered = await sql`select flight from populations where short_key = ${cacheKey.short} and verdict is null`;
   expect([...unanswered]).toEqual([]);
 
-  for (const [folder, rows] of [
-    ['volumes', volumes],
-    ['snapshots', snapshots],
+  const { listing } = stack;
+  for (const [listed, rows] of [
+    [listing.volumes, volumes],
+    [listing.snapshots, snapshots],
   ] as const) {
     const available = rows.filter(({ state }) => state === 'available').map(({ id }) => id);
     const all = rows.map(({ id }) => id);
-    expect(await filesOf(join(stack.volumesDirectory, folder), all)).toEqual(available.sort());
+    expect(withPrefix(await listed(), all)).toEqual(available.sort());
   }
-  expect(await filesOf(join(stack.volumesDirectory, 'images'), [`image-volume-${cacheKey.short}`])).toEqual(
+  expect(withPrefix(await listing.imageVolumes(), [`image-volume-${cacheKey.short}`])).toEqual(
     entries
       .filter(({ state }) => state !== 'gone')
       .map(({ image_volume: name }) => name)
       .sort(),
   );
   expect([...(await sql`select users from scratch_files where content_hash = ${contentHash}`)]).toEqual([]);
-  expect(await filesOf(join(stack.scratchDirectory, 'images'), [contentHash])).toEqual([]);
+  expect(withPrefix(await readdir(join(stack.scratchDirectory, 'images')), [contentHash])).toEqual([]);
 
   const runIds = creates.map(({ runId }) => runId);
   if (runIds.length === 0) return;
@@ -69,7 +70,7 @@ export async function assertCleanSlate(world: World): Promise<void> {
 
 /** Nothing is reserved, nothing is left outside of what the cases looked at, and no run of the stack is open. */
 export async function assertStackIsIdle(stack: EveryStepStack): Promise<void> {
-  const { client, database, inventory, volumesDirectory, scratchDirectory } = stack;
+  const { client, database, inventory, listing, scratchDirectory } = stack;
   await until('all workflows of the stack to close', async () => {
     const { count } = await client.workflow.count(`TaskQueue = '${stack.taskQueue}' AND ExecutionStatus = 'Running'`);
     return count === 0;
@@ -79,18 +80,9 @@ export async function assertStackIsIdle(stack: EveryStepStack): Promise<void> {
   expect(await inventory.sums()).toMatchObject({ reservedBytes: 0, bytes: row?.bytes });
   expect([...(await database.sql`select content_hash from scratch_files`)]).toEqual([]);
   expect(await readdir(join(scratchDirectory, 'images'))).toEqual([]);
-  const names = [
-    ...(await readdir(join(volumesDirectory, 'volumes'))),
-    ...(await readdir(join(volumesDirectory, 'snapshots'))),
-    ...(await readdir(join(volumesDirectory, 'images'))),
-  ];
-  expect(names.filter((name) => name.endsWith('.partial'))).toEqual([]);
-  for (const folder of ['partial-volumes', 'partial-snapshots', 'partial-images'])
-    expect(await readdir(join(volumesDirectory, folder))).toEqual([]);
+  expect(await listing.unfinished()).toEqual([]);
 }
 
-/** @returns the names of files that begin with one of `prefixes`, each once and without the ending of a finished file. */
-async function filesOf(directory: string, prefixes: string[]): Promise<string[]> {
-  const files = (await readdir(directory)).filter((file) => prefixes.some((prefix) => file.startsWith(prefix)));
-  return [...new Set(files.map((file) => file.replace(/^([^.]+)\.(?:raw|qcow2|json)$/, '$1')))].sort();
+function withPrefix(names: string[], prefixes: string[]): string[] {
+  return names.filter((name) => prefixes.some((prefix) => name.startsWith(prefix))).sort();
 }

@@ -23,6 +23,7 @@ import { taskQueues } from '../../../workflows/contract/names';
 import { createMigratedDatabase } from '../database/database';
 import { ensureWorkflowBundle } from './workflow-bundle';
 import { createFaultInjector, type FaultInjector } from './faults';
+import { listDirectory, type BackendListing } from './listing';
 import { startTestImageService } from '../glance/image-service';
 import { undoneOnFailure, type Undos } from '../machine/undos';
 import { InventoryProbe } from '../database/inventory-probe';
@@ -51,10 +52,20 @@ export interface EveryStepStack {
   samplesDirectory: string;
   volumesDirectory: string;
   scratchDirectory: string;
+  listing: BackendListing;
   stop(): Promise<void>;
 }
 
+/** Where everything lies, other than in files and in the image service of the tests. */
+export interface StepPlace {
+  /** Its section of `temporal.yaml`. */
+  backend: Record<string, unknown>;
+  listing: BackendListing;
+  imagesEndpoint: string;
+}
+
 export interface EveryStepOptions {
+  place?: StepPlace;
   /** The backend as its worker has it, with something between. */
   wrapBackend?: (backend: VolumeBackend) => VolumeBackend;
   /** Top-level sections of `temporal.yaml` besides ours. */
@@ -80,23 +91,22 @@ async function makeStack(options: EveryStepOptions, undos: Undos): Promise<Every
   const directory = mkdtempSync(join(tmpdir(), 'ivc-steps-'));
   undos.after(() => rmSync(directory, { recursive: true, force: true }));
   const samplesDirectory = join(directory, 'samples');
-  const volumesDirectory = join(directory, 'volumes');
+  const volumesDirectory = volumesIn(directory);
   const scratchDirectory = join(directory, 'scratch');
   mkdirSync(samplesDirectory);
   const testDatabase = await createMigratedDatabase();
   undos.after(() => testDatabase.drop());
-  const imageService = await startTestImageService(join(directory, 'images'));
-  undos.after(() => imageService.stop());
+  const { backend: section, listing, imagesEndpoint } = options.place ?? (await placeInFiles(directory, undos));
   const address = process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '';
   const configPath = join(directory, 'temporal.yaml');
   const settings = {
     temporal: { address, taskQueuePrefix: queues.prefix },
     database: { url: testDatabase.url },
-    images: { endpoint: imageService.url },
+    images: { endpoint: imagesEndpoint },
     createSafetyInterval: SAFETY_INTERVAL,
     scratch: { directory: scratchDirectory, downloadsAtOnce: 8, conversionsAtOnce: 4, ...options.scratch },
     schedules: { refresh: 'off', reconcile: 'off', evict: 'off' },
-    backends: { [backend]: { driver: 'file', directory: volumesDirectory, cache: { maxCount: MAX_ENTRIES } } },
+    backends: { [backend]: { ...section, cache: { maxCount: MAX_ENTRIES } } },
     ...options.config,
   };
   writeFileSync(configPath, stringify(settings));
@@ -141,7 +151,7 @@ async function makeStack(options: EveryStepOptions, undos: Undos): Promise<Every
     undos.after(() => own.close());
     workers.push(...(await createWorkers(composed.roles, { ...options, connection: own, faults })));
   }
-  const images = createGlanceClient({ endpoint: imageService.url });
+  const images = createGlanceClient({ endpoint: imagesEndpoint });
   undos.after(() => images.close());
   const running = Promise.all(workers.map((worker) => worker.run()));
   undos.after(async () => {
@@ -162,8 +172,24 @@ async function makeStack(options: EveryStepOptions, undos: Undos): Promise<Every
     samplesDirectory,
     volumesDirectory,
     scratchDirectory,
+    listing,
     stop: () => undos.run(),
   };
+}
+
+async function placeInFiles(directory: string, undos: Undos): Promise<StepPlace> {
+  const imageService = await startTestImageService(join(directory, 'images'));
+  undos.after(() => imageService.stop());
+  const volumes = volumesIn(directory);
+  return {
+    backend: { driver: 'file', directory: volumes },
+    listing: listDirectory(volumes),
+    imagesEndpoint: imageService.url,
+  };
+}
+
+function volumesIn(directory: string): string {
+  return join(directory, 'volumes');
 }
 
 /** All roles of this process share one map. */
