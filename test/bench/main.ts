@@ -11,6 +11,7 @@ import { measureBulk } from './measures/bulk';
 import { measureClones } from './measures/clones';
 import { measureHerds } from './measures/herd';
 import { measureHits } from './measures/hit';
+import { measureLists, type ListMeasure } from './measures/lists';
 import { measureMisses } from './measures/miss';
 import { measureRefusals, type RefusalMeasure } from './measures/refusals';
 import { measureResume } from './measures/resume';
@@ -24,6 +25,8 @@ import type { Measure } from './result';
 
 /** Needs a database and nothing else. */
 const SCALE = 'scale';
+/** Needs a million rows, and nothing else. */
+const LISTS = 'lists';
 /** Needs an identity. */
 const REFUSALS = 'refusals';
 /** Needs nothing at all. */
@@ -47,7 +50,7 @@ async function main(): Promise<void> {
       beside: { type: 'string' },
     },
   });
-  const known = [...Object.keys(measures), SCALE, REFUSALS, POLICIES];
+  const known = [...Object.keys(measures), SCALE, LISTS, REFUSALS, POLICIES];
   const names = values.only ?? known;
   const unknown = names.find((name) => !known.includes(name));
   if (unknown !== undefined) throw new Error(`--only: got ${unknown}, allowed are ${known.join(', ')}`);
@@ -55,19 +58,31 @@ async function main(): Promise<void> {
   const onStacks = names.filter((name) => measures[name] !== undefined);
   const results = onStacks.length === 0 ? [] : await measureOnStacks(onStacks, values.backend);
   const scale = names.includes(SCALE) ? [...(await measureDirectories()), ...(await measureScale())] : [];
+  const lists = names.includes(LISTS) ? await measureLists(started(await startServers())) : [];
   const refusals = names.includes(REFUSALS) ? await measureRefusals(started(await startServers())) : [];
   const policies = names.includes(POLICIES) ? measurePolicies() : [];
   if (values.json)
-    process.stdout.write(`${JSON.stringify([...results, ...scale, ...refusals, ...policies], null, 2)}\n`);
+    process.stdout.write(`${JSON.stringify([...results, ...scale, ...lists, ...refusals, ...policies], null, 2)}\n`);
   else {
     const tables = [
       results.length > 0 ? formatResults(results) : '',
       scale.length > 0 ? formatScale(scale) : '',
+      lists.length > 0 ? formatLists(lists) : '',
       refusals.length > 0 ? formatRefusals(refusals) : '',
       policies.length > 0 ? formatPolicies(policies) : '',
     ];
     process.stdout.write(`${tables.filter((table) => table !== '').join('\n')}\n`);
   }
+}
+
+function formatLists(lists: ListMeasure[]): string {
+  return formatTable(
+    ['LIST', 'ROWS', 'OF', 'N', 'P50 MS', 'P95 MS', 'BARE ROWS AS JSON, P50 MS'],
+    lists.map(({ request, rows, ofRows, n, p50Ms, p95Ms, floorP50Ms }) => [
+      request,
+      ...[rows, ofRows, n, p50Ms, p95Ms, floorP50Ms].map(String),
+    ]),
+  ).join('\n');
 }
 
 function formatRefusals(refusals: RefusalMeasure[]): string {

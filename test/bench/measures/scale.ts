@@ -7,7 +7,7 @@ import { withDatabaseName } from '../../support/database/database-name';
 import { startPostgres } from '../../../worker/stack/postgres';
 import type { BackendName } from '../../../workflows/contract/ids';
 import { connectExplained } from '../../support/database/explained-database';
-import { fillInventory, type Filling } from '../../support/database/fill-inventory';
+import { fillDatabase, type Filling } from '../../support/database/fill-inventory';
 import { inventoryWorks, type InventoryWork } from '../../support/database/inventory-work';
 import { percentile, rounded } from '../result';
 
@@ -18,8 +18,6 @@ const LARGE: Filling = { backend: BACKEND, entries: 10_000, volumes: 1_000_000 }
 export const ALLOWED_RATIO = 3;
 const WARM_UP = 10;
 const TIMES = 200;
-/** Inserting and vacuuming a million rows. */
-const FILL_TIMEOUT_MS = 600_000;
 
 /** One statement, or the few of one function, at both sizes. */
 export interface ScaleMeasure {
@@ -82,18 +80,7 @@ async function openFilled(
   await server.close();
   const url = withDatabaseName(serverUrl, name);
   await migrateDatabase(url);
-  const filler = connectDatabase(url, { maxConnections: 1 });
-  // The rows are made to fit each other, and nobody misses them after a crash.
-  await filler.sql.unsafe(
-    `set session_replication_role = replica; set synchronous_commit = off; set statement_timeout = ${FILL_TIMEOUT_MS}`,
-  );
-  await fillInventory(filler, filling, (done) =>
-    process.stderr.write(`${name}: ${done} of ${filling.volumes} volumes\n`),
-  );
-  process.stderr.write(`${name}: vacuum\n`);
-  await filler.sql.unsafe('vacuum analyze');
-  await filler.sql.unsafe('checkpoint');
-  await filler.close();
+  await fillDatabase(url, filling);
   return { url, database: connectDatabase(url, { maxConnections: 1 }) };
 }
 
