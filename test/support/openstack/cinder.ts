@@ -19,6 +19,12 @@ interface CinderOptions {
 }
 
 export interface RealCinder extends VolumeClient {
+  /** Of its API. */
+  endpoint: string;
+  /** As its configuration has it. */
+  databaseUrl: string;
+  /** Ends its API, scheduler and volume service; its database answers. */
+  stopServices(this: void): Promise<void>;
   /** Ends its processes; the directory stays. */
   stop(this: void): Promise<void>;
 }
@@ -58,7 +64,8 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
     const port = await choosePort(0);
     const config = await writeConfig(options, { port, databaseUrl: database.url, messagesUrl: messages.url });
     await runCommand('cinder-manage', ['--config-file', config, 'db', 'sync'], { timeoutMs: SYNC_TIMEOUT_MS });
-    const client = createVolumeClient(`http://127.0.0.1:${port}`);
+    const endpoint = `http://127.0.0.1:${port}`;
+    const client = createVolumeClient(endpoint);
     const api = await start('cinder-api', config);
     const scheduler = await start('cinder-scheduler', config);
     // The volume service last: it tells its capabilities once when it starts, and then once a minute.
@@ -76,7 +83,10 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
         unless: () => [api, scheduler, volume].forEach((part) => part.assertRunning()),
       },
     );
-    return { ...client, stop };
+    const stopServices = async (): Promise<void> => {
+      for (const part of [volume, scheduler, api]) await part.stop();
+    };
+    return { ...client, endpoint, databaseUrl: database.url, stopServices, stop };
   } catch (cause) {
     const tails = await Promise.all(logs.map(async (path) => await readLogTail(path).catch(() => '')));
     await stop();
