@@ -42,6 +42,7 @@ module.exports = {
     suite('import', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
     suite('keystone', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
     suite('tempest', { ...stack, globalSetup: '<rootDir>/test/support/openstack/volume-cloud-setup.ts' }),
+    suite('nova', { ...stack, globalSetup: '<rootDir>/test/support/openstack/nova-cloud-setup.ts' }),
     suite('filesystems'),
     suite('boot', stack),
     suite('browser', stack),

@@ -57,12 +57,16 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
     return part;
   };
   try {
-    const database = await startMariaDb(join(directory, 'mariadb'), 'cinder');
+    const database = await startMariaDb(join(directory, 'mariadb'), ['cinder']);
     stops.push(database.stop);
     const messages = await startRabbitMq(join(directory, 'rabbitmq'));
     stops.push(messages.stop);
     const port = await choosePort(0);
-    const config = await writeConfig(options, { port, databaseUrl: database.url, messagesUrl: messages.url });
+    const config = await writeConfig(options, {
+      port,
+      databaseUrl: database.urlOf('cinder'),
+      messagesUrl: messages.url,
+    });
     await runCommand('cinder-manage', ['--config-file', config, 'db', 'sync'], { timeoutMs: SYNC_TIMEOUT_MS });
     const endpoint = `http://127.0.0.1:${port}`;
     const client = createVolumeClient(endpoint);
@@ -86,7 +90,7 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
     const stopServices = async (): Promise<void> => {
       for (const part of [volume, scheduler, api]) await part.stop();
     };
-    return { ...client, endpoint, databaseUrl: database.url, stopServices, stop };
+    return { ...client, endpoint, databaseUrl: database.urlOf('cinder'), stopServices, stop };
   } catch (cause) {
     const tails = await Promise.all(logs.map(async (path) => await readLogTail(path).catch(() => '')));
     await stop();

@@ -8,13 +8,13 @@ export const mariadbPackages = ['mariadb-server', 'mariadb-client', 'python3-pym
 const START_TIMEOUT_MS = 60_000;
 
 export interface MariaDb {
-  /** As SQLAlchemy reads it. */
-  url: string;
+  /** @returns where a database is, as SQLAlchemy reads it. */
+  urlOf(this: void, database: string): string;
   stop(this: void): Promise<void>;
 }
 
-/** A MariaDB with one database, in a directory that only we may enter: it listens on a socket in there, and nowhere else. */
-export async function startMariaDb(directory: string, database: string): Promise<MariaDb> {
+/** A MariaDB in a directory that only we may enter: it listens on a socket in there, and nowhere else. @param databases are made. */
+export async function startMariaDb(directory: string, databases: readonly string[]): Promise<MariaDb> {
   await mkdir(directory, { mode: 0o700 });
   const data = join(directory, 'data');
   const socket = join(directory, 'socket');
@@ -28,7 +28,8 @@ export async function startMariaDb(directory: string, database: string): Promise
     args: [...server, '--skip-networking', `--socket=${socket}`, `--pid-file=${join(directory, 'pid')}`],
     directory,
   });
-  const create = ['--user=root', `--socket=${socket}`, `--execute=CREATE DATABASE ${database} CHARACTER SET utf8mb3`];
+  const statements = databases.map((name) => `CREATE DATABASE ${name} CHARACTER SET utf8mb3;`);
+  const create = ['--user=root', `--socket=${socket}`, `--execute=${statements.join(' ')}`];
   try {
     await waitFor(
       async () => await runCommand('mariadb', ['--no-defaults', ...create], { timeoutMs: START_TIMEOUT_MS }),
@@ -42,5 +43,8 @@ export async function startMariaDb(directory: string, database: string): Promise
     await part.stop();
     throw error;
   }
-  return { url: `mysql+pymysql://root@localhost/${database}?unix_socket=${socket}&charset=utf8`, stop: part.stop };
+  return {
+    urlOf: (database) => `mysql+pymysql://root@localhost/${database}?unix_socket=${socket}&charset=utf8`,
+    stop: part.stop,
+  };
 }

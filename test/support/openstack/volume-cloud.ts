@@ -7,6 +7,7 @@ import { undoneOnFailure } from '../machine/undos';
 import { startApi } from '../stack/api';
 import { startStack } from '../stack/stack';
 import { newSecret, startRealCloud } from './cloud';
+import type { RealKeystone } from './keystone';
 
 const IMAGE_BYTES = 16 * MiB;
 const ADDRESSES = 'IVC_TEST_VOLUME_CLOUD';
@@ -21,11 +22,21 @@ export interface VolumeCloud {
   imageId: string;
 }
 
+interface StartedVolumeCloud {
+  cloud: VolumeCloud;
+  keystone: RealKeystone;
+  /** Of the stack whose API it is. */
+  configPath: string;
+  uploadImage(this: void, name: string): Promise<string>;
+  stop(this: void): Promise<void>;
+}
+
 /**
  * Starts a real Keystone and a real Glance, and our API with one worker on files, with the account that docs/api.md describes.
  * Tests of the run find it by `getVolumeCloud`, in other processes too.
+ * @param exported where hosts mount the backend's directory from; default: they cannot.
  */
-export async function startVolumeCloud(): Promise<{ stop: () => Promise<void> }> {
+export async function startVolumeCloud({ exported }: { exported?: string } = {}): Promise<StartedVolumeCloud> {
   return await undoneOnFailure(async ({ after, run }) => {
     const cloud = await startRealCloud({ tokenSeconds: 3600 });
     after(() => cloud.stop());
@@ -38,6 +49,7 @@ export async function startVolumeCloud(): Promise<{ stop: () => Promise<void> }>
       config: { identity: { cloud: 'ivc' }, images: { service: 'catalogue' } },
       environment: cloud.environment,
       imagesEndpoint: cloud.glance.endpoint,
+      exported,
     });
     after(() => stack.stop());
     const api = await startApi(stack, { auth: 'keystone' });
@@ -46,9 +58,13 @@ export async function startVolumeCloud(): Promise<{ stop: () => Promise<void> }>
     for (const type of ['volumev3', 'block-storage'])
       await operator.addEndpoints({ type, region, url: `${api.url}/v3/$(project_id)s` });
     const admin = { ...account, projectId };
-    const imageId = await uploadPublicImage({ keystoneUrl, region, admin }, cloud.glance.endpoint);
-    process.env[ADDRESSES] = JSON.stringify({ keystoneUrl, region, admin, imageId } satisfies VolumeCloud);
-    return { stop: run };
+    const uploadImage = async (name: string): Promise<string> =>
+      await uploadPublicImage({ keystoneUrl, region, admin }, { name, endpoint: cloud.glance.endpoint });
+    const imageId = await uploadImage('tempest');
+    const addresses: VolumeCloud = { keystoneUrl, region, admin, imageId };
+    process.env[ADDRESSES] = JSON.stringify(addresses);
+    const configPath = stack.environment['IVC_CONFIG'] ?? '';
+    return { cloud: addresses, keystone: cloud.keystone, configPath, uploadImage, stop: run };
   });
 }
 
@@ -61,7 +77,7 @@ export function getVolumeCloud(): VolumeCloud {
 
 async function uploadPublicImage(
   { keystoneUrl, region, admin }: Omit<VolumeCloud, 'imageId'>,
-  endpoint: string,
+  { name, endpoint }: { name: string; endpoint: string },
 ): Promise<string> {
   const identity = openIdentity(
     { authUrl: keystoneUrl, username: admin.user, projectName: admin.project, region },
@@ -71,7 +87,7 @@ async function uploadPublicImage(
   const bytes = Buffer.concat([randomBytes(MiB), Buffer.alloc(IMAGE_BYTES - MiB)]);
   try {
     const { id } = await images.createImage({
-      name: 'tempest',
+      name,
       diskFormat: 'raw',
       containerFormat: 'bare',
       visibility: 'public',

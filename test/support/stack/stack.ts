@@ -29,6 +29,8 @@ export interface StackOptions {
   clone?: 'auto' | 'reflink' | 'overlay';
   /** Of the backend's section `cache`. */
   cache?: Record<string, unknown>;
+  /** Where hosts mount the backend's directory from; default: they cannot. */
+  exported?: string;
   /** Of the section `scratch`. */
   scratch?: Record<string, unknown>;
   /** Top-level sections of `temporal.yaml` that replace ours. */
@@ -133,6 +135,7 @@ async function makeStack(options: StackOptions, undos: Undos): Promise<Stack> {
         directory: volumesDirectory,
         clone: options.clone ?? 'auto',
         cache: options.cache ?? {},
+        ...(options.exported !== undefined && { export: options.exported }),
       },
       ...Object.fromEntries(
         (options.otherBackends ?? []).map((name) => [name, { driver: 'file', directory: join(directory, name) }]),
