@@ -43,8 +43,11 @@ import {
 
 /* Rows as records: a column may be renamed, a field of the records may not. */
 
-/** @param attachments of this volume. */
-export function toVolume(row: VolumeRow, attachments: AttachmentRow[] = []): Volume {
+/** @param more what of this volume stands in other tables. */
+export function toVolume(
+  row: VolumeRow,
+  { attachments, isReimaging }: { attachments: AttachmentRow[]; isReimaging: boolean },
+): Volume {
   return {
     volumeId: row.id,
     name: row.name,
@@ -52,6 +55,7 @@ export function toVolume(row: VolumeRow, attachments: AttachmentRow[] = []): Vol
     projectId: row.projectId,
     state: row.state,
     status: row.status,
+    isReimaging,
     backend: row.backend,
     volumeType: row.volumeType,
     volumeTypeId: row.volumeTypeId,

@@ -19,11 +19,14 @@ import { findSnapshot, selectSnapshots } from '../db/snapshots';
 import { findTransfer, selectTransfers } from '../db/transfers';
 import { describeUnreachable, isUnreachable } from '../db/unreachable';
 import { isImageRecorded } from '../db/held-uploads';
+import { readReimaging } from '../db/reimages';
 import { findVolume, readVolumes } from '../db/volumes';
 import { selectDefaultTypes, selectVolumeTypes } from '../db/volume-types';
 import {
   selectVolumes,
+  readProjectTotals,
   totalVolumes,
+  type ProjectTotals,
   type StatusCondition,
   type TimeCondition,
   type VolumeTotals,
@@ -123,7 +126,7 @@ export interface VolumeFilter extends OfProject {
   after?: string;
 }
 export type VolumeCondition = Omit<VolumeFilter, 'sort' | 'limit' | 'offset' | 'after'>;
-export type { StatusCondition, TimeCondition, VolumeTotals };
+export type { ProjectTotals, StatusCondition, TimeCondition, VolumeTotals };
 
 export interface AttachmentFilter extends OfProject {
   volumeId?: string;
@@ -217,6 +220,8 @@ export interface Inventory {
   findVolume(volumeId: VolumeId, filter?: OfProject): Promise<Volume | undefined>;
   /** How many there are, and how large they are together. */
   totalVolumes(filter?: VolumeCondition & { withMetadata?: boolean }): Promise<VolumeTotals>;
+  /** What each project has on a backend. */
+  listProjectTotals(backend: string): Promise<ProjectTotals[]>;
   /** Of whatever project. */
   readVolumes(volumeIds: readonly VolumeId[]): Promise<Volume[]>;
   /** Newest first. */
@@ -297,16 +302,16 @@ export async function openInventory(settings: Settings): Promise<Inventory> {
     listVolumes: async ({ limit = DEFAULT_LIMIT, offset, after, sort, ...filter } = {}) => {
       const afterId = after as VolumeId | undefined;
       const query = { ...selectionOf(filter), sort, limit, offset, afterId };
-      return await withAttachments(database, await selectVolumes(database, query));
+      return await withUses(database, await selectVolumes(database, query));
     },
     totalVolumes: ({ withMetadata, ...filter } = {}) =>
       totalVolumes(database, { ...selectionOf(filter), withMetadata }),
+    listProjectTotals: (backend) => readProjectTotals(database, { backend: backend as BackendName }),
     findVolume: async (volumeId, { projectId } = {}) => {
       const row = await findVolume(database, { volumeId, scope: scopeOf(projectId as ProjectId | undefined) });
-      return (await withAttachments(database, row ? [row] : []))[0];
+      return (await withUses(database, row ? [row] : []))[0];
     },
-    readVolumes: async (volumeIds) =>
-      [...(await readVolumes(database, volumeIds)).values()].map((row) => toVolume(row)),
+    readVolumes: async (volumeIds) => await withUses(database, [...(await readVolumes(database, volumeIds)).values()]),
     listAttachments: async ({ limit = DEFAULT_LIMIT, after: afterId, projectId, ...filter } = {}) => {
       const scope = scopeOf(projectId as ProjectId | undefined);
       return (await selectAttachments(database, { ...branded(filter), scope, limit, afterId })).map(toAttachment);
@@ -409,15 +414,19 @@ function selectionOf({ projectId, imageId, ...filter }: VolumeCondition) {
   return { ...branded(filter), imageId: imageId as ImageId | undefined, scope };
 }
 
-/** One more statement for all of them, where any of them is somebody's. */
-async function withAttachments(database: Database, rows: VolumeRow[]): Promise<Volume[]> {
+/** A statement more for all of them, and another one where any of them is somebody's. */
+async function withUses(database: Database, rows: VolumeRow[]): Promise<Volume[]> {
   const held = rows.filter(({ attachedTo }) => attachedTo !== null).map(({ id }) => id);
-  const attachments = await listAttachmentsOf(database, held);
+  const ready = rows.filter(({ state }) => state === 'available' || state === 'reimaging').map(({ id }) => id);
+  const [attachments, reimaging] = await Promise.all([
+    listAttachmentsOf(database, held),
+    readReimaging(database, ready),
+  ]);
   return rows.map((row) =>
-    toVolume(
-      row,
-      attachments.filter(({ volumeId }) => volumeId === row.id),
-    ),
+    toVolume(row, {
+      attachments: attachments.filter(({ volumeId }) => volumeId === row.id),
+      isReimaging: reimaging.has(row.id),
+    }),
   );
 }
 

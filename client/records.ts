@@ -29,6 +29,8 @@ export interface Volume {
   state: VolumeState;
   /** What its users have in hand, in Cinder's words, where `state` is `available`; null: nothing. */
   status: HeldStatus | null;
+  /** Whether a run is about to give it the bytes of an image in place of its own. */
+  isReimaging: boolean;
   backend: BackendName;
   volumeType: string | null;
   /** Null where it has none, or one of the configuration. */

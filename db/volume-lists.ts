@@ -1,6 +1,6 @@
 import { and, eq, or, sql, type SQL } from 'drizzle-orm/sql';
 import { GiB } from '../workflows/contract/bytes';
-import type { BackendName, ImageId, VolumeId } from '../workflows/contract/ids';
+import type { BackendName, ImageId, ProjectId, VolumeId } from '../workflows/contract/ids';
 import type { HeldStatus, VolumeState } from '../workflows/contract/volume';
 import type { VolumeOrder, VolumeSort } from '../workflows/contract/volume-changes';
 import { isCalled } from './called';
@@ -9,10 +9,11 @@ import { volumes, type VolumeRow } from './schema';
 import { isInScope, type ProjectScope } from './scope';
 import { cast, isLiteral, json, query, readRows, readTable } from './statement';
 
-/** What the rows of one status have in common; `status` and `ofImage` where both values would be two statuses. */
+/** What the rows of one status have in common; what follows its state where both values would be two statuses. */
 export interface StatusCondition {
   state: VolumeState;
   status?: HeldStatus | null;
+  isReimaging?: boolean;
   ofImage?: boolean;
 }
 
@@ -129,6 +130,37 @@ export async function totalVolumes(
   return { ...totals, metadata: Object.fromEntries(rows.map(({ key, values }) => [key, values])) };
 }
 
+/** What a project has on a backend, each volume and snapshot rounded up. */
+export interface ProjectTotals {
+  projectId: ProjectId;
+  volumes: number;
+  volumesGiB: number;
+  snapshots: number;
+  snapshotsGiB: number;
+}
+
+/** @returns what each project that has anything on a backend has there, for operators. */
+export function readProjectTotals(database: Database, { backend }: { backend: BackendName }): Promise<ProjectTotals[]> {
+  const fields = {
+    projectId: cast.text<ProjectId>(sql`project_id`),
+    volumes: cast.integer(sql`sum(volumes)`),
+    volumesGiB: cast.integer(sql`sum(volumes_gib)`),
+    snapshots: cast.integer(sql`sum(snapshots)`),
+    snapshotsGiB: cast.integer(sql`sum(snapshots_gib)`),
+  };
+  const gib = sql`ceil(coalesce(size_bytes, 0) / ${sql.raw(String(GiB))}::numeric)`;
+  return readRows(
+    database,
+    fields,
+    (columns) => sql`select ${columns} from (
+        select project_id, 1 as volumes, ${gib} as volumes_gib, 0 as snapshots, 0 as snapshots_gib
+        from volumes where backend = ${backend} and state <> 'deleted'
+        union all
+        select project_id, 0, 0, 1, ${gib} from snapshots where backend = ${backend} and state <> 'deleted'
+      ) had group by project_id order by project_id`,
+  );
+}
+
 function isSelected(selection: VolumeSelection): SQL | undefined {
   const { backend, state, statuses, imageId, name, nameContains, called, sizeGiB, bootable } = selection;
   const { metadata, imageMetadata, createdAt = [], updatedAt = [] } = selection;
@@ -159,10 +191,13 @@ function isAt(column: SQL, { comparison, at }: TimeCondition): SQL {
   return sql`${column} ${sql.raw(comparisons[comparison])} ${at}::timestamptz`;
 }
 
-function hasStatus({ state, status, ofImage }: StatusCondition): SQL | undefined {
+const reimageOf = sql`select 1 from reimages where reimages.volume_id = ${volumes.id}`;
+
+function hasStatus({ state, status, isReimaging, ofImage }: StatusCondition): SQL | undefined {
   return and(
     isLiteral(volumes.state, state),
     status === undefined ? undefined : status === null ? sql`${volumes.status} is null` : eq(volumes.status, status),
+    isReimaging === undefined ? undefined : sql`${sql.raw(isReimaging ? '' : 'not ')}exists (${reimageOf})`,
     ofImage === undefined ? undefined : sql`(${volumes.imageId} is not null) = ${ofImage}::boolean`,
   );
 }

@@ -43,9 +43,9 @@ const typeSchema = z.strictObject({
   encryption: z
     .strictObject({
       encryptionId: uuid,
-      provider: boundedText(MAX_NAME_CHARACTERS),
+      provider: storableText(MAX_NAME_CHARACTERS),
       controlLocation: z.enum(['front-end', 'back-end'], 'front-end, back-end'),
-      cipher: boundedText(MAX_NAME_CHARACTERS).nullable(),
+      cipher: storableText(MAX_NAME_CHARACTERS).nullable(),
       keySize: z.int().min(0).nullable(),
     })
     .nullable()

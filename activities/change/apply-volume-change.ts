@@ -26,7 +26,7 @@ import {
   volumeName,
 } from '../kit/request';
 import { workflowExecution } from '../kit/runs';
-import { resolveVolumeType } from '../kit/volume-type';
+import { isNoType, resolveVolumeType } from '../kit/volume-type';
 import { quote } from '../../workflows/contract/words';
 
 /** Source: `volume_glance_metadata` of Cinder, whose values are texts of any length. */
@@ -98,6 +98,8 @@ async function typeFor(
   { volumeId, scope, volumeType }: { volumeId: VolumeId; scope: ProjectScope; volumeType: string | undefined },
 ) {
   if (volumeType === undefined) return undefined;
+  // Any backend has volumes without a type.
+  if (isNoType(deps, volumeType)) return { volumeType: null, volumeTypeId: null, multiattach: false };
   const volume = await findVolume(deps.database, { volumeId, scope });
   if (volume === undefined) throw new Failure('VolumeNotFound', { volumeId });
   const { name, id, backends, multiattach } = await resolveVolumeType(deps, volumeType, volume.projectId);

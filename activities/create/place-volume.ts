@@ -4,11 +4,10 @@ import { Failure } from '../../workflows/contract/failures';
 import type { BackendName, ProjectId, VolumeId } from '../../workflows/contract/ids';
 import type { CacheKey } from '../../workflows/contract/image';
 import { formatBytes } from '../../workflows/contract/bytes';
-import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { plural, quote } from '../../workflows/contract/words';
 import type { ControlDependencies } from '../dependencies';
 import { chooseBackend } from '../kit/request';
-import { resolveVolumeType } from '../kit/volume-type';
+import { isNoType, resolveVolumeType } from '../kit/volume-type';
 import { followNameOf } from './create-volume-request';
 
 /** Where a volume may be made. */
@@ -68,11 +67,12 @@ export async function placesFor(deps: ControlDependencies, request: Meant, proje
 }
 
 /** As Cinder chooses it: the request's, else the image's, else the project's or the installation's. Source: its `_get_volume_type`. */
-function typeAskedFor({ config }: ControlDependencies, request: Meant): string | undefined {
+function typeAskedFor(deps: ControlDependencies, request: Meant): string | undefined {
   const { volumeType, backend, imageType, defaultVolumeType } = request;
-  const byDefault = backend === undefined ? (imageType ?? defaultVolumeType ?? config.defaultVolumeType) : undefined;
+  const byDefault =
+    backend === undefined ? (imageType ?? defaultVolumeType ?? deps.config.defaultVolumeType) : undefined;
   const asked = volumeType ?? byDefault;
-  return asked === NO_TYPE && !Object.hasOwn(config.volumeTypes, NO_TYPE) ? undefined : asked;
+  return isNoType(deps, asked) ? undefined : asked;
 }
 
 interface Wanted {

@@ -2,8 +2,14 @@ import { findVolumeType } from '../../db/volume-types';
 import { Failure } from '../../workflows/contract/failures';
 import type { ProjectId } from '../../workflows/contract/ids';
 import { poolCapabilitiesOf, type PoolCapabilities } from '../../workflows/contract/pool-capabilities';
+import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { quote } from '../../workflows/contract/words';
 import type { ControlDependencies } from '../dependencies';
+
+/** Whether this is Cinder's name for having no type, which the configuration may give to one of its own. */
+export function isNoType({ config }: Pick<ControlDependencies, 'config'>, called: string | undefined): boolean {
+  return called === NO_TYPE && !Object.hasOwn(config.volumeTypes, NO_TYPE);
+}
 
 /** What a volume has of its type. */
 export interface ResolvedType {

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { ImageVolumeCacheError } from '../../client/errors';
 import { changeVolume, reimageVolume } from '../../client/volumes';
 import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
-import { ApiError, badRequest } from '../errors';
+import { ApiError, badRequest, notFound } from '../errors';
 import { orGoesOn } from '../or-goes-on';
 import { flag, nonEmptyText, resourceId } from '../schemas/common-fields';
 import { statusOf } from '../views/volume';
@@ -19,9 +19,11 @@ const reimage = volumeAction({
   run: async ({ request, context, volume, input }) => {
     const { volumeId } = volume;
     const allowed = input.reimage_reserved ? ['available', 'error', 'reserved'] : ['available', 'error'];
-    if (!allowed.includes(statusOf(volume)))
+    // The same once more joins the run that is at it, and one that a dead run has left is ended.
+    const status = statusOf({ ...volume, isReimaging: false });
+    if (!allowed.includes(status))
       throw badRequest(
-        `Invalid volume: status must be ${allowed.join(' or ')} to reimage volume ${volumeId}, but current status is ${statusOf(volume)}`,
+        `Invalid volume: status must be ${allowed.join(' or ')} to reimage volume ${volumeId}, but current status is ${status}`,
       );
     const imageId = input.image_id;
     try {
@@ -42,9 +44,10 @@ const retype = volumeAction({
   }),
   run: async ({ request, context, volume, input }) => {
     const type = await visibleType(request, context, input.new_type);
-    if (type === undefined) throw badRequest(`Invalid input received: there is no volume type ${input.new_type}`);
-    if (type.name === (volume.volumeType ?? NO_TYPE)) return;
+    if (type === undefined) throw notFound(`Volume type with name ${input.new_type} could not be found.`);
     const { volumeId } = volume;
+    if (type.name === (volume.volumeType ?? NO_TYPE))
+      throw badRequest(`Invalid volume: volume ${volumeId} is of type ${type.name} already`);
     await changeVolume(context.cache, volumeId, { volumeType: type.name, ...whoAsks(request) });
   },
 });

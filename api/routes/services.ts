@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import { z } from 'zod';
 import { findPollers } from '../../client/pollers';
 import type { BackendStatus } from '../../client/records';
 import { GiB } from '../../workflows/contract/bytes';
@@ -15,6 +16,8 @@ import { timeOf } from '../views/time';
 interface Asked {
   Querystring: Query;
 }
+
+const serviceNamed = z.object({ host: z.string().max(255), binary: z.string().max(255) });
 
 /** From these minor versions on. */
 const CLUSTERS_SINCE = 7;
@@ -79,8 +82,15 @@ export function registerServices(app: FastifyInstance, context: ApiContext): voi
     };
   });
 
-  app.put('/os-services/:action', async (request) => {
+  app.put<{ Params: { action: string }; Body: unknown }>('/os-services/:action', async (request) => {
     expectAdministrator(request, 'volume_extension:services:update');
+    const named = serviceNamed.safeParse(request.body);
+    if (/^(?:en|dis)able$/.test(request.params.action) && named.success) {
+      const { host, binary } = named.data;
+      const all = await services(request.minor);
+      if (!all.some((service) => service.host === host && service.binary === binary))
+        throw notFound(`Service ${binary} could not be found on host ${host}.`);
+    }
     throw badRequest('Invalid input received: who operates the workers starts and stops them, and no request does.');
   });
 
@@ -95,6 +105,35 @@ export function registerServices(app: FastifyInstance, context: ApiContext): voi
         'service-status': state === 'up' ? 'available' : 'unavailable',
         'service-state': 'enabled',
         'last-update': seenAt,
+      })),
+    };
+  });
+
+  app.get<{ Params: { host: string } }>('/os-hosts/:host', async (request) => {
+    expectAdministrator(request, 'volume_extension:hosts');
+    const { host } = request.params;
+    const found = (await backends()).find(({ backend }) => hostOf(backend) === host);
+    if (found === undefined) throw notFound(`Host ${host.slice(0, 255)} could not be found.`);
+    const projects = await (await cache.inventory()).listProjectTotals(found.backend);
+    const sum = (name: 'volumes' | 'volumesGiB' | 'snapshots' | 'snapshotsGiB') =>
+      projects.reduce((total, project) => total + project[name], 0);
+    const total = {
+      projectId: '(total)',
+      volumes: sum('volumes'),
+      volumesGiB: sum('volumesGiB'),
+      snapshots: sum('snapshots'),
+      snapshotsGiB: sum('snapshotsGiB'),
+    };
+    return {
+      host: [total, ...projects].map((of) => ({
+        resource: {
+          host,
+          project: of.projectId,
+          volume_count: String(of.volumes),
+          total_volume_gb: String(of.volumesGiB),
+          snapshot_count: String(of.snapshots),
+          total_snapshot_gb: String(of.snapshotsGiB),
+        },
       })),
     };
   });

@@ -46,8 +46,10 @@ export const typeActionSchema = z.union([
 export type TypeActionBody = z.output<typeof typeActionSchema>;
 
 const keySize = z.union([z.int(), z.string().regex(/^\d+$/)], 'a whole number').transform(Number);
-const encryption = z.strictObject({
-  provider: nonEmptyText(MAX_NAME_CHARACTERS),
+/** Source: `cinder.api.schemas.volume_type_encryption`. */
+const encryption = z.object({
+  // Clients in Go send an empty one where they change other fields.
+  provider: z.string().max(MAX_NAME_CHARACTERS),
   control_location: z.enum(['front-end', 'back-end']),
   cipher: z.string().max(MAX_NAME_CHARACTERS).nullish(),
   key_size: keySize.nullish(),

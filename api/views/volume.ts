@@ -12,21 +12,28 @@ import { typeOfVolume } from '../volume-types';
 import { timeOf } from './time';
 
 /** @returns Cinder's status of a volume. */
-export function statusOf({ state, status, imageId }: Pick<Volume, 'state' | 'status' | 'imageId'>): string {
-  if (state === 'available') return status ?? 'available';
+export function statusOf({
+  state,
+  status,
+  isReimaging,
+  imageId,
+}: Pick<Volume, 'state' | 'status' | 'isReimaging' | 'imageId'>): string {
+  if (state === 'available') return isReimaging ? 'downloading' : (status ?? 'available');
   return state === 'reimaging' || (state === 'creating' && imageId !== null) ? 'downloading' : state;
 }
 
 /** @returns which rows have this status of Cinder's: `statusOf` the other way round; none where it is no status of a volume. */
 export function conditionsOf(status: string): StatusCondition[] {
   const held = heldStatuses.find((known) => known === status);
-  const ofHeld: StatusCondition[] = held === undefined ? [] : [{ state: 'available', status: held }];
+  const ofHeld: StatusCondition[] =
+    held === undefined ? [] : [{ state: 'available', status: held, isReimaging: false }];
   switch (status) {
     case 'available':
-      return [{ state: 'available', status: null }];
+      return [{ state: 'available', status: null, isReimaging: false }];
     case 'creating':
+      return [{ state: 'creating', ofImage: false }, ...ofHeld];
     case 'downloading':
-      return [{ state: 'creating', ofImage: status === 'downloading' }];
+      return [{ state: 'creating', ofImage: true }, { state: 'reimaging' }, { state: 'available', isReimaging: true }];
     case 'error':
     case 'deleting':
       return [{ state: status }, ...ofHeld];

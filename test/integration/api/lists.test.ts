@@ -146,6 +146,18 @@ describe('what stands for the services of Cinder', () => {
     expect(pools.body.pools[0].capabilities.total_capacity_gb).toEqual(expect.any(Number));
     expect((await get(`capabilities/${host}`)).body).toMatchObject({ volume_backend_name: backend });
     expect((await get('capabilities/nowhere')).status).toBe(404);
+    const { host: usage } = (await get(`os-hosts/${host}`)).body;
+    const had = (name: string) => ({ resource: expect.objectContaining({ host, project: name }) });
+    expect(usage[0]).toEqual(had('(total)'));
+    const [total, ...ofProjects] = usage.map(({ resource }: { resource: { volume_count: string } }) =>
+      Number(resource.volume_count),
+    );
+    expect(ofProjects.reduce((sum: number, count: number) => sum + count, 0)).toBe(total);
+    expect((await get('os-hosts/nowhere')).status).toBe(404);
+    const enable = async (service: object) => (await api.call('PUT /v3/p1/os-services/enable', service)).status;
+    expect(await enable({ host, binary: 'cinder-volume' })).toBe(400);
+    expect(await enable({ host: 'nowhere', binary: 'cinder-volume' })).toBe(404);
+    expect(await enable({ host, binary: 'none' })).toBe(404);
     expect((await get('os-availability-zone')).body).toEqual({
       availabilityZoneInfo: [{ zoneName: 'zone-1', zoneState: { available: true } }],
     });

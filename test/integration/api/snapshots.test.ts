@@ -79,7 +79,7 @@ describe('snapshots', () => {
     await flow.until('all to be gone', async () => (await api.call(`GET /v3/p1/volumes/${volume}`)).status === 404);
   });
 
-  it('are said to be something else by administrators alone, in the order of their work', async () => {
+  it('are said to be something else, in the order of their work', async () => {
     const id = await take(await createVolume());
     const act = async (action: object) => (await api.call(`POST /v3/p1/snapshots/${id}/action`, action)).status;
     expect(await act({ 'os-reset_status': { status: 'creating' } })).toBe(202);

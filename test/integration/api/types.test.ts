@@ -58,6 +58,13 @@ describe('volume types', () => {
     const { encryption_id: encryptionId } = made.body.encryption;
     await api.call(`PUT ${path}/encryption/${encryptionId}`, { encryption: { key_size: 128 } });
     expect((await api.call(`GET ${path}/encryption`)).body).toMatchObject({ ...encryption, key_size: 128 });
+    // As clients in Go send what they do not set.
+    const unset = { provider: '', control_location: 'back-end', cipher: '', key_size: 0 };
+    expect(await api.call(`PUT ${path}/encryption/${encryptionId}`, { encryption: unset })).toMatchObject({
+      status: 200,
+      body: { encryption: unset },
+    });
+    expect((await api.call(`GET ${path}/encryption`)).body).toMatchObject(unset);
     await api.call(`PUT ${path}`, { volume_type: { is_public: true } });
     for (const action of ['addProjectAccess', 'removeProjectAccess'])
       expect((await api.call(`POST ${path}/action`, { [action]: { project: 'p2' } })).status).toBe(400);
@@ -83,6 +90,14 @@ describe('volume types', () => {
     expect(shown.volume).toMatchObject({ volume_type: 'wide', volume_type_id: wide.id, multiattach: false });
     await makeType('elsewhere', { extra_specs: { volume_backend_name: flow.stack.backend } });
     expect((await retype('elsewhere')).status).toBe(400);
+    expect((await retype('wide')).status).toBe(400);
+    expect((await retype('no-such-type')).status).toBe(404);
+    expect((await retype('__DEFAULT__')).status).toBe(202);
+    expect((await api.call(`GET /v3/p1/volumes/${volume.id}`)).body.volume).toMatchObject({
+      volume_type: '__DEFAULT__',
+      multiattach: false,
+    });
+    expect((await retype('__DEFAULT__')).status).toBe(400);
     expect((await api.call(`DELETE /v3/p1/types/${type.id}`)).status).toBe(202);
   });
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { MiB } from '../../../workflows/contract/bytes';
 import { startApi, type TestApi } from '../../support/stack/api';
 import { useStack } from '../../support/stack/flows';
 
@@ -61,6 +62,24 @@ describe('the actions of a volume', () => {
     expect(refused.body.badRequest.message).toContain('Volume status must be available or error');
     expect((await act(id, { 'os-force_delete': {} })).status).toBe(202);
     await flow.until('the volume to be gone', async () => (await api.call(`GET /v3/p1/volumes/${id}`)).status === 404);
+  });
+
+  it('give it the bytes of an image, and it is `downloading` until it has them', async () => {
+    const { image } = await flow.upload('reimaged', { virtualBytes: 16 * MiB });
+    const id = await create();
+    await flow.stack.imageService.inject({ kind: 'slow', on: 'file', bytesPerSecond: MiB, times: 9 });
+    expect((await act(id, { 'os-reimage': { image_id: image.id } })).status).toBe(202);
+    expect(await show(id)).toMatchObject({ status: 'downloading', bootable: 'false' });
+    const listed = async (status: string): Promise<boolean> => {
+      const { body } = await api.call(`GET /v3/p1/volumes?status=${status}`);
+      return body.volumes.some((volume: { id: string }) => volume.id === id);
+    };
+    expect([await listed('downloading'), await listed('available')]).toEqual([true, false]);
+    expect((await act(id, { 'os-extend': { new_size: 2 } })).status).toBe(400);
+    await flow.stack.imageService.clearFaults();
+    await flow.until('the volume to be available', async () => (await show(id)).status === 'available');
+    expect(await show(id)).toMatchObject({ bootable: 'true', volume_image_metadata: { image_id: image.id } });
+    expect([await listed('downloading'), await listed('available')]).toEqual([false, true]);
   });
 
   it.each<{ what: string; action: object; status: number }>([

@@ -20,6 +20,8 @@ export interface RealKeystone {
   port: number;
   /** Its administrator. */
   operator: KeystoneOperator;
+  /** The password of that user, `admin`. */
+  adminPassword: string;
   /** Ends it; `start` goes on with the same data, on the same port. */
   stop(this: void): Promise<void>;
   start(this: void): Promise<void>;
@@ -69,7 +71,7 @@ export async function startRealKeystone({ directory, tokenSeconds }: KeystoneOpt
     await (await fetch(url)).arrayBuffer();
     return operator.countTokens(join(directory, 'access.log'));
   };
-  return { url, port, operator, start, stop, countTokens };
+  return { url, port, operator, adminPassword: password, start, stop, countTokens };
 }
 
 /**

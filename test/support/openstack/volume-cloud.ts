@@ -18,6 +18,10 @@ export interface VolumeCloud {
   region: string;
   /** An administrator of the cloud, with a project that is theirs. */
   admin: { user: string; password: string; project: string; projectId: string };
+  /** Of the user `admin`, whom some tests know an administrator by. */
+  adminPassword: string;
+  /** Of our API, without a version. */
+  volumesUrl: string;
   /** A raw image of 16 MiB that everybody may use. */
   imageId: string;
 }
@@ -40,7 +44,7 @@ export async function startVolumeCloud({ exported }: { exported?: string } = {})
   return await undoneOnFailure(async ({ after, run }) => {
     const cloud = await startRealCloud({ tokenSeconds: 3600 });
     after(() => cloud.stop());
-    const { operator, url: keystoneUrl } = cloud.keystone;
+    const { operator, url: keystoneUrl, adminPassword } = cloud.keystone;
     const account = { user: 'tempest', password: newSecret(), project: 'tempest' };
     const { projectId } = await operator.ensureAccount({ ...account, roles: ['admin'] });
     const { password } = cloud.account;
@@ -61,7 +65,7 @@ export async function startVolumeCloud({ exported }: { exported?: string } = {})
     const uploadImage = async (name: string): Promise<string> =>
       await uploadPublicImage({ keystoneUrl, region, admin }, { name, endpoint: cloud.glance.endpoint });
     const imageId = await uploadImage('tempest');
-    const addresses: VolumeCloud = { keystoneUrl, region, admin, imageId };
+    const addresses: VolumeCloud = { keystoneUrl, region, admin, adminPassword, volumesUrl: api.url, imageId };
     process.env[ADDRESSES] = JSON.stringify(addresses);
     const configPath = stack.environment['IVC_CONFIG'] ?? '';
     return { cloud: addresses, keystone: cloud.keystone, configPath, uploadImage, stop: run };
@@ -76,7 +80,7 @@ export function getVolumeCloud(): VolumeCloud {
 }
 
 async function uploadPublicImage(
-  { keystoneUrl, region, admin }: Omit<VolumeCloud, 'imageId'>,
+  { keystoneUrl, region, admin }: Pick<VolumeCloud, 'keystoneUrl' | 'region' | 'admin'>,
   { name, endpoint }: { name: string; endpoint: string },
 ): Promise<string> {
   const identity = openIdentity(

@@ -74,7 +74,7 @@ const volumeActions: RouteCell[] = [
   // There is no such image.
   writes('volume', { own: 404, ...action('os-reimage', () => ({ image_id: IMAGE })) }),
   writes('volume', { own: 409, ...action('revert', ({ snapshot }) => ({ snapshot_id: snapshot })) }),
-  writes('volume', { own: 202, ...action('os-retype', () => ({ new_type: '__DEFAULT__' })) }),
+  writes('volume', { own: 400, ...action('os-retype', () => ({ new_type: '__DEFAULT__' })) }),
   administers('volume', { own: 202, ...action('os-reset_status', () => ({ status: 'error' })) }),
   administers('volume', { own: 202, ...action('os-force_delete') }),
   administers('volume', { own: 400, ...action('os-migrate_volume', () => ({ host: 'h2' })) }),
@@ -170,6 +170,7 @@ const services: Record<string, RouteCell[]> = {
   'GET /os-services': [administers(nothing, { own: 200 })],
   'PUT /os-services/:action': [administers(nothing, { own: 400, body: () => ({ host: 'h1' }) })],
   'GET /os-hosts': [administers(nothing, { own: 200 })],
+  'GET /os-hosts/:host': [administers(nothing, { own: 404 })],
   'GET /scheduler-stats/get_pools': [administers(nothing, { own: 200 })],
   'GET /capabilities/:host': [administers(nothing, { own: 404 })],
   'GET /resource_filters': [reads(nothing, { own: 200 })],
@@ -233,7 +234,6 @@ export const routeCells: Readonly<Record<string, RouteCell[]>> = {
     ...volumeActions,
     writes('type', {
       own: 202,
-      absent: 400,
       foreignToAdministrator: 404,
       ...action('os-retype', ({ type }) => ({ new_type: type })),
     }),
@@ -250,7 +250,7 @@ export const routeCells: Readonly<Record<string, RouteCell[]>> = {
   ...metadataOf('snapshot', '/snapshots/:snapshot_id'),
   'POST /snapshots/:snapshot_id/action': [
     administers('snapshot', { own: 202, ...action('os-reset_status', () => ({ status: 'error' })) }),
-    administers('snapshot', { own: 400, ...action('os-update_snapshot_status', () => ({ status: 'available' })) }),
+    writes('snapshot', { own: 400, ...action('os-update_snapshot_status', () => ({ status: 'available' })) }),
     administers('snapshot', { own: 202, ...action('os-force_delete') }),
   ],
 

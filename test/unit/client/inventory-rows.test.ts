@@ -103,11 +103,12 @@ const imageOf = (entryId: string, imageId: string): EntryImageRow => ({
 });
 
 it('shows a volume with its public error and without what the workflows keep in its row', () => {
-  expect(toVolume(volume)).toEqual({
+  expect(toVolume(volume, { attachments: [], isReimaging: false })).toEqual({
     volumeId: 'v',
     name: null,
     description: 'for tests',
     status: null,
+    isReimaging: false,
     readOnly: false,
     multiattach: false,
     requestedBy: 'alice',

@@ -84,6 +84,7 @@ const ofWorkflowsAndOperators: Record<string, string[]> = {
   'held-uploads.ts': ['endUpload', 'markUploading'],
   // Of the types of volumes, for administrators.
   'volume-types.ts': ['isUsed', 'updateVolumeType'],
+  'volume-lists.ts': ['readProjectTotals'],
   'volumes.ts': ['listSnapshotsOf', 'markDeleted', 'readVolumes', 'revertDeleting'],
 };
 
