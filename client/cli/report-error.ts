@@ -71,6 +71,9 @@ function hintFor({ type, exitCode, workflowId, details }: ImageVolumeCacheError)
   if (type === 'WaitInterrupted')
     return workflowId === undefined ? undefined : progressHint(workflowId, details['projectId']);
   if (type === 'NotConfigured' || type === 'OtherVersion' || exitCode !== exitCodes.unavailable) return undefined;
+  // That is a server of others, of which no stack of ours knows.
+  if (type === 'CinderUnavailable')
+    return 'Is its server up, and is --database what `[database] connection` of cinder.conf says? It is reached from this host. Nothing was changed.';
   return 'Is the stack up? `ivc up` starts it, `ivc doctor` says what is wrong.';
 }
 

@@ -106,6 +106,13 @@ describe('reportError', () => {
     expect(stderr).toContain('`ivc up`');
   });
 
+  it('asks for the server of Cinder’s database, and not for our stack, where that is not reached', () => {
+    const message = "Cinder's database cannot be read: connect ECONNREFUSED 127.0.0.1:3306";
+    expect(reportError(new ImageVolumeCacheError({ type: 'CinderUnavailable', message }), {})).toBe(5);
+    expect(stderr).toContain('--database');
+    expect(stderr).not.toContain('`ivc up`');
+  });
+
   it('says how to look at what goes on after an interrupt', () => {
     const error = new ImageVolumeCacheError({
       type: 'WaitInterrupted',
