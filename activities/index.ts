@@ -94,7 +94,7 @@ import { createRemoveImageSnapshot, createTakeImageSnapshot } from './upload/ima
 import { createCompareVolume } from './seed/compare-volume';
 import { createNoteTold, createPlanSeed } from './seed/seed-request';
 import { createSemaphore } from '../lib/semaphore';
-import { givingUpAfter } from './kit/heartbeat-reporter';
+import { givingUpAfter, tellingThatItLives } from './kit/heartbeat-reporter';
 
 /** On `image-volume-cache`: the inventory and image metadata. */
 export function createControlActivities(deps: ControlDependencies) {
@@ -180,31 +180,31 @@ export function createBackendActivities(deps: BackendDependencies, backend: Back
   return {
     /** The answer is this worker's own host, so it reaches the backend by construction. */
     pickHost: async (): Promise<{ hostId: HostId }> => ({ hostId: deps.hostId }),
-    cloneVolume: createCloneVolume(deps),
+    cloneVolume: tellingThatItLives(createCloneVolume(deps)),
     cloneVolumes: createCloneVolumes(deps, backend),
     removeVolumes: createRemoveVolumes(deps, backend),
-    makeRoom: createMakeRoom(deps),
-    removeVolume: createRemoveVolume(deps, backend),
-    removeImageVolume: createRemoveImageVolume(deps, backend),
-    growVolume: createGrowVolume(deps, backend),
-    revertExtend: createRevertExtend(deps, backend),
+    makeRoom: tellingThatItLives(createMakeRoom(deps)),
+    removeVolume: tellingThatItLives(createRemoveVolume(deps, backend)),
+    removeImageVolume: tellingThatItLives(createRemoveImageVolume(deps, backend)),
+    growVolume: tellingThatItLives(createGrowVolume(deps, backend)),
+    revertExtend: tellingThatItLives(createRevertExtend(deps, backend)),
     replaceBytes: createReplaceBytes(deps, backend),
-    settleReimage: createSettleReimage(deps, backend),
-    deleteVolume: createDeleteVolume(deps, backend),
+    settleReimage: tellingThatItLives(createSettleReimage(deps, backend)),
+    deleteVolume: tellingThatItLives(createDeleteVolume(deps, backend)),
     makePlainVolume: createMakePlainVolume(deps, backend),
     takeSnapshot: createTakeSnapshot(deps, backend),
-    removeSnapshot: createRemoveSnapshot(deps, backend),
-    deleteSnapshotBytes: createDeleteSnapshotBytes(deps, backend),
-    deleteParent: createDeleteParent(deps, backend),
+    removeSnapshot: tellingThatItLives(createRemoveSnapshot(deps, backend)),
+    deleteSnapshotBytes: tellingThatItLives(createDeleteSnapshotBytes(deps, backend)),
+    deleteParent: tellingThatItLives(createDeleteParent(deps, backend)),
     evictEntries: createEvictEntries(deps, backend),
     flattenVolume: createFlattenVolume(deps, backend),
     reconcileRows: createReconcileRows(deps, backend),
     reconcileObjects: createReconcileObjects(deps, backend),
     digestParents: createDigestParents(deps, backend),
     takeImageSnapshot: createTakeImageSnapshot(deps, backend),
-    removeImageSnapshot: createRemoveImageSnapshot(deps, backend),
-    freeParents: createFreeParents(deps, backend),
-    removeUnusedPointer: createRemoveUnusedPointer(deps, backend),
+    removeImageSnapshot: tellingThatItLives(createRemoveImageSnapshot(deps, backend)),
+    freeParents: tellingThatItLives(createFreeParents(deps, backend)),
+    removeUnusedPointer: tellingThatItLives(createRemoveUnusedPointer(deps, backend)),
     importVolumes: createImportVolumes(deps, backend),
     giveBackVolumes: createGiveBackVolumes(deps, backend),
   };

@@ -130,6 +130,7 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
     cancellationType,
     taskQueue: backendQueueOf(backend),
     startToCloseTimeout: 2 * MINUTE_MS,
+    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
     scheduleToCloseTimeout: budgetMs,
     retry: patient,
     summary,
@@ -139,7 +140,7 @@ export function onBackend(backend: BackendName, { summary, budgetMs }: StepOptio
 
 /** Work on many volumes of a backend, for as long as it reports progress. */
 export function onBackendInBulk(backend: BackendName, step: StepOptions) {
-  return onBackend(backend, step, { startToCloseTimeout: HOUR_MS, heartbeatTimeout: HEARTBEAT_TIMEOUT_MS });
+  return onBackend(backend, step, { startToCloseTimeout: HOUR_MS });
 }
 
 /**
@@ -150,7 +151,6 @@ export function onBackendInBulk(backend: BackendName, step: StepOptions) {
 export function evicting(backend: BackendName, step: StepOptions) {
   return onBackend(backend, step, {
     startToCloseTimeout: 6 * HOUR_MS,
-    heartbeatTimeout: HEARTBEAT_TIMEOUT_MS,
     scheduleToStartTimeout: 2 * MINUTE_MS,
     retry: { ...patient, maximumAttempts: 5 },
   });

@@ -11,6 +11,8 @@ import { until } from '../../support/stack/flows';
 interface Orders {
   /** The next clone is made and its answer kept back until `letGo`; every later one is refused. */
   keepBack?: { volumeId: string; cloned: boolean; letGo: Promise<void> };
+  /** The removal of this volume begins only then. */
+  hold?: { volumeId: string; letGo: Promise<void> };
   /** Image-volumes that take no more clones. */
   fullParents: Set<string>;
   /** Ids of volumes that were made absent, in order. */
@@ -35,6 +37,7 @@ function obeying(backend: VolumeBackend): VolumeBackend {
       return connection;
     },
     async ensureVolumeAbsent(volumeId) {
+      if (orders.hold?.volumeId === volumeId) await orders.hold.letGo;
       await backend.ensureVolumeAbsent(volumeId);
       orders.removed.push(volumeId);
     },
@@ -80,6 +83,26 @@ describe('a clone that ends after its create was given up and its bytes were rem
     delete orders.keepBack;
     expect(await world.create(volumeId)).toMatchObject({ kind: 'done', result: { volumeId, outcome: 'hit' } });
     expect(await world.volume(volumeId)).toMatchObject({ state: 'available', givenUp: false });
+  });
+});
+
+describe('a removal that takes long', () => {
+  it('tells that its worker lives, so that a killed one is noticed', async () => {
+    const world = await createWorld(stack);
+    const { volumeId } = resultOf(await world.create());
+    let letGo = (): void => undefined;
+    orders.hold = { volumeId, letGo: new Promise((resolve) => (letGo = resolve)) };
+    const removal = world.remove(volumeId);
+    const handle = stack.client.workflow.getHandle(stack.ids.deleteVolume(volumeId));
+    await until('the removal to tell that its worker lives', async () => {
+      const { raw } = await handle.describe();
+      const [step] = raw.pendingActivities ?? [];
+      return step?.activityType?.name === 'deleteVolume' && Boolean(step.lastHeartbeatTime);
+    });
+    letGo();
+    expect(await removal).toMatchObject({ kind: 'done', result: { volumeId } });
+    delete orders.hold;
+    await assertCleanSlate(world);
   });
 });
 
