@@ -4,7 +4,8 @@ import { CephCluster } from '../support/ceph/cluster';
 import { listNamespace } from '../support/ceph/rbd-listing';
 import { describeEveryStep } from '../support/every-step/every-step';
 import { startEveryStepStack, type EveryStepStack } from '../support/every-step/step-stack';
-import { uploadScenario } from '../support/every-step/upload-scenario';
+import { uploadScenario, type ImagesOfUpload } from '../support/every-step/upload-scenario';
+import type { World } from '../support/every-step/world';
 
 const both = 'profile rbd pool=volumes, profile rbd pool=images';
 const user = 'pointing-steps';
@@ -29,19 +30,25 @@ async function startOnCeph(): Promise<EveryStepStack> {
   });
 }
 
+/** Each image that there is has its pointer, in the inventory and in Glance's pool; no other has one. */
+async function expectPointers(
+  { stack: { database } }: World,
+  { volumeId, present, asked }: ImagesOfUpload,
+): Promise<void> {
+  const pointers = await database.sql<{ id: string; state: string }[]>`
+    select image_id as id, state from image_pointers where volume_id = ${volumeId} order by image_id`;
+  expect([...pointers]).toEqual([...present].sort().map((id) => ({ id, state: 'ready' })));
+  const inPool = (await CephCluster.ofThisRun().rbd(['ls', 'images'])).split('\n');
+  expect(asked.filter((id) => inPool.includes(id))).toEqual(present);
+}
+
 describe('UploadVolumeToImage', () => {
   const steps = uploadScenario({
     name: 'an upload by a pointer',
     input: {},
     filling: ['pointImage'],
     struck: ['takeImageSnapshot', 'pointImage', 'removeImageSnapshot'],
-    checkImages: async ({ stack: { database } }, { volumeId, present, asked }) => {
-      const pointers = await database.sql<{ id: string; state: string }[]>`
-        select image_id as id, state from image_pointers where volume_id = ${volumeId} order by image_id`;
-      expect([...pointers]).toEqual([...present].sort().map((id) => ({ id, state: 'ready' })));
-      const inPool = (await CephCluster.ofThisRun().rbd(['ls', 'images'])).split('\n');
-      expect(asked.filter((id) => inPool.includes(id))).toEqual(present);
-    },
+    checkImages: expectPointers,
   });
   describeEveryStep({ UploadVolumeToImage: [steps] }, { startStack: startOnCeph });
 });

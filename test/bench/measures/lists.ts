@@ -24,7 +24,8 @@ export interface ListMeasure {
 }
 
 export async function measureLists(servers: BenchServers): Promise<ListMeasure[]> {
-  const { url, database, drop } = await createMigratedDatabase();
+  const made = await createMigratedDatabase();
+  const { url, database } = made;
   await fillDatabase(url, FILLING);
   const stack = await startBenchStack(servers, { databaseUrl: url, workers: [] });
   const bare = async (where: 'of one project' | 'of all'): Promise<number> => {
@@ -55,7 +56,7 @@ export async function measureLists(servers: BenchServers): Promise<ListMeasure[]
     }
   } finally {
     await stack.stop();
-    await drop();
+    await made.drop();
   }
 }
 

@@ -46,12 +46,12 @@ export async function assertCleanSlate(world: World): Promise<void> {
 
   const { listing } = stack;
   for (const [listed, rows] of [
-    [listing.volumes, volumes],
-    [listing.snapshots, snapshots],
+    [await listing.volumes(), volumes],
+    [await listing.snapshots(), snapshots],
   ] as const) {
     const available = rows.filter(({ state }) => state === 'available').map(({ id }) => id);
     const all = rows.map(({ id }) => id);
-    expect(withPrefix(await listed(), all)).toEqual(available.sort());
+    expect(withPrefix(listed, all)).toEqual(available.sort());
   }
   expect(withPrefix(await listing.imageVolumes(), [`image-volume-${cacheKey.short}`])).toEqual(
     entries

@@ -17,7 +17,15 @@ interface UploadScenario {
   last?: string[];
   struck?: string[];
   /** What must be true of the images that there are. */
-  checkImages?: (world: World, images: { volumeId: VolumeId; present: ImageId[]; asked: ImageId[] }) => Promise<void>;
+  checkImages?: (world: World, images: ImagesOfUpload) => Promise<void>;
+}
+
+export interface ImagesOfUpload {
+  volumeId: VolumeId;
+  /** By which uploads were asked for. */
+  asked: ImageId[];
+  /** Of these, those that there are. */
+  present: ImageId[];
 }
 
 /** An upload that did not end well is sent again, as another image: an id is never used twice. */
