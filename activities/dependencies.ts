@@ -10,6 +10,7 @@ import type { Scratch } from './image/scratch';
 import type { SignaturePolicy } from './image/signature-policy';
 import type { ToolGuard } from './image/tool-guard';
 import type { CacheMetrics } from './metrics';
+import type { ComputeService } from './nova/compute-service';
 import type { Tenant } from './keystone/find-tenant';
 import type { ProjectCheck } from './keystone/project-check';
 import type { ScratchQueue } from './transfer/scratch-queue';
@@ -25,6 +26,8 @@ export interface ControlDependencies {
   internalTenant: Tenant;
   /** Of a create's project; without an identity everything passes. */
   checkProject: ProjectCheck;
+  /** Tells servers of their volumes; undefined without an identity. */
+  compute?: ComputeService;
   temporal: Client;
   queues: ReturnType<typeof taskQueues>;
   /** The rules for images, and the hash that names them. */

@@ -19,6 +19,7 @@ import { createChangeVolumeType } from './change/apply-type-change';
 import { createChangeSnapshot } from './snapshot/apply-snapshot-change';
 import { createAcceptTransfer, createCreateTransfer, createDeleteTransfer } from './change/transfers';
 import { createChangeAttachment } from './attach/apply-attachment-change';
+import { createNoteUntold, createTellServers } from './attach/server-news';
 import { createChangeVolume } from './change/apply-volume-change';
 import { createBeginReimage, createDropReimage } from './reimage/begin-reimage';
 import { createReplaceBytes, createSettleReimage } from './reimage/replace-bytes';
@@ -115,6 +116,8 @@ export function createControlActivities(deps: ControlDependencies) {
     answerWaiters: createAnswerWaiters(deps),
     changeVolume: createChangeVolume(deps),
     changeAttachment: createChangeAttachment(deps),
+    tellServers: createTellServers(deps),
+    noteUntold: createNoteUntold(deps),
     beginExtend: createBeginExtend(deps),
     beginReimage: createBeginReimage(deps),
     dropReimage: createDropReimage(deps),

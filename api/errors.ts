@@ -74,6 +74,7 @@ const statuses: Partial<Record<ErrorType, number>> = {
   ForeignRun: 409,
   ImageServiceUnavailable: 503,
   IdentityUnavailable: 503,
+  ComputeServiceUnavailable: 503,
   CredentialsRefused: 503,
   BackendUnavailable: 503,
   DatabaseUnavailable: 503,

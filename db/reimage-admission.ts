@@ -126,8 +126,10 @@ export function whyNotReimagable(
   const { state, status, attachedTo } = volume;
   if (state !== 'available' && !(state === 'reimaging' && reimage !== undefined))
     return { kind: 'volume-state', state };
+  // Whoever it is reserved for does not have it yet.
+  if (status === 'reserved' && reserved) return undefined;
   if (attachedTo !== null) return { kind: 'in-use', by: attachedTo };
-  const isFree = status === null || status === 'error' || (reserved && status === 'reserved');
+  const isFree = status === null || status === 'error';
   return isFree ? undefined : { kind: 'volume-state', state: status };
 }
 

@@ -84,7 +84,7 @@ export async function compose({
   const { namespace } = config.temporal;
   const namespaceId = await findNamespaceId(connection, namespace);
   await bindNamespace(database, { name: namespace, id: namespaceId, moved: words.movedNamespace });
-  const { images, internalTenant, checkProject } = await openImages(config, logger);
+  const { images, internalTenant, checkProject, compute } = await openImages(config, logger);
   const { snapshotBytesCount, ...quotas } = config.quotas;
   await noteConfigured(database, { internalTenant, quotas, snapshotBytesCount });
   const holdsBackends = roles.includes('backend') || roles.includes('host');
@@ -102,6 +102,7 @@ export async function compose({
     images,
     internalTenant,
     checkProject,
+    compute,
     temporal: new Client({
       connection,
       namespace: config.temporal.namespace,

@@ -2,6 +2,7 @@ import { createGlanceClient } from '../activities/glance/client';
 import type { ImageService } from '../activities/glance/image-service';
 import { openIdentity, type Identity } from '../activities/keystone/identity';
 import { findTenant, type Tenant } from '../activities/keystone/find-tenant';
+import { createComputeService, type ComputeService } from '../activities/nova/compute-service';
 import { createProjectCheck, type ProjectCheck } from '../activities/keystone/project-check';
 import type { ResolvedConfig } from '../client/config/load';
 import type { Logger } from '../client/logger';
@@ -18,12 +19,14 @@ export async function openImages(config: ResolvedConfig, logger: Logger): Promis
     const internalTenant = await findInternalTenant(config, { identity, logger });
     const images = createGlanceClient({ endpoint, getToken: identity?.getToken, tls: identity?.tls });
     if (identity !== undefined) await checkReads(images, { identity, logger });
+    const compute = identity && createComputeService(identity);
     const close = async (): Promise<void> => {
       await images.close();
+      await compute?.close();
       await identity?.close();
     };
     const checkProject = identity === undefined ? passEvery : createProjectCheck(identity);
-    return { images: { ...images, close }, internalTenant, checkProject };
+    return { images: { ...images, close }, internalTenant, checkProject, compute };
   } catch (error) {
     await identity?.close();
     throw error;
@@ -34,6 +37,7 @@ interface OpenImages {
   images: ImageService;
   internalTenant: Tenant;
   checkProject: ProjectCheck;
+  compute: ComputeService | undefined;
 }
 
 const passEvery: ProjectCheck = () => Promise.resolve();

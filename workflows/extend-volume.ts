@@ -1,12 +1,13 @@
 /**
  * `ExtendVolume`: a volume grows, never shrinks. Its row promises the new size first, so that the backend is never overcommitted; then the backend
- * grows it, whether or not it is open. What fails gives the promise back.
+ * grows it, whether or not it is open; the servers that have it attached are told. What fails gives the promise back.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { ExtendVolumeInput, ExtendVolumeResult } from './contract/volume-changes';
 import { inTask, onBackend } from './lib/activity-profiles';
 import { describeExtended, describeExtending } from './lib/change-details';
 import { expectFailure, failCancelled, failWith, isCancelled, typed } from './lib/fail';
+import { tellServers } from './lib/tell-servers';
 import { UndoStack } from './lib/undo-stack';
 
 export async function ExtendVolume(input: ExtendVolumeInput): Promise<ExtendVolumeResult> {
@@ -21,8 +22,10 @@ export async function ExtendVolume(input: ExtendVolumeInput): Promise<ExtendVolu
   );
   setCurrentDetails(describeExtending(begun));
   try {
-    const { openedBy } = await onBackend(backend, { summary: 'grow the volume' }).growVolume(step);
+    const { openedBy, isAttached } = await onBackend(backend, { summary: 'grow the volume' }).growVolume(step);
     undo.forget();
+    // An older version has not said it.
+    if (isAttached) await tellServers({ volumeId, event: 'volume-extended', status: 'completed', by, requestId });
     const result = { volumeId, sizeBytes, formerSizeBytes, openedBy };
     setCurrentDetails(describeExtended(result));
     return result;

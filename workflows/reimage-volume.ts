@@ -15,6 +15,7 @@ import type { ContentId, EntryId, HostId } from './contract/ids';
 import type { CacheKey } from './contract/image';
 import { called } from './contract/markdown';
 import type { FreedEntry } from './contract/population';
+import type { VolumeNews } from './contract/server-events';
 import type { Reimage, ReimageVolumeInput, ReimageVolumeResult } from './contract/volume-changes';
 import type { BypassReason } from './contract/volume';
 import { inTask, onBackend, onBackendInBulk, onHost } from './lib/activity-profiles';
@@ -24,6 +25,7 @@ import { bypassReasons } from './lib/details';
 import { findCached } from './lib/ensure-cached';
 import { expectFailure, fail, failCancelled, failWith, isCancelled } from './lib/fail';
 import { isNoRoom, withHost } from './lib/host-affinity';
+import { tellServers } from './lib/tell-servers';
 import { UndoStack } from './lib/undo-stack';
 
 /** Parents that turn out unusable, one after the other: more than a few are no accident. */
@@ -47,13 +49,25 @@ export async function ReimageVolume(input: ReimageVolumeInput): Promise<ReimageV
     const { reimage } = begun;
     undo.before('the reimage', async () => Object.assign(settled, await settle(reimage, 'undo: end the reimage')));
     setCurrentDetails(describeReimaging(reimage));
-    return tell(await giveBytes(begun, undo));
+    const result = await giveBytes(begun, undo);
+    await tellOf(begun, input, 'completed');
+    return tell(result);
   } catch (error) {
     const failure = isCancelled(error) ? undefined : expectFailure(error);
     await undo.run();
+    if (begun) await tellOf(begun, input, settled.volume ? 'completed' : 'failed');
     if (settled.volume && begun) return tell(resultOf(begun.reimage, settled.volume));
     return failure === undefined ? failCancelled(error) : failWith(failure, error);
   }
+}
+
+/** A server that is rebuilt waits for its volume. An older version has not said whether there is one. */
+async function tellOf(
+  { reimage: { volumeId }, isReserved = false }: Begun,
+  { by, requestId }: ReimageVolumeInput,
+  status: VolumeNews['status'],
+): Promise<void> {
+  if (isReserved) await tellServers({ volumeId, event: 'volume-reimaged', status, by, requestId });
 }
 
 interface Begun {
@@ -62,6 +76,7 @@ interface Begun {
   bypass: BypassReason | null;
   imageName: string | null;
   conversionMs: number;
+  isReserved?: boolean;
 }
 
 async function begin(input: ReimageVolumeInput, contentId: ContentId): Promise<Begun> {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { listAttachmentsOf } from '../../db/attachments';
 import { growPromised, promiseExtension, revertExtension } from '../../db/extensions';
 import { scopeOf } from '../../db/scope';
 import type { Caller } from '../../workflows/contract/event-kinds';
@@ -60,13 +61,19 @@ export function createBeginExtend(deps: ControlDependencies) {
   };
 }
 
+export interface Grown {
+  openedBy: string | null;
+  /** Whether servers have it, which are told. */
+  isAttached: boolean;
+}
+
 /**
  * Grows the volume on its backend to what was promised, with its event. Idempotent.
  * @throws VolumeNotFound, VolumeNotReady, VolumeInUse where it cannot grow while it is open, NoSpace, InvalidRequest (final);
  *   BackendUnavailable (retried).
  */
 export function createGrowVolume(deps: BackendDependencies, name: BackendName) {
-  return async function growVolume(step: ExtendStep): Promise<{ openedBy: string | null }> {
+  return async function growVolume(step: ExtendStep): Promise<Grown> {
     const { volumeId, sizeBytes, by, requestId } = step;
     const backend = backendHeld(deps, name);
     const grown = await growPromised(deps.database, {
@@ -81,7 +88,8 @@ export function createGrowVolume(deps: BackendDependencies, name: BackendName) {
     });
     if (grown === undefined)
       throw new Failure('VolumeNotReady', { volumeId, state: 'changed meanwhile', allowed: 'available' });
-    return { openedBy: grown.openedBy ?? null };
+    const attachments = await listAttachmentsOf(deps.database, [volumeId]);
+    return { openedBy: grown.openedBy ?? null, isAttached: attachments.some(({ status }) => status === 'attached') };
   };
 }
 

@@ -4,7 +4,7 @@ import { describeFirstIssue } from '../../lib/issue-words';
 import type { Secret } from '../../lib/secret';
 import { Failure } from '../../workflows/contract/failures';
 import type { CloudSettings, Credentials, Named, Scope } from './cloud-settings';
-import type { KeystoneAnswer, KeystoneRequests } from './requests';
+import type { ServiceAnswer, ServiceRequests } from './requests';
 import { errorSchema, subjectTokenSchema, tokenSchema, type TokenBody } from './schema';
 
 /** A token, and what Keystone says of it. */
@@ -21,7 +21,7 @@ export interface Session {
 export type Account = Pick<CloudSettings, 'credentials' | 'scope'>;
 
 /** `POST /v3/auth/tokens`. @throws Failure CredentialsRefused, IdentityUnavailable (retried). */
-export async function authenticate(requests: KeystoneRequests, account: Account): Promise<Session> {
+export async function authenticate(requests: ServiceRequests, account: Account): Promise<Session> {
   const body = JSON.stringify({ auth: { identity: identityOf(account.credentials), scope: scopeOf(account.scope) } });
   const answer = await requests.exchange({ method: 'POST', path: '/auth/tokens', body });
   if (answer.status !== 201) throw refusalOf(requests.service, answer, account);
@@ -62,7 +62,7 @@ function named(who: Named): object {
   return 'id' in who ? { id: who.id } : { name: who.name, domain: who.domain };
 }
 
-function refusalOf(service: string, { status, text }: KeystoneAnswer, { credentials }: Account): Failure {
+function refusalOf(service: string, { status, text }: ServiceAnswer, { credentials }: Account): Failure {
   const said = errorSchema.safeParse(parseJson(text));
   const message = said.success ? credentials.secret.removeFrom(said.data.error.message).slice(0, MESSAGE_LENGTH) : '';
   const cause = message === '' ? `it answers ${status}` : `it answers ${status}: ${message}`;
@@ -90,14 +90,14 @@ function labelOf(who: { id: string } | { name: string }): string {
 }
 
 /** Its `Date` has whole seconds, and the answer was on its way. */
-function parseClockAhead({ headers: { date } }: KeystoneAnswer): number | undefined {
+function parseClockAhead({ headers: { date } }: ServiceAnswer): number | undefined {
   const aheadMs = typeof date === 'string' ? Date.parse(date) - Date.now() : NaN;
   return Number.isFinite(aheadMs) ? aheadMs : undefined;
 }
 
 /** What does not fit is not shown: it may be the token. */
 export function parseKeystone<Schema extends z.ZodType>(
-  { service }: Pick<KeystoneRequests, 'service'>,
+  { service }: Pick<ServiceRequests, 'service'>,
   schema: Schema,
   value: unknown,
 ): z.output<Schema> {

@@ -7,8 +7,8 @@ import { findEndpoint } from './catalogue';
 import { readCloudSettings } from './cloud-settings';
 import { Failure, isFailure } from '../../workflows/contract/failures';
 import type { IdentityConfig } from './identity-config';
-import { createKeystoneRequests, type KeystoneAnswer, type KeystoneRequest, type KeystoneRequests } from './requests';
-import type { TokenBody } from './schema';
+import { createKeystoneRequests, type ServiceAnswer, type ServiceRequest, type ServiceRequests } from './requests';
+import { catalogueSchema, type TokenBody } from './schema';
 import { createTokenSource } from './token-source';
 import { validatedTokenSchema, type TokenValidation } from './validate-token';
 
@@ -22,6 +22,8 @@ export interface Identity {
   getToken: (rejected?: Secret) => Promise<Secret>;
   /** The one that is configured, else the catalogue's, by region and interface. @throws as `getToken`; Failure InvalidRequest. */
   findImageEndpoint(): Promise<string>;
+  /** As the catalogue is now, which a token's may no longer be; undefined where it has no service of this type. @throws as `findImageEndpoint`. */
+  findServiceEndpoint(type: string): Promise<string | undefined>;
   /** Who we are, as Keystone says. @throws as `getToken`. */
   describeAccount(): Promise<AccountDescription>;
   /** The same, with ids. @throws as `getToken`. */
@@ -51,7 +53,7 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
   const requests = createKeystoneRequests(authUrl, tls);
   const account = createPatientAccount(requests);
   const tokens = createTokenSource(async () => await account.authenticate(readCloudSettings(config, env)));
-  const askWithToken = async (request: Omit<KeystoneRequest, 'token'>): Promise<KeystoneAnswer> => {
+  const askWithToken = async (request: Omit<ServiceRequest, 'token'>): Promise<ServiceAnswer> => {
     const ask = async (token: Secret) => await requests.exchange({ ...request, token: token.reveal() });
     const { token } = await tokens.session();
     const first = await ask(token);
@@ -65,6 +67,12 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
       const settings = readCloudSettings(config, env);
       if (settings.imageEndpoint !== undefined) return settings.imageEndpoint;
       return findEndpoint((await tokens.session()).body.catalog, 'image', settings);
+    },
+    async findServiceEndpoint(type) {
+      const answer = await askWithToken({ method: 'GET', path: '/auth/catalog' });
+      const found = parseRecord(requests, answer, catalogueSchema);
+      if (typeof found === 'string' || !found.catalog.some((service) => service.type === type)) return undefined;
+      return findEndpoint(found.catalog, type, readCloudSettings(config, env));
     },
     readOwn: async () => (await tokens.session()).body,
     async read(path, schema) {
@@ -89,7 +97,7 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
 /** Keystone locks accounts that are tried too often: what it has refused is not tried again for so long, unless it was changed. */
 const REFUSAL_HOLDS_MS = 60_000;
 
-function createPatientAccount(requests: KeystoneRequests) {
+function createPatientAccount(requests: ServiceRequests) {
   let refused: { settings: Account; error: unknown; untilMs: number } | undefined;
   return {
     async authenticate(settings: Account): Promise<Session> {
@@ -112,8 +120,8 @@ function isSame(left: Account, right: Account): boolean {
 }
 
 function parseRecord<Schema extends z.ZodType>(
-  { service }: KeystoneRequests,
-  { status, text }: KeystoneAnswer,
+  { service }: ServiceRequests,
+  { status, text }: ServiceAnswer,
   schema: Schema,
 ): z.output<Schema> | 'missing' | 'forbidden' {
   if (status === 403) return 'forbidden';

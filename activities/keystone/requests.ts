@@ -6,27 +6,29 @@ import { KiB, MiB } from '../../workflows/contract/bytes';
 import { Failure } from '../../workflows/contract/failures';
 import type { ServiceTls } from '../../lib/service-tls';
 
-export interface KeystoneAnswer {
+export interface ServiceAnswer {
   status: number;
   headers: Readonly<Record<string, string | string[] | undefined>>;
   text: string;
 }
 
-export interface KeystoneRequest {
+export interface ServiceRequest {
   method: 'GET' | 'POST';
-  /** Below the URL of Keystone. */
+  /** Below the URL of the service. */
   path: string;
   body?: string;
   token?: string;
   /** What is asked about. */
   subjectToken?: string;
+  /** Such as `compute 2.93`; default: none is asked for. */
+  microversion?: string;
 }
 
-/** HTTP to one Keystone. */
-export interface KeystoneRequests {
+/** HTTP to one Keystone, or to a service of its catalogue. */
+export interface ServiceRequests {
   readonly service: string;
-  /** Follows no redirect: what is sent is for this service. @throws Failure IdentityUnavailable. */
-  exchange(request: KeystoneRequest): Promise<KeystoneAnswer>;
+  /** Follows no redirect: what is sent is for this service. @throws Failure, as it was opened. */
+  exchange(request: ServiceRequest): Promise<ServiceAnswer>;
   close(): Promise<void>;
 }
 
@@ -36,20 +38,32 @@ const REQUEST_TIMEOUT_MS = 15_000;
 const ANSWER_LIMIT_BYTES = 8 * MiB;
 const HEADERS_LIMIT_BYTES = 64 * KiB;
 
-export function createKeystoneRequests(service: string, tls: ServiceTls): KeystoneRequests {
+export function createKeystoneRequests(service: string, tls: ServiceTls): ServiceRequests {
+  return createServiceRequests(service, { name: 'keystone', tls, failure: 'IdentityUnavailable' });
+}
+
+interface ServiceOptions {
+  /** As spans have it. */
+  name: string;
+  tls: ServiceTls;
+  /** What is thrown while it does not answer. */
+  failure: 'IdentityUnavailable' | 'ComputeServiceUnavailable';
+}
+
+export function createServiceRequests(service: string, { name, tls, failure }: ServiceOptions): ServiceRequests {
   const agent = new Agent({
     connect: { timeout: CONNECT_TIMEOUT_MS, ...tls },
     maxHeaderSize: HEADERS_LIMIT_BYTES,
     connections: 4,
   });
   const unavailable = (cause: string, options?: ErrorOptions): Failure =>
-    new Failure('IdentityUnavailable', { service, cause }, options);
+    new Failure(failure, { service, cause }, options);
 
   return {
     service,
     exchange: (request) =>
       traced(
-        () => httpSpan({ service: 'keystone', method: request.method, url: `${service}${request.path}` }),
+        () => httpSpan({ service: name, method: request.method, url: `${service}${request.path}` }),
         async ({ say, headers }) => {
           const answer = await exchange(request, headers());
           say({ 'http.response.status_code': answer.status });
@@ -60,9 +74,9 @@ export function createKeystoneRequests(service: string, tls: ServiceTls): Keysto
   };
 
   async function exchange(
-    { method, path, body, token, subjectToken }: KeystoneRequest,
+    { method, path, body, token, subjectToken, microversion }: ServiceRequest,
     traceHeaders: Record<string, string>,
-  ): Promise<KeystoneAnswer> {
+  ): Promise<ServiceAnswer> {
     const late = unavailable(`no answer within ${REQUEST_TIMEOUT_MS} ms`);
     return await withDeadline({ ms: REQUEST_TIMEOUT_MS, late }, async (signal) => {
       try {
@@ -76,6 +90,7 @@ export function createKeystoneRequests(service: string, tls: ServiceTls): Keysto
             'content-type': 'application/json',
             'x-auth-token': token,
             'x-subject-token': subjectToken,
+            'openstack-api-version': microversion,
             ...traceHeaders,
           },
         });

@@ -19,6 +19,9 @@ const serviceSchema = z.object({
 });
 export type CatalogueService = z.output<typeof serviceSchema>;
 
+/** Of an answer to `GET /v3/auth/catalog`. */
+export const catalogueSchema = z.object({ catalog: z.array(serviceSchema) });
+
 /** The body of an answer to `POST /v3/auth/tokens`; the token itself is in the header. */
 export const tokenSchema = z.object({
   token: z.object({

@@ -38,6 +38,8 @@ export type BegunReimage =
       bypass: BypassReason | null;
       imageName: string | null;
       conversionMs: number;
+      /** Whether it is reserved: the servers for which it is are told of the end. */
+      isReserved: boolean;
     }
   /** A dead run has left one, which is to be settled first. */
   | { kind: 'unsettled'; volumeId: VolumeId; backend: BackendName; contentId: ContentId };
@@ -110,7 +112,8 @@ export function createBeginReimage(deps: ControlDependencies) {
         const reimage = { volumeId, backend, imageId: image.id, formerImageId, contentId };
         const conversionMs = deps.config.tools.wallClock;
         const bypass = request.bypassCache === true ? 'requested' : null;
-        return { kind: 'begun', reimage, cacheKey, bypass, imageName: image.name, conversionMs };
+        const isReserved = begun.volume.status === 'reserved';
+        return { kind: 'begun', reimage, cacheKey, bypass, imageName: image.name, conversionMs, isReserved };
       }
     }
   };

@@ -25,9 +25,10 @@ const reimage = volumeAction({
       throw badRequest(
         `Invalid volume: status must be ${allowed.join(' or ')} to reimage volume ${volumeId}, but current status is ${status}`,
       );
-    const imageId = input.image_id;
+    const { image_id: imageId, reimage_reserved: reimageReserved } = input;
+    const asked = { imageId, reimageReserved, ...whoAsks(request) };
     try {
-      await orGoesOn((signal) => reimageVolume(context.cache, volumeId, { imageId, signal, ...whoAsks(request) }));
+      await orGoesOn((signal) => reimageVolume(context.cache, volumeId, { ...asked, signal }));
     } catch (error) {
       // As with Cinder, which answers so here alone: to a create it says 400.
       if (error instanceof ImageVolumeCacheError && error.type === 'ImageNotFound')

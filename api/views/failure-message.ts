@@ -22,6 +22,7 @@ const deleteVolume: Words = ['017', 'delete volume'];
 
 const unknown: Words = ['001', 'An unknown error occurred.'];
 const noBackend: Words = ['003', 'Could not find any available weighted backend.'];
+const untold: Words = ['009', 'Compute service failed to extend volume.'];
 const overQuota: Words = ['006', 'Not enough quota resource for operation.'];
 
 /** Of each kind: what was done, and what is told of a failure that has no words of its own. */
@@ -45,6 +46,7 @@ function told({ kind, error, ofImage }: Cause): { action: Words; detail: Words }
   if (error === 'NoBackendFits' || error === 'NoSpace')
     return { action: isCreate ? allocate : action, detail: noBackend };
   if (error === 'QuotaExceeded') return { action, detail: overQuota };
+  if (error === 'ComputeServiceUnavailable' && kind === 'volume.extend-failed') return { action, detail: untold };
   return { action: isCreate && ofImage ? fromImage : action, detail: error === 'Internal' ? unknown : detail };
 }
 

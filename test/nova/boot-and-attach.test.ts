@@ -9,6 +9,7 @@ const POLL_MS = 400;
 const cloud = getNovaCloud();
 let user: CloudUser;
 let cache: ImageVolumeCache;
+let firstVolumeId: string;
 /** Those that a test has not deleted. */
 const servers = new Set<string>();
 
@@ -16,7 +17,7 @@ beforeAll(async () => {
   user = await logInToCloud(cloud, cloud.member);
   cache = openClient({ config: cloud.configPath });
   // From here on the image is cached.
-  await newVolume({ imageRef: cloud.imageId });
+  firstVolumeId = await newVolume({ imageRef: cloud.imageId });
 }, SETTLE_TIMEOUT_MS);
 afterAll(() => cache.close());
 
@@ -28,7 +29,7 @@ afterEach(async () => {
 describe('a server of Nova', () => {
   it('boots from a volume that is there, which is in use until the server is deleted, and stays', async () => {
     const volumeId = await newVolume({ imageRef: cloud.imageId });
-    expect(await outcomeOf(volumeId)).toBe('hit');
+    expect([await outcomeOf(firstVolumeId), await outcomeOf(volumeId)]).toEqual(['miss', 'hit']);
     const server = await boot({ uuid: volumeId, source_type: 'volume', delete_on_termination: false });
     expect(server).toMatchObject({ status: 'ACTIVE', rootId: volumeId });
     const volume = await volumeOf(volumeId);
@@ -106,6 +107,37 @@ describe('a server of Nova', () => {
     expect((await user.volumes(`DELETE /volumes/${server.rootId}`)).status).toBe(400);
     expect((await volumeOf(server.rootId)).status).toBe('in-use');
     await deleteServer(server.id);
+  });
+
+  it('is rebuilt with another image, whose bytes its volume has then', async () => {
+    const server = await boot({ ...ofImage, delete_on_termination: true });
+    const [before] = (await volumeOf(server.rootId)).attachments;
+    const asked = await user.compute(`POST /servers/${server.id}/action`, {
+      rebuild: { imageRef: cloud.otherImageId },
+    });
+    expect(asked.status).toBe(202);
+    expect(await settledServer(server.id)).toMatchObject({ status: 'ACTIVE', rootId: server.rootId });
+    const volume = await volumeOf(server.rootId);
+    expect(volume).toMatchObject({
+      status: 'in-use',
+      attachments: [{ server_id: server.id }],
+      volume_image_metadata: { image_id: cloud.otherImageId },
+    });
+    expect(volume.attachments).toHaveLength(1);
+    expect(volume.attachments[0].attachment_id).not.toBe(before.attachment_id);
+    // The other image is cached by now, from this one on.
+    expect(await outcomeOf(await newVolume({ imageRef: cloud.otherImageId }))).toBe('hit');
+  });
+
+  it('is told when its volume has grown', async () => {
+    const server = await boot({ ...ofImage, delete_on_termination: true });
+    const extended = await user.volumes(`POST /volumes/${server.rootId}/action`, { 'os-extend': { new_size: 2 } });
+    expect(extended.status).toBe(202);
+    await until('Nova to have been told', async () => {
+      const { body } = await user.compute(`GET /servers/${server.id}/os-instance-actions`);
+      return body.instanceActions.some(({ action }: { action: string }) => action === 'extend_volume');
+    });
+    expect(await volumeOf(server.rootId)).toMatchObject({ status: 'in-use', size: 2 });
   });
 });
 

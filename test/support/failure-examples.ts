@@ -49,6 +49,7 @@ export const failureExamples: FailureDetails = {
   StillRunning: { workflowId: 'volume/v' },
   ImageServiceUnavailable: { service: 'http://glance:9292', cause: FOR_OPERATORS },
   IdentityUnavailable: { service: 'http://keystone:5000/v3', cause: FOR_OPERATORS },
+  ComputeServiceUnavailable: { service: 'http://nova:8774/v2.1', cause: FOR_OPERATORS },
   CredentialsRefused: { service: 'http://keystone:5000/v3', account: FOR_OPERATORS, cause: FOR_OPERATORS },
   BackendUnavailable: { backend: 'local', cause: FOR_OPERATORS },
   DatabaseUnavailable: { cause: FOR_OPERATORS },

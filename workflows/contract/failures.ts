@@ -99,6 +99,8 @@ export interface FailureDetails {
   ImageServiceUnavailable: { service: string; cause: string };
   /** Keystone does not answer, or not with a token. */
   IdentityUnavailable: { service: string; cause: string };
+  /** The cloud's compute service does not answer, or does not let this installation tell its servers of their volumes. */
+  ComputeServiceUnavailable: { service: string; cause: string };
   /** Keystone does not take the credentials of this installation; which ones is for operators. */
   CredentialsRefused: { service: string; account: string; cause: string };
   BackendUnavailable: { backend: string; cause: string };
@@ -418,6 +420,12 @@ export const failures: { [Type in FailureType]: FailureRule<Type> } = {
     holdsFor: 'cache-key',
     exitCode: 5,
     publicMessage: ({ service }) => `the identity service at ${service} is unavailable`,
+  },
+  ComputeServiceUnavailable: {
+    retry: true,
+    holdsFor: 'cache-key',
+    exitCode: 5,
+    publicMessage: ({ service }) => `the compute service at ${service} is unavailable`,
   },
   // Retried: no create should fail because the account's password is being changed.
   CredentialsRefused: {

@@ -1,5 +1,5 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { runCommand } from '../../../activities/command';
 import { choosePort } from '../../../worker/ports';
 import { readLogTail, type Part } from '../../../worker/stack/part';
@@ -33,6 +33,8 @@ interface NovaOptions {
   region: string;
 }
 
+/** The policy for Nova that this product comes with. */
+const POLICY = resolve(__dirname, '../../../docs/nova/policy.yaml');
 const DATABASES = ['nova_api', 'nova', 'nova_cell0', 'placement'];
 const HOST = 'host-1';
 const MANAGE_TIMEOUT_MS = 300_000;
@@ -162,6 +164,7 @@ async function writeConfig(
 ): Promise<string> {
   const below = (name: string): string => join(directory, name);
   for (const name of ['locks', 'policy.d']) await mkdir(below(name), { mode: 0o700 });
+  await copyFile(POLICY, join(below('policy.d'), 'policy.yaml'));
   const path = below('nova.conf');
   const config = `[DEFAULT]
 host = ${HOST}

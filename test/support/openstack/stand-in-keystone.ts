@@ -15,7 +15,10 @@ export interface StandInKeystone {
 
 const LIFE_MS = 3_600_000;
 
-export async function startStandInKeystone(): Promise<StandInKeystone> {
+/** @param compute where its catalogue has a compute service: in so many regions. */
+export async function startStandInKeystone({
+  compute = [],
+}: { compute?: readonly string[] } = {}): Promise<StandInKeystone> {
   let projects: { status: number; body?: object } = { status: 403 };
   let lookups = 0;
   const server = createServer((request, response) => {
@@ -25,6 +28,11 @@ export async function startStandInKeystone(): Promise<StandInKeystone> {
       response
         .writeHead(projects.status, { 'content-type': 'application/json' })
         .end(JSON.stringify(projects.body ?? {}));
+      return;
+    }
+    if (request.url === '/v3/auth/catalog') {
+      const catalog = compute.length > 0 ? [{ type: 'compute', endpoints: compute.map(endpointAt) }] : [];
+      response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ catalog }));
       return;
     }
     const given = request.method === 'POST' && request.url === '/v3/auth/tokens';
@@ -50,4 +58,8 @@ function describeToken() {
     project: named('service'),
     roles: [named('image_volume_cache')],
   };
+}
+
+function endpointAt(url: string, index: number) {
+  return { interface: 'public', region: `region-${index}`, url };
 }

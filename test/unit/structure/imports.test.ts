@@ -87,6 +87,7 @@ const isAdapter = (from: string): boolean =>
     'activities/glance',
     'activities/image',
     'activities/keystone',
+    'activities/nova',
   ) || from === 'activities/command.ts';
 
 const rules: Rule[] = [
