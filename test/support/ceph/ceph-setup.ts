@@ -7,14 +7,11 @@ import { CephCluster } from './cluster';
 async function cephSetup(): Promise<void> {
   if (process.env['IVC_TEST_CEPH'] !== undefined) return;
   await globalSetup();
-  try {
+  await runningStack.add(async () => {
     const cluster = await CephCluster.start({ directory: join(runningStack.directory ?? '', 'ceph') });
-    runningStack.parts.push({ stop: async () => await cluster.stop() });
     cluster.announce();
-  } catch (error) {
-    await runningStack.stop();
-    throw error;
-  }
+    return { stop: async () => await cluster.stop() };
+  });
 }
 
 export = cephSetup;

@@ -9,6 +9,7 @@ import type { CephCluster } from '../ceph/cluster';
 import { ensurePackages } from '../machine/debian-packages';
 import { onceARun } from '../machine/once-a-run';
 import { installPythonTools } from '../machine/python-tools';
+import { formatServiceAccount, type ServiceAccount } from '../openstack/service-account';
 
 export interface RealGlance {
   endpoint: string;
@@ -51,11 +52,7 @@ export interface CinderStore {
 }
 
 /** Glance's own, to ask whose a token is. */
-export interface KeystoneAccount {
-  url: string;
-  user: string;
-  password: string;
-  project: string;
+export interface KeystoneAccount extends ServiceAccount {
   /** Whether it believes a token for minutes, as it does by default in a cloud: a validation is most of what a request costs. */
   cachesTokens?: boolean;
 }
@@ -308,17 +305,9 @@ ${keystone === undefined ? '' : formatAuthToken(keystone)}`;
   return path;
 }
 
-function formatAuthToken({ url, user, password, project, cachesTokens = false }: KeystoneAccount): string {
+function formatAuthToken({ cachesTokens = false, ...account }: KeystoneAccount): string {
   return `[keystone_authtoken]
-www_authenticate_uri = ${url}
-auth_url = ${url}
-auth_type = password
-username = ${user}
-password = ${password}
-project_name = ${project}
-user_domain_id = default
-project_domain_id = default
-token_cache_time = ${cachesTokens ? 300 : -1}
+${formatServiceAccount(account)}token_cache_time = ${cachesTokens ? 300 : -1}
 service_token_roles_required = true
 `;
 }

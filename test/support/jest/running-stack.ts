@@ -6,6 +6,8 @@ interface RunningStack {
   directory: string | undefined;
   /** A part without a process named here ends with this one by itself. */
   parts: { part?: Part; stop: () => Promise<void> }[];
+  /** Starts one more; where that fails, all are stopped, since no teardown follows. */
+  add: (start: () => Promise<{ part?: Part; stop: () => Promise<void> }>) => Promise<void>;
   stop: () => Promise<void>;
   /** Teardown does not run when jest is interrupted. */
   stopWhenKilled: () => void;
@@ -18,6 +20,14 @@ declare global {
 export const runningStack: RunningStack = (globalThis.ivcRunningStack ??= {
   directory: undefined,
   parts: [],
+  async add(start) {
+    try {
+      this.parts.push(await start());
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  },
   async stop() {
     const errors: unknown[] = [];
     // The last first: what was started later needs what was there before it.

@@ -8,12 +8,7 @@ import { startNovaCloud } from './nova-cloud';
 async function novaCloudSetup(): Promise<void> {
   await ensurePackages(novaPackages);
   await keystoneSetup();
-  try {
-    runningStack.parts.push(await startNovaCloud());
-  } catch (error) {
-    await runningStack.stop();
-    throw error;
-  }
+  await runningStack.add(startNovaCloud);
 }
 
 export = novaCloudSetup;

@@ -11,6 +11,7 @@ import type { RealKeystone } from './keystone';
 import { mariadbPackages, startMariaDb } from './mariadb';
 import { rabbitMqPackages, startRabbitMq } from './rabbitmq';
 import { readServiceLog, startService } from './service';
+import { formatServiceAccount } from './service-account';
 import { startStandInNeutron } from './stand-in-neutron';
 
 /** A package `nova-compute` would bring libvirt and QEMU, which the driver here does without: its program is all in `python3-nova`. */
@@ -72,7 +73,7 @@ export async function startRealNova(options: NovaOptions): Promise<RealNova> {
       await keystone.operator.addEndpoints({ type: 'compute', region, url });
       const placementUrl = `http://127.0.0.1:${placementPort}`;
       await keystone.operator.addEndpoints({ type: 'placement', region, url: placementUrl });
-      const authentication = formatAuthentication(keystone.url, account);
+      const authentication = formatServiceAccount({ url: keystone.url, ...account });
 
       const placementConfig = `[placement_database]
 connection = ${database.urlOf('placement')}
@@ -129,24 +130,6 @@ ${authentication}`;
       throw new Error(`Nova did not start: ${String(cause)}\n${tails.join('\n')}`, { cause });
     }
   });
-}
-
-interface Account {
-  user: string;
-  password: string;
-  project: string;
-}
-
-function formatAuthentication(keystoneUrl: string, { user, password, project }: Account): string {
-  return `www_authenticate_uri = ${keystoneUrl}
-auth_url = ${keystoneUrl}
-auth_type = password
-username = ${user}
-password = ${password}
-project_name = ${project}
-user_domain_id = default
-project_domain_id = default
-`;
 }
 
 interface Addresses {

@@ -5,12 +5,7 @@ import { startVolumeCloud } from './volume-cloud';
 /** Starts one cloud for all files of a run, since it takes half a minute. */
 async function volumeCloudSetup(): Promise<void> {
   await keystoneSetup();
-  try {
-    runningStack.parts.push(await startVolumeCloud());
-  } catch (error) {
-    await runningStack.stop();
-    throw error;
-  }
+  await runningStack.add(startVolumeCloud);
 }
 
 export = volumeCloudSetup;
