@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtemp, readFile, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { BackendObject, VolumeBackend } from '../../activities/backends/backend';
 import { convertToRaw } from '../../activities/image/qemu-img';
 import { waitFor } from '../../worker/stack/wait';
@@ -631,6 +632,28 @@ export function describeRaces(title: string, makePlace: () => Promise<BackendPla
         if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ type: 'BackendUnavailable' });
       expect(await place.backend.describeParent('img')).toMatchObject({ kind: 'sealed' });
       expect(await kinds(place.backend)).toEqual(['image-volume']);
+    });
+
+    it('a volume is one when several attempts publish it', async () => {
+      const other = await place.reopen();
+      for (let round = 0; round < herd / 2; round += 1) {
+        const marker = volumeMarker(place);
+        const request = { kind: 'volume', name: marker.volumeId, virtualBytes: IMAGE_BYTES } as const;
+        const targets = await Promise.all(
+          ['a1', 'a2', 'a3', 'a4'].map((attempt) => place.backend.ensureWriteTarget({ ...request, attempt })),
+        );
+        const [first, ...others] = await Promise.allSettled(
+          targets.map(async (target, index) => {
+            // One ends while another is in its middle.
+            await delay(index * round);
+            return await (index % 2 === 0 ? place.backend : other).publishVolume(target, marker);
+          }),
+        );
+        expect(others).toEqual(others.map(() => first));
+        expect(first).toMatchObject({ status: 'fulfilled' });
+        await place.backend.ensureVolumeAbsent(marker.volumeId);
+      }
+      expect(await kinds(place.backend)).toEqual([]);
     });
 
     it('a clone is one and sound when two flatten it, and absent when it is deleted meanwhile', async () => {

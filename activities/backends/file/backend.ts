@@ -7,7 +7,7 @@ import { chooseCloneMethod, type CloneMethod, type CloneSetting } from './clone-
 import type { FileBackendContext } from './context';
 import { digestParent } from './digest';
 import { checkClaim, ensureDirectory } from './directory';
-import { withFailures } from './errors';
+import { onceMoreIfAbsent, withFailures } from './errors';
 import { layoutOf } from './layout';
 import { ensureFlattened } from './flatten';
 import { ensureGrown } from './grow';
@@ -67,7 +67,7 @@ export async function createFileBackend({
       neededBytes: (...args: Args) => number = () => 0,
     ) =>
     (...args: Args): Promise<Result> =>
-      withFailures(context, neededBytes(...args), () => operation(context, ...args));
+      withFailures(context, neededBytes(...args), () => onceMoreIfAbsent(() => operation(context, ...args)));
   return {
     name,
     driver: 'file',

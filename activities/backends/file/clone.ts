@@ -64,15 +64,13 @@ async function makeClone(context: FileBackendContext, parent: string, marker: Vo
 }
 
 async function runAttempt(step: CloneStep): Promise<boolean> {
-  const { context, attempt, marker } = step;
+  const { context, attempt } = step;
   try {
     const published = context.method === 'overlay' ? await publishOverlay(step) : await publishReflink(step);
     if (published) await syncDirectory(context.layout.volumes);
     return published;
   } catch (error) {
     if (!hasCode(error, 'EEXIST')) await removeAttempt(attempt);
-    // Whoever was faster has removed all attempts.
-    if (hasCode(error, 'ENOENT') && (await findVolumeFile(context, marker.volumeId)) !== undefined) return false;
     throw error;
   }
 }

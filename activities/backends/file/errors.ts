@@ -1,5 +1,6 @@
 import { Failure } from '../../../workflows/contract/failures';
 import type { FileBackendContext } from './context';
+import { hasCode } from '../../../lib/errno';
 import { freeBytesOrZero } from '../../../lib/files';
 
 /** Runs `operation` and turns what the file system says into the project's failures. `neededBytes`: what `NoSpace` names. */
@@ -12,6 +13,19 @@ export async function withFailures<Result>(
     return await operation();
   } catch (error) {
     throw await toFailure(error, context, neededBytes);
+  }
+}
+
+/**
+ * Whoever makes an object first removes all attempts at it, also those of calls that are still on their way. Such a call is run once more, and finds the
+ * object. What is absent for another reason is absent again.
+ */
+export async function onceMoreIfAbsent<Result>(operation: () => Promise<Result>): Promise<Result> {
+  try {
+    return await operation();
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw error;
+    return await operation();
   }
 }
 

@@ -1,5 +1,4 @@
 import { chmod, open } from 'node:fs/promises';
-import { hasCode } from '../../../lib/errno';
 import { syncPath, writeAll } from '../../../lib/files';
 import { Failure } from '../../../workflows/contract/failures';
 import type { SnapshotId, VolumeId } from '../../../workflows/contract/ids';
@@ -67,8 +66,7 @@ async function makeSnapshot(context: FileBackendContext, marker: SnapshotMarker,
     await publishFile(attempt.data, paths[volume.format]);
   } catch (error) {
     await Promise.all([removeFile(attempt.data), removeFile(attempt.marker)]);
-    // Whoever was faster has removed all attempts.
-    if (!hasCode(error, 'ENOENT') || (await findDisk(paths)) === undefined) throw error;
+    throw error;
   }
 }
 
@@ -196,8 +194,7 @@ async function makeVolume(
     await syncDirectory(layout.volumes);
   } catch (error) {
     await Promise.all([removeFile(attempt.data), removeFile(attempt.marker)]);
-    // Whoever was faster has removed all attempts.
-    if (!hasCode(error, 'ENOENT') || (await findVolumeFile(context, volumeId)) === undefined) throw error;
+    throw error;
   }
 }
 

@@ -4,6 +4,7 @@ import { isSameMarker } from '../markers';
 import { createPacedHash } from '../paced-hash';
 import { checkNotFull, withFailures, type RbdContext } from './context';
 import type { RbdCluster, RbdImage } from './cluster';
+import { lookingAgain } from './look-again';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
@@ -54,10 +55,11 @@ export async function sealImageVolume(
     context,
     async () => {
       await checkClaim(context);
-      if ((await describeParent(context, marker.name)).kind === 'absent') {
+      await lookingAgain(async () => {
+        if ((await describeParent(context, marker.name)).kind !== 'absent') return;
         await sealAttempt(context, attempt, marker);
         await renameUnlessTaken(context, attempt, name);
-      }
+      });
       const sealed = await getSealedParent(context, marker.name);
       context.sealedBytes.set(marker.name, sealed.virtualBytes);
       await removeAttempts(context, { kind: 'image-volume', name: marker.name });

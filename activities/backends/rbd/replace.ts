@@ -9,6 +9,7 @@ import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
 import { isIncompleteClone, storedOf } from './half-made';
+import { lookingAgain, MOST_LOOKS } from './look-again';
 import { MARKER_KEY } from './names';
 import { checkClaim } from './place';
 import { refuseSnapshots, removeAttempts, removeUnneeded } from './remove';
@@ -28,9 +29,6 @@ function namesOf({ names }: RbdContext, volumeId: VolumeId, content: ContentId):
   return { content, volume: names.volumeOf(volumeId), clone: attempt(content), old: attempt(`${content}-old`) };
 }
 
-/** Of calls for one volume at once each goes on where the others have got it: one that lost a step to another looks again. */
-const MOST_LOOKS = 5;
-
 /**
  * See `VolumeBackend.ensureReplaced`. The clone is made whole under a name of its own; then the old image gives its name up, and the clone gets it.
  * Killed between the two, there is no volume until the next call, which finds the clone. What has new bytes is never removed, under whatever name.
@@ -42,23 +40,14 @@ export async function ensureReplaced(context: RbdContext, replacement: VolumeRep
     context,
     async () => {
       await checkClaim(context);
-      for (let looks = 1; looks <= MOST_LOOKS; looks += 1) {
-        try {
-          if (await isReplaced(context, names, replacement)) return connectionOf(context, names.volume);
-        } catch (error) {
-          if (looks === MOST_LOOKS || !isLostToAnother(error)) throw error;
-        }
-      }
+      const look = async (): Promise<boolean> => await isReplaced(context, names, replacement);
+      for (let looks = 1; looks <= MOST_LOOKS; looks += 1)
+        if (await lookingAgain(look)) return connectionOf(context, names.volume);
       const cause = `volume ${volumeId} has not got its new bytes in ${MOST_LOOKS} tries`;
       throw new Failure('BackendUnavailable', { backend: context.name, cause });
     },
     sizeBytes,
   );
-}
-
-/** Whether an image was taken from under a step, or put there before it. */
-function isLostToAnother(error: unknown): boolean {
-  return isCephError(error instanceof Failure ? error.cause : error, 'absent', 'exists', 'busy', 'changed');
 }
 
 /** @returns whether the volume has its new bytes, and nothing else is left of it; false when it should have them now. */

@@ -8,6 +8,7 @@ import { isCephError } from './ceph-error';
 import type { RbdImage, SnapshotSpec } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
 import { describeMade, isEmpty, isIncompleteClone, isUnmade, storedOf } from './half-made';
+import { lookingAgain } from './look-again';
 import { MARKER_KEY, SEAL } from './names';
 import { getSealedParent } from './parent';
 import { checkClaim } from './place';
@@ -143,26 +144,29 @@ export async function publishVolume(
   const attempt = names.attemptOf({ kind: 'volume', name: marker.volumeId, attempt: target.attempt });
   const wanted: StoredVolumeMarker = { marker, parent: null };
   checkSize(marker.sizeBytes, { leastBytes: target.virtualBytes, mostBytes: MAX_IMAGE_BYTES });
+  const publish = async (): Promise<Connection> => {
+    if ((await cluster.describeImage(name, [])) === undefined) {
+      await cluster.completeImage(attempt, {
+        sizeBytes: marker.sizeBytes,
+        metadata: { [MARKER_KEY]: JSON.stringify(wanted) },
+      });
+      await renameUnlessTaken(context, attempt, name);
+    }
+    const image = await cluster.describeImage(name, [MARKER_KEY]);
+    if (image === undefined)
+      throw new Failure('BackendUnavailable', {
+        backend: context.name,
+        cause: 'the volume was deleted while it was made',
+      });
+    confirm(context, image, wanted);
+    await removeAttempts(context, { kind: 'volume', name: marker.volumeId });
+    return connectionOf(context, name);
+  };
   return await withFailures(
     context,
     async () => {
       await checkClaim(context);
-      if ((await cluster.describeImage(name, [])) === undefined) {
-        await cluster.completeImage(attempt, {
-          sizeBytes: marker.sizeBytes,
-          metadata: { [MARKER_KEY]: JSON.stringify(wanted) },
-        });
-        await renameUnlessTaken(context, attempt, name);
-      }
-      const image = await cluster.describeImage(name, [MARKER_KEY]);
-      if (image === undefined)
-        throw new Failure('BackendUnavailable', {
-          backend: context.name,
-          cause: 'the volume was deleted while it was made',
-        });
-      confirm(context, image, wanted);
-      await removeAttempts(context, { kind: 'volume', name: marker.volumeId });
-      return connectionOf(context, name);
+      return await lookingAgain(publish);
     },
     marker.sizeBytes,
   );
