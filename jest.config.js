@@ -39,7 +39,7 @@ module.exports = {
     suite('stack', stack),
     suite('glance', stack),
     suite('ceph', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
-    suite('import', { ...stack, globalSetup: '<rootDir>/test/support/ceph/ceph-setup.ts' }),
+    suite('import', stack),
     suite('keystone', { ...stack, globalSetup: '<rootDir>/test/support/openstack/keystone-setup.ts' }),
     suite('tempest', { ...stack, globalSetup: '<rootDir>/test/support/openstack/volume-cloud-setup.ts' }),
     suite('nova', { ...stack, globalSetup: '<rootDir>/test/support/openstack/nova-cloud-setup.ts' }),

@@ -11,7 +11,17 @@ import { recordVolumeEvent, volumeEventColumns, volumeEventsOf, type EventSource
 import { hasKey } from './key-columns';
 import { holdsNothing, lockReimage, whyNotReimagable, type NotReimagable } from './reimage-admission';
 import { cacheEntries, reimages, snapshots, type EntryRow, type ReimageRow, type VolumeRow } from './schema';
-import { inTransaction, isLiteral, json, query, readRows, readTable, runStatement, type Queryable } from './statement';
+import {
+  inTransaction,
+  isLiteral,
+  isOneOf,
+  json,
+  query,
+  readRows,
+  readTable,
+  runStatement,
+  type Queryable,
+} from './statement';
 import { lockVolume } from './volumes';
 
 /** Ends a reimage that holds nothing yet: the volume is what it was. Idempotent. */
@@ -309,10 +319,15 @@ export function listReimages(
   );
 }
 
+const reimaging = { volumeId: reimages.volumeId };
+
 /** @returns those of the volumes whose bytes are being replaced. */
 export async function readReimaging(on: Queryable, volumeIds: readonly VolumeId[]): Promise<Set<VolumeId>> {
   if (volumeIds.length === 0) return new Set();
-  const where = and(sql`${reimages.volumeId} = any (${`{${volumeIds.join(',')}}`}::uuid[])`);
-  const rows = await query(on, (orm) => orm.select({ volumeId: reimages.volumeId }).from(reimages).where(where));
+  const rows = await readRows(
+    on,
+    reimaging,
+    (columns) => sql`select ${columns} from reimages where ${isOneOf(sql`volume_id`, volumeIds)}`,
+  );
   return new Set(rows.map(({ volumeId }) => volumeId));
 }

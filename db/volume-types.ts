@@ -6,7 +6,7 @@ import type { Database } from './client';
 import { findEventOfRun, recordEvent, type EventSource } from './events';
 import { renameTypeQuotas } from './quotas';
 import { defaultVolumeTypes, volumes, volumeTypes, type VolumeTypeRow } from './schema';
-import { inTransaction, query, runStatement, transactionTime, type Queryable } from './statement';
+import { inTransaction, query, readRows, runStatement, transactionTime, type Queryable } from './statement';
 
 export type ChangeTypeOutcome =
   | { kind: 'absent' | 'name-taken' }
@@ -113,20 +113,20 @@ export function changeDefaultType(
 /** Projects with a default type of their own that are listed at once. */
 const MOST_DEFAULTS = 10_000;
 
+const { setAt: _at, ...ofDefaults } = getTableColumns(defaultVolumeTypes);
+
 /** @returns the ids of the types that projects have by default; of one project where it is named. */
 export function selectDefaultTypes(
   database: Queryable,
   { projectId }: { projectId?: ProjectId } = {},
 ): Promise<{ projectId: ProjectId; volumeTypeId: string }[]> {
-  const where = projectId === undefined ? undefined : eq(defaultVolumeTypes.projectId, projectId);
-  const { setAt: _at, ...columns } = getTableColumns(defaultVolumeTypes);
-  return query(database, (orm) =>
-    orm
-      .select(columns)
-      .from(defaultVolumeTypes)
-      .where(where)
-      .orderBy(asc(defaultVolumeTypes.projectId))
-      .limit(MOST_DEFAULTS),
+  const where = projectId === undefined ? sql`true` : eq(defaultVolumeTypes.projectId, projectId);
+  // As `findVolume`: every create asks.
+  return readRows(
+    database,
+    ofDefaults,
+    (columns) =>
+      sql`select ${columns} from default_volume_types where ${where} order by project_id limit ${MOST_DEFAULTS}`,
   );
 }
 

@@ -8,6 +8,7 @@ import type { CinderImportReport } from '../../client';
 import { GiB, MiB } from '../../workflows/contract/bytes';
 import type { BackendName } from '../../workflows/contract/ids';
 import { CephCluster } from '../support/ceph/cluster';
+import { createTestDatabase } from '../support/database/postgres';
 import { startRealGlance } from '../support/glance/real-glance';
 import { makeSampleImage, uploadSample } from '../support/images/sample-image';
 import { readGuest } from '../support/images/qemu';
@@ -17,11 +18,12 @@ import { startStack, type Stack } from '../support/stack/stack';
 
 const START_TIMEOUT_MS = 900_000;
 const PROJECT = '11111111111111111111111111111111';
+const asSqlAlchemy = (url: string): string => url.replace(/^postgres(?:ql)?:/, 'postgresql+psycopg2:');
 const resource = z.record(z.string(), z.looseObject({ id: z.string(), status: z.string().optional() }));
 
-/** A real Cinder has made all of it before. */
-describe('an import from a real Cinder', () => {
-  const ceph = CephCluster.ofThisRun();
+/** A real Cinder has made all of it before. Each has a Ceph of its own: a pool is one installation's. */
+describe.each(['MariaDB', 'PostgreSQL'])('an import from a real Cinder with %s', (databaseServer) => {
+  let ceph: CephCluster;
   const { after, run } = createUndos();
   let cinder: RealCinder;
   let running: Stack;
@@ -76,9 +78,18 @@ describe('an import from a real Cinder', () => {
   beforeAll(async () => {
     const directory = await mkdtemp(join(tmpdir(), 'ivc-import-'));
     after(() => rm(directory, { recursive: true, force: true }));
+    ceph = await CephCluster.start({ directory: join(directory, 'ceph') });
+    after(() => ceph.stop());
     const glance = await startRealGlance();
     after(() => glance.stop());
-    cinder = await startRealCinder({ directory: join(directory, 'cinder'), ceph, glanceEndpoint: glance.endpoint });
+    const database = databaseServer === 'PostgreSQL' ? await createTestDatabase() : undefined;
+    after(async () => await database?.drop());
+    cinder = await startRealCinder({
+      directory: join(directory, 'cinder'),
+      ceph,
+      glanceEndpoint: glance.endpoint,
+      ...(database && { databaseUrl: asSqlAlchemy(database.url) }),
+    });
     after(() => cinder.stop());
     const backend = 'ceph' as BackendName;
     const backends = { ceph: { driver: 'rbd', pool: 'volumes', conf: ceph.confPath, user: 'cinder' } };

@@ -16,6 +16,8 @@ interface CinderOptions {
   directory: string;
   ceph: CephCluster;
   glanceEndpoint: string;
+  /** An empty database of PostgreSQL, as SQLAlchemy reads it. Default: a MariaDB of its own. */
+  databaseUrl?: string;
 }
 
 export interface RealCinder extends VolumeClient {
@@ -30,6 +32,7 @@ export interface RealCinder extends VolumeClient {
 }
 
 const servicePackages = ['cinder-api', 'cinder-scheduler', 'cinder-volume', 'python3-cinder', 'sudo'];
+const postgresPackages = ['python3-psycopg2'];
 const cephPackages = ['python3-rbd', 'python3-rados', 'qemu-utils', 'qemu-block-extra'];
 const HOST = 'bench';
 const BACKEND = 'rbd';
@@ -38,12 +41,13 @@ const START_TIMEOUT_MS = 120_000;
 
 /**
  * A real OpenStack Cinder from Debian's packages (installed when missing and we are root): API, scheduler and volume service on 127.0.0.1, without
- * Keystone, with MariaDB and RabbitMQ of its own, on the pool `volumes` of a Ceph, its image-volume cache on and without limits. Nothing else differs
+ * Keystone, with RabbitMQ and, unless it is given a database, MariaDB of its own, on the pool `volumes` of a Ceph, its image-volume cache on and without limits. Nothing else differs
  * from its defaults that a create of a volume would notice. Its processes end with this one.
  */
 export async function startRealCinder(options: CinderOptions): Promise<RealCinder> {
-  await ensurePackages([...servicePackages, ...cephPackages, ...mariadbPackages, ...rabbitMqPackages]);
-  const { directory } = options;
+  const { directory, databaseUrl: given } = options;
+  const databasePackages = given === undefined ? mariadbPackages : postgresPackages;
+  await ensurePackages([...servicePackages, ...cephPackages, ...databasePackages, ...rabbitMqPackages]);
   await mkdir(directory, { mode: 0o700 });
   const stops: Array<() => Promise<void>> = [];
   const stop = async (): Promise<void> => {
@@ -57,14 +61,18 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
     return part;
   };
   try {
-    const database = await startMariaDb(join(directory, 'mariadb'), ['cinder']);
-    stops.push(database.stop);
+    const startDatabase = async (): Promise<string> => {
+      const database = await startMariaDb(join(directory, 'mariadb'), ['cinder']);
+      stops.push(database.stop);
+      return database.urlOf('cinder');
+    };
+    const databaseUrl = given ?? (await startDatabase());
     const messages = await startRabbitMq(join(directory, 'rabbitmq'));
     stops.push(messages.stop);
     const port = await choosePort(0);
     const config = await writeConfig(options, {
       port,
-      databaseUrl: database.urlOf('cinder'),
+      databaseUrl,
       messagesUrl: messages.url,
     });
     await runCommand('cinder-manage', ['--config-file', config, 'db', 'sync'], { timeoutMs: SYNC_TIMEOUT_MS });
@@ -90,7 +98,7 @@ export async function startRealCinder(options: CinderOptions): Promise<RealCinde
     const stopServices = async (): Promise<void> => {
       for (const part of [volume, scheduler, api]) await part.stop();
     };
-    return { ...client, endpoint, databaseUrl: database.urlOf('cinder'), stopServices, stop };
+    return { ...client, endpoint, databaseUrl, stopServices, stop };
   } catch (cause) {
     const tails = await Promise.all(logs.map(async (path) => await readLogTail(path).catch(() => '')));
     await stop();

@@ -1,0 +1,32 @@
+/** Of the first look, where nothing is known. */
+const SOONEST_MS = 4;
+/** Of the first look. */
+const LATEST_MS = 1000;
+const LONGEST_PAUSE_MS = 250;
+/** A look comes so much later than the one before it, of the time that has passed. */
+const LATER = 0.1;
+/** What was there at the first look may have been there earlier. With `LONGER` it makes some two of ten first looks find it. */
+const SHORTER = 0.8;
+const LONGER = 1.05;
+
+/**
+ * When to look for what takes about as long each time: first when it has nearly always taken longer, as the ones before it show, then soon again. A
+ * look costs as much as what it waits for where many wait at once.
+ */
+export class LookPace {
+  private firstMs = SOONEST_MS;
+
+  /** @param passedMs since it began, at the look before; undefined: there was none. @returns how long to wait for the next one. */
+  pauseMs(passedMs?: number): number {
+    if (passedMs === undefined) return this.firstMs;
+    return Math.min(Math.max(LATER * passedMs, SOONEST_MS), LONGEST_PAUSE_MS);
+  }
+
+  /** It was there `passedMs` after it began, at look `looks`. */
+  found(passedMs: number, looks: number): void {
+    this.firstMs =
+      looks === 1
+        ? Math.max(SHORTER * this.firstMs, SOONEST_MS)
+        : Math.min(LONGER * this.firstMs, passedMs, LATEST_MS);
+  }
+}
