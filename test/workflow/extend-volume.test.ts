@@ -1,4 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { MiB } from '../../workflows/contract/bytes';
+import type { ChangeAttachmentResult } from '../../workflows/contract/attachment';
+import type { EventKind } from '../../workflows/contract/event-kinds';
 import type { VolumeId } from '../../workflows/contract/ids';
 import { workflowTypes } from '../../workflows/contract/names';
 import type { CreateVolumeResult } from '../../workflows/contract/volume';
@@ -48,16 +51,56 @@ const ofAvailable: Scenario = {
   },
 };
 
+/** There is no compute service: what is struck is that the run tells it, and that it notes what could not be told. */
+const ofServer: Scenario = {
+  name: 'an extension of a volume that a server has',
+  steps: ['beginExtend', 'growVolume', 'tellServers'],
+  struck: ['tellServers'],
+  prepare: async (world, fault) => {
+    const created = resultOf(await world.create());
+    const { volumeId } = created;
+    const { ids } = world.stack;
+    const server = { volumeId, change: 'create', connector: { host: 'h1' }, instanceId: randomUUID() } as const;
+    const change = async (input: object) =>
+      resultOf(
+        await world.run<ChangeAttachmentResult>(
+          workflowTypes.changeAttachment,
+          ids.changeAttachment(volumeId, randomUUID()),
+          input,
+        ),
+      );
+    const { attachmentId } = await change(server);
+    await change({ volumeId, change: 'complete', attachmentId });
+    const workflowId = ids.extendVolume(volumeId, EXTENDED_BYTES);
+    const input = { volumeId, sizeBytes: EXTENDED_BYTES };
+    let ending: Ending<ExtendVolumeResult> | undefined;
+    return {
+      workflowId,
+      run: async () => {
+        ending = await world.run<ExtendVolumeResult>(workflowTypes.extendVolume, workflowId, input);
+      },
+      check: async () => {
+        // It has grown, whoever knows.
+        expect(ending).toMatchObject({ kind: 'done', result: input });
+        expect(await sizeOf(created)).toBe(EXTENDED_BYTES);
+        expect(await countEvents(world, volumeId)).toBe(1);
+        const isUntold = fault?.kind.startsWith('fails') === true;
+        expect(await countEvents(world, volumeId, 'volume.extend-failed')).toBe(isUntold ? 1 : 0);
+      },
+    };
+  },
+};
+
 async function sizeOf({ connection }: CreateVolumeResult): Promise<number> {
   if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
   return (await readGuest({ filename: connection.path, format: connection.format })).sizeBytes;
 }
 
-async function countEvents({ stack }: World, volumeId: VolumeId): Promise<number> {
-  const query = { scope: 'all projects', volumeId, kind: 'volume.extended', limit: 10 } as const;
+async function countEvents({ stack }: World, volumeId: VolumeId, kind: EventKind = 'volume.extended'): Promise<number> {
+  const query = { scope: 'all projects', volumeId, kind, limit: 10 } as const;
   return (await listEvents(stack.database, query)).length;
 }
 
 describe('ExtendVolume', () => {
-  describeEveryStep({ ExtendVolume: [ofAvailable] });
+  describeEveryStep({ ExtendVolume: [ofAvailable, ofServer] });
 });
