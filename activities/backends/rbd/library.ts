@@ -28,6 +28,8 @@ const VISITS_DEADLINE_FACTOR = 4;
  * its OSD was back, from a call on that had timed out while the OSD was away; a new one was answered at once.
  */
 const TIMEOUTS_OF_A_SILENT_CONNECTION = 3;
+/** Calls that the monitor answers, or the agent itself: they say nothing of the way to the OSD. */
+const withoutOsd: readonly AgentCall[] = ['space', 'countCalls', 'countOpenImages'];
 /** What is read or written at once. */
 const OBJECT_BYTES = 4 * MiB;
 
@@ -46,7 +48,7 @@ interface Agent {
   pipe: Socket;
   waiting: Map<number, Waiting>;
   identity: Promise<ClusterIdentity>;
-  /** Calls that timed out since the last one that was answered. */
+  /** Calls that timed out since the OSD has answered one. */
   timeouts: number;
   /** Readers and writers with an image that is open in it. */
   holders: number;
@@ -247,7 +249,7 @@ function startingAgent(
       await agent.identity;
       try {
         const answer = await send(agent, call, args);
-        agent.timeouts = 0;
+        if (!withoutOsd.includes(call)) agent.timeouts = 0;
         return answer;
       } catch (error) {
         // A client that was blocklisted never gets well again: the next call connects anew.
