@@ -642,15 +642,21 @@ export function describeRaces(title: string, makePlace: () => Promise<BackendPla
         const targets = await Promise.all(
           ['a1', 'a2', 'a3', 'a4'].map((attempt) => place.backend.ensureWriteTarget({ ...request, attempt })),
         );
-        const [first, ...others] = await Promise.allSettled(
+        const published = await Promise.allSettled(
           targets.map(async (target, index) => {
             // One ends while another is in its middle.
             await delay(index * round);
             return await (index % 2 === 0 ? place.backend : other).publishVolume(target, marker);
           }),
         );
-        expect(others).toEqual(others.map(() => first));
-        expect(first).toMatchObject({ status: 'fulfilled' });
+        const connections = published.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+        const described = await place.backend.describeVolume(marker.volumeId);
+        expect(described).toMatchObject({ kind: 'present', marker, connection: connections[0] });
+        expect(connections).toEqual(connections.map(() => connections[0]));
+        // A rename in RBD has several steps, in whose midst it is as if nothing were there: such a call is tried again.
+        if (place.backend.driver === 'file') expect(connections).toHaveLength(targets.length);
+        for (const outcome of published)
+          if (outcome.status === 'rejected') expect(outcome.reason).toMatchObject({ type: 'BackendUnavailable' });
         await place.backend.ensureVolumeAbsent(marker.volumeId);
       }
       expect(await kinds(place.backend)).toEqual([]);
