@@ -18,7 +18,13 @@ import { startStack, type Stack } from '../support/stack/stack';
 
 const START_TIMEOUT_MS = 900_000;
 const PROJECT = '11111111111111111111111111111111';
-const asSqlAlchemy = (url: string): string => url.replace(/^postgres(?:ql)?:/, 'postgresql+psycopg2:');
+/** Ours names the socket's directory as a host, percent-encoded. */
+const asSqlAlchemy = (url: string): string =>
+  url.replace(
+    /^postgres:\/\/(.*)@([^/]+)\/(.*)$/,
+    (_url, login: string, directory: string, database: string) =>
+      `postgresql+psycopg2://${login}@/${database}?host=${decodeURIComponent(directory)}`,
+  );
 const resource = z.record(z.string(), z.looseObject({ id: z.string(), status: z.string().optional() }));
 
 /** A real Cinder has made all of it before. Each has a Ceph of its own: a pool is one installation's. */
