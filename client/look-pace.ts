@@ -25,8 +25,6 @@ export class LookPace {
   /** It was there `passedMs` after it began, at look `looks`. */
   found(passedMs: number, looks: number): void {
     this.firstMs =
-      looks === 1
-        ? Math.max(SHORTER * this.firstMs, SOONEST_MS)
-        : Math.min(LONGER * this.firstMs, passedMs, LATEST_MS);
+      looks === 1 ? Math.max(SHORTER * this.firstMs, SOONEST_MS) : Math.min(LONGER * this.firstMs, passedMs, LATEST_MS);
   }
 }

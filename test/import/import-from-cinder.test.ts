@@ -20,11 +20,7 @@ const START_TIMEOUT_MS = 900_000;
 const PROJECT = '11111111111111111111111111111111';
 /** Ours names the socket's directory as a host, percent-encoded. */
 const asSqlAlchemy = (url: string): string =>
-  url.replace(
-    /^postgres:\/\/(.*)@([^/]+)\/(.*)$/,
-    (_url, login: string, directory: string, database: string) =>
-      `postgresql+psycopg2://${login}@/${database}?host=${decodeURIComponent(directory)}`,
-  );
+  url.replace(/^postgres:(\/\/.*@)([^/]+)(\/.*)$/, 'postgresql+psycopg2:$1$3?host=$2');
 const resource = z.record(z.string(), z.looseObject({ id: z.string(), status: z.string().optional() }));
 
 /** A real Cinder has made all of it before. Each has a Ceph of its own: a pool is one installation's. */
