@@ -56,9 +56,10 @@ export async function sealImageVolume(
     async () => {
       await checkClaim(context);
       await lookingAgain(async () => {
-        if ((await describeParent(context, marker.name)).kind !== 'absent') return;
+        if ((await describeParent(context, marker.name)).kind !== 'absent') return true;
         await sealAttempt(context, attempt, marker);
         await renameUnlessTaken(context, attempt, name);
+        return true;
       });
       const sealed = await getSealedParent(context, marker.name);
       context.sealedBytes.set(marker.name, sealed.virtualBytes);

@@ -40,9 +40,7 @@ export async function ensureReplaced(context: RbdContext, replacement: VolumeRep
     context,
     async () => {
       await checkClaim(context);
-      const look = async (): Promise<boolean> => await isReplaced(context, names, replacement);
-      for (let looks = 1; looks <= MOST_LOOKS; looks += 1)
-        if (await lookingAgain(look)) return connectionOf(context, names.volume);
+      if (await lookingAgain(() => isReplaced(context, names, replacement))) return connectionOf(context, names.volume);
       const cause = `volume ${volumeId} has not got its new bytes in ${MOST_LOOKS} tries`;
       throw new Failure('BackendUnavailable', { backend: context.name, cause });
     },

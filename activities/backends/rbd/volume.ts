@@ -144,7 +144,7 @@ export async function publishVolume(
   const attempt = names.attemptOf({ kind: 'volume', name: marker.volumeId, attempt: target.attempt });
   const wanted: StoredVolumeMarker = { marker, parent: null };
   checkSize(marker.sizeBytes, { leastBytes: target.virtualBytes, mostBytes: MAX_IMAGE_BYTES });
-  const publish = async (): Promise<Connection> => {
+  const publish = async (): Promise<true> => {
     if ((await cluster.describeImage(name, [])) === undefined) {
       await cluster.completeImage(attempt, {
         sizeBytes: marker.sizeBytes,
@@ -160,13 +160,14 @@ export async function publishVolume(
       });
     confirm(context, image, wanted);
     await removeAttempts(context, { kind: 'volume', name: marker.volumeId });
-    return connectionOf(context, name);
+    return true;
   };
   return await withFailures(
     context,
     async () => {
       await checkClaim(context);
-      return await lookingAgain(publish);
+      await lookingAgain(publish);
+      return connectionOf(context, name);
     },
     marker.sizeBytes,
   );
