@@ -65,8 +65,17 @@ async function runJest(suites, jestArguments) {
   const outputFile = join(directory, 'report.json');
   try {
     const jest = join(root, 'node_modules/jest/bin/jest.js');
+    // `--ci`: a snapshot that is not committed fails here as it does in CI (`-u` writes it).
     // `--selectProjects` takes all words that follow it, so it comes last.
-    const args = [jest, ...jestArguments, '--json', `--outputFile=${outputFile}`, '--selectProjects', ...suites];
+    const args = [
+      jest,
+      '--ci',
+      ...jestArguments,
+      '--json',
+      `--outputFile=${outputFile}`,
+      '--selectProjects',
+      ...suites,
+    ];
     const exitCode = await runUntilReported(args, outputFile);
     return { exitCode, report: existsSync(outputFile) ? JSON.parse(readFileSync(outputFile, 'utf8')) : undefined };
   } finally {
