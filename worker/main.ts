@@ -1,3 +1,5 @@
+// oxlint-disable-next-line import/no-unassigned-import -- it acts before the others are loaded.
+import '../client/compile-cache';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Worker } from '@temporalio/worker';
 import { Command } from 'commander';

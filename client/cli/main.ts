@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // oxlint-disable-next-line import/no-unassigned-import -- it acts before the others are loaded.
-import './compile-cache';
+import '../compile-cache';
 import type { Command } from 'commander';
 import { traced } from '../../lib/traced';
 import { findTracing } from '../tracing';

@@ -74,7 +74,8 @@ export async function measureBesideCinder(servers: BenchServers): Promise<Beside
     },
     assertCached,
   });
-  const api = started(await startApi(stack));
+  // With a worker of its own, which starts creates eagerly.
+  const api = started(await startApi(stack, { worker: true }));
   // Others of the same make: the bytes of the first ones are cached.
   const oursThroughApi = await measure(
     { ...clientOf('image-volume-cache through its API', createVolumeClient(api.url)), assertCached },

@@ -1,7 +1,10 @@
+import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import module from 'node:module';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { checkout } from '../../../support/machine/checkout';
 import { runIvc } from '../../../support/stack/ivc';
 
 const tell = resolve(__dirname, '../../../support/machine/tell-loaded-packages.cjs');
@@ -40,11 +43,16 @@ describe('what a command loads', () => {
     expect(packages['zod']).toBeLessThanOrEqual(40);
     expect(own).toBeLessThanOrEqual(140);
   });
+});
 
-  it('is compiled once where Node.js keeps that, in a directory for its user alone', async () => {
+describe('what a process compiles', () => {
+  const programs = ['client/cli/main.js', 'worker/main.js', 'worker/api/main.js'];
+
+  it.each(programs)('is kept by %s where Node.js can, in a directory for its user alone', async (program) => {
     const home = mkdtempSync(join(tmpdir(), 'ivc-compiled-'));
     try {
-      await runIvc(['--version'], { XDG_CACHE_HOME: home });
+      const env = { ...process.env, XDG_CACHE_HOME: home, NODE_COMPILE_CACHE: undefined };
+      await promisify(execFile)(process.execPath, [join(checkout, 'dist', program), '--help'], { env });
       const directory = join(home, 'image-volume-cache/compiled');
       const isKept = 'enableCompileCache' in module;
       expect(existsSync(directory) && statSync(directory).mode & 0o777).toBe(isKept && 0o700);

@@ -1,7 +1,7 @@
 import { mkdirSync, statSync } from 'node:fs';
 import module from 'node:module';
 import { join } from 'node:path';
-import { userCacheDirectory } from '../config/data-directory';
+import { userCacheDirectory } from './config/data-directory';
 
 /** Node.js 22.1 and later. */
 const { enableCompileCache } = module as typeof module & { enableCompileCache?: (directory: string) => unknown };
@@ -9,7 +9,10 @@ const { enableCompileCache } = module as typeof module & { enableCompileCache?: 
 /** Imported before what it is for. */
 if (enableCompileCache !== undefined && process.env['NODE_COMPILE_CACHE'] === undefined) keepCompiledCode();
 
-/** The next command need not compile again what this one has: a fifth of its time. Where nothing can be kept, nothing is. */
+/**
+ * The next process need not compile again what this one has: a fifth of a command's time, a quarter of the time until a worker polls.
+ * Where nothing can be kept, nothing is.
+ */
 function keepCompiledCode(): void {
   const directory = join(userCacheDirectory(), 'compiled');
   try {
