@@ -10,7 +10,7 @@ import { acquireProcessLock, describeHolder } from '../process-lock';
 import { isDiskFull, unlessAbsent } from '../../lib/errno';
 import { fileSystemSpace, STAT_BLOCK_BYTES } from '../../lib/files';
 
-/** A worker host's directory of downloaded images, by content hash. One worker holds it; who uses a file is counted by rows, not here. */
+/** A worker host's directory of downloaded images, by content hash. One worker holds it; users of a file are counted by rows, not here. */
 export interface Scratch {
   readonly hostId: HostId;
   readonly directory: string;
@@ -29,9 +29,9 @@ export interface Scratch {
   list(): Promise<ScratchEntry[]>;
   /** Bytes that an unprivileged process may still write. */
   freeBytes(): Promise<number>;
-  /** Bytes that its files may have together: what they have and what is free. Nobody who may not write to the end should begin. */
+  /** Bytes that its files may have together: theirs and the free ones. Nobody who may not write to the end should begin. */
   capacityBytes(): Promise<number>;
-  /** Bytes that it could hold if it were empty: what is free, and what its files take up on the disk; a hole takes up nothing. */
+  /** Bytes that it could hold if it were empty: the free ones, and those that its files take up on the disk; a hole takes up nothing. */
   mostBytes(): Promise<number>;
   /** Gives the scratch back to other workers. */
   close(): Promise<void>;
@@ -44,7 +44,7 @@ export interface ScratchFile {
 
 export interface ScratchEntry extends ScratchFile {
   contentHash: string;
-  /** What it takes up on the disk. */
+  /** Bytes that it takes up on the disk. */
   bytesOnDisk: number;
   complete: boolean;
   modifiedAt: Date;
@@ -66,7 +66,6 @@ export interface EnsuredFile extends ScratchFile {
 }
 
 const PARTIAL = '.partial';
-/** What `stat` counts in, whatever the file system's blocks are. */
 /** A file's name has at most 255 bytes; `sha512-` and its hex are 135. */
 const contentHashPattern = /^[a-z0-9][a-z0-9_-]{0,199}$/;
 
@@ -102,12 +101,12 @@ export async function openScratch({ directory }: { directory: string }): Promise
     pathOf,
     find,
     freeBytes,
-    // What is written meanwhile is counted once at most: a budget is never too large.
+    // Bytes written or removed meanwhile are counted once at most: a budget is never too large.
     capacityBytes: async () => {
-      const { held, freeAfter } = await measure(({ bytes }) => bytes);
-      return held + freeAfter;
+      const { freeBefore, held, freeAfter } = await measure(({ bytes }) => bytes);
+      return held + Math.min(freeBefore, freeAfter);
     },
-    // What is written or removed meanwhile is counted once at least: nothing is too small for good that fits.
+    // Bytes written or removed meanwhile are counted once at least: nothing is too small for good that fits.
     mostBytes: async () => {
       const { freeBefore, held, freeAfter } = await measure(({ bytesOnDisk }) => bytesOnDisk);
       return held + Math.max(freeBefore, freeAfter);
