@@ -97,7 +97,7 @@ const domainOf = (what: 'user' | 'project') => ({
   [`${what}DomainName`]: name.optional(),
   [`${what}DomainId`]: name.optional(),
 });
-/** No secret stands in this file: whoever reads the configuration reads none. */
+/** No secret stands in this file: a reader of the configuration reads none. */
 const identitySchema: z.ZodType<IdentityConfig> = z.union([
   z.strictObject({ cloud: name, ...endpointChoice }),
   z.strictObject({
@@ -165,7 +165,7 @@ export const configSchema = z.strictObject({
     .prefault({ service: 'embedded' }),
   /** This installation's account at a Keystone; left out: services are asked without a token. */
   identity: identitySchema.optional(),
-  /** What is left out is the account's own in Keystone; without Keystone, `image-volume-cache`. */
+  /** A key that is left out is the account's own in Keystone; without Keystone, `image-volume-cache`. */
   internalTenant: z
     .strictObject({
       projectId: z.string().min(1).max(64).optional(),
@@ -213,7 +213,7 @@ export const configSchema = z.strictObject({
     .record(z.string(), z.discriminatedUnion('driver', [fileBackendSchema, rbdBackendSchema]))
     .refine((backends) => Object.keys(backends).length > 0, 'at least one backend')
     .prefault({ local: { driver: 'file' } }),
-  /** What a create may ask for in place of a backend. */
+  /** Volume types, which a create may name in place of a backend. */
   volumeTypes: z
     .record(
       z.string().min(1).max(255),
@@ -221,7 +221,7 @@ export const configSchema = z.strictObject({
         description: z.string().max(255).optional(),
         /** Default: all. */
         backends: z.array(z.string()).min(1).optional(),
-        /** For people and for clients: nothing is decided by them. */
+        /** For people and for clients; only `multiattach` decides something, as `<is> True`. */
         extraSpecs: z.record(z.string().min(1).max(255), z.string().max(255)).default({}),
         /** Whose it is; left out: everybody's. */
         projects: z.array(z.string().min(1).max(64)).optional(),
@@ -262,7 +262,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   /**
-   * How qemu-img runs where it reads tenants' bytes. What a conversion may write is bounded by `policy.maxVirtualSize`.
+   * How qemu-img runs where it reads tenants' bytes. The output of a conversion is bounded by `policy.maxVirtualSize`.
    */
   tools: z
     .strictObject({
@@ -294,7 +294,7 @@ export const configSchema = z.strictObject({
       grace: duration.default(15 * 60_000),
     })
     .prefault({}),
-  /** How many images a refresh takes for gone at once: what is beyond both waits for an operator's word. */
+  /** How many images a refresh takes for gone at once: more than both wait for an operator's word. */
   refresh: z
     .strictObject({
       maxMissingCount: z.int().min(0).max(1_000_000).default(10),
