@@ -3,8 +3,8 @@ import { Failure, type FailureType } from '../workflows/contract/failures';
 
 /**
  * The one place that turns our failures into Temporal's. The type and the public message are what the UI and clients
- * see; `details[0]` is the failure's details. Whatever is no `Failure` stays as it is: a bug is retried until it is
- * fixed or the budget is spent.
+ * see; `details[0]` is the failure's details. An error that is no `Failure` stays as it is: a bug is retried until it
+ * is fixed or the budget is spent.
  */
 export function toApplicationFailure(error: unknown): unknown {
   if (!(error instanceof Failure)) return error;

@@ -174,7 +174,7 @@ function guardedArgv(argv: readonly string[], { limits = {}, confinement }: Comm
 interface ChildEnd {
   /** The exit code, or why there is none, for people. */
   exit: number | string;
-  /** What the consumer of its output threw. */
+  /** Error that the consumer of its output threw. */
   refused?: { cause: unknown };
   stdout: string;
   stderr: string;
@@ -239,7 +239,7 @@ async function consumeOutput(
   }
 }
 
-/** What the child has left behind may hold its pipes: it is given a moment, then killed with the group. A consumer reads to the end. */
+/** Processes that the child left behind may hold its pipes: they are given a moment, then killed with the group. A consumer reads to the end. */
 function untilReaped(child: ChildProcess, isConsumed: boolean): Promise<number | string> {
   return new Promise((resolve) => {
     let pipeTimer: NodeJS.Timeout | undefined;

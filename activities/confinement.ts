@@ -6,13 +6,13 @@ import { emptyViewArgv } from './empty-view';
 import { withHandedOver } from './handed-over';
 import { seccompArgv } from './seccomp-filter';
 
-/** What stands between the host and a foreign tool that reads tenants' bytes. */
+/** Protection of the host from a foreign tool that reads tenants' bytes. */
 export interface Confinement {
   /** Stands before the tool's own arguments: programs that take rights away and start the next. */
   argv: readonly string[];
   /** User and group of its own that the tool runs as; undefined: it runs as this process does. */
   userId?: number;
-  /** What protects the host, and what cannot here, for people. */
+  /** Protections of the host, and those impossible here, for people. */
   holds: readonly string[];
   missing: readonly string[];
 }
@@ -85,7 +85,7 @@ function callChoices({ argv }: Confinement): Confinement[] {
 
 /**
  * Namespaces of util-linux' `unshare`: without a network; without sight of other processes, so that no conversion reaches into another one's open files,
- * and whatever the tool starts is gone when it is. Who is not root needs a user namespace for that.
+ * and whatever the tool starts is gone when it is. A process that is not root needs a user namespace for that.
  */
 function isolationChoices({ userId, argv }: Pick<Confinement, 'argv' | 'userId'>): Confinement[] {
   const missing = ['no network', 'no sight of other processes', 'no sight of files that are not handed over'];

@@ -71,7 +71,7 @@ exec { $ARGV[0] } @ARGV or die "$ARGV[0]: $!\\n";
 
 /**
  * @returns what shows the next program nothing but programs, libraries and `/proc`, in a mount namespace that it has already; it must still be root there.
- * What it is handed over it opens through `/proc`. Undefined on machines that we have no numbers of.
+ * It opens the files that it is handed through `/proc`. Undefined on machines that we have no numbers of.
  */
 export function emptyViewArgv(perl: string, machine: string = process.arch): string[] | undefined {
   const numbers = numbersOf[machine];

@@ -9,7 +9,7 @@ import type { BypassReason, Outcome } from '../workflows/contract/volume';
  */
 export interface CacheMetrics {
   /**
-   * A create has its end. `took.seconds`: from its start, where it was admitted. `took.saved`: what a clone spared it.
+   * A create has its end. `took.seconds`: from its start, where it was admitted. `took.saved`: spared by a clone.
    */
   createEnded(
     labels: {

@@ -14,7 +14,7 @@ import { hasCode } from '../lib/errno';
 import { type ProcessIdentity, isProcessRunning, findProcess, parseProcess } from '../lib/process-identity';
 import { errorMessage } from '../lib/error-message';
 
-/** `by`: what the file says; undefined while its holder has not written it. */
+/** `by`: the holder that the file names; undefined while it has not written it. */
 export type LockOutcome = { kind: 'acquired'; release: () => void } | { kind: 'held'; by: ProcessIdentity | undefined };
 
 const TIMEOUT_MS = 10_000;
@@ -24,7 +24,7 @@ const IS_HELD = 1;
 
 /**
  * Takes the lock file `path` for this process, or says who holds it. The lock is the kernel's, on the open file: it holds between containers and between
- * hosts that share the file, and ends with the process however that ends. What the file says is for people, and for `ivc down`.
+ * hosts that share the file, and ends with the process however that ends. The file's content is for people, and for `ivc down`.
  * @throws Error where the file system or the host has no such locks.
  */
 export async function acquireProcessLock(path: string): Promise<LockOutcome> {

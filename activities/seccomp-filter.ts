@@ -19,7 +19,7 @@ interface Architecture {
   socket: number;
   /** Numbers from here on are those of another ABI. */
   foreignFrom?: number;
-  /** What no conversion of a file needs and attacks on a kernel begin with. */
+  /** Calls that no conversion of a file needs and attacks on a kernel begin with. */
   closed: readonly number[];
 }
 
@@ -51,7 +51,7 @@ const architectures: Partial<Record<string, Architecture>> = {
 const KILL_PROCESS = 0x8000_0000;
 const ALLOW = 0x7fff_0000;
 const ERRNO = 0x0005_0000;
-/** What the kernel says of a call that it does not have: callers have another way then. */
+/** The kernel's answer to a call that it does not have: callers have another way then. */
 const NOT_IMPLEMENTED = ERRNO + 38;
 const NOT_PERMITTED = ERRNO + 1;
 const NO_SUCH_FAMILY = ERRNO + 97;

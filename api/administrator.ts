@@ -7,7 +7,7 @@ export function expectAdministrator({ caller }: Pick<FastifyRequest, 'caller'>, 
   if (!isAdmin(caller)) throw new ApiError(403, `Policy doesn't allow ${rule} to be performed.`);
 }
 
-/** Who administers, or is of the project. @throws ApiError 403 */
+/** Requires an administrator, or a caller of the project. @throws ApiError 403 */
 export function expectOwner({ caller }: Pick<FastifyRequest, 'caller'>, rule: string, projectId: string): void {
   if (caller.projectId !== projectId) expectAdministrator({ caller }, rule);
 }

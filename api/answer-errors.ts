@@ -26,7 +26,7 @@ export function answerUnreadable(reply: FastifyReply): void {
   void sendFault(reply, badRequest('Malformed request url'));
 }
 
-/** What is no request that any route could see: nothing of it is known but how it broke. */
+/** Answers to a request that no route could see: nothing of it is known but how it broke. */
 const broken: Record<string, [status: number, message: string]> = {
   HPE_HEADER_OVERFLOW: [431, 'The headers of the request are too long.'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'The request has not come in time.'],
@@ -57,7 +57,7 @@ function sendFault(reply: FastifyReply, answer: ApiError): FastifyReply {
 /** Repeating it helps as little as waiting: Cinder says so of quotas. */
 const NO_WAIT = { headers: { 'retry-after': '0' } };
 
-/** What the HTTP server itself refuses, such as a body that is too long. */
+/** Refusals of the HTTP server itself, such as of a body that is too long. */
 function answerOfFastify(error: unknown): ApiError | undefined {
   if (!(error instanceof Error) || !('statusCode' in error) || typeof error.statusCode !== 'number') return undefined;
   if (error.statusCode === 413) return new ApiError(413, 'Request is too large.', NO_WAIT);

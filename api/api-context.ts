@@ -1,6 +1,6 @@
 import type { ImageVolumeCache } from '../client/connection';
 
-/** What the routes of every resource are given. */
+/** The context that the routes of every resource are given. */
 export interface ApiContext {
   cache: ImageVolumeCache;
   availabilityZone: string;

@@ -1,6 +1,6 @@
 import type { ProjectId } from '../workflows/contract/ids';
 
-/** Who sends a request, as Keystone says, or as its path says where there is none. */
+/** The sender of a request, as Keystone says, or as its path says where there is none. */
 export interface ApiCaller {
   projectId: ProjectId;
   userId: string;

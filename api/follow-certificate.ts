@@ -16,7 +16,7 @@ interface FollowOptions {
 }
 
 /**
- * Shows new clients what the files hold since they have changed, or since SIGHUP. What cannot be read leaves the former in use, and is logged.
+ * Shows new clients what the files hold since they have changed, or since SIGHUP. An error of reading leaves the former in use, and is logged.
  * @returns what ends it.
  */
 export function followCertificate(server: unknown, { files, read, logger }: FollowOptions): () => void {

@@ -105,7 +105,7 @@ export function createServer(context: ApiContext, { authenticate, logger, limits
     loggerInstance,
     // One line a request is ours.
     logController: new LogController({ disableRequestLogging: true }),
-    // What comes by a connection that is there is answered while the server stops.
+    // A request on an open connection is answered while the server stops.
     return503OnClosing: false,
     clientErrorHandler: (error, socket) => answerBroken(error, socket, logger),
     // No hook sees such a request.

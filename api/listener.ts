@@ -4,7 +4,7 @@ import type { SecureContextOptions } from 'node:tls';
 import type { ApiTls } from '../client/config/api-tls';
 import type { Config } from '../client/config/schema';
 
-/** What a client may send, and how fast. */
+/** Limits on requests: their size, their time and their number. */
 export type ApiLimits = Config['api']['limits'];
 
 /** Between two looks for connections that are too slow. */

@@ -103,7 +103,7 @@ function operationOf(method: string, { url, schema }: RouteOptions): OpenApiOper
   };
 }
 
-/** What a client may send, or is answered: rules that JSON Schema cannot say are left out. */
+/** The schema of a request or of an answer: rules that JSON Schema cannot say are left out. */
 function jsonContentOf(body: z.ZodType): JsonContent {
   const { $schema: _dialect, ...schema } = z.toJSONSchema(body, { io: 'input', unrepresentable: 'any' });
   return { 'application/json': { schema } };

@@ -25,7 +25,7 @@ const rules: Record<string, readonly [string, string, string]> = {
   messages: ['message:create', 'message:update', 'message:delete'],
 };
 
-/** Refuses who has no role to read, or to write. Who may see a resource, and what only administrators may, is asked where it is served. @throws ApiError 403 */
+/** Refuses a caller without a role to read, or to write. Each route checks rights to a resource, and those of administrators alone. @throws ApiError 403 */
 export function checkRoles(request: FastifyRequest): void {
   const reads = request.method === 'GET' || request.method === 'HEAD';
   const allowed = reads ? READERS : WRITERS;

@@ -18,7 +18,7 @@ const STRICT_BOOLEANS_SINCE = 2;
 /** Of a list, and no filters. */
 const pageKeys = ['limit', 'marker', 'offset', 'sort', 'sort_key', 'sort_dir', 'with_count', 'all_tenants'];
 
-/** What no volume has. */
+/** A condition that no volume meets. */
 const nothing = { statuses: [] } satisfies VolumeCondition;
 
 type Filter = (value: string, context: Pick<ApiContext, 'availabilityZone'>, minor: number) => VolumeCondition;

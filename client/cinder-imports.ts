@@ -47,7 +47,7 @@ const SILENT_SECONDS = 30;
 
 /**
  * Takes what a Cinder with an RBD backend has over where it lies: volume types, quotas, volumes with their snapshots and attachments, and what its image-volume
- * cache has cached. It reads Cinder's database, and writes nothing in it. Run again it goes on: what has been taken over is `present`. Undo: `revertImport`.
+ * cache has cached. It reads Cinder's database, and writes nothing in it. Run again it goes on: objects taken over before are `present`. Undo: `revertImport`.
  * @throws ImageVolumeCacheError `CinderUnavailable`, `CinderRunning` where its volume services still run and it is no dry run, `InvalidRequest`,
  * `BackendNotFound`, `TemporalUnavailable`, `WaitInterrupted`.
  */
@@ -134,7 +134,7 @@ interface Caching {
   signal?: AbortSignal;
 }
 
-/** What Cinder has cached becomes what is cached here, by a clone of the volume in which Cinder keeps it. */
+/** Caches here the images that Cinder has cached, by a clone of the volume in which Cinder keeps each. */
 async function cacheImages(caching: Caching, volumes: readonly CinderVolume[]): Promise<ImportFinding[]> {
   const found: ImportFinding[] = [];
   for (const volume of volumes) if (volume.cachedImageId !== null) found.push(await cacheImage(caching, volume));

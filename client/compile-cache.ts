@@ -23,7 +23,7 @@ function keepCompiledCode(): void {
   }
 }
 
-/** Who writes there runs code as us: with `sudo` the home may be another's. */
+/** A user who can write there runs code as us: with `sudo` the home may be another's. */
 function isOurs(directory: string): boolean {
   const { uid, mode } = statSync(directory);
   return uid === process.getuid?.() && (mode & 0o022) === 0;

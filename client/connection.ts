@@ -67,8 +67,8 @@ export function openClient(options: ConnectOptions = {}): ImageVolumeCache {
 }
 
 /*
- * The code of each part is loaded on its first use: who only lists volumes loads nothing of Temporal, and who only creates
- * them nothing of the database. `require`, since an `import()` would need file extensions that the tests' loader does not know.
+ * The code of each part is loaded on its first use: a program that only lists volumes loads nothing of Temporal, and one that only
+ * creates them nothing of the database. `require`, since an `import()` would need file extensions that the tests' loader does not know.
  */
 
 function loadAndConnectTemporal(settings: Settings): Promise<Client> {
@@ -105,7 +105,7 @@ interface Once<T> {
   opened: () => T | undefined;
 }
 
-/** Opens at the first use; what failed to open is tried again at the next. */
+/** Opens at the first use; after a failure, again at the next. */
 function once<T>(open: () => T): Once<T> {
   let opened: { value: T } | undefined;
   const get = (): T => {

@@ -77,7 +77,7 @@ export function failureError<Type extends FailureType>(
   return new ImageVolumeCacheError({ type, message: publicMessage(type, details), details: { ...details } });
 }
 
-/** @returns a failure of code that runs in this process as the library's error; what else was thrown stays as it is. */
+/** @returns a failure of code that runs in this process as the library's error; anything else stays as it is. */
 export function toClientError(error: unknown): unknown {
   if (!(error instanceof Failure)) return error;
   const { type, message, details } = error;

@@ -149,7 +149,7 @@ export interface SnapshotFilter extends OfProject {
   name?: string;
   /** Default: all but `deleted`. */
   state?: SnapshotState;
-  /** What an available one is said to be; null: nothing. */
+  /** The status that an available one was given; null: none. */
   status?: HeldSnapshotStatus | null;
   /** Those that have all of it. */
   metadata?: Record<string, string>;
@@ -220,7 +220,7 @@ export interface Inventory {
   findVolume(volumeId: VolumeId, filter?: OfProject): Promise<Volume | undefined>;
   /** How many there are, and how large they are together. */
   totalVolumes(filter?: VolumeCondition & { withMetadata?: boolean }): Promise<VolumeTotals>;
-  /** What each project has on a backend. */
+  /** Totals of each project on a backend. */
   listProjectTotals(backend: string): Promise<ProjectTotals[]>;
   /** Of whatever project. */
   readVolumes(volumeIds: readonly VolumeId[]): Promise<Volume[]>;
@@ -233,9 +233,9 @@ export interface Inventory {
   listQuotas(filter?: OfProject & { limit?: number; after?: string }): Promise<ProjectQuotas[]>;
   /** Of volume types, and what is kept for a project and limits nothing; a name that is not there was not set. */
   readOtherQuotas(projectId: string): Promise<Partial<Record<KeptQuotaName | TypeQuotaName, number | null>>>;
-  /** What was set for a class of quotas. */
+  /** Limits that were set for a class of quotas. */
   readQuotaClass(quotaClass: string): Promise<SetQuotasResult['set']>;
-  /** What a project has of volume types; null: of volumes without one. */
+  /** Usage of volume types by a project; null: of volumes without one. */
   readTypeUsage(projectId: string, volumeTypes: readonly (string | null)[]): Promise<TypeUsage[]>;
   /** Newest first. */
   listSnapshots(filter?: SnapshotFilter): Promise<Snapshot[]>;
@@ -514,7 +514,7 @@ interface Where {
   url: string;
 }
 
-/** What the schema does not have is told by why: its age; what does not let us in by the key of the configuration. */
+/** An object that the schema lacks is told by the schema's age, an unreachable database by the key of the configuration. */
 async function toInventoryError({ database, url }: Where, error: unknown): Promise<unknown> {
   if (isUnreachable(error)) {
     const { message, details } = failureError('DatabaseUnavailable', { cause: describeUnreachable(url, error) });

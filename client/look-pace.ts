@@ -5,7 +5,7 @@ const LATEST_MS = 1000;
 const LONGEST_PAUSE_MS = 250;
 /** A look comes so much later than the one before it, of the time that has passed. */
 const LATER = 0.1;
-/** What was there at the first look may have been there earlier. With `LONGER` it makes some two of ten first looks find it. */
+/** A result that was there at the first look may have been there earlier. With `LONGER` it makes some two of ten first looks find it. */
 const SHORTER = 0.8;
 const LONGER = 1.05;
 

@@ -6,7 +6,7 @@ import type { OfProject } from './inventory';
 import { checkUuid } from './object-ids';
 import { runWorkflow } from './run-workflow';
 
-/** Nobody is told a message any more; what it is about stays. @throws ImageVolumeCacheError `MessageNotFound` */
+/** Nobody is told a message any more; its object stays. @throws ImageVolumeCacheError `MessageNotFound` */
 export async function deleteMessage(
   cache: ImageVolumeCache,
   messageId: string,

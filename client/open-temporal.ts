@@ -62,7 +62,7 @@ const heedingCancel: Interceptor = (options, nextCall) => {
   });
 };
 
-/** Stands behind the retries, which start in a timer: what gRPC throws there would end the whole process. */
+/** Stands behind the retries, which start in a timer: an error that gRPC throws there would end the whole process. */
 const unlessClosed: Interceptor = (options, nextCall) => {
   try {
     return nextCall(options) as Intercepted;

@@ -161,7 +161,7 @@ export async function findWork(client: Client, workflowId: string): Promise<Prog
   return (await findPending(client, workflowId)).work;
 }
 
-/** What no worker has taken for so long may have none that could. */
+/** A task that no worker has taken for so long may have none that could. */
 const UNSERVED_MS = 5000;
 const { PENDING_ACTIVITY_STATE_SCHEDULED } = temporal.api.enums.v1.PendingActivityState;
 const { PENDING_WORKFLOW_TASK_STATE_SCHEDULED } = temporal.api.enums.v1.PendingWorkflowTaskState;

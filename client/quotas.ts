@@ -6,7 +6,7 @@ import { checkProjectId } from './project-id';
 import { runWorkflow, type RunOptions } from './run-workflow';
 
 /**
- * Sets quotas of a project, or of a class, for its next creates; what it has stays.
+ * Sets quotas of a project, or of a class, for its next creates; existing volumes and snapshots stay.
  * @throws ImageVolumeCacheError `InvalidRequest`, `TemporalUnavailable`
  */
 export async function setQuotas(

@@ -6,7 +6,7 @@ import type { EntryFilter, OfProject, SnapshotFilter, TransferFilter, VolumeFilt
 import { checkUuid } from './object-ids';
 import type { CacheEntry, Follow, ImageVolume, ProjectQuotas, Snapshot, Transfer, Volume } from './records';
 
-/* What only reads the inventory: nothing of Temporal is loaded for it. */
+/* Functions that only read the inventory: nothing of Temporal is loaded for them. */
 
 /**
  * @returns a volume's record. @throws ImageVolumeCacheError `VolumeNotFound`, `DatabaseUnavailable`, `NotConfigured`

@@ -27,7 +27,7 @@ export interface Volume {
   description: string | null;
   projectId: ProjectId;
   state: VolumeState;
-  /** What its users have in hand, in Cinder's words, where `state` is `available`; null: nothing. */
+  /** The status that its users have given it, in Cinder's words, where `state` is `available`; null: none. */
   status: HeldStatus | null;
   /** Whether a run is about to give it the bytes of an image in place of its own. */
   isReimaging: boolean;
@@ -41,7 +41,7 @@ export interface Volume {
   imageId: ImageId | null;
   /** Null until the image's virtual size is known. */
   sizeBytes: number | null;
-  /** What it was made of, where that is no image. */
+  /** Its source, where that is no image. */
   snapshotId: SnapshotId | null;
   sourceVolumeId: VolumeId | null;
   /** How its create was answered. */
@@ -49,7 +49,7 @@ export interface Volume {
   /** The cache entry that it was cloned from. */
   entryId: EntryId | null;
   connection: Connection | null;
-  /** Whoever has it in hand, for people. */
+  /** Its holder, for people. */
   attachedTo: string | null;
   /** The oldest first. */
   attachments: Attachment[];
@@ -60,7 +60,7 @@ export interface Volume {
   imageMetadata: Record<string, string>;
   /** Why it is in `error`; the message is public. */
   error: { type: string; message: string } | null;
-  /** Who has asked for it; null: nobody said. */
+  /** The requester; null: not said. */
   requestedBy: string | null;
   workflowId: string;
   createdAt: string;
@@ -69,7 +69,7 @@ export interface Volume {
   deletedAt: string | null;
 }
 
-/** Who has a volume, or is to have it. */
+/** A holder of a volume, or one that is to have it. */
 export interface Attachment {
   attachmentId: string;
   volumeId: VolumeId;
@@ -91,7 +91,7 @@ export interface Attachment {
 export interface VolumeType extends Required<Pick<VolumeTypeChange, 'name' | 'isPublic' | 'extraSpecs'>> {
   volumeTypeId: string;
   description: string | null;
-  /** Who may use it where it is not public. */
+  /** Projects that may use it where it is not public. */
   projects: ProjectId[];
   encryption: VolumeTypeEncryption | null;
 }
@@ -111,7 +111,7 @@ export interface Snapshot {
   description: string | null;
   projectId: ProjectId;
   state: SnapshotState;
-  /** What an administrator has said of it, in Cinder's words, where `state` is `available`; null: nothing. */
+  /** The status that an administrator has given it, in Cinder's words, where `state` is `available`; null: none. */
   status: HeldSnapshotStatus | null;
   /** With `status`. */
   progress: string | null;
@@ -123,7 +123,7 @@ export interface Snapshot {
   error: { type: string; message: string } | null;
   /** By which other projects use it: see `shareSnapshot`. */
   sharedImageId: ImageId | null;
-  /** Who has asked for it; null: nobody said. */
+  /** The requester; null: not said. */
   requestedBy: string | null;
   workflowId: string;
   createdAt: string;
@@ -205,7 +205,7 @@ export interface EntryEvent {
   workflowId: string | null;
 }
 
-/** What has happened to a volume, an entry or the cache: of it nothing is left out when that is gone. */
+/** An event of a volume, an entry or the cache: it stays complete when that is gone. */
 export interface AuditEvent {
   /** `--after` takes it. */
   eventId: string;
@@ -214,7 +214,7 @@ export interface AuditEvent {
   kind: string;
   /** Id or name of what it happened to. */
   object: string;
-  /** Who has asked, as the caller said; null: nobody, or one who did not say. */
+  /** The requester, as the caller said; null: none, or one who did not say. */
   by: string | null;
   /** Of the caller; where that gave none, the ids of workflow and run. */
   requestId: string;

@@ -64,7 +64,7 @@ export async function followImage<Options extends RunOptions>(
 }
 
 /**
- * Ends a follow; what was cached for it stays. The absent is done. @throws ImageVolumeCacheError `InvalidRequest`,
+ * Ends a follow; entries cached for it stay. The absent is done. @throws ImageVolumeCacheError `InvalidRequest`,
  * `TemporalUnavailable`
  */
 export async function unfollowImage(

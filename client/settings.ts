@@ -26,7 +26,7 @@ export interface ConnectOptions {
   dataDirectory?: string;
 }
 
-/** Where the parts are; what nobody named is undefined. */
+/** Where the parts are; one that nobody named is undefined. */
 export interface Settings {
   address: string | undefined;
   namespace: string;

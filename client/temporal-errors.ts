@@ -97,7 +97,7 @@ function ofService(error: unknown, { temporal, workflowId }: ErrorContext): Imag
   }
 }
 
-/** What to do, and the keys of the configuration. */
+/** Remedies, and the keys of the configuration. */
 const START = 'start it, or name another (temporal.address, TEMPORAL_ADDRESS)';
 const NAMESPACE = 'Create it, or name another (temporal.namespace, TEMPORAL_NAMESPACE).';
 

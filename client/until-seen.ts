@@ -31,7 +31,7 @@ export async function untilSeen<Found>(
       if (looks === LOOKS_WITHOUT_END || signal?.aborted === true)
         run ??= endOf(cache, started, waiting).then((ended) => (end = ended));
       await Promise.race([sleep(pace.pauseMs(passedMs)), ...(run ? [run] : [])]);
-      // Before the look: what ended has written before.
+      // Read before the look: a run that has ended has written before.
       const last = end;
       const found = await find(last !== undefined && last.failure === undefined);
       passedMs = performance.now() - startedAtMs;

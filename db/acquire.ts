@@ -40,7 +40,7 @@ export async function acquireEntry(
 /**
  * Takes the newest ready entry of the key that has room and writes it into the volumes' rows: that reference is the lease. Repeated for one volume it
  * returns the same entry and bumps nothing. Either way a volume waits for no flight any more. One statement for each entry that is taken, whatever the
- * number of volumes: what one has no room for goes to the generation before it.
+ * number of volumes: those that one has no room for go to the generation before it.
  * Undo: `releaseLease`, or `markFailed`.
  */
 export async function acquireEntries(

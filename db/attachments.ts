@@ -17,10 +17,10 @@ export interface HeldVolume {
   attachments: AttachmentRow[];
 }
 
-/** What becomes of them. */
+/** The change of a volume's hold and attachments. */
 export interface AttachmentDecision {
   status: HeldStatus | null;
-  /** Who has it, for people; null: nobody. */
+  /** Its holder, for people; null: nobody. */
   attachedTo: string | null;
   /** Made, or written over. */
   put?: AttachmentRow;
@@ -38,7 +38,7 @@ export type AttachmentOutcome =
 /**
  * Changes a volume's attachments, its status and by whom it is held, with an event, as `decide` says of them under the lock of its row. A run changes
  * a volume once: repeated it answers what is then.
- * @param decide undefined: nothing is changed. What it throws changes nothing.
+ * @param decide undefined: nothing is changed. Where it throws, nothing is changed.
  */
 export function changeAttachments(
   database: Database,

@@ -71,8 +71,8 @@ export async function registerBackend(
 const MOST_COUNTED = 10_000;
 
 /**
- * @returns what must lie on the backend according to its rows, each counted up to ten thousand: whatever may have bytes
- * there.
+ * @returns what must lie on the backend according to its rows, each counted up to ten thousand: those that may have
+ * bytes there.
  */
 export async function countHoldings(
   database: Database,

@@ -27,7 +27,7 @@ import { ended, readVolumes } from './volumes';
 
 /** How often a statement is tried again that lost a race against another one of the same volume. */
 const RACE_TRIES = 5;
-/** What the volumes of one request have in common. */
+/** Fields that the volumes of one request have in common. */
 interface SharedAdmittance extends Caller {
   projectId: ProjectId;
   backend: BackendName;
@@ -49,7 +49,7 @@ interface SharedAdmittance extends Caller {
   description?: string;
   workflowId: string;
   runId: string;
-  /** What all volumes of the backend may grow to together; absent: no limit. */
+  /** The limit to which all volumes of the backend may grow together; absent: none. */
   promise?: PromiseLimit;
 }
 
@@ -157,7 +157,7 @@ async function insertOrTakeOver(
   request: Admittances,
 ): Promise<{ admitted: VolumeRow[]; refusal?: NoRoom | OverQuota }> {
   const { projectId, backend, runId, deadRunIds, sizeBytes } = request;
-  // What a single volume has been promised before is read by the function itself, under its lock.
+  // The function itself reads, under its lock, what a single volume has been promised before.
   const wantedBytes = request.volumes.length === 1 ? undefined : unpromisedBytes(request);
   const volumeIds = request.volumes.map(({ volumeId }) => volumeId);
   const { volumeType = null, promise: limit } = request;
@@ -434,7 +434,7 @@ function completedBefore(volume: VolumeRow | undefined, runId: string): Complete
   return { kind: 'not-creating', state: volume?.state ?? 'absent' };
 }
 
-/** What a row of a recordset says of its decision. */
+/** Columns of a recordset's row about its decision. */
 function decidedColumns({ reason, bytesDownloaded, timingsMs }: DecisionNote) {
   return { reason, bytes_downloaded: bytesDownloaded ?? 0, timings_ms: timingsMs ?? {} };
 }
@@ -539,7 +539,7 @@ export async function hasCreating(database: Database, { runId }: { runId: string
 export interface FailedCreate {
   volumeId: VolumeId;
   to: 'error' | 'deleted';
-  /** What the user may read. */
+  /** The error that the user may read. */
   error?: { type: string; message: string };
   decision: DecisionNote;
 }

@@ -8,7 +8,7 @@ import { events } from './schema';
 import { isInScope, type ProjectScope } from './scope';
 import { cast, json, query, readRows, recordset, runStatement, type Queryable, type RowRead } from './statement';
 
-/** Who has asked, and the run that does it. */
+/** The requester, and the run that does it. */
 export interface EventSource extends Caller {
   workflowId: string;
   runId: string;
@@ -16,7 +16,7 @@ export interface EventSource extends Caller {
 
 interface EventNote extends EventSource {
   kind: EventKind;
-  /** What has changed; no secrets. */
+  /** The change; no secrets. */
   detail?: Record<string, unknown>;
 }
 
@@ -73,7 +73,7 @@ export async function recordEvent(
   );
 }
 
-/** What a run has recorded already: a lost reply costs nothing. */
+/** The event that a run has recorded already: a lost reply costs nothing. */
 export async function findEventOfRun(
   on: Queryable,
   { kind, source: { workflowId, runId } }: { kind: EventKind; source: EventSource },

@@ -11,7 +11,7 @@ import { findVolume } from './volumes';
 /** Each try that ends without an answer has met a change of the row, or of what the backend has promised. */
 const RACE_TRIES = 5;
 
-/** Statuses in which an `available` volume may grow: what has it open goes on with it. */
+/** Statuses in which an `available` volume may grow: programs that have it open go on with it. */
 const extendable: readonly HeldStatus[] = ['in-use', 'extending', 'error_extending'];
 
 export type ExtensionOutcome =
@@ -39,7 +39,7 @@ export async function promiseExtension(
     volumeId: VolumeId;
     scope: ProjectScope;
     sizeBytes: number;
-    /** What all volumes of the backend may grow to together. */
+    /** The limit to which all volumes of the backend may grow together. */
     limitOf: (backend: BackendName) => Promise<PromiseLimit>;
   },
 ): Promise<ExtensionOutcome> {

@@ -24,7 +24,8 @@ export interface ImportedObject {
 }
 
 /**
- * Notes what is about to be taken over, so that it can be given back whatever ends the call. What is noted already stays, but for what was given back since.
+ * Notes objects that are about to be taken over, so that they can be given back whatever ends the call. A note that is there stays, unless its object
+ * was given back since.
  */
 export async function noteImports(
   database: Queryable,

@@ -33,7 +33,7 @@ function placeOf(messageId: string): Place | undefined {
   return source === undefined ? undefined : { source, id: Number.parseInt(digits, 16) };
 }
 
-/** What has failed, and why: each has its own words. */
+/** A kind of failure, and its reason: each has its own words. */
 export interface MessageCause {
   kind: FailedKind;
   /** One of the failures' types; an empty one where it is not known. */

@@ -180,7 +180,7 @@ export async function readOtherQuotas(
   return Object.fromEntries(all);
 }
 
-/** What a project has of a volume type; `bytes` as the quota counts them. */
+/** Usage of a volume type by a project; `bytes` as the quota counts them. */
 export interface TypeUsage {
   volumeType: string | null;
   volumes: number;

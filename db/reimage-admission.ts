@@ -39,7 +39,7 @@ export interface ReimageRequest
   reserved?: boolean;
   /** Of a volume without one. */
   sizeBytes?: number;
-  /** What all volumes of the backend may grow to together. */
+  /** The limit to which all volumes of the backend may grow together. */
   limitOf: (backend: VolumeRow['backend']) => Promise<PromiseLimit>;
 }
 
@@ -126,7 +126,7 @@ export function whyNotReimagable(
   const { state, status, attachedTo } = volume;
   if (state !== 'available' && !(state === 'reimaging' && reimage !== undefined))
     return { kind: 'volume-state', state };
-  // Whoever it is reserved for does not have it yet.
+  // The user that it is reserved for does not have it yet.
   if (status === 'reserved' && reserved) return undefined;
   if (attachedTo !== null) return { kind: 'in-use', by: attachedTo };
   const isFree = status === null || status === 'error';

@@ -34,7 +34,7 @@ export async function dropReimage(database: Database, { contentId }: { contentId
 }
 
 /**
- * Notes that a reimage begins to change the backend, without a parent: what an uncached image's bytes need. Repeated it changes nothing. Undo:
+ * Notes that a reimage begins to change the backend, without a parent: needed for an uncached image's bytes. Repeated it changes nothing. Undo:
  * `settleReimage`.
  * @returns false where it has ended, in whatever way.
  */
@@ -183,7 +183,7 @@ export function finishReimage(
   });
 }
 
-/** @returns the run that takes a snapshot of the volume: what it will need was noted by what the volume needed then. */
+/** @returns the run that takes a snapshot of the volume: the snapshot holds the parent that the volume needed when it began. */
 async function findTaking(
   on: Queryable,
   volumeId: VolumeId,
@@ -247,7 +247,7 @@ export function settleReimage(
 /** The public error of a volume that was left half-written. */
 const HALF_WRITTEN = 'ReimageUnfinished';
 
-/** Who has asked for the reimage, whoever ends it. */
+/** The source with the requester of the reimage, whoever ends it. */
 function askedFor({ requestedBy, requestId }: ReimageRow, source: EventSource): EventSource {
   return {
     ...source,

@@ -15,8 +15,8 @@ export interface Retention {
 const ROWS_AT_ONCE = 1000;
 
 /**
- * Deletes rows that are older than they are kept, batch by batch and at most `mostRows` of each table; what is left over is
- * the next call's. Several calls at once share the work. Idempotent.
+ * Deletes rows that are older than they are kept, batch by batch and at most `mostRows` of each table; the next call
+ * deletes the rest. Several calls at once share the work. Idempotent.
  * @param onBatch called before each batch; may throw to stop.  @returns how many are deleted.
  */
 export async function deleteExpired(

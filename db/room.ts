@@ -61,7 +61,7 @@ export function roomFor({
           cross join lateral quota_room(r.fits, ${projectId}, ${uuids(volumeIds)}, ${sizeBytes}::bigint, ${volumeType}::text) over_quota limit 1`;
 }
 
-/** What is read of `room`. */
+/** Columns that are read of `room`. */
 export const roomFields = {
   /** Null where the statement must be repeated. */
   fits: cast.boolean<boolean | null>(sql`room.fits`),

@@ -203,7 +203,7 @@ export const cacheEntries = pgTable(
     costSeconds: doublePrecision('cost_seconds'),
     uses: bytes('uses').notNull().default(0),
     /**
-     * Stored bytes of the image: what a download costs. Null where it was registered by a version that did not note it.
+     * Stored bytes of the image: the cost of a download. Null where it was registered by a version that did not note it.
      */
     imageBytes: bytes('image_bytes'),
     /** Its deletion would give back so much, as the backend said last. */
@@ -377,7 +377,7 @@ export const volumes = pgTable(
     waitsForFlight: integer('waits_for_flight'),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
-    /** Who has asked for it last, and the id of that request, as the caller says. */
+    /** The last requester, and the id of that request, as the caller says. */
     requestedBy: text('requested_by'),
     requestId: text('request_id'),
     activityId: text('activity_id'),
@@ -492,7 +492,7 @@ export const quotaClasses = pgTable(
 
 /**
  * Volumes of a project and the bytes that they may grow to, its snapshots and their sizes, in shards as `backendPromises`;
- * what has failed and was removed is not among them. Triggers of the migrations write it when a transaction ends, and nothing else does.
+ * failed ones that were removed are not among them. Triggers of the migrations write it when a transaction ends, and nothing else does.
  */
 export const projectUsage = pgTable(
   'project_usage',
@@ -544,7 +544,7 @@ export const snapshots = pgTable(
     stateBeforeDelete: text('state_before_delete', { enum: snapshotStates }),
     /** By which other projects use it; the image service says who. */
     sharedImageId: text('shared_image_id').$type<ImageId>(),
-    /** What an administrator has said of an `available` snapshot, in Cinder's words; null: nothing. */
+    /** The status that an administrator has given an `available` snapshot, in Cinder's words; null: none. */
     status: text({ enum: heldSnapshotStatuses }),
     /** With `status`, how far its work is said to be. */
     progress: text(),
@@ -569,7 +569,7 @@ export const snapshots = pgTable(
   ],
 );
 
-/** What a create may ask for in place of a backend, as the block-storage API's administrators make them; those of the configuration stand beside them. */
+/** Volume types that the block-storage API's administrators make, for creates to name in place of a backend; the configuration's stand beside them. */
 export const volumeTypes = pgTable(
   'volume_types',
   {
@@ -578,7 +578,7 @@ export const volumeTypes = pgTable(
     description: text(),
     isPublic: boolean('is_public').notNull(),
     extraSpecs: jsonb('extra_specs').$type<Record<string, string>>().notNull(),
-    /** Who may use one that is not public. */
+    /** Projects that may use one that is not public. */
     projects: jsonb().$type<ProjectId[]>().notNull(),
     /** As an administrator has set it; null: none. No volume is encrypted by it: a create of such a type is refused. */
     encryption: jsonb().$type<VolumeTypeEncryption>(),
@@ -747,7 +747,7 @@ export const uploads = pgTable(
 /** `taking`, `giving-back`: its objects on the backend may be as before or as after. `given-back`: nothing of it is here any more. */
 export const importStates = ['taking', 'taken', 'giving-back', 'given-back'] as const;
 
-/** What has been taken over from another service, so that it can be given back. No foreign keys: an import that has been worked with survives what it took. */
+/** Objects taken over from another service, so that they can be given back. No foreign keys: an import that has been worked with survives its object. */
 export const imports = pgTable(
   'imports',
   {
@@ -760,7 +760,7 @@ export const imports = pgTable(
     state: text({ enum: importStates }).notNull().default('taking'),
     /** Of the workflow that has taken it over, or given it back, last. */
     runId: text('run_id').notNull(),
-    /** What it was when it was taken over. */
+    /** As it was when it was taken over. */
     detail: jsonb().$type<ImportedDetail>().notNull().default({}),
     /** With the row that it was taken over as, whose later changes are known by their time. */
     importedAt: instant('imported_at').notNull().defaultNow(),
@@ -811,7 +811,7 @@ export const decisions = pgTable(
     timingsMs: jsonb('timings_ms').$type<TimingsMs>().notNull().default({}),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),
-    /** Who has asked, and the id of the request, as the caller says. */
+    /** The requester, and the id of the request, as the caller says. */
     requestedBy: text('requested_by'),
     requestId: text('request_id'),
   },
@@ -822,7 +822,7 @@ export const decisions = pgTable(
     index('decisions_image').on(table.imageId, table.at),
     index('decisions_project').on(table.projectId, table.at),
     index('decisions_entry').on(table.entryId),
-    // Few of many: what messages tell of.
+    // Few of many: those that messages tell of.
     index('decisions_failed')
       .on(table.at)
       .where(sql`${table.outcome} = 'failed' and ${table.errorType} is not null`),
@@ -842,13 +842,13 @@ export const entryEvents = pgTable(
     kind: text({ enum: entryEventKinds }).notNull(),
     /** Class of the eviction or cause of the event: one of `retireReasons`, or a word of its kind. */
     reason: text(),
-    /** One sentence for people: what was found, or who asked. */
+    /** One sentence for people: the finding, or the requester. */
     detail: text(),
     /** Bytes that it gave back, or takes. */
     bytes: bytes('bytes'),
     /** Workflow id of whom it was done for. */
     workflowId: text('workflow_id'),
-    /** Who has asked for it, as the caller says; null: the cache by itself. */
+    /** The requester, as the caller says; null: the cache by itself. */
     requestedBy: text('requested_by'),
     requestId: text('request_id'),
   },
@@ -860,7 +860,7 @@ export const entryEvents = pgTable(
 );
 
 /**
- * What has happened to volumes after their creates, of which decisions tell, and what operators have done. No foreign
+ * Events of volumes after their creates, of which decisions tell, and actions of operators. No foreign
  * keys: it survives what it describes.
  */
 export const events = pgTable(
@@ -872,7 +872,7 @@ export const events = pgTable(
     kind: text().$type<EventKind>().notNull(),
     /** Id or name of what it happened to. */
     object: text().notNull(),
-    /** Who has asked for it, and the id of the request, as the caller says. */
+    /** The requester, and the id of the request, as the caller says. */
     requestedBy: text('requested_by'),
     requestId: text('request_id'),
     /** Owns the volume. */
@@ -881,7 +881,7 @@ export const events = pgTable(
     imageId: text('image_id').$type<ImageId>(),
     entryId: uuid('entry_id').$type<EntryId>(),
     backend: text().$type<BackendName>(),
-    /** What has changed; no secrets. */
+    /** The change; no secrets. */
     detail: jsonb().$type<Record<string, unknown>>().notNull().default({}),
     workflowId: text('workflow_id').notNull(),
     runId: text('run_id').notNull(),

@@ -10,8 +10,8 @@ export function scopeOf(projectId: ProjectId | undefined): ProjectScope {
 }
 
 /**
- * The one condition that keeps a query to its scope. It is part of the statement that looks for the row: what is another
- * project's is found no sooner and no later than what never was.
+ * The one condition that keeps a query to its scope. It is part of the statement that looks for the row: another project's
+ * row is found no sooner and no later than one that never was.
  */
 export function isInScope(projectId: SQLWrapper, scope: ProjectScope): SQL {
   return scope === 'all projects' ? sql`true` : sql`${projectId} = ${scope.projectId}`;

@@ -56,7 +56,7 @@ export function updateSnapshot(
   });
 }
 
-/** What a snapshot is after a change, and what of it is told: of metadata its keys. */
+/** The columns of a snapshot after a change, and the event's detail: of metadata its keys. */
 function changedTo(snapshot: SnapshotRow, change: SnapshotChange) {
   const metadata = changeEntries(snapshot.metadata, { set: change.metadata, unset: change.unsetMetadata });
   const { name = snapshot.name, description = snapshot.description, progress = snapshot.progress } = change;

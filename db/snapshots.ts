@@ -136,7 +136,7 @@ async function writeSnapshot(
   return { overQuota };
 }
 
-/** Whoever holds an entry may let another hold it too, also when it is retired. */
+/** A holder of an entry may let another hold it too, also when it is retired. */
 function holdOf(entryId: EntryId | null): SQL {
   return sql`update cache_entries set clones = clones + 1 where id = ${entryId}::uuid and state in ('ready', 'retired')`;
 }
@@ -248,7 +248,7 @@ export async function markSnapshotFailed(
     source,
   }: {
     snapshotId: SnapshotId;
-    /** What the user may read; absent: cancelled. */
+    /** The error that the user may read; absent: cancelled. */
     error?: { type: string; message: string };
     source: EventSource;
   },
@@ -371,7 +371,7 @@ export function selectSnapshots(
     backend?: BackendName;
     volumeId?: VolumeId;
     state?: SnapshotState;
-    /** What an `available` one is said to be; null: nothing. */
+    /** The status that an `available` one was given; null: none. */
     status?: HeldSnapshotStatus | null;
     name?: string;
     /** A name, or the beginning of an id. */

@@ -6,7 +6,7 @@ import type { TlsSettings } from './url';
 
 /** The sockets of one pool: the driver says what is sent, these say how, and how long the server may be silent. */
 export interface Sockets {
-  /** Never rejects: what fails is told by the socket's events, as the driver expects it. */
+  /** Never rejects: the socket's events tell of a failure, as the driver expects it. */
   open(): Promise<Socket>;
   /** Ends them all at once; later ones are dead from the start. */
   destroy(): void;

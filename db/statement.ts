@@ -89,7 +89,7 @@ function namesOf(fields: Fields): SQL {
   return sql.join(columns, sql`, `);
 }
 
-/** What is the same for every row is asked once: a list has a thousand of forty columns. */
+/** Facts that are the same for every row are looked up once: a list has a thousand of forty columns. */
 function rowReader<Of extends Fields>(fields: Of): (row: Record<string, unknown>) => RowOf<Of> {
   const columns = Object.entries(fields).map(([name, field]) =>
     is(field, Column) ? { name, from: field.name, column: field } : { name, from: name, column: undefined },
@@ -239,7 +239,7 @@ export function isOneOf(column: SQL, ids: readonly string[]): SQL {
   return ids.length === 1 ? sql`${column} = ${ids[0]}::uuid` : sql`${column} = any (${uuids(ids)})`;
 }
 
-/** Rows as a parameter: what follows `from`. One row alone is known to be one, which the planner would take for a hundred. */
+/** Rows as a parameter, to follow `from`. One row alone is known to be one, which the planner would take for a hundred. */
 export function recordset(rows: readonly object[], columns: SQL): SQL {
   return sql`(select * from jsonb_to_recordset(${json(rows)}) as given (${columns})${rows.length === 1 ? sql` limit 1` : sql``}) given`;
 }

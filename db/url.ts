@@ -5,7 +5,7 @@ import { withSecretFiles } from '../lib/secret-files';
 import { Failure } from '../workflows/contract/failures';
 import { findPassword } from './password-file';
 
-/** Where a PostgreSQL listens and who connects; what is undefined is left to the driver, which takes the user's name. */
+/** Where a PostgreSQL listens and who connects; an undefined field is left to the driver, which takes the user's name. */
 export interface DatabaseAddress {
   /** A host name, or the absolute directory of a unix socket. */
   host: string;
@@ -49,7 +49,7 @@ const pattern = /^postgres(?:ql)?:\/\/(?:([^:@/?#]*)(?::([^@/?#]*))?@)?([^/?#]*)
 
 /**
  * Reads a connection URI as libpq does: the host may be empty or a percent-encoded socket directory, and `?host=` names
- * one. What it leaves out is in libpq's variables (`PGHOST`, `PGUSER`, …), a password also in `~/.pgpass`.
+ * one. Parts that it leaves out are in libpq's variables (`PGHOST`, `PGUSER`, …), a password also in `~/.pgpass`.
  * `pgbouncer=true` is our own.
  * @throws InvalidRequest, which never repeats the URI: it may hold a password.
  */

@@ -98,7 +98,7 @@ async function quotaOfType(
   return row?.overQuota ?? null;
 }
 
-/** What a volume is after a change, and what of it is told: of metadata its keys. */
+/** The columns of a volume after a change, and the event's detail: of metadata its keys. */
 function changedTo(
   volume: VolumeRow,
   {

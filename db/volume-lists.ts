@@ -9,7 +9,7 @@ import { volumes, type VolumeRow } from './schema';
 import { isInScope, type ProjectScope } from './scope';
 import { cast, isLiteral, json, query, readRows, readTable } from './statement';
 
-/** What the rows of one status have in common; what follows its state where both values would be two statuses. */
+/** A condition that the rows of one status meet; a field after `state` is there where its values would be two statuses. */
 export interface StatusCondition {
   state: VolumeState;
   status?: HeldStatus | null;
@@ -130,7 +130,7 @@ export async function totalVolumes(
   return { ...totals, metadata: Object.fromEntries(rows.map(({ key, values }) => [key, values])) };
 }
 
-/** What a project has on a backend, each volume and snapshot rounded up. */
+/** Totals of a project on a backend, each volume and snapshot rounded up. */
 export interface ProjectTotals {
   projectId: ProjectId;
   volumes: number;

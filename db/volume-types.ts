@@ -10,7 +10,7 @@ import { inTransaction, query, readRows, runStatement, transactionTime, type Que
 
 export type ChangeTypeOutcome =
   | { kind: 'absent' | 'name-taken' }
-  /** Volumes have it: what they are made by stays. */
+  /** Volumes have it: the type that they are made by stays. */
   | { kind: 'in-use' }
   | { kind: 'done'; type: Pick<VolumeTypeRow, 'name'> };
 

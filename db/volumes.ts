@@ -39,7 +39,7 @@ export function markDeleting(
   { volumeId, scope, forced = false }: { volumeId: VolumeId; scope: ProjectScope; forced?: boolean },
 ): Promise<MarkDeletingOutcome> {
   return inTransaction(database, async (transaction) => {
-    // Locked first: whoever adds a snapshot does so too, and a statement after the lock sees it.
+    // Locked first: a run that adds a snapshot does so too, and a statement after the lock sees it.
     const locked = await lockVolume(transaction, { volumeId, scope });
     if (locked === undefined) return { kind: 'absent' };
     if (locked.state === 'reimaging') return { kind: 'reimaging' };
@@ -117,7 +117,7 @@ export function markDeleted(
   });
 }
 
-/** What is told of a deleted volume. */
+/** Detail of the event of a deleted volume. */
 const deletedDetail = sql`jsonb_build_object('name', name, 'sizeBytes', size_bytes)`;
 const forcedDetail = sql`${deletedDetail} || '{"forced": true}'::jsonb`;
 

@@ -6,7 +6,7 @@ export const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export interface Deadline {
   ms: number;
-  /** What is thrown when the time is over. */
+  /** The error that is thrown when the time is over. */
   late: Error;
   /** The caller's own abort, thrown as its reason. */
   signal?: AbortSignal;

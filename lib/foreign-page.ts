@@ -5,8 +5,8 @@ const OWN_SITES = ['same-origin', 'none'];
 const MAX_QUOTED_CHARACTERS = 200;
 
 /**
- * A browser runs other people's programs on this host: what it sends on behalf of a page comes by a name that only points here (DNS rebinding),
- * or from a page of another origin.
+ * A browser runs other people's programs on this host: a request on behalf of a page comes by a name that only points here (DNS rebinding), or from
+ * a page of another origin.
  * @param anyHost where others may ask than programs of this host: a request may name any.
  * @returns why a request without credentials counts as a web page's, for people; undefined: it does not. Programs send neither `Origin` nor
  * `Sec-Fetch-Site`; a page can leave out neither, nor choose its `Host`. Source: Fetch and Fetch Metadata, "forbidden request-header".

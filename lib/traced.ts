@@ -1,14 +1,14 @@
-/** What a span says: names of OpenTelemetry's semantic conventions, never a value of a request. */
+/** Attributes of a span: names of OpenTelemetry's semantic conventions, never a value of a request. */
 export type SpanAttributes = Record<string, string | number>;
 
 export interface SpanOf {
   name: string;
   attributes: SpanAttributes;
-  /** Begins a trace where there is none; default: what belongs to no trace has no span. */
+  /** Begins a trace where there is none; default: work that belongs to no trace has no span. */
   mayBegin?: boolean;
 }
 
-/** What the work of a span has found out. */
+/** Takes notes from the work of a span. */
 export interface SpanNotes {
   say: (more: SpanAttributes) => void;
   rename: (name: string) => void;

@@ -17,7 +17,7 @@ import { step } from './lib/step.mjs';
 import { setup } from './setup.mjs';
 
 const dist = join(root, 'dist');
-/** What runs, and the bench; tests are compiled by jest. */
+/** Of the code that runs, and of the bench; jest compiles the tests. */
 const buildConfigPath = join(root, 'tsconfig.build.json');
 const bundles = ['workflow-bundle.js', 'workflow-bundle-traced.js'].map((file) => join(dist, file));
 const stampPath = join(dist, '.build-stamp.json');
@@ -74,7 +74,7 @@ function copyMigrations() {
   if (existsSync(from)) cpSync(from, join(dist, 'db/migrations'), { recursive: true });
 }
 
-/** What was compiled from a source that is gone would still be found by its name. */
+/** Output of a source that is gone would still be found by its name. */
 function removeOrphans(before, now) {
   const gone = before.filter((file) => file.endsWith('.ts') && !now.includes(file));
   for (const file of gone)

@@ -13,7 +13,7 @@ const checks = [
     args: ['--noEmit', '-p', root, '--tsBuildInfoFile', join(root, 'node_modules/.cache/check.tsbuildinfo')],
   },
   { name: 'unused', command: bin('knip'), args: ['--no-progress'] },
-  // Without the tests: what only they use belongs to test/support.
+  // Without the tests: code that only they use belongs to test/support.
   { name: 'unused in the product', command: bin('knip'), args: ['--no-progress', '--production'] },
   { name: 'library page', command: process.execPath, args: [join(root, 'tools/library-page.mjs'), '--check'] },
   { name: 'calls of the API', command: process.execPath, args: [join(root, 'tools/openapi-page.mjs'), '--check'] },

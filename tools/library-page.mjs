@@ -8,7 +8,7 @@ import { isMain, main, root } from './lib/run.mjs';
 
 const head = `# Library
 
-What \`import … from 'image-volume-cache'\` gives, made from the sources by \`npm run library\`. [README](../README.md#from-typescript) shows a first program.
+The exports of \`image-volume-cache\`, made from the sources by \`npm run library\`. [README](../README.md#from-typescript) shows a first program.
 
 `;
 

@@ -7,7 +7,7 @@ const require = createRequire(import.meta.url);
 
 const head = `# Calls of the block-storage API
 
-What \`GET /v3/openapi.json\` of a running API says too, as OpenAPI 3.1; made from the sources by \`npm run openapi\`. [api.md](api.md) says what differs from Cinder.
+The same as \`GET /v3/openapi.json\` of a running API says in OpenAPI 3.1; made from the sources by \`npm run openapi\`. [api.md](api.md) says what differs from Cinder.
 
 `;
 

@@ -14,7 +14,7 @@ const pictures = join(root, 'docs/pictures');
 /** Of one picture: they are cloned with the repository. */
 const MAX_PICTURE_BYTES = 300 * 1024;
 const WIDTH = 1200;
-/** What is built stays what it is while the pictures are made. */
+/** Without a build, so that `dist/` stays as it is while the pictures are made. */
 const QUICKSTART = `const [module, steps, dataDirectory] = process.argv.slice(1);
   import(steps)
     .then(({ step }) => require(module).quickstart({ dataDirectory, json: false, stays: false, step }))
@@ -46,7 +46,7 @@ await main(async () => {
   }
 });
 
-/** What a newcomer sees on a terminal: the quickstart's own output, cut to the rows that tell it. */
+/** A newcomer's terminal: the quickstart's own output, cut to the rows that tell it. */
 async function pictureQuickstart({ browser, work, data }) {
   const quickstart = join(root, 'dist/client/cli/quickstart/quickstart.js');
   const output = await capture(['-e', QUICKSTART, quickstart, join(root, 'tools/lib/step.mjs'), data]);

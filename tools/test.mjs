@@ -10,7 +10,7 @@ import { exitCodeOf, main, root, ToolError } from './lib/run.mjs';
 /** A run ends within this time after its report. */
 const SECONDS_TO_END = 20;
 const DEFAULT_SUITES = ['unit', 'replay', 'conformance', 'integration'];
-/** What they write is small; a cluster, a cloud and the disk of a guest are not. */
+/** Their files are small; those of a cluster, a cloud and the disk of a guest are not. */
 const IN_MEMORY = ['unit', 'replay', 'conformance', 'workflow'];
 
 await main(async (args) => {

@@ -71,7 +71,7 @@ export async function compose({
 }: Compose): Promise<Composition> {
   if ((await migrateDatabase(config.database.url)) === 'newer')
     logger.warn(
-      'the schema of the database is newer than this worker: a newer version has migrated it. What this one sends may be refused (DatabaseRefused); install the newer version here too, or go back as the manual says (upgrade)',
+      'the schema of the database is newer than this worker: a newer version has migrated it. Statements of this one may be refused (DatabaseRefused); install the newer version here too, or go back as the manual says (upgrade)',
     );
   const metrics = createProcessMetrics();
   onCommandStarted(metrics.countProcess);

@@ -2,7 +2,7 @@ import { findTool, runCommand } from '../activities/command';
 
 const TIMEOUT_MS = 10_000;
 
-/** What the log says where they cannot be forbidden. */
+/** The log's message where they cannot be forbidden. */
 export const CORES_REMAIN = 'a crash may leave a core file with secrets in it: install prlimit (util-linux)';
 
 /**

@@ -12,7 +12,7 @@ import type { HostId } from '../workflows/contract/ids';
 import type { Logger } from '../client/logger';
 
 interface GaugeSources {
-  /** A connection of their own: what is read for them is no statement of a create. */
+  /** A connection of their own: statements for them are none of a create. */
   database: Database;
   intervalMs: number;
   logger: Logger;

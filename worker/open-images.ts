@@ -42,7 +42,7 @@ interface OpenImages {
 
 const passEvery: ProjectCheck = () => Promise.resolve();
 
-/** Who owns what belongs to no project, where there is no Keystone that knows projects. */
+/** Owner of objects that belong to no project, where there is no Keystone that knows projects. */
 const NOBODY = 'image-volume-cache';
 
 async function findInternalTenant(
@@ -56,7 +56,7 @@ async function findInternalTenant(
   return tenant;
 }
 
-/** An account that may never read is told of at the start; what passes, such as a service that starts too, is not waited for. */
+/** An account that may never read is reported at the start; a passing failure, as of a service that starts too, is not waited for. */
 async function checkReads(
   images: ImageService,
   { identity, logger }: { identity: Identity; logger: Logger },

@@ -79,8 +79,8 @@ export async function isListening(port: number, host = LOOPBACK): Promise<boolea
 }
 
 /**
- * @returns whether this very process listens on the TCP port of 127.0.0.1: what answers there may be another one, which
- * was faster. Source: proc(5), `/proc/pid/net/tcp`.
+ * @returns whether this very process listens on the TCP port of 127.0.0.1: another one, which was faster, may answer
+ * there. Source: proc(5), `/proc/pid/net/tcp`.
  */
 export async function isListeningOn(port: number, pid: number): Promise<boolean> {
   const lines = (await readFile(`/proc/${pid}/net/tcp`, 'utf8')).split('\n').slice(1);

@@ -7,7 +7,7 @@ export interface ProbesOptions {
   port: number;
   /** @returns why the process is to be started again, for people; undefined: it is not. */
   findDeath: () => string | undefined;
-  /** @returns what it waits for before it can serve, for people; undefined: it serves. What it throws counts as one. */
+  /** @returns what it waits for before it can serve, for people; undefined: it serves. An error that it throws counts as one. */
   findTrouble: () => Promise<string | undefined>;
 }
 

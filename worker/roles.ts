@@ -25,8 +25,8 @@ export const defaultSlots: Slots = { control: 64, backend: 32, host: 64 };
 /** Work that has not ended with the grace is given up then. */
 export const FORCE_AFTER_GRACE_MS = 5000;
 /**
- * How often a running transfer's progress reaches the server: what a progress bar shows. The default is 0.8 of the
- * heartbeat timeout.
+ * How often a running transfer's progress reaches the server, for progress bars. The default is 0.8 of the heartbeat
+ * timeout.
  */
 const HEARTBEAT_INTERVAL_MS = 500;
 

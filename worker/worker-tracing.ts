@@ -8,7 +8,7 @@ import type { ActivityInterceptorsFactory, InjectedSink, InjectedSinks } from '@
 import type { WorkflowInfo } from '@temporalio/workflow';
 import type { OpenTelemetry } from '../client/open-telemetry';
 
-/** What a worker has of interceptors where traces are wanted. */
+/** A worker's interceptors where traces are wanted. */
 export interface WorkerTracing {
   activity: ActivityInterceptorsFactory;
   sinks: InjectedSinks<{ exporter: OpenTelemetryWorkflowExporter }>;

@@ -1,4 +1,4 @@
-/** `ChangeAttachment`: who has a volume, in the inventory alone: `reserved`, `attaching`, `in-use`, `detaching`, and back. */
+/** `ChangeAttachment`: changes the users of a volume, in the inventory alone: `reserved`, `attaching`, `in-use`, `detaching`, and back. */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { ChangeAttachmentInput, ChangeAttachmentResult } from './contract/attachment';
 import { inTask } from './lib/activity-profiles';

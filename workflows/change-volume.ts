@@ -1,4 +1,4 @@
-/** `ChangeVolume`: what of a volume is the inventory's alone, such as its name. */
+/** `ChangeVolume`: changes properties of a volume that only the inventory has, such as its name. */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { ChangeVolumeInput, ChangeVolumeResult } from './contract/volume-changes';
 import { inTask } from './lib/activity-profiles';

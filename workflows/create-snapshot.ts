@@ -1,4 +1,4 @@
-/** `CreateSnapshot`: admit -> take -> available; whatever fails is undone, and the row is `error`. */
+/** `CreateSnapshot`: admit -> take -> available; a failure is undone, and the row is `error`. */
 import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
 import type { FailureRecord } from './contract/failures';
 import type { CreateSnapshotInput, CreateSnapshotResult, SnapshotPlan } from './contract/snapshot';

@@ -49,7 +49,7 @@ interface Admitted {
   backend: BackendName;
 }
 
-/** One create under way: what its steps share. */
+/** One create under way: the data that its steps share. */
 interface Create extends RunningCreate {
   volumeId: VolumeId;
   volumeIds: readonly [VolumeId];

@@ -5,8 +5,8 @@
  *                      ^                            +-> some cold: join the population, wait
  *                      +--- ready -----------------------+        failed, or cannot be cached: those fail
  *
- * Each volume has its own row, decision and undo, as if it had been asked for alone. What cannot be made stops no other; whether the others stay then is
- * the request's `onFailure`.
+ * Each volume has its own row, decision and undo, as if it had been asked for alone. One that cannot be made stops no other; the request's
+ * `onFailure` decides whether the others stay then.
  */
 import { CancellationScope, log, setCurrentDetails, setHandler, workflowInfo } from '@temporalio/workflow';
 import { publicMessage, type FailureRecord } from './contract/failures';

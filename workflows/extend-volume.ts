@@ -1,6 +1,6 @@
 /**
  * `ExtendVolume`: a volume grows, never shrinks. Its row promises the new size first, so that the backend is never overcommitted; then the backend
- * grows it, whether or not it is open; the servers that have it attached are told. What fails gives the promise back.
+ * grows it, whether or not it is open; the servers that have it attached are told. A failure gives the promise back.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { ExtendVolumeInput, ExtendVolumeResult } from './contract/volume-changes';

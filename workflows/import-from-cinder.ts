@@ -1,6 +1,6 @@
 /**
- * `ImportFromCinder`: a part of what Cinder has is taken over where it lies: types and quotas, then volumes with their snapshots and attachments. Whoever
- * starts it has read Cinder's database, whose password is in no history. `RevertImport` is its undo.
+ * `ImportFromCinder`: a part of what Cinder has is taken over where it lies: types and quotas, then volumes with their snapshots and attachments. Its
+ * caller has read Cinder's database, whose password is in no history. `RevertImport` is its undo.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { ImportFinding, ImportFromCinderInput, ImportFromCinderResult } from './contract/cinder-import';

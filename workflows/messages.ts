@@ -3,7 +3,7 @@ import type { EvictionStatus } from './contract/eviction';
 import type { BackendName, VolumeId } from './contract/ids';
 import type { WarmProgress } from './contract/refresh';
 
-/** Where a create stands: what a client needs to show progress with nothing but Temporal. */
+/** Where a create stands: all that a client needs to show progress with nothing but Temporal. */
 export interface CreateProgress {
   stage: 'admitting' | 'acquiring' | 'waiting' | 'cloning' | 'writing' | 'undoing' | 'done';
   volumeId?: VolumeId;

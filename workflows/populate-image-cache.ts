@@ -38,7 +38,7 @@ export interface PopulateResult {
 }
 
 export async function PopulateImageCache(given: PopulateInput): Promise<PopulateResult> {
-  // Any Temporal client may have started this run: what it sent is checked before it is used.
+  // Any Temporal client may have started this run: its input is checked before it is used.
   const claimStep = { summary: 'claim the flight of this cache key' };
   const claim = await typed(() => inTask(claimStep, (a) => a.claimFlight(given)));
   const { input } = claim;

@@ -3,7 +3,7 @@
  *
  *   rows whose run is dead -> objects against rows, rows against objects -> entries against the image policy -> digests -> scratches
  *
- * What is done about each finding is in one table, in `docs/manual/failures.md`. A part that fails for good becomes a sentence of the summary;
+ * The action for each finding is in one table, in `docs/manual/failures.md`. A part that fails for good becomes a sentence of the summary;
  * the others still run, and the next run checks everything again.
  */
 import { log, setCurrentDetails } from '@temporalio/workflow';

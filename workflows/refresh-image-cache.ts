@@ -24,7 +24,7 @@ const PAGES_A_RUN = 200;
 /** A service that answers for nothing for so long is left to the next run. */
 const PAGE_BUDGET_MS = 30 * 60_000;
 const FOLLOWS_AT_ONCE = 4;
-/** Images not found that one run checks again: what it carries from run to run stays small. */
+/** Images not found that one run checks again: the state that it carries from run to run stays small. */
 const MAX_MISSING = 10_000;
 
 export async function RefreshImageCache(input: RefreshInput = {}): Promise<RefreshResult> {

@@ -6,8 +6,8 @@
  *                          |        +-> bypass: write the image beside the volume, let that take its place -> available
  *                          +--- the parent takes no clone any more ---+
  *
- * Killed anywhere it has the old bytes or the new ones, and is finished; what fails before is undone. Where snapshots lie in the volume, the new bytes are
- * written in the place of the old ones: what fails then leaves it in `error`, and another reimage goes on.
+ * Killed anywhere it has the old bytes or the new ones, and is finished; a failure before is undone. Where snapshots lie in the volume, the new bytes
+ * are written in the place of the old ones: a failure then leaves it in `error`, and another reimage goes on.
  */
 import { CancellationScope, setCurrentDetails, uuid4, workflowInfo } from '@temporalio/workflow';
 import { formatBytes } from './contract/bytes';

@@ -1,4 +1,4 @@
-/** `RevertImport`: what was taken over from Cinder and is as it was then is given back: volumes with their snapshots, then types and quotas. */
+/** `RevertImport`: gives back objects taken over from Cinder that are as they were then: volumes with their snapshots, then types and quotas. */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { RevertImportInput, RevertImportResult } from './contract/cinder-import';
 import { control, inTask, onBackendInBulk } from './lib/activity-profiles';

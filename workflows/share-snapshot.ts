@@ -3,7 +3,7 @@
  *
  *   check, note the image -> record of the image, queued -> its bytes, by a clone or sent -> who may use it
  *
- * What is there already stays: shared again, more projects may use the same image. Whatever ends the run early leaves no image without its bytes.
+ * An image that is there already stays: shared again, more projects may use it. An early end of the run leaves no image without its bytes.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import type { SharePlan, ShareSnapshotInput, ShareSnapshotResult } from './contract/share';

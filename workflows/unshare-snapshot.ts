@@ -1,9 +1,9 @@
 /**
- * `UnshareSnapshot`: no project, or some projects no more, create volumes from a shared snapshot; what they have made stays.
+ * `UnshareSnapshot`: no project, or some projects no more, create volumes from a shared snapshot; volumes that they have made stay.
  *
  *   check -> take the image from them [-> give what is a clone of it bytes of its own -> delete the image]
  *
- * What they may do ends with the second step, whatever the others can do.
+ * Their access ends with the second step, even where the later ones fail.
  */
 import { log, setCurrentDetails } from '@temporalio/workflow';
 import type { BackendName } from './contract/ids';

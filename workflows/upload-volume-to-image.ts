@@ -5,7 +5,7 @@
  *     [-> cache it, by a copy] -> remove the snapshot
  *
  * A run that is asked to holds its volume, which is `uploading` from the first step to the last.
- * The image's id is chosen before, so every step can be repeated. Whatever ends the run early leaves no snapshot, and no image without its bytes.
+ * The image's id is chosen before, so every step can be repeated. An early end of the run leaves no snapshot, and no image without its bytes.
  */
 import { setCurrentDetails } from '@temporalio/workflow';
 import { formatBytes } from './contract/bytes';

@@ -194,7 +194,7 @@ function unreserve(held: HeldVolume): AttachmentDecision | undefined {
   return { ...hold(held, held.attachments.length > 0 ? 'in-use' : null), event: 'volume.detached' };
 }
 
-/** @throws AttachmentInUse where a server has it: what it writes would go to whoever attaches it next. Source: CVE-2023-2088. */
+/** @throws AttachmentInUse where a server has it: the server's writes would go to whoever attaches it next. Source: CVE-2023-2088. */
 function expectUnused({ instanceId, connector, volumeId }: AttachmentRow): void {
   if (instanceId !== null && connector !== null) throw inUse({ id: volumeId }, `server ${instanceId}`);
 }

@@ -13,7 +13,7 @@ import type { GuestReader } from '../image/guest-reader';
 import type { Extent } from './extents';
 import type { GuestWriter } from '../image/guest-writer';
 
-/** What a backend can do; the planner decides by these, never by the driver's name. */
+/** Abilities of a backend; the planner decides by these, never by the driver's name. */
 export interface BackendCapabilities {
   /** `instant`: a clone takes milliseconds whatever its size, in this process. `full`: it copies every byte. */
   clone: 'instant' | 'full';
@@ -34,13 +34,13 @@ export interface BackendSpace {
   freeBytes: number;
 }
 
-/** What the inventory says of a backend's place, which is asked before a place is believed to be it. */
+/** The inventory's record of a backend's place; it is read before a place is believed to be that one. */
 export interface KnownPlace {
   /** Of the place that was claimed; undefined: none was, or by a version that gave it no id. */
   id: string | undefined;
   /** An operator has said that the place with this id is lost for good: a new one may take its part, whatever the inventory holds. */
   lostId?: string;
-  /** What must lie there, in words for people; undefined: nothing, so that any empty place will do. */
+  /** Objects that must lie there, in words for people; undefined: none, so that any empty place will do. */
   describeHoldings(): Promise<string | undefined>;
 }
 
@@ -96,9 +96,9 @@ export interface SnapshotRef {
 export type SnapshotDescription =
   | {
       kind: 'present';
-      /** What a guest would see. */
+      /** Size that a guest would see. */
       sizeBytes: number;
-      /** What its deletion would give back at most. */
+      /** The most that its deletion would give back. */
       realBytes: number;
       marker: SnapshotMarker;
       /** The image-volume that it cannot be read without; absent where it needs none. */
@@ -106,7 +106,7 @@ export type SnapshotDescription =
     }
   | { kind: 'absent' };
 
-/** What another service has made under the name that a volume has here. */
+/** Object of another service under the name that a volume has here. */
 export type ForeignVolume =
   | {
       kind: 'present';
@@ -124,7 +124,7 @@ export type ForeignVolume =
 /** Reads what a guest would see of a snapshot. Several calls may run at once. */
 export interface SnapshotReader {
   readonly sizeBytes: number;
-  /** Parts that may hold data, in order and apart from each other; what lies between reads as zeros. Without a read of data. */
+  /** Parts that may hold data, in order and apart from each other; the gaps read as zeros. Without a read of data. */
   extents(): AsyncIterable<Extent>;
   /** @returns fewer bytes than asked for only at the end. @throws BackendUnavailable. */
   read(offset: number, lengthBytes: number): Promise<Buffer>;
@@ -142,7 +142,7 @@ export interface CopyOptions {
 export interface WriteTarget {
   /** For the published name and the attempt; opaque to the caller. */
   attempt: string;
-  /** What `qemu-img convert` takes as its destination, with `-n --target-is-zero`. */
+  /** Destination for `qemu-img convert`, with `-n --target-is-zero`. */
   qemuTarget: string;
   virtualBytes: number;
   /** Set where the target is a local sparse file that can be written and read directly. */
@@ -262,7 +262,7 @@ export interface BackendObject {
   realBytes: number;
   modifiedAt: Date;
   marker?: Marker;
-  /** Set for a partial: what `ensureAttemptAbsent` takes to remove it. */
+  /** Set for a partial: the request of `ensureAttemptAbsent` that removes it. */
   partial?: { kind: ObjectKind; name: string; attempt: string };
   /** A partial with the name of the object itself: whether it is half-made, or all that is left of one that was whole, only the row tells. */
   hasObjectName?: true;
@@ -270,7 +270,7 @@ export interface BackendObject {
 
 /**
  * One named place where volumes live and within which a clone is possible.
- * What changes the world is `ensure…` and idempotent. Failures, all by `Failure`: `NoSpace` (final), `CloneLimitReached`,
+ * Methods that change the world are `ensure…` and idempotent. Failures, all by `Failure`: `NoSpace` (final), `CloneLimitReached`,
  * `ParentUnusable` (final here, the workflow populates again), `ForeignObject` (final), `VolumeInUse` (final),
  * `InvalidRequest` for a size or name that does not fit, `BackendUnavailable` (retried) for everything passing.
  */
@@ -278,7 +278,7 @@ export interface VolumeBackend {
   readonly name: BackendName;
   readonly driver: string;
   readonly capabilities: BackendCapabilities;
-  /** Id of the place, from its marker: what the inventory expects from now on. */
+  /** Id of the place, from its marker: the inventory expects it from now on. */
   readonly placeId: string;
 
   space(): Promise<BackendSpace>;
@@ -355,7 +355,7 @@ export interface VolumeBackend {
 
   /**
    * Bytes that the deletion of an image-volume would give back; 0 when it is absent. Cheap: asked of hundreds at a time. Where clones share blocks and
-   * the driver cannot tell which, it is the most that may come back. Drivers that know nothing leave it out: what was measured at the seal is used.
+   * the driver cannot tell which, it is the most that may come back. Drivers that know nothing leave it out: the bytes measured at the seal are used.
    * @throws BackendUnavailable.
    */
   reclaimableBytes?(name: string): Promise<number>;
@@ -404,8 +404,9 @@ export interface VolumeBackend {
 
   /**
    * Gives a volume that is there other bytes: those of the sealed `parent`, or what `target` has (call it only after its writer was reaped in this
-   * process), then zeros up to `marker.sizeBytes`, durable; nothing of the old ones can be read any more. The bytes are told by `marker.content`: where the volume has those already, what it has stays, and a killed call is finished. Who
-   * describes it meanwhile finds the old bytes, the new ones, or for a moment none where the driver needs two steps. The caller keeps others from it.
+   * process), then zeros up to `marker.sizeBytes`, durable; nothing of the old ones can be read any more. The bytes are told by `marker.content`: where
+   * the volume has those already, it keeps what it has, and a killed call is finished. A call that describes it meanwhile finds the old bytes, the new
+   * ones, or for a moment none where the driver needs two steps. The caller keeps others from it.
    * @param former the `content` of the bytes that are to go: others, which somebody has put there meanwhile, stay.
    * @throws VolumeNotFound, VolumeInUse, VolumeHasSnapshots where they cannot be without the old bytes (see `ensureRewritten`), Conflict (other bytes are there), ParentUnusable,
    *   CloneLimitReached, NoSpace, InvalidRequest (`sizeBytes`), ForeignObject (final); ToolFailed, BackendUnavailable (retried).
@@ -413,7 +414,7 @@ export interface VolumeBackend {
   ensureReplaced(replacement: VolumeReplacement): Promise<Connection>;
 
   /**
-   * The same in place, for a volume whose snapshots lie in it: these stay as they are. Whoever reads it meanwhile, or after a kill, finds bytes of neither;
+   * The same in place, for a volume whose snapshots lie in it: these stay as they are. A reader meanwhile, or after a kill, finds bytes of neither;
    * a repeated call begins again, unless it has the new ones already. It waits until nobody has the volume open. Drivers whose snapshots lie apart leave it out.
    * @throws VolumeNotFound, Conflict, ParentUnusable, NoSpace, InvalidRequest (`sizeBytes`), ForeignObject (final); BackendUnavailable (retried); the signal's
    *   reason when aborted.
@@ -434,7 +435,7 @@ export interface VolumeBackend {
   ensureFlattened?(volumeId: VolumeId, options: FlattenOptions): Promise<'flattened' | 'independent' | 'absent'>;
 
   /**
-   * Makes a volume at least `sizeBytes` large, durable; what is new reads as zeros. It never shrinks: one that is so large already stays as it is.
+   * Makes a volume at least `sizeBytes` large, durable; the new part reads as zeros. It never shrinks: one that is so large already stays as it is.
    * One that somebody has open grows too where the driver can do that; its guest has the new size once it has looked for it.
    * Nobody else may grow the same volume at the same moment.
    * @throws VolumeInUse where it cannot grow while it is open, NoSpace, InvalidRequest (size) (final); ToolFailed, BackendUnavailable (retried).
@@ -447,7 +448,7 @@ export interface VolumeBackend {
   findOpener(volumeId: VolumeId): Promise<string | undefined>;
 
   /**
-   * Makes a snapshot of a volume as it is at one moment during the call: what was written before is in it, durable. Nobody who has the volume open is
+   * Makes a snapshot of a volume as it is at one moment during the call: all earlier writes are in it, durable. Nobody who has the volume open is
    * disturbed; where the driver cannot take it then, it is refused. A second call with the same marker changes nothing. Undo: `ensureSnapshotAbsent`.
    * @throws VolumeNotFound, VolumeInUse, NoSpace, ForeignObject, SnapshotConflict (the id is a snapshot with another marker) (final); ToolFailed,
    *   BackendUnavailable (retried); the signal's reason when aborted.

@@ -12,7 +12,7 @@ import type {
 } from '../../workflows/contract/ids';
 import type { KnownPlace, Marker, SnapshotMarker, VolumeMarker, VolumeReplacement } from './backend';
 
-/** What is stored with a volume; `parent` is null for one that was not made of an image-volume. */
+/** Stored with a volume; `parent` is null for one that was not made of an image-volume. */
 export interface StoredVolumeMarker {
   marker: VolumeMarker;
   parent: string | null;
@@ -20,12 +20,12 @@ export interface StoredVolumeMarker {
   snapshot?: SnapshotId;
 }
 
-/** What is stored with a snapshot. */
+/** Stored with a snapshot. */
 export interface StoredSnapshotMarker {
   marker: SnapshotMarker;
 }
 
-/** Whose place this is. */
+/** Owner of a place. */
 export interface Claim {
   installation: InstallationId;
   backend: BackendName;

@@ -3,7 +3,7 @@ import { pause } from '../../lib/abort';
 import { dataRuns } from '../image/sparse-write';
 import type { DigestOptions, ParentDigest } from './backend';
 
-/** What the pace is ahead by before it waits: waiting for less costs more than it spares. */
+/** Lead over the pace before it waits: shorter waits cost more than they spare. */
 const BURST_MS = 50;
 
 /** Hashes guest bytes as they are read, no faster than `bytesPerSecond`. Zeros are hashed (they are mostly holes) and do not count for the pace. */

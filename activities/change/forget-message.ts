@@ -9,7 +9,7 @@ import { callerSchema, parseRequest, projectId, uuid } from '../kit/request';
 
 const schema = z.strictObject({ messageId: uuid, projectId: projectId.optional(), ...callerSchema });
 
-/** Nobody is told a message any more; what it is about stays. Idempotent. @throws InvalidRequest, MessageNotFound (final). */
+/** Nobody is told a message any more; its subject stays. Idempotent. @throws InvalidRequest, MessageNotFound (final). */
 export function createDeleteMessage(deps: ControlDependencies) {
   return async function forgetMessage(input: unknown): Promise<DeleteMessageResult> {
     const { messageId, projectId: project } = parseRequest(schema, input);

@@ -98,7 +98,7 @@ export function createAcceptTransfer(deps: ControlDependencies) {
       source: { by, requestId, ...workflowExecution() },
     });
     switch (accepted.kind) {
-      // Who has not the key learns nothing of the offer.
+      // A caller without the key learns nothing of the offer.
       case 'wrong-key':
       case 'absent':
         throw unknownTransfer(transferId);

@@ -10,7 +10,7 @@ import {
 } from '../../workflows/contract/cinder-import';
 import type { CinderRow, CinderTables } from './schema';
 
-/** What Cinder has, as it is asked about. */
+/** Cinder's contents, as a request has them. */
 export interface CinderContents {
   volumes: CinderVolume[];
   types: CinderVolumeType[];

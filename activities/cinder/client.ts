@@ -44,7 +44,7 @@ async function inMysql<Result>(
       timezone: 'Z',
     }),
   );
-  // What ends it between two statements is told by the next one.
+  // An error between two statements is reported by the next one.
   connection.on('error', () => undefined);
   const query = async (statement: string): Promise<Record<string, unknown>[]> => {
     const [rows] = await asOurs(() => connection.query(statement));
@@ -96,7 +96,7 @@ async function inPostgres<Result>(
   }
 }
 
-/** What a driver throws, without what it was given. */
+/** Errors of a driver become ours, with its message; the system's and its own have a code. */
 async function asOurs<Result>(work: () => Promise<Result>): Promise<Result> {
   try {
     return await work();
@@ -106,7 +106,7 @@ async function asOurs<Result>(work: () => Promise<Result>): Promise<Result> {
   }
 }
 
-/** Both drivers' errors, and the system's, have a code; a row of another shape than we know has none. */
+/** An error of another kind, such as a row of another shape than we know, has no code. */
 function isDriverError(error: unknown): boolean {
   return error instanceof Error && 'code' in error;
 }

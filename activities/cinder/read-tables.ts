@@ -3,7 +3,7 @@ import { CinderDatabaseError, readCinderDatabase, type CinderReader } from './cl
 import type { CinderUrl } from './cinder-url';
 import { cinderRows, type CinderTable, type CinderTables } from './schema';
 
-/** What of a table is read beside what was deleted: some rows have no such mark, or another one. */
+/** Conditions by which rows that were deleted are not read: some tables have no such mark, or need another one. */
 const conditions: Partial<Record<CinderTable, string>> = {
   // No soft deletes there.
   image_volume_cache_entries: 'true',

@@ -10,7 +10,8 @@ import { insertOrTakeOver, refusalOf } from './insert-row';
 type Request = (CreateVolumeInput | CreatePlainVolumeInput) & { imageId?: string };
 
 /**
- * Inserts the row of a volume for which no backend fits, where the request wants one; whoever ends the refusal ends it in `error`. Idempotent for one run.
+ * Inserts the row of a volume for which no backend fits, where the request wants one; the run that ends with the refusal ends it in `error`.
+ * Idempotent for one run.
  * @returns why it is refused: `failure`, or what is in the way of the row.
  */
 export async function admitUnplaced(

@@ -130,7 +130,7 @@ interface Checked {
   image: Image;
 }
 
-/** What the rows of a request have in common. */
+/** Values that the rows of a request have in common. */
 export async function sharedRow(deps: ControlDependencies, { admission, request, image }: Checked) {
   const { projectId, backend, volumeType, volumeTypeId, multiattach, placement, sizeBytes } = admission;
   return {

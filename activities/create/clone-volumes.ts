@@ -36,9 +36,9 @@ export interface CloneVolumesRequest {
 
 /**
  * Leases parents for all volumes at once, clones in chunks and completes each chunk in one statement. With `onFailure`
- * `undo` nothing is completed before all are cloned. A volume that fails for good stops no other; what may pass is
- * thrown when the good ones are done. Idempotent: what is available already is told again. Heartbeats. Undo:
- * `removeVolumes`, `failVolumes`.
+ * `undo` nothing is completed before all are cloned. A volume that fails for good stops no other; a failure
+ * that may pass is thrown when the good ones are done. Idempotent: volumes that are available already are reported
+ * again. Heartbeats. Undo: `removeVolumes`, `failVolumes`.
  * @throws CacheKeyCollision (final); BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createCloneVolumes(deps: BackendDependencies, name: BackendName) {
@@ -268,7 +268,7 @@ class BulkClone {
     return volumes;
   }
 
-  /** What somebody has deleted meanwhile has not failed. */
+  /** A volume that somebody has deleted meanwhile has not failed. */
   private hasFailed(): boolean {
     return this.outcome.failed.some(({ failure }) => failure.type !== 'CreateCancelled');
   }

@@ -62,7 +62,8 @@ function secondsOf({ startedAtMs }: Pick<Story, 'startedAtMs'>): { seconds: numb
 
 /**
  * Ends the key's flight where `population.whenNobodyWaits` says so: a create began it, none waits for it any more, and
- * its bytes have not all come. What it made is undone; the next create of the image leads the next flight. Idempotent.
+ * its bytes have not all come. All that it made is undone; the next create of the image leads the next flight.
+ * Idempotent.
  */
 export async function stopUnwantedFlight(
   { config, database, temporal, queues }: ControlDependencies,

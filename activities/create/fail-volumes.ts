@@ -47,9 +47,9 @@ export interface FailVolumesRequest {
   volumeIds: VolumeId[];
   story: Pick<Story, 'timingsMs'>;
   admission: { backend: BackendName; shortKey: string };
-  /** What ended each, by its id, where that is not what ended the others. */
+  /** Failure of each volume, by its id, where it is not that of the others. */
   failures?: Record<VolumeId, FailureRecord>;
-  /** What ended the others; absent for a cancelled run, whose rows end `deleted`. */
+  /** Failure of the others; absent for a cancelled run, whose rows end `deleted`. */
   failure?: FailureRecord;
 }
 

@@ -112,7 +112,7 @@ export async function placeVolume(
   return choosePlace(views) ?? { backend: first, reason: `no worker has registered any of ${backends.join(', ')} yet` };
 }
 
-/** What the request has before, then room for it, then its content, then the most free space. @returns undefined when there is none to choose from. */
+/** Prefers the request's own backend, then room, then its content, then the most free space. @returns undefined when there is none to choose from. */
 export function choosePlace(views: readonly BackendView[]): Placement | undefined {
   const own = views.find(({ isOwn }) => isOwn);
   if (own !== undefined)

@@ -52,7 +52,7 @@ export function createAdmitPlainVolume(deps: ControlDependencies) {
   };
 }
 
-/** What a source says of the volume that is made of it. */
+/** A source, and its facts about the volume that is made of it. */
 interface Source {
   source: VolumeSource;
   /** The volume whose bytes they are. */

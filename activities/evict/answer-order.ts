@@ -23,7 +23,7 @@ const PLAN_ROWS = 100;
 /** Images that a line names. */
 const PLAN_IMAGES = 20;
 
-/** What an order would do now, why, and why the others stay. Changes nothing. */
+/** Plans what an order would do now, why, and why the others stay. Changes nothing. */
 export async function planOrder(
   database: Database,
   { backend, resolved }: { backend: BackendName; resolved: ResolvedOrder },
@@ -75,15 +75,15 @@ function describePlan({ chosen }: Selection, { reclaimableBytes }: EvictionPlan)
 /** Lines of a result: it is kept in a workflow's state. */
 const RESULT_ROWS = 100;
 
-/** What has happened, and for whom; undefined: for nobody who asked now. */
+/** Entries that went or are held, and for whom; undefined: for nobody who asked now. */
 export interface PassOutcome {
   gone: { entry: EntryRow; order: ResolvedOrder | undefined }[];
   held: { entry: EntryRow; order: ResolvedOrder | undefined }[];
 }
 
 /**
- * @returns the order that an earlier try has deleted the entry for: who names it, else who asks for so many, or the
- *   sweep.
+ * @returns the order that an earlier try has deleted the entry for: one that names it, else one that asks for so
+ *   many, or the sweep.
  */
 export function findOwner(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedOrder | undefined {
   const kind = entry.reason === 'requested' ? 'rank' : 'sweep';
@@ -94,7 +94,7 @@ export function findOwner(entry: EntryRow, resolved: ResolvedOrder[]): ResolvedO
   );
 }
 
-/** @returns one order's result: what went for it, and of what was named, why it stays. */
+/** @returns one order's result: the entries that went for it, and why named ones stay. */
 export async function reportOrder(
   database: Database,
   resolved: ResolvedOrder,
@@ -108,7 +108,7 @@ export async function reportOrder(
     ...outcome.held
       .filter((each) => each.order === resolved && resolved.entries.length === 0)
       .map(({ entry }) => entry),
-    // What an earlier order has retired goes with its last clone, whoever asked first.
+    // An entry that an earlier order has retired goes with its last clone, whoever asked first.
     ...stays.filter(({ why }) => why === 'has-clones').map(({ entry }) => entry),
   ];
   const kept = stays.filter(({ why }) => why !== 'has-clones');
@@ -126,7 +126,7 @@ export async function reportOrder(
   };
 }
 
-/** What went for this order, and what it names and went for another. */
+/** Entries that went for this order, and named ones that went for another. */
 function goneFor(resolved: ResolvedOrder, { gone }: PassOutcome): EntryRow[] {
   const named = new Set(resolved.entries.map(({ id }) => id));
   const own = gone.filter(({ entry, order }) => order === resolved || named.has(entry.id));

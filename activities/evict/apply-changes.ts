@@ -15,7 +15,7 @@ import type { ControlDependencies } from '../dependencies';
 import { findRun, workflowExecution } from '../kit/runs';
 import { findWholeKey } from './resolve-order';
 
-/* What an operator changes by a signal of the evictor, beside evictions. */
+/* Changes by an operator's signal to the evictor, beside evictions. */
 
 type ChangeOutcome = Pick<EvictionResult, 'outcome' | 'summary'>;
 

@@ -42,7 +42,7 @@ const FINISHED_AT_ONCE = 500;
 /** Image-volumes that the backend is asked about in one sweep: those that may go first. */
 const ASKED_ROWS = 300;
 const ASKED_AT_ONCE = 16;
-/** Scores that are this old are worked out anew: what nobody uses sinks by at most a twelfth between. */
+/** Scores that are this old are worked out anew: an entry that nobody uses sinks by at most a twelfth between. */
 const SCORE_AGE_MS = USE_HALF_LIFE_MS / 8;
 
 /**
@@ -54,7 +54,7 @@ export function createEvictEntries(deps: BackendDependencies, name: BackendName)
   return async function evictEntries({ orders }: EvictEntriesRequest): Promise<EvictionResult[]> {
     const backend = backendHeld(deps, name);
     const { workflowId } = workflowExecution();
-    // The database's time when the first try began; what it has deleted is from then on.
+    // The database's time when the first try began; its deletions are from then on.
     const { since: told } = lastHeartbeat<{ since: string }>();
     const since = told === undefined ? await readDatabaseTime(deps.database) : new Date(told);
     const progressOf = (summary: string) => ({ stage: 'waiting', summary, since: since.toISOString() }) as const;
@@ -94,7 +94,7 @@ async function answerOrders(run: Run, orders: EvictionOrder[]): Promise<Eviction
   );
 }
 
-/** What somebody has asked for, and what came of it. Once for each request of a run. */
+/** Records a request and its result. Once for each request of a run. */
 async function recordRequest(
   { database }: BackendDependencies,
   backend: BackendName,
@@ -118,7 +118,7 @@ interface Run {
   onStep: (summary: string) => void;
 }
 
-/** What an earlier try has begun is finished first; then one choice is made for all orders. */
+/** Deletions that an earlier try has begun are finished first; then one choice is made for all orders. */
 async function fulfil(run: Run, resolved: ResolvedOrder[]): Promise<PassOutcome> {
   const { deps, backend, onStep } = run;
   const outcome: PassOutcome = { gone: [], held: [] };
@@ -193,8 +193,8 @@ async function scoreBackend({ deps, backend, onStep }: Run): Promise<void> {
 }
 
 /**
- * What earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more than it
- * asked for.
+ * Entries that earlier tries of this activity have deleted, whose answer is lost: a request for so many gets no more
+ * than it asked for.
  */
 async function goneBefore(
   { deps, backend, workflowId, since }: Run,

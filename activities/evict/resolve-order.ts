@@ -10,9 +10,9 @@ import type { Demand } from '../eviction/choose-evictions';
 /** An order, and what it means by the inventory. */
 export interface ResolvedOrder {
   order: EvictionOrder;
-  /** What the policy is to choose for; undefined where there is nothing. */
+  /** The demand that the policy is to meet; undefined where there is none. */
   demand?: Demand;
-  /** What is meant by name and was there. */
+  /** Entries meant by name that were there. */
   entries: EntryRow[];
   /** Why nothing can be done. */
   refusal?: string;

@@ -7,9 +7,9 @@ import type { EntryId } from '../../workflows/contract/ids';
 import { rankCandidates, reasonOfClass, stayFactsOf, type Ranked } from './rank-candidates';
 import { limitsShortage, mayHoldMore, reclaimableOf, spaceShortage, selectLowest, type Shortage } from './shortages';
 
-/** What one choice is for; several are met one after the other and share what they choose. */
+/** One purpose of a choice; several are met one after the other and share what they choose. */
 export type Demand =
-  /** Whatever is due, and what limits and watermarks need. */
+  /** All that is due, and what limits and watermarks need. */
   | { kind: 'sweep' }
   | { kind: 'named'; entryIds: EntryId[]; why: string }
   /** So much, by rank. */
@@ -36,7 +36,7 @@ export interface Selection {
   chosen: Chosen[];
   /** Every other candidate. */
   stay: (Ranked & { why: StayReason })[];
-  /** What the eviction clock is to be raised to. */
+  /** Value that the eviction clock is to be raised to. */
   clock: number;
   /**
    * Limits still need more than was found among what nothing holds: choose again among more, the parents that clones
@@ -61,12 +61,12 @@ export function chooseEvictions(view: EvictionView, demands: Demand[]): Selectio
   };
 }
 
-/** What goes for a reservation of `bytes`: enough, or nothing. Pure. */
+/** Chooses entries to go for a reservation of `bytes`: enough, or none. Pure. */
 export function chooseForReservation(bytes: number): (view: EvictionView, need: ReservationNeed) => VictimSelection {
   return (view, need) => toVictims(chooseEvictions(view, [{ kind: 'reservation', bytes, ...need }]));
 }
 
-/** What the inventory is told of a selection. */
+/** A selection, as the inventory is told of it. */
 export function toVictims({ chosen, clock, isShort }: Selection): VictimSelection {
   const victims = chosen.map(({ candidate, class: evictionClass, why }) => ({
     entryId: candidate.entry.id,
@@ -112,7 +112,7 @@ function chooseByRank(round: Round, { bytes, count, why }: Extract<Demand, { kin
     choose(round, each, { class: classOfRequested(each), why, demand });
 }
 
-/** What is retired already keeps the class that it went for. */
+/** An entry that is retired already keeps the class that it went for. */
 function classOfRequested({ isLeftover, due }: Ranked): EvictionClass {
   return isLeftover ? (due ?? 'requested') : 'requested';
 }
@@ -141,7 +141,7 @@ function chooseForLimits(round: Round, demand: number): void {
     choose(round, each, { class: each.due ?? 'pinning', why: left.why, demand });
 }
 
-/** What clones hold would give the backend nothing back: it stays. */
+/** An entry that clones hold would give the backend nothing back: it stays. */
 function chooseForSpace(round: Round, demand: number): void {
   const low = spaceShortage(round);
   if (low === undefined) return;
@@ -172,7 +172,7 @@ function chooseVictims(
     choose(round, each, { class: each.due ?? (isHeld(each) ? 'pinning' : 'pressure'), why, demand });
 }
 
-/** What a large victim makes needless among smaller ones of a lower rank stays: the dearest first. */
+/** Smaller victims of a lower rank that a large one makes needless stay: the dearest first. */
 function withoutNeedless(victims: Ranked[], shortage: Shortage): Ranked[] {
   let bytes = victims.reduce((sum, each) => sum + shortage.measure(each.candidate.entry), 0) - shortage.bytes;
   let count = victims.length - shortage.count;
@@ -191,7 +191,7 @@ function choose(round: Round, each: Ranked, as: Pick<Chosen, 'class' | 'why' | '
   round.chosen.set(each.candidate.entry.id, { ...each, ...as, held: isHeld(each) });
 }
 
-/** What may go and is not chosen yet, in order; without `withHeld` only what can be deleted at once. */
+/** Entries that may go and are not chosen yet, in order; without `withHeld` only those that can be deleted at once. */
 function free({ ranked, chosen }: Round, { withHeld = false } = {}): Ranked[] {
   return ranked.filter(
     (each) =>
@@ -213,7 +213,7 @@ function countedOf({ counted, realBytes }: EntryRow): number {
   return counted ? realBytes : 0;
 }
 
-/** An entry that goes by its score raises the clock: what was not used since counts as older. */
+/** An entry that goes by its score raises the clock: entries that were not used since count as older. */
 function clockAfter({ backend }: EvictionView, chosen: Chosen[]): number {
   if (backend.policy === 'lru') return backend.evictionClock;
   const scores = chosen

@@ -70,7 +70,7 @@ function findDue(
   if (images.length > 0 && images.every(({ usable }) => !usable)) return 'image-gone';
   if (beyondKept.has(entry.id)) return 'superseded';
   const unusedMs = now.getTime() - (entry.lastUsedAt ?? entry.createdAt).getTime();
-  // What clones hold gives nothing back: it stays of use until they are gone.
+  // An entry that clones hold gives nothing back: it stays of use until they are gone.
   if (backend.idleAgeMs !== null && entry.clones === 0 && unusedMs >= backend.idleAgeMs) return 'idle';
   return undefined;
 }
@@ -112,7 +112,7 @@ export function classOfReason(reason: RetireReason | null): EvictionClass {
   }
 }
 
-/** What the inventory notes of an entry that goes for this class. */
+/** Reason that the inventory notes for an entry that goes for this class. */
 export function reasonOfClass(evictionClass: EvictionClass): RetireReason {
   return evictionClass === 'pressure' || evictionClass === 'pinning' ? 'evicted' : evictionClass;
 }

@@ -8,10 +8,10 @@ import { type BackendRow, type EntryRow } from '../../db/schema';
 export const USE_HALF_LIFE_MS = 24 * 3_600_000;
 /** The least that R is taken for: a tiny image-volume is not kept for ever because it gives back next to nothing. */
 const LEAST_RECLAIMABLE_BYTES = 32 * MiB;
-/** The least that C is taken for: what no population, however small, is faster than. */
+/** The least that C is taken for: no population, however small, is faster. */
 const LEAST_COST_SECONDS = 1;
 
-/** What a score is made of. */
+/** Inputs of a score. */
 export type ScoredEntry = Pick<
   EntryRow,
   | 'uses'
@@ -50,7 +50,7 @@ export function scoreOf(entry: ScoredEntry, { backend, now }: { backend: Scoring
   return { useScore, priorityBase, priority: priorityBase + useScore * worthOf(entry, backend) };
 }
 
-/** What was populated before anybody asked, by warming or a follow, begins as if it had been used once. */
+/** An entry that was populated before anybody asked, by warming or a follow, begins as if it had been used once. */
 function isScoredFirst({ scoredAt, readyAt }: ScoredEntry): boolean {
   return scoredAt === null || (readyAt !== null && scoredAt < readyAt);
 }

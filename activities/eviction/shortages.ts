@@ -4,7 +4,7 @@ import { formatBytes } from '../../workflows/contract/bytes';
 import type { EntryId } from '../../workflows/contract/ids';
 import type { Ranked } from './rank-candidates';
 
-/** What is to be given back, and what an entry gives of it. */
+/** Amounts to be given back, and an entry's part of them. */
 export interface Shortage {
   bytes: number;
   count: number;
@@ -15,7 +15,7 @@ export interface Shortage {
 export interface Lowest {
   selected: Ranked[];
   isEnough: boolean;
-  /** What is still short. */
+  /** Amounts still short. */
   left: Shortage;
 }
 
@@ -34,7 +34,7 @@ export function selectLowest(ranked: Ranked[], { bytes, count, measure }: Shorta
   return { selected, isEnough: left.bytes <= 0 && left.count <= 0, left };
 }
 
-/** What the backend gets back from a deletion: what it has said, else what was measured when it was written. */
+/** Bytes that a deletion gives the backend back: as it has said, else as measured when they were written. */
 export function reclaimableOf({
   reclaimableBytes,
   realBytes,

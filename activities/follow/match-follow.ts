@@ -65,7 +65,7 @@ async function findNewest({ images, config }: ControlDependencies, follow: Follo
 }
 
 /**
- * The service takes some values for more than a value (`in:a,b`), and may not know a filter: what it answers is
+ * The service takes some values for more than a value (`in:a,b`), and may not know a filter: its answer is
  * filtered again here.
  */
 function isMeant(image: Image, { imageName, owner, tags, properties }: FollowRow): boolean {
@@ -93,7 +93,7 @@ export function createFlipFollow(deps: ControlDependencies) {
   };
 }
 
-/** Retires what the follow has superseded and need not stay. Idempotent: what is free is told again. */
+/** Retires what the follow has superseded and need not stay. Idempotent: free contents are reported again. */
 export function createRetireSuperseded(deps: ControlDependencies) {
   return async function retireSuperseded({ followId }: { followId: FollowId }): Promise<RetiredContents> {
     const { workflowId } = workflowExecution();

@@ -18,7 +18,7 @@ export interface BodyReaderOptions {
   onRoom: () => void;
   /** All of the body is in the sink; false: the answer is not what was asked for, and nothing of it was used. */
   onEnd: (isUsed: boolean) => void;
-  /** What the sink has thrown. */
+  /** The sink has thrown. */
   onFailure: (error: unknown) => void;
 }
 
@@ -38,9 +38,9 @@ export interface BodyReader {
 export function createBodyReader(options: BodyReaderOptions): BodyReader {
   const { lengthBytes, isPlain, sink } = options;
   const landing: Buffer = Buffer.allocUnsafe(LANDING_BYTES);
-  /** What has come of the head; undefined once it is complete. */
+  /** Bytes of the head so far; undefined once it is complete. */
   let head: Buffer | undefined = Buffer.alloc(0);
-  /** What came when there was no room for it; undefined while the connection is read. */
+  /** Bytes that came when there was no room for them; undefined while the connection is read. */
   let parked: Buffer[] | undefined;
   let received = 0;
   let closed = false;

@@ -20,7 +20,7 @@ import type { Transport } from './transport';
  *
  * Only the plain answer is understood: exactly the bytes that were asked for, with their length, not encoded in any way.
  * @returns false for every other answer, of which nothing was used: ask again by `openDownload`, which says why.
- * @throws ImageServiceUnavailable (retried), with what came before in the sink; what the sink throws; the caller's abort as its reason.
+ * @throws ImageServiceUnavailable (retried), with what came before in the sink; errors of the sink; the caller's abort as its reason.
  */
 export async function downloadInto(transport: Transport, request: DownloadRequest, sink: ByteSink): Promise<boolean> {
   const { signal } = request;
@@ -145,7 +145,7 @@ function transfer(
   });
 }
 
-/** What is thrown while the connection hands on its bytes would end the process. */
+/** An error that is thrown while the connection hands on its bytes would end the process. */
 function readingInto(reader: BodyReader, fail: (error: unknown) => void): OnReadOpts {
   const nowhere: Uint8Array = Buffer.alloc(1);
   const guarded = <Result>(work: () => Result, otherwise: Result): Result => {

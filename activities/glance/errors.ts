@@ -2,7 +2,7 @@ import { errors } from 'undici';
 import { Failure } from '../../workflows/contract/failures';
 import { hasCode } from '../../lib/errno';
 
-/** What the service answered in place of what was asked for. */
+/** The service's answer in place of what was asked for. */
 export interface RefusedRequest {
   /** The service's endpoint, for messages. */
   service: string;

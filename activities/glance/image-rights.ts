@@ -11,7 +11,7 @@ export function isForMembers({ visibility, owner }: Image, projectId: ProjectId)
 }
 
 /**
- * What a project may do with an image, by the record and the members as they are now: neither moves a timestamp, so an earlier answer is worth nothing.
+ * A project's right to an image, by the record and the members as they are now: neither moves a timestamp, so an earlier answer is worth nothing.
  * It is what Glance answers to a member of the project (`is_image_visible` in its `glance/db/utils.py`). A member's status is of no account: it decides
  * what the project's list shows. Nor are `hidden`, which is about lists too, and `protected`, which is about deletion.
  * @param members looked at only where they decide.

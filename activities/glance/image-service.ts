@@ -2,7 +2,7 @@ import type { ByteSink } from './byte-sink';
 import type { ProjectId } from '../../workflows/contract/ids';
 import type { Image, ImageStatus } from '../../workflows/contract/image';
 
-/** Which images a list answers, and from where: the newest first, hidden ones never. What is left out is not looked at. */
+/** Which images a list answers, and from where: the newest first, hidden ones never. A field that is left out is not checked. */
 export interface ListImagesQuery {
   /** Images a page, at most what the service allows. */
   limit?: number;
@@ -32,7 +32,7 @@ export interface ImageMember {
 
 export interface DownloadRequest {
   imageId: string;
-  /** First byte wanted; what comes may start earlier, see `Download.startsAtBytes`. */
+  /** First byte wanted; the body may start earlier, see `Download.startsAtBytes`. */
   offsetBytes: number;
   /** The size in the image's record. */
   expectedBytes: number;
@@ -43,7 +43,7 @@ export interface DownloadRequest {
 export interface Download {
   /** Offset in the image of the body's first byte: the one asked for, or 0 when the service does not know ranges. */
   startsAtBytes: number;
-  /** What the service says it sends from there; undefined when it does not say. A claim, never a proof: count. */
+  /** Bytes that the service says it sends from there; undefined when it does not say. A claim, never a proof: count. */
   lengthBytes?: number;
   body: AsyncIterable<Buffer>;
 }

@@ -102,7 +102,7 @@ const noProperties = new Set(['self', 'file', 'schema', 'stores', 'locations', '
 /** Glance's own properties, of an import or a copy that runs or has run. Source: its `glance/api/v2/images.py`. */
 const RESERVED_PREFIX = 'os_glance_';
 
-/** Whatever an uploader has written: what we could not store is replaced where it comes in. */
+/** An uploader's text: characters that we could not store are replaced where they come in. */
 function withStorableText(value: unknown): unknown {
   if (typeof value === 'string') return toStorableText(value);
   if (Array.isArray(value)) return value.map(withStorableText);

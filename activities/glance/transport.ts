@@ -123,7 +123,7 @@ export function createTransport({ endpoint, getToken, tls = {}, timeouts }: Tran
         headersTimeout: request.headersMs,
         signal: request.signal,
       });
-      // Whoever reads the body meets its error there; a body that nobody reads any more must not end the process.
+      // The reader of the body meets its error there; a body that nobody reads any more must not end the process.
       response.body.on('error', () => undefined);
       return response;
     } catch (error) {

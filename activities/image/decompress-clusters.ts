@@ -6,7 +6,7 @@ import type { ClusterCompression } from './formats/qcow2-header';
 import { startThread, type Thread } from './thread';
 import { settleAll } from '../../lib/settle-all';
 
-/** What this Node can undo: zstd came to node:zlib with 22.15 and 23.8. Clusters of another compression are left to `qemu-img`. */
+/** Compressions that this Node can undo: zstd came to node:zlib with 22.15 and 23.8. Clusters of another compression are left to `qemu-img`. */
 export const clusterCompressions: readonly ClusterCompression[] =
   'zstdDecompressSync' in zlib ? ['zlib', 'zstd'] : ['zlib'];
 
@@ -14,7 +14,7 @@ export const clusterCompressions: readonly ClusterCompression[] =
 export interface ClusterDecompression {
   /**
    * @param write gets neighbouring clusters of the guest's disk as one; its bytes are others once it has resolved. It runs more than once at a time.
-   * @throws what makes the data other than one cluster each; what `write` throws.
+   * @throws Error for data that are not one cluster each; what `write` throws.
    */
   run(pieces: CompressedPiece[], write: (bytes: Buffer, guestOffset: number) => Promise<void>): Promise<void>;
   /** The last one ends the threads. */
@@ -25,7 +25,7 @@ const MOST_THREADS = 4;
 /** Decompressed bytes of one question to a thread: few enough to be bounded, many enough that asking costs little. */
 const BATCH_BYTES = MiB;
 
-/** What `threads/decompress.ts` gets: compressed clusters, and the room for as many. */
+/** Input of `threads/decompress.ts`: compressed clusters, and the room for as many. */
 export interface ClusterBatch {
   pieces: Uint8Array[];
   output: SharedArrayBuffer;

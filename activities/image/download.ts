@@ -24,17 +24,17 @@ export interface DownloadLimits {
 
 const defaultLimits: DownloadLimits = { attempts: 5, progressBytes: 4 * MiB, backoffMs: 200 };
 
-/** Downloads of an image whose bytes turn out wrong: the first and one clean restart. What an earlier call has left on disk is none. */
+/** Downloads of an image whose bytes turn out wrong: the first and one clean restart. Leftovers of an earlier call on disk count as none. */
 const DOWNLOADS = 2;
 
 export interface DownloadImageRequest {
   images: ImageService;
   /** The record that pins size and hash. */
   image: Image;
-  /** The file to fill; what it holds already is taken as the image's start. */
+  /** The file to fill; the bytes that it holds already are taken as the image's start. */
   path: string;
   reporter: ProgressReporter;
-  /** What the image must be: one that its first bytes condemn is not downloaded further. */
+  /** Rules for the image: one that its first bytes condemn is not downloaded further. */
   policy?: ImagePolicy;
   /** Verified in the same pass as the hash. */
   signature?: SignatureCheck;
@@ -57,11 +57,11 @@ export interface DownloadedImage {
 
 /**
  * Fills `path` with the image's bytes, from the byte that is on disk, verified by the record's hash, sparse, not fsynced. Repeatable: a complete file is
- * only verified again. What a cut, an abort or a kill leaves on disk is where the next call goes on. Memory is bounded whatever the image's size.
- * First bytes that the policy refuses may be damage, on the way or on the disk, as long as their hash is not known: what is on disk is thrown away, and
- * the refusal is told when the image service sends it twice. It says nothing of its bytes' hash then, so it is not remembered.
+ * only verified again. The next call goes on from the bytes that a cut, an abort or a kill leaves on disk. Memory is bounded whatever the image's size.
+ * First bytes that the policy refuses may be damage, on the way or on the disk, as long as their hash is not known: the bytes on disk are thrown away,
+ * and the refusal is told when the image service sends it twice. It says nothing of its bytes' hash then, so it is not remembered.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt (after one clean restart): final;
- * ImageServiceUnavailable after `limits.attempts` in a row (retried); the reporter's abort as its reason; what the disk says (ENOSPC) as it is.
+ * ImageServiceUnavailable after `limits.attempts` in a row (retried); the reporter's abort as its reason; the disk's errors (ENOSPC) as they are.
  */
 export async function downloadImage({
   images,
@@ -170,7 +170,7 @@ async function fillOnce(
   }
 }
 
-/** What is on disk counts, not what anybody said of it: it is read and hashed again. @returns whether there was something. */
+/** Only the bytes on disk count, not what anybody said of them: they are read and hashed again. @returns whether there was something. */
 async function takeOverDisk(
   file: HashedFile,
   { handle, expected, images, image, progress, reporter }: Transfer,

@@ -16,12 +16,12 @@ export interface ExpandRequest {
   imageId: string;
   /** The complete, verified file. */
   path: string;
-  /** The file to fill; what it holds is thrown away. */
+  /** The file to fill; its content is thrown away. */
   expandedPath: string;
   policy: ImagePolicy;
   reporter: ProgressReporter;
   guard?: ToolGuard;
-  /** Sets aside room for this many bytes in all, before they are written. What it throws passes through. */
+  /** Sets aside room for this many bytes in all, before they are written. Errors that it throws pass through. */
   reserve: (bytes: number) => Promise<void>;
 }
 
@@ -29,13 +29,13 @@ interface Compression {
   tool: string;
   isThis: (head: Buffer) => boolean;
   args: string[];
-  /** What the tool says of a file that is not sound, or that asks for more memory than is allowed; in the C locale. */
+  /** The tool's messages about a file that is not sound, or that needs more memory than is allowed; in the C locale. */
   verdict: RegExp;
 }
 
 /** Memory of a decoder: xz takes 65 MiB for what it compressed at its strongest, zstd a window of 128 MiB. */
 const DECODER_MIB = 512;
-/** What `container_format` compressed may be, by its first bytes. Memory of a decoder is bounded besides. Sources: RFC 1952, the xz and the Zstandard format. */
+/** Formats of `container_format` compressed, by first bytes. Memory of a decoder is bounded besides. Sources: RFC 1952, the xz and the Zstandard format. */
 const compressions: Compression[] = [
   {
     tool: 'gzip',
@@ -59,7 +59,7 @@ const compressions: Compression[] = [
       /premature end|Decoding error \(\d+\) : (?!Allocation error)|unsupported format|Window size larger than maximum/,
   },
 ];
-/** What xz and zstd say of a stream that takes more than they may have. */
+/** Messages of xz and zstd about a stream that takes more memory than they may have. */
 const TOO_MUCH_MEMORY =
   /Memory usage limit reached|requires too much memory for decoding|Window size larger than maximum/;
 /** Enough to know any other file by. */

@@ -1,7 +1,7 @@
 import { Failure } from '../../workflows/contract/failures';
 import type { Image } from '../../workflows/contract/image';
 
-/** What a record promises of an image's bytes: the pin of a download. */
+/** A record's promises about an image's bytes: the pin of a download. */
 export interface ExpectedBytes {
   sizeBytes: number;
   /** As node:crypto names it. */

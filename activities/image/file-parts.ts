@@ -3,7 +3,7 @@ import { MiB } from '../../workflows/contract/bytes';
 /** A disk that is read where it has data. */
 export interface SparseReader {
   readonly sizeBytes: number;
-  /** Parts that may hold data, in order and apart from each other; what lies between reads as zeros. */
+  /** Parts that may hold data, in order and apart from each other; the gaps read as zeros. */
   extents(): AsyncIterable<SparseExtent>;
   /** Several may run at once. @returns fewer bytes than asked for only at the end. */
   read(offset: number, lengthBytes: number): Promise<Buffer>;
@@ -62,7 +62,7 @@ export async function* readFileParts(file: ImageFile, disk: SparseReader): Async
   try {
     for await (const part of blocksOf(file)) {
       const block = readBlock(part, disk);
-      // Whoever takes the block hears of it; one that nobody takes any more must not end the process.
+      // The caller that takes the block gets its error; a block that nobody takes any more must not end the process.
       block.catch(() => undefined);
       ahead.push({ block });
       if (ahead.length > READS_AHEAD) yield await takeNext(ahead);

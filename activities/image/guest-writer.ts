@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { writeSparse } from './sparse-write';
 import { createWriteBack } from './write-back';
 
-/** Puts guest bytes in their place while they come, in any order. What was not written reads as zeros. */
+/** Puts guest bytes in their place while they come, in any order. Parts that were not written read as zeros. */
 export interface GuestWriter {
   /** Runs of zeros are left out. `bytes` may be used again when it resolves. @throws what an earlier write met, too. */
   write(bytes: Buffer, position: number): Promise<void>;

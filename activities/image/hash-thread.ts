@@ -12,14 +12,14 @@ export interface HashThread {
   close(): Promise<void>;
 }
 
-/** What is worked out of the same bytes. */
+/** Results to compute from the same bytes. */
 export interface HashWork {
   /** A name that node:crypto knows. */
   algorithm?: string;
   signature?: SignatureCheck;
 }
 
-/** What `threads/hash.ts` gets. */
+/** Messages to `threads/hash.ts`. */
 export type HashMessage = { block: SharedArrayBuffer; lengthBytes: number } | 'digest' | 'isSigned';
 
 export function startHashThread(work: HashWork): HashThread {

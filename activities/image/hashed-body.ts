@@ -30,7 +30,7 @@ export function createHashedBody(algorithm: string): HashedBody {
     await block.hashed;
     bytes.copy(Buffer.from(block.shared));
     block.hashed = thread.update(block.shared, bytes.length);
-    // Whoever takes the block next, or asks for the hash, hears of it.
+    // An error reaches the next use of the block, or the request for the hash.
     block.hashed.catch(() => undefined);
   };
 

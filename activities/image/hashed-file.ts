@@ -53,7 +53,7 @@ interface Gathering {
   filled: number;
 }
 
-/** `handle` is open for reading and writing; what the file holds counts only once it is taken over. */
+/** `handle` is open for reading and writing; the file's content counts only once it is taken over. */
 export function createHashedFile(
   handle: FileHandle,
   { algorithm, signature, watcher, writeBack }: HashedFileOptions,
@@ -106,7 +106,7 @@ export function createHashedFile(
     async awaitRoom() {
       if (current !== undefined) return;
       const block = await pool.take();
-      // Who waited for a connection that is gone by now comes too late.
+      // A caller that waited for a connection now gone comes too late.
       if (current === undefined) begin(block);
       else pool.give(block);
     },
@@ -171,7 +171,7 @@ interface Pool {
   tryTake(): SharedArrayBuffer | undefined;
   take(): Promise<SharedArrayBuffer>;
   give(this: void, block: SharedArrayBuffer): void;
-  /** Whoever waits for a block, now or later, hears of it. */
+  /** Every wait for a block, now or later, throws the error. */
   fail(this: void, error: unknown): void;
   /** Gives the blocks to the next file; call it when neither disk nor hash uses one. */
   close(): void;

@@ -5,11 +5,11 @@ import { inspectHead, refusalFailure } from './inspect';
 import type { ImagePolicy } from './policy';
 
 /**
- * Inspects an image while its bytes come, so that a hostile or too large one costs its first bytes and not all of them. Their hash is not known then: what is
- * refused may be damage.
+ * Inspects an image while its bytes come, so that a hostile or too large one costs its first bytes and not all of them. Their hash is not known then: a
+ * refusal may be due to damage.
  */
 export interface HeadInspection {
-  /** Takes a piece of the image that begins at byte `offset`; what it knows already is passed over. @throws ImageRefused, ImageUnsupported (final). */
+  /** Takes a piece of the image that begins at byte `offset`; known bytes are skipped. @throws ImageRefused, ImageUnsupported (final). */
   see(piece: Buffer, offset: number): void;
   /** Takes what a file holds of the image already: its first `bytes`. @throws as `see`. */
   seeFile(file: FileHandle, bytes: number): Promise<void>;

@@ -8,7 +8,7 @@ import { acquireProcessLock } from '../process-lock';
 import { hasCode } from '../../lib/errno';
 import { writeFileAtomically } from '../../lib/files';
 
-/** What tells machines apart and outlives a boot. A container may have neither, and only root reads the second: what is unknown proves nothing. */
+/** Ids that tell machines apart and outlive a boot. A container may have neither, and only root reads the second: an unknown one proves nothing. */
 export interface Machine {
   machineId?: string;
   productUuid?: string;

@@ -32,7 +32,7 @@ const keyTypes: Record<string, readonly string[]> = {
   ECC_SECP384R1: ['ec'],
 };
 
-/** What it takes to verify a signature over bytes, on any thread. */
+/** Everything needed to verify a signature over bytes, on any thread. */
 export interface SignatureCheck {
   /** As node:crypto names it. */
   algorithm: string;
@@ -128,7 +128,7 @@ function decode(text: string): Buffer | undefined {
   return Buffer.from(packed, 'base64');
 }
 
-/** RFC 8017, 9.1.1: what an encoded message of one bit less than the modulus has room for. */
+/** RFC 8017, 9.1.1: the longest that an encoded message of one bit less than the modulus has room for. */
 function longestSalt({ asymmetricKeyDetails }: KeyObject, hashBytes: number): number {
   const { modulusLength = 0 } = asymmetricKeyDetails ?? {};
   return Math.ceil((modulusLength - 1) / 8) - hashBytes - 2;

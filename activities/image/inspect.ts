@@ -16,7 +16,7 @@ export interface InspectionRequest {
   /** Size of the image file. */
   sizeBytes: number;
   policy: ImagePolicy;
-  /** Reads the file; fewer bytes than asked for mean that it ends there. What it throws passes through. */
+  /** Reads the file; fewer bytes than asked for mean that it ends there. Errors that it throws pass through. */
   read: (offset: number, lengthBytes: number) => Promise<Buffer>;
 }
 
@@ -116,7 +116,7 @@ function truncated({ offset, lengthBytes }: Range, endBytes: number): ImageRefus
   });
 }
 
-/** What less than the first 64 KiB tell: signatures at fixed places. An ISO's and a fixed VHD's come later. */
+/** Refusal by less than the first 64 KiB: signatures at fixed places. An ISO's and a fixed VHD's come later. */
 function findEarlySignature(head: Buffer, declared: string): ImageRefusal | undefined {
   if (head.length < SECTOR_BYTES || head.length >= HEAD_BYTES) return undefined;
   const signatures = findSignatures(head);

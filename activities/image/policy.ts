@@ -5,7 +5,7 @@ import { GiB, MiB, TiB } from '../../workflows/contract/bytes';
 export const imageFormats = ['raw', 'qcow2', 'vmdk', 'vhd', 'vhdx', 'vdi', 'iso'] as const;
 export type ImageFormat = (typeof imageFormats)[number];
 
-/** What an image may be. Every number is a limit that hostile headers run into before memory, time or space does. */
+/** Rules for images. Every number is a limit that hostile headers run into before memory, time or space does. */
 export interface ImagePolicy {
   /** Largest guest-visible size, in bytes. */
   maxVirtualBytes: number;

@@ -320,7 +320,7 @@ export function isLockRefused(error: unknown): boolean {
   return isFailure(error, 'ToolFailed') && /Failed to get .* lock/.test(error.details.stderr);
 }
 
-/** What is done under a lock is a matter of milliseconds; a disk that hangs does not keep guests out for ever. */
+/** Work under a lock takes milliseconds; a disk that hangs does not keep guests out for ever. */
 const LOCK_TIMEOUT_MS = 120_000;
 
 /**

@@ -3,10 +3,10 @@ import type { Progress, ProgressReporter } from '../progress';
 import type { DownloadedImage } from './download';
 import { abortReason } from '../../lib/abort';
 
-/** One running transfer a key; who comes later shares it. */
+/** One running transfer a key; later callers share it. */
 export interface SharedTransfers {
   /**
-   * Starts the transfer or joins the one that runs; what that one fails with for good is its own image's fault, so the caller starts its own then.
+   * Starts the transfer or joins the one that runs; a final failure of that one is its own image's fault, so the caller starts its own then.
    * @throws what the transfer throws; the caller's own abort as its reason, at once while others stay.
    */
   join(
@@ -23,7 +23,7 @@ interface Running {
   callers: Set<ProgressReporter>;
   controller: AbortController;
   outcome: Promise<DownloadedImage>;
-  /** What it told last: a later caller hears it at once. */
+  /** The last progress report: a later caller gets it at once. */
   findProgress: () => Progress | undefined;
 }
 

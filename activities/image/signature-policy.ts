@@ -2,7 +2,7 @@ import { readTrustStore, type TrustStore, type TrustStoreFiles } from '../../lib
 import type { EntryVerdict, Image, SignatureRequirement } from '../../workflows/contract/image';
 import { signatureRefused, trustedSignatureOf, type TrustedSignature } from './image-signature';
 
-/** What is asked of images' signatures, and whose are trusted. */
+/** Demands on images' signatures, and whose are trusted. */
 export interface SignaturePolicy {
   /** Part of the image policy's version; undefined while nothing is asked. */
   readonly version: string | undefined;

@@ -2,7 +2,7 @@ import type { FileHandle } from 'node:fs/promises';
 import { KiB } from '../../workflows/contract/bytes';
 import { writeAll } from '../../lib/files';
 
-/** What is looked at for zeros as a whole: well above a file system's block, so that a file does not fall into crumbs. */
+/** Bytes that are checked for zeros as a whole: well above a file system's block, so that a file does not fall into crumbs. */
 const GRAIN_BYTES = 64 * KiB;
 const zeros = Buffer.alloc(GRAIN_BYTES);
 

@@ -6,7 +6,7 @@ import { unlessAborted } from '../../lib/abort';
 export interface Streams {
   /**
    * Runs `work` alone. An older attempt at the same image-volume is aborted first and has ended. Another image-volume of the same content is waited
-   * for: what it wrote is given to `work`, so that a host downloads the content once.
+   * for: the content that it wrote is given to `work`, so that a host downloads the content once.
    */
   run<Result>(stream: StreamOf, reporter: ProgressReporter, work: StreamWork<Result>): Promise<Result>;
 }

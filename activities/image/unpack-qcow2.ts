@@ -18,7 +18,7 @@ export interface Unpacking extends ByteWatcher {
    * @returns the guest-visible size, or why the target does not hold the guest's bytes, so that a conversion must write them.
    */
   finish(image: FileHandle): Promise<{ virtualBytes: number } | { unfinished: unknown }>;
-  /** Waits until nothing is written any more and closes the target. What is seen after that is passed over. */
+  /** Waits until nothing is written any more and closes the target. Bytes seen after that are skipped. */
   end(): Promise<void>;
 }
 
@@ -27,7 +27,7 @@ export interface UnpackRequest {
   sizeBytes: number;
   /** Of the clusters that it may hold. */
   mostGuestBytes: number;
-  /** Makes the target, which reads as zeros: opened for writing. What it throws leaves the image to a conversion. */
+  /** Makes the target, which reads as zeros: opened for writing. An error that it throws leaves the image to a conversion. */
   openTarget: (virtualBytes: number) => Promise<GuestWriter>;
 }
 

@@ -3,7 +3,7 @@ import { MiB } from '../../workflows/contract/bytes';
 import { isFailure } from '../../workflows/contract/failures';
 import { refuse, type ImageRefusal } from './formats/verdict';
 
-/** What `qemu-img convert` says when a driver cannot make guest bytes of the image's, or when the disk below fails: it tells them not apart. */
+/** Message of `qemu-img convert` when a driver cannot make guest bytes of the image's, or the disk below fails: it does not tell them apart. */
 const READ_ERROR =
   /error while reading(?: block status)? at (?:byte|offset) \d+: (?:Input\/output error|Invalid argument)/;
 

@@ -27,7 +27,7 @@ export function createGiveBackVolumes(deps: BackendDependencies, name: BackendNa
     return await keepingAlive(createHeartbeatReporter(), first, async (reporter) => {
       const giving = { deps, backend, order };
       const findings: ImportFinding[] = [];
-      // What is cached is a clone of a volume, which goes after it.
+      // A cached image is a clone of a volume, which goes after it.
       for (const kind of ['cached-image', 'volume'] as const)
         for await (const note of notedImports(deps, { kind, backend: name, source: order.source })) {
           reporter.signal.throwIfAborted();

@@ -11,7 +11,7 @@ import { quote } from '../../workflows/contract/words';
 import type { ControlDependencies } from '../dependencies';
 import { boundedText, callerSchema, chooseBackend, parseRequest, projectId, storableText } from '../kit/request';
 
-/** Of one part: what it says is in the history. */
+/** Of one part: its content is in the history. */
 const MAX_VOLUMES = 200;
 const MAX_SETTINGS = 2000;
 const MAX_TEXT = 64 * 1024;

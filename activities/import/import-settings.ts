@@ -13,7 +13,7 @@ import { workflowExecution } from '../kit/runs';
 import { parseImport, parseRevert, type ImportOrder } from './import-request';
 import { notedImports } from './noted-imports';
 
-/** What Cinder calls its quotas. The others are of its types and of what is not there here. */
+/** Cinder's names of its quotas. The others are of its types and of things that are not there here. */
 const quotas: Record<string, { quota: QuotaName | KeptQuotaName; unit: number }> = {
   volumes: { quota: 'volumes', unit: 1 },
   snapshots: { quota: 'snapshots', unit: 1 },
@@ -25,7 +25,7 @@ const quotas: Record<string, { quota: QuotaName | KeptQuotaName; unit: number }>
 };
 
 /**
- * Takes Cinder's volume types and the quotas of its projects over, in the inventory. Idempotent: what is alike is `present`. Undo: `giveBackSettings`.
+ * Takes Cinder's volume types and the quotas of its projects over, in the inventory. Idempotent: those alike are `present`. Undo: `giveBackSettings`.
  * @throws InvalidRequest, BackendNotFound (final).
  */
 export function createImportSettings(deps: ControlDependencies) {

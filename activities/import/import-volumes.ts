@@ -33,7 +33,7 @@ import { planVolume } from './plan-volume';
 
 /**
  * Takes volumes of Cinder's over where they lie, with their snapshots and attachments: markers on the backend, then rows. On the backend's queue. Heartbeats.
- * Idempotent: what was taken over is `present`. Undo: `giveBackVolumes`.
+ * Idempotent: volumes taken over before are `present`. Undo: `giveBackVolumes`.
  * @throws InvalidRequest, BackendNotFound, ForeignObject (final); BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createImportVolumes(deps: BackendDependencies, name: BackendName) {
@@ -54,7 +54,7 @@ export function createImportVolumes(deps: BackendDependencies, name: BackendName
   };
 }
 
-/** What the inventory has under the ids of a part of Cinder's volumes. */
+/** The inventory's records under the ids of a part of Cinder's volumes. */
 type Known = Awaited<ReturnType<typeof readKnown>>;
 
 async function readKnown({ database }: BackendDependencies, volumes: readonly CinderVolume[]) {

@@ -6,10 +6,10 @@ import { uuidPattern, type InstallationId } from '../../workflows/contract/ids';
 import { plural, quote } from '../../workflows/contract/words';
 import type { ForeignVolume } from '../backends/backend';
 
-/** What is known of a volume of Cinder's. */
+/** Facts about a volume of Cinder's. */
 export interface ImportView {
   volume: CinderVolume;
-  /** What lies under its name in the pool. */
+  /** The image under its name in the pool. */
   found: ForeignVolume;
   installation: InstallationId;
   /** The rows of its id here, and the note of its import. */

@@ -17,7 +17,7 @@ export interface Session {
   clockAheadMs: number | undefined;
 }
 
-/** What is sent of a cloud's settings. */
+/** The part of a cloud's settings that is sent. */
 export type Account = Pick<CloudSettings, 'credentials' | 'scope'>;
 
 /** `POST /v3/auth/tokens`. @throws Failure CredentialsRefused, IdentityUnavailable (retried). */
@@ -95,7 +95,7 @@ function parseClockAhead({ headers: { date } }: ServiceAnswer): number | undefin
   return Number.isFinite(aheadMs) ? aheadMs : undefined;
 }
 
-/** What does not fit is not shown: it may be the token. */
+/** A value that does not fit is not shown: it may be the token. */
 export function parseKeystone<Schema extends z.ZodType>(
   { service }: Pick<ServiceRequests, 'service'>,
   schema: Schema,

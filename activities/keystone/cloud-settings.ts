@@ -17,7 +17,7 @@ export type Credentials =
   | { kind: 'token'; secret: Secret }
   | { kind: 'application-credential'; credential: { id: string } | { name: string; user: Named }; secret: Secret };
 
-/** What a token is for; undefined: what Keystone gives by itself. */
+/** Scope of a token; undefined: the one that Keystone gives by itself. */
 export type Scope =
   { project: Named } | { domain: { id: string } | { name: string } } | { system: true } | { trustId: string };
 
@@ -67,7 +67,7 @@ interface Fields {
   nameOf: FoundCloud['nameOf'];
 }
 
-/** What openstacksdk moves into `auth`, over what is there. */
+/** Keys that openstacksdk moves into `auth`, over those that are there. */
 const besideFirst = /^(?:project|tenant|domain|user_domain|token|auth_token)(?:_|$)/;
 
 function fieldsOf({ entry, nameOf }: FoundCloud): Fields {

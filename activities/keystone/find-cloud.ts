@@ -11,7 +11,7 @@ export interface FoundCloud {
   nameOf: (key: string) => string;
 }
 
-/** What openstacksdk calls the cloud of the variables, unless OS_CLOUD_NAME does. */
+/** openstacksdk's name of the cloud of the variables, unless OS_CLOUD_NAME gives one. */
 const ENVIRONMENT = 'envvars';
 /** Variables of test runners and loggers. */
 const NO_SETTING = /^OS_(?:TEST|STD|LOG)/;

@@ -12,14 +12,14 @@ export interface Tenant {
 export interface FoundTenant extends Tenant {
   /** As people know them. */
   label: string;
-  /** What our account may not see, and so was not checked; undefined: all was. */
+  /** Part that our account may not see, and so was not checked; undefined: all was. */
   doubt: string | undefined;
 }
 
 const DEFAULT_DOMAIN_ID = 'default';
 
 /**
- * Looks for the configured project and user in Keystone; what is left out is our account's own, which needs no further right.
+ * Looks for the configured project and user in Keystone; one that is left out is our account's own, which needs no further right.
  * @throws Failure InvalidRequest, which names the field: there is no such project or user, it is disabled, or has no role there; as `Identity.read`.
  */
 export async function findTenant(identity: Identity, config: TenantConfig): Promise<FoundTenant> {
@@ -71,7 +71,7 @@ async function findOne(identity: Identity, wanted: Wanted): Promise<Found> {
     if (own !== undefined) return own;
     throw invalid(`${kind}Id`, 'nothing', `a ${kind}, as our account has none of its own`);
   }
-  // Whoever has a token is enabled.
+  // The holder of a token is enabled.
   if (own !== undefined && (id === own.id || (name === own.name && domainId === own.domain.id))) return own;
   return id === undefined ? await findByName(identity, wanted) : await findById(identity, { kind, id });
 }

@@ -3,9 +3,9 @@ export const endpointInterfaces = ['public', 'internal', 'admin'] as const;
 export type EndpointInterface = (typeof endpointInterfaces)[number];
 
 interface Choice {
-  /** Default: what the cloud says. */
+  /** Default: the cloud's. */
   region?: string;
-  /** Default: what the cloud says, else `public`. */
+  /** Default: the cloud's, else `public`. */
   interface?: EndpointInterface;
 }
 
@@ -35,5 +35,5 @@ export interface WrittenCloud extends Choice {
   insecure?: boolean;
 }
 
-/** Who this service is at a cloud's Keystone, and which of its endpoints it uses. */
+/** This service's account at a cloud's Keystone, and which of its endpoints it uses. */
 export type IdentityConfig = NamedCloud | WrittenCloud;

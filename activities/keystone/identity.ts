@@ -24,13 +24,13 @@ export interface Identity {
   findImageEndpoint(): Promise<string>;
   /** As the catalogue is now, which a token's may no longer be; undefined where it has no service of this type. @throws as `findImageEndpoint`. */
   findServiceEndpoint(type: string): Promise<string | undefined>;
-  /** Who we are, as Keystone says. @throws as `getToken`. */
+  /** Our account, as Keystone describes it. @throws as `getToken`. */
   describeAccount(): Promise<AccountDescription>;
   /** The same, with ids. @throws as `getToken`. */
   readOwn(): Promise<Pick<TokenBody, 'user' | 'project' | 'roles'>>;
   /** Asks Keystone with our token. @param path below its URL. @throws as `getToken`. */
   read<Schema extends z.ZodType>(path: string, schema: Schema): Promise<z.output<Schema> | 'missing' | 'forbidden'>;
-  /** Whose a token is that somebody has given us. @throws as `getToken`. */
+  /** Owner of a token that somebody has given us. @throws as `getToken`. */
   validateToken(token: Secret): Promise<TokenValidation | 'invalid'>;
   close(): Promise<void>;
 }
@@ -94,7 +94,7 @@ export function openIdentity(config: IdentityConfig, env: NodeJS.ProcessEnv = pr
   };
 }
 
-/** Keystone locks accounts that are tried too often: what it has refused is not tried again for so long, unless it was changed. */
+/** Keystone locks accounts that are tried too often: one that it has refused is not tried again for so long, unless it was changed. */
 const REFUSAL_HOLDS_MS = 60_000;
 
 function createPatientAccount(requests: ServiceRequests) {

@@ -9,7 +9,7 @@ import type { Identity } from './identity';
  */
 export type ProjectCheck = (projectId: string) => Promise<void>;
 
-/** What was found is believed for so long, of so many projects: creates do not wait for Keystone. */
+/** A passed check is believed for so long, of so many projects: creates do not wait for Keystone. */
 const BELIEVED_MS = 60_000;
 const MOST_BELIEVED = 1000;
 

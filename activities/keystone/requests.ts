@@ -18,7 +18,7 @@ export interface ServiceRequest {
   path: string;
   body?: string;
   token?: string;
-  /** What is asked about. */
+  /** The token asked about. */
   subjectToken?: string;
   /** Such as `compute 2.93`; default: none is asked for. */
   microversion?: string;
@@ -27,7 +27,7 @@ export interface ServiceRequest {
 /** HTTP to one Keystone, or to a service of its catalogue. */
 export interface ServiceRequests {
   readonly service: string;
-  /** Follows no redirect: what is sent is for this service. @throws Failure, as it was opened. */
+  /** Follows no redirect: the request is for this service. @throws Failure, as it was opened. */
   exchange(request: ServiceRequest): Promise<ServiceAnswer>;
   close(): Promise<void>;
 }
@@ -46,7 +46,7 @@ interface ServiceOptions {
   /** As spans have it. */
   name: string;
   tls: ServiceTls;
-  /** What is thrown while it does not answer. */
+  /** Failure that is thrown while it does not answer. */
   failure: 'IdentityUnavailable' | 'ComputeServiceUnavailable';
 }
 

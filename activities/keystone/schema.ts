@@ -42,5 +42,5 @@ export const subjectTokenSchema = z
   .min(1)
   .transform((text) => new Secret(text));
 
-/** What Keystone answers in place of what was asked for. */
+/** Keystone's answer in place of what was asked for. */
 export const errorSchema = z.object({ error: z.object({ message: z.string() }) });

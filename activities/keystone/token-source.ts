@@ -53,7 +53,7 @@ export function createTokenSource(authenticate: () => Promise<Session>): TokenSo
     async session(rejected) {
       if (held !== undefined && held.session.token === rejected) held = undefined;
       if (held === undefined || isSpent(held)) return await renewOnce();
-      // Whoever fails to renew it early has not lost anything: the next caller tries again.
+      // A caller that fails to renew it early has not lost anything: the next one tries again.
       if (isOld(held)) renewOnce().catch(() => undefined);
       return held.session;
     },

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** Who a valid token belongs to. */
+/** Owner of a valid token. */
 export interface TokenValidation {
   userId: string;
   /** Undefined: it is for no project. */

@@ -46,7 +46,7 @@ export async function complete(
   return { result: resultOf(row, story), ...(freed[0] && { freedEntry: freed[0] }) };
 }
 
-/** For the decision: what the create has taken until now. */
+/** For the decision: the time that the create has taken until now. */
 export function noteTotal(story: Story, stepStartedAtMs: number): void {
   const stepMs = performance.now() - stepStartedAtMs;
   story.timingsMs.total = Math.round((story.elapsedMs ?? story.timingsMs.admit ?? 0) + stepMs);

@@ -5,7 +5,7 @@ import type { ControlDependencies } from '../dependencies';
 import { beginEntryDeletion, confirmEntryGone, keepUndeletable } from '../../db/entries/retirement';
 import { type EntryRow } from '../../db/schema';
 
-/** What a backend says when an image-volume may not be deleted, however often it is tried. */
+/** Failures of a backend when an image-volume may not be deleted, however often it is tried. */
 const refusals: readonly FailureType[] = ['ParentUnusable', 'ForeignObject'];
 
 /** `held`: clones need it again, and the end of the last deletes it. `kept`: the backend refuses to delete it. */

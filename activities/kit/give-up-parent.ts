@@ -16,7 +16,7 @@ export interface UnclonedParent {
   volumeIds: readonly VolumeId[];
   entry: LeasedEntry;
   admission: Pick<Admission, 'backend' | 'cacheKey'>;
-  /** What a clone of it has failed with. */
+  /** Error that a clone of it has failed with. */
   error: unknown;
 }
 

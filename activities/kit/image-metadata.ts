@@ -7,15 +7,15 @@ import { quote } from '../../workflows/contract/words';
 const MAX_NAME_CHARACTERS = 255;
 /** Twice what Glance lets an image have by default (`image_property_quota`). */
 const MAX_ENTRIES = 256;
-/** Of all names and values in UTF-8: what Cinder's column holds of a single value. They are in every volume's row. */
+/** Of all names and values in UTF-8: as much as Cinder's column holds of a single value. They are in every volume's row. */
 const MAX_BYTES = 64 * KiB;
 
 /** Cinder's name, with Python's words. */
 const SIGNATURE_VERIFIED = 'signature_verified';
 
 /**
- * What Cinder shows as a volume's `volume_image_metadata`: all the image's properties, and what its record says of the bytes, as strings. What the record
- * does not say is left out, and the record's own words win over a property of the same name.
+ * A volume's `volume_image_metadata` as Cinder shows it: all the image's properties, and what its record says of the bytes, as strings. Fields that
+ * the record does not have are left out, and the record's own words win over a property of the same name.
  * @param isVerified whether the bytes have the image's signature; undefined where nobody looks at it.
  * @throws ImageUnsupported when it does not fit (final): a guest without one of its `hw_` properties would boot otherwise than its image says, or not at all.
  */

@@ -26,7 +26,7 @@ export async function linkFlight(deps: ControlDependencies, { workflowId, flight
     try {
       link(await readTraceContext(deps, workflowId));
     } catch (error) {
-      // Who joins has joined, whatever becomes of its trace.
+      // A create that joins has joined, whatever becomes of its trace.
       say({ 'error.type': error instanceof Error ? error.name : typeof error });
     }
   });

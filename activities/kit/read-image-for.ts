@@ -36,7 +36,7 @@ async function readPermitted(
   const image = await unlessNotFound(images.getImage(imageId, signal));
   const isOfMembers = image !== undefined && isForMembers(image, projectId);
   if (image !== undefined && !isOfMembers && rightTo(image, projectId, []) !== 'none') return image;
-  // Asked for what is not there too, and what is private: whoever is refused costs the same questions.
+  // Requested also for an absent image, and for a private one: every refusal costs the same requests.
   const members = (await unlessNotFound(images.listMembers(imageId, signal))) ?? [];
   if (image === undefined || rightTo(image, projectId, members) === 'none')
     throw new Failure('ImageNotFound', { imageId });

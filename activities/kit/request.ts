@@ -59,7 +59,7 @@ export function parseRequest<Schema extends z.ZodObject>(schema: Schema, input: 
 }
 
 /**
- * Of a request that changes something: `schema` begins with what it changes and whose that is, and ends with who asks; what is between may change.
+ * Of a request that changes something: `schema` begins with what it changes and whose that is, and ends with who asks; the fields between may change.
  * @throws InvalidRequest for one that changes nothing, and for a status, which is an operator's, beside a project (final).
  */
 export function expectChange(schema: z.ZodObject, change: { status?: string }, ofProject: string | undefined): void {

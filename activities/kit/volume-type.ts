@@ -11,7 +11,7 @@ export function isNoType({ config }: Pick<ControlDependencies, 'config'>, called
   return called === NO_TYPE && !Object.hasOwn(config.volumeTypes, NO_TYPE);
 }
 
-/** What a volume has of its type. */
+/** Values that a volume has of its type. */
 export interface ResolvedType {
   name: string;
   /** Null: it is the configuration's. */

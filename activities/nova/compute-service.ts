@@ -6,7 +6,7 @@ import type { VolumeNews } from '../../workflows/contract/server-events';
 import type { Identity } from '../keystone/identity';
 import { createServiceRequests, type ServiceAnswer, type ServiceRequests } from '../keystone/requests';
 
-/** What servers are told of a volume that they use. */
+/** Events that servers are told of a volume that they use. */
 export interface ServerEvents extends VolumeNews {
   volumeId: VolumeId;
   serverIds: readonly string[];

@@ -46,7 +46,7 @@ async function adoptOrReport(run: ReconcileRun, { scan, volume, adopt }: Adoptio
 
 type Adopted = 'adopted' | 'absent' | { why: string };
 
-/** What the backend says of a volume, and the entry of the parent that it needs. */
+/** The backend's description of a volume, and the entry of the parent that it needs. */
 type Described = Pick<MarkedVolume, 'sizeBytes' | 'connection' | 'entryId'>;
 
 async function describe(

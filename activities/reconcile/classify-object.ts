@@ -11,7 +11,7 @@ export interface FoundObject<Marker> {
   modifiedAt: Date;
 }
 
-/** What the comparison of everything in the backend's place leaves to the steps after it. */
+/** Results of the comparison of everything in the backend's place, for the steps after it. */
 export interface Scan {
   /** Volumes and image-volumes of this installation. */
   own: number;
@@ -39,8 +39,8 @@ export interface ObjectRows {
 }
 
 /**
- * Pure. What a volume on the backend is by its row. `ended`: nothing of it should be there. `unfinished`: only its run
- * tells whether somebody got it. `elsewhere`: the row's volume is on another backend.
+ * Pure. State of a volume on the backend, by its row. `ended`: nothing of it should be there. `unfinished`: only its
+ * run tells whether somebody got it. `elsewhere`: the row's volume is on another backend.
  */
 export function classifyVolume(
   row: VolumeRow | undefined,
@@ -54,17 +54,17 @@ export function classifyVolume(
   return row.state === 'creating' || (row.state === 'error' && !wasAvailable) ? 'unfinished' : 'in-order';
 }
 
-/** Pure. What an image-volume on the backend is by its row. */
+/** Pure. State of an image-volume on the backend, by its row. */
 export function classifyImageVolume(row: EntryRow | undefined): 'in-order' | 'orphan' {
   return row === undefined || row.state === 'gone' ? 'orphan' : 'in-order';
 }
 
-/** As `insertPopulatingEntry` names them: what is named otherwise and has no row is nobody's. */
+/** As `insertPopulatingEntry` names them: one that is named otherwise and has no row is nobody's. */
 const imageVolumePattern = /^image-volume-[0-9a-f]{32}-\d+-[0-9a-f]{8}$/;
 
 /**
- * Pure. Whether what an attempt has written is left over; what a row waits for is its run's, alive or dead. `spare`: it has the name of a user's volume,
- * and is left over only where that volume is there as well.
+ * Pure. Whether an object that an attempt has written is left over; one that a row waits for is its run's, alive or dead. `spare`: it has the name
+ * of a user's volume, and is left over only where that volume is there as well.
  */
 export function classifyPartial(
   { partial, hasObjectName }: BackendObject,

@@ -11,8 +11,8 @@ const ENTRIES_A_RUN = 10_000;
 
 /**
  * Checks ready entries that were accepted under another image policy by what their rows tell: format, container,
- * virtual size, and by whom they are signed. Rules about an image's own structure were applied to bytes that are no longer there; what they let into
- * the cache is plain guest bytes. Idempotent.
+ * virtual size, and by whom they are signed. Rules about an image's own structure were applied to bytes that are no longer there; content that they
+ * let into the cache is plain guest bytes. Idempotent.
  */
 export function createRecheckPolicy(deps: ControlDependencies) {
   return async function recheckPolicy({ backend, dryRun }: ReconcileRequest): Promise<ReconcileStep> {

@@ -12,9 +12,9 @@ import type { Repaired, ReconcileRun } from './reconcile-run';
 const ROWS_AT_ONCE = 200;
 
 /**
- * Compares the pointers of the backend with their images. The image service deletes a pointer with its image by itself: what is left here is what a killed
- * upload has made, or what such a deletion has left half-done. One that is whole while its image is not shown is never deleted: it may be this account that
- * lost its rights.
+ * Compares the pointers of the backend with their images. The image service deletes a pointer with its image by itself: leftovers here are
+ * those of a killed upload, or of such a deletion that is half-done. One that is whole while its image is not shown is never deleted: it may be this
+ * account that lost its rights.
  */
 export async function repairPointers(run: ReconcileRun): Promise<void> {
   const { backend } = run;

@@ -30,8 +30,9 @@ const ROWS = 1000;
 const ROWS_FORGOTTEN = 200_000;
 
 /**
- * Finds rows that wait for a run which is dead, and ends them as that run would have. On the backend's queue: what a
- * dead run has made is removed there. Heartbeats; repeated, killed or late it goes on from what the inventory says.
+ * Finds rows that wait for a run which is dead, and ends them as that run would have. On the backend's queue:
+ * objects that a dead run has made are removed there. Heartbeats; repeated, killed or late it goes on from what the
+ * inventory says.
  * @throws BackendUnavailable, DatabaseUnavailable (retried).
  */
 export function createReconcileRows(deps: BackendDependencies, name: BackendName) {
@@ -133,7 +134,7 @@ async function isUnchanged({ deps }: ReconcileRun, { id, state, runId }: VolumeR
   return row?.state === state && row.runId === runId;
 }
 
-/** `populating` entries whose population does not run: what was written is removed, the reservation given up. */
+/** `populating` entries whose population does not run: the bytes written are removed, the reservation given up. */
 async function repairPopulating(run: ReconcileRun): Promise<void> {
   const { deps, backend, findings } = run;
   const entries = await listEntries(deps.database, { backend: backend.name, state: 'populating', limit: ROWS });
@@ -177,7 +178,7 @@ async function repairCloneCounts(run: ReconcileRun): Promise<void> {
 }
 
 /**
- * What is `deleting` for nobody who runs, and what is `retired` and free since longer than anybody takes to delete it.
+ * Entries that are `deleting` for no run that is alive, and those `retired` and free for longer than a deletion takes.
  */
 async function repairEntryDeletions(run: ReconcileRun): Promise<void> {
   const { deps, backend, findings } = run;

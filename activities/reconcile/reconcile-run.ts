@@ -20,7 +20,7 @@ const LISTED = 200;
 const HEARTBEAT_INTERVAL_MS = 500;
 const PAGE_ROWS = 200;
 
-/** What every step of a reconciliation is asked. */
+/** Request to every step of a reconciliation. */
 export interface ReconcileRequest {
   backend: BackendName;
   dryRun: boolean;
@@ -49,7 +49,7 @@ export interface Repair extends Age {
   repair: () => Promise<Repaired>;
 }
 
-/** What a step has found so far. What an earlier try of it has repaired is among it, as far as its heartbeats say. */
+/** Findings of a step so far. Those that an earlier try has repaired are among them, as far as its heartbeats say. */
 export interface Findings {
   dryRun: boolean;
   /** Counts objects or rows that were compared. */
@@ -129,7 +129,7 @@ export async function createFindings(
   };
 }
 
-/** One step on a backend: what its parts share. */
+/** Values that the parts of one step on a backend share. */
 export interface ReconcileRun {
   deps: BackendDependencies;
   backend: VolumeBackend;

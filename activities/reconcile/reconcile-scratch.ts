@@ -8,8 +8,8 @@ import { releaseScratchOf } from '../kit/scratch-use';
 import { createFindings, type Findings, type ReconcileRequest } from './reconcile-run';
 
 /**
- * Makes files and rows of this host's scratch agree while it works: what nobody uses and what is not there goes, once
- * it is old enough. Idempotent. The backend is whose reconciliation asks: a host's scratch is compared as a whole.
+ * Makes files and rows of this host's scratch agree while it works: unused files, and rows without a file, go once they
+ * are old enough. Idempotent. The backend is whose reconciliation asks: a host's scratch is compared as a whole.
  */
 export function createReconcileScratch(deps: HostDependencies) {
   return async function reconcileScratch(request: ReconcileRequest): Promise<ReconcileStep> {

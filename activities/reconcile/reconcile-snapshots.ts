@@ -77,7 +77,7 @@ export async function repairSnapshots(run: ReconcileRun): Promise<void> {
   for await (const row of snapshotsIn(run, 'deleting')) await restartDelete(run, row);
 }
 
-/** Nobody has got it: what was made is removed. */
+/** Nobody has got it: its leftovers are removed. */
 async function endCreate({ deps, backend, workflowId }: ReconcileRun, row: SnapshotRow): Promise<Repaired> {
   const { id: snapshotId, volumeId, runId } = row;
   const remove = async (): Promise<void> => await backend.ensureSnapshotAbsent({ snapshotId, volumeId });

@@ -6,7 +6,7 @@ import type { BackendObject } from '../backends/backend';
 import { classifyImageVolume, type Scan } from './classify-object';
 import type { Repaired, ReconcileRun } from './reconcile-run';
 
-/** What an attempt has written and not published. */
+/** Removes an attempt's object that was not published. */
 export async function removePartial(
   run: ReconcileRun,
   { name, partial, realBytes, modifiedAt }: BackendObject,

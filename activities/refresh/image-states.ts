@@ -12,7 +12,7 @@ import type { ImageStatus } from '../../workflows/contract/image';
 import type { ControlDependencies } from '../dependencies';
 import { workflowExecution } from '../kit/runs';
 
-/** What a refresh asks of the image service at most, whatever it asks for. */
+/** Most requests of a refresh to the image service, of whatever kind. */
 export const REQUESTS_A_SECOND = 20;
 
 /**
@@ -74,7 +74,7 @@ function useOf(status: ImageStatus): ImageUseState | 'unanswered' {
   }
 }
 
-/** What came of some images, and of the entries behind them. */
+/** Results for some images, and for the entries behind them. */
 export interface RefreshedImages extends UnusableEntries {
   counts: Record<ImageUseState | 'unanswered', number>;
 }

@@ -13,7 +13,7 @@ import {
 } from './image-states';
 import type { RefreshScope } from './refresh-request';
 
-/** Images of one activity: what it answers stays small. */
+/** Images of one activity: its answer stays small. */
 const PAGE_IMAGES = 100;
 /** After so many images in a row without an answer the service must answer for its list, or the activity fails. */
 const UNANSWERED_IN_A_ROW = 5;
@@ -62,7 +62,7 @@ export function createRefreshImages(deps: ControlDependencies) {
       if (state === 'missing') page.missing = [...(page.missing ?? []), imageId];
       else await applyImageState(deps, page, { imageId, state });
       page.afterImageId = imageId;
-      // What was not answered is asked again when the try is cut in the middle of it.
+      // Images without an answer are requested again when the try is cut in the middle of them.
       if (unansweredInARow === 0) checkpoint = structuredClone(page);
       heartbeat({ stage: 'waiting', summary: `${asked(page)} images of this page checked`, page: checkpoint });
     }

@@ -13,7 +13,7 @@ const MAX_FOLLOWS = 1000;
 
 const count = z.int().min(0);
 
-/** What a run writes for the one that goes on with it. */
+/** State that a run writes for the one that goes on with it. */
 const cursorSchema = z.strictObject({
   afterImageId: uuid.nullable(),
   imagesDone: z.boolean(),

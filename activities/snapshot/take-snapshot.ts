@@ -186,7 +186,7 @@ export function createFindAdmittedSnapshot(deps: ControlDependencies) {
   };
 }
 
-/** What is no valid request was never admitted. */
+/** An input that is no valid request was never admitted. */
 function parseOrNone(input: unknown): CreateSnapshotInput | undefined {
   try {
     return parseCreateSnapshotRequest(input);

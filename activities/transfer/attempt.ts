@@ -29,7 +29,7 @@ export function earlierAttemptNames(): string[] {
   return Array.from({ length: count }, (_none, back) => attemptName(current - 1 - back));
 }
 
-/** What earlier attempts of the running activity have left is removed: none of them goes on with it. */
+/** Removes leftovers of the running activity's earlier attempts: none of these goes on with them. */
 export async function removeEarlierAttempts(
   backend: VolumeBackend,
   { imageVolume: name }: ReservedEntry,

@@ -16,7 +16,7 @@ interface Cloning {
   input: PopulateInput;
   entry: ReservedEntry;
   image: Image;
-  /** What its bytes must have besides the record's hash. */
+  /** Signature that its bytes must have besides the record's hash. */
   signature: TrustedSignature | undefined;
   backend: VolumeBackend;
 }
@@ -24,7 +24,7 @@ interface Cloning {
 /**
  * Makes the image-volume a clone of the image itself, where the image service keeps that in the backend's own cluster:
  * no byte is downloaded. Its bytes are hashed and inspected where they are, by the same rules as those that come over the
- * network, and read once more where a signature is to be verified; what does not have the record's hash is left to a download, which tells why.
+ * network, and read once more where a signature is to be verified; bytes without the record's hash are left to a download, which tells why.
  * @returns `unsuitable`, and why in `transfer` where the backend clones images at all.
  * @throws ImageNotFound, ImageNotActive, ImageRefused, ImageUnsupported, NoSpace (final); ImageServiceUnavailable,
  * BackendUnavailable (retried).

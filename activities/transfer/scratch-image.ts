@@ -126,7 +126,7 @@ export async function getScratchPath(
 
 export interface PinnedImage {
   image: Image;
-  /** What the bytes must have besides the record's hash. */
+  /** Signature that the bytes must have besides the record's hash. */
   signature: TrustedSignature | undefined;
 }
 

@@ -14,7 +14,7 @@ interface Writing {
 /**
  * Runs a foreign tool that writes into the backend. One that is full may let the tool wait until a deadline, and not say why: then it is ended at once,
  * and what it failed with before is that there is no space.
- * @throws NoSpace (final); what `work` throws.
+ * @throws NoSpace (final); errors of `work`.
  */
 export async function whileThereIsSpace<Result>(
   { backend, neededBytes, signal }: Writing,

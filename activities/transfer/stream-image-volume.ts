@@ -36,8 +36,8 @@ const READ_BYTES = MiB;
  *
  * Every attempt writes to a name of its own. It takes over by a rename what an earlier attempt has written, since that
  * one's writer is known to be gone: all attempts of one activity run on one host's queue, one worker of a host holds
- * its scratch, and in this process the older attempt is ended first. What is taken over is read and hashed again.
- * Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
+ * its scratch, and in this process the older attempt is ended first. Bytes that are taken over are read and hashed
+ * again. Idempotent: a sealed image-volume is described. Undo: `removeImageVolume`.
  * @throws ImageNotFound, ImageNotActive, ImageChanged, ImageRefused, ImageUnsupported, TransferCorrupt, NoSpace
  * (final); ImageServiceUnavailable, BackendUnavailable (retried).
  */
@@ -65,7 +65,7 @@ export function createStreamImageVolume(deps: HostDependencies) {
   };
 }
 
-/** @returns what an earlier attempt has sealed. What others of them have left is removed: nobody goes on with it. */
+/** @returns what an earlier attempt has sealed. Leftovers of the others are removed: nobody goes on with them. */
 async function findStreamed(backend: VolumeBackend, entry: ReservedEntry): Promise<StreamedImageVolume | undefined> {
   const sealed = await findSealed(backend, entry);
   if (sealed === undefined) return undefined;

@@ -3,7 +3,7 @@ import { readFileParts, type ImageFile, type SparseReader } from '../image/file-
 import { createTransferProgress } from '../image/transfer-progress';
 import type { ProgressReporter } from '../progress';
 
-/** What Glance hashes by, unless its operator says otherwise. */
+/** Glance's hash algorithm, unless its operator says otherwise. */
 export const USUAL_HASH = 'sha512';
 
 /** @param algorithm a name that node:crypto knows. @returns the hash of the whole file in hex; holes are not read. */

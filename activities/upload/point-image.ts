@@ -151,7 +151,7 @@ async function checkTold(
   throw new Failure('ImageNotUploaded', { imageId, cause });
 }
 
-/** Removes the pointer where the image service has no such image: what has its bytes keeps it. Idempotent. @throws ImageServiceUnavailable, BackendUnavailable (retried). */
+/** Removes the pointer where the image service has no such image, else keeps it. Idempotent. @throws ImageServiceUnavailable, BackendUnavailable (retried). */
 export function createRemoveUnusedPointer(deps: BackendDependencies, _name: BackendName) {
   return async function removeUnusedPointer(plan: UploadPlan): Promise<void> {
     await removeUnlessWanted(deps, plan);

@@ -43,7 +43,7 @@ async function checkNoted(
   throw new Failure('InvalidRequest', { field: 'snapshotId', value, allowed: 'one request at a time' });
 }
 
-/** The owner may change his image's properties: what no longer says that it is the snapshot's is not ours to change. @throws InvalidRequest (final). */
+/** The owner may change his image's properties: one that no longer says it is the snapshot's is not ours to change. @throws InvalidRequest (final). */
 function checkOurs(
   { id, owner, properties }: Image,
   { snapshotId, projectId }: Pick<UnsharePlan, 'snapshotId' | 'projectId'>,

@@ -21,8 +21,8 @@ import { recordUpload } from './upload-event';
 const MOST_SAVING_MS = 20 * 60_000;
 
 /**
- * Fills the queued image with a snapshot's bytes, as they are read; holes are sent as zeros and not read. What the service has then must be what was
- * sent. A broken upload begins again. Heartbeats. Idempotent: an image that is filled is compared.
+ * Fills the queued image with a snapshot's bytes, as they are read; holes are sent as zeros and not read. The service must then have the bytes that
+ * were sent. A broken upload begins again. Heartbeats. Idempotent: an image that is filled is compared.
  * @throws ImageNotFound (it was deleted), ImageNotUploaded, InvalidRequest, SnapshotNotFound (final); ImageServiceUnavailable, BackendUnavailable
  * (retried).
  */

@@ -102,7 +102,7 @@ async function hold(
   if (!(await isRunning(deps, run))) await endUpload(deps.database, { held: run, source: run });
 }
 
-/** What the image service must be able to read itself is the guest's bytes as they are. */
+/** A pointer needs the guest's bytes as they are: the image service reads them itself. */
 export function mayPoint(
   { config }: ControlDependencies,
   { backend }: Pick<VolumeRow, 'backend'>,
@@ -118,14 +118,14 @@ interface ParsedUpload {
   request: UploadVolumeInput;
 }
 
-/** What everybody sees is an operator's to make, as Cinder's policy `upload_public` has it. @throws InvalidRequest (final). */
+/** A public image is an operator's to make, as Cinder's policy `upload_public` has it. @throws InvalidRequest (final). */
 export function checkVisibility({ visibility, projectId: caller }: { visibility?: string; projectId?: string }): void {
   if (visibility !== 'public' || caller === undefined) return;
   const allowed = 'another; public is for an operator, who names no project';
   throw new Failure('InvalidRequest', { field: 'visibility', value: visibility, allowed });
 }
 
-/** A workflow id `upload/<volumeId>/<imageId>`, with the stack's prefix or without, gives both ids; what the input says must agree. */
+/** A workflow id `upload/<volumeId>/<imageId>`, with the stack's prefix or without, gives both ids; the input must agree. */
 function parseUpload(input: unknown, prefix: string): ParsedUpload {
   const request = parseRequest(requestSchema, input);
   checkVisibility(request);
@@ -160,7 +160,7 @@ const coreProperties = new Set([
   'name',
   'size',
 ]);
-/** A signature is of the bytes of the image that has it; what is ours is said anew. */
+/** A signature is of the bytes of the image that has it; properties of ours are written anew. */
 const reservedPrefixes = ['os_glance', 'img_signature', 'signature_verified', 'ivc_'];
 
 function isReserved(name: string): boolean {

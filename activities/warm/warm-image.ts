@@ -72,7 +72,7 @@ export function createOpenWarming(deps: ControlDependencies) {
 }
 
 /**
- * Asks for the verdict of a flight, for a run that an older version began: what waits now is `awaitVerdict`. It keeps
+ * Asks for the verdict of a flight, for a run that an older version began: newer runs wait by `awaitVerdict`. It keeps
  * no slot while it waits.
  * @returns null when the flight was overtaken by the next one: open the warming again.
  * @throws StillRunning (retried).

@@ -7,9 +7,9 @@ import { statusOf } from '../views/volume';
 import { whoAsks } from '../who-asks';
 import { volumeAction } from './volume-action';
 
-/* What administrators do to a volume that does not get on. */
+/* Actions of administrators on a volume that is stuck. */
 
-/** Source: `cinder.objects.fields.VolumeStatus`, `VolumeAttachStatus`; what Cinder itself refuses a reset to. */
+/** Statuses that Cinder itself refuses a reset to. Source: `cinder.objects.fields.VolumeStatus`, `VolumeAttachStatus`. */
 const neverReset: readonly string[] = ['deleting', 'error_deleting', 'detaching'];
 const attachStatuses = [
   'attached',

@@ -43,7 +43,7 @@ export const uploadToImage = volumeAction({
     if (!allowed.includes(statusOf(volume)))
       throw badRequest(`Invalid volume: Volume ${volumeId} status must be ${allowed.join(' or ')}`);
     const { disk_format: diskFormat, container_format: containerFormat } = input;
-    // What the image service makes of a record that says nothing is `shared`.
+    // The image service makes a record without a visibility `shared`.
     const visibility = input.visibility ?? (request.minor < SINCE_VISIBILITY ? 'shared' : 'private');
     const isProtected = input.protected ?? false;
     const record = { name: input.image_name, diskFormat, containerFormat, visibility, isProtected };

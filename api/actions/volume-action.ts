@@ -4,7 +4,7 @@ import type { Volume } from '../../client/records';
 import type { ApiContext } from '../api-context';
 import { checkInput } from '../validation';
 
-/** What an action is done with. */
+/** The arguments of an action. */
 export interface ActionCall<Input> {
   request: FastifyRequest;
   context: ApiContext;
@@ -12,7 +12,7 @@ export interface ActionCall<Input> {
   input: Input;
 }
 
-/** What an action answers with; undefined: nothing. */
+/** The body of an action's answer; undefined: none. */
 export type ActionAnswer = object | undefined | void;
 
 /** An action of volumes, as `POST volumes/{id}/action` calls it by its name. */

@@ -8,7 +8,7 @@ import { statusOf } from '../views/volume';
 import { whoAsks } from '../who-asks';
 import { volumeAction } from './volume-action';
 
-/* What of a volume changes without its backend. */
+/* Settings of a volume that change without its backend. */
 
 const setBootable = volumeAction({
   schema: z.strictObject({ bootable: flag }),

@@ -8,7 +8,7 @@ interface Absent {
   path: string;
   /** The key of an empty list; by default the path. */
   key?: string;
-  /** What one is called where it is not found. */
+  /** Cinder's word for one, where it is not found. */
   word: string;
   /** From this minor version on. */
   since?: number;
@@ -23,7 +23,7 @@ interface Absent {
 const noService = (): ApiError => new ApiError(503, 'Service cinder-backup could not be found.');
 const unsupported = (what: string) => (): ApiError => badRequest(`Invalid input received: ${what} are not supported.`);
 
-/** What Cinder serves and we have not: answered as where there is none of it, and nobody to make one. */
+/** Resources of Cinder that we do not have: answered as where there is none, and nobody to make one. */
 const absent: Absent[] = [
   { path: 'backups', word: 'Backup', hasDetail: true, refusal: noService },
   { path: 'groups', word: 'Group', since: 13, hasDetail: true, refusal: unsupported('groups') },

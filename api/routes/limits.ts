@@ -15,7 +15,7 @@ const names = [
   ['backup_gigabytes', 'maxTotalBackupGigabytes', 'totalBackupGigabytesUsed'],
 ] as const;
 
-/** `limits`: what a project may have and what it has, in other words than its quotas. */
+/** `limits`: the limits of a project and its usage, in other words than its quotas. */
 export function registerLimits(app: FastifyInstance, context: ApiContext): void {
   app.get<{ Querystring: Query }>('/limits', async ({ query, caller, minor }) => {
     const asked = minor >= OF_OTHERS_SINCE && isAdmin(caller) ? (query['project_id'] ?? query['tenant_id']) : undefined;

@@ -25,7 +25,7 @@ interface OfProject {
 
 const rule = (name: string) => `volume_extension:quotas:${name}`;
 
-/** `os-quota-sets`: what a project may have, and `os-quota-class-sets`: what projects may that nobody has set, in the class `default`; others are kept. */
+/** `os-quota-sets`: limits of a project; `os-quota-class-sets`: those of projects that nobody has set, in the class `default`; others are kept. */
 export function registerQuotaSets(app: FastifyInstance, context: ApiContext): void {
   const { cache } = context;
   const path = '/os-quota-sets/:target';
@@ -111,7 +111,7 @@ async function readDefaults(context: ApiContext): Promise<Record<string, number>
   return limitsOf(await readQuotaSet(context, '', { ofTypes: true }));
 }
 
-/** What a class says, and what every project has where it says nothing. */
+/** The limits of a class, and every project's where it sets none. */
 async function readClass(context: ApiContext, quotaClass: string): Promise<Record<string, number>> {
   const inventory = await context.cache.inventory();
   const [defaults, own, types] = await Promise.all([

@@ -12,7 +12,7 @@ interface All {
   Body: { metadata: Metadata };
 }
 
-/** What has metadata, at the path of a request. */
+/** A resource with metadata, at the path of a request. */
 export interface MetadataHolder {
   /** @throws ApiError 404 */
   read: (request: FastifyRequest) => Promise<Metadata>;
@@ -23,7 +23,7 @@ export interface MetadataHolder {
   ) => Promise<Metadata>;
 }
 
-/** `metadata` below `path`: what a user notes of a resource. */
+/** `metadata` below `path`: a user's notes on a resource. */
 export function registerMetadata(app: FastifyInstance, path: string, { read, change }: MetadataHolder): void {
   app.get(`${path}/metadata`, async (request) => ({ metadata: await read(request) }));
   app.post<All>(`${path}/metadata`, { schema: { body: metadataSchema } }, async (request) => ({

@@ -25,7 +25,7 @@ const POOL_FILTERS_SINCE = 28;
 const FILTERS_SINCE = 33;
 const BACKEND_STATES_SINCE = 49;
 
-/** Who stands for the services of Cinder: workers of a backend for its volume service, those of the control queue for its scheduler. */
+/** Workers stand for the services of Cinder: those of a backend for its volume service, those of the control queue for its scheduler. */
 export function registerServices(app: FastifyInstance, context: ApiContext): void {
   const { cache, availabilityZone } = context;
   const backends = async () => await (await cache.inventory()).listBackends();
@@ -91,7 +91,7 @@ export function registerServices(app: FastifyInstance, context: ApiContext): voi
       if (!all.some((service) => service.host === host && service.binary === binary))
         throw notFound(`Service ${binary} could not be found on host ${host}.`);
     }
-    throw badRequest('Invalid input received: who operates the workers starts and stops them, and no request does.');
+    throw badRequest('Invalid input received: workers are started and stopped by their operator, not by a request.');
   });
 
   app.get('/os-hosts', async (request) => {

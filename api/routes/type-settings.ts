@@ -22,7 +22,7 @@ interface OfKey {
   Params: { type_id: string; key: string };
 }
 
-/** `types/{id}/extra_specs`: what the backend of a type's volumes must have. */
+/** `types/{id}/extra_specs`: requirements on the backend of a type's volumes. */
 export function registerExtraSpecs(app: FastifyInstance, context: ApiContext): void {
   const path = '/types/:type_id/extra_specs';
   const itemPath = `${path}/:key`;

@@ -23,7 +23,7 @@ interface OfType {
   Params: { type_id: string };
 }
 
-/** `types`: what a volume may be asked for in place of a backend. */
+/** `types`: volume types, which a create may name in place of a backend. */
 export function registerTypes(app: FastifyInstance, context: ApiContext): void {
   const shown = async (request: FastifyRequest, called: string) => ({
     volume_type: typeView(request, await typeCalled(request, context, called)),

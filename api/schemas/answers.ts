@@ -1,7 +1,7 @@
 import { z } from 'zod';
 
-/* What is answered, stated once: the description of the API tells it, and its tests hold the answers against it. What a lower microversion leaves out, and
- * what only administrators see, is optional. */
+/* Schemas of the answers, stated once: the description of the API shows them, and its tests check the answers against them. Fields that a lower
+ * microversion leaves out, and those that only administrators see, are optional. */
 
 const text = z.string();
 const nullable = z.string().nullable();

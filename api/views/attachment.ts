@@ -29,7 +29,7 @@ function flatConnection(
   return { ...data, ...connection, attachment_id: attachmentId };
 }
 
-/** What a volume shows of its attachments: those that are done. @param admin whether the hosts are told. */
+/** Attachments as a volume shows them: those that are done. @param admin whether the hosts are told. */
 export function attachmentsOf({ attachments }: Volume, { admin }: { admin: boolean }) {
   return attachments
     .filter(({ status }) => status === 'attached')

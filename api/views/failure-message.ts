@@ -25,7 +25,7 @@ const noBackend: Words = ['003', 'Could not find any available weighted backend.
 const untold: Words = ['009', 'Compute service failed to extend volume.'];
 const overQuota: Words = ['006', 'Not enough quota resource for operation.'];
 
-/** Of each kind: what was done, and what is told of a failure that has no words of its own. */
+/** Of each kind: its action, and the detail of a failure that has no words of its own. */
 const wordsOf: Record<FailedKind, { action: Words; detail: Words }> = {
   'volume.create-failed': { action: create, detail: ['012', 'Driver failed to create the volume.'] },
   'volume.delete-refused': { action: deleteVolume, detail: ['027', 'Volume status is invalid.'] },

@@ -21,10 +21,10 @@ export interface QuotaOfSet {
   reserved: number;
 }
 
-/** What has limits for each volume type. */
+/** Quotas with limits for each volume type. */
 const ofType = ['volumes', 'gigabytes', 'snapshots'] as const;
 
-/** What a project has of a volume type. */
+/** Usage of a volume type by a project. */
 export interface UsageOfType {
   volumes: number;
   snapshots: number;

@@ -42,7 +42,7 @@ export function conditionsOf(status: string): StatusCondition[] {
   }
 }
 
-/** @returns whole GiB, as clients count: what a volume has beyond one counts as one. */
+/** @returns whole GiB, as clients count: a part of one counts as one. */
 export function sizeGiB(sizeBytes: number | null): number {
   return Math.ceil((sizeBytes ?? 0) / GiB);
 }
@@ -63,7 +63,7 @@ export function volumeBody(request: FastifyRequest, context: ApiContext, volume:
 }
 
 /**
- * What is undefined is not sent. One literal: a list of 1,000 volumes is 1,000 of them, and each part that was spread into them took longer than what the
+ * Undefined fields are not sent. One literal: a list of 1,000 volumes is 1,000 of them, and each part that was spread into them took longer than what the
  * database does for it.
  */
 function viewOf(request: FastifyRequest, context: ApiContext, { volume, detail }: { volume: Volume; detail: boolean }) {

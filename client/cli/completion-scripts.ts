@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 
-/* What shells complete, made of commander's own tree: commands, options, and the values of options that have choices. */
+/* Completions of shells, made of commander's own tree: commands, options, and the values of options that have choices. */
 
 interface Place {
   /** Words of the command: `volume create`; empty for the program. */

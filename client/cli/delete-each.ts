@@ -67,7 +67,7 @@ function isMissing(error: unknown): boolean {
   return error instanceof ImageVolumeCacheError && error.exitCode === exitCodes.notFound;
 }
 
-/** What nobody has foreseen ends the command. */
+/** An unforeseen error ends the command. */
 function toFailed(called: string, reason: unknown): Failed {
   if (!(reason instanceof ImageVolumeCacheError)) throw reason;
   const { type, message, exitCode } = reason;

@@ -19,7 +19,7 @@ import type * as volumes from '../volumes';
 import { quickenValidation } from './quick-validation';
 
 /**
- * What a verb needs beyond its options, loaded when it is run: `--help` loads none of it, and a list nothing of Temporal.
+ * Modules that a verb needs beyond its options, loaded when it is run: `--help` loads none, and a list nothing of Temporal.
  * `require`, since an `import()` would need file extensions that the tests' loader does not know.
  */
 export const lazy = {

@@ -31,7 +31,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 image refused, 5 a service is unavailable, 130 interrupted`;
 
-/** What has verbs of its own. They are loaded by `require`, as in lazy.ts. */
+/** Nouns with verbs of their own. They are loaded by `require`, as in lazy.ts. */
 const nouns: { name: string; description: string; register(noun: Command): void }[] = [
   {
     name: 'image',

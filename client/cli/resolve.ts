@@ -6,7 +6,7 @@ import { failureError, ImageVolumeCacheError } from '../errors';
 import type { ImageCatalog } from '../images';
 
 /*
- * What a person types for an id: the id, its first digits (four at least), or the name. A whole id is taken as it is, and
+ * A person's text for an id: the id, its first digits (four at least), or the name. A whole id is taken as it is, and
  * nothing is asked. @throws ImageVolumeCacheError `…NotFound`; `InvalidRequest` with the candidates where several are meant.
  */
 

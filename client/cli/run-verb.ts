@@ -26,7 +26,7 @@ export function withSharedOptions(command: Command): Command {
     .option('--namespace <name>', 'Temporal namespace');
 }
 
-/** Runs `work` with a client and closes it, whatever happened. What is not found is told with what is known. */
+/** Runs `work` with a client and closes it, whatever happened. An error about a missing object names the known ones. */
 export async function withClient<T>(
   options: SharedOptions & ProjectOptions,
   work: (cache: ImageVolumeCache) => Promise<T>,

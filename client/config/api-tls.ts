@@ -4,7 +4,7 @@ import { errorMessage } from '../../lib/error-message';
 import { ConfigError } from './config-error';
 import type { LoadedConfig } from './load';
 
-/** What the block-storage API shows to its clients, and whose certificates it wants of them; all of it PEM. */
+/** Certificate and key of the block-storage API, and the authorities of its clients' certificates; all of it PEM. */
 export interface ApiTls {
   cert: Buffer;
   key: Buffer;

@@ -6,8 +6,8 @@ import { describeValue, type ConfigIssue } from './config-error';
 import { percentage } from './units';
 
 /**
- * As much of the file as the rules between values need; what is wrong by itself is left out here and reported by the
- * schema.
+ * As much of the file as the rules between values need; values that are wrong by themselves are left out here and
+ * reported by the schema.
  */
 const skeletonSchema = z.object({
   defaultBackend: z.string().optional().catch(undefined),
@@ -115,7 +115,7 @@ function checkVolumeTypes(volumeTypes: VolumeTypes, known: Record<string, unknow
   );
 }
 
-/** Whoever names none must be able to use it. */
+/** A create that names none must be able to use it. */
 function checkDefaultVolumeType(name: string | undefined, volumeTypes: VolumeTypes): ConfigIssue[] {
   if (name === undefined) return [];
   const isPublic = (type: string) => volumeTypes[type]?.projects === undefined;

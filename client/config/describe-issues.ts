@@ -5,8 +5,8 @@ import { describeAllowed } from '../../lib/issue-words';
 type Path = readonly PropertyKey[];
 
 /**
- * The error map with which `describeIssues` is to find the words in the issues: what is an object to a program is a
- * section to people.
+ * The error map with which `describeIssues` is to find the words in the issues: an object to a program is a section
+ * to people.
  */
 export function describeSection(issue: z.core.$ZodRawIssue): string | undefined {
   const isSection = issue.code === 'invalid_type' && (issue.expected === 'object' || issue.expected === 'record');
@@ -41,7 +41,7 @@ function describeIssue(issue: z.core.$ZodIssue, context: Context): ConfigIssue[]
   return [{ path: dotted(path), received, allowed: issue.message }];
 }
 
-/** What cannot be read may hold a password at any place. */
+/** A URL that cannot be read may hold a password at any place. */
 function holdsPassword(path: Path): boolean {
   return dotted(path) === 'database.url';
 }

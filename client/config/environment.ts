@@ -5,7 +5,7 @@ type Section = Record<string, unknown>;
 
 /** Each variable that overrides the file, and the value it stands for. An empty variable counts as unset. */
 const overrides: { variable: string; path: string; parse?: (text: string) => unknown }[] = [
-  // What else TEMPORAL_* says of a server, `temporal-access.ts` reads.
+  // `temporal-access.ts` reads the other variables TEMPORAL_* of a server.
   { variable: 'TEMPORAL_ADDRESS', path: 'temporal.address' },
   { variable: 'TEMPORAL_NAMESPACE', path: 'temporal.namespace' },
   { variable: 'TEMPORAL_TLS', path: 'temporal.tls', parse: asBoolean },

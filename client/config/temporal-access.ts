@@ -6,11 +6,11 @@ import type { ConfigIssue } from './config-error';
 
 type Profile = envconfig.ClientConfigProfile;
 
-/** What Temporal's own variables and files say of a server. */
+/** Settings of a server in Temporal's own variables and files. */
 export interface TemporalEnvironment {
   /** Of the profile, without what a variable says. */
   ofProfile: { address?: string; namespace?: string };
-  /** What names the profile: a variable, or the key of `temporal.yaml`. */
+  /** Where the profile is named: a variable, or the key of `temporal.yaml`. */
   source: string;
   profile: Profile;
   issues: ConfigIssue[];

@@ -1,6 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 
-/** What a worker process does: workflows and the inventory, the backends that it holds, or what touches its host. */
+/** Work of a worker process: workflows and the inventory, the backends that it holds, or work on its host. */
 export const roles = ['control', 'backend', 'host'] as const;
 export type Role = (typeof roles)[number];
 

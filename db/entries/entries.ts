@@ -161,7 +161,7 @@ function isReadyOn(backend: BackendName) {
   return and(eq(cacheEntries.backend, backend), isLiteral(cacheEntries.state, 'ready'));
 }
 
-/** Notes a ready entry's digest, once; whoever comes second changes nothing. */
+/** Notes a ready entry's digest, once; a second call changes nothing. */
 export async function recordDigest(
   database: Database,
   { entryId, algorithm, digest }: { entryId: EntryId; algorithm: string; digest: string },

@@ -51,8 +51,8 @@ export async function listImagesBehindEntries(
 }
 
 /**
- * @returns ids of images behind entries, those first that were last seen, up to `limit`: what a sound image service
- * knows.
+ * @returns ids of images behind entries, those first that were last seen, up to `limit`: a sound image service knows
+ * them.
  */
 export async function listSeenImages(
   database: Database,

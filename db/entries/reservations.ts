@@ -32,7 +32,7 @@ export interface ReservationRequest {
   policyVersion: string;
   /** Stored bytes of the image. */
   imageBytes?: number;
-  /** What its bytes will have been found to be when it is ready. */
+  /** The verdict that its bytes will have when it is ready. */
   verdict?: EntryVerdict;
   /** Default: `image-volume-`. */
   imageVolumeNamePrefix?: string;

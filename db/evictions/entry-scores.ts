@@ -17,7 +17,7 @@ export interface EntryScore {
 
 /**
  * Writes the scores of ready entries that were used since they were scored, or were scored `staleMs` ago. Batch by
- * batch: a reservation waits for one batch at most. Idempotent: what is scored counts its uses once.
+ * batch: a reservation waits for one batch at most. Idempotent: a scored entry counts its uses once.
  * @param score pure.  @returns how many were scored.
  */
 export async function scoreEntries(
@@ -30,7 +30,7 @@ export async function scoreEntries(
     onBatch?: (scored: number) => void;
   },
 ): Promise<number> {
-  // Read once: what is scored from here on is stale no more, so this ends.
+  // Read once: an entry that is scored from here on is stale no more, so this ends.
   const now = await readDatabaseTime(database);
   let scored = 0;
   for (;;) {

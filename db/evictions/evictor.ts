@@ -70,9 +70,9 @@ export function listGoneSince(
 const RELEASED_AT_ONCE = 1000;
 
 /**
- * Forgets entries that have been gone for `keptMs`, at most `limit`: by then what they were used for counts nothing.
+ * Forgets entries that have been gone for `keptMs`, at most `limit`: by then their uses count nothing.
  * The rows of their volumes, which name them still, let go of them first, batch by batch and at most `mostVolumes`;
- * what is left over is the next call's. Idempotent.
+ * the next call does the rest. Idempotent.
  * @param onBatch called before each batch; may throw to stop.
  */
 export async function forgetGone(

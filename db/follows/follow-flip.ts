@@ -40,8 +40,8 @@ export type FlipOutcome =
   | { kind: 'unfollowed' };
 
 /**
- * Moves the follow's pointer to an entry that is ready; what it pointed to is superseded, unless another follow points
- * to that content. Idempotent.
+ * Moves the follow's pointer to an entry that is ready; its former content is superseded, unless another follow points
+ * to that. Idempotent.
  */
 export function updateFollowPointer(database: Database, request: FlipRequest): Promise<FlipOutcome> {
   return inTransaction(database, async (transaction) => {

@@ -28,7 +28,7 @@ export interface RetiredContents {
 
 /**
  * Retires the contents that the follow has superseded and that more than `keep` newer ones stand before, but for what
- * is leased, awaited by a create, pinned, or followed by another. Idempotent: what is free is told again.
+ * is leased, awaited by a create, pinned, or followed by another. Idempotent: the free ones are told again.
  */
 export function retireFormerContents(
   database: Database,

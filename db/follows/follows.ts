@@ -25,8 +25,8 @@ export function pinnedByFollow(name: string): string {
 }
 
 /**
- * Sets a follow, or changes the one of that name; what it has ready stays until something newer is. Repeated it changes
- * nothing. Undo: `deleteFollow`.
+ * Sets a follow, or changes the one of that name; its ready content stays until newer content is ready. Repeated it
+ * changes nothing. Undo: `deleteFollow`.
  */
 export function upsertFollow(
   database: Database,
@@ -55,7 +55,7 @@ export function upsertFollow(
   });
 }
 
-/** Ends a follow; what was pinned for it is pinned no more. @returns whether there was one, for the run that has ended it at any time. */
+/** Ends a follow; entries pinned for it are unpinned. @returns whether there was one, for the run that has ended it at any time. */
 export function deleteFollow(
   database: Database,
   { backend, name, source }: { backend: BackendName; name: string; source: EventSource },
@@ -109,7 +109,7 @@ export async function noteFollowChecked(
 export type ResolvedFollow = { kind: 'image'; imageId: ImageId } | { kind: 'unknown' } | { kind: 'without-image' };
 
 /**
- * The image that a create from a follow means: what the volume has been admitted with, else the newest that is ready,
+ * The image that a create from a follow means: the one that the volume was admitted with, else the newest that is ready,
  * else the newest that matched. One statement.
  */
 export async function resolveFollow(

@@ -77,7 +77,7 @@ export function removeBytesOf(
 }
 
 /**
- * Ends a create whose run is dead as its own failure would have: what was made is removed, the lease released, the
+ * Ends a create whose run is dead as its own failure would have: its leftovers are removed, the lease released, the
  * decision recorded, the row `error`. All under the row's lock, so that neither a late step of that run nor the next
  * run of the same volume comes between. Idempotent.
  * @returns undefined when the row is no longer that run's; `freedEntry`: the parent that may be deleted now.

@@ -4,7 +4,7 @@ import type { Database } from '../client';
 import { backends, cacheEntries, volumes } from '../schema';
 import { cast, estimateRows, isLiteral, query, readRows, type RowRead } from '../statement';
 
-/** Volumes of one state that are counted one by one; what is more is what the planner knows. */
+/** Volumes of one state that are counted one by one; more are estimated by the planner. */
 const COUNTED_VOLUMES = 10_000;
 
 export type BackendGauges = RowRead<typeof readBackendGauges>;

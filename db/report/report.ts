@@ -4,7 +4,7 @@ import type { Database } from '../client';
 import { decisions, entryEvents } from '../schema';
 import { cast, query, readRows, type RowRead } from '../statement';
 
-/* What `ivc report` reads: a period of decisions and of entry events, by their indexes on time. */
+/* Reads of `ivc report`: a period of decisions and of entry events, by their indexes on time. */
 
 /** Decisions whose stages are read: the newest of the period. */
 const MAX_TIMED_DECISIONS = 100_000;

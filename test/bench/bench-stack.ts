@@ -67,7 +67,7 @@ export function startBenchStack(servers: BenchServers, options: StackOptions): P
   return startStack({ imagesEndpoint: servers.imagesUrl, ...options });
 }
 
-/** A worker with one empty workflow: what Temporal itself costs, started and awaited the same way. */
+/** A worker with one empty workflow, started and awaited the same way: the cost of Temporal itself. */
 export async function startEmptyWorker(): Promise<{ taskQueue: string; stop(): Promise<void> }> {
   const worker = await startProcess('test/bench/empty-worker.js', {
     ADDRESS: process.env['IVC_TEST_TEMPORAL_ADDRESS'] ?? '',

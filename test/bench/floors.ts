@@ -98,7 +98,7 @@ export function barePool(
 const rbdNames = { volume: 'volume-{id}', image: 'image-{key}' };
 
 /**
- * A cold miss as a person makes it: `curl -o`, `qemu-img convert` with our options, fsync. What is made stays, as a volume does: memory that a removal
+ * A cold miss as a person makes it: `curl -o`, `qemu-img convert` with our options, fsync. The result stays, as a volume does: memory that a removal
  * has just given back is written faster than any other, which would flatter the next run.
  */
 export async function convertBare(
@@ -120,7 +120,7 @@ export async function convertBare(
   return { readMs: readAtMs - startedAtMs, writeMs: writtenAtMs - readAtMs, hashMs };
 }
 
-/** What it takes to verify the first bytes of a file, as long as nothing else runs. @returns milliseconds. */
+/** Time to verify the first bytes of a file, as long as nothing else runs. @returns milliseconds. */
 export async function hashBare(path: string, bytes = Infinity): Promise<number> {
   const startedAtMs = performance.now();
   const hash = createHash('sha512');

@@ -195,7 +195,7 @@ function formatResults(results: Measure[]): string {
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
   process.once(signal, () => {
-    // What is being measured loses its servers: its errors must not keep the others from being stopped.
+    // The running measure loses its servers: its errors must not keep the others from being stopped.
     process.on('uncaughtException', () => undefined);
     void stopDownTo(0).finally(() => process.exit(130));
   });

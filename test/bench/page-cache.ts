@@ -3,7 +3,7 @@ import { open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { GiB, KiB, MiB } from '../../workflows/contract/bytes';
 
-/** What Linux keeps free in any case, so that no read can fill it. */
+/** Memory that Linux keeps free in any case, so that no read can fill it. */
 const LEFT_FREE_BYTES = GiB;
 const READ_BYTES = 8 * MiB;
 /** Meanwhile others give memory back, some of them all the time. */
@@ -23,7 +23,7 @@ export interface PageCache {
 export async function createPageCache(directory: string): Promise<PageCache> {
   const path = join(directory, 'page-cache');
   const file = await open(path, 'wx+');
-  // Whatever happens, it is gone with this process.
+  // It is gone with this process, whatever happens.
   await unlink(path);
   const buffer = Buffer.alloc(READ_BYTES);
   let read = 0;

@@ -1,4 +1,4 @@
-/** One line of the bench; what does not apply is left out. */
+/** One line of the bench; fields that do not apply are left out. */
 export interface Measure {
   measure: 'hit' | 'api' | 'api-eager' | 'clones' | 'bulk' | 'herd' | 'miss' | 'resume';
   backend: string;

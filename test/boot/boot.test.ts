@@ -152,7 +152,7 @@ async function hashImage(images: ImageService, { id, sizeBytes }: Image): Promis
   return hash.digest('hex');
 }
 
-/** What is on the disk for a volume, by its name. */
+/** @returns what is on the disk for a volume, by its name. */
 async function filesOf({ volumeId, connection }: CreatedVolume): Promise<string[]> {
   if (connection.driver !== 'file') throw new Error(`unexpected driver ${connection.driver}`);
   return (await readdir(join(connection.path, '..'))).filter((name) => name.startsWith(volumeId));

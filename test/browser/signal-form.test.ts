@@ -36,7 +36,7 @@ beforeAll(async () => {
 
 interface Form {
   signal: EvictorSignalName;
-  /** What is typed as its input; nothing where it is absent. */
+  /** Text that is typed as its input; nothing where it is absent. */
   input?: string;
   encoding?: 'json/plain' | 'json/protobuf';
 }

@@ -21,7 +21,7 @@ describeSnapshots('a pool of Ceph RBD, through librbd', async () => await makeRb
 describeSnapshots('a pool of Ceph RBD, through the rbd tool', async () => await makeRbdPlace(openToolCluster), {
   brief: true,
 });
-// What one does alone follows from its steps, which `rbd-cluster.test.ts` shows to be the same. Each clone of its herd is a dozen processes.
+// The behaviour of one alone follows from its steps, which `rbd-cluster.test.ts` shows to be the same. Each clone of its herd is a dozen processes.
 describeRaces('a pool of Ceph RBD, through the rbd tool', async () => await makeRbdPlace(openToolCluster), { herd: 4 });
 
 it('is read by QEMU as the CLI says how', async () => {

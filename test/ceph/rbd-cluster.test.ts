@@ -27,7 +27,7 @@ async function poolWithQuota(): Promise<{ pool: string; user: string }> {
   return { pool, user };
 }
 
-/** What each step promises, whichever way it is done: the backend is shown on one of them, see `rbd-backend.test.ts`. */
+/** The promises of each step, whichever way it is done: the backend is shown on one of them, see `rbd-backend.test.ts`. */
 describe.each([
   ['librbd', openLibraryCluster],
   ['the rbd tool', openToolCluster],

@@ -28,7 +28,7 @@ import { imageMarker, volumeMarker } from '../support/markers';
 jest.setTimeout(180_000);
 
 const OPERATION_TIMEOUT_MS = 5000;
-/** What a client that was killed held is free after so long, in place of Ceph's half a minute. */
+/** Images that a killed client held are free after so long, in place of Ceph's half a minute. */
 const WATCH_TIMEOUT_S = 8;
 const PATIENCE_MS = 60_000;
 const HERD = 16;

@@ -23,7 +23,7 @@ describe('a snapshot with a number that is at hand', () => {
   };
   const fill = async (image: string, value: number): Promise<void> => {
     const writer = await cluster.openWriter?.(image);
-    // The first object, and the third: what lies between stays a hole.
+    // The first object, and the third: the space between stays a hole.
     for (const position of [0, 8 * MiB]) await writer?.write(Buffer.alloc(MiB, value), position);
     await writer?.flush();
     await writer?.close();

@@ -17,7 +17,7 @@ jest.setTimeout(400_000);
 const KILLS = 4;
 /** From a moment at which nothing is made yet, to one at which a dead worker's steps are done by the other. */
 const GAP_MS = { min: 200, max: 8000 };
-/** What a client that was killed held is free after so long, in place of Ceph's half a minute. */
+/** Images that a killed client held are free after so long, in place of Ceph's half a minute. */
 const WATCH_TIMEOUT_S = 8;
 const PATIENCE_MS = 60_000;
 const cold = { bytesPerSecond: 8 * MiB, virtualBytes: 32 * MiB, dataBytes: 24 * MiB };
@@ -92,7 +92,7 @@ describe('two workers, each a host and a client of Ceph', () => {
     const rows = await running.inventory.volumes();
     expect(rows.map(({ state }) => state)).toEqual(rows.map(() => 'available'));
     expected.push(...rows.map(({ id }) => `volume-${id}`));
-    // What a dead client held goes with the next look that finds it let go.
+    // Images that a dead client held are removed by the next run that finds them free.
     const isClean = async (): Promise<true | undefined> => {
       await reconcile(running.cache, { backend }, { wait: true });
       const partials = (await list('ls')).filter((name) => !expected.includes(name));

@@ -224,7 +224,7 @@ describe.each([
   });
 });
 
-/** What a run leaves that was terminated while it wrote the bytes of an image into a volume. */
+/** Leaves the state of a run that was terminated while it wrote the bytes of an image into a volume. */
 async function leaveInPlace(
   database: Database,
   { volumeId, image }: { volumeId: VolumeId; image: Image },

@@ -34,7 +34,7 @@ export interface BackendPlace {
 
 const GROWN_BYTES = 64 * MiB;
 
-/** What every backend promises. A driver's test is `describeBackend('…', async () => place)`. */
+/** The promises of every backend. A driver's test is `describeBackend('…', async () => place)`. */
 export function describeBackend(title: string, makePlace: () => Promise<BackendPlace>): void {
   describeRaces(title, makePlace);
   describe(title, () => {
@@ -603,7 +603,7 @@ export function describeBackend(title: string, makePlace: () => Promise<BackendP
   });
 }
 
-/** What holds when several do one thing at the same moment: what the steps of a driver, each by itself, do not show. `herd`: clones that are made at once. */
+/** The promises to several calls at the same moment, which the steps of a driver, each by itself, do not show. `herd`: clones that are made at once. */
 export function describeRaces(title: string, makePlace: () => Promise<BackendPlace>, { herd = 16 } = {}): void {
   describe(`${title}, at the same moment,`, () => {
     let place: BackendPlace;
@@ -725,7 +725,7 @@ export async function kinds(backend: VolumeBackend): Promise<BackendObject['kind
   return (await objects(backend)).map(({ kind }) => kind);
 }
 
-/** As the reconciler does, until nothing half-made is left: what a client holds that was killed may take its time. */
+/** As the reconciler does, until nothing half-made is left: objects that a killed client holds may take their time. */
 export async function removePartials(backend: VolumeBackend): Promise<void> {
   const remove = async (): Promise<true> => {
     const partials = (await objects(backend)).flatMap(({ partial }) => partial ?? []);

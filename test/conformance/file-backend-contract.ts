@@ -45,7 +45,7 @@ export async function makeFilePlace(parent: string, clone: CloneSetting = 'auto'
   return await openFilePlace(root, brand<InstallationId>(randomUUID()), clone);
 }
 
-/** What only the file driver promises: how things lie in the directory. `method`: what `auto` must choose there. */
+/** The promises of the file driver alone: how things lie in the directory. `method`: the one that `auto` must choose there. */
 export function describeFileBackend(
   title: string,
   makePlace: () => Promise<FilePlace>,

@@ -9,14 +9,14 @@ import { createImageMembers, type ImageMembers } from '../support/glance/image-m
 
 export interface StartedImageService {
   endpoint: string;
-  /** Who calls without a token: an owner is refused the data of a deactivated image, an administrator gets it. */
+  /** The caller without a token: an owner is refused the data of a deactivated image, an administrator gets it. */
   caller: 'owner' | 'administrator';
   stop(): Promise<void>;
 }
 
 const SIZE_BYTES = 3 * MiB + 17;
 
-/** What every image service has to do that this product works with: the same suite runs against the local one and a real Glance, and the real one decides. */
+/** The duties of every image service that this product works with: the same suite runs against the local one and a real Glance, and the real one decides. */
 export function describeImageService(name: string, start: () => Promise<StartedImageService>): void {
   const bytes = randomBytes(SIZE_BYTES);
   let service: StartedImageService;

@@ -22,7 +22,7 @@ const GROWN_BYTES = 64 * MiB;
 const FAR_BYTES = 48 * MiB;
 const SAMPLE_BYTES = 16 * MiB;
 
-/** What every backend promises of a volume whose bytes are replaced by those of a parent. */
+/** The promises of every backend for a volume whose bytes are replaced by those of a parent. */
 export function describeReplacements(title: string, makePlace: () => Promise<BackendPlace>): void {
   describe(`${title}: a volume with new bytes`, () => {
     let place: BackendPlace;
@@ -48,7 +48,7 @@ export function describeReplacements(title: string, makePlace: () => Promise<Bac
       await writeAsGuest(disk, { offset: FAR_BYTES, bytes: 64 * KiB });
       return { marker, disk };
     };
-    /** What a new volume of the parent reads as. */
+    /** @returns what a new volume of the parent reads as. */
     const readFresh = async (parent: string) => {
       const fresh = volumeMarker(place, { sizeBytes: GROWN_BYTES });
       const read = await readGuest(place.diskOf(await backend.ensureClone(parent, fresh)));
@@ -56,7 +56,7 @@ export function describeReplacements(title: string, makePlace: () => Promise<Bac
       return read;
     };
 
-    /** What an attempt at the volume has written. */
+    /** Writes the target of an attempt at the volume. */
     const writeTarget = async ({ volumeId }: VolumeMarker, name: string) => {
       const source = { path: join(samples, name), format: 'raw' } as const;
       await writeSampleImage(source.path, SAMPLE_BYTES);

@@ -13,8 +13,8 @@ const GROWN_BYTES = 64 * MiB;
 const FAR_BYTES = 48 * MiB;
 
 /**
- * What every backend promises of snapshots of volumes, and of volumes that are made of them. `brief`: what the steps of a driver, each by itself, do not
- * show.
+ * The promises of every backend for snapshots of volumes, and for volumes that are made of them. `brief`: those that the steps of a driver, each
+ * by itself, do not show.
  */
 export function describeSnapshots(title: string, makePlace: () => Promise<BackendPlace>, { brief = false } = {}): void {
   describe(`${title}: a snapshot`, () => {

@@ -50,7 +50,7 @@ describe('a host that falls silent in the middle of its transfers and is lost', 
       const flight = await flow.flightOf(arrival.upload.image);
       expect(flight).toMatchObject({ flight: 1, answered: true });
     }
-    // What the lost host's scratch held is told, and given back when its worker is there again.
+    // The content of the lost host's scratch is reported, and given back when its worker is there again.
     const look = async () => (await reconcile(stack.cache, { backend: stack.backend }, { wait: true })).result;
     expect((await look()).counts).toMatchObject({ 'scratch-of-lost-host': 1 });
     expect(await other.stop()).toBe(0);

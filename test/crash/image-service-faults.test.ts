@@ -28,7 +28,7 @@ describe('an image service that cuts, stalls and refuses in the middle of a herd
       for (const fault of shuffled(faults)) await imageService.inject({ ...file, ...fault });
     });
     const gapsMs = Array.from({ length: BURSTS }, () => random.mostlyShort(BURST_GAP_MS.min, BURST_GAP_MS.max));
-    // Whoever asks for a record now is sent away.
+    // Some requests for a record are refused now.
     await strikeHerd(running, gapsMs, () =>
       imageService.inject({ kind: 'status-503', on: 'record', times: Math.ceil(random.between(1, 5)) }),
     );

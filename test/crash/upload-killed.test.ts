@@ -26,7 +26,7 @@ const flow = useStack(async (place) => {
   return { workers: [], imagesEndpoint: service.url };
 });
 
-/** At the same address, as after a kill: what was half-received is gone. */
+/** At the same address, as after a kill: half-received uploads are gone. */
 async function restartImageService(): Promise<void> {
   const { port } = new URL(service.url);
   await service.stop();

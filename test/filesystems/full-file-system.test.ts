@@ -99,7 +99,7 @@ describeWithMounts('a file backend whose file system turned read-only', () => {
   });
 });
 
-/** One file as large as can be, then many of one block: what a large file's own metadata cannot use goes to the small ones. */
+/** One file as large as can be, then many of one block: the space that a large file's own metadata cannot use goes to the small ones. */
 async function fill(directory: string): Promise<void> {
   const filling = join(directory, 'filling');
   await mkdir(filling);

@@ -28,7 +28,7 @@ describeWithMounts('an unprivileged user', () => {
   );
 });
 
-/** What does not need the services that other suites need, once more. */
+/** Runs once more the suites that do not need the services of the others. */
 async function runAsNobody(home: string): Promise<{ code: number | null; output: string }> {
   const jest = join(root, 'node_modules/jest/bin/jest.js');
   const config = JSON.stringify({

@@ -558,7 +558,7 @@ describe('what operators look at', () => {
       OS_IMAGE_ENDPOINT_OVERRIDE: 'http://127.0.0.1:1',
     });
     expect(ill.exitCode).toBe(5);
-    // What the host has is not the test's to say.
+    // The tools of the host are not the test's to decide.
     const lines = wordingOf(ill.stdout)
       .split('\n')
       .filter((line) => !/^(?:ok|warning|FAULT) (?:qemu|confinement)/.test(line));

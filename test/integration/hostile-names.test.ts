@@ -26,7 +26,7 @@ let sample: SampleImage;
 const ran = new Set<string>();
 /** Those that were run on a terminal. */
 const seen = new Set<string>();
-/** What has no face of its own on a terminal: it prints a script or a help, nothing before it is ready, or what a Cinder has as the verb that reverts it. */
+/** Commands without a face of their own on a terminal: a script, a help, nothing before they are ready, or findings as of `import revert`. */
 const faceless = ['up', 'down', 'worker', 'api', 'completion', 'help', 'import cinder'];
 
 beforeAll(async () => {
@@ -51,7 +51,7 @@ async function see(...args: string[]): Promise<string> {
   const command = [...printing, process.execPath, main, ...args];
   const screen = stripVTControlCharacters((await startOnTerminal(command, flow.stack.environment).ended).screen);
   const lines = screen.split('\r\n');
-  // What is indented is a command, or a part of a document, to copy.
+  // An indented line is a command, or a part of a document, to copy.
   const wide = lines.filter((line) => widthOf(line) > COLUMNS && !/^ {2}\S/.test(line));
   expect({ args, wide, raw: RAW.exec(lines.join('\n'))?.[0], faked: FAKED.exec(screen)?.[0] }).toEqual({
     args,

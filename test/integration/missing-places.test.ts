@@ -26,7 +26,7 @@ afterEach(() => rmSync(samples, { recursive: true, force: true }));
 
 const away = (): string => `${stack.volumesDirectory}-away`;
 
-/** What is seen of a file system that is not mounted: its empty mount point. */
+/** Leaves an empty mount point, as of a file system that is not mounted. */
 function unmount(): void {
   renameSync(stack.volumesDirectory, away());
   mkdirSync(stack.volumesDirectory);

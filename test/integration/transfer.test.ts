@@ -15,7 +15,7 @@ const run = promisify(execFile);
 const second = 'second' as BackendName;
 const flow = useStack({ otherBackends: [second] });
 const SIZE_BYTES = 64 * MiB;
-/** What the service may have sent before it learns that nobody reads on: the first MiB, and what sockets and buffers hold. */
+/** Bytes that the service may have sent before it learns that nobody reads on: the first MiB, and the content of sockets and buffers. */
 const EARLY_BYTES = 16 * MiB;
 
 /** @returns why each attempt of the flight's activities was not the first. */
@@ -97,7 +97,7 @@ describe('a qcow2', () => {
     until('its first bytes to be written', async () =>
       partials().some((name) => statSync(join(images(), name)).blocks * 512 >= bytes),
     );
-  /** What was sent and is not on disk when its worker is killed comes again. */
+  /** Bytes that were sent and are not on disk when their worker is killed are sent again. */
   const untilInScratch = (bytes: number) => {
     const scratch = join(flow.stack.scratchDirectory, 'images');
     return until('its first bytes to be in the scratch', async () =>

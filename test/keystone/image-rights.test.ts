@@ -134,7 +134,7 @@ const apiVerbs: typeof verbs = {
 
 let api: ReturnType<typeof createServer>;
 let apiUrl: string;
-/** What was answered by status, without ids. */
+/** Texts of refusals by verb and type, without ids. */
 const refusals = new Map<string, Set<string>>();
 beforeAll(async () => {
   api = createServer(
@@ -291,7 +291,7 @@ describe('what a project may make volumes of', () => {
     expect(Object.fromEntries(found)).toEqual(
       Object.fromEntries(questions.map(({ cell, expected }) => [cell, expected])),
     );
-    // What a project may not see is told of as what is not there.
+    // An image that a project may not see is answered like one that is not there.
     for (const verb of ['create', 'os-reimage']) expect(refusals.get(`${verb}: ImageNotFound`)?.size).toBe(1);
     await expectCleanSlate(flow.stack);
   });
@@ -317,7 +317,7 @@ describe('what a project may make volumes of', () => {
     const { volumeId } = await createFor(image, member);
     const { snapshotId } = (await createSnapshot(cache, { volumeId, projectId: member.projectId }, {})).result;
     await members.remove(image.id, member.projectId);
-    /** What is done with a volume and its snapshot, with neither Glance's leave nor the image's. */
+    /** Verbs on a volume and its snapshot, which need neither Glance's permission nor the image's. */
     const ofVolume: Record<string, (projectId: ProjectId) => Promise<unknown>> = {
       show: (projectId) => getVolume(cache, volumeId, { projectId }),
       snapshot: (projectId) => createSnapshot(cache, { volumeId, projectId }, {}),

@@ -168,7 +168,7 @@ async function deleteServer(id: string): Promise<void> {
   await until('the server to be gone', async () => (await user.compute(`GET /servers/${id}`)).status === 404);
 }
 
-/** What attaches a volume to a server ends with the server. */
+/** An attachment of a volume to a server ends with the server. */
 async function expectNoAttachments(): Promise<void> {
   const { body } = await user.volumes('GET /attachments/detail');
   expect(body).toEqual({ attachments: [] });

@@ -3,7 +3,7 @@ const DIRECTORY = '/var/lib/image-volume-cache';
 
 /**
  * @returns a history's JSON without what it tells of the machine that recorded it: directories, process identities, stack traces, also within payloads,
- * which are base64. What replay compares (types, ids, order) stays.
+ * which are base64. The parts that replay compares (types, ids, order) stay.
  * @param volumesDirectory the recorded backend's.
  */
 export function withoutMachine(value: unknown, volumesDirectory: string): unknown {

@@ -17,7 +17,7 @@ beforeAll(async () => {
 
 it.each([...expected])('gophercloud’s %s is %s', (test, kind) => {
   const outcome = outcomes.get(test) ?? { kind: 'was not run', why: '' };
-  // What is not expected to fail tells why it has.
+  // A test that is not expected to fail tells why it has.
   expect(outcome.kind === kind ? kind : `${outcome.kind}: ${outcome.why}`).toBe(kind);
 });
 

@@ -19,7 +19,7 @@ it.each(commands.map((command) => [command.args.join(' '), command] as const))(
     const { code, fields, stderr } = answers.get(line) ?? { code: -1, fields: [], stderr: 'was not run' };
     const differs = expected.here !== undefined;
     const wanted = { code: expected.here ?? expected.code, fields: differs ? [] : expected.fields };
-    // What it has said tells why another code is there.
+    // Its error output tells why another code is there.
     expect({ code, fields, ...(code !== wanted.code && { stderr }) }).toEqual(wanted);
   },
 );

@@ -42,6 +42,6 @@ beforeAll(async () => {
 afterAll(run);
 
 it.each(tests)('openstacksdk’s %s passes', (test) => {
-  // What it has printed tells why.
+  // The output tells why.
   expect(failed.includes(test) ? output : '').toBe('');
 });

@@ -10,7 +10,7 @@ import { getVolumeCloud } from '../support/openstack/volume-cloud';
 const RUN_TIMEOUT_MS = 1_500_000;
 const list = (name: string): string => readFileSync(join(__dirname, name), 'utf8');
 
-/** What real Cinder answers to each of them: of tempest's core, of the plugin that Cinder's people add, and of all else that tempest has of volumes. */
+/** Answers of real Cinder to each of them: of tempest's core, of the plugin that Cinder's people add, and of all else that tempest has of volumes. */
 const [core, plugin, rest] = ['core.txt', 'plugin.txt', 'rest.txt'].map((name) => parseExpectations(list(name)));
 const isWhole = process.env['IVC_TEST_TEMPEST'] === 'whole';
 const expected = new Map([...(core ?? []), ...(plugin ?? []), ...(isWhole ? (rest ?? []) : [])]);
@@ -62,7 +62,7 @@ function outcomeOf(test: string): Outcome | undefined {
   return outcomes.get(test) ?? outcomes.get(`setUpClass (${classOf(test)})`);
 }
 
-/** What is not expected to fail tells why it has. */
+/** A test that is not expected to fail tells why it has. */
 function shown(test: string): string {
   const outcome = outcomeOf(test);
   if (outcome === undefined) return 'was not run';

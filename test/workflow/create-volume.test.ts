@@ -88,7 +88,7 @@ describe('CreateVolume', () => {
   describeEveryStep({ CreateVolume: [blank, ofSnapshot, ofVolume] });
 });
 
-/** What was made for the volume of the copy alone. */
+/** Steps on the snapshot that was made for the volume of the copy alone. */
 const afterTheVolume = ['beginDeleteSnapshot', 'deleteSnapshotBytes', 'finishDeleteSnapshot'];
 
 function isAfterTheVolume({ step }: CaseFault): boolean {

@@ -53,7 +53,7 @@ interface Asked {
   volume?: CreateVolumeResult;
 }
 
-/** What is answered with a failure is asked for again: the next request finishes what the first has begun. */
+/** A request that is answered with a failure is sent again: the next request finishes what the first has begun. */
 async function actOf(world: World, { signals, flatten, volume }: Asked): Promise<Act> {
   const { client, backend, taskQueue } = world.stack;
   const workflowId = `evict/${randomUUID()}`;

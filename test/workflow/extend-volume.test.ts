@@ -51,7 +51,7 @@ const ofAvailable: Scenario = {
   },
 };
 
-/** There is no compute service: what is struck is that the run tells it, and that it notes what could not be told. */
+/** There is no compute service: the faults strike the step that tells it, and the note that it could not be told. */
 const ofServer: Scenario = {
   name: 'an extension of a volume that a server has',
   steps: ['beginExtend', 'growVolume', 'tellServers'],

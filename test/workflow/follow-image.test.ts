@@ -35,7 +35,7 @@ const ofNewerImage: Scenario = {
     const findFormer = () => inventory.entries({ shortKey: world.cacheKey.short });
     return repeatedAct<FollowOutcome>(world, {
       ...following,
-      // What could not be deleted is deleted by the next look.
+      // An entry that could not be deleted is deleted by the next run.
       isDone: async (outcome) => isDone(outcome) && (await findFormer()).length === 0,
       check: async () => {
         expect(await selectFollows(database, { backend, name, limit: 10 })).toMatchObject([

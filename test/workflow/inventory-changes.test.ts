@@ -19,14 +19,14 @@ import { newVolumeId, resultOf, type Ending, type World } from '../support/every
 const KEY_HASH = createHash('sha256').update('the key').digest('hex');
 const source = { workflowId: 'prepared', runId: 'prepared' };
 
-/** What one run changes of the inventory. */
+/** Change that one run makes to the inventory. */
 interface Change {
   workflowId: string;
   input: object;
   /** Of a run that is done. */
   result: object;
   read: () => Promise<unknown>;
-  /** What is read before the change, and after it. */
+  /** Result of `read` before the change, and after it. */
   before: unknown;
   after: unknown;
   /** Tells of the change. */
@@ -365,7 +365,7 @@ function told({ transferId, volumeId, name }: Offer, outcome: string): object {
   return { transferId, volumeId, name, sourceProjectId: 'offering', outcome };
 }
 
-/** Whose the volume is, and its snapshot. */
+/** @returns whose the volume is, and its snapshot. */
 async function readOffer(world: World, { transferId, volumeId }: Offer, snapshotId?: SnapshotId) {
   const scope = 'all projects';
   const row = await world.volume(volumeId);

@@ -35,7 +35,7 @@ describe('PopulateImageCache', () => {
   describeEveryStep({ PopulateImageCache: [converting, unpacking, streaming] });
 });
 
-/** Two creates wait for the flight: whatever happens to it, both are answered. */
+/** Two creates wait for the flight: both are answered, whatever happens to it. */
 function actOf(world: World, fault?: CaseFault): Act {
   const volumeIds = [newVolumeId(), newVolumeId()];
   let endings: Ending<CreateVolumeResult>[] = [];

@@ -27,7 +27,7 @@ const ofEverything: Scenario = {
     return {
       workflowId,
       run: async () => {
-        // What is left undone is done by the next run.
+        // Work that is left undone is done by the next run.
         if (!isWhole(await runOnce(world, workflowId))) await runOnce(world, `reconcile/${randomUUID()}`);
       },
       check: async () => await expectAgreement(world, { dead, missing, forgotten, partial }),

@@ -32,7 +32,7 @@ async function imagesOf({ stack: { images } }: World, snapshotId: SnapshotId) {
   return (await images.listImages({ properties: { ivc_snapshot_id: snapshotId } })).images;
 }
 
-/** What did not end well is asked for again. */
+/** A share that did not end well is requested again. */
 const share: Scenario = {
   name: 'a share',
   steps,
@@ -74,7 +74,7 @@ const unshare: Scenario = {
         await unshareAs(randomUUID());
       },
       check: async () => {
-        // What could not be deleted is told, and the run is done: nobody uses it any more.
+        // An image that could not be deleted is told, and the run is done: nobody uses it any more.
         if (fault?.step.activity !== 'deleteSharedImage') expectFailed(first, fault);
         expect(await imagesOf(world, snapshotId)).toEqual([]);
       },

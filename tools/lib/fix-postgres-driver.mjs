@@ -4,7 +4,7 @@ import { root, ToolError } from './run.mjs';
 
 const VERSION = '3.4.9';
 
-/** What the driver's source says, and what it should say. */
+/** The text of the driver's source, and the text that it should have. */
 const fixes = [
   {
     from: '    const x = socket.write(chunk, fn)\n',

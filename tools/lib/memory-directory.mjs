@@ -8,8 +8,8 @@ const ROOM_BYTES = 8 * 1024 ** 3;
 const NAME = /^ivc-tests-(\d+)$/;
 
 /**
- * A directory for what tests make, in memory: they flush and remove thousands of files, at milliseconds each on many a disk. What a disk's own file
- * system does is for the suite `filesystems`.
+ * A directory for what tests make, in memory: they flush and remove thousands of files, at milliseconds each on many a disk. The suite `filesystems`
+ * tests the disks' own file systems.
  * @returns its path; undefined where memory is no file system, or too small.
  */
 export function makeMemoryDirectory() {

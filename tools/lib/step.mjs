@@ -3,7 +3,7 @@ import { appendFileSync, mkdirSync, rmSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { root, ToolError } from './run.mjs';
 
-/** What the programs of the steps have said, of this run alone. */
+/** Output of the programs of the steps, of this run alone. */
 const logPath = join(root, 'dist/set-up.log');
 const TITLE_WIDTH = 22;
 const TAIL_LINES = 15;

@@ -104,7 +104,7 @@ function authenticationOf({ settings }: ImageVolumeCache): { authenticate: Authe
 
 main().catch((error: unknown) => {
   note(errorMessage(error));
-  // What was started before keeps this process alive, and nobody else ends it.
+  // Parts that were started before keep this process alive, and nobody else ends it.
   process.exit(exitCodeOf(error));
 });
 

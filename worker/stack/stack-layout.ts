@@ -15,7 +15,7 @@ export interface StackLayout {
   pidPath: (part: string) => string;
 }
 
-/** The order in which parts stop: whoever uses another goes before it. */
+/** The order in which parts stop: a part that uses another goes before it. */
 export const stopOrder: readonly string[] = ['api', 'worker', 'images', 'postgres', 'temporal'];
 
 /** Makes the directories of a stack. Idempotent. */

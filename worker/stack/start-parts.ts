@@ -163,7 +163,7 @@ async function findConfiguredImages(config: ResolvedConfig): Promise<string> {
 
 type WithoutOurs = Omit<Endpoints, 'worker' | 'api'>;
 
-/** Beside a worker that migrates the database: what asks it before fails, and nobody knows it before. */
+/** Beside a worker that migrates the database: requests before that fail, and nobody knows the API before. */
 async function provideApi(
   endpoints: WithoutOurs,
   { loaded, layout, say, onStarted, signal }: StartContext,

@@ -5,7 +5,7 @@ export interface WaitForOptions {
   what: string;
   deadlineMs: number;
   intervalMs?: number;
-  /** Ends the wait early: what it throws is thrown. */
+  /** Ends the wait early by throwing: `waitFor` throws the same. */
   unless?: () => void;
 }
 

@@ -19,7 +19,7 @@ export type AttachMode = (typeof attachModes)[number];
 /** A host that attaches a volume, as it describes itself. Source: `connector` of os-brick. */
 export type Connector = Record<string, unknown>;
 
-/** What becomes of a volume's attachments. The first four are those of Cinder's `attachments`, the others its older actions of volumes. */
+/** Changes of a volume's attachments. The first four are those of Cinder's `attachments`, the others its older actions of volumes. */
 export const attachmentChanges = [
   'create',
   'connect',

@@ -4,7 +4,7 @@ import type { BackendName, ImageId, SnapshotId, VolumeId } from './ids';
 import type { KeptQuotaName, QuotaName } from './quotas';
 import type { VolumeTypeEncryption } from './volume-type';
 
-/* What Cinder's database says, and what becomes of it. Times are ISO 8601. */
+/* Records of Cinder's database, and results of their import. Times are ISO 8601. */
 
 export interface CinderSnapshot {
   snapshotId: SnapshotId;
@@ -57,7 +57,7 @@ export interface CinderVolume {
   createdAt: string;
   attachments: CinderAttachment[];
   snapshots: CinderSnapshot[];
-  /** Whose bytes it holds for Cinder's image-volume cache; null: it is a user's. */
+  /** The image whose bytes it holds for Cinder's image-volume cache; null: it is a user's. */
   cachedImageId: ImageId | null;
 }
 
@@ -90,7 +90,7 @@ export interface CinderLeftover {
   reason: string;
 }
 
-/** What is taken over. */
+/** Kinds of object that are taken over. */
 export const importedKinds = ['volume', 'snapshot', 'type', 'quota', 'cached-image'] as const;
 export type ImportedKind = (typeof importedKinds)[number];
 export type LeftoverKind = 'backup' | 'quota-default';
@@ -109,17 +109,17 @@ export interface ImportFinding {
   reason: string | null;
 }
 
-/** What an import keeps of an object, to know later whether it is as it was. */
+/** An import's note of an object, to know later whether it is as it was. */
 export interface ImportedDetail {
   name?: string | null;
   bytes?: number;
   /** Of a volume: when its bytes were last written. */
   modifiedAt?: string;
-  /** Of a volume: whose bytes it holds. Of a cached image: the image. */
+  /** Of a volume: the image whose bytes it holds. Of a cached image: the image. */
   cachedImageId?: ImageId;
   /** Of a snapshot; of a cached image: the volume that its image-volume is a clone of. */
   volumeId?: VolumeId;
-  /** Whose it is. */
+  /** The project that owns it. */
   projectId?: string;
   /** Of a quota. */
   quota?: QuotaName | KeptQuotaName;

@@ -1,4 +1,4 @@
-/** Who asks, as the caller says: it is recorded, and nothing is decided by it. */
+/** A caller, as it names itself: it is recorded, and nothing is decided by it. */
 export interface Caller {
   /** The name or id of a user; 255 characters at most. */
   by?: string;
@@ -6,7 +6,7 @@ export interface Caller {
   requestId?: string;
 }
 
-/** What happens to volumes after their creates, and what operators do. */
+/** Events of volumes after their creates, of snapshots, and of operators' requests. */
 const eventKinds = [
   'volume.deleted',
   'volume.delete-refused',

@@ -3,7 +3,7 @@ import type { BackendName, EntryId, ImageId, VolumeId } from './ids';
 
 /*
  * `EvictImageCache` (`evict/<backend>`): the inputs of its signals and the answer of its query `status`. Any Temporal
- * client may send them, as one JSON object each; what is malformed is refused in a result of its own, never by a stuck
+ * client may send them, as one JSON object each; a malformed one is refused in a result of its own, never by a stuck
  * workflow task.
  */
 
@@ -19,7 +19,7 @@ export type EvictSignal = EvictionTarget & {
   requestId?: string;
   /** Why, for the history. */
   reason?: string;
-  /** Who asks, for the record. */
+  /** The caller, for the record. */
   by?: string;
   /** Plans and changes nothing. */
   dryRun?: boolean;
@@ -44,7 +44,7 @@ export interface ForgetRefusalSignal {
   cacheKey: string;
 }
 
-/** Signal `setLimits`: what is left out stays; from then on the configuration leaves what was set alone. */
+/** Signal `setLimits`: limits left out stay; from then on the configuration leaves those that were set alone. */
 export interface SetLimitsSignal {
   requestId?: string;
   by?: string;
@@ -59,7 +59,7 @@ export interface PlainSignal {
   dryRun?: boolean;
 }
 
-/** Signal `configure`: what a worker tells when it starts. Answered only when it is malformed. */
+/** Signal `configure`, which a worker sends when it starts. Answered only when it is malformed. */
 export interface ConfigureSignal {
   /** Milliseconds between periodic sweeps; null: only on request. */
   sweepIntervalMs: number | null;
@@ -215,9 +215,9 @@ export interface EvictionStatus {
 
 /** Input of `EvictImageCache`. `state` is what continue-as-new carries. */
 export interface EvictImageCacheInput {
-  /** Default: what the workflow's id `evict/<backend>` says. */
+  /** Default: as in the workflow's id `evict/<backend>`. */
   backend?: BackendName;
-  /** Milliseconds between periodic sweeps; null: only on request. Default: what the worker's configuration says. */
+  /** Milliseconds between periodic sweeps; null: only on request. Default: as in the worker's configuration. */
   sweepIntervalMs?: number | null;
   /** Events of history after which the run goes on as a new one. Default: 4000. */
   maxHistoryEvents?: number;

@@ -23,7 +23,7 @@ export interface FailureDetails {
   MessageNotFound: { messageId: string };
   /** `snapshots`: their ids, the first of many. */
   VolumeHasSnapshots: { volumeId: string; snapshots: string };
-  /** What is asked for is not done in this state. */
+  /** The request is not carried out in this state. */
   VolumeNotReady: { volumeId: string; state: string; allowed: string };
   /** Another run is at it. */
   VolumeBusy: { volumeId: string; workflowId: string };
@@ -60,7 +60,7 @@ export interface FailureDetails {
   /** An image that was to be filled with a volume's bytes, and was not. */
   ImageNotUploaded: { imageId: string; cause: string };
   CacheKeyCollision: { shortKey: string };
-  /** With `mostBytes`: what its volumes may grow to together, of which `promisedBytes` are given. */
+  /** With `mostBytes`: the size that its volumes may grow to together, of which `promisedBytes` are given. */
   NoSpace: {
     backend: string;
     neededBytes: number;
@@ -128,7 +128,7 @@ interface FailureRule<Type extends FailureType> {
   retry: boolean;
   /**
    * When a flight fails so: `cache-key`: for every image with the same bytes. `image`: for the record of the one image
-   * that the flight read; whoever waits for another image with the same bytes tries again.
+   * that the flight read; waiters for another image with the same bytes try again.
    */
   holdsFor: 'cache-key' | 'image';
   exitCode: FailureExitCode;
@@ -496,7 +496,7 @@ export function isFailure<Type extends FailureType>(error: unknown, type: Type):
   return error instanceof Failure && error.type === type;
 }
 
-/** A failure as data: what a population's verdict, a volume's row and a log line carry. */
+/** A failure as data, as a population's verdict, a volume's row and a log line carry it. */
 export interface FailureRecord {
   type: FailureType;
   message: string;

@@ -79,7 +79,7 @@ export interface CacheKey {
   short: string;
 }
 
-/** What a ready entry's bytes were found to be, beside what their key says. */
+/** Facts that were verified of a ready entry's bytes, beside those of their key. */
 export interface EntryVerdict {
   signature?: {
     /** In the trust store. */

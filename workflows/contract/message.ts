@@ -1,6 +1,6 @@
 import type { Caller } from './event-kinds';
 
-/** What may fail after its request was accepted. */
+/** Failures that may come after the request was accepted. */
 export const failedKinds = [
   'volume.create-failed',
   'volume.delete-refused',

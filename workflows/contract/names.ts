@@ -77,7 +77,7 @@ function workflowIds(prefix: string) {
     /** @param projectId as for a delete of a volume. */
     deleteMessage: (messageId: string, projectId?: string): string =>
       `${prefix}delete-message/${messageId}${ofProject(projectId)}`,
-    /** @param request a UUID: what one asks for is not joined to what another does. */
+    /** @param request a UUID: one caller's request does not join another's. */
     shareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}share/${snapshotId}/${request}`,
     unshareSnapshot: (snapshotId: SnapshotId, request: string): string => `${prefix}unshare/${snapshotId}/${request}`,
     /** @param request a UUID, and the number of the part. */
@@ -88,12 +88,12 @@ function workflowIds(prefix: string) {
     evict: (backend: BackendName): string => `${prefix}evict/${backend}`,
     /** @param request a UUID: one run warms all that it names. */
     warm: (request: string): string => `${prefix}warm/${request}`,
-    /** One id for both: what is said last holds. */
+    /** One id for both: the last request holds. */
     follow: (backend: BackendName, name: string): string => `${prefix}follow/${backend}/${name}`,
     /** @param request a UUID: as for a volume. */
     changeVolumeType: (volumeTypeId: string, request: string): string =>
       `${prefix}volume-type/${volumeTypeId}/${request}`,
-    /** @param request a UUID: what one sets is not given up for what another does. */
+    /** @param request a UUID: one caller's request is not given up for another's. */
     quotas: (projectId: string, request: string): string =>
       `${prefix}quotas/${encodeURIComponent(projectId)}/${request}`,
     /** Of a schedule too. */

@@ -1,4 +1,4 @@
-/** What a backend says of itself to whoever chooses one by a volume type. Source: what Cinder's drivers report. */
+/** A backend's report of itself, by which one is chosen for a volume type. Source: reports of Cinder's drivers. */
 export interface PoolCapabilities {
   volume_backend_name: string;
   vendor_name: string;

@@ -3,12 +3,12 @@ import type { BackendName, EntryId, HostId, ImageId, ProjectId, SnapshotId, Volu
 import type { CacheKey } from './image';
 import type { BypassReason, CreateVolumeResult, FailedVolume, FailurePolicy, MadeVolume, TimingsMs } from './volume';
 
-/** What a flight answers to everybody who waits for it. A verdict answers only its own flight's waiters. */
+/** A flight's answer to everybody who waits for it. A verdict answers only its own flight's waiters. */
 export type Verdict =
   /** `transfer`: how the bytes came, as the end of a sentence; absent where there is only one way. */
   | { kind: 'ready'; entryId: EntryId; bytesDownloaded: number; timingsMs: TimingsMs; transfer?: string }
   | { kind: 'bypass'; reason: BypassReason }
-  /** `imageId`: the image that the flight read; what its failure says to those who wait for another image with the same bytes: `findFailureFor`. */
+  /** `imageId`: the image that the flight read. `findFailureFor` gives the failure for those who wait for another image with the same bytes. */
   | { kind: 'failed'; failure: FailureRecord; imageId: ImageId };
 
 /** A verdict as a waiter gets it. */
@@ -35,7 +35,7 @@ export interface PopulateInput {
   seed?: CacheSeed;
 }
 
-/** What `CreateVolumeFromImage` was admitted with; recorded in its history, so later steps decide by it. */
+/** The admitted request of `CreateVolumeFromImage`; recorded in its history, so later steps decide by it. */
 export interface Admission {
   imageId: ImageId;
   projectId: ProjectId;
@@ -76,7 +76,7 @@ export interface NamedVolume {
   name: string | null;
 }
 
-/** What `CreateVolumesFromImage` was admitted with. */
+/** The admitted request of `CreateVolumesFromImage`. */
 export interface BulkAdmission extends Omit<Admission, 'name'> {
   /** The volumes that are to be made. */
   volumes: NamedVolume[];
@@ -87,7 +87,7 @@ export interface BulkAdmission extends Omit<Admission, 'name'> {
   onFailure: FailurePolicy;
 }
 
-/** What a step answers that clones a parent, or several, into many volumes. */
+/** The answer of a step that clones a parent, or several, into many volumes. */
 export interface BulkCloneOutcome {
   made: MadeVolume[];
   failed: FailedVolume[];
@@ -122,20 +122,20 @@ export interface WrittenImageVolume {
 /** A flight's reservation that the limits have no room for, once the image's own bytes say what its image-volume takes. */
 export type NotCached = Extract<Verdict, { kind: 'bypass' }>;
 
-/** What a host answers whose scratch has had no room for a while, where another host may have some. */
+/** The answer of a host whose scratch has had no room for a while, where another host may have some. */
 export interface NoRoomHere {
   kind: 'no-room-here';
 }
 
 /**
- * What a host answers that was asked to make an image-volume without its scratch. `transfer`: how the bytes came, where the backend may clone images from
- * their store. `unsuitable`: go through the scratch.
+ * The answer of a host that was asked to make an image-volume without its scratch. `transfer`: how the bytes came, where the backend may clone images
+ * from their store. `unsuitable`: go through the scratch.
  */
 export type StreamedImageVolume =
   | ({ kind: 'streamed'; bytesDownloaded: number; downloadMs: number; transfer?: string } & WrittenImageVolume)
   | { kind: 'unsuitable'; transfer?: string };
 
-/** What has happened so far to one create; ends in its decision record. */
+/** The course of one create so far; ends in its decision record. */
 export interface Story {
   /** Unix time of the workflow's start. */
   startedAtMs: number;
@@ -168,7 +168,7 @@ export interface FreedEntry {
 }
 
 /**
- * What a step that takes or clones a parent answers. `lost`: the parent is proven unusable and quarantined; ask the cache again.
+ * The answer of a step that takes or clones a parent. `lost`: the parent is proven unusable and quarantined; ask the cache again.
  * `freedEntry`: a retired parent that nothing needs any more.
  */
 export type CloneOutcome =
@@ -184,7 +184,7 @@ export interface ReservedEntry {
   generation: number;
 }
 
-/** What a flight's reservation answers. */
+/** The answer of a flight's reservation. */
 export type Reservation =
   /** `hostId`: the host of the very worker that reserved, where that one reaches the backend: no other needs to be picked. */
   { kind: 'reserved'; entry: ReservedEntry; hostId?: HostId } | Extract<Verdict, { kind: 'ready' | 'bypass' }>;

@@ -1,15 +1,15 @@
 /**
- * What of a project is limited. `bytes` is the size of all its volumes together, and of its snapshots where the installation counts those,
+ * Limited quantities of a project. `bytes` is the size of all its volumes together, and of its snapshots where the installation counts those,
  * `volumeBytes` of each volume.
  */
 export const quotaNames = ['volumes', 'snapshots', 'bytes', 'volumeBytes'] as const;
 export type QuotaName = (typeof quotaNames)[number];
 
-/** What nothing here uses, as the block-storage API's clients set it: it is kept and told, and limits nothing. In bytes where it says so. */
+/** Quotas that nothing here uses, as the block-storage API's clients set them: kept and told, without an effect. In bytes where the name says so. */
 export const keptQuotaNames = ['backups', 'backupBytes', 'groups'] as const;
 export type KeptQuotaName = (typeof keptQuotaNames)[number];
 
-/** What of a volume type's volumes is limited. */
+/** Limited quantities of a volume type's volumes. */
 export const typeQuotaNames = ['volumes', 'snapshots', 'bytes'] as const satisfies readonly QuotaName[];
 /** Such as `bytes:fast`, of the type `fast`. */
 export type TypeQuotaName = `${(typeof typeQuotaNames)[number]}:${string}`;
@@ -25,7 +25,7 @@ export type SettableQuota = QuotaName | KeptQuotaName | TypeQuotaName;
 /** The class whose quotas every project has that nobody has set others for; they go before the configuration's. */
 export const DEFAULT_CLASS = 'default';
 
-/** What stands behind a number of each. */
+/** The unit behind a number of each. */
 export const quotaUnits: Record<QuotaName, string> = {
   volumes: 'volumes',
   snapshots: 'snapshots',
@@ -41,7 +41,7 @@ export type SetQuotasInput = (
   { projectId: string; quotaClass?: undefined } | { quotaClass: string; projectId?: undefined }
 ) & {
   quotas: Partial<Record<SettableQuota, number | null | 'default'>>;
-  /** Who asks, for the record. */
+  /** The caller, for the record. */
   by?: string;
 };
 

@@ -1,6 +1,6 @@
 import type { BackendName } from './ids';
 
-/** Everything that can disagree between rows and what backend, scratch and Temporal really hold. What is done about each: the table of findings in `docs/manual/failures.md`. */
+/** Everything that can disagree between rows and what backend, scratch and Temporal really hold. The action for each: the table of findings in `docs/manual/failures.md`. */
 export const findingKinds = [
   /** A row `available` whose volume is not on the backend. */
   'volume-missing',

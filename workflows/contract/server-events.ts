@@ -1,6 +1,6 @@
 import type { VolumeId } from './ids';
 
-/** What a server is told of a volume that it uses, in Nova's words. */
+/** News for a server of a volume that it uses, in Nova's words. */
 export interface VolumeNews {
   event: 'volume-extended' | 'volume-reimaged';
   status: 'completed' | 'failed';

@@ -2,7 +2,7 @@ import type { Caller } from './event-kinds';
 import type { BackendName, ImageId, ProjectId, SnapshotId } from './ids';
 import type { UploadedImage, UploadPlan, UploadTransfer } from './upload';
 
-/** Who may use an image that is made of a snapshot. */
+/** Visibilities of an image that is made of a snapshot. */
 export const shareVisibilities = ['shared', 'community', 'public'] as const;
 export type ShareVisibility = (typeof shareVisibilities)[number];
 
@@ -19,7 +19,7 @@ export interface ShareSnapshotInput extends Caller {
   name?: string;
 }
 
-/** What a share was admitted with. */
+/** The admitted request of a share. */
 export interface SharePlan extends UploadPlan {
   visibility: ShareVisibility;
   members: ProjectId[];
@@ -48,7 +48,7 @@ export interface UnshareSnapshotInput extends Caller {
   members?: string[];
 }
 
-/** What an end of a share was admitted with; `imageId` is null where it is not shared. */
+/** The admitted request to end a share; `imageId` is null where it is not shared. */
 export interface UnsharePlan extends Caller {
   snapshotId: SnapshotId;
   projectId: ProjectId;

@@ -8,7 +8,7 @@ export type SnapshotState = (typeof snapshotStates)[number];
 export const heldSnapshotStatuses = ['creating', 'error', 'deleting', 'error_deleting'] as const;
 export type HeldSnapshotStatus = (typeof heldSnapshotStatuses)[number];
 
-/** What of a snapshot may be changed; what is left out stays as it is. */
+/** Properties of a snapshot that may be changed; those left out stay as they are. */
 export interface SnapshotChange {
   /** Null: none. */
   name?: string | null;
@@ -18,7 +18,7 @@ export interface SnapshotChange {
   metadata?: Record<string, string>;
   /** Keys of metadata to remove; the absent is done. */
   unsetMetadata?: string[];
-  /** An operator's, so without `projectId`: what an available snapshot is said to be. */
+  /** An operator's, so without `projectId`: the status that an available snapshot is said to have. */
   status?: HeldSnapshotStatus | 'available';
   /** With `status`: how far its work is said to be, as text for people. */
   progress?: string;
@@ -31,7 +31,7 @@ export interface ChangeSnapshotInput extends Caller, SnapshotChange {
   projectId?: string;
 }
 
-/** Result of `ChangeSnapshot`: what the snapshot is now. */
+/** Result of `ChangeSnapshot`: the snapshot as it is now. */
 export interface ChangeSnapshotResult {
   snapshotId: SnapshotId;
   name: string | null;
@@ -39,7 +39,7 @@ export interface ChangeSnapshotResult {
   metadata: Record<string, string>;
 }
 
-/** What a list of snapshots may be sorted by. */
+/** Properties that a list of snapshots may be sorted by. */
 export const snapshotOrders = ['createdAt', 'name', 'id'] as const;
 export type SnapshotOrder = (typeof snapshotOrders)[number];
 
@@ -70,7 +70,7 @@ export interface CreateSnapshotResult {
   sizeBytes: number;
 }
 
-/** What the steps of a snapshot share. */
+/** Data that the steps of a snapshot share. */
 export type SnapshotPlan = CreateSnapshotResult;
 
 /** Input and result of `DeleteSnapshot`. */

@@ -26,7 +26,7 @@ export interface UploadVolumeInput extends Caller {
   visibility?: ImageVisibility;
   /** Whether nobody may delete the image. Default: false. */
   isProtected?: boolean;
-  /** Its volume is `uploading` until the upload ends, and must be `available` before. Default: whatever its users do with it stays as it is. */
+  /** Its volume is `uploading` until the upload ends, and must be `available` before. Default: its status stays as it is. */
   holdVolume?: boolean;
   /** With `holdVolume`: also a volume that is in use. */
   force?: boolean;
@@ -58,7 +58,7 @@ export interface ImageSnapshot {
   imageId: ImageId;
 }
 
-/** What an upload was admitted with; recorded in its history, so later steps decide by it. */
+/** The admitted request of an upload; recorded in its history, so later steps decide by it. */
 export interface UploadPlan extends Caller, ImageSnapshot {
   backend: BackendName;
   seedCache: boolean;
@@ -122,7 +122,7 @@ export interface SeedInput extends Caller {
   volumeId: string;
 }
 
-/** What a seeding was admitted with. */
+/** The admitted request of a seeding. */
 export interface SeedPlan extends ImageSnapshot {
   backend: BackendName;
   /** Of the image. */

@@ -9,7 +9,7 @@ export const MAX_METADATA_ENTRIES = 128;
 /** Entries of a volume's image metadata at most. */
 export const MAX_IMAGE_METADATA_ENTRIES = 256;
 
-/** What of a volume may be changed without its backend; what is left out stays as it is. */
+/** Properties of a volume that may be changed without its backend; those left out stay as they are. */
 export interface VolumeChange {
   /** Null: none. */
   name?: string | null;
@@ -28,7 +28,7 @@ export interface VolumeChange {
   readOnly?: boolean;
   /** Another type that allows the volume's backend: its bytes stay where they are. */
   volumeType?: string;
-  /** An operator's, so without `projectId`: of an `available` volume, what its users are said to have in hand. */
+  /** An operator's, so without `projectId`: the status that an `available` volume is said to have. */
   status?: HeldStatus | 'available';
 }
 
@@ -42,7 +42,7 @@ interface OnVolume extends Caller {
 /** Input of `ChangeVolume`. */
 export interface ChangeVolumeInput extends OnVolume, VolumeChange {}
 
-/** Result of `ChangeVolume`: what the volume is now. */
+/** Result of `ChangeVolume`: the volume as it is now. */
 export interface ChangeVolumeResult {
   volumeId: VolumeId;
   name: string | null;
@@ -51,7 +51,7 @@ export interface ChangeVolumeResult {
   bootable: boolean;
 }
 
-/** What a list of volumes may be sorted by. */
+/** Properties that a list of volumes may be sorted by. */
 export const volumeOrders = ['createdAt', 'updatedAt', 'name', 'sizeBytes', 'state', 'bootable', 'id'] as const;
 export type VolumeOrder = (typeof volumeOrders)[number];
 
@@ -72,11 +72,11 @@ export interface ExtendVolumeResult {
   sizeBytes: number;
   /** The same when it was so large already. */
   formerSizeBytes: number;
-  /** Who has the volume open, where that is seen: its guest has the new size once it has looked for it. */
+  /** The program that has the volume open, where one is seen: its guest has the new size once it has looked for it. */
   openedBy: string | null;
 }
 
-/** What `ExtendVolume` has promised to a volume. */
+/** The growth that `ExtendVolume` has promised to a volume. */
 export interface Extension {
   volumeId: VolumeId;
   backend: BackendName;

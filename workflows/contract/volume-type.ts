@@ -15,7 +15,7 @@ export interface VolumeTypeEncryption {
   keySize: number | null;
 }
 
-/** What of a volume type is to be another; what is left out stays as it is. */
+/** Changes of a volume type; properties left out stay as they are. */
 export interface VolumeTypeChange {
   name?: string;
   /** Null: none. */
@@ -25,7 +25,7 @@ export interface VolumeTypeChange {
   extraSpecs?: Record<string, string>;
   /** Keys of extra specs to remove; the absent is done. */
   unsetExtraSpecs?: string[];
-  /** Who may use one that is not public. */
+  /** Projects that may use one that is not public. */
   addProjects?: string[];
   removeProjects?: string[];
   /** Null: none. */
@@ -41,7 +41,7 @@ export interface DefaultTypeChange {
 /** Input of `ChangeVolumeType`: for operators. */
 export interface ChangeVolumeTypeInput extends Caller, VolumeTypeChange, DefaultTypeChange {
   volumeTypeId: string;
-  /** `create`: it is made, with a name; `delete`: it goes, unless volumes have it or it is a project's default. Default: what is there is changed. */
+  /** `create`: it is made, with a name; `delete`: it goes, unless volumes have it or it is a project's default. Default: an existing one is changed. */
   verb?: 'create' | 'delete';
 }
 

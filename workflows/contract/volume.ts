@@ -66,7 +66,7 @@ export const ANY_BACKEND = 'any';
 
 /** Input of `CreateVolumeFromImage`, as any Temporal client may send it. Only `imageId` is required. */
 export interface CreateVolumeInput extends Caller {
-  /** An image's id, or `follow:<name>`: what that follow has ready. */
+  /** An image's id, or `follow:<name>`: the image that the follow has ready. */
   imageId: string;
   volumeId?: string;
   /** A backend's name, or `ANY_BACKEND`: one of the volume type's, or of all, is chosen. */
@@ -111,13 +111,13 @@ export interface CreatePlainVolumeInput extends Caller {
   acceptUnplaced?: boolean;
 }
 
-/** What a volume that is made of no image begins with. */
+/** The first content of a volume that is made of no image. */
 export type VolumeSource =
   | { kind: 'blank' }
   | { kind: 'snapshot'; snapshotId: SnapshotId; volumeId: VolumeId }
   | { kind: 'volume'; volumeId: VolumeId };
 
-/** What `CreateVolume` was admitted with. */
+/** The admitted request of `CreateVolume`. */
 export interface PlainVolumePlan {
   volumeId: VolumeId;
   backend: BackendName;
@@ -158,7 +158,7 @@ export interface CreateVolumeResult {
 /** Volumes that one run makes at most. */
 export const MAX_VOLUMES = 1000;
 
-/** What becomes of the volumes that could be made where another could not. */
+/** Policies for the volumes that could be made where another could not. */
 export const failurePolicies = ['keep', 'undo'] as const;
 export type FailurePolicy = (typeof failurePolicies)[number];
 
@@ -207,8 +207,8 @@ export interface CreateVolumesResult {
 /** Input and result of `DeleteVolume`. */
 export interface DeleteVolumeInput extends Caller {
   /**
-   * For operators, so without `projectId`: whatever the row says of an attachment, and with a create that still runs ended instead of waited for.
-   * What somebody has open is never deleted.
+   * For operators, so without `projectId`: the row's attachment and held status are ignored, and a create that still runs is ended, not waited for.
+   * A volume that somebody has open is never deleted.
    */
   force?: boolean;
   volumeId: string;

@@ -25,7 +25,7 @@ export function describeChangedSnapshot({ snapshotId, name, metadata }: ChangeSn
   return `**changed**: snapshot ${code(snapshotId)} ${called} and has ${entries} of metadata`;
 }
 
-/** What a run about an offer has done. */
+/** Outcomes of a run about an offer, in words. */
 const transferWords = {
   offered: 'is offered by',
   accepted: 'has come from',

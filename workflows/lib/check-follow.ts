@@ -21,9 +21,8 @@ export interface CheckedFollow extends FollowOutcome {
 }
 
 /**
- * Looks at one follow: finds the newest image that matches, sees to it that it is cached, and only then moves the
- * pointer to it; what was pointed to is superseded. A failure is an outcome, and the follow says so until its next
- * check.
+ * Checks one follow: finds the newest image that matches, sees to it that it is cached, and only then moves the pointer
+ * to it; its former target is superseded. A failure is an outcome, and the follow says so until its next check.
  */
 export async function checkFollow(follow: FollowToCheck): Promise<CheckedFollow> {
   try {

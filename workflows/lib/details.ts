@@ -85,7 +85,7 @@ export function describeGivenUp(
     why,
     undone
       ? `The work is undone; volume ${code(volumeId)} is ${state}.`
-      : `What was made of volume ${code(volumeId)} is being undone.`,
+      : `The work on volume ${code(volumeId)} is being undone.`,
   );
 }
 
@@ -116,10 +116,10 @@ export function describeMakingRoom(pending: string): string {
 /** @param failure undefined: cancelled. */
 export function describePopulationUndone(failure: FailureRecord | undefined): string {
   return failure === undefined
-    ? paragraphs('**cancelled**', 'What was made is being undone. The creates that wait start the next population.')
+    ? paragraphs('**cancelled**', 'The work is being undone. The creates that wait start the next population.')
     : paragraphs(
         `**failed**: ${describeFailure(failure)}`,
-        'What was made is being undone; then every waiting create is answered.',
+        'The work is being undone; then every waiting create is answered.',
       );
 }
 
@@ -175,7 +175,7 @@ export function describeSnapshotRun(
 }
 
 export function describeSnapshotRefused(failure: FailureRecord): string {
-  return paragraphs(`**failed**: ${describeFailure(failure)}`, 'What was made of it was removed.');
+  return paragraphs(`**failed**: ${describeFailure(failure)}`, 'Its parts that were made have been removed.');
 }
 
 export function describeSnapshotDeleted({ snapshotId, outcome, deletedParent }: DeleteSnapshotResult): string {

@@ -21,8 +21,8 @@ const LEAST_HISTORY_EVENTS = 20;
 const fields: (keyof EvictImageCacheInput)[] = ['backend', 'sweepIntervalMs', 'maxHistoryEvents', 'state'];
 
 /**
- * Any Temporal client may have started this run: what it sent is checked before it is used. @throws InvalidRequest
- * (ends the run).
+ * Any Temporal client may have started this run: its input is checked before it is used. @throws InvalidRequest (ends
+ * the run).
  */
 export function parseEvictorInput(given: unknown = {}): EvictorInput {
   if (!isRecord(given)) return refuse('input', given, `an object with fields of ${fields.join(', ')}`);

@@ -20,7 +20,7 @@ export async function removeSnapshot({ backend, ...plan }: SnapshotOn): Promise<
   await onBackend(backend, { summary: 'remove the snapshot' }).removeImageSnapshot(plan);
 }
 
-/** Runs a whole workflow's work; whatever ends it early, what it made is undone. */
+/** Runs a whole workflow's work, which is undone where it fails or is cancelled. */
 export async function undoneOnFailure<Result>(work: (undo: UndoStack) => Promise<Result>): Promise<Result> {
   const undo = new UndoStack();
   try {

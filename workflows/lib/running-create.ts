@@ -14,7 +14,7 @@ import { findFailure, isBudgetSpent } from './fail';
 export const MAX_ROUNDS = 10;
 /** Flights that one create waits for: more than its rounds where some have failed for other images with the same bytes. */
 export const MAX_FLIGHTS = 100;
-/** What admission alone may take: the create's own budget is known once it is admitted. */
+/** The budget of admission alone: the create's own is known once it is admitted. */
 export const ADMIT_BUDGET_MS = 6 * 3_600_000;
 
 /** A create under way, of one volume or of several. */
@@ -53,7 +53,7 @@ export async function waitForPopulation(
 }
 
 /**
- * The rows say who waits before anybody waits, and by an activity id of our own choosing: whatever dies in between, the flight's end reaches the
+ * The rows say who waits before anybody waits, and by an activity id of our own choosing: if anything dies in between, the flight's end reaches the
  * waiting activity, or that activity finds the verdict when it looks.
  */
 async function joinAndWait(
@@ -94,7 +94,7 @@ export function noteElapsed({ admission, story }: Pick<RunningCreate, 'admission
   story.elapsedMs = Math.max(Date.now() - story.startedAtMs, admission.admitMs);
 }
 
-/** What is left of the create's budget: kept by its activities, never by a workflow timeout, which would skip the undo. */
+/** The rest of the create's budget: kept by its activities, never by a workflow timeout, which would skip the undo. */
 export function budgetMs({ admission, story }: Pick<RunningCreate, 'admission' | 'story'>): number {
   return Math.max(1000, admission.budgetMs - (Date.now() - story.startedAtMs));
 }

@@ -29,7 +29,7 @@ export interface SweepClock {
 
 /** The evictors of many backends do not sweep at the same moment: each interval is up to a tenth shorter or longer. */
 const JITTER = 0.1;
-/** The first sweep comes soon: what happened while no evictor ran is made good. */
+/** The first sweep comes soon: it catches up on the time in which no evictor ran. */
 const FIRST_SWEEP_MS = 30_000;
 const LONGEST_BACK_OFF_MS = 3_600_000;
 

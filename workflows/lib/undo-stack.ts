@@ -33,7 +33,7 @@ export class UndoStack {
     this.lost.add(host);
   }
 
-  /** The work is done: what was made stays, whatever comes after. */
+  /** The work is done: its results stay, whatever comes after. */
   forget(): void {
     this.undos.length = 0;
   }

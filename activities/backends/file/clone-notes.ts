@@ -21,7 +21,7 @@ import { pathExists } from '../../../lib/files';
 
 /*
  * Which overlays need an image-volume, told without opening all overlays: an overlay is noted, durably, before it can be seen, so an image-volume
- * that no note names is needed by none. A note alone proves nothing: what it names is looked at.
+ * that no note names is needed by none. A note alone proves nothing: the overlay that it names is examined.
  */
 
 /** Notes that have been made again or begun with an empty directory: until it is there, some may be missing. No image-volume has a name with a dot. */
@@ -33,7 +33,7 @@ interface CloneNote {
   id: string;
 }
 
-/** What may be an overlay. */
+/** Kinds of objects that may be overlays. */
 const OVERLAY_KINDS = ['volume', 'snapshot'] as const;
 
 /** Notes that an overlay needs its parent; durable when this returns. Idempotent. */
@@ -49,7 +49,7 @@ export async function ensureCloneNoted(context: Pick<FileBackendContext, 'layout
   if (!(await pathExists(join(clonesPath(context.layout, note.parent), note.id)))) await noteClone(context, note);
 }
 
-/** After the overlay is gone. What a kill leaves goes with its parent. */
+/** After the overlay is gone. A note that a kill leaves is deleted with the parent. */
 export async function forgetClone({ layout }: FileBackendContext, { parent, id }: CloneNote): Promise<void> {
   if (isImageVolumeName(parent)) await unlessAbsent(unlink(join(clonesPath(layout, parent), id)));
 }

@@ -49,7 +49,7 @@ async function needsParent({ path, format }: FoundVolume): Promise<boolean> {
 /** Its name is the same for all tries at a volume, so that the next one sees what a killed one has left. */
 const FIRST_ATTEMPT = 'clone';
 
-/** @returns whether this call made it; false when another was faster. Whatever goes wrong, nothing half-made stays. */
+/** @returns whether this call made it; false when another was faster. After any failure, nothing half-made stays. */
 async function makeClone(context: FileBackendContext, parent: string, marker: VolumeMarker): Promise<boolean> {
   const step = { context, parent, marker };
   try {

@@ -1,7 +1,7 @@
 import type { BackendName, InstallationId } from '../../../workflows/contract/ids';
 import type { Layout } from './layout';
 
-/** What every operation of one file backend shares. */
+/** Shared by every operation of one file backend. */
 export interface FileBackendContext {
   name: BackendName;
   installation: InstallationId;

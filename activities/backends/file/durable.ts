@@ -4,7 +4,7 @@ import { unlessAbsent, hasCode } from '../../../lib/errno';
 import { writeAll, syncPath } from '../../../lib/files';
 import { sharingNext } from '../../../lib/sharing-next';
 
-/** What to write where; everything else of `fileBytes` is a hole. */
+/** Bytes to write, and where; everything else of `fileBytes` is a hole. */
 export interface FileContent {
   writes: { position: number; bytes: Buffer }[];
   fileBytes: number;

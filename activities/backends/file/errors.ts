@@ -3,7 +3,7 @@ import type { FileBackendContext } from './context';
 import { hasCode } from '../../../lib/errno';
 import { freeBytesOrZero } from '../../../lib/files';
 
-/** Runs `operation` and turns what the file system says into the project's failures. `neededBytes`: what `NoSpace` names. */
+/** Runs `operation` and turns the file system's errors into the project's failures. `neededBytes`: the bytes that `NoSpace` names. */
 export async function withFailures<Result>(
   context: Pick<FileBackendContext, 'name' | 'layout'>,
   neededBytes: number,
@@ -17,8 +17,8 @@ export async function withFailures<Result>(
 }
 
 /**
- * Whoever makes an object first removes all attempts at it, also those of calls that are still on their way. Such a call is run once more, and finds the
- * object. What is absent for another reason is absent again.
+ * The first call to make an object removes all attempts at it, also those of calls that are still on their way. Such a call is run once more, and finds
+ * the object. A file that is absent for another reason is absent again.
  */
 export async function onceMoreIfAbsent<Result>(operation: () => Promise<Result>): Promise<Result> {
   try {

@@ -21,7 +21,7 @@ export type Flattened = 'flattened' | 'independent' | 'absent';
  * A guest may start between the copy and the rename. So the rename happens under QEMU's own lock, which lets no guest open the overlay for writing, and only
  * when the overlay is what it was before the copy; else it is copied again. One that had opened the file before, and locks it only when that lock is gone,
  * would write into a file that has lost its name: the overlay keeps a second name until nobody is seen to have it open; else it gets its name back.
- * A volume that is deleted meanwhile stays deleted: what removes it removes the attempt before the rename can happen, or the file after it.
+ * A volume that is deleted meanwhile stays deleted: the removal deletes the attempt before the rename can happen, or the file after it.
  */
 export async function ensureFlattened(
   context: FileBackendContext,

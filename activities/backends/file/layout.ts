@@ -6,7 +6,7 @@ import { quote } from '../../../workflows/contract/words';
 import type { ObjectKind } from '../backend';
 
 /**
- * What lies where in a backend's directory:
+ * The layout of a backend's directory:
  *
  *     backend.json                         whose directory this is
  *     images/<name>.raw   <name>.json      a sealed image-volume, 0400, and its marker
@@ -48,7 +48,7 @@ export interface AttemptId {
   attempt: string;
 }
 
-/** The attempt that stands for a marker whose object is missing: what a kill between the two leaves. */
+/** The attempt that stands for a marker whose object is missing: a kill between the two leaves it. */
 export const ORPHANED_MARKER = 'marker';
 
 const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$/;
@@ -158,7 +158,7 @@ export function newAttempt(): string {
   return `${process.pid}-${randomBytes(6).toString('hex')}`;
 }
 
-/** What a file in `images/` or `volumes/` is by its name; undefined: nothing of ours. */
+/** @returns what a file in `images/` or `volumes/` is by its name; undefined: nothing of ours. */
 export function parseFileName(
   file: string,
 ): { name: string; attempt?: string; extension: 'raw' | 'qcow2' | 'json' | 'partial' } | undefined {

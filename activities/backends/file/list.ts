@@ -21,7 +21,7 @@ import { findDisk, readVolume, usageOf } from './volume';
 import { unlessAbsent } from '../../../lib/errno';
 import { pathExists } from '../../../lib/files';
 
-/** What the root may hold: `lost+found` is the file system's own. */
+/** Entries that the root may hold: `lost+found` is the file system's own. */
 const OWN_ENTRIES = new Set([
   'backend.json',
   'images',
@@ -34,7 +34,7 @@ const OWN_ENTRIES = new Set([
   'lost+found',
 ]);
 
-/** Everything below the backend's directory, a directory at a time; what goes meanwhile is left out. Overlays that are not noted as clones are then. */
+/** Everything below the backend's directory, a directory at a time; those removed meanwhile are left out. Overlays that are not noted as clones are then. */
 export async function* listObjects(context: FileBackendContext): AsyncIterable<BackendObject> {
   try {
     await checkClaim(context);

@@ -13,7 +13,7 @@ import {
 } from '../markers';
 import { writeNewFile } from './durable';
 
-/** What is stored beside an image-volume: its marker and the seal that tells whether its bytes are still those that were sealed. */
+/** Stored beside an image-volume: its marker and the seal that tells whether its bytes are still those that were sealed. */
 export interface StoredImageMarker {
   marker: ImageVolumeMarker;
   /** Modification time that sealing gave the file: a whole second, so that any later write is seen. It survives a move of the directory. */
@@ -31,7 +31,7 @@ export async function findImageMarker(path: string): Promise<StoredImageMarker |
 }
 
 /**
- * What is stored beside a raw volume. `next`: of the file that is about to take the place of its bytes, from the moment that it has it: so bytes and marker
+ * Stored beside a raw volume. `next`: of the file that is about to take the place of its bytes, from the moment that it has it: so bytes and marker
  * change in one step.
  */
 export interface WrittenVolumeMarker extends StoredVolumeMarker {

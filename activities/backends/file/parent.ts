@@ -14,8 +14,8 @@ const MODE_BITS = 0o777n;
 const NS_PER_SECOND = 1_000_000_000n;
 
 /**
- * Says whether the image-volume is as it was sealed: read-only, of its size, and not written since. What is not condemns an entry, so it is believed only
- * of the place that was claimed, before and after the look: a file system may go away and come back.
+ * Says whether the image-volume is as it was sealed: read-only, of its size, and not written since. Any other answer condemns an entry, so it is
+ * believed only of the place that was claimed, before and after the check: a file system may go away and come back.
  */
 export async function describeParent(context: FileBackendContext, name: string): Promise<ParentDescription> {
   await checkClaim(context);

@@ -17,7 +17,7 @@ export interface Overlay {
 
 const CLUSTER_BITS = 16;
 const CLUSTER_BYTES = 1 << CLUSTER_BITS;
-/** What one L1 entry covers: a cluster of 8-byte L2 entries, a cluster each. */
+/** Guest bytes that one L1 entry covers: a cluster of 8-byte L2 entries, a cluster each. */
 const L1_ENTRY_COVERS_BYTES = (CLUSTER_BYTES / 8) * CLUSTER_BYTES;
 /** QEMU refuses a larger L1 table (QCOW_MAX_L1_SIZE). */
 const MAX_L1_BYTES = 32 * MiB;

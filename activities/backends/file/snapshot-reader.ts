@@ -9,7 +9,7 @@ import { withFailures } from './errors';
 import { imagePaths } from './layout';
 import { expectSnapshot } from './volume-snapshot';
 
-/** Of the guest's disk, mapped at once: what is kept of a map does not grow with the disk. */
+/** Of the guest's disk, mapped at once: the kept part of a map does not grow with the disk. */
 const WINDOW_BYTES = GiB;
 /** For reads that are ahead of each other. */
 const WINDOWS_KEPT = 2;
@@ -76,7 +76,7 @@ export async function openSnapshotReader(
   };
 }
 
-/** What lies behind the end of a file reads as zeros. */
+/** Bytes behind the end of a file read as zeros. */
 async function readExactly(file: FileHandle | undefined, bytes: Buffer, position: number): Promise<void> {
   if (file === undefined) throw new Error('the disk has data below its parent');
   for (let done = 0; done < bytes.length;) {

@@ -83,7 +83,7 @@ export async function describeVolume(context: FileBackendContext, volumeId: Volu
 }
 
 /**
- * @returns how to attach the volume that is there, when it is what was asked for, and makes its name durable: who published it
+ * @returns how to attach the volume that is there, when it is what was asked for, and makes its name durable: the call that published it
  *   may have been killed before its sync.
  * @throws ForeignObject when this installation did not make it; Conflict when it is another volume of the same id.
  */

@@ -1,7 +1,7 @@
 import type { ClusterIdentity, RbdCluster, RbdPool } from './cluster';
 
 /**
- * What the agent process does, by name: each is one visit to the cluster over its one connection. What is read or written in pieces goes by an image
+ * Calls that the agent process serves, by name: each is one visit to the cluster over its one connection. Reads and writes in pieces go by an image
  * that stays open; its number is the agent's own.
  */
 export interface AgentCalls extends Omit<

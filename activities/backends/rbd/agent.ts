@@ -32,7 +32,7 @@ import { receiveParcels } from './parcels';
 
 /** Below the size of the thread pool (`UV_THREADPOOL_SIZE`, set by whoever forks it): calls that wait for the cluster leave threads for others. */
 const VISITS_AT_ONCE = 16;
-/** What may take minutes: it never keeps clones from a thread. */
+/** Visits that may take minutes: they never keep clones from a thread. */
 const LONG_VISITS_AT_ONCE = 8;
 const MAX_OBJECT_BYTES = 64 * 1024;
 /** layering, exclusive-lock, object-map, fast-diff, deep-flatten. */

@@ -122,7 +122,7 @@ export function loadLibraries() {
     freeBuffer: rados.func('void rados_buffer_free(void *buffer)'),
     closePool: rados.func('void rados_ioctx_destroy(void *io)'),
     setNamespace: rados.func('void rados_ioctx_set_namespace(void *io, str name)'),
-    // Full: what takes space is refused at once, instead of being held back until its deadline, and what gives space back is done.
+    // When full: calls that take space are refused at once, not held back until their deadline; those that give it back are done.
     failWhenFull: rados.func('void rados_set_pool_full_try(void *io)'),
     instanceId: rados.func('uint64_t rados_get_instance_id(void *cluster)'),
     createOp: rados.func('void *rados_create_write_op()'),
@@ -176,7 +176,7 @@ function blocking(
 
 interface ListCall {
   fill(array: unknown, count: [number | bigint]): Promise<number>;
-  /** Default: what the call leaves in `count`. */
+  /** Default: the number that the call leaves in `count`. */
   countOf?(answer: number): number;
   /** Frees the texts of the list. */
   clean(array: unknown, count: number): void;

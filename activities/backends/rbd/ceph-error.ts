@@ -1,6 +1,6 @@
 import { constants } from 'node:os';
 
-/** What a call to Ceph answered. It has the shape of the system's errors, so that `lib/errno.ts` reads it. */
+/** Error that a call to Ceph answered. It has the shape of the system's errors, so that `lib/errno.ts` reads it. */
 export class CephError extends Error {
   readonly code: string;
   constructor(
@@ -29,7 +29,7 @@ const kinds = {
   changed: [ESTALE],
   'not-empty': [ENOTEMPTY],
   full: [ENOSPC, EDQUOT],
-  /** Whether it was done is not known: what is there must be read again. */
+  /** Whether it was done is not known: the state must be read again. */
   'in-doubt': [ETIMEDOUT],
   forbidden: [EPERM, EACCES],
   invalid: [EINVAL],
@@ -43,7 +43,7 @@ export function isCephError(error: unknown, ...wanted: CephErrorKind[]): boolean
   return error instanceof CephError && wanted.some((kind) => (kinds[kind] as readonly number[]).includes(error.errno));
 }
 
-/** What a call ends with whose cluster was closed: in doubt. */
+/** Error of a call whose cluster was closed: in doubt. */
 export const isClosed = (): CephError => new CephError('close', ETIMEDOUT);
 
 function nameOf(errno: number): string {

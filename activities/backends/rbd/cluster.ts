@@ -29,7 +29,7 @@ export interface ClusterIdentity {
   monitors: string[];
 }
 
-/** What an image is by its header. Sizes are in bytes. */
+/** An image by its header. Sizes are in bytes. */
 export interface RbdImage {
   sizeBytes: number;
   modifiedAt: Date;
@@ -68,13 +68,14 @@ export interface ReadOptions {
 }
 
 /**
- * What the backend needs of RBD, in steps that are each one visit to the cluster. Two implementations pass one conformance suite: `library.ts` calls
- * librbd in an agent process, `tool.ts` starts the `rbd` tool. All failures are `CephError`s; after one that is in doubt the step may have been done.
+ * Operations of RBD that the backend needs, in steps that are each one visit to the cluster. Two implementations pass one conformance suite: `library.ts`
+ * calls librbd in an agent process, `tool.ts` starts the `rbd` tool. All failures are `CephError`s; after one that is in doubt the step may have been
+ * done.
  */
 export interface RbdCluster {
   readonly access: 'library' | 'tool';
   identify(): Promise<ClusterIdentity>;
-  /** Of the pool: what clients may still write, its quota included. */
+  /** Of the pool: the bytes that clients may still write, its quota included. */
   space(): Promise<{ totalBytes: number; freeBytes: number }>;
 
   /** @returns undefined when there is none. */
@@ -114,7 +115,7 @@ export interface RbdCluster {
   completeImage(name: string, change: { sizeBytes: number; metadata: Record<string, string> }): Promise<void>;
   /** Takes metadata off an image that anybody may have open; the absent is done. @throws CephError `absent` (of the image). */
   removeMetadata(name: string, keys: readonly string[]): Promise<void>;
-  /** What is beyond `sizeBytes` is gone. Of an image that nobody has open. */
+  /** Bytes beyond `sizeBytes` are gone. Of an image that nobody has open. */
   shrinkImage(name: string, sizeBytes: number): Promise<void>;
   /** Of an image that nobody has open. */
   createSnapshot(name: string, snapshot: string): Promise<void>;
@@ -144,9 +145,9 @@ export interface RbdCluster {
   removeFromTrash(id: string): Promise<boolean>;
 
   /**
-   * Gives a clone objects of its own for all that it has of its parent; what an ended call has copied stays. It believes no object map, which says of an
-   * object that it is there before it is: by one that a killed client has left, objects that were never copied are skipped, and their bytes are lost with
-   * the parent. It makes the map anew at its end; an ended call leaves none. Source: librbd, FlattenRequest. @throws the signal's reason.
+   * Gives a clone objects of its own for all that it has of its parent; objects that an ended call has copied stay. It believes no object map, which says
+   * of an object that it is there before it is: by one that a killed client has left, objects that were never copied are skipped, and their bytes are lost
+   * with the parent. It makes the map anew at its end; an ended call leaves none. Source: librbd, FlattenRequest. @throws the signal's reason.
    */
   flatten(name: string, options: { signal?: AbortSignal; bytesPerSecond?: number }): Promise<void>;
   /** Makes all of an image read as zeros, and `sizeBytes` large; its snapshots stay. Of an image without a parent. Undefined where nothing is written in process. */
@@ -167,13 +168,13 @@ export interface RbdCluster {
   close(): Promise<void>;
 }
 
-/** What a pool lists its trash in. Source: librbd, RBD_TRASH. */
+/** The object that lists a pool's trash. Source: librbd, RBD_TRASH. */
 export const TRASH_OBJECT = 'rbd_trash';
 
 /** The object that gives a name its image: it is made before the name lists, and removed before that ends. Source: librbd, `id_obj_name`. */
 export const idObjectOf = (image: string): string => `rbd_id.${image}`;
 
-/** What a pool may still take: its quota counts, where it has one. */
+/** Space that a pool has: its quota counts, where it has one. */
 export function usableSpace({
   storedBytes,
   availableBytes,

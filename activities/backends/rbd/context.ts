@@ -6,7 +6,7 @@ import { isCephError, CephError } from './ceph-error';
 import type { ClusterIdentity, RbdCluster, RbdPool } from './cluster';
 import type { Names } from './names';
 
-/** What every operation of one RBD backend shares. */
+/** Shared by every operation of one RBD backend. */
 export interface RbdContext {
   name: BackendName;
   installation: InstallationId;
@@ -22,7 +22,7 @@ export interface RbdContext {
   sealedBytes: Map<string, number>;
 }
 
-/** Runs `operation` and turns what Ceph says into the project's failures. `neededBytes`: what `NoSpace` names. */
+/** Runs `operation` and turns Ceph's errors into the project's failures. `neededBytes`: the bytes that `NoSpace` names. */
 export async function withFailures<Result>(
   context: Pick<RbdContext, 'name' | 'pool' | 'cluster'>,
   operation: () => Promise<Result>,
@@ -57,7 +57,7 @@ export async function checkNotFull({ name, cluster }: RbdContext, neededBytes: n
   if (freeBytes === 0) throw new Failure('NoSpace', { backend: name, neededBytes, freeBytes });
 }
 
-/** @returns undefined where the cluster does not say: what went wrong first is what counts. */
+/** @returns undefined where the cluster does not say: the first error is the one that counts. */
 async function findFreeBytes(cluster: RbdCluster): Promise<number | undefined> {
   try {
     return (await cluster.space()).freeBytes;

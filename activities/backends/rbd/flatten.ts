@@ -14,7 +14,7 @@ const DEAD_CLIENT_MS = 40_000;
 const RETRY_MS = 1000;
 
 /**
- * See `VolumeBackend.ensureFlattened`. What a call that was ended has copied stays, and the next one goes on from there. The pace is that of librbd's
+ * See `VolumeBackend.ensureFlattened`. Objects that an ended call has copied stay, and the next one goes on from there. The pace is that of librbd's
  * operations, each an object: one at least, see `operationsAtOnce`.
  */
 export async function ensureFlattened(

@@ -6,8 +6,8 @@ import type { RbdContext } from './context';
 import { MARKER_KEY, SEAL } from './names';
 
 /**
- * What a clone is that was killed: a name that does not open, then an image without a parent, then one with its parent's marker. The last step gives it
- * its own.
+ * States of a clone that was killed: a name that does not open, then an image without a parent, then one with its parent's marker. The last step gives
+ * it its own.
  */
 
 /** Whether it has the marker of its parent, which a clone begins with, in place of its own. @param name of the image. */
@@ -24,7 +24,7 @@ export function isUnmade(image: RbdImage): boolean {
   return image.parent === undefined && storedOf(image) === undefined;
 }
 
-/** A clone gets its parent some milliseconds after its name: what has neither parent nor marker may be on its way. */
+/** A clone gets its parent some milliseconds after its name: an image with neither parent nor marker may be on its way. */
 const MAKING_MS = 3000;
 const MAKING_RETRY_MS = 100;
 

@@ -22,7 +22,7 @@ export async function allocateSnapshot({ calls }: Library, io: Handle): Promise<
 }
 
 /**
- * What librbd does for a snapshot, with a number that is there already: first the header's record, then the snapshot's
+ * Makes a snapshot as librbd does, with a number that is there already: first the header's record, then the snapshot's
  * object map, a copy of the image's. The lock shuts out whoever may still write. The image must be one that nobody else
  * has open: nobody is told. Source: librbd, operation/SnapshotCreateRequest, object_map/SnapshotCreateRequest; cls_rbd.
  * @returns false where the image has a snapshot with a later number. @throws CephError `exists`.

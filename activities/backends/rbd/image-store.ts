@@ -56,8 +56,8 @@ export function describeRefusal(
 }
 
 /**
- * See `VolumeBackend.cloneStoredImage`. The one location that is accepted is that of the image itself: whoever may write locations into a record could name any
- * snapshot that this client can read, such as another project's volume.
+ * See `VolumeBackend.cloneStoredImage`. The one location that is accepted is that of the image itself: a user who may write locations into a record
+ * could name any snapshot that this client can read, such as another project's volume.
  */
 export async function cloneStoredImage(
   context: RbdContext,

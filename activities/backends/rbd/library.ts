@@ -21,7 +21,7 @@ import { operationsAtOnce, type ClusterIdentity, type RbdCluster, type RbdPool, 
 import { sendParcel } from './parcels';
 
 const AGENT_THREADS = 32;
-/** What the agent may need beyond the cluster's own deadline, several calls of one visit among it. */
+/** A visit may take so many deadlines of the cluster: it may be several calls. */
 const VISITS_DEADLINE_FACTOR = 4;
 /**
  * So many calls without one answer, and the next ones get a connection of their own. A connection of librados was seen to stay silent for minutes after
@@ -30,7 +30,7 @@ const VISITS_DEADLINE_FACTOR = 4;
 const TIMEOUTS_OF_A_SILENT_CONNECTION = 3;
 /** Calls that the monitor answers, or the agent itself: they say nothing of the way to the OSD. */
 const withoutOsd: readonly AgentCall[] = ['space', 'countCalls', 'countOpenImages'];
-/** What is read or written at once. */
+/** Bytes that are read or written at once. */
 const OBJECT_BYTES = 4 * MiB;
 
 /** librados or librbd cannot be loaded here. */

@@ -12,8 +12,7 @@ const DESCRIBED_AT_ONCE = 8;
 
 /**
  * Every image of the pool, or its namespace, with the snapshots of volumes, and what is in its trash, but for volumes that wait there for their last clone;
- * what goes meanwhile is left out. What bears a volume's own name and is none yet, or
- * no longer, is a partial that says so.
+ * objects removed meanwhile are left out. An image that bears a volume's own name and is none yet, or no longer, is a partial that says so.
  */
 export async function* listObjects(context: RbdContext): AsyncIterable<BackendObject> {
   const { cluster } = context;

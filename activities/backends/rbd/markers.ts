@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { imageVolumeMarkerSchema, parseStored } from '../markers';
 
-/** What an image-volume carries: its marker, and the bytes that it took when it was sealed. */
+/** Stored with an image-volume: its marker, and the bytes that it took when it was sealed. */
 const storedSchema = z.object({ marker: imageVolumeMarkerSchema, realBytes: z.int().nonnegative() });
 
 /** @returns undefined for what is no image-volume of ours. */

@@ -8,7 +8,7 @@ export interface AttemptId {
   attempt: string;
 }
 
-/** What an image is by its name; `attempt`: it has the name of one, not the object's own. */
+/** An image by its name; `attempt`: it has the name of one, not the object's own. */
 export interface ParsedName {
   kind: ImageKind;
   name: string;
@@ -21,7 +21,7 @@ export interface NameTemplates {
   image: string;
 }
 
-/** Whose pool it is: a RADOS object beside the images. */
+/** Claim of the pool: a RADOS object beside the images. */
 export const CLAIM_OBJECT = 'image-volume-cache.claim';
 /** The one snapshot of an image-volume: made once, when it is sealed; all clones are of it. */
 export const SEAL = 'sealed';
@@ -36,7 +36,7 @@ const SNAPSHOT_PREFIX = 'snapshot-';
 /** Image metadata of the volume: before the id of a snapshot, whose marker it is. Clones of the volume have it too, and say nothing by it. */
 const SNAPSHOT_KEY_PREFIX = 'image-volume-cache.snapshot.';
 
-/** The attempt that stands for a clone without its marker: what a kill in its middle leaves. */
+/** The attempt that stands for a clone without its marker: a kill in its middle leaves it. */
 export const INCOMPLETE_CLONE = 'clone';
 /** Before the id of an image in the trash: the attempt that stands for it. */
 const TRASH_PREFIX = 'trash-';

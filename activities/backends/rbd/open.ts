@@ -23,7 +23,7 @@ export async function openRbdCluster(
     await library.identify();
     return library;
   } catch (error) {
-    // Whatever else went wrong is told by the first step that needs the cluster.
+    // Any other error is told by the first step that needs the cluster.
     if (!(error instanceof LibraryMissing)) return library;
     if (access === 'library') throw missing(error.message);
     return byTool();

@@ -23,7 +23,7 @@ export function sendParcel(pipe: Writable, parcel: number, bytes: Buffer): void 
 export interface Parcels {
   /** Waits for a parcel, which is given out once. */
   take(parcel: number): Promise<Buffer>;
-  /** What was taken, and is of no more use: its memory takes another parcel. */
+  /** Of a parcel that was taken and is of no more use: its memory takes another one. */
   giveBack(bytes: Buffer): void;
 }
 

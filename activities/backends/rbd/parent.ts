@@ -93,7 +93,7 @@ async function sealAttempt(context: RbdContext, attempt: string, marker: ImageVo
   }
   const stored = parseImageMarker(image.metadata[MARKER_KEY]);
   if (stored !== undefined && isSameMarker(stored.marker, marker)) return;
-  // What it reads from others, such as the image service's store, it will hold itself.
+  // It will hold itself the bytes that it reads from others, such as the image service's store.
   const realBytes =
     image.parent === undefined ? await cluster.usedBytes(attempt, SEAL) : await readBytesOf(cluster, attempt, image);
   await cluster.completeImage(attempt, {

@@ -86,7 +86,7 @@ async function ensureClone(
   const existing = await describe();
   if (existing !== undefined && isPointer(context, existing, name)) return existing;
   if (existing !== undefined && !isCloneOf(existing, snapshot)) return `pool ${pool} has another image of that name`;
-  // What a killed call has left, or an image that lists and does not open.
+  // Leftovers of a killed call, or an image that lists and does not open.
   await removeHalfMade(cluster, name);
   await cluster.cloneImage(snapshot, { name, sizeBytes, metadata: { [MARKER_KEY]: JSON.stringify({ marker }) } });
   const made = await describe();

@@ -56,7 +56,7 @@ export async function removeUnneeded({ cluster }: RbdContext, image: string): Pr
   for (const { id, name } of await cluster.listTrash()) if (name === image) await cluster.removeFromTrash(id);
 }
 
-/** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; what the pool says counts as well. */
+/** See `VolumeBackend.ensureImageVolumeAbsent`. Leases keep a parent that is being cloned; clones in the pool keep it as well. */
 export async function ensureImageVolumeAbsent(context: RbdContext, name: string): Promise<void> {
   const { cluster, names } = context;
   const image = names.imageOf(name);
@@ -96,7 +96,7 @@ export async function ensureAttemptAbsent(
   if (found === undefined || isIncompleteClone(context, object, found)) await cluster.removeImage(object);
 }
 
-/** Removes all attempts at `name`, those in the trash too, but for the image `except`. What a dead client still holds stays there, where the reconciler finds it. */
+/** Removes all attempts at `name`, also in the trash, except image `except`. Those that a dead client holds stay there for the reconciler to find. */
 export async function removeAttempts(
   context: RbdContext,
   { kind, name, except }: { kind: ImageKind; name: string; except?: string },

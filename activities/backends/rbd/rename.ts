@@ -3,7 +3,7 @@ import { isCephError } from './ceph-error';
 import { idObjectOf } from './cluster';
 import type { RbdContext } from './context';
 
-/** Longer than librbd takes between two steps of a rename: what is still half done then was killed. */
+/** Longer than librbd takes between two steps of a rename: one that is still half done then was killed. */
 const RENAMING_MS = 3000;
 
 /** Publishes what an attempt has written. Where another has taken the name, the attempt stays as it is. */

@@ -31,7 +31,7 @@ function namesOf({ names }: RbdContext, volumeId: VolumeId, content: ContentId):
 
 /**
  * See `VolumeBackend.ensureReplaced`. The clone is made whole under a name of its own; then the old image gives its name up, and the clone gets it.
- * Killed between the two, there is no volume until the next call, which finds the clone. What has new bytes is never removed, under whatever name.
+ * Killed between the two, there is no volume until the next call, which finds the clone. An image with new bytes is never removed, under whatever name.
  */
 export async function ensureReplaced(context: RbdContext, replacement: VolumeReplacement): Promise<Connection> {
   const { volumeId, content, sizeBytes } = replacement.marker;
@@ -96,8 +96,8 @@ async function findImage(context: RbdContext, names: Names): Promise<RbdImage | 
 }
 
 /**
- * Takes the volume's name from the old image, unless another call has. What has lost its name is looked at again: where it has the new bytes, or somebody
- * has taken a snapshot meanwhile, it gets it back.
+ * Takes the volume's name from the old image, unless another call has. The image that lost its name is examined again: where it has the new bytes, or
+ * somebody has taken a snapshot meanwhile, it gets the name back.
  */
 async function putAside(context: RbdContext, volumeId: VolumeId, { volume, old, content }: Names): Promise<void> {
   const { cluster } = context;
@@ -119,7 +119,7 @@ async function putAside(context: RbdContext, volumeId: VolumeId, { volume, old, 
   }
 }
 
-/** What a call that is late has put aside though it has the new bytes gets its name back. One whose deleted snapshots still have clones waits in the trash for the last of them. */
+/** An image with the new bytes that a late call put aside gets its name back. One whose deleted snapshots have clones waits for them in the trash. */
 async function removeOld(context: RbdContext, { volume, old, content }: Names): Promise<void> {
   const { cluster, pool } = context;
   if (await finishRename(context, old, volume)) return;

@@ -54,7 +54,7 @@ export async function ensureRewritten(
   );
 }
 
-/** A client that was killed is seen until its watch ends: whatever it has sent has come by then. @throws BackendUnavailable. */
+/** A client that was killed is seen until its watch ends: all that it sent has come by then. @throws BackendUnavailable. */
 async function waitForOthers(context: RbdContext, { marker: { volumeId } }: VolumeReplacement): Promise<void> {
   const by = await findOpener(context, volumeId);
   if (by === undefined) return;

@@ -368,7 +368,7 @@ export function openToolCluster(pool: RbdPool): RbdCluster {
   }
 }
 
-/** Ceph's tools crash now and then as their threads end: what only asks is asked once more. */
+/** Ceph's tools crash now and then as their threads end: a command that only reads is run once more. */
 function isCrash(error: unknown): boolean {
   return isFailure(error, 'ToolFailed') && ['signal SIGABRT', 'signal SIGSEGV'].includes(error.details.exit);
 }

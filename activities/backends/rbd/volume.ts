@@ -18,7 +18,7 @@ import { renameUnlessTaken } from './rename';
 /** The most that an object map can name, in objects of 4 MiB. Source: librbd, MAX_OBJECT_MAP_OBJECT_COUNT. */
 export const MAX_IMAGE_BYTES = 256_000_000 * 4 * 1024 ** 2;
 
-/** See `VolumeBackend.describeVolume`. What has neither a marker nor bytes is none yet. */
+/** See `VolumeBackend.describeVolume`. An image with neither a marker nor bytes is none yet. */
 export async function describeVolume(context: RbdContext, volumeId: VolumeId): Promise<VolumeDescription> {
   const { cluster, names, pool } = context;
   const name = names.volumeOf(volumeId);

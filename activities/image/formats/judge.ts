@@ -32,7 +32,7 @@ const judges: Record<ImageFormat, Judge> = {
 };
 
 const bannedFormats: ReadonlySet<SignatureFormat> = new Set(['qcow', 'qed', 'parallels', 'bochs', 'cloop', 'dmg']);
-/** What a raw disk may hold without being another format. */
+/** Signatures that a raw disk may hold without being another format. */
 const rawContents: ReadonlySet<SignatureFormat> = new Set(['luks', 'partition-table']);
 
 /**

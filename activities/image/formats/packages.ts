@@ -1,7 +1,7 @@
 import type { Signature } from './signatures';
 import { refuse, type ImageRefusal } from './verdict';
 
-/** A file that has a disk in it: what it is, and what makes the disk of it. */
+/** A file that has a disk in it: its kind, and how to make the disk of it. */
 export interface Package {
   what: string;
   remedy: string;

@@ -13,7 +13,7 @@ const AUTOCLEAR_RAW_DATA_FILE = 1n << 1n;
 /** QEMU's QCOW_MAX_REFTABLE_SIZE. */
 const MAX_REFCOUNT_TABLE_BYTES = 8 * 1024 * KiB;
 
-/** The rules that the header alone can break, the gravest first: what names another file, what hides data, then what does not fit. */
+/** The rules that the header alone can break, the gravest first: on names of other files, on hidden data, then on values that do not fit. */
 export const qcow2HeaderChecks: Check<Qcow2Header>[] = [
   ({ backingFileOffset }) =>
     backingFileOffset === 0

@@ -19,7 +19,7 @@ export interface FilePiece {
   isCompressed: boolean;
 }
 
-/** An L2 table that has come: what it names lies behind `position`, or has come too early. */
+/** An L2 table that has come: the clusters that it names lie behind `position`, or have come too early. */
 export interface NamingTable {
   bytes: Buffer;
   /** Its first entry's cluster of the guest's disk. */

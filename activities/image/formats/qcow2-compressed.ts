@@ -26,7 +26,7 @@ export interface CompressedClusters {
 /** Of clusters that have come in part: an ordinary file has two of them at a time. */
 const MOST_PARTIAL_BYTES = 16 * MiB;
 
-/** They are sorted at once; what is written in order, as nearly every file is, needs no sorting. */
+/** They are sorted at once; a file that is written in order, as nearly every one is, needs no sorting. */
 const MOST_UNSORTED = 32_768;
 
 interface PartialPiece extends CompressedPiece {

@@ -13,7 +13,7 @@ export interface LastSector {
   findCut(): Steps<CompressedData | undefined>;
 }
 
-/** What zstd compressed is left to the conversion. */
+/** Data that zstd compressed is left to the conversion. */
 export function createLastSector({ clusterBytes, compressionType }: Qcow2Header, { sizeBytes }: Subject): LastSector {
   const found: CompressedData[] = [];
   return {

@@ -11,7 +11,7 @@ import {
   type Qcow2Header,
 } from './qcow2-header';
 
-/** What bytes of the file are, each in the file's order. */
+/** Bytes of the file by their kind, each in the file's order. */
 export interface TakenBytes {
   /** As they are; neighbours in one piece. */
   pieces: GuestPiece[];
@@ -58,7 +58,7 @@ interface Gathering {
 
 /**
  * Follows a qcow2 without snapshots, encryption or features that change its tables; every other one is unsuitable as soon as that is seen. It believes
- * nothing: what would make `qemu-img` fail or think twice makes the file unsuitable. Pure; memory is bounded whatever the file says.
+ * nothing: anything that would make `qemu-img` fail or think twice makes the file unsuitable. Pure; memory is bounded whatever the file says.
  * @param sizeBytes of the file. @param mostGuestBytes that its clusters may have; by default as many as they like.
  * @param compressions of clusters, that can be undone; by default all.
  */
@@ -112,7 +112,7 @@ export function createQcow2Layout({
     parsedL2Bytes += bytes.length;
   };
 
-  /** What the file has at `position`: an area to gather, or a cluster of the guest's. */
+  /** The area to gather at `position`; undefined: a cluster of the guest's is there. */
   const gatheringHere = (): Gathering | undefined => {
     const gather = (lengthBytes: number, read: Gathering['read']): Gathering => ({
       bytes: Buffer.alloc(lengthBytes),

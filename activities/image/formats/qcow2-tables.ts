@@ -18,7 +18,7 @@ export function* findTableRefusal(header: Qcow2Header, subject: Subject): Steps<
   return 'kind' in l2Offsets ? l2Offsets : yield* findClusterRefusal(l2Offsets, header, subject);
 }
 
-/** What the refcount blocks say is for `qemu-img check`; that they are there tells a file that was cut. */
+/** The content of refcount blocks is for `qemu-img check`; their absence tells a file that was cut. */
 function* findRefcountRefusal(
   { refcountTable, clusterBytes }: Qcow2Header,
   subject: Subject,
@@ -127,7 +127,7 @@ function* findClusterRefusal(
   return cut && truncated({ offset: cut.offset, what: 'compressed data that is cut', place: cut.offset }, subject);
 }
 
-/** Of a cluster that is not compressed: what QEMU calls corrupt. */
+/** Of a cluster that is not compressed: whether QEMU calls it corrupt. */
 function isBroken({ offset, hasReservedBits, readsAsZeros }: L2Entry, { version, clusterBytes }: Qcow2Header): boolean {
   return hasReservedBits || offset % clusterBytes !== 0 || (readsAsZeros && version < 3);
 }

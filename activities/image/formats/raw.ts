@@ -4,7 +4,7 @@ import type { Signature } from './signatures';
 import { need, type Steps, type Subject } from './steps';
 import { refuse, type ImageVerdict } from './verdict';
 
-/** Inspects a disk without any format: what is left are its size, its partition table and whole-disk encryption. */
+/** Inspects a disk without any format: only its size, its partition table and whole-disk encryption can be checked. */
 export function* judgeRaw(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const { policy, sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);

@@ -2,7 +2,7 @@
 interface Rule {
   format: 'any' | 'qcow2' | 'vmdk' | 'vhd' | 'vhdx' | 'vdi' | 'iso' | 'raw';
   failure: 'ImageRefused' | 'ImageUnsupported';
-  /** What the rule asks of an image, one sentence for the documentation. */
+  /** The rule's demand on an image, one sentence for the documentation. */
   says: string;
 }
 

@@ -62,7 +62,7 @@ const volumeIdentifiers = new Set(['CD001', 'BEA01', 'NSR02', 'NSR03', 'TEA01', 
 const DESCRIPTOR_BYTES = 2 * KiB;
 const FIRST_DESCRIPTOR = 32 * KiB;
 
-/** @returns every signature in the first bytes of a file; each format once, at its first place. @param head up to `HEAD_BYTES`; what follows is not looked at. */
+/** @returns every signature in the first bytes of a file; each format once, at its first place. @param head up to `HEAD_BYTES`; the rest is not examined. */
 export function findSignatures(head: Buffer): Signature[] {
   const found = findMagics(head, headMagics);
   const qcow = findQcow(head);

@@ -11,12 +11,12 @@ export interface Range {
 /**
  * A parser: it yields the range it needs, is resumed with exactly those bytes, and returns what it found.
  * It does no I/O, so the same parser inspects a stream's first bytes, a file on disk and a test's buffer.
- * A range of no bytes asks for nothing but a pause: whatever else waits for this thread has its turn there.
- * Who drives it ends it when bytes are missing; a parser never sees a short buffer.
+ * A range of no bytes asks for nothing but a pause: other work that waits for this thread has its turn there.
+ * Its driver ends it when bytes are missing; a parser never sees a short buffer.
  */
 export type Steps<Result> = Generator<Range, Result, Buffer>;
 
-/** What a parser knows beside the bytes. */
+/** Facts that a parser knows beside the bytes. */
 export interface Subject {
   /** Size of the image file; Infinity while nobody knows it. */
   sizeBytes: number;

@@ -4,7 +4,7 @@ import type { ImageRefusal } from './verdict';
 
 /** Tables this close together are read at once. */
 const MAX_GAP_BYTES = 64 * KiB;
-/** What a walk reads and looks at in one piece: a few milliseconds of work at most. */
+/** Bytes that a walk reads and examines in one piece: a few milliseconds of work at most. */
 export const TABLE_PIECE_BYTES = 256 * KiB;
 /** Offsets that are sorted, or merged, before others have their turn. */
 const SORTED_AT_ONCE = 16_384;
@@ -90,7 +90,7 @@ export interface Areas {
   sort(): Steps<{ offsets: Float64Array } | { overlapping: number }>;
 }
 
-/** What is kept is bounded by the file's own size. */
+/** Its memory is bounded by the file's own size. */
 export function createAreas(areaBytes: number, { fileBytes }: { fileBytes: number }): Areas {
   const room = Math.ceil(fileBytes / areaBytes);
   const runs: Float64Array[] = [];

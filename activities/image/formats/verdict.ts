@@ -25,7 +25,7 @@ export interface ImageRefusal {
 
 export type ImageVerdict = Accepted | ImageRefusal;
 
-/** What the first bytes of a stream tell; `undecided` until `needs` has come. */
+/** Verdict by the first bytes of a stream; `undecided` until `needs` has come. */
 export type HeadVerdict = ImageVerdict | { kind: 'undecided'; needs: { offset: number; lengthBytes: number } };
 
 /** @returns a refusal by `rule`. */

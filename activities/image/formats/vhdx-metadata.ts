@@ -4,7 +4,7 @@ import { isPowerOfTwo } from './tables';
 import { findSizeRefusal, refuse, type ImageRefusal } from './verdict';
 import { parseMetadataTable, VHDX_TABLE_BYTES, vhdxGuids, type VhdxItem, type VhdxRegion } from './vhdx-structures';
 
-/** What the metadata say of the disk. */
+/** The disk by its metadata. */
 export interface VhdxDisk {
   offset: number;
   virtualBytes: number;

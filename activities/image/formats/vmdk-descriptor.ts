@@ -20,7 +20,7 @@ const subformats = new Map([
 ]);
 const fieldPattern = /^([a-z][\w.]*)\s*=\s*(.*)$/i;
 const valuePattern = /^(?:"([^"]*)"|([^\s"]*))$/;
-/** What an image is depends on these: single, and plain. Any other may stand twice and say what it likes. */
+/** The kind of an image depends on these fields: single, and plain. Any other may stand twice and say what it likes. */
 const decisive = new Map([
   ['version', /^[1-4]$/],
   ['createtype', /^[a-z0-9]*$/i],
@@ -68,7 +68,7 @@ function addField(fields: VmdkDescriptor['fields'], key: string, text: string): 
   return undefined;
 }
 
-/** What the descriptor says must be what the header says: one file, no parent, one extent. */
+/** The descriptor must say the same as the header: one file, no parent, one extent. */
 export function findDescriptorRefusal(descriptor: VmdkDescriptor, header: VmdkHeader): ImageRefusal | undefined {
   const { fields } = descriptor;
   const createType = fields.get('createtype') ?? '';

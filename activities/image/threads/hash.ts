@@ -23,7 +23,7 @@ function isSigned(): boolean | undefined {
   try {
     return verify.verify({ key, ...pss }, signature.signature);
   } catch (error) {
-    // What OpenSSL cannot even begin with, such as a hash that the key does not allow, is no signature.
+    // Input that OpenSSL cannot even begin with, such as a hash that the key does not allow, is no signature.
     if (String((error as NodeJS.ErrnoException).code).startsWith('ERR_OSSL')) return false;
     throw error;
   }

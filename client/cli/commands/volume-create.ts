@@ -136,7 +136,7 @@ function refuseSources({ image, snapshot, sourceVolume }: CreateOptions, command
   if (given.length > 1) command.error(`error: options ${given.join(' and ')} were given, allowed is one of them`);
 }
 
-/** What is said of one volume is not said of many, nor the other way round. */
+/** Refuses options of one volume for many, and the other way round. */
 function refuseMixed({ count, volumeId, bypassCache, onFailure, requestId }: CreateOptions, command: Command): void {
   const ofOne = { '--volume-id': volumeId, '--bypass-cache': bypassCache };
   const ofMany = { '--on-failure': onFailure, '--request-id': requestId };

@@ -7,7 +7,7 @@ import { fault, ok, skipped, warning, type DoctorFinding } from './check';
 
 const CHECK = 'identity';
 
-/** Who we are at Keystone, if anybody, and what of it would surprise; or why we are not. */
+/** Our account at Keystone, if one is configured, with warnings; or why it does not work. */
 export async function checkIdentity(cache: ImageVolumeCache): Promise<DoctorFinding[]> {
   try {
     const identity = cache.identity();

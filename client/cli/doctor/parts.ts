@@ -128,7 +128,7 @@ async function describeImageStore(
     if (raw !== undefined && !(await images.showsLocations(raw.id)))
       return 'raw images are downloaded: the image service does not show where they are (show_multiple_locations, show_image_direct_url)';
   } catch {
-    // What is wrong with the image service is told by its own check.
+    // The image service's own check tells what is wrong with it.
   }
   return `raw images of ${name} are cloned`;
 }

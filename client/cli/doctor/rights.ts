@@ -26,7 +26,7 @@ export async function checkImageRights(cache: ImageVolumeCache): Promise<DoctorF
     ];
   } catch (error) {
     if (!(error instanceof ImageVolumeCacheError)) throw error;
-    // What is wrong is said by the checks of these two.
+    // The checks of these two say what is wrong.
     return [skipped(CHECK, 'the identity or the image service does not answer')];
   }
 }
@@ -34,7 +34,7 @@ export async function checkImageRights(cache: ImageVolumeCache): Promise<DoctorF
 interface Probed {
   /** Whether images were seen that only who may read every project's sees. */
   foreign: boolean;
-  /** What could not be read of them. */
+  /** Parts of them that could not be read. */
   unread: string[];
 }
 

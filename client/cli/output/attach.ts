@@ -1,7 +1,7 @@
 import type { Connection } from '../../../workflows/contract/volume';
 import { formatConnection } from './format';
 
-/** What QEMU takes to attach the volume. */
+/** The arguments of QEMU that attach the volume. */
 export function qemuDrive(connection: Connection): string {
   const file =
     connection.driver === 'file'

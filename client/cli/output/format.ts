@@ -25,7 +25,7 @@ export function formatShare(share: number | null): string {
   return share === null ? '-' : `${(share * 100).toFixed(share > 0 && share < 0.1 ? 1 : 0)} %`;
 }
 
-/** Outcomes in the order in which they are stacked and listed: what the cache served first. */
+/** Outcomes in the order in which they are stacked and listed: those that the cache served first. */
 export const outcomesInOrder = ['hit', 'joined', 'miss', 'bypassed', 'refused', 'failed'] as const;
 
 /** How creates were answered, and what that saved. */

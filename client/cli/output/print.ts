@@ -7,7 +7,7 @@ import { terminalColumns, wrapTo } from './width';
  */
 export type Lines = string | readonly string[];
 
-/** What a person reads: on a terminal no line is wider than that, but for one that is indented, which may be a command to copy. */
+/** Prints for a person: on a terminal no line is wider than that, but for one that is indented, which may be a command to copy. */
 export function print(lines: Lines): void {
   const columns = terminalColumns();
   // A table, which alone has colours, fits by itself.
@@ -15,7 +15,7 @@ export function print(lines: Lines): void {
   process.stdout.write(toText(lines, (line) => (stays(line) ? [line] : wrapTo(columns ?? Infinity, line))));
 }
 
-/** What is taken as it is: values, ids, and tables of all columns. */
+/** Prints text that is taken as it is: values, ids, and tables of all columns. */
 export function printExact(lines: Lines): void {
   process.stdout.write(toText(lines));
 }

@@ -54,7 +54,7 @@ export interface ListView<Row, Doc = object> {
   /** The field that `-o name` prints. */
   id: string;
   columns: ListColumn<Row>[];
-  /** What `-o wide` shows beside. */
+  /** Columns that `-o wide` adds. */
   more?: ListColumn<Row>[];
   /** Said in place of a table without rows: `no volumes`. */
   empty: string;
@@ -123,7 +123,7 @@ export function printDocument(doc: unknown, format: DocumentFormat): void {
   printText(toYaml(doc));
 }
 
-/** @returns the lines of a table of `rows`; what it is empty of where there are none. */
+/** @returns the lines of a table of `rows`; `empty` where there are none. */
 export function describeRows<Row>(
   rows: readonly Row[],
   columns: readonly ListColumn<Row>[],

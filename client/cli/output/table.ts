@@ -6,7 +6,7 @@ import { cutTo, terminalColumns, widthOf, wrapTo } from './width';
 
 const GAP = '  ';
 
-/** What gives way on a terminal that is too narrow: texts are cut, the last column is broken at spaces, or nothing. */
+/** How a table gives way on a terminal that is too narrow: texts are cut, the last column is broken at spaces, or nothing. */
 export type Overflow = 'cut' | 'wrap' | 'none';
 
 /**
@@ -93,7 +93,7 @@ function layRow(cells: string[][], widths: number[], painted: Paint = (text) => 
   );
 }
 
-/** One record: a field a line, or several on a terminal that is too narrow. What is undefined is left out. @returns its lines. */
+/** One record: a field a line, or several on a terminal that is too narrow. Undefined fields are left out. @returns its lines. */
 export function formatRecord(
   fields: Record<string, string | undefined>,
   { columns = terminalColumns() }: { columns?: number } = {},

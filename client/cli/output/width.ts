@@ -48,7 +48,7 @@ function partsOf(width: number, word: string): string[] {
   return [...parts, part];
 }
 
-/** @returns the columns of the terminal that reads standard output; undefined where nobody looks: what reads it takes whole lines. */
+/** @returns the columns of the terminal that reads standard output; undefined where there is none: a program that reads it takes whole lines. */
 export function terminalColumns(): number | undefined {
   return process.stdout.isTTY ? process.stdout.columns || undefined : undefined;
 }

@@ -58,7 +58,7 @@ export async function quickstart(options: QuickstartOptions): Promise<number> {
       return exitCodes.done;
     }
   } catch (error) {
-    // What an interrupt broke off is no fault.
+    // An error after an interrupt is no fault.
     if (!interrupt.signal.aborted) throw error;
   } finally {
     await rm(work, { recursive: true, force: true });

@@ -123,7 +123,7 @@ function frame({ title, buckets, axis: { top, steps, format } }: Plot & { axis: 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
-/** What people count time by. */
+/** Intervals by which people count time. */
 const tickIntervalsMs = [
   1000,
   5000,
@@ -169,8 +169,8 @@ function round(value: number): number {
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
 /**
- * Text as HTML that says exactly that, in an element and in a quoted attribute; what would reorder the text around it
- * is shown as an escape.
+ * Text as HTML that says exactly that, in an element and in a quoted attribute; characters that would reorder the text
+ * around them are shown as escapes.
  */
 export function escapeHtml(text: string): string {
   return visibleText(text).replace(/[&<>"']/g, (character) => escapes[character] ?? '');

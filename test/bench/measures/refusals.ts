@@ -18,7 +18,7 @@ export interface RefusalMeasure {
   n: number;
   absentP50Ms: number;
   foreignP50Ms: number;
-  /** Of one kind, the first half of its answers and the second: what the machine alone makes. */
+  /** Difference between the first and the second half of the answers of one kind: the noise of the machine alone. */
   noiseMs: number;
 }
 
@@ -60,7 +60,7 @@ export async function measureRefusals(servers: BenchServers): Promise<RefusalMea
 /** Pair by pair, the one first and then the other, so that what the machine does meanwhile strikes both. */
 async function compare(what: string, foreignId: string, ask: Ask): Promise<RefusalMeasure> {
   const [absentMs, foreignMs]: [number[], number[]] = [[], []];
-  // One too: what Temporal makes of a workflow's id that comes again is no answer of ours.
+  // One too: Temporal's work for a workflow id that comes again is no answer of ours.
   const absentId = randomUUID();
   for (let pair = 0; pair < PAIRS; pair += 1) {
     const absent = async () => void absentMs.push(await refusalMs(ask, absentId));

@@ -35,7 +35,7 @@ export async function measureResume(servers: BenchServers, stack: Stack, storage
     })
   ).totalMs;
   const { bytesServed } = await imageCounters(servers, broken.imageId);
-  // What a resumed download does first.
+  // A resumed download reads this again first.
   const readBackMs = await hashBare(broken.sample.path, broken.imageBytes * KILLED_AT);
   for (const { sample } of [unbroken, broken]) await removeSample(sample);
   const floorMs = unbrokenMs + HEARTBEAT_TIMEOUT_MS + readBackMs;

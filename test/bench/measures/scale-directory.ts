@@ -23,7 +23,7 @@ interface Place {
   installation: InstallationId;
 }
 
-/** A directory of few and one of many overlays: what is done to one volume or parent in each, by turns. */
+/** Measures work on one volume or parent in a directory of few overlays and in one of many, by turns. */
 export async function measureDirectories(): Promise<ScaleMeasure[]> {
   const root = mkdtempSync(join(tmpdir(), 'ivc-scale-directory-'));
   try {

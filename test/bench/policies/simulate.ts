@@ -43,7 +43,7 @@ function createCache(trace: Trace, policy: Policy) {
     policy: policy === 'lru' ? 'lru' : 'gdsf',
   });
   const cached = new Map<number, EntryRow>();
-  /** What outlives eviction. */
+  /** Evicted entries: their uses and scores outlive eviction. */
   const gone = new Map<number, EntryRow>();
   const nextUse = policy === 'offline' ? nextUses(trace) : [];
   /** Index of the request at which each image is used next. */
@@ -163,7 +163,7 @@ function worthAt(
 }
 
 /**
- * As Belady's, weighed: what is worth least goes first, and what is worth less than its victims is not cached at all. Knows the future; near the
+ * As Belady's, weighed: the image of least worth goes first, and one worth less than its victims is not cached at all. Knows the future; near the
  * optimum, which is too much to compute.
  * @returns undefined where the image is not worth its place.
  */

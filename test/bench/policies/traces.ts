@@ -3,16 +3,16 @@ import { createSeeded, type Seeded } from './random';
 
 /** One image as a cloud has it. */
 export interface TraceImage {
-  /** What its image-volume takes. */
+  /** Size of its image-volume. */
   bytes: number;
-  /** What a miss of it costs: download and conversion. */
+  /** Cost of a miss of it: download and conversion. */
   costSeconds: number;
 }
 
 /** Creates one after the other, as indexes of images. */
 export interface Trace {
   name: string;
-  /** What it is like, in a few words. */
+  /** Its description, in a few words. */
   about: string;
   images: TraceImage[];
   requests: { atMs: number; image: number }[];
@@ -91,7 +91,7 @@ function trace(
   return { name, about, images, requests, maxBytes: Math.round(totalBytes * share), maxCount };
 }
 
-/** Sizes are lognormal between 20 MiB and 20 GiB; what a miss costs depends on the format and on the way to the store, not on the size alone. */
+/** Sizes are lognormal between 20 MiB and 20 GiB; the cost of a miss depends on the format and on the way to the store, not on the size alone. */
 function makeImage(seeded: Seeded): TraceImage {
   const bytes = Math.min(20 * GiB, Math.max(20 * MiB, 1.5 * GiB * Math.exp(1.3 * seeded.normal())));
   const storedBytes = bytes * (0.2 + 0.8 * seeded.next());

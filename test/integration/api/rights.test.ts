@@ -128,7 +128,7 @@ function expectDescribed(route: string, text: string): void {
   expect({ route, problems: error?.issues ?? [] }).toEqual({ route, problems: [] });
 }
 
-/** What a project may have of each kind. Each has a volume of its own, which is free for all that is done with it. */
+/** Makers of a resource of each kind in a project. Each resource has a volume of its own, which is free for all that is done with it. */
 const makers: Record<ResourceKind, (project: ProjectId) => Promise<string>> = {
   project: async (project) => await Promise.resolve(project),
   volume: makeVolume,

@@ -33,7 +33,7 @@ test('a session that the server ends is DatabaseUnavailable, and a retry has a n
     ended = rows.length;
   }
   expect(await killed).toBe('DatabaseUnavailable');
-  // What is sent before the driver has seen its socket close fails as well.
+  // A statement that is sent before the driver has seen its socket close fails as well.
   let retried: string | undefined = 'DatabaseUnavailable';
   for (let tries = 1; tries <= 10 && retried === 'DatabaseUnavailable'; tries += 1)
     retried = await failureOf(victim.ping());

@@ -296,7 +296,7 @@ async function expectNoPinnedVictim(backend: BackendName): Promise<void> {
   expect([...victims]).toEqual([]);
 }
 
-/** What the dead have left is finished by the next sweep, and by the populations of the same keys. */
+/** Work that the dead have left is finished by the next sweep, and by the populations of the same keys. */
 async function cleanUp(backend: BackendName): Promise<void> {
   for (const { id } of await listDeleting(database, { backend, limit: 1000 }))
     await confirmEntryGone(database, { entryId: id });

@@ -3,7 +3,7 @@ import { connectDatabase, type Database } from '../../../db/client';
 
 const WAIT_LIMIT_MS = 20_000;
 
-/** One session with a transaction that stays open until the test commits it: what it has done is locked and not yet visible. */
+/** One session with a transaction that stays open until the test commits it: its changes are locked and not yet visible. */
 export interface OpenTransaction {
   database: Database;
   commit(): Promise<void>;

@@ -22,7 +22,7 @@ beforeAll(async () => {
   migrated = await createMigratedDatabase();
   await fillInventory(migrated.database, FILLING);
   await migrated.database.sql`vacuum analyze`;
-  // What has an index to use takes it then; what has none still reads the whole table.
+  // A statement that has an index to use takes it then; one that has none still reads the whole table.
   explained = connectExplained(migrated.url, { enable_seqscan: 'off', enable_bitmapscan: 'off', jit: 'off' });
 });
 afterAll(async () => {

@@ -55,7 +55,7 @@ function bulk(count: number, sizeBytes = GiB) {
   };
 }
 
-/** What a project uses, as it is noted, and as its rows have it. */
+/** @returns what a project uses, as it is noted, and as its rows have it. */
 async function usage(projectId = PROJECT) {
   const [row] = await selectQuotas(database, { scope: { projectId }, limit: 1 });
   const [real] = await database.sql<{ volumes: number; bytes: number }[]>`
@@ -284,7 +284,7 @@ describe('snapshots', () => {
     await completeVolume(database, { ...completion(volume), sizeBytes });
     return volume.id;
   };
-  /** What a project uses, as it is noted, and as its rows have it. */
+  /** @returns what a project uses, as it is noted, and as its rows have it. */
   const used = async () => {
     const [row] = await selectQuotas(database, { scope: { projectId: PROJECT }, limit: 1 });
     const [real] = await database.sql<{ snapshots: number }[]>`select count(*)::int as snapshots from snapshots

@@ -42,7 +42,7 @@ beforeEach(async () => {
   statements = [];
 });
 
-/** What is found of a volume, and with which statements. */
+/** @returns what is found of a volume, and with which statements. */
 async function ask(name: string, asked: { scope: ProjectScope; volumeId: VolumeId }) {
   statements = [];
   const found = await queries[name]?.(recorded, asked);

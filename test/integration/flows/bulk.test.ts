@@ -41,7 +41,7 @@ function newIds(count: number): string[] {
   return Array.from({ length: count }, () => randomUUID());
 }
 
-/** What is in a volume's way: nothing of ours, so it is left alone and the volume fails. */
+/** Puts a file in a volume's way: it is not ours, so it is left alone and the volume fails. */
 function obstruct(volumeId: string): string {
   const path = join(flow.stack.volumesDirectory, 'volumes', `${volumeId}.raw`);
   writeFileSync(path, 'not ours');
@@ -193,7 +193,7 @@ describe('many volumes of one request', () => {
       volumeIds.map(async (volumeId) => await deleteVolume(flow.stack.cache, volumeId)),
     );
     expect(new Set(deleted.map(({ outcome }) => outcome))).toEqual(new Set(['deleted']));
-    // Whatever was made before its delete came is told.
+    // The run tells of the volumes that were made before their deletes came.
     await Promise.allSettled([client.workflow.getHandle(run.workflowId).result()]);
     expect(new Set(await statesOf(volumeIds))).toEqual(new Set(['deleted']));
     expect(await flow.entriesOf(image)).toMatchObject([{ clones: 1 }]);

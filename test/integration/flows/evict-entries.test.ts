@@ -223,7 +223,7 @@ describe('evictEntries', () => {
   });
 });
 
-/** Whoever reads the marker waits, until the returned function is called. */
+/** A reader of the marker waits until the returned function is called. */
 function holdMarker(path: string): () => void {
   renameSync(path, `${path}.kept`);
   execFileSync('mkfifo', [path]);

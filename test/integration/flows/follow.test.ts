@@ -214,7 +214,7 @@ describe('a follow', () => {
     await flow.stack.imageService.clearFaults();
     expect(await creating).toMatchObject({ imageId: image.id });
     expect(await following).toMatchObject({ outcome: 'flipped' });
-    // The requests that were refused before are counted too: what was served tells whether it was downloaded twice.
+    // The requests that were refused before are counted too: the bytes served tell whether it was downloaded twice.
     expect(await bytesServedOf(image)).toBe(image.sizeBytes);
   });
 

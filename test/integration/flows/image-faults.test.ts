@@ -6,7 +6,7 @@ import { expectCleanSlate, useStack } from '../../support/stack/flows';
 import { startTcpGate, type TcpGate } from '../../support/machine/tcp-gate';
 
 const VIRTUAL_BYTES = 32 * MiB;
-/** What a broken connection may have had on its way. */
+/** Bytes that a broken connection may have had on its way. */
 const SLACK_BYTES = 4 * MiB;
 /** Behind the first bytes, which are judged while they come. */
 const AMONG_DATA_BYTES = 5 * MiB;

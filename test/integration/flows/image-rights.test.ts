@@ -37,7 +37,7 @@ const createFor = (image: Image, projectId: ProjectId, input: Partial<CreateVolu
 const createTwoFor = async (image: Image, projectId: ProjectId) =>
   await createVolumes(flow.stack.cache, { imageId: image.id, backend: flow.stack.backend, projectId, count: 2 }, {});
 
-/** What a caller is told, with `IMAGE` in place of what it has asked for. */
+/** @returns what a caller is told, with `IMAGE` in place of the id that it has asked for. */
 async function refusalOf(asked: string, create: Promise<unknown>): Promise<object> {
   const error: unknown = await create.then(
     () => undefined,
@@ -128,7 +128,7 @@ it('a removed member is refused at its next create, whatever would come of that'
     await expect(createTwoFor(image, member)).rejects.toMatchObject(refused);
   }
   expect(await flow.stack.imageService.counters(cold.id)).toMatchObject({ downloads: 0 });
-  // What was admitted before stays admitted, and the image stays cached for those who may use it.
+  // A create that was admitted before stays admitted, and the image stays cached for those who may use it.
   await flow.stack.imageService.clearFaults();
   expect(await leader.result()).toMatchObject({ outcome: 'miss' });
   expect(await createFor(cached, owner)).toMatchObject({ outcome: 'hit' });

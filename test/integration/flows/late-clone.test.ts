@@ -7,7 +7,7 @@ import { startEveryStepStack, type EveryStepStack } from '../../support/every-st
 import { createWorld, newVolumeId, type World, resultOf } from '../../support/every-step/world';
 import { until } from '../../support/stack/flows';
 
-/** What the backend between the product and the real one is told to do. */
+/** Orders to the backend between the product and the real one. */
 interface Orders {
   /** The next clone is made and its answer kept back until `letGo`; every later one is refused. */
   keepBack?: { volumeId: string; cloned: boolean; letGo: Promise<void> };

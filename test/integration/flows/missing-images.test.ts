@@ -24,7 +24,7 @@ const readyEntries = async (): Promise<number> => (await flow.stack.inventory.en
 
 const nothingRetired = { gone: 0, retiredEntries: [], deletedEntries: 0 };
 
-/** What stands behind a wrong endpoint, or before an account without rights. */
+/** Starts a server as behind a wrong endpoint, or before an account without rights. */
 async function answerAll(status: number): Promise<{ server: Server; endpoint: string }> {
   const server = createServer((_, response) => response.writeHead(status).end());
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));

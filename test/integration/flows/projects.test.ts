@@ -25,7 +25,7 @@ beforeAll(async () => {
   await createSnapshot(flow.stack.cache, { volumeId, snapshotId: volumeId, projectId: 'owner' }, {});
 });
 
-/** What a caller is told of a volume, with its id left out; a failure with type and details. */
+/** @returns what a caller is told of a volume, with its id left out; a failure with type and details. */
 async function toldOf(id: string, call: (id: string) => Promise<unknown>): Promise<string> {
   const told = await call(id).catch((error: unknown) => error);
   const { type, details } = told as { type?: string; details?: object };

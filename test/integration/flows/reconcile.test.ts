@@ -332,7 +332,7 @@ describe('a reconciliation', () => {
     expect(actionOn(reported, volume.volumeId)).toBe('reported');
     expect(reported.counts).toEqual({ 'volume-without-row': 1, 'image-volume-without-row': 2 });
     expect(imageFiles.every((path) => existsSync(path))).toBe(true);
-    // What was cached before is populated once more beside it.
+    // The image that was cached before is populated once more beside it.
     const newer = await flow.create(image);
     expect(newer.outcome).toBe('miss');
 

@@ -26,7 +26,7 @@ const warmed = async (image: Image): Promise<EntryRow> => {
 };
 
 describe('a refresh', () => {
-  // An image that stays: what else is missing is believed only of a service that knows one.
+  // An image that stays: only a service that knows one is believed when others are missing.
   beforeAll(async () => void (await warmed(await publish())));
   afterEach(async () => {
     await flow.stack.imageService.clearFaults();

@@ -226,7 +226,7 @@ describe('ReimageVolume', () => {
 
 const unasked = () => Promise.reject(new Error('unasked'));
 
-/** What a run leaves that was terminated before, or after, the volume got its new bytes. */
+/** Leaves the state of a run that was terminated before, or after, the volume got its new bytes. */
 async function leaveHalfDone(
   volumeId: VolumeId,
   { image }: UploadedImage,

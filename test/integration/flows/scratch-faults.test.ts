@@ -11,7 +11,7 @@ import { until, fillScratch } from '../../support/stack/flows';
 import { uploadSample } from '../../support/images/sample-image';
 
 const run = promisify(execFile);
-/** What the scratch may hold when nothing else is said. */
+/** Bytes that the scratch may hold when nothing else is said. */
 const MAX_BYTES = 50 * GiB;
 
 let stack: EveryStepStack;

@@ -9,7 +9,7 @@ import { startStandInKeystone } from '../../support/openstack/stand-in-keystone'
 import { startApi } from '../../support/stack/api';
 import { expectCleanSlate, useStack } from '../../support/stack/flows';
 
-/** What a compute service has been told. */
+/** Events that a compute service has been told. */
 let told: unknown[] = [];
 
 /** A stack whose cloud has one, in so many regions. */

@@ -48,7 +48,7 @@ async function sumOver(workers: TestWorker[], counter: string): Promise<number> 
   return counts.reduce((total, count) => total + count, 0);
 }
 
-/** What one hit costs, when nothing else runs. */
+/** @returns what one hit costs, when nothing else runs. */
 async function costOfHit(flow: FlowStack, create: () => Promise<{ workflowId: string; outcome: string }>) {
   const { workers } = flow.stack;
   const before = {

@@ -10,7 +10,7 @@ const { WORKER_STATUS_RUNNING } = temporal.api.enums.v1.WorkerStatus;
 
 const flow = useStack({ workers: [['control']] });
 
-/** What command line, UI and doctor say has to be started. */
+/** The command that has to be started, as command line, UI and doctor say. */
 const REMEDY = 'ivc worker --roles backend,host';
 
 beforeAll(async () => {

@@ -32,7 +32,7 @@ export function bootGuest(connection: Connection, mark: string): Guest {
   const kill = () => void child.kill('SIGKILL');
   const deadline = setTimeout(kill, LIFETIME_MS);
   const serial = readSerial(child);
-  // What is written to a guest that has ended is lost; its end is reported as such.
+  // Input to a guest that has ended is lost; its end is reported as such.
   child.stdin.on('error', () => undefined);
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));

@@ -11,8 +11,8 @@ export interface CephConfiguration {
 const PORTS_TRIED = 400;
 
 /**
- * One `ceph.conf` for daemons and clients: `$name` and `$id` are Ceph's own, so each user finds its own keyring. What one small node needs is
- * set (no redundancy, no pid files, no sockets, little memory); what tests and benches measure, such as `paxos_propose_interval`, is not.
+ * One `ceph.conf` for daemons and clients: `$name` and `$id` are Ceph's own, so each user finds its own keyring. Options that one small node needs
+ * are set (no redundancy, no pid files, no sockets, little memory); those that tests and benches measure, such as `paxos_propose_interval`, are not.
  */
 export function formatConfiguration({ directory, fsid, monAddress, firstPort, osdBytes }: CephConfiguration): string {
   return `[global]
@@ -67,7 +67,7 @@ osd max scrubs = 1
 `;
 }
 
-/** What a user may do, by type of daemon, as `ceph auth` takes it. */
+/** Rights of a user, by type of daemon, as `ceph auth` takes them. */
 export type Caps = Partial<Record<'mon' | 'mgr' | 'osd', string>>;
 
 /** @returns a stanza of a keyring file. */

@@ -7,7 +7,7 @@ import { startPart, type Part } from '../../../worker/stack/part';
 export const daemonNames = ['osd.0', 'mgr.x', 'mon.a'] as const;
 export type DaemonName = (typeof daemonNames)[number];
 
-/** What may be done to the daemons of a cluster, whichever process they belong to. */
+/** Control of the daemons of a cluster, whichever process they belong to. */
 export interface DaemonControl {
   start(name: DaemonName): Promise<void>;
   /** Does nothing when the daemon has ended. @param signal SIGKILL is a crash. */

@@ -11,7 +11,7 @@ import type { BackendName } from '../../../workflows/contract/ids';
 const LIMIT = 10_000;
 type EntryFilter = Omit<Parameters<typeof listEntries>[1], 'limit'>;
 
-/** What tests ask an inventory about one of its backends. Ids may be plain text. */
+/** Questions of tests to an inventory about one of its backends. Ids may be plain text. */
 export class InventoryProbe {
   constructor(
     private readonly database: Database,

@@ -37,7 +37,7 @@ const KEPT = { events: 400 * PERIOD_MS, decisions: 400 * PERIOD_MS, goneRows: 40
 const FORGOTTEN_VOLUMES = 2000;
 const LIST_PROJECT = 'project-7' as ProjectId;
 
-/** What must not take longer because there is more: each through the function that the product calls. */
+/** Works that must not take longer because there is more: each through the function that the product calls. */
 export function inventoryWorks(database: Database, filling: Filling): InventoryWork[] {
   return [...creating(database, filling), ...making(database, filling), ...listing(database, filling)];
 }

@@ -31,7 +31,7 @@ export const LIMITS: CacheLimits = {
 };
 
 export const CONNECTION = { driver: 'file', path: '/volumes/v.raw', format: 'raw' } as const;
-/** Who does what a test does. */
+/** The source of changes that a test makes. */
 export const SOURCE = { workflowId: 'by hand', runId: 'run 1' };
 export const DECISION = { reason: 'a ready entry was found', bytesDownloaded: 0, timingsMs: { acquire: 3 } };
 

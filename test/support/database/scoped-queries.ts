@@ -45,7 +45,7 @@ export const scopedQueries: Record<string, (database: Database, asked: Asked) =>
   markDeleting,
 };
 
-/** What asks by those, in a transaction of several steps. */
+/** Functions that ask by those, in a transaction of several steps. */
 export const scopedVerbs: typeof scopedQueries = {
   changeAttachments: (database, { scope, volumeId }) =>
     changeAttachments(database, { scope, volumeId, source: SOURCE, decide: () => undefined }),

@@ -1,6 +1,6 @@
 /**
  * One harness for every workflow with effects. A clean run says which steps there are; then each step of a run in a world of its own (see `struck`) fails for good,
- * loses its reply, which runs it twice, finishes late, or is cancelled. Whatever happens, the promise is kept and the slate is clean.
+ * loses its reply, which runs it twice, finishes late, or is cancelled. The promise is kept and the slate is clean, whatever happens.
  */
 import { createSemaphore } from '../../../lib/semaphore';
 import type { workflowTypes } from '../../../workflows/contract/names';
@@ -9,10 +9,10 @@ import { assertCleanSlate, assertStackIsIdle } from './slate';
 import { startEveryStepStack, type EveryStepStack } from './step-stack';
 import { createWorld, type ImageKind, type World } from './world';
 
-/** What finishes late does nothing for most of its time: until its step is timed out. Together fewer than the images that a refresh takes for gone at once. */
+/** A case that finishes late mostly waits until its step is timed out. Together fewer than the images that a refresh takes for gone at once. */
 const CASES_AT_ONCE = { working: 3, waiting: 5 };
 
-/** What a case is about; undefined: a clean run. */
+/** The fault of a case; undefined: a clean run. */
 export interface CaseFault {
   kind: FaultKind;
   step: Step;

@@ -5,7 +5,7 @@ import type { ActivityExecuteInput, ActivityInterceptors } from '@temporalio/wor
 import { toApplicationFailure } from '../../../activities/application-failure';
 import { Failure } from '../../../workflows/contract/failures';
 
-/** What can befall a step. In all but the first its real function runs; after a lost reply, twice. */
+/** Faults that can befall a step. In all but the first its real function runs; after a lost reply, twice. */
 export const faultKinds = ['fails', 'loses-reply', 'finishes-late', 'fails-and-finishes-late', 'is-cancelled'] as const;
 export type FaultKind = (typeof faultKinds)[number];
 
@@ -39,7 +39,7 @@ export interface FaultInjector {
   releaseAll(): void;
 }
 
-/** What a step fails with for good. */
+/** The failure of a step that fails for good. */
 export const finalFailure = new Failure('NoSpace', { backend: 'every-step', neededBytes: 2, freeBytes: 1 });
 const HELD_RETRY = '200ms';
 

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unlessAbsent } from '../../../lib/errno';
 
-/** What a backend has, by the names that the rows have for it: the ids of volumes and snapshots. */
+/** Content of a backend, by the names that the rows have for it: the ids of volumes and snapshots. */
 export interface BackendListing {
   volumes(): Promise<string[]>;
   snapshots(): Promise<string[]>;

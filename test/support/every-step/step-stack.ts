@@ -28,7 +28,7 @@ import { startTestImageService } from '../glance/image-service';
 import { undoneOnFailure, type Undos } from '../machine/undos';
 import { InventoryProbe } from '../database/inventory-probe';
 
-/** What a waiter waits before it makes sure that its flight still runs. */
+/** Time that a waiter waits before it makes sure that its flight still runs. */
 const SAFETY_INTERVAL = '2s';
 /** So that no case evicts what another one needs. */
 const MAX_ENTRIES = 10_000;

@@ -16,7 +16,7 @@ interface UploadScenario {
   cached?: string[];
   last?: string[];
   struck?: string[];
-  /** What must be true of the images that there are. */
+  /** Checks the images that there are. */
   checkImages?: (world: World, images: ImagesOfUpload) => Promise<void>;
 }
 

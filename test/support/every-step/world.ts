@@ -138,7 +138,7 @@ async function isClosed({ client }: EveryStepStack, workflowId: string): Promise
   }
 }
 
-/** Whoever has ended before a run does not ask for its end: what that throws then is nobody's failure. */
+/** A test that has ended before a run does not await its end: an error of that run is then nobody's failure. */
 function heard<Args extends unknown[], Result>(start: (...args: Args) => Promise<Result>) {
   return (...args: Args): Promise<Result> => {
     const result = start(...args);

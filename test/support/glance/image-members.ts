@@ -1,4 +1,4 @@
-/** What an image's owner does with its members. */
+/** Requests of an image's owner about its members. */
 export interface ImageMembers {
   add(imageId: string, projectId: string): Promise<Response>;
   /** Which is the member's own to say. */

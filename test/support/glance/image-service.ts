@@ -10,7 +10,7 @@ export interface TestImageService extends RunningImageService {
   /** Makes coming requests fail in one way; the first fault that fits a request strikes it. */
   inject(fault: InjectedFault): Promise<void>;
   clearFaults(): Promise<void>;
-  /** What one image was asked for. */
+  /** Counts of the requests for one image. */
   counters(imageId: string): Promise<ImageCounters>;
 }
 

@@ -21,7 +21,7 @@ export interface RealGlance {
   countUploads(imageId: string): Promise<number>;
   /** Says in its database that an image is elsewhere: of what a store's own software has written, which is not here. */
   relocate(imageId: string, url: string): Promise<void>;
-  /** A request of an administrator, who has a project: what a task and the cinder store want. @param path such as `/v2/images`. */
+  /** A request of an administrator who has a project, as a task and the cinder store want. @param path such as `/v2/images`. */
   operate(path: string, init?: RequestInit): Promise<Response>;
   /** Ends its processes and removes its directory. */
   stop(): Promise<void>;
@@ -34,7 +34,7 @@ interface RealGlanceOptions {
   cephUser?: string;
   /** Uploads go into volumes of a block-storage API, by Glance's own cinder store. Needs root. */
   cinder?: CinderStore;
-  /** Whose tokens it wants; a revoked one is refused at once, unless `cachesTokens`. Default: it wants none. */
+  /** The Keystone whose tokens it wants; a revoked one is refused at once, unless `cachesTokens`. Default: it wants none. */
   keystone?: KeystoneAccount;
   /** A file of rules over its own. */
   policy?: string;
@@ -62,13 +62,13 @@ const [STORE, OTHER_STORE] = ['files', 'copies'];
 const CEPH_STORE = 'ceph';
 const CINDER_STORE = 'cinder';
 const DATABASE = 'glance.sqlite';
-/** What Debian's python3 imports. */
+/** Modules that Debian's python3 imports. */
 const DEBIAN_MODULES = '/usr/lib/python3/dist-packages';
 const requirements = join(__dirname, '../../../tools/glance/requirements.txt');
 export const glancePackages = ['glance-api', 'glance-common', 'python3-glance'];
-/** What it takes to ask for tokens besides. */
+/** Packages that it needs besides, to ask for tokens. */
 export const tokenPackages = ['python3-keystonemiddleware'];
-/** What its cinder store needs, to read and write volumes of Ceph. */
+/** Packages that its cinder store needs, to read and write volumes of Ceph. */
 const cinderPackages = ['python3-cinderclient', 'python3-os-brick', 'python3-oslo.rootwrap', 'python3-rbd', 'sudo'];
 const START_TIMEOUT_MS = 60_000;
 const COPY_TIMEOUT_MS = 60_000;
@@ -197,7 +197,7 @@ async function linkCephModules(directory: string): Promise<void> {
   for (const name of modules) await symlink(join(DEBIAN_MODULES, name), join(directory, name));
 }
 
-/** In place of Keystone's middleware, which sets these headers: who names nobody is a service. */
+/** In place of Keystone's middleware, which sets these headers: a caller that names nobody is a service. */
 function formatService(config: string): string {
   const named = Object.entries(operatorHeaders).filter(([name]) => name.startsWith('x-'));
   const headers = { ...Object.fromEntries(named), 'x-roles': 'admin,service' };
@@ -217,7 +217,7 @@ def application(environ, start_response):
 `;
 }
 
-/** Who a caller is: nobody and an administrator, whom the headers name that Keystone's middleware would have set, or whose token it sends. */
+/** A caller's identity: nobody and an administrator, the one in the headers that Keystone's middleware would have set, or the owner of its token. */
 type Identity = 'nobody' | 'headers' | 'tokens';
 const operatorHeaders = {
   'content-type': 'application/json',

@@ -50,7 +50,7 @@ export async function checkImage({ path, format }: QemuImage): Promise<{ errors:
   return { errors: (found.corruptions ?? 0) + (found['check-errors'] ?? 0), leaks: found.leaks ?? 0 };
 }
 
-/** Makes a qcow2 overlay of `backing` (as written into the overlay, so relative to it) with qemu-img itself: what our own overlays are compared with. */
+/** Makes a qcow2 overlay of `backing` (as written into the overlay, so relative to it) with qemu-img itself, to compare our own overlays with. */
 export async function createOverlay(
   path: string,
   backing: { file: string; format: QemuDisk['format'] },

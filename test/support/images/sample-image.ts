@@ -11,7 +11,7 @@ import type { Image } from '../../../workflows/contract/image';
 const run = promisify(execFile);
 
 export interface SampleImage {
-  /** What was uploaded. */
+  /** The uploaded file. */
   path: string;
   /** The same guest's bytes as a raw file. */
   rawPath: string;

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runOpenssl } from '../machine/certificates';
 
-/** What OpenStack's `cursive` knows. */
+/** Types of keys that OpenStack's `cursive` knows. */
 export const keyTypes = [
   'RSA-PSS',
   'DSA',

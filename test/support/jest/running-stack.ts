@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs';
 import type { Part } from '../../../worker/stack/part';
 
-/** What setup started and teardown must stop. Jest loads the two apart from each other, so it is kept where both see it. */
+/** The stack that setup started and teardown must stop. Jest loads the two apart from each other, so it is kept where both see it. */
 interface RunningStack {
   directory: string | undefined;
   /** A part without a process named here ends with this one by itself. */
@@ -30,7 +30,7 @@ export const runningStack: RunningStack = (globalThis.ivcRunningStack ??= {
   },
   async stop() {
     const errors: unknown[] = [];
-    // The last first: what was started later needs what was there before it.
+    // The last first: later parts need the ones that were there before them.
     for (let part = this.parts.pop(); part !== undefined; part = this.parts.pop())
       await part.stop().catch((error: unknown) => errors.push(error));
     removeDirectory(this);

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What Node.js does not do: it makes keys but no certificates. */
+/** Runs openssl: Node.js makes keys but no certificates. */
 export function runOpenssl(directory: string, ...args: string[]): void {
   execFileSync('openssl', args, { cwd: directory, stdio: 'pipe' });
 }

@@ -3,7 +3,7 @@ import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findTool, runCommand } from '../../../activities/command';
 
-/** What Debian's index says of a package. */
+/** A package's entry in Debian's index. */
 export interface DebianPackage {
   name: string;
   version: string;

@@ -11,7 +11,7 @@ const BUILD_TIMEOUT_MS = 900_000;
 interface GoTests {
   /** Of the program, and for people. */
   name: string;
-  /** Whose `go.mod` pins the module that they are of. */
+  /** The directory whose `go.mod` pins the module that they are of. */
   moduleDirectory: string;
   package: string;
   tags: string;

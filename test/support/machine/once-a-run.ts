@@ -7,7 +7,7 @@ import { waitFor } from '../../../worker/stack/wait';
 const MAKING_MS = 180_000;
 
 /**
- * A directory that all test files of a run have together, such as a database's tables that each copies; who comes first makes it, and the others wait.
+ * A directory that all test files of a run have together, such as a database's tables that each copies; the first one makes it, and the others wait.
  * @returns its path; outside a run one is made in `alone`.
  */
 export async function onceARun(

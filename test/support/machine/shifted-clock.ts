@@ -2,7 +2,7 @@ import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../../activities/command';
 
-/** The wall clock of the processes that are started with `environment`, and of nobody else. What the kernel writes, such as the times of files, stays right. */
+/** The wall clock of the processes that are started with `environment`, and of nobody else. Times from the kernel, such as those of files, stay right. */
 export interface ShiftedClock {
   environment: NodeJS.ProcessEnv;
   /** From now on their clock is so far from the machine's; they notice within a second. Their monotonic clock goes on. */

@@ -9,7 +9,7 @@ export interface TcpGate {
   open(): Promise<void>;
   /** From now on takes connections and bytes and passes nothing on, as a cut network does. */
   fallSilent(): void;
-  /** Passes on what comes from now on; what came meanwhile is lost with its connections. */
+  /** Passes on what comes from now on; bytes that came meanwhile are lost with their connections. */
   speak(): void;
 }
 

@@ -1,4 +1,4 @@
-/** What a set-up has made and what takes it down again. */
+/** Undo functions for all that a set-up has made. */
 export interface Undos {
   after: (undo: () => unknown) => void;
   /** Runs each once, the last first, whatever another one throws. @throws the first error. */
@@ -23,7 +23,7 @@ export function createUndos(): Undos {
   };
 }
 
-/** @returns what `make` makes; what it had made before it failed is taken down. */
+/** @returns what `make` makes; its leftovers are taken down when it fails. */
 export async function undoneOnFailure<Made>(make: (undos: Undos) => Promise<Made>): Promise<Made> {
   const undos = createUndos();
   try {

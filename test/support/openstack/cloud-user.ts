@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { ApiAnswer } from '../stack/api';
 
-/** What a cloud is asked by one of its users, with their token. */
+/** Requests of one of a cloud's users, with their token. */
 export interface CloudUser {
   /** @param request such as `GET /volumes/ID`. */
   volumes: (request: string, body?: object) => Promise<Pick<ApiAnswer, 'status' | 'body'>>;

@@ -96,7 +96,7 @@ function environmentOf({ keystoneUrl, region, adminPassword, imageId }: VolumeCl
   };
 }
 
-/** What `go test` tells with `-test.v`: `=== RUN   NAME`, what it prints, `--- PASS: NAME (1.00s)`. */
+/** Reads the output of `go test` with `-test.v`: `=== RUN   NAME`, the test's own output, `--- PASS: NAME (1.00s)`. */
 function parseTestOutput(text: string): Outcomes {
   const kinds = { PASS: 'ok', SKIP: 'skipped', FAIL: 'failed' } as const;
   const ended = text.matchAll(/^=== RUN {3}(\w+)\n([^]*?)^--- (PASS|SKIP|FAIL): \1 /gm);

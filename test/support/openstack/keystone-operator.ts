@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 
-/** What an operator of a cloud does in Keystone. Names are unique, and all is in the default domain. */
+/** Requests of a cloud's operator to Keystone. Names are unique, and all is in the default domain. */
 export interface KeystoneOperator {
   /** Projects, users and roles that exist are taken. @returns the ids. */
   ensureAccount(account: Account): Promise<{ userId: string; projectId: string }>;

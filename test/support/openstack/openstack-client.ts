@@ -11,7 +11,7 @@ const tools = resolve(__dirname, '../../../tools/openstack-client');
 const UNTIL_TIMEOUT_MS = 240_000;
 const UNTIL_INTERVAL_MS = 200;
 
-/** What one command of `openstack` has answered. */
+/** Answer of one command of `openstack`. */
 export interface ClientAnswer {
   code: number;
   /** Names of columns or fields, when it was asked for `csv` or `json`. */
@@ -24,10 +24,10 @@ export interface CommandStep {
   kind: 'command';
   /** As it stands in the list. */
   line: string;
-  /** What of the answer is called in later steps: `{name.field}`. */
+  /** Name of the answer in later steps: `{name.field}`. */
   name: string;
   args: string[];
-  /** What real Cinder answers, and, where we differ, the exit code here. */
+  /** Answer of real Cinder, and, where we differ, the exit code here. */
   expected: { code: number; fields: string[]; here: number | undefined };
 }
 interface UntilStep {

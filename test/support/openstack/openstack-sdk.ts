@@ -11,7 +11,7 @@ const RUN_TIMEOUT_MS = 600_000;
 /** Of one test: as on a machine that does other things too. */
 const TEST_TIMEOUT_S = 200;
 const TESTS = 'openstack.tests.functional.block_storage.v3';
-/** What its tests call the clouds of its users: here all of them are the one administrator. */
+/** Names that its tests have for the clouds of its users: here all of them are the one administrator. */
 const CLOUDS = ['devstack', 'devstack-alt', 'devstack-admin', 'devstack-system-admin'];
 
 /**

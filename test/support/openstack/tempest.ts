@@ -11,7 +11,7 @@ const CONCURRENCY = 2;
 const MAX_OUTPUT_CHARACTERS = 4000;
 const MAX_WHY_CHARACTERS = 1000;
 
-/** What a list says of a test, by its name; a class that is skipped as a whole is `setUpClass (CLASS)`. */
+/** Outcome of each test, by its name; a class that is skipped as a whole is `setUpClass (CLASS)`. */
 export type Outcomes = Map<string, Outcome>;
 export interface Outcome {
   kind: 'ok' | 'skipped' | 'failed';

@@ -12,7 +12,7 @@ import type { RealKeystone } from './keystone';
 const IMAGE_BYTES = 16 * MiB;
 const ADDRESSES = 'IVC_TEST_VOLUME_CLOUD';
 
-/** What a client of a cloud is told, where our API is what the catalogue calls `volumev3` and `block-storage`. */
+/** Access data for a client of a cloud, where our API is what the catalogue calls `volumev3` and `block-storage`. */
 export interface VolumeCloud {
   keystoneUrl: string;
   region: string;

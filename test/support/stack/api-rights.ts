@@ -1,12 +1,12 @@
-/** What a route's path, body or query may name. A type is private, for one project. */
+/** Kinds of resources that a route's path, body or query may name. A type is private, for one project. */
 export type ResourceKind = 'volume' | 'snapshot' | 'attachment' | 'transfer' | 'type' | 'message' | 'project';
 export type ResourceIds = Record<ResourceKind, string>;
 
 /** One way to call a route of the block-storage API, and what it answers. */
 export interface RouteCell {
-  /** What it names; undefined: nothing of a project's. */
+  /** Kind that it names; undefined: nothing of a project's. */
   of?: ResourceKind;
-  /** Who may call it; others are told 403 whatever it names. */
+  /** Callers that may call it; others are told 403 whatever it names. */
   by: 'readers' | 'writers' | 'administrators';
   body?: (ids: ResourceIds) => object;
   query?: string;
@@ -142,7 +142,7 @@ const types: Record<string, RouteCell[]> = {
   'DELETE /types/:type_id/encryption/:key': [administers('type', { own: 404 })],
 };
 
-/** Whoever it is of: 403, as where there is no such project. */
+/** Another project's is answered 403, as where there is no such project. */
 const ofOwner = { absent: 403, foreignToAdministrator: 200 };
 const quotas: Record<string, RouteCell[]> = {
   'GET /os-quota-sets/:target': [reads('project', { own: 200, ...ofOwner })],
@@ -219,7 +219,7 @@ export const routeCells: Readonly<Record<string, RouteCell[]>> = {
       foreignToAdministrator: 404,
       body: ({ type }) => ({ volume: { size: 1, volume_type: type } }),
     }),
-    // There is no such image. Whose images are whose is asked of Glance and Keystone: test/keystone.
+    // There is no such image. Rights to images are tested with Glance and Keystone: test/keystone.
     writes(nothing, { own: 400, body: () => ({ volume: { size: 1, imageRef: IMAGE } }) }),
   ],
   'GET /volumes/:volume_id': [reads('volume', { own: 200 })],

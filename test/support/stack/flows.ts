@@ -39,7 +39,7 @@ export interface FlowStack {
   startAs: (image: Image, input?: Partial<CreateVolumeInput>, workflowId?: string) => Promise<RunningCreate>;
   flightOf(image: Image): Promise<FlightRow | undefined>;
   flightHandle(image: Image): WorkflowHandle;
-  /** What the population of `image` told last, as text. */
+  /** The last heartbeat of the population of `image`, as text. */
   heartbeatOf(image: Image): Promise<string>;
   /** On the stack's own backend, or another one. */
   entriesOf(image: Image, backend?: BackendName): Promise<EntryRow[]>;
@@ -55,7 +55,7 @@ export interface RunningCreate extends StartedVolume {
   result: () => Promise<CreateVolumeResult>;
 }
 
-/** What a stack stands on, made in a directory of the test's own; `after` says what is done once the stack has stopped, the last first. */
+/** Makes the foundation of a stack in a directory of the test's own; `after` says what is done once the stack has stopped, the last first. */
 type Foundation = (place: { directory: string; after: Undos['after'] }) => Promise<StackOptions>;
 
 /** Starts the stack before the file's tests and stops it after them, when nothing is left of what they did. */

@@ -42,7 +42,7 @@ export function warmAndCold(cold: Pick<HerdImage, 'virtualBytes' | 'dataBytes' |
 
 let herds = 0;
 
-/** Uploads the images and starts all creates; who comes first is left to chance. `beforeColdImage` is called before creates come for it. */
+/** Uploads the images and starts all creates; their order is left to chance. `beforeColdImage` is called before creates come for it. */
 export async function startHerd(
   flow: FlowStack,
   images: HerdImage[],

@@ -10,7 +10,7 @@ import { type EntryRow } from '../../../db/schema';
 
 const IMAGE_BYTES = 2 * MiB;
 
-/** What tests of the reconciler say most often. */
+/** Helpers that tests of the reconciler use most often. */
 export function reconcileFlows(flow: FlowStack) {
   let made = 0;
   const upload = async (): Promise<UploadedImage> => {

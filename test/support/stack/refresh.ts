@@ -11,7 +11,7 @@ import { type EntryRow, type FollowRow } from '../../../db/schema';
 
 const IMAGE_BYTES = 2 * MiB;
 
-/** What tests of warming, following and refreshing say most often. */
+/** Helpers that tests of warming, following and refreshing use most often. */
 export function refreshFlows(flow: FlowStack) {
   let made = 0;
   const makeSample = async (): Promise<SampleImage> => {

@@ -248,7 +248,7 @@ async function launchWorker(
     },
   };
   const whenReady = ready.then((urls) => ({ ...worker, ...urls }));
-  // Who kills it before does not ask.
+  // A test that kills it before does not await this.
   whenReady.catch(() => undefined);
   return { ...worker, ready: whenReady };
 }

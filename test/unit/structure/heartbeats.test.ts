@@ -5,7 +5,7 @@ const folder = resolve(__dirname, '../../../activities');
 const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' })
   .filter((name) => name.endsWith('.ts'))
   .map((name) => readFileSync(join(folder, name), 'utf8'));
-/** What tells its progress: by itself, or with what it finds. */
+/** Code that tells its progress: by itself, or with its findings. */
 const tellsProgress = /createHeartbeatReporter|keepingAlive|createFindings|beginRun/;
 
 function sourceOf(factory: string): string {

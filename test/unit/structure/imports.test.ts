@@ -17,7 +17,7 @@ const mirroring = /^(activities\/backends\/)(?:file|rbd)\//;
 const mirrored = new Set([
   'index.ts',
   'main.ts',
-  // What a foreign thing is to us: its client, what it may send, what its errors mean.
+  // Our side of a foreign thing: its client, the schema of its answers, the meaning of its errors.
   'client.ts',
   'schema.ts',
   'errors.ts',
@@ -59,7 +59,7 @@ const sourceFolders = ['workflows', 'activities', 'worker', 'client', 'api', 'db
 const isOwn = (to: string): boolean => /^(workflows|activities|worker|client|api|db|lib|test)\//.test(to);
 const inside = (path: string, ...folders: string[]): boolean => folders.some((folder) => path.startsWith(`${folder}/`));
 const isTemporal = (to: string): boolean => to.startsWith('@temporalio/');
-/** What activities do, each in a room of its own. */
+/** Verbs of activities, each in a room of its own. */
 const verbs = [
   'create',
   'populate',
@@ -76,7 +76,7 @@ const verbs = [
   'import',
 ];
 const verbOf = (path: string): string | undefined => verbs.find((verb) => inside(path, `activities/${verb}`));
-/** The files beside the rooms: what a worker is given, and the list of all activities. */
+/** The files beside the rooms: the dependencies of a worker, and the list of all activities. */
 const isComposition = (from: string): boolean => /^activities\/[^/]+\.ts$/.test(from);
 /** Adapters wrap one foreign thing each; the verbs compose them into activities. */
 const isAdapter = (from: string): boolean =>

@@ -15,8 +15,8 @@ const statement = new RegExp(
 );
 
 /**
- * What reaches every project's rows: by workflows about a volume that they were given by its admission or its delete,
- * and by operators' verbs. What a user may ask for by an id of his own choice is not among them: it takes a scope.
+ * Functions that reach every project's rows: by workflows about a volume that they were given by its admission or its delete,
+ * and by operators' verbs. A query that a user may make by an id of his own choice is not among them: it takes a scope.
  */
 const ofWorkflowsAndOperators: Record<string, string[]> = {
   'acquire.ts': ['leaseEntries'],

@@ -41,7 +41,7 @@ const readOnlyFields = {
 const idField = { id: z.string().regex(/^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$/) };
 const properties = z.record(z.string().min(1).max(255), z.string().max(65_535));
 
-/** Whoever calls is an administrator, as at a Glance without Keystone: he says whose an image is, when he makes it. */
+/** Every caller is an administrator, as at a Glance without Keystone: he says whose an image is, when he makes it. */
 const ownerField = { owner: z.string().max(255).nullable() };
 
 const newImageSchema = z.strictObject({ ...idField, ...ownerField, ...editableFields, properties });

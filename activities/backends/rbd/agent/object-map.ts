@@ -34,7 +34,7 @@ async function forEachUsed(image: Handle, range: Extent, onUsed: (used: Extent) 
   if (outcome < 0) throw new CephError('rbd_diff_iterate2', -outcome);
 }
 
-/** What an image and those that it reads from have of a range, in any order. */
+/** Parts of a range that an image and those that it reads from have, in any order. */
 export async function extentsOf(image: Handle, { offset, lengthBytes }: Extent): Promise<Extent[]> {
   const end = Math.min(offset + lengthBytes, await imageSizeOf(image));
   if (end <= offset) return [];

@@ -112,7 +112,7 @@ describe('a request', () => {
 
   it('finds another project’s type as little as one that is not there', async () => {
     const notFound = (volumeType: string) => ({ type: 'VolumeTypeNotFound', volumeType });
-    // What the configuration does not name is looked for in the inventory: see the flows of placement.
+    // A type that the configuration does not name is looked for in the inventory: see the flows of placement.
     expect(await find({ volumeType: 'nobodys' })).toEqual(notFound('nobodys'));
     expect(await find({ volumeType: 'own' }, { project: 'other' })).toEqual(notFound('own'));
     expect(await find({ volumeType: 'own', backend: 'slow' }, { project: 'other' })).toEqual(notFound('own'));

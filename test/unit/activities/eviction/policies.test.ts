@@ -12,7 +12,7 @@ test.each(SEEDS)(
     expect(total.gdsf).toBeLessThanOrEqual(MOST_IN_TOTAL);
     const dearer = traces.map(({ trace, beside }) => ({ trace, cost: beside.gdsf }));
     expect(dearer.filter(({ cost }) => cost > MOST_ON_A_TRACE)).toEqual([]);
-    // Who knows the future is cheaper still, everywhere.
+    // The policy that knows the future is cheaper still, everywhere.
     expect(traces.filter(({ beside }) => beside.offline > beside.gdsf)).toEqual([]);
   },
   120_000,

@@ -22,7 +22,7 @@ let path: (name: string) => string;
 let server: Server;
 let sent: (string | undefined)[];
 
-/** Image service and Keystone in one: what counts is who speaks to whom. */
+/** Image service and Keystone in one: only who speaks to whom matters. */
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'ivc-https-'));
   path = makeCertificates(join(directory, 'certificates'));

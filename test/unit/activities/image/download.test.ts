@@ -133,7 +133,7 @@ describe('downloadImage', () => {
 
   it('does without ranges where the service has none', async () => {
     await service.inject({ kind: 'cut', afterBytes: 3 * MiB });
-    // Whoever finds the range ignored asks once more, by the general road.
+    // A download that finds the range ignored asks once more, by the general road.
     await service.inject({ kind: 'no-range', times: 2 });
     expect(await download()).toMatchObject({ bytesDownloaded: SIZE_BYTES + 3 * MiB });
     await expectWhole();

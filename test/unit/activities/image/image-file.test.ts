@@ -17,7 +17,7 @@ import { GiB, KiB, MiB } from '../../../../workflows/contract/bytes';
 import { checkImage, compareImages } from '../../../support/images/qemu';
 
 interface Disk extends SparseReader {
-  /** What was read, in bytes. */
+  /** @returns what was read, in bytes. */
   readBytes(): number;
 }
 

@@ -228,7 +228,7 @@ describe('a scratch', () => {
     const callers = [caller(), caller(), caller()];
     const results = callers.map((reporter) => scratch.ensure(HASH, { sizeBytes: 5, reporter, transfer }));
     const reporter = await begun;
-    // Whoever comes while it runs shares it: all have once the last one's look at the disk is done.
+    // A caller that comes while it runs shares it: all have come once the last one's check of the disk is done.
     await scratch.find(HASH);
     reporter.report({ stage: 'downloading', summary: 'half' });
     release();
@@ -337,7 +337,7 @@ describe('a scratch', () => {
     const path = scratch.pathOf(HASH);
     await writeFile(path, '');
     await truncate(path, TiB);
-    // What others on this machine write meanwhile is far less.
+    // Others on this machine write far less meanwhile.
     expect(await scratch.capacityBytes()).toBeGreaterThan(before + TiB / 2);
   });
 });

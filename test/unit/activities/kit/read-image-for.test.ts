@@ -36,7 +36,7 @@ afterAll(async () => {
 const publish = async (visibility: string): Promise<string> =>
   (await images.createImage({ diskFormat: 'raw', containerFormat: 'bare', owner, visibility })).id;
 
-/** What the image service is asked, with `IMAGE` in place of the id, and what the caller is told. */
+/** @returns what the image service is asked, with `IMAGE` in place of the id, and what the caller is told. */
 async function ask(imageId: string, projectId: ProjectId) {
   const before = gate.heads().length;
   const told = await readImageFor({ images, config }, { imageId, projectId }).then(
