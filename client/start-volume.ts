@@ -6,7 +6,7 @@ import type { CreatePlainVolumeInput, CreateVolumeInput } from '../workflows/con
 import type { ImageVolumeCache } from './connection';
 import type { OfProject } from './inventory';
 import type { Snapshot, Volume } from './records';
-import { LookPace } from './look-pace';
+import { PollPace } from './poll-pace';
 import { runWorkflow } from './run-workflow';
 import { createSnapshot, snapshotDeletionOf } from './snapshots';
 import { untilSeen } from './until-seen';
@@ -14,11 +14,11 @@ import { uploadVolume, type StartedUpload, type UploadRequest } from './uploads'
 import { createVolume, deletionOf, type VolumeDeletion } from './volumes';
 
 const paces = {
-  volume: new LookPace(),
-  delete: new LookPace(),
-  snapshot: new LookPace(),
-  snapshotDelete: new LookPace(),
-  upload: new LookPace(),
+  volume: new PollPace(),
+  delete: new PollPace(),
+  snapshot: new PollPace(),
+  snapshotDelete: new PollPace(),
+  upload: new PollPace(),
 };
 
 /**

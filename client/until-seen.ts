@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ImageVolumeCache } from './connection';
-import type { LookPace } from './look-pace';
+import type { PollPace } from './poll-pace';
 import { interruptible, reportingErrors, type StartedRun } from './run-workflow';
 
 /** Most are seen by then. A run that is refused is in no inventory: from then on its end is waited for too. */
-const LOOKS_WITHOUT_END = 3;
+const POLLS_WITHOUT_END = 3;
 
 /**
- * Waits until the inventory shows what a run does first, or until the run ends. @param find what is looked for; undefined: it is not there yet. `isDone`:
+ * Waits until the inventory shows what a run does first, or until the run ends. @param find the result; undefined: it is not there yet. `isDone`:
  * the run has ended well. `pace`: of runs of its kind.
  * @throws ImageVolumeCacheError why the run failed before; `WaitInterrupted` when `signal` is aborted first.
  */
@@ -18,7 +18,7 @@ export async function untilSeen<Found>(
     find,
     pace,
     signal,
-  }: { find: (isDone: boolean) => Promise<Found | undefined>; pace: LookPace; signal?: AbortSignal },
+  }: { find: (isDone: boolean) => Promise<Found | undefined>; pace: PollPace; signal?: AbortSignal },
 ): Promise<Found> {
   const startedAtMs = performance.now();
   const seen = new AbortController();
@@ -27,16 +27,16 @@ export async function untilSeen<Found>(
   let run: Promise<Ended> | undefined;
   let passedMs: number | undefined;
   try {
-    for (let looks = 1; ; looks += 1) {
-      if (looks === LOOKS_WITHOUT_END || signal?.aborted === true)
+    for (let polls = 1; ; polls += 1) {
+      if (polls === POLLS_WITHOUT_END || signal?.aborted === true)
         run ??= endOf(cache, started, waiting).then((ended) => (end = ended));
       await Promise.race([sleep(pace.pauseMs(passedMs)), ...(run ? [run] : [])]);
-      // Read before the look: a run that has ended has written before.
+      // Read before the poll: a run that has ended has written before.
       const last = end;
       const found = await find(last !== undefined && last.failure === undefined);
       passedMs = performance.now() - startedAtMs;
       if (found !== undefined) {
-        pace.found(passedMs, looks);
+        pace.found(passedMs, polls);
         return found;
       }
       if (last === undefined) continue;

@@ -13,7 +13,7 @@ export interface RefusedRequest {
   imageId: string;
 }
 
-/** Our judgement of each status, once. A status that says "not now" is `ImageServiceUnavailable` and worth a retry; the others are final. */
+/** The failure that each status is, once. A status that says "not now" is `ImageServiceUnavailable` and worth a retry; the others are final. */
 export function failureOfStatus({ service, method, status, text, imageId }: RefusedRequest): Failure {
   const said = messageOf(text);
   const refused = (field: string, value: string, allowed: string): Failure =>

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { KiB, SECTOR_BYTES } from '../../workflows/contract/bytes';
-import { findMismatch, judgeImage } from './formats/judge';
+import { findMismatch, inspectionOf } from './formats/inspection';
 import { findPackageRefusal } from './formats/packages';
 import { findSignatures, HEAD_BYTES } from './formats/signatures';
 import { isPause, MAX_RANGE_BYTES, type Range, type Steps } from './formats/steps';
@@ -32,7 +32,7 @@ const NOTHING = Buffer.alloc(0);
  * thread has its turn after each piece of them. @throws only what `read` throws.
  */
 export async function inspect({ declaredFormat, sizeBytes, policy, read }: InspectionRequest): Promise<ImageVerdict> {
-  const steps = judgeImage(declaredFormat, { sizeBytes, policy });
+  const steps = inspectionOf(declaredFormat, { sizeBytes, policy });
   const maxReads = Math.max(MAX_READS, Math.ceil(sizeBytes / BYTES_A_READ));
   let next = steps.next();
   let bytesInTurn = 0;
@@ -66,7 +66,7 @@ export function inspectHead(
   head: Buffer,
   { declaredFormat, sizeBytes = Infinity, policy }: { declaredFormat: string; sizeBytes?: number; policy: ImagePolicy },
 ): HeadVerdict {
-  const steps: Steps<ImageVerdict> = judgeImage(declaredFormat, { sizeBytes, policy });
+  const steps: Steps<ImageVerdict> = inspectionOf(declaredFormat, { sizeBytes, policy });
   let next = steps.next();
   while (!next.done) {
     const { offset, lengthBytes } = next.value;

@@ -34,7 +34,7 @@ export const defaultImagePolicy: ImagePolicy = {
   strictPartitionTables: false,
 };
 
-/** Raised whenever a rule of the parsers changes its judgement, so that remembered verdicts are asked for again. */
+/** Raised whenever a rule of the parsers changes its verdict, so that remembered verdicts are not believed any more. */
 const INSPECTION_REVISION = 4;
 
 /**

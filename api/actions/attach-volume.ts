@@ -5,14 +5,14 @@ import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
 import { connectionInfoOf } from '../connection-info';
 import { badRequest } from '../errors';
 import { nonEmptyText, optional, resourceId } from '../schemas/common-fields';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { volumeAction, type ActionCall, type VolumeAction } from './volume-action';
 
 /* The older way to attach a volume, before attachments had ids of their own. Source: `cinder.api.contrib.volume_actions`. */
 
 async function change({ request, context, volume }: ActionCall<unknown>, asked: AttachmentChange): Promise<void> {
   const { byService } = request.caller;
-  await changeAttachment(context.cache, volume.volumeId, { ...asked, byService, ...whoAsks(request) });
+  await changeAttachment(context.cache, volume.volumeId, { ...asked, byService, ...requesterOf(request) });
 }
 
 /** An action that is told nothing. */

@@ -5,7 +5,7 @@ import { badRequest } from '../errors';
 import { orGoesOn } from '../or-goes-on';
 import { sizeGiB, statusOf } from '../views/volume';
 import { volumeSizeGiB } from '../schemas/common-fields';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { volumeAction } from './volume-action';
 
 /** From which minor version on one that is in use may be extended. */
@@ -27,6 +27,6 @@ export const extend = volumeAction({
         `Invalid volume: Volume ${volumeId} status must be '${expected}' to extend, currently ${statusOf(volume)}.`,
       );
     const sizeBytes = input.new_size * GiB;
-    await orGoesOn((signal) => extendVolume(context.cache, volumeId, { sizeBytes, signal, ...whoAsks(request) }));
+    await orGoesOn((signal) => extendVolume(context.cache, volumeId, { sizeBytes, signal, ...requesterOf(request) }));
   },
 });

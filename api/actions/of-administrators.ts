@@ -4,7 +4,7 @@ import { heldStatuses, type HeldStatus } from '../../workflows/contract/volume';
 import { badRequest } from '../errors';
 import { orGoesOn } from '../or-goes-on';
 import { statusOf } from '../views/volume';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { volumeAction } from './volume-action';
 
 /* Actions of administrators on a volume that is stuck. */
@@ -46,7 +46,7 @@ const resetStatus = volumeAction({
     if (status === statusOf(volume)) return;
     if (status === 'in-use' && volume.attachedTo === null)
       throw badRequest('Cannot reset-state to in-use because volume does not have any attachments.');
-    await changeVolume(context.cache, volume.volumeId, { status, ...whoAsks(request), projectId: undefined });
+    await changeVolume(context.cache, volume.volumeId, { status, ...requesterOf(request), projectId: undefined });
   },
 });
 
@@ -54,7 +54,7 @@ const forceDelete = volumeAction({
   schema: z.unknown(),
   ofAdministrators: true,
   run: async ({ request, context, volume }) => {
-    const { by, requestId } = whoAsks(request);
+    const { by, requestId } = requesterOf(request);
     await orGoesOn((signal) => deleteVolume(context.cache, volume.volumeId, { force: true, signal, by, requestId }));
   },
 });

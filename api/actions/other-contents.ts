@@ -8,7 +8,7 @@ import { flag, nonEmptyText, resourceId } from '../schemas/common-fields';
 import { statusOf } from '../views/volume';
 import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { visibleType } from '../volume-types';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { volumeAction } from './volume-action';
 
 /* Other bytes for a volume, or another place for them. */
@@ -26,7 +26,7 @@ const reimage = volumeAction({
         `Invalid volume: status must be ${allowed.join(' or ')} to reimage volume ${volumeId}, but current status is ${status}`,
       );
     const { image_id: imageId, reimage_reserved: reimageReserved } = input;
-    const asked = { imageId, reimageReserved, ...whoAsks(request) };
+    const asked = { imageId, reimageReserved, ...requesterOf(request) };
     try {
       await orGoesOn((signal) => reimageVolume(context.cache, volumeId, { ...asked, signal }));
     } catch (error) {
@@ -49,7 +49,7 @@ const retype = volumeAction({
     const { volumeId } = volume;
     if (type.name === (volume.volumeType ?? NO_TYPE))
       throw badRequest(`Invalid volume: volume ${volumeId} is of type ${type.name} already`);
-    await changeVolume(context.cache, volumeId, { volumeType: type.name, ...whoAsks(request) });
+    await changeVolume(context.cache, volumeId, { volumeType: type.name, ...requesterOf(request) });
   },
 });
 

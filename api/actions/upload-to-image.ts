@@ -12,7 +12,7 @@ import { sizeGiB, statusOf } from '../views/volume';
 import { timeOf } from '../views/time';
 import { NO_TYPE } from '../../workflows/contract/volume-type';
 import { visibleType } from '../volume-types';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { volumeAction, type ActionCall } from './volume-action';
 
 /** Source: `UPLOAD_IMAGE_PARAMS` of `cinder.api.microversions`. */
@@ -47,7 +47,7 @@ export const uploadToImage = volumeAction({
     const visibility = input.visibility ?? (request.minor < SINCE_VISIBILITY ? 'shared' : 'private');
     const isProtected = input.protected ?? false;
     const record = { name: input.image_name, diskFormat, containerFormat, visibility, isProtected };
-    const wanted = { volumeId, imageId: randomUUID(), force: input.force, ...record, ...whoAsks(request) };
+    const wanted = { volumeId, imageId: randomUUID(), force: input.force, ...record, ...requesterOf(request) };
     const { imageId } = await startUpload(context.cache, wanted, { signal: AbortSignal.timeout(PATIENCE_MS) });
     const { updatedAt } = await getVolume(context.cache, volumeId);
     return {

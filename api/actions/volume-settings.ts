@@ -5,7 +5,7 @@ import { MAX_NAME_CHARACTERS } from '../../workflows/contract/volume-changes';
 import { badRequest, notFound } from '../errors';
 import { flag, nonEmptyText } from '../schemas/common-fields';
 import { statusOf } from '../views/volume';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { volumeAction } from './volume-action';
 
 /* Settings of a volume that change without its backend. */
@@ -14,7 +14,7 @@ const setBootable = volumeAction({
   schema: z.strictObject({ bootable: flag }),
   status: 200,
   run: async ({ request, context, volume, input }) => {
-    await changeVolume(context.cache, volume.volumeId, { bootable: input.bootable, ...whoAsks(request) });
+    await changeVolume(context.cache, volume.volumeId, { bootable: input.bootable, ...requesterOf(request) });
   },
 });
 
@@ -25,7 +25,7 @@ const updateReadOnlyFlag = volumeAction({
       throw badRequest(
         `Invalid volume: Volume ${volume.volumeId} status must be available to update readonly flag, but current status is: ${statusOf(volume)}.`,
       );
-    await changeVolume(context.cache, volume.volumeId, { readOnly: input.readonly, ...whoAsks(request) });
+    await changeVolume(context.cache, volume.volumeId, { readOnly: input.readonly, ...requesterOf(request) });
   },
 });
 
@@ -33,7 +33,7 @@ const setImageMetadata = volumeAction({
   schema: z.strictObject({ metadata: z.record(nonEmptyText(MAX_NAME_CHARACTERS), z.string()) }),
   status: 200,
   run: async ({ request, context, volume, input }) => {
-    await changeVolume(context.cache, volume.volumeId, { imageMetadata: input.metadata, ...whoAsks(request) });
+    await changeVolume(context.cache, volume.volumeId, { imageMetadata: input.metadata, ...requesterOf(request) });
     return { metadata: (await getVolume(context.cache, volume.volumeId)).imageMetadata };
   },
 });
@@ -51,7 +51,7 @@ const unsetImageMetadata = volumeAction({
     const { volumeId, imageMetadata } = volume;
     if (!Object.hasOwn(imageMetadata, input.key))
       throw notFound(`Glance metadata for volume/snapshot ${volumeId} cannot be found.`);
-    await changeVolume(context.cache, volumeId, { unsetImageMetadata: [input.key], ...whoAsks(request) });
+    await changeVolume(context.cache, volumeId, { unsetImageMetadata: [input.key], ...requesterOf(request) });
   },
 });
 

@@ -19,7 +19,7 @@ import {
   type UpdateAttachmentBody,
 } from '../schemas/attachment';
 import { attachmentDetail, attachmentSummary } from '../views/attachment';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 
 interface OfAttachment {
   Params: { attachment_id: string };
@@ -102,7 +102,7 @@ async function change(
   { cache }: ApiContext,
   { volumeId, ...asked }: AttachmentChange & { volumeId: string },
 ): Promise<void> {
-  await changeAttachment(cache, volumeId, { ...asked, byService: request.caller.byService, ...whoAsks(request) });
+  await changeAttachment(cache, volumeId, { ...asked, byService: request.caller.byService, ...requesterOf(request) });
 }
 
 async function show(request: FastifyRequest, context: ApiContext, attachmentId: string) {

@@ -6,7 +6,7 @@ import type { ApiContext } from '../api-context';
 import { badRequest, notFound } from '../errors';
 import { defaultTypeSchema, type DefaultTypeBody } from '../schemas/type';
 import { visibleType } from '../volume-types';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 
 /** Source: `DEFAULT_TYPE_OVERRIDES` of `cinder.api.microversions`. */
 const SINCE = 62;
@@ -24,7 +24,7 @@ export function registerDefaultTypes(app: FastifyInstance, context: ApiContext):
     return found;
   };
   const change = async (request: FastifyRequest, volumeTypeId: string, of: DefaultTypeChange): Promise<void> => {
-    const { by, requestId } = whoAsks(request);
+    const { by, requestId } = requesterOf(request);
     await changeVolumeType(cache, { volumeTypeId, ...of, by, requestId });
   };
 

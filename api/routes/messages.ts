@@ -10,7 +10,7 @@ import { pageOf, sortOf } from '../paging';
 import type { Query } from '../query';
 import { resourceFilters } from '../resource-filters';
 import { causesOf, LEVEL, messageView } from '../views/failure-message';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 
 interface OfMessage {
   Params: { message_id: string };
@@ -44,7 +44,7 @@ export function registerMessages(app: FastifyInstance, context: ApiContext): voi
   app.delete<OfMessage>('/messages/:message_id', async (request, reply) => {
     expectServed(request);
     const { messageId } = await messageOfPath(request, context);
-    await deleteMessage(context.cache, messageId, whoAsks(request));
+    await deleteMessage(context.cache, messageId, requesterOf(request));
     return reply.code(204).send();
   });
 }

@@ -13,7 +13,7 @@ import { actionSchema } from '../schemas/action';
 import { nonEmptyText } from '../schemas/common-fields';
 import { checkInput } from '../validation';
 import { snapshotStatusOf } from '../views/snapshot';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { snapshotOfPath } from './snapshots';
 
 interface Asked {
@@ -69,7 +69,7 @@ export function registerSnapshotActions(app: FastifyInstance, context: ApiContex
       if (act === undefined) throw badRequest(`There is no such action: ${name.slice(0, 64)}.`);
       if (name !== OF_MEMBERS && !isAdmin(request.caller)) throw forbidden(name);
       const snapshot = await snapshotOfPath(request, context);
-      const { by, requestId } = whoAsks(request);
+      const { by, requestId } = requesterOf(request);
       await act({ cache: context.cache, snapshot, given, who: { by, requestId } });
       return reply.code(202).send();
     },

@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { getSnapshot } from '../../client/reads';
 import { changeSnapshot } from '../../client/snapshots';
 import type { ApiContext } from '../api-context';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { registerMetadata } from './resource-metadata';
 import { snapshotOfPath } from './snapshots';
 
@@ -12,7 +12,7 @@ export function registerSnapshotMetadata(app: FastifyInstance, context: ApiConte
     read: async (request) => (await snapshotOfPath(request, context)).metadata,
     change: async (request, changeOf) => {
       const { snapshotId, metadata } = await snapshotOfPath(request, context);
-      await changeSnapshot(context.cache, snapshotId, { ...changeOf(metadata), ...whoAsks(request) });
+      await changeSnapshot(context.cache, snapshotId, { ...changeOf(metadata), ...requesterOf(request) });
       return (await getSnapshot(context.cache, snapshotId)).metadata;
     },
   });

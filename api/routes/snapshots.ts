@@ -25,7 +25,7 @@ import {
 } from '../schemas/snapshot';
 import { snapshotBody, snapshotDetail, snapshotStatusOf, snapshotSummary } from '../views/snapshot';
 import { statusOf } from '../views/volume';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { isTrue, type Query } from '../query';
 
 interface OfSnapshot {
@@ -48,7 +48,7 @@ export function registerSnapshots(app: FastifyInstance, context: ApiContext): vo
       const { name, display_name: displayName, description, metadata } = request.body.snapshot;
       const volumeId = await checkVolume(request, context);
       const snapshotId = idOfKey(request, 'snapshot');
-      const input = { snapshotId, volumeId, name: name ?? displayName, description, metadata, ...whoAsks(request) };
+      const input = { snapshotId, volumeId, name: name ?? displayName, description, metadata, ...requesterOf(request) };
       return reply.code(202).send({ snapshot: snapshotBody(request, await startSnapshot(cache, input)) });
     },
   );
@@ -67,7 +67,7 @@ export function registerSnapshots(app: FastifyInstance, context: ApiContext): vo
     { schema: { body: updateSnapshotSchema } },
     async (request) => {
       const { snapshotId } = await snapshotOfPath(request, context);
-      await changeSnapshot(cache, snapshotId, { ...request.body.snapshot, ...whoAsks(request) });
+      await changeSnapshot(cache, snapshotId, { ...request.body.snapshot, ...requesterOf(request) });
       return { snapshot: snapshotBody(request, await getSnapshot(cache, snapshotId)) };
     },
   );
@@ -76,7 +76,7 @@ export function registerSnapshots(app: FastifyInstance, context: ApiContext): vo
     const { snapshotId, ...snapshot } = await snapshotOfPath(request, context);
     if (!['available', 'error'].includes(snapshotStatusOf(snapshot)))
       throw badRequest('Invalid snapshot: Snapshot status must be available or error and must not be part of a group.');
-    await orGoesOn((signal) => startSnapshotDelete(cache, snapshotId, { signal, ...whoAsks(request) }));
+    await orGoesOn((signal) => startSnapshotDelete(cache, snapshotId, { signal, ...requesterOf(request) }));
     return reply.code(202).send();
   });
 }

@@ -16,7 +16,7 @@ import {
 } from '../schemas/volume-transfer';
 import { timeOf } from '../views/time';
 import { statusOf } from '../views/volume';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { isTrue, type Query } from '../query';
 
 interface OfTransfer {
@@ -53,7 +53,7 @@ function registerCollection(app: FastifyInstance, context: ApiContext, collectio
     const volume = await getVolume(cache, volumeId, { projectId: reachOf(request.caller) });
     if (volume.state === 'deleted') throw notFound(`Volume ${volumeId} could not be found.`);
     if (statusOf(volume) !== 'available') throw badRequest('Invalid volume: status must be available');
-    const { key, transferId } = await createTransfer(cache, { volumeId, name, noSnapshots, ...whoAsks(request) });
+    const { key, transferId } = await createTransfer(cache, { volumeId, name, noSnapshots, ...requesterOf(request) });
     const transfer = await getTransfer(cache, transferId);
     return reply.code(202).send({ transfer: { ...detail(request, transfer), auth_key: key } });
   });
@@ -85,7 +85,7 @@ function registerCollection(app: FastifyInstance, context: ApiContext, collectio
     `${path}/:transfer_id/accept`,
     { schema: { body: acceptTransferSchema } },
     async (request, reply) => {
-      const { by, requestId } = whoAsks(request);
+      const { by, requestId } = requesterOf(request);
       const { projectId } = request.caller;
       const key = request.body.accept.auth_key;
       const accepted = await acceptTransfer(cache, idOfPath(request), { key, projectId, by, requestId });
@@ -94,7 +94,7 @@ function registerCollection(app: FastifyInstance, context: ApiContext, collectio
   );
 
   app.delete<OfTransfer>(`${path}/:transfer_id`, async (request, reply) => {
-    await deleteTransfer(cache, idOfPath(request), whoAsks(request));
+    await deleteTransfer(cache, idOfPath(request), requesterOf(request));
     return reply.code(202).send();
   });
 }

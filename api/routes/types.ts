@@ -17,7 +17,7 @@ import {
   type UpdateTypeBody,
 } from '../schemas/type';
 import { defaultTypeName, defaultTypeOf, listVisibleTypes, visibleType, type ListedType } from '../volume-types';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 
 interface OfType {
   Params: { type_id: string };
@@ -140,7 +140,7 @@ function expectChangeable({ isConfigured, name }: ListedType): void {
 }
 
 function operatorOf(request: FastifyRequest) {
-  const { by, requestId } = whoAsks(request);
+  const { by, requestId } = requesterOf(request);
   return { by, requestId };
 }
 

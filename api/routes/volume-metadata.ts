@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { getVolume } from '../../client/reads';
 import { changeVolume } from '../../client/volumes';
 import type { ApiContext } from '../api-context';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { registerMetadata } from './resource-metadata';
 import { volumeOfPath } from './volumes';
 
@@ -12,7 +12,7 @@ export function registerVolumeMetadata(app: FastifyInstance, context: ApiContext
     read: async (request) => (await volumeOfPath(request, context)).metadata,
     change: async (request, changeOf) => {
       const { volumeId, metadata } = await volumeOfPath(request, context);
-      await changeVolume(context.cache, volumeId, { ...changeOf(metadata), ...whoAsks(request) });
+      await changeVolume(context.cache, volumeId, { ...changeOf(metadata), ...requesterOf(request) });
       return (await getVolume(context.cache, volumeId)).metadata;
     },
   });

@@ -18,7 +18,7 @@ import { isTrue, type Query } from '../query';
 import { idOfKey } from '../idempotency';
 import { orGoesOn } from '../or-goes-on';
 import { defaultTypeOf } from '../volume-types';
-import { whoAsks } from '../who-asks';
+import { requesterOf } from '../requester';
 import { typeCalled } from './types';
 import { statusOf, volumeBody, volumeDetail } from '../views/volume';
 
@@ -53,7 +53,7 @@ export function registerVolumes(app: FastifyInstance, context: ApiContext): void
     { schema: { body: updateVolumeSchema } },
     async (request) => {
       const { volumeId } = await volumeOfPath(request, context);
-      await changeVolume(cache, volumeId, { ...request.body.volume, ...whoAsks(request) });
+      await changeVolume(cache, volumeId, { ...request.body.volume, ...requesterOf(request) });
       return { volume: volumeBody(request, context, await getVolume(cache, volumeId)) };
     },
   );
@@ -64,7 +64,7 @@ export function registerVolumes(app: FastifyInstance, context: ApiContext): void
     const force = request.minor >= SINCE_FORCED_DELETE && isTrue(query['force']);
     if (force && !isAdmin(caller)) throw forbidden('volume:force_delete');
     if (!force && !deletable.includes(statusOf(volume))) throw badRequest(notDeletable);
-    const who = whoAsks(request);
+    const who = requesterOf(request);
     const wanted = { cascade: isTrue(query['cascade']), force, ...who, ...(force && { projectId: undefined }) };
     await orGoesOn((signal) => startDelete(cache, volumeId, { ...wanted, signal }));
     return reply.code(202).send();
@@ -106,7 +106,7 @@ function inputOf(body: CreateVolumeBody['volume'], request: FastifyRequest) {
     metadata: body.metadata,
     // As with Cinder, whose scheduler looks for a backend after the answer.
     acceptUnplaced: true,
-    ...whoAsks(request),
+    ...requesterOf(request),
     projectId: caller.projectId,
   };
   const { imageRef, snapshot_id: snapshotId, source_volid: sourceVolumeId } = body;

@@ -4,7 +4,7 @@ import { isSameMarker } from '../markers';
 import { createPacedHash } from '../paced-hash';
 import { checkNotFull, withFailures, type RbdContext } from './context';
 import type { RbdCluster, RbdImage } from './cluster';
-import { lookingAgain } from './look-again';
+import { untilDone } from './until-done';
 import { MARKER_KEY, SEAL } from './names';
 import { checkClaim } from './place';
 import { removeAttempts } from './remove';
@@ -55,7 +55,7 @@ export async function sealImageVolume(
     context,
     async () => {
       await checkClaim(context);
-      await lookingAgain(async () => {
+      await untilDone(async () => {
         if ((await describeParent(context, marker.name)).kind !== 'absent') return true;
         await sealAttempt(context, attempt, marker);
         await renameUnlessTaken(context, attempt, name);

@@ -9,7 +9,7 @@ import { isCephError } from './ceph-error';
 import type { RbdImage } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
 import { isIncompleteClone, storedOf } from './half-made';
-import { lookingAgain, MOST_LOOKS } from './look-again';
+import { untilDone, MOST_TRIES } from './until-done';
 import { MARKER_KEY } from './names';
 import { checkClaim } from './place';
 import { refuseSnapshots, removeAttempts, removeUnneeded } from './remove';
@@ -40,8 +40,8 @@ export async function ensureReplaced(context: RbdContext, replacement: VolumeRep
     context,
     async () => {
       await checkClaim(context);
-      if (await lookingAgain(() => isReplaced(context, names, replacement))) return connectionOf(context, names.volume);
-      const cause = `volume ${volumeId} has not got its new bytes in ${MOST_LOOKS} tries`;
+      if (await untilDone(() => isReplaced(context, names, replacement))) return connectionOf(context, names.volume);
+      const cause = `volume ${volumeId} has not got its new bytes in ${MOST_TRIES} tries`;
       throw new Failure('BackendUnavailable', { backend: context.name, cause });
     },
     sizeBytes,

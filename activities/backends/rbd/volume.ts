@@ -8,7 +8,7 @@ import { isCephError } from './ceph-error';
 import type { RbdImage, SnapshotSpec } from './cluster';
 import { connectionOf, withFailures, type RbdContext } from './context';
 import { describeMade, isEmpty, isIncompleteClone, isUnmade, storedOf } from './half-made';
-import { lookingAgain } from './look-again';
+import { untilDone } from './until-done';
 import { MARKER_KEY, SEAL } from './names';
 import { getSealedParent } from './parent';
 import { checkClaim } from './place';
@@ -166,7 +166,7 @@ export async function publishVolume(
     context,
     async () => {
       await checkClaim(context);
-      await lookingAgain(publish);
+      await untilDone(publish);
       return connectionOf(context, name);
     },
     marker.sizeBytes,

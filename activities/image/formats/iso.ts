@@ -9,7 +9,7 @@ const PRIMARY = 1;
 const TERMINATOR = 255;
 
 /** Inspects an ISO 9660 or UDF volume; the guest sees the whole file, as it sees a raw disk. */
-export function* judgeIso(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
+export function* inspectIso(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const { sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
   const area = yield* need(FIRST_DESCRIPTOR, Math.min(HEAD_BYTES, sizeBytes) - FIRST_DESCRIPTOR);

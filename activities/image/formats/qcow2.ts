@@ -13,7 +13,7 @@ import { firstRefusal, need, type Steps, type Subject } from './steps';
 import { refuse, type Details, type ImageRefusal, type ImageVerdict } from './verdict';
 
 /** Inspects a file with qcow2's magic: header, header extensions, snapshots, L1 and, where needed, L2 tables. */
-export function* judgeQcow2(subject: Subject): Steps<ImageVerdict> {
+export function* inspectQcow2(subject: Subject): Steps<ImageVerdict> {
   const header = yield* readHeader(subject);
   if ('kind' in header) return header;
   const refusal =

@@ -5,7 +5,7 @@ import { need, type Steps, type Subject } from './steps';
 import { refuse, type ImageVerdict } from './verdict';
 
 /** Inspects a disk without any format: only its size, its partition table and whole-disk encryption can be checked. */
-export function* judgeRaw(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
+export function* inspectRaw(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const { policy, sizeBytes } = subject;
   const virtualSizeBytes = roundUpTo(sizeBytes, SECTOR_BYTES);
   const encrypted = signatures.some(({ format }) => format === 'luks');

@@ -29,7 +29,7 @@ const HEADER_START = 0x48;
 const MIN_HEADER_BYTES = 0x180;
 
 /** Inspects a file with VDI's signature: header, then block map. */
-export function* judgeVdi(subject: Subject): Steps<ImageVerdict> {
+export function* inspectVdi(subject: Subject): Steps<ImageVerdict> {
   const header = parseVdiHeader(yield* need(0, SECTOR_BYTES));
   const refusal = firstRefusal(header, subject, vdiChecks) ?? (yield* findBlockRefusal(header, subject));
   const virtualSizeBytes = roundUpTo(header.virtualBytes, SECTOR_BYTES);

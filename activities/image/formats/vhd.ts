@@ -5,7 +5,7 @@ import { firstRefusal, need, type Steps, type Subject } from './steps';
 import { refuse, type ImageRefusal, type ImageVerdict } from './verdict';
 
 /** Inspects a VHD: a footer at the end; a dynamic disk has its copy at the start. */
-export function* judgeVhd(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
+export function* inspectVhd(subject: Subject, signatures: Signature[]): Steps<ImageVerdict> {
   const isAtStart = signatures.some(({ format }) => format === 'vhd');
   const early = isAtStart
     ? firstRefusal(parseVhdFooter(yield* need(0, VHD_FOOTER_BYTES), 0), subject, vhdFooterChecks)

@@ -18,7 +18,7 @@ const REGION_TABLE_OFFSETS = [192 * KiB, 256 * KiB] as const;
 const HEADER_SECTION: Range = { offset: 0, lengthBytes: MiB };
 
 /** Inspects a file with VHDX's signature: headers, log, regions, metadata, block allocation table. */
-export function* judgeVhdx(subject: Subject): Steps<ImageVerdict> {
+export function* inspectVhdx(subject: Subject): Steps<ImageVerdict> {
   const header = yield* readHeader();
   if ('kind' in header) return header;
   const regions = yield* readRegions(header, subject);

@@ -15,7 +15,7 @@ const FOOTER_BYTES = 3 * SECTOR_BYTES;
 const MARKER_FOOTER = 3;
 
 /** Inspects a file that announces itself as VMDK: only a sparse extent that carries its own descriptor is let through. */
-export function* judgeVmdk(subject: Subject): Steps<ImageVerdict> {
+export function* inspectVmdk(subject: Subject): Steps<ImageVerdict> {
   const start = yield* need(0, Math.min(SECTOR_BYTES, subject.sizeBytes));
   if (start.toString('latin1', 0, 4) !== 'KDMV') {
     return refuse('vmdk-subformat', {

@@ -14,13 +14,13 @@ export function checkSignatures({ settings }: Pick<ImageVolumeCache, 'settings'>
   const { require, certificates, authorities } = settings.loaded.config.policy.signatures;
   if (require === 'off' || certificates === undefined) return ok(CHECK, 'not verified');
   try {
-    return judge(readTrustStore({ certificates, authorities }), require);
+    return examine(readTrustStore({ certificates, authorities }), require);
   } catch (error) {
     return fault(CHECK, errorMessage(error), 'correct policy.signatures; no worker starts until then');
   }
 }
 
-function judge(store: TrustStore, require: string): DoctorFinding {
+function examine(store: TrustStore, require: string): DoctorFinding {
   const found = `required ${require}, ${plural(store.ids.length, 'certificate')}`;
   const problems = store.ids.flatMap((id) => {
     const signer = store.find(id);

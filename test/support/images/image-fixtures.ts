@@ -43,8 +43,8 @@ export const wellFormedImages: { name: string; format: ImageFormat; build: () =>
   { name: 'udf', format: 'iso', build: udfImage },
 ];
 
-/** Judges `image` as a file of its own. */
-export async function judge(
+/** Inspects `image` as a file of its own. */
+export async function inspectBytes(
   image: Buffer,
   declaredFormat: string,
   policy: Partial<ImagePolicy> = {},

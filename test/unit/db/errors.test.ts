@@ -41,13 +41,13 @@ test('a failed connection to each of several addresses is no connection', () => 
 test.each(['22P05', '22021', '22003', '23502', '23514', '42601', '42P01', '42703'])(
   '%s never passes: DatabaseRefused, which is final',
   (code) => {
-    const judged = toDatabaseFailure(withCode(code, { constraint_name: 'a_rule', parameters: ['private'] }));
-    expect(judged).toMatchObject({
+    const failure = toDatabaseFailure(withCode(code, { constraint_name: 'a_rule', parameters: ['private'] }));
+    expect(failure).toMatchObject({
       type: 'DatabaseRefused',
       details: { sqlState: code, cause: `something happened (${code}, a_rule)` },
     });
     expect(failures.DatabaseRefused.retry).toBe(false);
-    expect(JSON.stringify(judged)).not.toContain('private');
+    expect(JSON.stringify(failure)).not.toContain('private');
   },
 );
 
@@ -60,10 +60,10 @@ test('a PgBouncer that does not know our limits says what the URL needs', () => 
 });
 
 test.each(['23505', '23503', '28P01', 'XX000'])('%s is a plain error that names its code', (code) => {
-  const judged = toDatabaseFailure(withCode(code, { constraint_name: 'one_of_a_kind', parameters: ['private'] }));
-  expect(judged).not.toBeInstanceOf(Failure);
-  expect(judged).toMatchObject({ message: `something happened (${code}, one_of_a_kind)` });
-  expect(judged).not.toHaveProperty('parameters');
+  const failure = toDatabaseFailure(withCode(code, { constraint_name: 'one_of_a_kind', parameters: ['private'] }));
+  expect(failure).not.toBeInstanceOf(Failure);
+  expect(failure).toMatchObject({ message: `something happened (${code}, one_of_a_kind)` });
+  expect(failure).not.toHaveProperty('parameters');
 });
 
 test('the cause inside of a query builder’s error decides, and its parameters are left out', () => {

@@ -11,7 +11,7 @@ import { createQcow2Layout } from '../../../../activities/image/formats/qcow2-la
 import { createFileWriter } from '../../../../activities/image/guest-writer';
 import { createQcow2Unpacking } from '../../../../activities/image/unpack-qcow2';
 import { KiB, MiB } from '../../../../workflows/contract/bytes';
-import { judge, mutantsOf, patched, qcow2Image } from '../../../support/images/image-fixtures';
+import { inspectBytes, mutantsOf, patched, qcow2Image } from '../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'unpack-'));
 const path = join(directory, 'image.qcow2');
@@ -303,7 +303,7 @@ describe('a qcow2 that is unpacked while it comes', () => {
         const image = whole.subarray(0, whole.length - lost);
         writeFileSync(path, image);
         const isWritten = 'virtualBytes' in (await unpack());
-        const { kind } = await judge(image, 'qcow2');
+        const { kind } = await inspectBytes(image, 'qcow2');
         expect([lost, isWritten && kind === 'refused']).toEqual([lost, false]);
         expect([lost, isWritten || lost > 0]).toEqual([lost, true]);
       }

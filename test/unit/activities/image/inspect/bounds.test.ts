@@ -39,7 +39,7 @@ const seeds = [
 const mutants = mutantsOf(seeds, repairChecksums);
 
 /** @returns the verdict and everything that no parser may do on the way to it. */
-async function judgeWatched(image: Buffer, declaredFormat: string, sizeBytes = image.length) {
+async function inspectWatched(image: Buffer, declaredFormat: string, sizeBytes = image.length) {
   const faults: string[] = [];
   const read = (offset: number, lengthBytes: number) => {
     const isBounded = lengthBytes > 0 && lengthBytes <= MAX_RANGE_BYTES;
@@ -68,8 +68,8 @@ describe('Every parser', () => {
     'ends with a verdict on every mutation of every format, and reads nothing outside the file',
     async () => {
       const property = fc.asyncProperty(mutants, fc.constantFrom(...imageFormats), async ({ format, image }, other) => {
-        expect((await judgeWatched(image, format)).faults).toEqual([]);
-        expect((await judgeWatched(image, other)).faults).toEqual([]);
+        expect((await inspectWatched(image, format)).faults).toEqual([]);
+        expect((await inspectWatched(image, other)).faults).toEqual([]);
       });
       await fc.assert(property, { numRuns });
     },
@@ -82,7 +82,7 @@ describe('Every parser', () => {
       const property = fc.asyncProperty(mutants, fc.nat(MiB), async ({ format, image }, headBytes) => {
         const head = image.subarray(0, headBytes);
         const early = inspectHead(head, { declaredFormat: format, sizeBytes: image.length, policy });
-        const { verdict } = await judgeWatched(image, format);
+        const { verdict } = await inspectWatched(image, format);
         expect([verdict.kind, 'undecided']).toContain(early.kind);
         expect(early.kind === 'accepted' ? early : verdict).toEqual(verdict);
       });
@@ -100,7 +100,7 @@ describe('Every parser', () => {
         .tuple(fc.constantFrom(...magics), fc.uint8Array({ maxLength: 4 * KiB, size: 'max' }))
         .map(([magic, rest]) => Buffer.concat([magic, rest]));
       const property = fc.asyncProperty(images, fc.constantFrom(...imageFormats), async (image, declaredFormat) => {
-        expect((await judgeWatched(image, declaredFormat)).faults).toEqual([]);
+        expect((await inspectWatched(image, declaredFormat)).faults).toEqual([]);
         expect(['undecided', 'refused']).toContain(inspectHead(image, { declaredFormat, policy }).kind);
         expect(inspectWrittenRaw(image, { declaredFormat, policy }).kind).toBe('refused');
       });
@@ -114,7 +114,7 @@ describe('Every parser', () => {
     async () => {
       const sizes = fc.constantFrom(1, 513, 70_000, 16 * MiB, 2 ** 42, Number.MAX_SAFE_INTEGER);
       const property = fc.asyncProperty(mutants, sizes, async ({ format, image }, sizeBytes) => {
-        expect((await judgeWatched(image, format, sizeBytes)).faults).toEqual([]);
+        expect((await inspectWatched(image, format, sizeBytes)).faults).toEqual([]);
       });
       await fc.assert(property, { numRuns });
     },
@@ -123,7 +123,7 @@ describe('Every parser', () => {
 
   it.each([Number.NaN, -1, 0, 0.5, Infinity, Number.MAX_VALUE])('refuses a file of %p bytes', async (sizeBytes) => {
     for (const { format, image } of seeds) {
-      const { verdict } = await judgeWatched(image, format, sizeBytes);
+      const { verdict } = await inspectWatched(image, format, sizeBytes);
       expect(verdict.kind).toBe('refused');
     }
   });

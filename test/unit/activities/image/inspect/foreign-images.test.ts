@@ -6,7 +6,7 @@ import type { ImageFormat } from '../../../../../activities/image/policy';
 import { KiB, MiB } from '../../../../../workflows/contract/bytes';
 import {
   isoImage,
-  judge,
+  inspectBytes,
   mbrDisk,
   patched,
   vhdImage,
@@ -170,7 +170,7 @@ describe('An image of others', () => {
   it.each(foreign)('is accepted as qemu-img sees it: $name', async ({ format, isSource, build }) => {
     const image = build();
     const { isSound, sizeBytes } = askQemu(image, format);
-    expect(await judge(image, format)).toMatchObject({ kind: 'accepted', format, virtualSizeBytes: sizeBytes });
+    expect(await inspectBytes(image, format)).toMatchObject({ kind: 'accepted', format, virtualSizeBytes: sizeBytes });
     expect(isSound).toBe(true);
     const isSame = readFileSync(converted).subarray(0, DISK_BYTES).equals(readFileSync(source));
     expect(isSame || isSource !== true).toBe(true);
@@ -189,7 +189,7 @@ describe('An image of others', () => {
     ];
     for (const bytes of kept.filter((count) => count > 0).map(Math.floor)) {
       const cut = image.subarray(0, bytes);
-      const verdict = await judge(cut, format);
+      const verdict = await inspectBytes(cut, format);
       if (verdict.kind === 'refused') continue;
       const { isSound, sizeBytes } = askQemu(cut, format);
       expect([bytes, isSound]).toEqual([bytes, true]);
@@ -203,7 +203,7 @@ describe('An image of others', () => {
     const disk = readFileSync(source);
     const footer = vhdImage({ type: 'fixed', creator: 'vbox', virtualBytes: DISK_BYTES }).subarray(-512);
     const image = Buffer.concat([disk, footer]);
-    expect(await judge(image, 'vhd')).toMatchObject({ kind: 'accepted', virtualSizeBytes: DISK_BYTES });
+    expect(await inspectBytes(image, 'vhd')).toMatchObject({ kind: 'accepted', virtualSizeBytes: DISK_BYTES });
     expect(askQemu(image, 'vhd')).toMatchObject({ sizeBytes: DISK_BYTES });
     expect(readFileSync(converted).equals(disk)).toBe(true);
     expect(readFileSync(converted).toString('latin1', DISK_BYTES - 512, DISK_BYTES - 496)).toBe('the last sectors');

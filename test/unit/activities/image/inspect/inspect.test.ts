@@ -8,7 +8,7 @@ import {
   bannedHeads,
   gptDisk,
   isoImage,
-  judge,
+  inspectBytes,
   luksDisk,
   mbrDisk,
   patched,
@@ -55,7 +55,7 @@ describe('The first bytes of a stream', () => {
 
   it.each(wellFormedImages)('of $name agree with the whole file, at any length', async ({ format, build }) => {
     const image = build();
-    const verdict = await judge(image, format);
+    const verdict = await inspectBytes(image, format);
     for (const bytes of [0, 1, 511, 512, 4096, 65_536, 200_000, MiB])
       expect([verdict, expect.objectContaining({ kind: 'undecided' })]).toContainEqual(head(image, format, bytes));
     expect(head(image, format, image.length)).toEqual(verdict);
@@ -107,7 +107,7 @@ describe('Guest bytes that were written', () => {
 
 describe('A refusal', () => {
   it('is the failure that its rule says, with rule, offset, what was found and what is allowed', async () => {
-    const refused = await judge(patched(qcow2Image(), [[8, 'u64be', 1024]]), 'qcow2');
+    const refused = await inspectBytes(patched(qcow2Image(), [[8, 'u64be', 1024]]), 'qcow2');
     if (refused.kind !== 'refused') throw new Error('a backing file was accepted');
     expect(refusalFailure(refused, imageId)).toMatchObject({
       type: 'ImageRefused',
@@ -122,7 +122,7 @@ describe('A refusal', () => {
   });
 
   it('of a format that is not taken is ImageUnsupported', async () => {
-    const refused = await judge(rawDisk(), 'vdi', { formats: ['raw'] });
+    const refused = await inspectBytes(rawDisk(), 'vdi', { formats: ['raw'] });
     if (refused.kind !== 'refused') throw new Error('an unlisted format was accepted');
     expect(refusalFailure(refused, imageId)).toMatchObject({
       type: 'ImageUnsupported',

@@ -8,7 +8,7 @@ import { inspectHead } from '../../../../../activities/image/inspect';
 import { defaultImagePolicy as policy } from '../../../../../activities/image/policy';
 import { KiB, MiB } from '../../../../../workflows/contract/bytes';
 import {
-  judge,
+  inspectBytes,
   mbrDisk,
   patched,
   rawDisk,
@@ -43,7 +43,7 @@ const packed: [what: string, declared: string, image: () => Buffer][] = [
 describe('A disk that is packed into another file', () => {
   it.each(packed)('is told to be %s when it is declared %s, with what to do', async (what, declared, build) => {
     const image = build();
-    const verdict = await judge(image, declared);
+    const verdict = await inspectBytes(image, declared);
     expect(verdict).toMatchObject({
       kind: 'refused',
       rule: 'disk-packed',
@@ -58,10 +58,10 @@ describe('A disk that is packed into another file', () => {
   it('is not seen in a disk, whatever it begins with', async () => {
     for (const { build } of wellFormedImages) expect(findPackage(build())).toBeUndefined();
     const booting = patched(mbrDisk(), [[0, 'bytes', Buffer.from('1f8b0800', 'hex')]]);
-    expect(await judge(booting, 'raw')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(booting, 'raw')).toMatchObject({ kind: 'accepted' });
     const likeTar = patched(rawDisk(), [[257, 'bytes', 'ustar']]);
-    expect(await judge(likeTar, 'raw')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(likeTar, 'raw')).toMatchObject({ kind: 'accepted' });
     const likeLzma = patched(rawDisk(), [[0, 'bytes', Buffer.from('5d01020304', 'hex')]]);
-    expect(await judge(likeLzma, 'raw')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(likeLzma, 'raw')).toMatchObject({ kind: 'accepted' });
   });
 });

@@ -1,5 +1,5 @@
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, qcow2Image } from '../../../../support/images/image-fixtures';
+import { inspectBytes, patched, qcow2Image } from '../../../../support/images/image-fixtures';
 
 const CLUSTER = 65_536;
 const L1 = 3 * CLUSTER;
@@ -12,14 +12,16 @@ describe('The tables of a qcow2', () => {
   it('are refused when two L1 entries share an L2 table', async () => {
     const image = qcow2Image({ virtualBytes: 2 * 512 * MiB, l2Tables: [[], []] });
     const first = image.readBigUInt64BE(L1);
-    expect(await judge(image, 'qcow2')).toMatchObject({ kind: 'accepted' });
-    expect(await judge(patched(image, [[L1 + 8, 'u64be', first]]), 'qcow2')).toMatchObject({ rule: 'qcow2-l2-shared' });
+    expect(await inspectBytes(image, 'qcow2')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(patched(image, [[L1 + 8, 'u64be', first]]), 'qcow2')).toMatchObject({
+      rule: 'qcow2-l2-shared',
+    });
   });
 
   it('are refused when a small file shares its clusters to write a large disk', async () => {
     const l2 = Array.from({ length: 8192 }, () => entry(CLUSTER));
     const image = qcow2Image({ virtualBytes: 512 * MiB, l2Tables: [l2] });
-    expect(await judge(image, 'qcow2', strict)).toMatchObject({ rule: 'qcow2-clusters-shared' });
+    expect(await inspectBytes(image, 'qcow2', strict)).toMatchObject({ rule: 'qcow2-clusters-shared' });
   });
 
   it.each([false, true])(
@@ -27,14 +29,16 @@ describe('The tables of a qcow2', () => {
     async (extendedL2) => {
       const l2 = Array.from({ length: 4096 }, (_, index) => compressed(CLUSTER + index));
       const image = qcow2Image({ virtualBytes: 512 * MiB, l2Tables: [l2], extendedL2 });
-      expect(await judge(image, 'qcow2', strict)).toMatchObject({ rule: 'expansion-too-large' });
-      expect(await judge(image, 'qcow2', { ...strict, maxExpansion: 1000 })).toMatchObject({ kind: 'accepted' });
+      expect(await inspectBytes(image, 'qcow2', strict)).toMatchObject({ rule: 'expansion-too-large' });
+      expect(await inspectBytes(image, 'qcow2', { ...strict, maxExpansion: 1000 })).toMatchObject({ kind: 'accepted' });
     },
   );
 
   it('are let through when the disk is large, sparse and honest', async () => {
     const l2 = [entry(CLUSTER * 2), 1n, 0n, compressed(CLUSTER * 2)];
-    expect(await judge(qcow2Image({ virtualBytes: 2 * TiB, l2Tables: [l2, [], l2] }), 'qcow2', strict)).toMatchObject({
+    expect(
+      await inspectBytes(qcow2Image({ virtualBytes: 2 * TiB, l2Tables: [l2, [], l2] }), 'qcow2', strict),
+    ).toMatchObject({
       kind: 'accepted',
     });
   });

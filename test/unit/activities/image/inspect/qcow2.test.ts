@@ -1,5 +1,11 @@
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, qcow2Image, type Field, type Qcow2Options } from '../../../../support/images/image-fixtures';
+import {
+  inspectBytes,
+  patched,
+  qcow2Image,
+  type Field,
+  type Qcow2Options,
+} from '../../../../support/images/image-fixtures';
 
 const CLUSTER = 65_536;
 const L1 = 3 * CLUSTER;
@@ -161,7 +167,7 @@ function bitmaps({ count = 1, bytes = 32 as number | bigint, offset = CLUSTER * 
 
 describe('A qcow2', () => {
   it.each(hostile)('with $what is refused by $rule', async ({ rule, offset, options, fields = [] }) => {
-    const verdict = await judge(patched(qcow2Image(options), fields), 'qcow2');
+    const verdict = await inspectBytes(patched(qcow2Image(options), fields), 'qcow2');
     expect(verdict).toMatchObject({ kind: 'refused', rule, ...(offset === undefined ? {} : { offset }) });
   });
 
@@ -182,7 +188,7 @@ describe('A qcow2', () => {
     { what: 'clusters of 512 bytes', options: { clusterBits: 9, virtualBytes: MiB } },
     { what: 'clusters of 2 MiB', options: { clusterBits: 21 } },
   ])('with $what is accepted', async ({ options, fields = [] }) => {
-    expect(await judge(patched(qcow2Image(options), fields), 'qcow2')).toMatchObject({
+    expect(await inspectBytes(patched(qcow2Image(options), fields), 'qcow2')).toMatchObject({
       kind: 'accepted',
       format: 'qcow2',
     });
@@ -190,10 +196,12 @@ describe('A qcow2', () => {
 
   it('that is encrypted is let through where the policy says so', async () => {
     const luks = qcow2Image({ extensions: [{ type: 0x0537be77, data: patched(Buffer.alloc(16), [[0, 'u64be', CLUSTER * 4], [8, 'u64be', 592]]) }] }); // prettier-ignore
-    expect(await judge(patched(luks, [[32, 'u32be', 2]]), 'qcow2', { allowEncrypted: true })).toMatchObject({
+    expect(await inspectBytes(patched(luks, [[32, 'u32be', 2]]), 'qcow2', { allowEncrypted: true })).toMatchObject({
       kind: 'accepted',
       details: { encrypted: true },
     });
-    expect(await judge(luks, 'qcow2', { allowEncrypted: true })).toMatchObject({ rule: 'qcow2-encryption-method' });
+    expect(await inspectBytes(luks, 'qcow2', { allowEncrypted: true })).toMatchObject({
+      rule: 'qcow2-encryption-method',
+    });
   });
 });

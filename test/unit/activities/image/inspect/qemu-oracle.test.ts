@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { MiB, TiB } from '../../../../../workflows/contract/bytes';
-import { judge, mutantsOf, repairChecksums, wellFormedImages } from '../../../../support/images/image-fixtures';
+import { inspectBytes, mutantsOf, repairChecksums, wellFormedImages } from '../../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'inspect-'));
 const path = join(directory, 'image');
@@ -93,7 +93,7 @@ describe('An image made by qemu-img', () => {
       const virtualSizeBytes = findQemuSize(image, format);
       // The least allowance makes the parsers read every table.
       for (const policy of [{}, { expansionAllowanceBytes: 4 * MiB, maxExpansion: 1 }]) {
-        expect(await judge(image, format, policy)).toMatchObject({ kind: 'accepted', format, virtualSizeBytes });
+        expect(await inspectBytes(image, format, policy)).toMatchObject({ kind: 'accepted', format, virtualSizeBytes });
       }
     }
     expect(preallocation ?? '').toMatch(/^\w*$/);
@@ -102,13 +102,16 @@ describe('An image made by qemu-img', () => {
   it('with internal snapshots is accepted while none has VM state', async () => {
     qemuImg('convert', '-f', 'raw', '-O', 'qcow2', source, path);
     for (const name of ['one', 'two']) qemuImg('snapshot', '-c', name, path);
-    expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted', details: { snapshots: 2 } });
+    expect(await inspectBytes(readFileSync(path), 'qcow2')).toMatchObject({
+      kind: 'accepted',
+      details: { snapshots: 2 },
+    });
   });
 
   it('with bitmaps is accepted', async () => {
     qemuImg('create', '-q', '-f', 'qcow2', path, '40M');
     qemuImg('bitmap', '--add', path, 'b0');
-    expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted' });
   });
 
   it('of 2 TiB, sparse, is accepted', async () => {
@@ -116,7 +119,10 @@ describe('An image made by qemu-img', () => {
     execFileSync('qemu-io', ['-f', 'qcow2', '-c', 'write -P 3 0 1M', '-c', 'write -P 4 1T 1M', path], {
       stdio: 'ignore',
     });
-    expect(await judge(readFileSync(path), 'qcow2')).toMatchObject({ kind: 'accepted', virtualSizeBytes: 2 * TiB });
+    expect(await inspectBytes(readFileSync(path), 'qcow2')).toMatchObject({
+      kind: 'accepted',
+      virtualSizeBytes: 2 * TiB,
+    });
   });
 
   it.each([
@@ -137,7 +143,7 @@ describe('An image made by qemu-img', () => {
       execFileSync('qemu-img', ['create', '-q', '-f', 'vmdk', 'parent.vmdk', '40M'], { cwd: directory });
     rmSync(path, { force: true });
     execFileSync('qemu-img', ['create', '-q', '-f', format, ...args, path, '40M'], { cwd: directory, stdio: 'ignore' });
-    expect(await judge(readFileSync(path), format)).toMatchObject({ kind: 'refused', rule });
+    expect(await inspectBytes(readFileSync(path), format)).toMatchObject({ kind: 'refused', rule });
   });
 
   it.each([
@@ -146,14 +152,15 @@ describe('An image made by qemu-img', () => {
     ['parallels', 'format-banned'],
   ])('as %s is refused whatever is declared', async (format, rule) => {
     qemuImg('create', '-q', '-f', format, path, '40M');
-    for (const declared of ['raw', 'qcow2']) expect(await judge(readFileSync(path), declared)).toMatchObject({ rule });
+    for (const declared of ['raw', 'qcow2'])
+      expect(await inspectBytes(readFileSync(path), declared)).toMatchObject({ rule });
   });
 });
 
 describe('The test’s own images', () => {
   it.each(wellFormedImages)('of $name open in qemu-img with the size that was judged', async ({ format, build }) => {
     const image = build();
-    expect(await judge(image, format)).toMatchObject({ virtualSizeBytes: findQemuSize(image, format) });
+    expect(await inspectBytes(image, format)).toMatchObject({ virtualSizeBytes: findQemuSize(image, format) });
   });
 });
 
@@ -165,7 +172,7 @@ describe('A mutated image that is accepted', () => {
   it('neither crashes nor hangs qemu-img, which sees the same size', async () => {
     let opened = 0;
     const property = fc.asyncProperty(mutantsOf(seeds, repairChecksums), async ({ format, image }) => {
-      const verdict = await judge(image, format);
+      const verdict = await inspectBytes(image, format);
       fc.pre(verdict.kind === 'accepted');
       const qemuSize = findQemuSize(image, format);
       opened++;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deflateRawSync } from 'node:zlib';
 import { KiB, MiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, qcow2Image, vmdkImage } from '../../../../support/images/image-fixtures';
+import { inspectBytes, patched, qcow2Image, vmdkImage } from '../../../../support/images/image-fixtures';
 
 const directory = mkdtempSync(join(tmpdir(), 'truncated-'));
 const path = join(directory, 'image');
@@ -50,7 +50,7 @@ describe('A file that ends before its data', () => {
   it.each(made)('is judged as qemu-img check judges it: %s %j', async (format, options) => {
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', format, ...options, source, path]);
     const whole = readFileSync(path);
-    expect(await judge(whole, format)).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(whole, format)).toMatchObject({ kind: 'accepted' });
     for (const bytes of lost.filter((count) => count < whole.length)) {
       const image = whole.subarray(0, whole.length - bytes);
       // Of compressed data it tells only the loss of a whole cluster; a few bytes may be the padding behind the data.
@@ -58,7 +58,7 @@ describe('A file that ends before its data', () => {
       if (isCompressed && bytes === 511) continue;
       const isCut = isCompressed && bytes >= 512;
       const expected = !isCut && isSound(image, format) ? 'accepted' : 'refused';
-      expect([bytes, (await judge(image, format)).kind]).toEqual([bytes, expected]);
+      expect([bytes, (await inspectBytes(image, format)).kind]).toEqual([bytes, expected]);
     }
   });
 
@@ -69,7 +69,7 @@ describe('A file that ends before its data', () => {
     execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', format, ...options, source, path]);
     const image = readFileSync(path);
     const cut = image.subarray(0, Math.floor(image.length / CLUSTER - 1) * CLUSTER);
-    expect(await judge(cut, format)).toMatchObject({ kind: 'refused', rule: 'file-truncated' });
+    expect(await inspectBytes(cut, format)).toMatchObject({ kind: 'refused', rule: 'file-truncated' });
   });
 });
 
@@ -77,7 +77,7 @@ describe('The tables of an image', () => {
   const compressed = (offset: number, sectors: number): bigint =>
     (1n << 62n) | (BigInt(sectors - 1) << 54n) | BigInt(offset);
   const judgeL2 = async (...entries: bigint[]) =>
-    await judge(qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [entries] }), 'qcow2');
+    await inspectBytes(qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [entries] }), 'qcow2');
   const end = qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[]] }).length;
 
   it('of a qcow2 name no cluster beyond its end, compressed or not, read or zeroed', async () => {
@@ -96,34 +96,34 @@ describe('The tables of an image', () => {
     const data = deflateRawSync(Buffer.alloc(CLUSTER, 'neither short nor long, '), { windowBits: 12, level: 1 });
     const sectors = Math.ceil(data.length / 512);
     const image = qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[compressed(end, sectors)]] });
-    const judgeData = async (bytes: Buffer) => await judge(Buffer.concat([image, bytes]), 'qcow2');
+    const inspectData = async (bytes: Buffer) => await inspectBytes(Buffer.concat([image, bytes]), 'qcow2');
     expect(data.length % 512).toBeGreaterThan(20);
-    expect(await judgeData(data)).toMatchObject({ kind: 'accepted' });
-    expect(await judgeData(Buffer.concat([data, Buffer.alloc(512)]))).toMatchObject({ kind: 'accepted' });
+    expect(await inspectData(data)).toMatchObject({ kind: 'accepted' });
+    expect(await inspectData(Buffer.concat([data, Buffer.alloc(512)]))).toMatchObject({ kind: 'accepted' });
     for (const missing of [10, 20, 600])
-      expect(await judgeData(data.subarray(0, data.length - missing))).toMatchObject({ rule: 'file-truncated' });
+      expect(await inspectData(data.subarray(0, data.length - missing))).toMatchObject({ rule: 'file-truncated' });
   });
 
   it('of a qcow2 name clusters and nothing else', async () => {
     for (const entry of [BigInt(CLUSTER + 512), BigInt(CLUSTER) | 2n, BigInt(CLUSTER) | (1n << 56n)])
       expect(await judgeL2(entry)).toMatchObject({ rule: 'qcow2-l2-entry', offset: end - CLUSTER });
     const zeroed = qcow2Image({ version: 2, virtualBytes: 32 * MiB, l2Tables: [[1n]] });
-    expect(await judge(zeroed, 'qcow2')).toMatchObject({ rule: 'qcow2-l2-entry' });
+    expect(await inspectBytes(zeroed, 'qcow2')).toMatchObject({ rule: 'qcow2-l2-entry' });
   });
 
   it('of a qcow2 may end with the file where the rest would be zeros', async () => {
     const image = qcow2Image({ virtualBytes: 32 * MiB, l2Tables: [[BigInt(CLUSTER)]] });
     for (const bytes of [8, 512, CLUSTER - 1])
-      expect(await judge(image.subarray(0, end - CLUSTER + bytes), 'qcow2')).toMatchObject({ kind: 'accepted' });
-    expect(await judge(image.subarray(0, end - CLUSTER), 'qcow2')).toMatchObject({ rule: 'qcow2-l1-entry' });
-    expect(await judge(qcow2Image({ virtualBytes: MiB }).subarray(0, L1 + 4), 'qcow2')).toMatchObject({
+      expect(await inspectBytes(image.subarray(0, end - CLUSTER + bytes), 'qcow2')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(image.subarray(0, end - CLUSTER), 'qcow2')).toMatchObject({ rule: 'qcow2-l1-entry' });
+    expect(await inspectBytes(qcow2Image({ virtualBytes: MiB }).subarray(0, L1 + 4), 'qcow2')).toMatchObject({
       kind: 'accepted',
     });
   });
 
   it('of a qcow2 name refcount blocks within the file', async () => {
     const image = qcow2Image({ virtualBytes: MiB });
-    expect(await judge(patched(image, [[CLUSTER + 8, 'u64be', 2 ** 40]]), 'qcow2')).toMatchObject({
+    expect(await inspectBytes(patched(image, [[CLUSTER + 8, 'u64be', 2 ** 40]]), 'qcow2')).toMatchObject({
       rule: 'file-truncated',
       offset: CLUSTER + 8,
     });
@@ -134,8 +134,8 @@ describe('The tables of an image', () => {
     const directoryAt = 21 * 512;
     const table = image.readUInt32LE(directoryAt) * 512;
     const grain = (sector: number) => patched(image, [[table + 4, 'u32le', sector]]);
-    expect(await judge(grain(image.length / 512 - 1), 'vmdk')).toMatchObject({ kind: 'accepted' });
-    expect(await judge(grain(image.length / 512), 'vmdk')).toMatchObject({
+    expect(await inspectBytes(grain(image.length / 512 - 1), 'vmdk')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(grain(image.length / 512), 'vmdk')).toMatchObject({
       rule: 'file-truncated',
       offset: table + 4,
     });

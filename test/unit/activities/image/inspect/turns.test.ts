@@ -12,8 +12,8 @@ interface Sparse {
   pieces: { offset: number; bytes: Buffer }[];
 }
 
-/** Judges a file of which nothing is on a disk, so that no read gives the loop back. @returns the verdict, and how often others had their turn. */
-async function judgeInTurns(declaredFormat: string, file: Sparse): Promise<{ verdict: ImageVerdict; turns: number }> {
+/** Inspects a file of which nothing is on a disk, so that no read gives the loop back. @returns the verdict, and how often others had their turn. */
+async function inspectInTurns(declaredFormat: string, file: Sparse): Promise<{ verdict: ImageVerdict; turns: number }> {
   let turns = 0;
   let next = setImmediate(function count() {
     turns += 1;
@@ -51,22 +51,22 @@ describe('The tables of a hostile image', () => {
     const dataOffset = head.readUInt32LE(0x158);
     head.writeUInt32LE(entries, 0x184);
     const file = { sizeBytes: dataOffset + entries * MiB, pieces: [{ offset: 0, bytes: head }] };
-    const empty = await judgeInTurns('vdi', file);
+    const empty = await inspectInTurns('vdi', file);
     expect(empty).toMatchObject({ verdict: { kind: 'accepted' } });
     expect(empty.turns).toBeGreaterThanOrEqual(entries / ENTRIES_A_TURN);
     // The last block first, so that the sort has all to do.
     for (let index = 0; index < entries; index++) head.writeUInt32LE(entries - 1 - index, map + index * 4);
-    const full = await judgeInTurns('vdi', file);
+    const full = await inspectInTurns('vdi', file);
     expect(full).toMatchObject({ verdict: { kind: 'accepted' } });
     expect(full.turns).toBeGreaterThanOrEqual(empty.turns + turnsToSort(entries));
     head.writeUInt32LE(7, map);
-    expect(await judgeInTurns('vdi', file)).toMatchObject({ verdict: { rule: 'vdi-blocks' } });
+    expect(await inspectInTurns('vdi', file)).toMatchObject({ verdict: { rule: 'vdi-blocks' } });
   });
 
   it('cost no more than the file has room for: a small VDI with a large map', async () => {
     const head = vdiImage({ virtualBytes: TiB });
     head.fill(0, 512, 512 + 4 * MiB);
-    const { verdict, turns } = await judgeInTurns('vdi', {
+    const { verdict, turns } = await inspectInTurns('vdi', {
       sizeBytes: 232 * MiB,
       pieces: [{ offset: 0, bytes: head }],
     });
@@ -82,7 +82,7 @@ describe('The tables of a hostile image', () => {
     const sizeBytes = (blocks + 64) * 32 * MiB;
     for (let index = 0, block = blocks; block > 0; index++)
       if (index % chunk !== chunk - 1) head.writeBigUInt64LE((BigInt(block-- + 8) << 25n) | 6n, bat + index * 8);
-    const { verdict, turns } = await judgeInTurns('vhdx', { sizeBytes, pieces: [{ offset: 0, bytes: head }] });
+    const { verdict, turns } = await inspectInTurns('vhdx', { sizeBytes, pieces: [{ offset: 0, bytes: head }] });
     expect(verdict).toMatchObject({ kind: 'accepted' });
     expect(turns).toBeGreaterThanOrEqual(blocks / ENTRIES_A_TURN + turnsToSort(blocks));
   });
@@ -94,7 +94,7 @@ describe('The tables of a hostile image', () => {
     const blockSectors = 1 + 4096;
     for (let index = 0; index < entries / 2; index++)
       head.writeUInt32BE(16_384 + (entries / 2 - index) * blockSectors, 1536 + index * 4);
-    const { verdict, turns } = await judgeInTurns('vhd', {
+    const { verdict, turns } = await inspectInTurns('vhd', {
       sizeBytes: sizeBytes + 4 * TiB,
       pieces: [
         { offset: 0, bytes: head },
@@ -113,7 +113,7 @@ describe('The tables of a hostile image', () => {
     for (let index = 0; index < tables; index++)
       image.writeBigUInt64BE(BigInt((first + tables - index) * 512), l1 + index * 8);
     const sizeBytes = (first + tables + 1) * 512;
-    const { verdict, turns } = await judgeInTurns('qcow2', { sizeBytes, pieces: [{ offset: 0, bytes: image }] });
+    const { verdict, turns } = await inspectInTurns('qcow2', { sizeBytes, pieces: [{ offset: 0, bytes: image }] });
     expect(verdict).toMatchObject({ kind: 'accepted' });
     expect(turns).toBeGreaterThanOrEqual((tables * 64) / ENTRIES_A_TURN + turnsToSort(tables));
   });
@@ -125,7 +125,7 @@ describe('The tables of a hostile image', () => {
       virtualBytes: 8 * perTable * 2 * MiB,
       l2Tables: Array.from({ length: 8 }, () => []),
     });
-    const { verdict, turns } = await judgeInTurns('qcow2', {
+    const { verdict, turns } = await inspectInTurns('qcow2', {
       sizeBytes: image.length,
       pieces: [{ offset: 0, bytes: image }],
     });
@@ -136,7 +136,7 @@ describe('The tables of a hostile image', () => {
   it('leave others their turn: a VMDK with many grain tables', async () => {
     const tables = 2 ** 16;
     const image = vmdkImage({ capacitySectors: tables * 512 * 128 });
-    const { verdict, turns } = await judgeInTurns('vmdk', {
+    const { verdict, turns } = await inspectInTurns('vmdk', {
       sizeBytes: image.length,
       pieces: [{ offset: 0, bytes: image }],
     });

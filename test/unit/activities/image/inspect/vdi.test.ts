@@ -1,5 +1,11 @@
 import { MiB } from '../../../../../workflows/contract/bytes';
-import { judge, patched, vdiImage, type Field, type VdiOptions } from '../../../../support/images/image-fixtures';
+import {
+  inspectBytes,
+  patched,
+  vdiImage,
+  type Field,
+  type VdiOptions,
+} from '../../../../support/images/image-fixtures';
 
 interface Hostile {
   what: string;
@@ -36,11 +42,11 @@ describe('A VDI', () => {
     { what: 'a block beyond the file', rule: 'vdi-blocks', fields: [[512, 'u32le', 0xfffffffd]] },
     { what: 'a shared block', rule: 'vdi-blocks', options: { map: [0, 0] } },
   ])('with $what is refused by $rule', async ({ rule, options, fields = [] }) => {
-    expect(await judge(patched(vdiImage(options), fields), 'vdi')).toMatchObject({ kind: 'refused', rule });
+    expect(await inspectBytes(patched(vdiImage(options), fields), 'vdi')).toMatchObject({ kind: 'refused', rule });
   });
 
   it('of an odd size is rounded up to a sector', async () => {
-    expect(await judge(patched(vdiImage(), [[0x170, 'u64le', 8 * MiB - 100]]), 'vdi')).toMatchObject({
+    expect(await inspectBytes(patched(vdiImage(), [[0x170, 'u64le', 8 * MiB - 100]]), 'vdi')).toMatchObject({
       kind: 'accepted',
       virtualSizeBytes: 8 * MiB,
     });

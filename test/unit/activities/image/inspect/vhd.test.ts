@@ -1,6 +1,6 @@
 import { GiB, MiB } from '../../../../../workflows/contract/bytes';
 import {
-  judge,
+  inspectBytes,
   patched,
   vhdImage,
   withVhdChecksums,
@@ -49,31 +49,34 @@ describe('A VHD', () => {
     { what: 'blocks that overlap', rule: 'vhd-blocks', options: { blocks: [4, 1000] } },
   ])('with $what is refused by $rule', async ({ rule, options, fields = [] }) => {
     const image = withVhdChecksums(patched(vhdImage(options), fields));
-    expect(await judge(image, 'vhd', { maxVirtualBytes: GiB })).toMatchObject({ kind: 'refused', rule });
+    expect(await inspectBytes(image, 'vhd', { maxVirtualBytes: GiB })).toMatchObject({ kind: 'refused', rule });
   });
 
   it('with a wrong checksum is refused', async () => {
-    expect(await judge(patched(vhdImage(), [[70, 'u8', 1]]), 'vhd')).toMatchObject({ rule: 'vhd-footer', offset: 0 });
-    expect(await judge(patched(vhdImage(), [[512 + 800, 'u8', 1]]), 'vhd')).toMatchObject({
+    expect(await inspectBytes(patched(vhdImage(), [[70, 'u8', 1]]), 'vhd')).toMatchObject({
+      rule: 'vhd-footer',
+      offset: 0,
+    });
+    expect(await inspectBytes(patched(vhdImage(), [[512 + 800, 'u8', 1]]), 'vhd')).toMatchObject({
       rule: 'vhd-dynamic-header',
     });
   });
 
   it('that is fixed has the size of its file without the footer', async () => {
     const image = vhdImage({ type: 'fixed' });
-    expect(await judge(image, 'vhd')).toMatchObject({
+    expect(await inspectBytes(image, 'vhd')).toMatchObject({
       kind: 'accepted',
       virtualSizeBytes: 16 * MiB,
       details: { type: 'fixed' },
     });
-    expect(await judge(image.subarray(512), 'vhd')).toMatchObject({ rule: 'vhd-size' });
+    expect(await inspectBytes(image.subarray(512), 'vhd')).toMatchObject({ rule: 'vhd-size' });
   });
 
   it.each(['win ', 'vbox', 'wa\0\0', 'wa  ', 'd2v ', 'vs  ', 'vmmt', 'kiwi', 'tap\0', 'CTXS', 'qem2', '\0\0\0\0'])(
     'by %j has the size that its footer says',
     async (creator) => {
       for (const type of ['fixed', 'dynamic'] as const)
-        expect(await judge(vhdImage({ type, creator }), 'vhd')).toMatchObject({
+        expect(await inspectBytes(vhdImage({ type, creator }), 'vhd')).toMatchObject({
           kind: 'accepted',
           virtualSizeBytes: 16 * MiB,
         });
@@ -84,17 +87,17 @@ describe('A VHD', () => {
     for (const type of ['fixed', 'dynamic'] as const) {
       const image = vhdImage({ type, creator });
       const virtualSizeBytes = 100 * 4 * 17 * 512;
-      expect(await judge(image, 'vhd')).toMatchObject({ kind: 'accepted', virtualSizeBytes });
+      expect(await inspectBytes(image, 'vhd')).toMatchObject({ kind: 'accepted', virtualSizeBytes });
       const tail = image.length - 512;
       const largest = [0, tail].flatMap((at): Field[] => [[at + 56, 'u32be', 0xffff10ff]]);
       expect(
-        await judge(withVhdChecksums(patched(image, type === 'fixed' ? largest.slice(1) : largest)), 'vhd'),
+        await inspectBytes(withVhdChecksums(patched(image, type === 'fixed' ? largest.slice(1) : largest)), 'vhd'),
       ).toMatchObject({ kind: 'accepted', virtualSizeBytes: 16 * MiB });
     }
   });
 
   it('with blocks of its own each is accepted', async () => {
-    expect(await judge(vhdImage({ blocks: [4, undefined, 4101] }), 'vhd')).toMatchObject({
+    expect(await inspectBytes(vhdImage({ blocks: [4, undefined, 4101] }), 'vhd')).toMatchObject({
       kind: 'accepted',
       details: { type: 'dynamic' },
     });

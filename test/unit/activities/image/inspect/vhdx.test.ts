@@ -1,6 +1,6 @@
 import { GiB, MiB } from '../../../../../workflows/contract/bytes';
 import {
-  judge,
+  inspectBytes,
   patched,
   VHDX_BAT,
   VHDX_METADATA,
@@ -98,7 +98,7 @@ describe('A VHDX', () => {
     { what: 'a block in a reserved state', rule: 'vhdx-blocks', options: { bat: [4n], fileBytes: 12 * MiB } },
   ])('with $what is refused by $rule', async ({ rule, options, fields = [] }) => {
     const image = patched(vhdxImage(options), fields);
-    expect(await judge(withVhdxChecksums(image), 'vhdx', { maxVirtualBytes: GiB })).toMatchObject({
+    expect(await inspectBytes(withVhdxChecksums(image), 'vhdx', { maxVirtualBytes: GiB })).toMatchObject({
       kind: 'refused',
       rule,
     });
@@ -106,26 +106,26 @@ describe('A VHDX', () => {
 
   it('with a table too small for its disk is refused', async () => {
     const options = { virtualBytes: 1024 * GiB, blockBytes: MiB, batBytes: MiB };
-    expect(await judge(vhdxImage(options), 'vhdx')).toMatchObject({ rule: 'vhdx-table' });
-    expect(await judge(vhdxImage({ batBytes: 2 * MiB }), 'vhdx', { maxTableBytes: MiB })).toMatchObject({
+    expect(await inspectBytes(vhdxImage(options), 'vhdx')).toMatchObject({ rule: 'vhdx-table' });
+    expect(await inspectBytes(vhdxImage({ batBytes: 2 * MiB }), 'vhdx', { maxTableBytes: MiB })).toMatchObject({
       rule: 'vhdx-table',
     });
   });
 
   it('is judged by its newer valid header', async () => {
     const [older, newer]: Field[] = bothHeaders(48, 'u8', 1);
-    expect(await judge(withVhdxChecksums(patched(vhdxImage(), older ? [older] : [])), 'vhdx')).toMatchObject({
+    expect(await inspectBytes(withVhdxChecksums(patched(vhdxImage(), older ? [older] : [])), 'vhdx')).toMatchObject({
       kind: 'accepted',
     });
-    expect(await judge(withVhdxChecksums(patched(vhdxImage(), newer ? [newer] : [])), 'vhdx')).toMatchObject({
+    expect(await inspectBytes(withVhdxChecksums(patched(vhdxImage(), newer ? [newer] : [])), 'vhdx')).toMatchObject({
       rule: 'vhdx-log',
     });
-    expect(await judge(patched(vhdxImage(), newer ? [newer] : []), 'vhdx')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(patched(vhdxImage(), newer ? [newer] : []), 'vhdx')).toMatchObject({ kind: 'accepted' });
   });
 
   it('with blocks of its own each is accepted', async () => {
     const bat = [present(4), 0n, 3n, present(12)];
-    expect(await judge(vhdxImage({ bat, fileBytes: 20 * MiB }), 'vhdx')).toMatchObject({
+    expect(await inspectBytes(vhdxImage({ bat, fileBytes: 20 * MiB }), 'vhdx')).toMatchObject({
       kind: 'accepted',
       virtualSizeBytes: 64 * MiB,
     });

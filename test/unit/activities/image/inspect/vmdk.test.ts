@@ -1,5 +1,5 @@
 import {
-  judge,
+  inspectBytes,
   patched,
   vmdkDescriptor,
   vmdkImage,
@@ -154,7 +154,7 @@ const hostile: Hostile[] = [
 
 describe('A VMDK', () => {
   it.each(hostile)('with $what is refused by $rule', async ({ rule, options, fields = [] }) => {
-    expect(await judge(patched(vmdkImage(options), fields), 'vmdk')).toMatchObject({ kind: 'refused', rule });
+    expect(await inspectBytes(patched(vmdkImage(options), fields), 'vmdk')).toMatchObject({ kind: 'refused', rule });
   });
 
   it.each([
@@ -169,7 +169,7 @@ describe('A VMDK', () => {
     ['version 3', { descriptor: text.replace('version=1', 'version=3') }],
     ['capital letters', { descriptor: text.replace('monolithicSparse', 'MONOLITHICSPARSE') }],
   ])('with %s is accepted', async (_, options) => {
-    expect(await judge(vmdkImage(options), 'vmdk')).toMatchObject({
+    expect(await inspectBytes(vmdkImage(options), 'vmdk')).toMatchObject({
       kind: 'accepted',
       details: { subformat: 'monolithicSparse' },
     });
@@ -185,12 +185,14 @@ describe('A VMDK', () => {
     const [start = '', end = ''] = before.split('NAME');
     const descriptor = Buffer.concat([Buffer.from(start), name, Buffer.from(end)]);
     const image = vmdkImage({ descriptor: '' });
-    expect(await judge(patched(image, [[512, 'bytes', descriptor]]), 'vmdk')).toMatchObject({ kind: 'accepted' });
+    expect(await inspectBytes(patched(image, [[512, 'bytes', descriptor]]), 'vmdk')).toMatchObject({
+      kind: 'accepted',
+    });
   });
 
   it('that ends in the middle of its tables is refused', async () => {
-    expect(await judge(vmdkImage().subarray(0, 22 * 512), 'vmdk')).toMatchObject({ kind: 'refused' });
-    expect(await judge(vmdkImage().subarray(0, 100), 'vmdk')).toMatchObject({ rule: 'file-truncated' });
+    expect(await inspectBytes(vmdkImage().subarray(0, 22 * 512), 'vmdk')).toMatchObject({ kind: 'refused' });
+    expect(await inspectBytes(vmdkImage().subarray(0, 100), 'vmdk')).toMatchObject({ rule: 'file-truncated' });
   });
 
   it('whose grains are shared to write a large disk is refused', async () => {
@@ -200,8 +202,8 @@ describe('A VMDK', () => {
       image,
       Array.from({ length: 512 }, (_, index): Field => [table + index * 4, 'u32le', 2]),
     );
-    expect(await judge(bomb, 'vmdk')).toMatchObject({ rule: 'expansion-too-large' });
-    expect(await judge(image, 'vmdk')).toMatchObject({ kind: 'accepted', virtualSizeBytes: 2 ** 32 });
+    expect(await inspectBytes(bomb, 'vmdk')).toMatchObject({ rule: 'expansion-too-large' });
+    expect(await inspectBytes(image, 'vmdk')).toMatchObject({ kind: 'accepted', virtualSizeBytes: 2 ** 32 });
   });
 });
 
@@ -220,20 +222,23 @@ describe('The footer of a VMDK stream', () => {
     ['has data in its marker', [footer - 512 + 8, 'u32le', 1]],
     ['has no end of stream', [image.length - 1, 'u8', 1]],
   ])('is refused when it %s', async (_, field) => {
-    expect(await judge(patched(image, [field]), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
+    expect(await inspectBytes(patched(image, [field]), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
   });
 
   it('is refused when it is cut', async () => {
-    expect(await judge(image.subarray(0, image.length - 512), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
-    expect(await judge(image.subarray(0, image.length - 100), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
+    expect(await inspectBytes(image.subarray(0, image.length - 512), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
+    expect(await inspectBytes(image.subarray(0, image.length - 100), 'vmdk')).toMatchObject({ rule: 'vmdk-footer' });
   });
 
   it('is not asked for by an offset that is only nearly all ones', async () => {
-    expect(await judge(patched(image, [[56, 'u8', 0x62]]), 'vmdk')).toMatchObject({ rule: 'vmdk-tables', offset: 56 });
+    expect(await inspectBytes(patched(image, [[56, 'u8', 0x62]]), 'vmdk')).toMatchObject({
+      rule: 'vmdk-tables',
+      offset: 56,
+    });
   });
 
   it('tells where the grain directory is', async () => {
-    expect(await judge(patched(image, [[footer + 56, 'u64le', 2 ** 30]]), 'vmdk')).toMatchObject({
+    expect(await inspectBytes(patched(image, [[footer + 56, 'u64le', 2 ** 30]]), 'vmdk')).toMatchObject({
       rule: 'vmdk-tables',
     });
   });

@@ -1,9 +1,9 @@
 import { roundUpTo, SECTOR_BYTES } from '../../../workflows/contract/bytes';
 import { imageFormats, type ImageFormat } from '../policy';
-import { judgeIso } from './iso';
+import { inspectIso } from './iso';
 import { findPackageRefusal } from './packages';
-import { judgeQcow2 } from './qcow2';
-import { judgeRaw } from './raw';
+import { inspectQcow2 } from './qcow2';
+import { inspectRaw } from './raw';
 import {
   findSignatures,
   findTailSignatures,
@@ -13,22 +13,22 @@ import {
   type SignatureFormat,
 } from './signatures';
 import { need, type Steps, type Subject } from './steps';
-import { judgeVdi } from './vdi';
+import { inspectVdi } from './vdi';
 import { findSizeRefusal, refuse, type ImageRefusal, type ImageVerdict } from './verdict';
-import { judgeVhd } from './vhd';
-import { judgeVhdx } from './vhdx';
-import { judgeVmdk } from './vmdk';
+import { inspectVhd } from './vhd';
+import { inspectVhdx } from './vhdx';
+import { inspectVmdk } from './vmdk';
 
-type Judge = (subject: Subject, signatures: Signature[]) => Steps<ImageVerdict>;
+type Inspection = (subject: Subject, signatures: Signature[]) => Steps<ImageVerdict>;
 
-const judges: Record<ImageFormat, Judge> = {
-  raw: judgeRaw,
-  qcow2: judgeQcow2,
-  vmdk: judgeVmdk,
-  vhd: judgeVhd,
-  vhdx: judgeVhdx,
-  vdi: judgeVdi,
-  iso: judgeIso,
+const inspections: Record<ImageFormat, Inspection> = {
+  raw: inspectRaw,
+  qcow2: inspectQcow2,
+  vmdk: inspectVmdk,
+  vhd: inspectVhd,
+  vhdx: inspectVhdx,
+  vdi: inspectVdi,
+  iso: inspectIso,
 };
 
 const bannedFormats: ReadonlySet<SignatureFormat> = new Set(['qcow', 'qed', 'parallels', 'bochs', 'cloop', 'dmg']);
@@ -39,7 +39,7 @@ const rawContents: ReadonlySet<SignatureFormat> = new Set(['luks', 'partition-ta
  * Inspects an image file: its signatures first, then its format's own rules, then the footers at its end.
  * The order is the stream's, so that what the first bytes tell is told by them.
  */
-export function* judgeImage(declared: string, subject: Subject): Steps<ImageVerdict> {
+export function* inspectionOf(declared: string, subject: Subject): Steps<ImageVerdict> {
   const { formats } = subject.policy;
   const format = imageFormats.find((candidate) => candidate === declared && formats.includes(candidate));
   if (format === undefined)
@@ -55,7 +55,7 @@ export function* judgeImage(declared: string, subject: Subject): Steps<ImageVerd
   const footers = isFooterTheSignature ? yield* readFooters(subject) : [];
   const early = findMismatch(declared, [...signatures, ...footers]);
   if (early) return early;
-  const verdict = yield* judges[format](subject, signatures);
+  const verdict = yield* inspections[format](subject, signatures);
   if (verdict.kind === 'refused' || format === 'vhd') return verdict;
   return findMismatch(declared, [...signatures, ...(yield* readFooters(subject))]) ?? verdict;
 }
