@@ -70,7 +70,7 @@ function postgresTls(options: URLSearchParams): CinderUrl['tls'] {
   const mode = options.get('sslmode') ?? 'disable';
   if (mode === 'disable' || mode === 'prefer' || mode === 'allow') return undefined;
   if (mode !== 'verify-full')
-    throw invalid(`sslmode=${mode}`, 'disable, or verify-full with sslrootcert: what is not verified protects nothing');
+    throw invalid(`sslmode=${mode}`, 'disable, or verify-full with sslrootcert: an unverified server protects nothing');
   return { ca: readNamed(options, 'sslrootcert') };
 }
 

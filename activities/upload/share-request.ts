@@ -78,7 +78,7 @@ function parseShare(input: unknown): ShareSnapshotInput {
   const request = parseRequest(shareSchema, input);
   checkVisibility(request);
   if ((request.members ?? []).length === 0 || (request.visibility ?? 'shared') === 'shared') return request;
-  const allowed = 'none: who may use it by name is said of what is shared, and everybody may use this';
+  const allowed = 'none: only an image of visibility shared has members, this one is for every project';
   throw new Failure('InvalidRequest', { field: 'members', value: request.members?.join(', ') ?? '', allowed });
 }
 

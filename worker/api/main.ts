@@ -69,7 +69,7 @@ async function main(): Promise<void> {
   process.stdout.write(`${JSON.stringify({ ready: true, ...urls })}\n`);
   const why = await (worker === undefined ? stopped : Promise.race([stopped, worker.ended]));
   stopping = true;
-  logger.info({ why, atMostMs: shutdownGrace }, 'the block-storage API stops: what has been asked is answered');
+  logger.info({ why, atMostMs: shutdownGrace }, 'the block-storage API stops: open requests are answered first');
   const workerGrace = worker === undefined ? 0 : config.worker.shutdownGrace + FORCE_AFTER_GRACE_MS;
   endAfter(shutdownGrace + workerGrace + CLOSE_TIMEOUT_MS, logger);
   unfollow();

@@ -43,7 +43,7 @@ export function describeFollowed(outcome: FollowOutcome): string {
 }
 
 export function describeUnfollowed({ name, backend, outcome }: UnfollowResult): string {
-  const said = outcome === 'removed' ? 'what was cached for it stays in the cache' : 'there was no such follow';
+  const said = outcome === 'removed' ? 'images cached for it stay in the cache' : 'there was no such follow';
   return `**${outcome}**: follow ${code(name)} on backend ${code(backend)}; ${said}`;
 }
 

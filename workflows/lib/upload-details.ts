@@ -55,5 +55,5 @@ export function describeSeeded({ outcome, volumeId, imageId, backend, summary }:
 /** @param failure undefined: cancelled. */
 export function describeSnapshotUndone(failure: FailureRecord | undefined): string {
   const why = failure === undefined ? '**cancelled**' : `**failed**: ${text(failure.message)} (${failure.type})`;
-  return paragraphs(why, 'The snapshot is removed, and what else was half-made.');
+  return paragraphs(why, 'The snapshot and all that was half-made are removed.');
 }

@@ -65,7 +65,7 @@ export function registerCacheFollow(cache: Command): void {
 
   const unfollow = cache
     .command('unfollow')
-    .description('end a follow; what was cached for it stays')
+    .description('end a follow; images cached for it stay')
     .argument('<name>', 'name of the follow')
     .option('--backend <name>', 'where (default: the default backend)', parseBackend)
     .option('--ignore-missing', 'a follow that there is not is as good as ended');

@@ -63,7 +63,7 @@ async function describeIdentity(identity: Identity): Promise<DoctorFinding> {
 }
 
 const remedies: Partial<Record<ErrorType, string>> = {
-  InvalidRequest: 'correct what it names, in temporal.yaml, clouds.yaml, secure.yaml or the OS_* variables',
+  InvalidRequest: 'correct the key that it names, in temporal.yaml, clouds.yaml, secure.yaml or the OS_* variables',
   CredentialsRefused:
     'correct the account there; `openstack token issue` with the same settings must work. Is its user enabled, with a role in its project?',
   IdentityUnavailable:
